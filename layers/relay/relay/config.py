@@ -10,7 +10,7 @@ from relay.errors import ConfigError
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a function.
+    """Settings of a Lambda function, from its environment variables.
 
     Attributes:
         secret_prefix: Prefix of the secrets' names, without a trailing slash.
@@ -40,7 +40,7 @@ class Config:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *needs: str) -> "Config":
-        """Read the settings of a function that also `needs` these variables.
+        """Read the settings of a function. `needs` are names of further variables that it must have.
 
         Raises ConfigError that lists every problem.
         """

@@ -26,7 +26,10 @@ from typing import NamedTuple
 
 
 class Reason(StrEnum):
-    """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters."""
+    """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters.
+
+    docs/operate.md, "Reasons", explains each.
+    """
 
     RATE_LIMITED = "rate_limited"
     UPSTREAM = "upstream"
@@ -43,7 +46,7 @@ class Reason(StrEnum):
 
 
 class Handling(NamedTuple):
-    """Handling of a reason.
+    """The relay's reaction to a reason. The table HANDLING has one for each reason.
 
     Attributes:
         retries_inline: True to retry within the request.
@@ -134,7 +137,7 @@ class BadRequest(RelayError):
     """The request is wrong, and is answered with an error.
 
     Attributes:
-        field: Part of the request at fault.
+        field: Part of the request at fault, such as a member of its body.
         detail: Description of the problem.
         status: HTTP status of the answer.
         error: Error code in the answer.
@@ -195,7 +198,7 @@ class ChannelMalformed(ChannelUnreadable):
 
 
 class UndecidedSender(ChannelUnreadable):
-    """The channel can't be read to check the credentials, and nothing else indicates that they are valid."""
+    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
 
 
 class LookupsLimited(ChannelUnreadable):
@@ -243,7 +246,10 @@ class SendError(RelayError):
 
 
 class NoAnswer(SendError):
-    """No answer: the host can't be reached, closed the connection, or did not answer in time."""
+    """No answer: the host can't be reached, closed the connection, or did not answer in time.
+
+    Also raised if the request was not sent at all (`was_sent` is False), for example because a rate limit has no room.
+    """
 
 
 class BadAnswer(SendError):

@@ -23,7 +23,7 @@ MAX_EXCERPT = 2048
 
 
 class HttpClient:
-    """HTTP client over one session. `clock` gives epoch seconds."""
+    """HTTP client for a vendor's API over one keep-alive session. `clock` gives epoch seconds."""
 
     def __init__(self, session: Session, *, clock: Callable[[], float] = time.time) -> None:
         self._session = session
@@ -41,7 +41,7 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer. Its
+        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer if none came; its
         `may_have_paged` is True if the vendor may have acted on the request.
         """
         seconds = deadline.remaining(reserve)
@@ -63,7 +63,7 @@ class HttpClient:
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_paged=sent) from None
 
     def bad_answer(self, answer: HttpAnswer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
-        """Return the exception for an error answer, with a redacted excerpt of its body."""
+        """Return the exception for an error answer, with an excerpt of its body without `secrets`."""
         # Imported here, since compiling the patterns takes time that a cold start without errors can save.
         from relay.http.redaction import redact  # noqa: PLC0415
 

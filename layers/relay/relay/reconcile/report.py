@@ -23,7 +23,7 @@ FALLBACK_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Reporter:
-    """Reporter to the log and the fallback topic.
+    """Reports open incidents that no channel knows, to the log and to the fallback topic.
 
     Attributes:
         fallback: Publisher to the fallback topic.
@@ -64,7 +64,10 @@ class Reporter:
         run.note = run.note.counting(now, found=len(reported), came=len(came))
 
     def _notified(self, run: Run, found: Sequence[Seen]) -> list[Seen]:
-        """Notify the fallback topic of the criticals. Return the incidents, without criticals if that failed."""
+        """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
+
+        These are all of them; without the criticals if the notification failed.
+        """
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]
         if not criticals:
