@@ -32,10 +32,11 @@ class Admission:
     door: Door
 
     def admit(self, request: Request) -> Channel:
-        """Return the channel of an authenticated request.
+        """Return the channel of a request with valid credentials.
 
-        Raises Unauthorized. Raises LookupsLimited when the source is over its budget of refusals. Raises
-        UndecidedSender or ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
+        Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
+        when the source address is over its budget of refusals. Raises UndecidedSender or ChannelUnreadable when the
+        secret can't be read, so that the credentials can't be checked.
         """
         if not is_channel_name(request.channel):
             raise Unauthorized

@@ -28,7 +28,7 @@ class Budget:
         self._counted_at = clock()
 
     def take(self) -> bool:
-        """Take one permit. Return False if none is left."""
+        """Take one permit for a refused request. Return False if none is left."""
         now = self._clock()
         passed = max(0.0, now - self._counted_at)
         self._left = min(self._burst, self._left + passed * self._per_second)
@@ -39,7 +39,7 @@ class Budget:
         return True
 
     def give_back(self) -> None:
-        """Return a permit that was taken."""
+        """Put a permit back that was taken, since the request was not refused."""
         self._left = min(self._burst, self._left + 1)
 
 

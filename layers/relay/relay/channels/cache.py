@@ -164,8 +164,8 @@ class ChannelCache:
     def recent(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises ChannelUnreadable if that read failed, even if there is an older copy: the credential may be newer than
-        the copy.
+        Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: the credential
+        may be newer than the copy.
         """
         copy = self._copies.get(name)
         if copy is None:

@@ -44,7 +44,7 @@ class Auth:
     """Credentials that the relay shows to xMatters.
 
     Attributes:
-        type: `url`, `basic`, `api_key` or `oauth`.
+        type: `url` (the URL itself is the credential), `basic`, `api_key` or `oauth`.
         members: The other keys of the secret's `auth`, by name.
     """
 

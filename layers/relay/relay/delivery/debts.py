@@ -105,7 +105,7 @@ def store(services: Services, task: Task, entry: Entry) -> None:
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
-    """Store the job as `store` does; return False if the ledger fails."""
+    """Store the job of an owed state in the ledger, as `store` does; return False if the ledger fails."""
     try:
         store(services, task, entry)
     except LedgerError:

@@ -160,7 +160,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
-    """True if the entry records a debt for this announced state, which only this job can clear."""
+    """True if the entry still records this announced state as owed, and only this job can clear that record."""
     return not task.is_live and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
 
 

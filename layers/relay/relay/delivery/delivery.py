@@ -116,7 +116,11 @@ class Delivery:
         return Services(self.sender, ledger, rate_limiter, self.keeper, self.clock, deadline, self.unguarded)
 
     def _attend(self, task: Task, deadline: Deadline) -> Result:
-        """Read the entry, decide and act, until there is a result."""
+        """Read the task's entry, decide on the next action and perform it, until there is a result.
+
+        Another pass is needed if another sender changed the entry meanwhile. If the ledger fails, the state is sent or
+        queued without it.
+        """
         services = self._within(deadline)
         try:
             for _ in range(MAX_READS):

@@ -107,7 +107,7 @@ class OverdueDebt(NamedTuple):
 
 @dataclass(frozen=True)
 class Fallback:
-    """Publisher to the fallback topic.
+    """Publisher of messages to the fallback topic (SNS), about critical incidents that xMatters has not announced.
 
     Attributes:
         client: Returns the SNS client, which is created at its first use.

@@ -25,5 +25,8 @@ def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float)
 
 
 def room_for_signals(entry: Entry, now: float) -> int:
-    """Return the number of signals for this incident that pass xMatters' flood control now; it can be negative."""
+    """Return the number of signals for this incident that xMatters' flood control lets pass now; it can be negative.
+
+    Flood control is xMatters' limit on alike signals.
+    """
     return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signal_times)

@@ -136,7 +136,7 @@ def _is_copy(entry: Entry, state: State) -> bool:
 
 
 def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the same state arrived before, with the version of the newest state.
+    """Return True if the same state arrived before, with the timestamps (version) of the newest state.
 
     Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
     that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this

@@ -99,7 +99,7 @@ class Task(NamedTuple):
 
     @property
     def expires_at(self) -> float:
-        """The time at which the state expires (epoch seconds)."""
+        """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent."""
         return self.job.age_counts_from + self.channel.policy.max_age_seconds
 
     def wake_at(self, until: float, now: float) -> float:
@@ -189,8 +189,9 @@ def new_job(
 ) -> Job:
     """Return the job of a new share, which is queued before the first attempt.
 
-    Its recipients are `url_recipients` and those of the first matching route, or the channel's own if no route matches.
-    If the routes can't be evaluated within their budget, both are included. `came` is the arrival (epoch seconds).
+    Its recipients are `url_recipients` (those of the webhook's URL) and those of the first matching route; the
+    channel's own if no route matches. If the routes can't be evaluated within their budget, it has the channel's own
+    and those of all routes that may match. `body` holds the share's bytes, and `came` its arrival (epoch seconds).
     """
     route = _route(channel, share)
     own = () if route and not route.is_undecided else channel.recipients

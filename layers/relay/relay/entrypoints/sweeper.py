@@ -71,7 +71,7 @@ class AtOnce(Protocol):
     """Function that makes several calls in parallel."""
 
     def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """Return the results in the order of the calls."""
+        """Make the calls, and return their results in the same order."""
 
 
 class Owed(NamedTuple):
@@ -94,7 +94,7 @@ class Owed(NamedTuple):
 
     @property
     def since(self) -> float:
-        """The start of the debt (epoch seconds). For an announced state without a page, it is the state's arrival."""
+        """The time since which the state is owed (epoch seconds). If its page is missing, it is the state's arrival."""
         entry = self.entry
         if entry.debt.since is not None or entry.announced is None:
             return entry.debt.since or entry.debt.due
@@ -431,7 +431,7 @@ class Sweeper:
         return self._policies[channel]
 
     def _judge_loads(self, run: Run, rows: Sequence[Owed]) -> None:
-        """Report channels that were above their rate limits in several consecutive runs."""
+        """Log and count the channels that were above their rate limits in several consecutive runs."""
         self._read_policies(rows)
         owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
         now = self.clock()
@@ -441,7 +441,7 @@ class Sweeper:
         self.telemetry.flooded(flooded)
 
     def _report_sick(self, rows: Iterable[Owed]) -> None:
-        """Log each channel that has a debt older than SICK_SECONDS."""
+        """Log each channel that has owed a state for longer than SICK_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)

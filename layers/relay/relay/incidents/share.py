@@ -28,7 +28,7 @@ type Version = tuple[float, float]
 
 
 class Alert(NamedTuple):
-    """An alert of an incident, reduced to the members that are compared.
+    """An alert of an incident: the members that the relay needs to compare states.
 
     Attributes:
         id: BigPanda's id of the alert.
@@ -198,7 +198,10 @@ def _flag(value: Any) -> bool | None:
 
 
 def _time(value: Any) -> float | None:
-    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset."""
+    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset.
+
+    Returns None for any other value.
+    """
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
         return _iso_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -114,14 +114,14 @@ class Debt(NamedTuple):
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, sent=0)) if self.row else self
 
     def with_job_sent(self, number: int, until: float) -> "Debt":
-        """Return the debt after the sweeper sent its replacement job of that number.
+        """Return the debt after the sweeper sent its replacement job with this number.
 
         The sweeper acts on the debt again at `until` (epoch seconds).
         """
         return replace(self, row=replace(self.row, due=until, sent=number)) if self.row else self
 
     def with_job_begun(self, number: int) -> "Debt":
-        """Return the debt after a worker began the sweeper's replacement job of that number."""
+        """Return the debt after a worker began the sweeper's replacement job with this number."""
         return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row else self
 
     def with_page_missing(self, now: float) -> "Debt":

@@ -19,19 +19,22 @@ class End(NamedTuple):
 
     @property
     def is_confirmed(self) -> bool:
-        """True if the last resolve is confirmed, or there is none."""
+        """True if the last resolve is confirmed with BigPanda, or if the incident was never resolved."""
         return self.at <= self.confirmed_at
 
     def resolved(self, at: float) -> "End":
-        """Return the end after a resolve at that time (epoch seconds). The newest resolve counts."""
+        """Return the end after a resolve at `at` (epoch seconds). The newest resolve counts."""
         return replace(self, at=max(self.at, at))
 
     def confirmed(self) -> "End":
-        """Return the end after BigPanda confirmed it, or after the time in which BigPanda could be asked."""
+        """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
         return replace(self, confirmed_at=self.at, refuted_since=0.0)
 
     def doubted(self, now: float) -> "End":
-        """Return the end after BigPanda answered that the incident is open. The first such answer counts."""
+        """Return the end after BigPanda answered at `now` (epoch seconds) that the incident is open.
+
+        The first answer counts.
+        """
         return replace(self, refuted_since=self.refuted_since or now)
 
     def refuted(self) -> "End":

@@ -91,7 +91,7 @@ class Entry(NamedTuple):
 
     @property
     def is_end_in_doubt(self) -> bool:
-        """True if the newest state is over, and the end is not confirmed."""
+        """True if the newest state is closed, and the incident's end is not confirmed with BigPanda."""
         return not self.end.is_confirmed and self.newest is not None and not self.newest.is_open
 
     @property

@@ -33,9 +33,10 @@ class Ledger:
         return Ledger(self.table.within(deadline, "ledger", at_least=LEDGER_SECONDS, at_most=LEDGER_SECONDS))
 
     def read(self, name: str) -> Entry:
-        """Return the entry with the key `name`; an entry without any state if there is none.
+        """Return the entry with the key `name`; an entry without any state if there is no item.
 
-        For an item that can't be parsed, see `entry_json.decoded`.
+        For an item that can't be parsed, the entry stands for an unknown announced state, and its `is_unreadable` is
+        True.
         """
         found = self.table.read(name)
         if found is None:

@@ -144,7 +144,7 @@ class Gate(NamedTuple):
         return is_critical_waited_for or (not is_due and self.is_waited_for(self.other, rule.spacing, now))
 
     def stale(self, now: float) -> list[str]:
-        """Return the attribute names of counts that are older than the window at `now` (epoch seconds)."""
+        """Return the attribute names of counts that are older than a minute at `now` (epoch seconds)."""
         return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]
 
 

@@ -202,12 +202,18 @@ def group_name(access: Access, environment_id: str) -> str:
 
 
 def group_key(group: str) -> str:
-    """Return the table's key for a group's note."""
+    """Return the table's key for the note of a group: the stored state of its reconcile runs.
+
+    `group` is the group's short name.
+    """
     return f"reconcile/{group}"
 
 
 def channel_key(place: str, channel: str) -> str:
-    """Return the table's key for a channel's note at a place."""
+    """Return the table's key for the note of a channel: the stored state of its comparisons.
+
+    `place` is the short name of the listing in BigPanda (`place_name`).
+    """
     return f"reconcile/{place}/{channel}"
 
 

@@ -253,7 +253,10 @@ class Reconciler:
             run.waits |= compared.waits
 
     def _relay(self, run: Run) -> None:
-        """Queue missed states, criticals first, while there is time. Raises QueueError and LedgerError."""
+        """Queue missed states (of which no share came), criticals first, while there is time.
+
+        Raises QueueError and LedgerError.
+        """
         run.takes_all = run.cursor.takes_all or run.is_last
         findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
         count = 0

@@ -38,8 +38,8 @@ class Reporter:
     def report(self, run: Run) -> None:
         """Report open incidents that no channel of the group knows: all to the log, criticals to the fallback topic.
 
-        An incident that one channel of the group knows is not reported. Neither is one that did not change since the
-        last complete run: an earlier run reported it, or it changed before the comparisons began.
+        A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
+        complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
         """
         now, names = self.clock(), {short_name(name): seen for name, seen in run.incidents.items()}
         came = [name for name in run.known & run.unannounced.keys() if run.unannounced.pop(name).queued]

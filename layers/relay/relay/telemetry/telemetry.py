@@ -40,7 +40,7 @@ class Telemetry:
 
     @classmethod
     def from_environment(cls) -> "Telemetry":
-        """Return the telemetry of a Lambda function."""
+        """Return the log and the metrics of a Lambda function, with settings from POWERTOOLS_* variables."""
         # No trace id in the lines, since the functions are not traced.
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, xray_trace_id=None)
         return cls(logger, Metrics())
@@ -127,8 +127,8 @@ class Telemetry:
     def swept(self, owed: int, oldest_overdue: float, healed: int) -> None:
         """Log and count a run of the sweeper.
 
-        `owed` is the number of debts, `oldest_overdue` the time since the oldest was due (seconds), and `healed` the
-        number of debts whose vanished message was replaced.
+        `owed` is the number of owed states, `oldest_overdue` the time since the oldest was due (seconds), and `healed`
+        the number of those whose vanished message was replaced.
         """
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
         if owed:

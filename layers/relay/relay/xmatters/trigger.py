@@ -38,7 +38,7 @@ class Signal(NamedTuple):
 
 
 class XMatters:
-    """Client for xMatters' triggers."""
+    """Client for xMatters' triggers, which accept signals."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
