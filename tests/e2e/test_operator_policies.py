@@ -176,7 +176,7 @@ class TestChannelsPolicy:
             ("secretsmanager:ListSecrets", ["list"]),
             ("secretsmanager:ListSecrets", ["plan", "DIR"]),
             ("secretsmanager:GetSecretValue", ["plan", "DIR"]),
-            ("secretsmanager:GetSecretValue", ["export", "DIR", "--channel", "policy-2"]),
+            ("secretsmanager:GetSecretValue", ["export", "DIR", "--channel", "policy-2", "--overwrite"]),
             ("secretsmanager:PutSecretValue", ["undo", "policy-2", "--yes", "--json"]),
         ],
     )

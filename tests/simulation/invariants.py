@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from relay.bigpanda.client import as_webhook
 from relay.incidents.share import parse_share
 from tests.simulation.capacity import Capacity
 from tests.simulation.conduct import Conduct
@@ -42,6 +43,20 @@ REMEMBERED_SECONDS = 62.0
 ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
 
+class _End(NamedTuple):
+    """A resolve that has to end pages.
+
+    Attributes:
+        state: the resolve.
+        began: start of the relay's post, or the answer to the share if the policy does not announce the resolve.
+        at: time of the signal's acceptance, or the answer to the share.
+    """
+
+    state: SharedState
+    began: float
+    at: float
+
+
 @dataclass
 class Invariants:
     """Observer of a simulation, and judge of its invariants.
@@ -67,6 +82,7 @@ class Invariants:
         looks_every: seconds between reconcile runs; None without runs.
         naps: snoozes in BigPanda.
         routed: recipients of criticals; empty if criticals have no route.
+        confirms_ends: True if the first channel confirms ends of incidents with BigPanda.
         problems: broken invariants.
         doubts: excess signals that cannot be excluded, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -100,6 +116,7 @@ class Invariants:
     looks_every: float | None
     naps: Sequence[Nap]
     routed: Sequence[str]
+    confirms_ends: bool
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -314,8 +331,15 @@ class Invariants:
         if state.answered or any(ring.share == state.number for ring in self._rings(state.incident)):
             return True
         digest, came = self.known(state)
-        is_kept = any(-CLOCKS_DIFFER < came - arrival < ADMITTED_SECONDS for arrival in state.arrivals)
-        return is_kept and parse_share(state.body()).digest == digest
+
+        def is_kept(arrivals: Iterable[float]) -> bool:
+            return any(-CLOCKS_DIFFER < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
+
+        if is_kept(state.arrivals) and parse_share(state.body()).digest == digest:
+            return True
+        # After a refuted resolve the ledger keeps the state as BigPanda's API showed it, with another digest.
+        bodies = (_shown_body(state, is_snoozed=is_snoozed) for is_snoozed in (False, True))
+        return is_kept(state.shown) and any(parse_share(body).digest == digest for body in bodies)
 
     def _rings(self, incident: str) -> list[Ring]:
         return [ring for ring in self.phones.rings if ring.incident == incident]
@@ -536,8 +560,9 @@ class Invariants:
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.states[incident, page.ring.share].is_open
-            ends = [*(ring.at for ring in later if ring in over), *self._silent_ends(page)]
-            ends = [at for at in ends if not self._is_open_again(incident, at)]
+            announced = [_End(self.states[incident, ring.share], ring.began, ring.at) for ring in later if ring in over]
+            resolves = [*announced, *self._silent_ends(page)]
+            ends = [end.at for end in resolves if not self._is_open_again(page, end)]
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
@@ -549,15 +574,32 @@ class Invariants:
                 if late > ENDS_SECONDS:
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
-    def _is_open_again(self, incident: str, at: float) -> bool:
-        """Return True if the incident is open in BigPanda at that time or soon after, or if the relay hears so."""
-        now = at - self.world.began
-        states = [state for state in self.states.values() if state.id == incident.partition("@")[0]]
+    def _is_open_again(self, page: Page, end: _End) -> bool:
+        """Return True if the incident is open in BigPanda at its end or soon after, or if the relay hears so."""
+        now = end.at - self.world.began
+        states = [state for state in self.states.values() if state.id == end.state.id]
         last = max((state for state in states if state.at <= now), key=lambda state: state.at, default=None)
         if last is not None and last.is_open:
             return True
         moments = [(state.at + self.world.began, *state.arrivals) for state in states if state.is_open]
-        return any(at < moment < at + CONFIRMS_SECONDS for each in moments for moment in each)
+        if any(end.at < moment < end.at + CONFIRMS_SECONDS for each in moments for moment in each):
+            return True
+        return self.confirms_ends and self._is_overtaken_in_flight(page, end)
+
+    def _is_overtaken_in_flight(self, page: Page, end: _End) -> bool:
+        """Return True if an open state may have arrived between a resolve and xMatters' acceptance of its signal.
+
+        If its time stamps are not older, the relay takes it for newer than the resolve. Then nobody confirms that end,
+        and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
+        """
+        came = max((arrival for arrival in end.state.arrivals if arrival <= end.began), default=end.began)
+        since = max(came - CLOCKS_DIFFER, page.ring.began)
+        return any(
+            since < arrival <= end.at
+            for state in self.states.values()
+            if state.incident == end.state.incident and state.is_open and not surely_newer(end.state, state)
+            for arrival in state.arrivals
+        )
 
     def _is_silently_over(self, page: Page) -> bool:
         """Return True if a resolve that the policy does not announce may have ended the page."""
@@ -567,15 +609,15 @@ class Invariants:
             not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals) for each in resolves
         )
 
-    def _silent_ends(self, page: Page) -> list[float]:
-        """Return the answer times of resolves that the policy does not announce, and that have to end the page.
+    def _silent_ends(self, page: Page) -> list[_End]:
+        """Return the ends by resolves that the policy does not announce, and that have to end the page.
 
         A resolve that arrived after a newer share is superseded, and ends nothing.
         """
         state = self.states[page.ring.incident, page.ring.share]
         others = [other for other in self.states.values() if other.incident == state.incident]
         return [
-            min(each.answered)
+            _End(each, min(each.answered), min(each.answered))
             for each in others
             if "resolved" not in self.wanted(state.incident)
             and not each.is_open
@@ -689,6 +731,11 @@ class Invariants:
         if what not in self.problems:
             self.problems.append(what)
             self.world.say(f"PROBLEM  {what}")
+
+
+def _shown_body(state: SharedState, *, is_snoozed: bool) -> bytes:
+    """Return a state of BigPanda's API as the body that the relay makes of it."""
+    return as_webhook(state.in_the_api(is_snoozed=is_snoozed), "e")
 
 
 def _takes_over(newer: Ring, older: Ring) -> bool:

@@ -174,6 +174,7 @@ class Simulation:
             story.looks_every,
             story.naps,
             story.routed,
+            story.confirms_ends,
         )
 
     def run(self) -> Verdict:

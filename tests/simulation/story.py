@@ -248,6 +248,12 @@ class Story:
         """Policy of each channel."""
         return {NOC: self.policy, **self.others}
 
+    @property
+    def confirms_ends(self) -> bool:
+        """True if the first channel confirms ends of incidents with BigPanda."""
+        has_access = bool(self.answers) or self.looks_every is not None
+        return has_access and not any(post.state.url_recipients for post in self.posts)
+
     def words(self) -> Iterator[str]:
         """Yield the story in words, line by line."""
         yield f"policy: {self.policy}"

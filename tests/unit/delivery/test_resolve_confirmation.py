@@ -114,6 +114,30 @@ def test_forged_resolve_is_refuted_and_the_critical_is_signalled_again() -> None
     assert scene.signalled() == ["critical", "ok", "critical"]
 
 
+@pytest.mark.parametrize("resolves_again", [False, True])
+def test_follow_ups_that_ask_at_the_same_time_queue_one_signal_for_a_refuted_resolve(resolves_again: bool) -> None:
+    scene = Scene().opened_and_resolved()
+    while not scene.relay.entry().end.refuted_since:
+        scene.wait(12)
+    relay, [followup] = scene.relay, scene.relay.chores.messages
+    relay.clock.now += APART_SECONDS
+
+    def asked_by_both(_: Call) -> HttpAnswer:
+        relay.bigpanda.steps[:] = [scene.says]
+        relay.worker.work([{"messageId": "m2", "body": followup["MessageBody"]}])
+        if resolves_again:
+            scene.wait(12)
+            scene.resolve()
+        assert isinstance(scene.says, HttpAnswer)
+        return scene.says
+
+    relay.bigpanda.steps[:] = [asked_by_both]
+    relay.retries.messages.clear()
+    relay.worker.work([{"messageId": "m1", "body": followup["MessageBody"]}])
+    queued = [job for job in relay.retries.jobs() if job.correlation_id.startswith("refuted")]
+    assert len(queued) + scene.signalled().count("critical") == 2
+
+
 def test_late_copy_of_an_older_resolve_is_superseded_after_a_refutation() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(36 + APART_SECONDS + 36)

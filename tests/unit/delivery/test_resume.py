@@ -57,6 +57,27 @@ class TestResume:
         assert resumed(relay, newer).outcome == Outcome.UNCHANGED
         assert len(relay.session.calls) == 1
 
+    @pytest.mark.parametrize("inherited", [(LATER, LATER), None], ids=["a share before", "no share"])
+    def test_late_share_stays_superseded_after_a_job_without_timestamps_inherited_those_of(
+        self, inherited: tuple[float, float] | None
+    ) -> None:
+        relay = room()
+        relay.share(changedOn=LATER)
+        job = samples.job(recipients=(), version=inherited)
+        job = replace(
+            job,
+            received_at="2027-01-15T09:00:00.000Z",
+            payload=replace(job.payload, digest="another", has_borrowed_version=inherited is not None),
+        )
+        # Recorded after the job was queued, although it came before.
+        relay.clock.now += 60
+        relay.share(changedOn=LATER + 20, comments=["seen"])
+        assert resumed(relay, job).outcome == Outcome.UNCHANGED
+        relay.clock.now += 7200
+        late = relay.share(changedOn=LATER + 10, status="ok", active=False, resolved=True)
+        assert late.outcome == Outcome.SUPERSEDED
+        assert len(relay.session.calls) == 1
+
     def test_resumed_job_that_the_rate_limit_holds_reserves_a_slot(self) -> None:
         relay = room(policy={"max_per_minute": 1})
         relay.share(id="i9")

@@ -85,17 +85,29 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the entry's newest one in spite of clock skew between functions.
 
     A new share's state without timestamps takes over those of the newest state, so that an older share is not taken for
-    newer than this state. A queued job has these values already.
+    newer than this state. A queued job has these values already, but later timestamps may have been stored since.
     """
     newest = entry.newest
     if newest and _is_recorded_by_copy(task, entry):
         return newest
-    if not task.is_live or task.is_queued or newest is None:
+    if newest is None:
         return task.state
+    if not task.is_live or task.is_queued:
+        return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
     if task.is_stamped or newest.version is None:
         return state
     return state.with_version_of(newest)
+
+
+def _inherits_later_version(state: State, newest: State) -> bool:
+    """True if a queued state without timestamps of its own follows a stored state with later timestamps.
+
+    The stored state came before, but was recorded after this state was queued.
+    """
+    if newest.version is None or state.precedes(newest):
+        return False
+    return state.version is None or (state.has_borrowed_version and state.version < newest.version)
 
 
 def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:

@@ -85,7 +85,15 @@ class Followup:
         """
         if not (channel.confirms_ends and entry.is_end_in_doubt):
             return entry, Confirmed(ResolveAnswer.CONFIRMED)
-        confirmed, now = self.confirmation().of_end(job, entry, channel, deadline), self.clock()
+        confirmation = self.confirmation()
+        confirmed, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
+        if confirmed.answer == ResolveAnswer.REFUTED:
+            # Several follow-ups of the incident may have asked at the same time. One signal is enough.
+            current = ledger.read(entry_of(job))
+            if current.end.refuted_since != entry.end.refuted_since:
+                return current, Confirmed(ResolveAnswer.CONFIRMED)
+            entry = current
+            confirmed = confirmation.reannounce(confirmed, deadline)
         if confirmed.answer == ResolveAnswer.WAIT:
             return entry, confirmed
         return ledger.change(entry_of(job), lambda each: confirmed.note(each, now), entry), confirmed

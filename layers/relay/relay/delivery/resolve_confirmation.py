@@ -49,15 +49,17 @@ class ResolveAnswer(StrEnum):
 
 
 class Confirmed(NamedTuple):
-    """BigPanda's answer, and the time of the next question.
+    """BigPanda's answer, and the next step: another question, or another signal.
 
     Attributes:
         answer: The answer.
         until: Time of the next question (epoch seconds); 0 if none is needed.
+        again: Job that signals the incident again, after a refutation; None in other cases.
     """
 
     answer: ResolveAnswer
     until: float = 0.0
+    again: Job | None = None
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer recorded at `now` (epoch seconds).
@@ -91,11 +93,9 @@ class ResolveConfirmation:
     clock: Callable[[], float]
 
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Confirmed:
-        """Ask BigPanda if the incident is over, as its entry says.
+        """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job.
 
-        If it is open after all, queue a job that signals it.
-
-        `job` is the follow-up's job.
+        If the incident is open after all, the result contains the job of a new signal, for `reannounce`.
         """
         now, access = self.clock(), channel.bigpanda
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
@@ -110,8 +110,16 @@ class ResolveConfirmation:
             return Confirmed(ResolveAnswer.DOUBTED, now + APART_SECONDS)
         if now < entry.end.refuted_since + APART_SECONDS:
             return Confirmed(ResolveAnswer.WAIT, entry.end.refuted_since + APART_SECONDS)
-        is_kept = self.keeper.keep(self._reannouncing(job, entry, share, channel), deadline, until=now)
-        return Confirmed(ResolveAnswer.REFUTED) if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
+        return Confirmed(ResolveAnswer.REFUTED, again=self._reannouncing(job, entry, share, channel))
+
+    def reannounce(self, refuted: Confirmed, deadline: Deadline) -> Confirmed:
+        """Queue the job of a refuted end (`refuted.again`), which signals the incident again.
+
+        Returns `refuted`; an answer WAIT if the queue does not accept the job.
+        """
+        now = self.clock()
+        is_kept = refuted.again is not None and self.keeper.keep(refuted.again, deadline, until=now)
+        return refuted if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
