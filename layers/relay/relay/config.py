@@ -14,7 +14,7 @@ class Config:
 
     Attributes:
         secret_prefix: Prefix of the secrets' names, without a trailing slash.
-        secret_cache_seconds: Time for which a channel's copy is used (seconds).
+        secret_cache_seconds: Time for which a function uses its copy of a channel's secret (seconds).
         xmatters_hosts: Allowed hosts of xMatters: names in lower case, some with `*.` in front.
         bigpanda_hosts: Allowed hosts of BigPanda, in the same form.
         loopback_allowed: True to allow plain http to loopback addresses; in the local cloud only.

@@ -38,10 +38,8 @@ DEAD_LETTER_AGAIN_SECONDS = 60.0
 def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
     """Put the job of a share that BigPanda just sent on the retry queue, once.
 
-    Return the task with the success recorded.
-
-    The job wakes at the end of `wait`. Without one it is a safety job, queued in case this function dies: it wakes
-    after the sender's lease. For a job from the queue, nothing is done.
+    Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
+    queued in case this function dies: it wakes after the sender's lease. For a job from the queue, nothing is done.
     """
     if not task.is_live or task.is_queued or task.is_turned_away:
         return task

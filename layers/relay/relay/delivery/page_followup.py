@@ -79,9 +79,7 @@ class Followup:
     ) -> tuple[Entry, Confirmed]:
         """Ask BigPanda if the incident is over, if the entry says so and BigPanda has not confirmed it.
 
-        Raises LedgerError.
-
-        Returns the entry, updated by the answer, and the answer.
+        Raises LedgerError. Returns the entry, updated by the answer, and the answer.
         """
         if not (channel.confirms_ends and entry.is_end_in_doubt):
             return entry, Confirmed(ResolveAnswer.CONFIRMED)

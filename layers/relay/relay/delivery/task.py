@@ -74,9 +74,8 @@ class Task(NamedTuple):
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
         """Return the task of a job from the queue.
 
-        `share` is parsed from its body, and `owner` names the sender's lease.
-
-        `hold` is a wait that the job itself asks for; None if it may be sent now.
+        `share` is parsed from its body, and `owner` names the sender's lease. `hold` is a wait that the job itself asks
+        for; None if it may be sent now.
         """
         state = State.of(share, seconds_of(job.received_at))
         state = recorded_state(job, state)

@@ -117,9 +117,8 @@ class DeadLetters:
     def holding(self) -> Iterator[None]:
         """Context in which messages may be received and kept invisible.
 
-        At its end, those not deleted become visible again.
-
-        The temporary copies of their envelopes (the message bodies) are deleted.
+        At its end, those not deleted become visible again. The temporary copies of their envelopes (the message bodies)
+        are deleted.
         """
         with SpooledTemporaryFile(SPOOL_BYTES) as self._spool:
             try:

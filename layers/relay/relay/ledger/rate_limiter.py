@@ -136,7 +136,8 @@ class Gate(NamedTuple):
     def must_step_back(self, rule: Rule, now: float, *, urgent: bool, is_due: bool) -> bool:
         """True if a signal has to wait, although there is room, because signals with earlier slots come first.
 
-        `urgent` is True for a critical signal. `is_due` is True if the signal has a slot that it may use now.
+        A slot is a reserved time. `urgent` is True for a critical signal. `is_due` is True if the signal has a slot
+        that it may use now.
         """
         is_critical_waited_for = self.is_waited_for(self.critical, rule.spacing, now)
         if urgent:

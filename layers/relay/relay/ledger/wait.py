@@ -23,7 +23,7 @@ class Wait(NamedTuple):
     Attributes:
         reason: The reason for the wait.
         until: The end of the wait (epoch seconds).
-        slot: The slot that the rate limiter reserved; None if it reserved none.
+        slot: The time that the rate limiter reserved for the signal; None if it reserved none.
     """
 
     reason: Reason

@@ -274,9 +274,7 @@ class Reconciler:
     def _keep(self, run: Run, finding: Finding, compared: Compared) -> bool:
         """Put the jobs for a finding (a missed state) on the retry queue.
 
-        Return False if the channel no longer wants it.
-
-        Raises QueueError if the retry queue does not accept a job.
+        Return False if the channel no longer wants it. Raises QueueError if the retry queue does not accept a job.
         """
         channel = self._channel(run, finding)
         if channel is None:
