@@ -314,7 +314,7 @@ class TestFailures:
     ) -> None:
         box.script([fault | {"on": route}])
         found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.may_have_paged, found.asked) == (reason, may_be_done, True)
+        assert (found.reason, found.may_have_paged, found.was_sent) == (reason, may_be_done, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"
 
@@ -350,7 +350,7 @@ class TestFailures:
 
     def test_bigpanda_host_outside_the_allow_list_is_never_called(self) -> None:
         found = failure(comment, access_to("https://evil.example"))
-        assert (found.reason, found.asked) == (Reason.REFUSED, False)
+        assert (found.reason, found.was_sent) == (Reason.REFUSED, False)
 
     @pytest.mark.parametrize("ask", [search, show])
     @pytest.mark.parametrize("kind", ["reset_body", "truncated_json"])

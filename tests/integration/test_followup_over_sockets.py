@@ -197,7 +197,7 @@ class TestCredentials:
         before = len(box.token_requests())
         found = failure(ASKS[route], rest_at(box.xmatters_url, auth | change))
         assert isinstance(found, BadAnswer)
-        assert (found.reason, found.detail, found.asked) == (Reason.CREDENTIALS, said, asked)
+        assert (found.reason, found.detail, found.was_sent) == (Reason.CREDENTIALS, said, asked)
         assert "canary" not in str(found) + found.excerpt
         assert len(box.events.calls.all()) == int(asked)
         assert len(box.token_requests()) - before == int(not asked)
@@ -246,7 +246,7 @@ class TestCredentials:
         rest = rest_in(box, OAUTH)
         box.script([fault | {"on": "token"}])
         found = failure(find, rest, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.asked, found.may_have_paged) == (reason, False, False)
+        assert (found.reason, found.was_sent, found.may_have_paged) == (reason, False, False)
         assert "canary" not in str(found) + found.excerpt
         assert box.events.calls.all() == []
 
@@ -279,7 +279,7 @@ class TestFailures:
     ) -> None:
         box.script([fault | {"on": route}])
         found = failure(ASKS[route], rest, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.asked) == (reason, True)
+        assert (found.reason, found.was_sent) == (reason, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.events.calls.all()) == 1
 
@@ -362,7 +362,7 @@ class TestFailures:
     def test_rest_host_outside_the_allow_list_is_never_called(self, auth: dict[str, str]) -> None:
         plain = rest_at("https://acme.xmatters.com", auth)
         found = failure(find, Rest("https://evil.example", plain.auth))
-        assert (found.reason, found.asked) == (Reason.REFUSED, False)
+        assert (found.reason, found.was_sent) == (Reason.REFUSED, False)
 
 
 @pytest.fixture

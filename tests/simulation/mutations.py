@@ -313,7 +313,7 @@ MUTATIONS = (
     Mutation(
         "the order of shares does not matter",
         "incidents.transition",
-        "return came_before or not self.is_dated_by_another",
+        "return came_before or not self.has_borrowed_version",
         "return False",
     ),
     Mutation(

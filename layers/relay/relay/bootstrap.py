@@ -88,12 +88,15 @@ def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
-    """Return the schedule of reconcile runs. Raises ConfigError."""
+    """Return the schedule that starts the reconcile runs. Raises ConfigError."""
     return _loaded(Wiring(_adapters(environment)).schedule)
 
 
 def _loaded[T](part: T) -> T:
-    """Return the part, and collect garbage from now on, but only among objects that are made after this."""
+    """Return `part`, and turn on the garbage collector for objects that are made from now on.
+
+    The objects that exist already stay for as long as the function does, so it need not look at them.
+    """
     gc.freeze()
     gc.enable()
     return part
@@ -102,7 +105,10 @@ def _loaded[T](part: T) -> T:
 def _adapters(
     environment: Mapping[str, str], *needs: str, has_epoch: bool = False, unknown_seconds: float = UNKNOWN_SECONDS
 ) -> Adapters:
-    """Return the adapters of a function, which also `needs` these variables. Raises ConfigError."""
+    """Return the adapters of a function. `needs` are names of further environment variables that it must have.
+
+    `has_epoch` and `unknown_seconds` are as in Adapters. Raises ConfigError.
+    """
     config = Config.from_environment(environment, *needs)
     hosts = VendorHosts.of(config.xmatters_hosts, config.bigpanda_hosts, loopback=config.loopback_allowed)
     xmatters = cache(partial(Session, hosts.xmatters))
@@ -152,7 +158,10 @@ def _lambda() -> "LambdaClient":
 
 
 def _invoke(function: str, envelope: str) -> bool:
-    """Invoke the job worker with an envelope, as SQS would, and do not wait for it; return False if that fails."""
+    """Invoke the job worker with an envelope (a job as message text), as SQS would, and do not wait for its end.
+
+    `function` is the worker's name. Returns False if Lambda does not accept the invocation.
+    """
     event = {"Records": [{"messageId": "from-the-sweeper", "body": envelope}]}
     try:
         _lambda().invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
@@ -162,7 +171,10 @@ def _invoke(function: str, envelope: str) -> bool:
 
 
 def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls in threads, as many at the same time as an AWS client has connections."""
+    """Make calls in parallel threads, and return their results in order.
+
+    As many calls run at the same time as an AWS client has connections.
+    """
     # Only the sweeper has that many calls, and the others would pay for the imports at each cold start.
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 

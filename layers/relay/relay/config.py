@@ -10,11 +10,11 @@ from relay.errors import ConfigError
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a function.
+    """Settings of a Lambda function, from its environment variables.
 
     Attributes:
         secret_prefix: Prefix of the secrets' names, without a trailing slash.
-        secret_cache_seconds: Time for which a channel's copy is used (seconds).
+        secret_cache_seconds: Time for which a function uses its copy of a channel's secret (seconds).
         xmatters_hosts: Allowed hosts of xMatters: names in lower case, some with `*.` in front.
         bigpanda_hosts: Allowed hosts of BigPanda, in the same form.
         loopback_allowed: True to allow plain http to loopback addresses; in the local cloud only.
@@ -40,7 +40,7 @@ class Config:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *needs: str) -> "Config":
-        """Read the settings of a function that also `needs` these variables.
+        """Read the settings of a function. `needs` are names of further variables that it must have.
 
         Raises ConfigError that lists every problem.
         """

@@ -20,12 +20,12 @@ class Deadline:
         self.spent: dict[str, float] = {}
 
     def remaining(self, reserve: float = 0.0) -> float:
-        """Return the seconds left until `reserve` seconds before the deadline, at least zero."""
+        """Return the seconds left until `reserve` seconds before the deadline; zero if that time has passed."""
         return max(0.0, self._end - reserve - self._clock())
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Count the time of the block as spent on `part`."""
+        """Count the time of the `with` block as spent on `part`."""
         start = self._clock()
         try:
             yield
@@ -43,7 +43,8 @@ class Deadline:
     ) -> T:
         """Return the result of `call`, or raise its exception. Raises TimeoutError at `reserve` s before the deadline.
 
-        The call gets `at_least` seconds even if the deadline has passed, and `at_most` seconds in any case.
+        The call gets `at_least` seconds even if the deadline has passed, and `at_most` seconds in any case. Its time is
+        counted as spent on `part`.
 
         The call runs in a thread of its own, which is abandoned after the time limit. Socket time-outs are not enough:
         they limit single reads, a DNS look-up has none, and an answer that trickles in resets them again and again.
@@ -72,14 +73,14 @@ class Deadline:
 
 
 class _Thread:
-    """Reusable thread that runs calls one after the other. A new thread for each call costs several times as much."""
+    """Thread that runs calls one after the other. A new thread for each call costs several times as much."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
     def begin(self, call: Callable[[], None]) -> None:
-        """Run a call in the thread, without waiting for its end. The call must not raise."""
+        """Run a call in the thread, without waiting for its end. `call` must not raise an exception."""
         self._calls.put(call)
 
     def _work(self) -> None:

@@ -26,7 +26,10 @@ from typing import NamedTuple
 
 
 class Reason(StrEnum):
-    """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters."""
+    """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters.
+
+    docs/operate.md, "Reasons", explains each.
+    """
 
     RATE_LIMITED = "rate_limited"
     UPSTREAM = "upstream"
@@ -43,7 +46,7 @@ class Reason(StrEnum):
 
 
 class Handling(NamedTuple):
-    """Handling of a reason.
+    """The relay's reaction to a reason. The table HANDLING has one for each reason.
 
     Attributes:
         retries_inline: True to retry within the request.
@@ -69,7 +72,6 @@ LONGEST_WAIT_SECONDS = 900.0
 # Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.
 AMBIGUOUS_WAIT_SECONDS = 30.0
 _TRANSIENT = Handling(retries_inline=True, breaks_circuit=True)
-_WAITS = Handling()
 _FINAL = Handling(is_final=True)
 
 HANDLING: Mapping[Reason, Handling] = MappingProxyType(
@@ -82,9 +84,10 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.REFUSED: _FINAL,
         # Constant, so that the queue drains within minutes of a corrected key.
         Reason.CREDENTIALS: Handling(renew_credentials=True, constant_wait_seconds=300.0),
-        Reason.CIRCUIT_OPEN: _WAITS,
-        Reason.IN_FLIGHT: _WAITS,
-        Reason.PACED: _WAITS,
+        # A state with one of these three waits until a known time. The backoff is used only if that time is not known.
+        Reason.CIRCUIT_OPEN: Handling(),
+        Reason.IN_FLIGHT: Handling(),
+        Reason.PACED: Handling(),
         Reason.EXPIRED: _FINAL,
         # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,
@@ -134,7 +137,7 @@ class BadRequest(RelayError):
     """The request is wrong, and is answered with an error.
 
     Attributes:
-        field: Part of the request at fault.
+        field: Part of the request at fault, such as a member of its body.
         detail: Description of the problem.
         status: HTTP status of the answer.
         error: Error code in the answer.
@@ -195,7 +198,7 @@ class ChannelMalformed(ChannelUnreadable):
 
 
 class UndecidedSender(ChannelUnreadable):
-    """The channel can't be read to check the credentials, and nothing else indicates that they are valid."""
+    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
 
 
 class LookupsLimited(ChannelUnreadable):
@@ -217,7 +220,8 @@ class SendError(RelayError):
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
         may_have_paged: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
             already have paged.
-        asked: False if the request was never sent.
+        was_sent: True if the request itself was sent, and so counts as an attempt. False, for example, if the deadline
+            had passed, the URL is not allowed, or a log-in before the request failed.
     """
 
     def __init__(
@@ -229,7 +233,7 @@ class SendError(RelayError):
         excerpt: str = "",
         retry_after: float | None = None,
         may_have_paged: bool = False,
-        asked: bool = True,
+        was_sent: bool = True,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
@@ -238,11 +242,14 @@ class SendError(RelayError):
         self.excerpt = excerpt
         self.retry_after = retry_after
         self.may_have_paged = may_have_paged
-        self.asked = asked
+        self.was_sent = was_sent
 
 
 class NoAnswer(SendError):
-    """No answer: the host can't be reached, closed the connection, or did not answer in time."""
+    """No answer: the host can't be reached, closed the connection, or did not answer in time.
+
+    Also raised if the request was not sent at all (`was_sent` is False), for example because a rate limit has no room.
+    """
 
 
 class BadAnswer(SendError):

@@ -95,7 +95,7 @@ class TestComment:
         api = Api(DONE)
         with pytest.raises(NoAnswer) as caught:
             api.client.comment(access(), INCIDENT, "w", Deadline(0, api.clock))
-        assert (caught.value.asked, api.session.calls) == (False, [])
+        assert (caught.value.was_sent, api.session.calls) == (False, [])
 
 
 class TestHasComment:

@@ -62,7 +62,7 @@ def judged(
 
 
 def no_answer(_: str) -> Any:
-    raise NoAnswer(Reason.TIMEOUT, "no answer", asked=True)
+    raise NoAnswer(Reason.TIMEOUT, "no answer", was_sent=True)
 
 
 class TestIncident:

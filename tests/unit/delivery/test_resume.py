@@ -67,7 +67,7 @@ class TestResume:
         job = replace(
             job,
             received_at="2027-01-15T09:00:00.000Z",
-            payload=replace(job.payload, digest="another", is_dated_by_another=inherited is not None),
+            payload=replace(job.payload, digest="another", has_borrowed_version=inherited is not None),
         )
         # Recorded after the job was queued, although it came before.
         relay.clock.now += 60

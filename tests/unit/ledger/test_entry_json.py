@@ -40,7 +40,7 @@ STATES = st.builds(
     is_open=st.booleans(),
     rank=st.none() | st.integers(0, 3),
     alerts=st.frozensets(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=4),
-    is_dated_by_another=st.booleans(),
+    has_borrowed_version=st.booleans(),
 )
 SIGNALS = st.builds(
     AcceptedSignal,

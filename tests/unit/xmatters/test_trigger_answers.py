@@ -67,7 +67,7 @@ class TestAnswer:
             answer.status,
             f"HTTP {answer.status}",
         )
-        assert failure.asked
+        assert failure.was_sent
         assert failure.may_have_paged == (answer.status in {500, 502, 504})
 
     @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ class TestNoAnswer:
     ) -> None:
         failure = Trigger(error).failure()
         assert isinstance(failure, NoAnswer)
-        assert (failure.reason, failure.may_have_paged, failure.asked) == (reason, may_have_paged, True)
+        assert (failure.reason, failure.may_have_paged, failure.was_sent) == (reason, may_have_paged, True)
         assert failure.http_status is None
         for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
             assert samples.API_KEY not in text
@@ -136,7 +136,7 @@ class TestNoAnswer:
 
     def test_forbidden_url_is_refused_without_a_call(self) -> None:
         failure = Trigger(ForbiddenUrl("it is not https")).failure()
-        assert (failure.reason, failure.asked) == (Reason.REFUSED, False)
+        assert (failure.reason, failure.was_sent) == (Reason.REFUSED, False)
 
 
 ECHOES: list[tuple[str, Callable[[str, str], str]]] = [

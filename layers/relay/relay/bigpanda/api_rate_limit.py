@@ -19,10 +19,10 @@ RATE_KEPT_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class RateLimit:
-    """Rate limiter for BigPanda's API.
+    """Rate limiter for BigPanda's API, shared by all functions through counts in the ledger's table.
 
     Attributes:
-        table: Table with the counts.
+        table: The ledger's table, which has the counts.
         clock: The time in epoch seconds.
         sleep: Waits for a number of seconds.
     """
@@ -32,9 +32,10 @@ class RateLimit:
     sleep: Callable[[float], object]
 
     def wait(self, access: Access, endpoint: str, *, calls: int = 1) -> None:
-        """Wait until this many calls are within the limit of an endpoint.
+        """Wait until so many `calls` are within the rate limit of an endpoint of BigPanda's API, and count them.
 
-        Raises NoAnswer after MAX_WAITS seconds without room, and LedgerError when the table fails.
+        `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
+        NoAnswer after MAX_WAITS seconds without room, and LedgerError when the table fails.
         """
         account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
@@ -45,10 +46,10 @@ class RateLimit:
             if counted is None or counted["calls"] <= limit:
                 return
             self.sleep(max(0.0, second + 1 - self.clock()))
-        raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", asked=False)
+        raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def has_room(self, what: str, most: int) -> bool:
-        """Count one event of a kind in this minute. Return False if there were `most` events already.
+        """Count an event of the kind `what` in this minute. Return False if there were `most` of that kind already.
 
         Raises LedgerError when the table fails.
         """

@@ -32,19 +32,19 @@ _STRING = re.compile(r'"((?:[^"\\]++|\\.?)*+)(?:"|\Z)', re.DOTALL)
 
 @dataclass(frozen=True)
 class Incident:
-    """Address of an incident in the API: ids of the environment and the incident."""
+    """Address of an incident in BigPanda's API: ids of the environment and the incident."""
 
     environment_id: str
     id: str
 
     @property
     def path(self) -> str:
-        """The incident's path in the API."""
+        """Path of the incident in the API's URLs."""
         return f"/resources/v2.0/environments/{_quoted(self.environment_id)}/incidents/{_quoted(self.id)}"
 
 
 class Listing(NamedTuple):
-    """A page of incidents.
+    """One page of a listing of incidents in BigPanda's API.
 
     Attributes:
         items: The incidents as JSON objects.
@@ -62,11 +62,14 @@ class BigPanda:
         self._outward = outward
 
     def comment(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
-        """Write a comment. The API has no idempotency key, so a repeated call writes a second comment."""
+        """Write a comment on an incident. The API has no idempotency key: a repeated call writes a second comment."""
         self._request(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
 
     def has_comment(self, access: Access, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline) -> bool:
-        """Return True if `is_it` holds for one of the incident's latest comments."""
+        """Return True if one of the incident's latest comments is the wanted one.
+
+        `is_it` is called with each text of these comments, and returns True for the wanted one.
+        """
         for page in range(1, ACTIVITY_PAGES + 1):
             query = urlencode({"types": "incident_commented", "page": page, "per_page": ACTIVITIES_A_PAGE})
             path = f"/resources/v2.0/incidents/{_quoted(incident.id)}/activities?{query}"
@@ -81,7 +84,10 @@ class BigPanda:
         return False
 
     def activities(self, access: Access, incident_id: str, deadline: Deadline) -> list[dict[str, Any]]:
-        """Return the incident's latest activities as BigPanda writes them, newest first: ACTIVITY_PAGES at most."""
+        """Return the incident's latest activities as BigPanda writes them, newest first.
+
+        At most ACTIVITY_PAGES pages of them are read.
+        """
         found: list[dict[str, Any]] = []
         for page in range(1, ACTIVITY_PAGES + 1):
             query = urlencode({"page": page, "per_page": ACTIVITIES_A_PAGE})
@@ -100,7 +106,10 @@ class BigPanda:
         self._request(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
 
     def user_id(self, access: Access, names: Iterable[str], deadline: Deadline) -> str | None:
-        """Return the id of the user with the first known name (user name or e-mail); None if no name is known."""
+        """Return the id of the user whose user name or e-mail is the first known one of `names`.
+
+        Returns None if BigPanda knows none of them.
+        """
         wanted = list(names)
         if not wanted:
             return None
@@ -118,7 +127,8 @@ class BigPanda:
     def release(self, access: Access, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
-        It is no failure if BigPanda withholds none.
+        `event` is BigPanda's name of the event that caused the share. If BigPanda withholds no updates, that is no
+        failure.
         """
         document = {"event_type": event, "incident_id": incident_id, "app_key": access.app_key}
         try:
@@ -130,9 +140,10 @@ class BigPanda:
     def incidents(
         self, access: Access, environment_id: str, folder: str, page: int, since: float | None, deadline: Deadline
     ) -> Listing:
-        """Return a page (from 1) of an environment's folder.
+        """Return one page of the incidents in a folder of an environment. `page` counts from 1.
 
-        It lists the incidents that were active after `since` (epoch seconds), or all if `since` is None.
+        `folder` is BigPanda's name of the folder, such as `shared`. Only incidents that were active after `since`
+        (epoch seconds) are listed; all if `since` is None.
         """
         query: dict[str, Any] = {"folder": folder, "sort_by": "last_change"}
         query |= {"page": page, "page_size": INCIDENTS_A_PAGE}
@@ -150,7 +161,7 @@ class BigPanda:
         return Listing([item for item in items if isinstance(item, dict)], total)
 
     def incident(self, access: Access, incident: Incident, deadline: Deadline) -> dict[str, Any]:
-        """Return an incident with the details of its alerts."""
+        """Return an incident as a JSON object, with the details of its alerts."""
         answer = self._request(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
         document = _json(answer)
         if not isinstance(document, dict):
@@ -174,7 +185,7 @@ class BigPanda:
 
 
 def _known_as(user: Mapping[str, Any]) -> set[str]:
-    """Return the user name and e-mails of a SCIM user, in lower case."""
+    """Return the user name and e-mails of a user in BigPanda's answer (SCIM), in lower case."""
     fields = Fields(user)
     emails = fields.first("emails")
     addresses = [nested(each, "value") for each in emails] if isinstance(emails, list) else []
@@ -202,7 +213,7 @@ def _with_id(alert: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _json(answer: HttpAnswer) -> Any:
-    """Return the decoded answer; None if it is not JSON, or was truncated."""
+    """Return the decoded body of an answer; None if it is not JSON, or was truncated."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -217,7 +228,10 @@ def _strings(body: bytes) -> Iterator[str]:
 
 
 def _items(answer: HttpAnswer, *names: str) -> list[Any]:
-    """Return the objects of a page: of the list that the answer is, or that it has under one of the names."""
+    """Return the objects of a list answer.
+
+    The answer is a list, or has a list in a member with one of the `names`. Any other answer has no objects.
+    """
     document = _json(answer)
     items = nested(document, *names) if isinstance(document, dict) else document
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -19,12 +19,12 @@ _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 
 
 class Comment(NamedTuple):
-    """Parts of a comment. Text from outside the relay is in quotes.
+    """Parts of the BigPanda comment about a callback. Text from outside the relay is in quotes.
 
     Attributes:
-        action: Sentence with the person and the action.
+        action: Sentence with the person and what the person did.
         note: Note that the person wrote; empty if there is none.
-        mark: Mark at the end, to find the comment again after an ambiguous write.
+        mark: Text in square brackets at the end, to find the comment again after an ambiguous write.
         doubt: Beginning of a comment for an unverified callback; empty for a verified one.
     """
 
@@ -34,11 +34,14 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the whole comment; `assigned` is the sentence about the assignment, or empty."""
+        """Return the text of the comment.
+
+        `assigned` is the sentence about the incident's assignment; empty for none.
+        """
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.mark)))
 
     def is_contained_in(self, found: str) -> bool:
-        """True if a text from BigPanda contains the action and, after it, the note and the mark.
+        """True if a text from BigPanda (`found`) has this comment: the action, and after it the note and the mark.
 
         The mark alone proves nothing, since another user can write it into a comment. A text with all parts has the
         whole content of the comment, so a second one is not needed.
@@ -49,12 +52,19 @@ class Comment(NamedTuple):
 
 
 def mark(delivery_id: str) -> str:
-    """Return the mark of a callback's comment. Quoted text in a comment never has its square brackets."""
+    """Return the text in square brackets that ends a callback's comment, by which the comment is found again.
+
+    `delivery_id` is the id of the callback's job. Quoted text in a comment never has square brackets.
+    """
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 
 def comment_of(said: Callback, responses: ResponseMeanings, mark: str, *, is_verified: bool = True) -> Comment:
-    """Return the comment for a callback, with person, action, device and note."""
+    """Return the comment for a callback, with person, action, device and note.
+
+    `responses` has the channel's meanings of response texts. `mark` is the end of the comment. `is_verified` is False
+    if xMatters did not confirm the callback: then the comment says so.
+    """
     action, doubt = _action(said, responses), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", mark)))
     room = MAX_COMMENT - len(around)

@@ -26,7 +26,7 @@ SLOWER_SECONDS = 1.0
 
 
 class Position(NamedTuple):
-    """A page of the listing.
+    """Place of a page in the listing of BigPanda's incidents.
 
     Attributes:
         folder: Index of the folder in FOLDERS.
@@ -40,11 +40,11 @@ class Position(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page of shared incidents.
+    """One page of the listing of BigPanda's shared incidents.
 
     Attributes:
-        folder: Name of the folder.
-        shares: Shared incidents on the page, without those on earlier pages.
+        folder: BigPanda's name of the folder.
+        shares: Shared incidents on the page, converted into shares, without those on earlier pages.
         unreadable: Number of items that can't be read as incidents.
         after: The next page; None if this is the last page of the last folder.
         is_cut: True if the folder has more incidents than BigPanda lists.
@@ -59,7 +59,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Lister:
-    """Reads incidents from BigPanda.
+    """Reads incidents from BigPanda, within BigPanda's rate limit.
 
     Every method raises SendError if a request fails, and LedgerError if the rate limit's table fails.
 
@@ -80,10 +80,10 @@ class Lister:
     def page(
         self, access: Access, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
     ) -> Page:
-        """Return a page of a folder. The folder of resolved incidents is limited to those active after `since`.
+        """Return the page `at` of an environment's listing, and where the next page is.
 
-        `since` is in epoch seconds. `ids` holds the incidents on the folder's earlier pages; those of this page are
-        added to it.
+        The folder of resolved incidents is limited to those active after `since` (epoch seconds). `ids` holds the
+        incidents on the folder's earlier pages; those of this page are added to it.
         """
         folder = FOLDERS[at.folder]
         # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
@@ -105,7 +105,10 @@ class Lister:
         return Page(folder, shared, len(listing.items) - len(shares), after, is_cut)
 
     def details(self, access: Access, environment_id: str, share: Share, deadline: Deadline) -> Share:
-        """Return a share with the details of its alerts; unchanged if BigPanda's answer has no status or is older."""
+        """Return the incident of a share as BigPanda has it now, with the details of its alerts.
+
+        Returns the share unchanged if BigPanda's answer has no status or is older.
+        """
         found = self.incident(access, environment_id, share.incident_id, deadline)
         is_better = found is not None and found.status is not None
         is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
@@ -119,7 +122,10 @@ class Lister:
         return found if is_its else None
 
     def _asked[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
-        """Call BigPanda within its rate limit, and once more after a 429."""
+        """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.
+
+        After a failed call that took long, BigPanda is not called for a while: NoAnswer is raised at once.
+        """
         try:
             return self._asked_once(access, endpoint, ask, deadline)
         except SendError as error:
@@ -130,7 +136,7 @@ class Lister:
 
     def _asked_once[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         if self.silent.get(access.base_url, 0.0) > self.clock():
-            raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", asked=False)
+            raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
         self.rate_limit.wait(access, endpoint)
         began, spent, brief = self.clock(), deadline.spent, self.deadlines(min(CALL_SECONDS, deadline.remaining()))
         try:

@@ -26,7 +26,14 @@ VENDOR_CLOCKS_DIFFER_SECONDS = 60.0
 
 
 class Verdict(StrEnum):
-    """Verdict on a callback."""
+    """Result of the verification of a callback.
+
+    Attributes:
+        VERIFIED: The callback fits the ledger and, if xMatters can be asked, xMatters.
+        EARLY: Not confirmed yet; a later check may confirm it.
+        UNVERIFIED: The channel knows the incident, but the rest is not confirmed.
+        STRANGE: The channel does not know the incident.
+    """
 
     VERIFIED = "verified"
     # Not confirmed yet; a later check may confirm it.
@@ -38,10 +45,10 @@ class Verdict(StrEnum):
 
 
 class CallbackVerdict(NamedTuple):
-    """Verdict on a callback.
+    """Result of the verification of a callback, with the reason.
 
     Attributes:
-        verdict: The verdict.
+        verdict: The result.
         why: The reason why the callback is not verified; empty if it is.
     """
 
@@ -50,7 +57,7 @@ class CallbackVerdict(NamedTuple):
 
 
 class ReceivedCallback(NamedTuple):
-    """A callback and its arrival.
+    """A callback, its meaning, and its arrival.
 
     Attributes:
         said: The callback.
@@ -65,10 +72,10 @@ class ReceivedCallback(NamedTuple):
 
 @dataclass(frozen=True)
 class Verifier:
-    """Verifies callbacks.
+    """Verifies callbacks against the ledger and xMatters, since a token's owner can send anything.
 
     Attributes:
-        pages_of: Returns the ids and numbers of a signal's pages by its request id. Raises SendError.
+        pages_of: Returns the ids and numbers of the pages of a signal, by xMatters' request id. Raises SendError.
         is_person: Returns True if xMatters has a person of that name, None if unknown. Raises SendError.
         clock: The time in epoch seconds.
     """
@@ -80,7 +87,7 @@ class Verifier:
     def judge(
         self, received: ReceivedCallback, entries: Sequence[Entry], rest: Rest | None, deadline: Deadline
     ) -> CallbackVerdict:
-        """Return the verdict on a callback; `entries` are those of its incident. With `rest`, xMatters is asked too.
+        """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
         Until EARLY_CALLBACK_SECONDS after its arrival, a callback that is not verified is EARLY. Later the verdict is
         final.
@@ -112,7 +119,10 @@ class Verifier:
     def _of_page(
         self, received: ReceivedCallback, raised: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline
     ) -> CallbackVerdict:
-        """Return the verdict by the page that the callback names. Raises SendError."""
+        """Verify a callback by the page that it names: it must be one of the signals in `raised`. Raises SendError.
+
+        An acknowledgement must also name a recipient of that signal, or a person in xMatters.
+        """
         names = {name.lower() for name in (received.said.event_id, received.said.event_number) if name}
         page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
         if page is None:

@@ -42,13 +42,13 @@ MINUTE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Note:
-    """Progress of a callback's write-back.
+    """Progress of a callback's write-back, stored as a table item.
 
     Attributes:
         is_written: True if its comment was written.
         in_doubt: True if its comment may have been written.
-        until: End of a worker's lease (epoch seconds); 0 if no worker has one.
-        sequence: Version of the item; 0 if there is none.
+        until: End of the lease of the worker that writes the comment (epoch seconds); 0 if none does.
+        sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
 
     is_written: bool = False
@@ -58,7 +58,7 @@ class Note:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Return the note of that key, an empty one if there is none. Raises LedgerError."""
+        """Return the note with the key `name`, an empty one if there is none. Raises LedgerError."""
         found = table.read(name)
         if found is None:
             return cls()
@@ -69,7 +69,10 @@ class Note:
             raise LedgerError(f"the note can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "Note | None":
-        """Write the note over the version that it was made from; None if the item changed since. Raises LedgerError."""
+        """Write the note under the key `name`, if the item is still the one that it was read from. Raises LedgerError.
+
+        Returns the written note; None if another worker changed the item.
+        """
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None
 
@@ -94,15 +97,15 @@ class _CallbackToWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class Writeback:
-    """Write-back of callbacks.
+    """Writes callbacks of xMatters into BigPanda, as comments and assignments.
 
     Attributes:
         bigpanda: Client for BigPanda's API.
         rate_limit: BigPanda's rate limit.
-        sources: The sets of recipients for which incidents were shared.
-        table: Table with the notes of callbacks.
+        sources: The sets of recipients in webhook URLs for which incidents were shared.
+        table: The ledger's table, which has the notes of callbacks.
         ledger: The entries of incidents.
-        verifier: Verifies callbacks.
+        verifier: Verifies callbacks against the ledger and xMatters.
         clock: The time in epoch seconds.
     """
 
@@ -150,7 +153,10 @@ class Writeback:
         *,
         verdict: Verdict,
     ) -> Result:
-        """Record an acknowledgement in the ledger, and write the comment. Raises LedgerError."""
+        """Record a verified acknowledgement in the ledger, and write the comment. Raises LedgerError.
+
+        `entries` are the incident's ledger entries with their keys.
+        """
         said, is_verified = received.said, verdict == Verdict.VERIFIED
         if is_verified and channel.is_quiet and received.is_acknowledgement and said.target:
             self._note_who_acknowledged(entries, said.target, received.came)
@@ -163,7 +169,10 @@ class Writeback:
         return self._write_once(job, _CallbackToWrite(said, incident, access, channel.responses, is_verified), deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Report an incident's first share to BigPanda as received. `unsafe` with a reason if the request failed."""
+        """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
+
+        The result is `unsafe` with a reason if the request failed.
+        """
         access = channel.bigpanda
         if access is None or not access.callbacks:
             return _result(job, Outcome.UNCHANGED)
@@ -177,11 +186,11 @@ class Writeback:
         return _delivered(job)
 
     def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
-        """Record an acknowledgement in the incident's entry. Raises LedgerError.
+        """Record in the incident's ledger entry that the person `target` acknowledged it. Raises LedgerError.
 
-        The arrival of the acknowledgement is compared with the entry, since the job may be retried for hours or
-        replayed. If the incident has several open entries (recipients of several webhook URLs), nothing is recorded: a
-        callback does not name the entry that it answers.
+        `came`, the arrival of the acknowledgement (epoch seconds), is compared with the entry, since the job may be
+        retried for hours or replayed. If the incident has several open entries (recipients of several webhook URLs),
+        nothing is recorded: a callback does not name the entry that it answers.
         """
         open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
         if len(open_ones) != 1:
@@ -190,7 +199,7 @@ class Writeback:
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's entries with their keys, one for each set of recipients in webhook URLs."""
+        """Return an incident's ledger entries with their keys: one for each set of recipients in webhook URLs."""
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
@@ -220,10 +229,10 @@ class Writeback:
         return _delivered(job)
 
     def _assign_and_comment(self, callback: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
-        is_taken_on = (
+        assigns = (
             callback.is_verified and callback.access.assign and callback.responses.is_acknowledgement(callback.said)
         )
-        assigned = self._assigned(callback, deadline) if is_taken_on else ""
+        assigned = self._assigned(callback, deadline) if assigns else ""
         if note.in_doubt:
             self.rate_limit.wait(callback.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(callback.access, callback.incident, comment.is_contained_in, deadline):
@@ -255,14 +264,17 @@ def _comment(callback: _CallbackToWrite, mark: str) -> Comment:
 
 
 def _incident(said: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
-    """Return the address of a callback's incident, with the environment from the ledger, the callback or the secret."""
+    """Return the address of a callback's incident in BigPanda's API; None if its environment is unknown.
+
+    The environment is that of the ledger, else of the callback, else the secret's first.
+    """
     known = (entry.environment_id for _, entry in entries)
     environment_id = next(filter(None, (*known, access.place(said.environment_id), *access.environments)), None)
     return Incident(environment_id, said.incident_id) if environment_id else None
 
 
 def _names(said: Callback, access: Access) -> Iterable[str]:
-    """Return the names that the person of a callback may have in BigPanda."""
+    """Return the user names and e-mails that the person of a callback may have in BigPanda."""
     at_home = f"{said.target}@{access.email_domain}" if said.target and access.email_domain else None
     return dict.fromkeys(name for name in (said.email, said.target, at_home) if name)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import Channel, Shown, is_channel_name, shown
+from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.inbound import Request
 from relay.channels.token import Door
 from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UndecidedSender, UnknownChannel
@@ -17,7 +17,7 @@ from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, Undeci
 
 @dataclass(frozen=True)
 class Admission:
-    """Checks the credentials of requests at one door.
+    """Checks the credentials of requests at one of the two endpoints.
 
     Attributes:
         channels: The cached channels.
@@ -32,15 +32,16 @@ class Admission:
     door: Door
 
     def admit(self, request: Request) -> Channel:
-        """Return the channel of an authenticated request.
+        """Return the channel of a request with valid credentials.
 
-        Raises Unauthorized. Raises LookupsLimited when the source is over its budget of refusals. Raises
-        UndecidedSender or ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
+        Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
+        when the source address is over its budget of refusals. Raises UndecidedSender or ChannelUnreadable when the
+        secret can't be read, so that the credentials can't be checked.
         """
         if not is_channel_name(request.channel):
             raise Unauthorized
-        kind = shown(request.headers, request.channel, self.door)
-        if kind in {Shown.NOTHING, Shown.FOREIGN}:
+        kind = credential_kind(request.headers, request.channel, self.door)
+        if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
         known = self.channels.known(request.channel)
         copy = known if self._fits(known, request) else None
@@ -51,18 +52,22 @@ class Admission:
         except LookupsLimited:
             raise
         except ChannelUnreadable as error:
-            if kind is Shown.CHECKED or copy or error.exists:
+            if kind is CredentialKind.RIGHT_CHECKSUM or copy or error.exists:
                 raise
             raise UndecidedSender(str(error)) from None
 
-    def _admitted(self, request: Request, kind: Shown, copy: Channel | None) -> Channel:
-        """Return the channel if the credentials fit. Credentials that fit the last good `copy` spend no budget."""
+    def _admitted(self, request: Request, kind: CredentialKind, copy: Channel | None) -> Channel:
+        """Return the channel if the request's credentials are valid for it. Raises as `admit` does.
+
+        `copy` is the cached channel if the credentials fit it, else None. Then the request spends no budget of
+        refusals.
+        """
         if copy:
             with suppress(UnknownChannel):
                 channel = self.channels.current(request.channel)
                 if channel is copy or self._fits(channel, request):
                     return channel
-        budget = self.budgets.of(request.source, is_checked=kind is Shown.CHECKED)
+        budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():
             raise LookupsLimited("too many requests of one source address were refused; try again")
         channel = self.channels.current(request.channel)

@@ -18,7 +18,7 @@ MAX_BUDGETS = 2048
 
 
 class Budget:
-    """Token bucket: holds at most `burst` permits and gains `per_second` permits a second."""
+    """Token bucket for refused requests: holds at most `burst` permits and gains `per_second` permits a second."""
 
     def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
         self._burst = burst
@@ -28,7 +28,7 @@ class Budget:
         self._counted_at = clock()
 
     def take(self) -> bool:
-        """Take one permit. Return False if none is left."""
+        """Take one permit for a refused request. Return False if none is left."""
         now = self._clock()
         passed = max(0.0, now - self._counted_at)
         self._left = min(self._burst, self._left + passed * self._per_second)
@@ -39,19 +39,22 @@ class Budget:
         return True
 
     def give_back(self) -> None:
-        """Return a permit that was taken."""
+        """Put a permit back that was taken, since the request was not refused."""
         self._left = min(self._burst, self._left + 1)
 
 
 class Budgets:
-    """Budgets by source address, created at first use. `clock` gives epoch seconds."""
+    """Budgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._budgets: OrderedDict[tuple[str, bool], Budget] = OrderedDict()
 
     def of(self, address: str, *, is_checked: bool) -> Budget:
-        """Return the budget of an address; tokens with a checksum (`is_checked`) have a budget of their own."""
+        """Return the budget of a source address.
+
+        Requests with a right checksum (`is_checked`) have a separate, larger one.
+        """
         key = (source(address), is_checked)
         if key not in self._budgets:
             limits = (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)

@@ -66,15 +66,19 @@ class _Copy:
     mark: str = ""
 
     def is_revoked(self, mark: str) -> bool:
-        """True if the channel's current `mark` says that a credential was, or may have been, revoked since the read."""
+        """True if a credential of the channel was, or may have been, revoked since this copy was read.
+
+        `mark` is the channel's current revocation mark.
+        """
         return mark not in ("", self.mark)
 
 
 class ChannelCache:
-    """Channels by name, read from `source` and parsed.
+    """Cache of channels by name; `source` returns the text of a channel's secret, which is then parsed.
 
     A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
-    gives epoch seconds. `epoch` holds the revocation marks; None in functions that admit no requests.
+    gives epoch seconds. `hosts` are the hosts that a channel's URLs may have. `notice` logs and counts a problem.
+    `epoch` has the channels' revocation marks; None in functions that admit no requests.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class ChannelCache:
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
 
     def get(self, name: str) -> Channel:
-        """Return the channel of that name.
+        """Return the channel of that name, from a copy or its secret.
 
         Raises UnknownChannel. Raises ChannelUnreadable when there is no earlier copy, and the secret can't be read or
         is malformed.
@@ -117,15 +121,15 @@ class ChannelCache:
         return self._read(name)
 
     def known(self, name: str) -> Channel | None:
-        """Return the last good copy of a channel at any age, without a read; None if there is no copy."""
+        """Return the last good copy of a channel, however old, without a read; None if there is no copy."""
         copy = self._copies.get(name)
         return copy.channel if copy else None
 
     def current(self, name: str) -> Channel:
-        """Return the channel for the check of a request's credentials: read after its last known revocation.
+        """Return the channel for the check of a request's credentials: no copy from before a known revocation.
 
-        A copy stays valid while its secret can't be read, as long as the epoch can be read; without both, for one hour.
-        Raises as `get` does, and ChannelUnreadable for a copy that is too old.
+        While its secret can't be read, a copy stays valid as long as the revocation marks can be read; without both,
+        for one hour. Raises as `get` does, and ChannelUnreadable for a copy that is too old.
         """
         if self._epoch is None:
             return self.get(name)
@@ -148,7 +152,10 @@ class ChannelCache:
         return channel
 
     def refresh(self, name: str) -> Channel:
-        """Return the channel after a credential of it failed: read again, unless the last read is under 10 s old."""
+        """Return the channel after xMatters or BigPanda refused a credential of it: read again from its secret.
+
+        A read of less than 10 s ago is not repeated. Raises as `get` does.
+        """
         copy = self._copies.get(name)
         if copy is None or self._clock() - copy.read_at < REFRESH_SECONDS:
             return self.get(name)
@@ -157,8 +164,8 @@ class ChannelCache:
     def recent(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises ChannelUnreadable if that read failed, even if there is an older copy: the credential may be newer than
-        the copy.
+        Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: the credential
+        may be newer than the copy.
         """
         copy = self._copies.get(name)
         if copy is None:

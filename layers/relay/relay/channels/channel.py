@@ -44,7 +44,7 @@ class Auth:
     """Credentials that the relay shows to xMatters.
 
     Attributes:
-        type: `url`, `basic`, `api_key` or `oauth`.
+        type: `url` (the URL itself is the credential), `basic`, `api_key` or `oauth`.
         members: The other keys of the secret's `auth`, by name.
     """
 
@@ -54,11 +54,11 @@ class Auth:
 
 @dataclass(frozen=True)
 class Rest:
-    """Access to xMatters' REST API, for queries about the channel's pages.
+    """Access to xMatters' REST API, to find and terminate the channel's pages, and to look up people and groups.
 
     Attributes:
         base_url: URL without a slash at the end.
-        auth: The credentials.
+        auth: The credentials for it.
     """
 
     base_url: str = field(repr=False)
@@ -78,11 +78,11 @@ class Access:
         email_domain: Domain that is appended to an xMatters user name (`name@domain`) to look up the BigPanda user;
             None to append none.
         comments: Kinds of callbacks that are written into BigPanda as comments.
-        callbacks: True if BigPanda holds back an incident's updates until the relay has confirmed its first share to
-            BigPanda's callback service.
-        app_key: Integration key for these confirmations, required with `callbacks`; None if the secret has none.
-        reconcile: Action for an incident that the channel never announced: `report` it, or `ring` (signal it). None
-            turns reconcile runs off.
+        callbacks: True if BigPanda withholds an incident's updates until the relay has reported its first share to
+            BigPanda as received.
+        app_key: Integration key for these reports, required with `callbacks`; None if the secret has none.
+        reconcile: Action for an open incident of which no share came: `report` it, or `ring` (signal it). None turns
+            reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
     """
 
@@ -98,14 +98,17 @@ class Access:
     reconcile_query: str | None = None
 
     def place(self, environment_id: str | None) -> str | None:
-        """Return the environment that a share or a callback names, or None if the secret does not list it.
+        """Return `environment_id` if the channel's secret allows this environment, else None.
 
         A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
     def writes(self, said: Callback) -> bool:
-        """True if a callback is written into BigPanda. A successful delivery to a device is not written."""
+        """True if the channel wants this kind of callback as a comment in BigPanda.
+
+        Of deliveries to a device, only failed ones are written.
+        """
         is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
         return said.kind in self.comments and is_news
 
@@ -132,13 +135,14 @@ class Channel:
         inbound: Credentials that BigPanda shows to the webhook.
         trigger_url: URL of the xMatters trigger.
         auth: Credentials for the trigger.
-        recipients: Recipients of all signals of the channel.
+        recipients: Recipients of all signals of the channel; empty if the workflow, the webhook's URL or the routes
+            name them.
         policy: The policy.
         callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
         responses: Response texts that acknowledge or escalate.
         bigpanda: Access to BigPanda's API; None if there is none.
         rest: Access to xMatters' REST API; None if there is none.
-        vouched: Statements of the operator.
+        vouched: Statements of the operator that can't be checked from the secret alone.
     """
 
     name: str
@@ -154,20 +158,29 @@ class Channel:
     vouched: Vouched = field(default_factory=Vouched)
 
     def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
-        """True if the request's headers (names in lower case) hold credentials for that door, valid at `now`.
+        """True if the request's headers (names in lower case) hold valid credentials for an endpoint.
 
-        Each credential is compared in constant time. A match does not end the comparison. A channel without
-        credentials for the door admits no request.
+        `door` is the endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters'). `now` is in epoch seconds.
+        Each credential is compared in constant time. A match does not end the comparison. A channel without credentials
+        for the endpoint admits no request.
         """
         return bool(self._fitting(headers, now, door))
 
     def used(self, headers: Mapping[str, str], now: float, *, door: Door) -> str | None:
-        """Return the fingerprint of the valid credential in the request's headers; None if there is none."""
+        """Return the fingerprint of the valid credential in the request's headers; None if there is none.
+
+        Parameters are as in `admits`. A fingerprint is a short keyed hash, from which the credential can't be
+        recovered.
+        """
         fitting = self._fitting(headers, now, door)
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, door: Door) -> tuple[tuple[str, str, str], ...]:
-        """List the credentials of a door: `current` or `previous`, `token` or `basic`, and the fingerprint."""
+        """Return the channel's credentials for an endpoint, each with its fingerprint.
+
+        Each is `current` or `previous`, `token` or `basic`, and the fingerprint. A fingerprint is a short keyed hash.
+        `door` is the endpoint: `inbound` or `callback`.
+        """
         ages = zip(("current", "previous"), self._credentials(door), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
@@ -179,7 +192,10 @@ class Channel:
         return self.inbound if door == "inbound" else self.callback
 
     def _fitting(self, headers: Mapping[str, str], now: float, door: Door) -> list[bytes]:
-        """Return the credentials of a door that the headers hold, compared without an early exit."""
+        """Return the channel's credentials for an endpoint that the headers hold, compared without an early exit.
+
+        Parameters are as in `admits`.
+        """
         offered = _offered(headers)
         valid = [each for each in self._credentials(door) if each.expires_at is None or now < each.expires_at]
         compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
@@ -191,7 +207,7 @@ class Channel:
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
     def permits(self, recipient: str) -> bool:
-        """True if a webhook's URL may name this recipient."""
+        """True if the channel lets a webhook's URL name this recipient."""
         allowed, name = self.policy.allowed_recipients, recipient.lower()
         if allowed is None or name in allowed:
             return True
@@ -199,13 +215,13 @@ class Channel:
 
     @property
     def confirms_ends(self) -> bool:
-        """True if an incident's end is confirmed with BigPanda before its pages are terminated."""
+        """True if BigPanda is asked if an incident is over, before the pages of the incident are terminated."""
         return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
 
     def follows(self, *, ends: bool) -> bool:
-        """True if a signal needs a follow-up job: to find its page, or to confirm an incident's end.
+        """True if a signal needs a follow-up job: to find its page, or to ask BigPanda if the incident is over.
 
-        `ends` is True if the signal may be one of an incident's end.
+        `ends` is True if the signal may announce an incident's end.
         """
         return self.rest is not None or (ends and self.confirms_ends)
 
@@ -215,7 +231,7 @@ class Channel:
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, said: Callback) -> bool:
-        """True if a callback is written into BigPanda, or recorded as an acknowledgement."""
+        """True if the channel has a use for a callback: a comment in BigPanda, or a record of the acknowledgement."""
         is_written = self.bigpanda is not None and self.bigpanda.writes(said)
         return is_written or (self.is_quiet and self.responses.is_acknowledgement(said))
 
@@ -249,37 +265,51 @@ def is_channel_name(name: str) -> bool:
     return re.match(CHANNEL_NAME, name) is not None
 
 
-class Shown(Enum):
-    """Kinds of credentials in a request, as far as they are recognised without the channel's secret."""
+class CredentialKind(Enum):
+    """Kind of the credentials in a request, found without the channel's secret.
 
-    NOTHING = "nothing"
-    # A token with the relay's prefix whose checksum is wrong for this channel and door.
-    FOREIGN = "foreign"
-    # A token whose checksum is right for this channel and door.
-    CHECKED = "checked"
-    # A token without a checksum, which an operator chose, or a user name and password.
-    OPAQUE = "opaque"
+    No kind authenticates the request: the checksum of a token is not secret (see `relay.channels.token`).
+
+    Attributes:
+        NONE: No credentials.
+        WRONG_CHECKSUM: A token with the relay's prefix, whose checksum is wrong for this channel and endpoint.
+        RIGHT_CHECKSUM: A token whose checksum is right for this channel and endpoint.
+        NO_CHECKSUM: A token without a checksum, which an operator chose, or a user name and password.
+    """
+
+    NONE = "none"
+    WRONG_CHECKSUM = "wrong_checksum"
+    RIGHT_CHECKSUM = "right_checksum"
+    NO_CHECKSUM = "no_checksum"
 
 
-# The most trusted kind first.
-_TRUST = (Shown.CHECKED, Shown.OPAQUE, Shown.FOREIGN)
+# The kind that is most likely to be valid first.
+_LIKELIEST = (CredentialKind.RIGHT_CHECKSUM, CredentialKind.NO_CHECKSUM, CredentialKind.WRONG_CHECKSUM)
 
 
-def shown(headers: Mapping[str, str], name: str, door: Door) -> Shown:
-    """Return the kind of credentials in a request's headers (names in lower case); of several, the most trusted."""
+def credential_kind(headers: Mapping[str, str], name: str, door: Door) -> CredentialKind:
+    """Return the kind of the credentials in a request's headers; of several, the one that is most likely to be valid.
+
+    `headers` have names in lower case. `name` is the channel's.
+    """
     kinds = {_kind(offer, name, door) for offer in _offered(headers)}
-    return min(kinds, key=_TRUST.index, default=Shown.NOTHING)
+    return min(kinds, key=_LIKELIEST.index, default=CredentialKind.NONE)
 
 
-def _kind(offer: bytes, name: str, door: Door) -> Shown:
+def _kind(offer: bytes, name: str, door: Door) -> CredentialKind:
     kind, _, text = offer.partition(b":")
     if kind != b"token" or not token.claims_to_check(text.decode("utf-8", "replace")):
-        return Shown.OPAQUE
-    return Shown.CHECKED if token.fits(text.decode("utf-8", "replace"), name, door) else Shown.FOREIGN
+        return CredentialKind.NO_CHECKSUM
+    if token.fits(text.decode("utf-8", "replace"), name, door):
+        return CredentialKind.RIGHT_CHECKSUM
+    return CredentialKind.WRONG_CHECKSUM
 
 
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
-    """Return the header (`name` and `value`) for these valid members of a secret's `inbound` or `callback`."""
+    """Return the HTTP header that a vendor has to send, as `name` and `value`.
+
+    `inbound` is a valid `inbound` or `callback` of a channel's secret, with a `token` or a `basic` login.
+    """
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}
     return {"name": "Authorization", "value": basic(inbound["basic"]["username"], inbound["basic"]["password"])}

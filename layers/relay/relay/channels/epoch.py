@@ -16,7 +16,9 @@ type MarkSource = Callable[[], Mapping[str, str]]
 
 
 class Epoch:
-    """The marks from the last successful read. `clock` gives epoch seconds; `notice` counts and logs failed reads.
+    """The revocation marks of all channels, from the last successful read of the ledger's table.
+
+    `clock` gives epoch seconds. `notice` counts and logs failed reads.
 
     Attributes:
         read_at: Time of the last successful read (epoch seconds); 0 if there was none.
@@ -31,9 +33,9 @@ class Epoch:
         self.read_at = 0.0
 
     def current_mark(self, channel: str) -> str:
-        """Return the channel's mark, from a read that was attempted at most ten seconds ago.
+        """Return the channel's revocation mark, from a read that was attempted at most ten seconds ago.
 
-        A failed read keeps the earlier marks.
+        The mark is empty if no revocation of the channel is known. A failed read keeps the earlier marks.
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.
@@ -42,7 +44,7 @@ class Epoch:
         return self._marks.get(channel, "")
 
     def known_mark(self, channel: str) -> str:
-        """Return the channel's mark from the last read; empty if no revocation of the channel is known."""
+        """Return the channel's revocation mark from the last read; empty if no revocation of the channel is known."""
         return self._marks.get(channel, "")
 
     def _read(self, now: float) -> None:

@@ -55,7 +55,7 @@ def _recipients(values: list[str]) -> tuple[str, ...]:
 
 
 class Reply(NamedTuple):
-    """An answer: HTTP status and JSON document."""
+    """An answer to a request: HTTP status and JSON document."""
 
     status: int
     document: Mapping[str, Any]

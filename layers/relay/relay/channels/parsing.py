@@ -60,7 +60,7 @@ def check(document: Any, hosts: VendorHosts) -> None:
 
 
 class _Schema:
-    """A compiled JSON Schema, and its error messages."""
+    """A compiled JSON Schema, which turns violations into error messages without values."""
 
     def __init__(self, definition: dict[str, Any]) -> None:
         self._definition = definition
@@ -68,7 +68,10 @@ class _Schema:
         self._holds: Callable[[Any], Any] = fastjsonschema.compile(definition, detailed_exceptions=False)
 
     def check(self, document: Any, place: str) -> None:
-        """Raise InvalidChannel with the key at fault, below the key `place`, unless the document is valid."""
+        """Raise InvalidChannel with the key at fault, unless the document is valid.
+
+        `place` is the document's own key in the secret; empty for the whole secret.
+        """
         try:
             self._holds(document)
         except fastjsonschema.JsonSchemaValueException:
@@ -115,7 +118,7 @@ _PATTERNS = {
 
 
 def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
-    """Return an error message without the value, which the library's own message may quote."""
+    """Return the message for a violation of the schema, without the value that the library's message may quote."""
     wanted = error.rule_definition
     match error.rule:
         case "additionalProperties":
@@ -158,7 +161,10 @@ def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
 
 
 def _check_tokens(document: Mapping[str, Any], name: str) -> None:
-    """Raise InvalidChannel for a token with a wrong checksum, and for a credential that is used for both doors."""
+    """Raise InvalidChannel for a token with a wrong checksum, and for a credential that is used for both endpoints.
+
+    `document` is the decoded secret, and `name` the channel's name.
+    """
     inbound, callback = (
         dict(_credentials(document.get("inbound", {}), "inbound")),
         dict(_credentials(document["xmatters"].get("callback", {}), "xmatters.callback")),
@@ -177,7 +183,10 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
 
 
 def _credentials(door: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
-    """Yield the current and previous tokens and logins of a door, each with its key in the secret."""
+    """Yield the current and previous tokens and logins of an endpoint, each with its key in the secret.
+
+    `door` is the member `inbound` or `callback` of the secret, and `key` its own key.
+    """
     for place, members in ((key, door), (f"{key}.previous", door.get("previous", {}))):
         yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
@@ -192,7 +201,7 @@ def _check_moment(text: str, key: str) -> None:
 
 
 def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str, str, AllowList]]:
-    """Yield each URL that the channel calls: its key in the secret, the URL, and the vendor's allow-list."""
+    """Yield each URL that the channel calls: its key in the secret, the URL, and the vendor's allowed hosts."""
     yield "xmatters.trigger_url", document["xmatters"]["trigger_url"], hosts.xmatters
     if "rest" in document["xmatters"]:
         yield "xmatters.rest.base_url", document["xmatters"]["rest"]["base_url"], hosts.xmatters
@@ -201,7 +210,10 @@ def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str
 
 
 def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
-    """Yield the current credentials of a door, and the previous ones that are valid until they expire."""
+    """Yield the current credentials of an endpoint, and the previous ones, which are valid until they expire.
+
+    `members` is the member `inbound` or `callback` of the secret.
+    """
     yield _inbound(members)
     if "previous" in members:
         yield _inbound(members["previous"])

@@ -44,7 +44,10 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
-        """Read the valid `policy` of a secret. `notify_on` takes precedence over `preset`."""
+        """Read the `policy` of a valid secret.
+
+        `notify_on` takes precedence over `preset`; missing keys get their defaults.
+        """
         chosen = {name: members[name] for name in cls._fields if name in members}
         chosen["notify_on"] = (
             frozenset(map(Transition, members["notify_on"]))

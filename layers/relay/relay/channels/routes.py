@@ -1,4 +1,8 @@
-"""Routes: conditional recipients, chosen by facts of the incident. Pure code."""
+"""Routes: conditional recipients, chosen by facts of the incident. Pure code.
+
+A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`, `source_system` or a
+tag.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +32,8 @@ class Route(NamedTuple):
     """Recipients for the incidents that meet all conditions.
 
     Attributes:
-        when: Conditions: pairs of a fact and its patterns, of which at least one must match a value of the fact.
+        when: Conditions, which must all hold: pairs of a fact (such as `status`) and its patterns, of which at least
+            one must match a value of the fact.
         recipients: Names of xMatters users and groups.
         priority: xMatters priority for the relay's own request body; None for the default.
         is_undecided: True if the route combines several that could not be evaluated. One or none of them may match, so
@@ -42,7 +47,7 @@ class Route(NamedTuple):
 
     @classmethod
     def of(cls, members: dict[str, Any]) -> Self:
-        """Read a valid route of a secret's policy."""
+        """Read a route from the policy of a valid secret."""
         return cls(
             when=tuple(
                 (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
@@ -54,7 +59,7 @@ class Route(NamedTuple):
 
 
 class Work:
-    """Budget of pattern matching for one share, in comparisons of a pattern's character with a value's character.
+    """Budget of pattern matching for one share. Its unit is one comparison of a pattern's character with a value's.
 
     Attributes:
         left: Comparisons that may still be made.
@@ -71,15 +76,15 @@ class Work:
 
 
 class TooMuchWork(Exception):
-    """Matching a share's values against the channel's patterns exceeds the budget."""
+    """The matching of a share's values with the channel's patterns exceeds the budget of comparisons."""
 
 
 def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work | None = None) -> Route | None:
-    """Return the first route whose conditions hold; None if there is none.
+    """Return the first route whose conditions the share meets; None if there is none.
 
-    After an incident's end, conditions on `status` are compared with its worst status, so that a resolve reaches the
-    recipients of the earlier pages. If the budget ends first, the result combines the recipients of all routes that are
-    not ruled out yet.
+    `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status, so that
+    a resolve reaches the recipients of the earlier pages. `work` is the budget of comparisons; None for the default. If
+    the budget ends first, the result combines the recipients of all routes that are not ruled out yet.
     """
     if not routes:
         return None
@@ -94,7 +99,7 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
 
 
 def _undecided(routes: Sequence[Route]) -> Route:
-    """Return one route with the recipients of all these routes, in order, cut to the length that fits into a URL."""
+    """Return one route that combines the recipients of these routes, cut to the length that fits into a URL."""
     names = dict.fromkeys(name for route in routes for name in route.recipients)
     lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in names)
     fitting = (name for name, length in zip(names, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
@@ -102,12 +107,15 @@ def _undecided(routes: Sequence[Route]) -> Route:
 
 
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
-    """Return the different values of a fact that the patterns of a condition are compared with."""
+    """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case.
+
+    `is_open` is as in `chosen`.
+    """
     return tuple(_Facts(share, details_of(share), is_open).read(fact).values)
 
 
 class _Fact(NamedTuple):
-    """Values of a fact.
+    """Values that a share has for one fact, such as its environments.
 
     Attributes:
         values: The different values as keys, in lower case.
@@ -119,7 +127,7 @@ class _Fact(NamedTuple):
 
 
 class _Facts:
-    """The facts of a share, each read at its first use."""
+    """The facts of a share (status, severity, environment, source system, tags), each read at its first use."""
 
     def __init__(self, share: Share, found: Details, is_open: bool) -> None:
         self._share = share
@@ -129,12 +137,15 @@ class _Facts:
         self._tags: Mapping[str, Sequence[str]] | None = None
 
     def fits(self, fact: str, patterns: Sequence[str], work: Work) -> bool:
-        """Return True if one of the patterns matches a value of the fact. Raises TooMuchWork."""
+        """Return True if one of the patterns matches a value of the fact.
+
+        Raises TooMuchWork if the budget is used up.
+        """
         found = self.read(fact)
         return any(_matches(found, pattern, work) for pattern in patterns)
 
     def read(self, fact: str) -> _Fact:
-        """Return the values of a fact, read at the first use."""
+        """Return the share's values for a fact. They are read at the first use, and then remembered."""
         if fact not in self._known:
             values = dict.fromkeys(islice(dict.fromkeys(map(_compared, self._values(fact))), MAX_VALUES))
             self._known[fact] = _Fact(values, sum(map(len, values)))
@@ -163,7 +174,10 @@ def _compared(value: str) -> str:
 
 
 def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
-    """Return True if the pattern matches a value. Raises TooMuchWork."""
+    """Return True if a pattern (`*` and `?` as wildcards) matches a value of a fact.
+
+    Raises TooMuchWork if the budget is used up.
+    """
     if not _WILD.search(pattern):
         work.spend(len(pattern) + CALL_WORK)
         return pattern in fact.values

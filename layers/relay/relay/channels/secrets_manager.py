@@ -34,7 +34,7 @@ class ListedChannel(NamedTuple):
 
 
 def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[ListedChannel]:
-    """Yield each channel below the prefix, usable or not. Errors of AWS come as botocore raises them."""
+    """Yield the channels whose secrets are below the prefix, also invalid ones. Raises botocore's exceptions."""
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{prefix}/"]}])
     for page in pages:
         for secret in page["SecretList"]:
@@ -44,7 +44,7 @@ def list_channels(client: "SecretsManagerClient", prefix: str) -> Iterator[Liste
 
 
 class Secrets:
-    """The secrets below one prefix. `ticks` is a monotonic clock in seconds."""
+    """Reader of the channels' secrets, whose names begin with one prefix. `ticks` is a monotonic clock in seconds."""
 
     def __init__(self, client: "SecretsManagerClient", prefix: str, *, ticks: Callable[[], float]) -> None:
         self._client = client

@@ -1,7 +1,7 @@
-"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one door.
+"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one endpoint ("door").
 
-The checksum is no secret and proves nothing. It lets the relay refuse garbage, and tokens of another channel or door,
-without a look-up of the channel. Pure code.
+The checksum is no secret and proves nothing. It lets the relay refuse garbage, and tokens of another channel or
+endpoint, without a look-up of the channel. Pure code.
 """
 
 import hashlib
@@ -26,18 +26,21 @@ LEAST_TYPED_LENGTH = 24
 
 
 def make(channel: str, door: Door, choose: Callable[[str], str]) -> str:
-    """Return a new token. `choose` picks one of the given characters at random."""
+    """Return a new token for a channel's endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
+
+    `choose` returns one of the given characters at random.
+    """
     start = PREFIX + "".join(choose(ALPHABET) for _ in range(RANDOM_LENGTH))
     return start + _checksum(start, channel, door)
 
 
 def claims_to_check(token: str) -> bool:
-    """True if the token has the prefix of tokens with a checksum."""
+    """True if the token has the prefix of the relay's own tokens, which end in a checksum."""
     return token.startswith(PREFIX)
 
 
 def fits(token: str, channel: str, door: Door) -> bool:
-    """True if the token is complete and its checksum is that of this channel and door."""
+    """True if the token is complete, and its checksum is right for this channel and endpoint (`door`)."""
     start, checksum = token[:-CHECKSUM_LENGTH], token[-CHECKSUM_LENGTH:]
     return _SHAPE.match(token) is not None and checksum == _checksum(start, channel, door)
 

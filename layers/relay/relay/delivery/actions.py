@@ -1,4 +1,4 @@
-"""Actions that the delivery can take next for a state. Pure code."""
+"""Actions that the delivery can take next for a state. `delivery.decision` chooses one. Pure code."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,13 @@ from relay.ledger.wait import Wait
 
 
 class Settle(NamedTuple):
-    """Send nothing: the state is announced or queued already, is superseded, or changes nothing.
+    """Send nothing: the state is announced, queued, dead-lettered or superseded already, or changes nothing.
 
     Attributes:
         outcome: Outcome of the share or job.
-        note: Entry to write; None to write nothing.
-        queues_job: True to queue the job of this resolve, since it has to confirm the end and terminate pages.
+        note: Ledger entry to write; None to write nothing.
+        queues_job: True to queue the job of this resolve, since it has to confirm the incident's end and terminate
+            pages.
         queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
     """
 
@@ -25,10 +26,10 @@ class Settle(NamedTuple):
 
 
 class Revive(NamedTuple):
-    """Write that a dead-lettered state is owed again, since its job was replayed.
+    """Write to the ledger that a dead-lettered state is owed again, since an operator replayed its job.
 
     Attributes:
-        note: Entry to write.
+        note: Ledger entry to write.
     """
 
     note: Entry
@@ -38,17 +39,17 @@ class DeadLetter(NamedTuple):
     """Dead-letter the state: it expired, or its channel was removed.
 
     Attributes:
-        reason: `expired` or `channel_removed`.
+        reason: `expired` (older than the channel allows) or `channel_removed`.
     """
 
     reason: Reason
 
 
 class Send(NamedTuple):
-    """Send a signal, unless the channel's rate limit or circuit breaker closes the gate.
+    """Send a signal, unless the channel's rate limit or circuit breaker makes it wait.
 
     Attributes:
-        attempts: Largest number of attempts.
+        attempts: Largest number of in-request attempts.
         alone: Name of the only recipient, who acknowledged the incident; None for all recipients.
     """
 

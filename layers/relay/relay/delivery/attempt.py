@@ -23,10 +23,11 @@ from relay.ledger.rate_limiter import Ticket
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
-    """Claim the incident and send its signal. Return no result if the entry was changed since it was read.
+    """Take the incident's lease, send its signal, and record the result.
 
-    `ticket` is the permission of the rate limiter. Without a result, the task keeps it for the next attempt. If there
-    is a result and no signal was sent, it is given back.
+    Returns the task and its result. The result is None if another writer changed the entry since it was read. Then the
+    task keeps `ticket` (the rate limiter's permission) for the next pass. If there is a result and no signal was sent,
+    the ticket is given back.
     """
     task = debts.keep(services, task)
     claim, lease = _claim(services, task, entry, send)
@@ -38,7 +39,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if claimed is None:
         return replace(task, ticket=ticket), None
     message = task.job.message
-    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_unasked:
+    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_failed_open:
         task = task.with_ledger()
     sent = services.sender.announce(task, claimed, services.deadline, attempts=send.attempts, alone=send.alone)
     until = services.clock()
@@ -50,12 +51,12 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
         services.rate_limiter.report(task.rules, ticket, *failure)
-    is_unpaced = ticket.is_unasked and result.outcome == Outcome.DELIVERED
+    is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
     return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 
 def give_back(services: Services, task: Task) -> Task:
-    """Give an unused ticket back to the rate limiter, and return the task without it."""
+    """Give the task's unused permission back to the rate limiter, and return the task without it."""
     if task.ticket:
         with suppress(LedgerError):
             services.rate_limiter.leave(task.ticket)
@@ -63,7 +64,10 @@ def give_back(services: Services, task: Task) -> Task:
 
 
 def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
-    """Return the entry with the sender's lease, and the lease."""
+    """Return the entry to write, with a new lease for this sender, and the lease.
+
+    The lease is the sender's exclusive right to send for the incident.
+    """
     now = services.clock()
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
     after = entry.claimed(lease, send.attempts, queued=task.is_queued)
@@ -95,7 +99,7 @@ def _record_acceptance(
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
-    """Enqueue the job of a newer share that came while this sender had the lease, so that the job wakes now.
+    """Enqueue the job of a newer share that came while this sender had the incident's lease, so that it wakes now.
 
     The newer share's own message wakes only when this lease would have ended. So this copy is marked as spare: it only
     tries to send. Waits and follow-ups are left to the message.
@@ -110,9 +114,10 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
 
 
 def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:
-    """Queue a state that was not accepted, and record the failure; `until` is the end of the attempts (epoch seconds).
+    """Queue a state that was not accepted, and record the failure in its entry.
 
-    Afterwards the state is on a queue, in the ledger's index, or both. If both fail, it is dead-lettered.
+    `claimed` is the entry with this sender's `lease`, and `until` the end of the attempts (epoch seconds). Afterwards
+    the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
     result = debts.retry_later(services, task, task.failed(sent))
     row = None

@@ -1,4 +1,4 @@
-"""Debts: owed states that wait. Each has a message on the retry queue, a row in the ledger's index, or both.
+"""Debts: owed states that wait. Each has a message on the retry queue, a row in the ledger's `due` index, or both.
 
 The message is queued before the first attempt, with a delay past the sender's lease. The row is written when the state
 has to wait longer. The sweeper uses it to replace a message that vanished.
@@ -16,7 +16,7 @@ from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure, after_round
 from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry
-from relay.ledger.row import WORDS, Row
+from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
@@ -36,9 +36,10 @@ DEAD_LETTER_AGAIN_SECONDS = 60.0
 
 
 def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
-    """Put the job of a live share on the retry queue, once. The returned task records if that succeeded.
+    """Put the job of a share that BigPanda just sent on the retry queue, once.
 
-    The job wakes at the end of the wait. Without a wait it is a safety job: it wakes after the sender's lease.
+    Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
+    queued in case this function dies: it wakes after the sender's lease. For a job from the queue, nothing is done.
     """
     if not task.is_live or task.is_queued or task.is_turned_away:
         return task
@@ -50,10 +51,11 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
-    """Record that the state is owed, and the end of its wait. Return None if the entry was changed meanwhile.
+    """Record in the ledger that the state is owed, and the end of its wait.
 
-    A wait that is longer than SQS's largest delay needs no message: the sweeper sends one at its end. Raises
-    LedgerError if the state is neither recorded nor on the retry queue.
+    Returns None if another writer changed the entry since it was read. A wait that is longer than SQS's largest delay
+    needs no message: the sweeper sends one at its end. Raises LedgerError if the state is neither recorded nor on the
+    retry queue.
     """
     has_message = task.is_queued and (task.is_live or wait.until - services.clock() <= MAX_DELAY_SECONDS)
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
@@ -77,9 +79,10 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
 
 
 def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
-    """Return the row of a state that waits until `until` (epoch seconds).
+    """Return the row of the `due` index for a state that waits until `until` (epoch seconds).
 
-    The row is due some minutes after the message, but at the latest shortly after the state's age limit.
+    The sweeper acts on a row that is due. `has_message` is True if a message on the retry queue wakes at the end of the
+    wait. Then the row is due some minutes later, but at the latest shortly after the state expires.
     """
     due = until
     if has_message:
@@ -91,13 +94,16 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
 
 
 def store(services: Services, task: Task, entry: Entry) -> None:
-    """Store the job of an owed state in the ledger, unless the entry's row names it already. Raises LedgerError."""
+    """Store the job of an owed state in the ledger, for the sweeper, unless it is stored already.
+
+    Raises LedgerError.
+    """
     if entry.debt.job != task.job.stored_name:
         _store_as(services, task.job.stored_name, task)
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
-    """Store the job as `store` does; return False if the ledger fails."""
+    """Store the job of an owed state in the ledger, as `store` does; return False if the ledger fails."""
     try:
         store(services, task, entry)
     except LedgerError:
@@ -108,8 +114,10 @@ def try_store(services: Services, task: Task, entry: Entry) -> bool:
 def retry_later(services: Services, task: Task, result: Result) -> Result:
     """Leave a failed signal to the retry queue, or dead-letter it if its failure is final.
 
-    A job from the queue gets its next backoff; the worker puts it back on the queue. A live share's safety job is used,
-    or queued now. If the queue does not accept it, the result has no queue and stays `unsafe`.
+    A job from the queue gets its next backoff, and the worker puts it back on the queue. The job of a share that
+    BigPanda just sent is on the queue already (see `keep`), or is queued now. If the queue does not accept it, the
+    result has no queue and stays `unsafe`. Such a job wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: the
+    delay of a queued message can't be changed, and after a 429 the channel's open circuit makes the job wait.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:
@@ -131,7 +139,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
 
 
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter a state that expired, or whose channel was removed, and record that in the ledger."""
+    """Dead-letter a state that is owed, and record that in the ledger. `reason` is `expired` or `channel_removed`."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
     mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 
@@ -147,13 +155,17 @@ def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Res
 
 
 def dead_letter(services: Services, task: Task, result: Result) -> Result:
-    """Dead-letter a state. If the dead-letter queue fails, the state stays on the retry queue for another attempt."""
+    """Put the job of a state on the dead-letter queue, and return `result` with that.
+
+    If that queue fails, a job from the retry queue stays there for another attempt. A new share is then answered
+    `unsafe`.
+    """
     job = after_failure(task.job, result, services.clock())
     dead_lettered = services.keeper.dead_letter(job, services.deadline)
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):
-                _store_as(services, WORDS, task)
+                _store_as(services, FALLBACK_DESCRIPTION, task)
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if task.is_queued:
         return replace(result.queued("retry"), until=services.clock() + DEAD_LETTER_AGAIN_SECONDS, job=job)
@@ -172,7 +184,10 @@ def _store_as(services: Services, name: str, task: Task) -> None:
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
-    """True if the entry records the debt already, with a row that is not overdue before the job wakes."""
+    """True if the entry records the debt (`owed`) already, so that a write is saved.
+
+    The row must not be due before the job wakes at `until` (epoch seconds).
+    """
     is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
     is_in_time = is_in_time and entry.debt.begun == 0

@@ -55,10 +55,10 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
-    """Return the task, updated from the entry, and the standing of its state."""
+    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on."""
     notify_on = task.channel.policy.notify_on
     state = _state_after_newest(task, entry)
-    if _is_owed_by_copy(task, entry):
+    if _is_recorded_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_live:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
@@ -71,7 +71,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
         transition=judgement.change.transition if judgement.change else job.payload.transition,
         version=state.version,
         digest=state.digest,
-        is_dated_by_another=state.is_dated_by_another,
+        has_borrowed_version=state.has_borrowed_version,
     )
     received_at = job.received_at if state is task.state else timestamp(state.came)
     failures = replace(job.failures, attempts=attempts)
@@ -82,38 +82,39 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
 
 
 def _state_after_newest(task: Task, entry: Entry) -> State:
-    """Return the task's state, ordered after the stored one in spite of clock skew between functions.
+    """Return the task's state, ordered after the entry's newest one in spite of clock skew between functions.
 
-    A live state without timestamps inherits the stored version, so that a share older than that version is not taken
-    for newer than this state. A queued job has these values already, but a later version may have been stored since.
+    A new share's state without timestamps takes over those of the newest state, so that an older share is not taken for
+    newer than this state. A queued job has these values already, but later timestamps may have been stored since.
     """
     newest = entry.newest
-    if newest and _is_owed_by_copy(task, entry):
+    if newest and _is_recorded_by_copy(task, entry):
         return newest
     if newest is None:
         return task.state
     if not task.is_live or task.is_queued:
-        return task.state.dated_by(newest) if _inherits_later_version(task.state, newest) else task.state
+        return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
     if task.is_stamped or newest.version is None:
         return state
-    return state.dated_by(newest)
+    return state.with_version_of(newest)
 
 
 def _inherits_later_version(state: State, newest: State) -> bool:
-    """True if a queued state without timestamps of its own follows a stored state with a later version.
+    """True if a queued state without timestamps of its own follows a stored state with later timestamps.
 
     The stored state came before, but was recorded after this state was queued.
     """
     if newest.version is None or state.precedes(newest):
         return False
-    return state.version is None or (state.is_dated_by_another and state.version < newest.version)
+    return state.version is None or (state.has_borrowed_version and state.version < newest.version)
 
 
-def _is_owed_by_copy(task: Task, entry: Entry) -> bool:
-    """True if another function handled a copy of this share, got no ticket, and recorded the state as owed.
+def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
+    """True if another function got a copy of this share, and recorded the state as owed when it had to wait.
 
-    This sender has a ticket, so it sends the state now. The copy waits for a later slot.
+    This sender has the rate limiter's permission (`task.ticket`), so it sends the state now. The copy waits for a later
+    slot.
     """
     return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
 
@@ -130,7 +131,10 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
 
 
 def _revived_by(task: Task, entry: Entry) -> Task:
-    """Return the task with the time of the state's revival if another message revived it: its age counts from then."""
+    """Return the task, updated if another message brought its state back from the dead-letter queue.
+
+    The age of the state counts from then.
+    """
     at = entry.dead_letter.revived_at
     if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
@@ -156,10 +160,10 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
 
 
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
-    """True if the incident's end has to be confirmed with BigPanda: a forged resolve must not end an open incident.
+    """True if BigPanda must be asked if the incident is over, since a forged resolve must not end an open incident.
 
-    This is so if a resolve that is not announced ends an open state, or if an unconfirmed resolve superseded this open
-    state.
+    `is_end` is True if the state is a resolve that is not announced. It needs a confirmation if it ends an open state.
+    An open state needs one if an unconfirmed resolve superseded it.
     """
     if not (task.is_live and task.channel.confirms_ends):
         return False
@@ -168,12 +172,12 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
-    """True if the entry records a debt for this announced state, which only this job can clear."""
+    """True if the entry still records this announced state as owed, and only this job can clear that record."""
     return not task.is_live and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
 
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
-    """Return the wait that the state's job and entry ask for; None if it may be sent now."""
+    """Return the wait that the state's job or its incident's entry asks for; None if it may be sent at `now`."""
     if task.hold:
         return task.hold
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
@@ -192,9 +196,9 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
 
 
 def _only_acknowledger(task: Task, entry: Entry) -> str | None:
-    """Return the acknowledger if only they need this signal (nothing worsened or reopened), else None.
+    """Return the acknowledger's name if the signal is for them only; None if it is for all recipients.
 
-    The state is compared with every state that may have been announced.
+    It is for all if the incident opened, worsened or reopened against any state that may have been announced.
     """
     change = task.change
     if change is None or not task.channel.is_quiet:

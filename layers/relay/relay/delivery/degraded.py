@@ -31,7 +31,7 @@ MAX_CATCH_UP_SECONDS = 300.0
 def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue.
 
-    A live critical is sent at once, which may repeat a page, but at most once for an incident in
+    A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
     UNGUARDED_AGAIN_SECONDS. All other states wait if the queue accepts them. `why` is the ledger's error.
     """
     now = services.clock()
@@ -67,20 +67,24 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
 
 def wait_for_ledger(now: float) -> Wait:
-    """Return the wait of a queued state for a failing ledger."""
+    """Return the next wait of a state on the retry queue while the ledger fails. `now` is in epoch seconds."""
     return Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
 
 
 def can_wait(task: Task, now: float) -> bool:
-    """True if the state's wait for the ledger or the rate limiter has not reached its limit; `now`: epoch seconds."""
+    """True if the state may wait longer for the ledger or the rate limiter; `now` is in epoch seconds.
+
+    The limit counts from the first failure.
+    """
     since = seconds_of(task.job.message.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
 
 def to_catch_up(services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str) -> Result:
-    """Record a signal that was sent without the ledger, now or by a queued job, so that its resolve will be owed.
+    """Record a signal that was sent without the ledger, so that its resolve will be owed.
 
-    `change` updates the entry.
+    `change` returns the entry with the signal. If the ledger still fails, a job is queued that records it later, and
+    `why` is noted in the result.
     """
     try:
         services.ledger.change(task.name, change)
@@ -93,7 +97,7 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
 
 
 def catch_up(services: Services, task: Task) -> Result:
-    """Record a state that was announced without the ledger. The task's job was queued for this."""
+    """Record in the ledger a state that was announced without it. The task's job was queued for this."""
     try:
         services.ledger.change(task.name, lambda entry: entry.announcing(task.state, None, 0.0))
     except LedgerError:
@@ -108,9 +112,10 @@ def catch_up(services: Services, task: Task) -> Result:
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
-    """Leave the record of a state that is not signalled to its queued job. `why` is the ledger's error.
+    """Leave a state that need not be signalled to its queued job, which records it once the ledger works.
 
-    The record matters: without it, an older state that this one superseded could still be sent.
+    `why` is the ledger's error. The record matters: without it, an older state that this one superseded could still be
+    sent.
     """
     if task.is_given_up:
         return task.result(Outcome.UNCHANGED)
@@ -118,7 +123,10 @@ def note_later(services: Services, task: Task, why: str) -> Result:
 
 
 def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
-    """Leave the state to the retry queue. If the queue does not accept it, send it without the ledger."""
+    """Leave the state to its job on the retry queue, which wakes at the end of `wait`.
+
+    If the queue does not accept it, send it without the ledger. `why` is noted in the result.
+    """
     task = debts.keep(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
@@ -126,6 +134,6 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
 
 def _soon(task: Task, now: float) -> Wait:
-    """Return a wait that grows with the state's age: a tenth of it, within fixed bounds."""
+    """Return a wait of a tenth of the state's age, within CATCH_UP_SECONDS and MAX_CATCH_UP_SECONDS."""
     seconds = min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
     return Wait(Reason.INTERNAL, now + seconds)

@@ -35,7 +35,7 @@ MAX_READS = 6
 
 @dataclass(frozen=True)
 class Delivery:
-    """Announces states to xMatters.
+    """Announces states to xMatters, from new shares and from jobs.
 
     Attributes:
         sender: Sends signals.
@@ -44,7 +44,7 @@ class Delivery:
         keeper: The queues.
         clock: The time in epoch seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
-        unguarded: Memory of signals that this function sent without the ledger.
+        unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
     sender: Sender
@@ -67,16 +67,18 @@ class Delivery:
     ) -> Result:
         """Announce a share's state if it is owed, or queue it until it can be sent.
 
-        `body` holds BigPanda's bytes, which xMatters gets unchanged. `recipients` are those of the webhook's URL; they
-        are added to the channel's own. The result is `unsafe` only if xMatters, the ledger and both queues failed.
+        `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
+        `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
+        searches. The result is `unsafe` only if xMatters, the ledger and both queues failed.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.clock())
         return self._attend(Task.of_share(channel, share, job, self.owner()), deadline)
 
     def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
-        """Announce the state of a job from the queue, if it is still owed. `hold` is a reason not to send it now.
+        """Announce the state of a job from the queue, if it is still owed.
 
-        With a result `queued` on `retry`, the caller has to put the job back on the queue. With `queued` on
+        `share` is parsed from the job's body. `hold` is a wait that the job itself asks for; None if it may be sent
+        now. If the result is `queued` on `retry`, the caller has to put the job back on the queue. If it is `queued` on
         `dead_letter`, the job is on the dead-letter queue already.
         """
         task = Task.of_job(channel, share, job, self.owner(), hold)
@@ -85,7 +87,10 @@ class Delivery:
         return self._attend(task, deadline)
 
     def begun(self, job: Job, deadline: Deadline) -> None:
-        """Record that a worker began a job that the sweeper sent, unless the debt's row names a newer job."""
+        """Record in the entry that a worker began a replacement job of the sweeper. Errors of the ledger are ignored.
+
+        Nothing is recorded if the debt is another job's meanwhile.
+        """
 
         def change(entry: Entry) -> Entry:
             is_named = entry.debt.job == job.stored_name
@@ -95,7 +100,10 @@ class Delivery:
             self.ledger.within(deadline).change(entry_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
-        """Move the row of a job's debt past the end of the job's wait (`until`, epoch seconds)."""
+        """Let the sweeper leave a job's debt alone until some time after the end of the job's wait.
+
+        `until` is that end (epoch seconds). Errors of the ledger are ignored.
+        """
 
         def change(entry: Entry) -> Entry:
             return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS))
@@ -108,7 +116,11 @@ class Delivery:
         return Services(self.sender, ledger, rate_limiter, self.keeper, self.clock, deadline, self.unguarded)
 
     def _attend(self, task: Task, deadline: Deadline) -> Result:
-        """Read the entry, decide and act, until there is a result."""
+        """Read the task's entry, decide on the next action and perform it, until there is a result.
+
+        Another pass is needed if another sender changed the entry meanwhile. If the ledger fails, the state is sent or
+        queued without it.
+        """
         services = self._within(deadline)
         try:
             for _ in range(MAX_READS):
@@ -129,7 +141,10 @@ class Delivery:
 
 
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
-    """Perform an action. Return no result if the entry was changed meanwhile. Raises LedgerError."""
+    """Perform an action for the task's state. Raises LedgerError.
+
+    Returns the task, and its result; None if another pass is needed, since the entry was changed.
+    """
     match action:
         case Settle():
             return task, _settle(services, task, entry, action)
@@ -151,10 +166,10 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
 
 
 def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
-    """Ask the rate limiter for a ticket or a wait.
+    """Ask the rate limiter for a ticket (the permission to send now) or a wait.
 
-    The rate limiter fails open: if its table can't be read, a live critical gets a ticket at once. Other states wait
-    for some time first. The ledger's lease still applies.
+    The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
+    Other states wait for some time first. The ledger's lease still applies.
     """
     if task.ticket:
         return replace(task, ticket=None), task.ticket
@@ -165,13 +180,13 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         now = services.clock()
         task = task.without_ledger(now)
         if (task.is_live and is_critical) or not degraded.can_wait(task, now):
-            return task, Ticket({}, is_unasked=True)
+            return task, Ticket({}, is_failed_open=True)
         return task, degraded.wait_for_ledger(now)
     return task, gate
 
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
-    """Record the version of a state that is not signalled. Return None if the entry was changed meanwhile."""
+    """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
     result = replace(task.result(action.outcome), queue=action.queue)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
     is_kept = not action.queues_job or services.keeper.keep(task.job, services.deadline, until=services.clock())

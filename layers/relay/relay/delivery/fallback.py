@@ -47,13 +47,13 @@ class OverdueDebt(NamedTuple):
 
     Attributes:
         incident_id: BigPanda's id.
-        since: Start of the debt (epoch seconds).
+        since: Time since which the incident is owed (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
-        is_given_up: True if its job is dead-lettered.
+        is_given_up: True if its job is dead-lettered, so that only an operator can have it sent.
         is_unconfirmed: True if xMatters accepted the signal, but made no page of it.
-        request_ids: xMatters' ids of the signals without a page.
+        request_ids: xMatters' ids of the signals without a page; empty if there are none.
         description: Description of one of its alerts, or of the incident; empty if unknown.
-        recipients: Names of the signal's recipients.
+        recipients: Names of the signal's recipients; empty if the workflow chooses them.
         link: URL of the incident in BigPanda's console; empty if unknown.
     """
 
@@ -69,7 +69,7 @@ class OverdueDebt(NamedTuple):
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
-        """Return the debt of a signal's job."""
+        """Return the description of a critical whose signal's job this is."""
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
@@ -84,11 +84,11 @@ class OverdueDebt(NamedTuple):
         )
 
     def words(self) -> str:
-        """Return the debt in a few words, on one line."""
+        """Return the incident's id and description on one line, for an SMS or a list."""
         return _words(self.incident_id, self.description)
 
     def lines(self) -> list[str]:
-        """Return the debt as lines of an e-mail."""
+        """Return the lines about this incident for an e-mail."""
         return [
             f"- Incident {self.words()}",
             f"  {self._state()}",
@@ -107,7 +107,7 @@ class OverdueDebt(NamedTuple):
 
 @dataclass(frozen=True)
 class Fallback:
-    """Publisher to the fallback topic.
+    """Publisher of messages to the fallback topic (SNS), about critical incidents that xMatters has not announced.
 
     Attributes:
         client: Returns the SNS client, which is created at its first use.
@@ -126,7 +126,7 @@ class Fallback:
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
     def missed(self, channels: Sequence[str], missed: Sequence[Missed]) -> bool:
-        """Publish one message about criticals in BigPanda of which no share came. Return False if SNS refuses it.
+        """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
         `channels` are all channels that the incidents may belong to, since BigPanda's API does not name the channel.
         """
@@ -160,7 +160,10 @@ def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
 
 
 def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-    """Return the message by protocol: a short text for SMS, and the full text for all others."""
+    """Return the SNS message by protocol: a short text for SMS (`sms`), and the full text for all others (`default`).
+
+    Arguments are as in `Fallback.notify`.
+    """
     count = len(debts) + others
     incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
     lines = [
@@ -217,12 +220,12 @@ def _plain(text: str, most: int) -> str:
 
 
 def _words(incident_id: str, said: str) -> str:
-    """Return an incident's id and description on one line."""
+    """Return an incident's id and its description (`said`) on one line, safe to show."""
     return identifier(incident_id) + (f": {quoted(said, MAX_WORDS)}" if said else "")
 
 
 def _link(link: str, incident_id: str) -> str:
-    """Return the link if it is one of BigPanda's, else the incident's URL in BigPanda's console."""
+    """Return `link` if it is a URL of BigPanda, else the incident's URL in BigPanda's console."""
     return link if is_bigpanda_link(link) else console_link(incident_id)
 
 

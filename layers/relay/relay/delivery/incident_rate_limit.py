@@ -15,12 +15,18 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 
 
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
-    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control."""
+    """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control.
+
+    `min_seconds` is the policy's shortest distance of two signals. Flood control is xMatters' limit on alike signals.
+    """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     flood = entry.signal_times[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signal_times) >= FLOOD_SIGNALS else 0.0
     return max(since_last, flood)
 
 
 def room_for_signals(entry: Entry, now: float) -> int:
-    """Return the number of signals for this incident that pass xMatters' flood control now; it can be negative."""
+    """Return the number of signals for this incident that xMatters' flood control lets pass now; it can be negative.
+
+    Flood control is xMatters' limit on alike signals.
+    """
     return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signal_times)

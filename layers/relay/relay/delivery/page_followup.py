@@ -22,7 +22,7 @@ from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import WORDS
+from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.xmatters.pages import Pages
 
 # A signal without a page after this time is unconfirmed.
@@ -37,12 +37,12 @@ OLD_SIGNAL_SECONDS = 6 * 3600.0
 
 @dataclass(frozen=True)
 class Followup:
-    """Follow-up of signals.
+    """Follow-up of accepted signals: finds their pages, and terminates those of past states.
 
     Attributes:
         pages: Client for xMatters' pages.
         ledger: The entries of incidents.
-        confirmation: Returns the confirmation of ends with BigPanda, created at its first use.
+        confirmation: Returns the object that asks BigPanda if an incident is over. Created at its first use.
         clock: The time in epoch seconds.
     """
 
@@ -52,11 +52,11 @@ class Followup:
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Confirm the incident's end if it is in doubt, find its pages, and terminate those of past states.
+        """Find the pages of an incident's signals, and terminate those of past states.
 
-        The result is `duplicate` if nothing is left to do, `queued` if it is too early to tell, and `unsafe` with a
-        reason if an API failed. Its `unconfirmed` holds the request ids of signals without a page; each id is reported
-        once.
+        If the incident's end is in doubt, BigPanda is asked first. The result is `duplicate` if nothing is left to do,
+        `queued` if it is too early to tell, and `unsafe` with a reason if an API failed. Its `unconfirmed` holds the
+        request ids of signals without a page; each id is reported once.
         """
         ledger = self.ledger.within(deadline)
         try:
@@ -77,9 +77,9 @@ class Followup:
     def _confirmed(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
     ) -> tuple[Entry, Confirmed]:
-        """Ask BigPanda whether the incident is over, if its end is in doubt. Raises LedgerError.
+        """Ask BigPanda if the incident is over, if the entry says so and BigPanda has not confirmed it.
 
-        Return the entry, updated by the answer, and the answer.
+        Raises LedgerError. Returns the entry, updated by the answer, and the answer.
         """
         if not (channel.confirms_ends and entry.is_end_in_doubt):
             return entry, Confirmed(ResolveAnswer.CONFIRMED)
@@ -106,7 +106,7 @@ class Followup:
         seen: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
-            for signal in self._unknown(entry):
+            for signal in self._without_known_page(entry):
                 seen[signal.request_id] = self._looked_for(signal, rest, deadline)
             for signal in _to_terminate(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
                 # Searched again: the workflow may have made a page later, or a second one.
@@ -143,14 +143,14 @@ class Followup:
             return replace(failed, exchange=replace(failed.exchange, may_have_paged=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
-        waiting = list(self._unknown(after))
+        waiting = list(self._without_known_page(after))
         if not waiting:
             return _result(job, Outcome.DUPLICATE, lost)
         youngest = max(signal.at for signal in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
         return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
 
-    def _unknown(self, entry: Entry) -> Iterator[AcceptedSignal]:
+    def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
         for signal in entry.accepted_signals:
             if not signal.pages and not signal.is_lost and now - signal.at < OLD_SIGNAL_SECONDS:
@@ -165,10 +165,10 @@ class Followup:
 
 
 def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
-    """True if this run found that a critical signal has no page, and the incident is open.
+    """True if this run found that a critical signal of an open incident has no page, so nobody may have been notified.
 
-    The signal may belong to another job of the incident. A later signal that has a page for the same recipients makes
-    up for it.
+    `seen` has the signals that this run looked at, by request id. A later signal that has a page for the same
+    recipients makes up for it.
     """
     is_lost = any(
         signal.is_lost
@@ -181,9 +181,12 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
 
 
 def _store(ledger: Ledger, job: Job) -> None:
-    """Store the job, so that the fallback topic's message can describe the incident, not only name its id."""
+    """Store the job, so that the fallback topic's message can describe the incident, not only name its id.
+
+    Errors of the ledger are ignored.
+    """
     with suppress(LedgerError):
-        ledger.store(entry_of(job), WORDS, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
+        ledger.store(entry_of(job), FALLBACK_DESCRIPTION, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
@@ -195,7 +198,10 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
 
 
 def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them."""
+    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
+
+    `replaces` is the policy's setting for the second case. `ends` is True if the incident's end is certain.
+    """
     for place, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [

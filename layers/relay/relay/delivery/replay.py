@@ -27,7 +27,7 @@ LONGEST_SLEEP_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of jobs; None in an attribute means any.
+    """A choice of dead-lettered jobs; None in an attribute means any.
 
     Attributes:
         channel: Name of the channel.
@@ -42,7 +42,7 @@ class Filter:
     since: float | None = None
 
     def matches(self, job: Job) -> bool:
-        """True if the job is chosen."""
+        """True if a job meets all conditions of the filter."""
         wanted = (self.channel, self.incident, self.reason)
         found = (job.channel, job.incident_id, job.failures.reason)
         if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
@@ -91,7 +91,7 @@ class Fate(NamedTuple):
 
 @dataclass(frozen=True)
 class Moved:
-    """Result of moving a job's message to the retry queue.
+    """Result of moving a dead-lettered job's message to the retry queue.
 
     Attributes:
         job: The job, without its body.
@@ -107,19 +107,25 @@ class Moved:
 
     @property
     def is_to_follow(self) -> bool:
-        """True if the job's further outcome can be read from the ledger."""
+        """True if the ledger will show the job's further outcome: it is a signal, and its message was moved."""
         return self.problem is None and self.state is not None
 
     @property
     def first_fate(self) -> Fate:
-        """The outcome right after the move, or after its failure."""
+        """The job's outcome right after its message was moved, or could not be moved."""
         if self.problem is not None:
             return Fate(Became.FAILED, self.job.failures.reason)
         return Fate(Became.MOVED if self.state is None else Became.WAITING)
 
 
 class _Item(NamedTuple):
-    """A held message, its copy for the retry queue, and its result if it is moved."""
+    """A message in a batch that is being moved.
+
+    Attributes:
+        held: The message on the dead-letter queue, invisible to other readers.
+        message: Its copy for the retry queue.
+        moved: Its result if it can be moved.
+    """
 
     held: Held
     message: Message
@@ -128,7 +134,7 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Replay:
-    """Moves held messages to the retry queue.
+    """Moves messages that a DeadLetters object holds (received and invisible) to the retry queue.
 
     Attributes:
         dead_letters: The dead-letter queue.
@@ -147,7 +153,7 @@ class Replay:
     run: Run = map
 
     def move(self, helds: Iterable[Held], stopping: Callable[[], bool] = lambda: False) -> Iterator[Moved]:
-        """Move held messages in the order of `in_order`, within the rate limit, until `stopping` returns True.
+        """Move held messages in the order of `in_order`, within the rate limit. Yield the result of each.
 
         A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
         `stopping` returns True are completed.
@@ -174,7 +180,7 @@ class Replay:
             self.dead_letters.renew()
 
     def _opened(self, batch: Sequence[tuple[Held, Job]]) -> list[_Item]:
-        """Return the messages of a batch that are still held, with their envelopes."""
+        """Return the messages of a batch that are still held (invisible to other readers), with their copies."""
         return [self._item(held, job) for held, job in batch if self.dead_letters.is_held(held)]
 
     def _item(self, held: Held, job: Job) -> _Item:
@@ -199,7 +205,10 @@ class Replay:
 
 
 def _state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, as the worker compares it; None for a job that is not a signal."""
+    """Return the state that a job announces, as the worker compares it; None for a job that is not a signal.
+
+    `envelope` is the job as message text, with the body.
+    """
     if job.kind != JobKind.SIGNAL:
         return None
     try:

@@ -18,7 +18,7 @@ MAX_FAILED_POLLS = 5
 
 
 def fate(moved: Moved, entry: Entry) -> Fate:
-    """Return the outcome of a moved job, read from its incident's entry."""
+    """Return the outcome of a replayed job, as far as its incident's ledger entry shows it."""
     state, job = moved.state, moved.job
     if state is None:
         return moved.first_fate
@@ -47,10 +47,10 @@ def _request_id(entry: Entry) -> str | None:
 
 @dataclass
 class Follower:
-    """Follows the entries of moved jobs.
+    """Follows replayed jobs: reads their outcomes from the ledger entries of their incidents.
 
     Attributes:
-        ledger: The ledger; one read gets a batch of entries.
+        ledger: The entries of incidents.
         clock: The time in epoch seconds.
         sleep: Waits for a number of seconds.
         problem: Error of the last read of the ledger; None if it succeeded.
@@ -64,10 +64,10 @@ class Follower:
     def follow(
         self, jobs: Sequence[Moved], stopping: Callable[[], bool] = lambda: False
     ) -> Iterator[Mapping[int, Fate]]:
-        """Yield after each poll the fates that changed, by the jobs' indexes in the sequence.
+        """Read the outcomes of jobs repeatedly. Yield after each reading those that changed, by the jobs' indexes.
 
-        The iteration ends when all fates are settled, when none changed for STILL_SECONDS, after MAX_FAILED_POLLS
-        failed reads of the ledger, or when `stopping` returns True.
+        The iteration ends when no outcome will change any more, when none changed for STILL_SECONDS, after
+        MAX_FAILED_POLLS failed reads of the ledger, or when `stopping` returns True.
         """
         fates = {place: moved.first_fate for place, moved in enumerate(jobs) if moved.is_to_follow}
         changed_at, failed = self.clock(), 0

@@ -13,9 +13,10 @@ PARALLEL_BATCHES = 8
 
 
 def in_order(helds: Iterable[Held]) -> list[tuple[Held, Job]]:
-    """Sort jobs by the arrival of their shares, oldest first, and the jobs of each incident by its states' versions.
+    """Return received messages with their jobs in the order of a replay. Messages without a job are left out.
 
-    Shares can arrive out of order. The newest state of an incident must be replayed last.
+    Jobs are sorted by the arrival of their shares, oldest first. Shares can arrive out of order, so the jobs of one
+    incident are sorted by BigPanda's timestamps: its newest state must be replayed last.
     """
     jobs = [(held, held.job) for held in helds if held.job is not None]
     jobs.sort(key=lambda pair: seconds_of(pair[1].received_at))
@@ -35,7 +36,7 @@ def _incident(job: Job) -> tuple[str, str]:
 
 
 def waves(pairs: Iterable[tuple[Held, Job]], most: int) -> Iterator[list[list[tuple[Held, Job]]]]:
-    """Split jobs into waves of at most `most` messages. The batches of a wave can be moved in parallel.
+    """Split jobs into waves of at most `most` messages. A wave is a list of batches that can be moved in parallel.
 
     A batch fits into one call to SQS. To keep their order, messages of one incident are in one batch of a wave, or in
     different waves.

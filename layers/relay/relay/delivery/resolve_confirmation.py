@@ -34,7 +34,7 @@ UNREACHABLE_SECONDS = 600.0
 
 
 class ResolveAnswer(StrEnum):
-    """Result of a confirmation. REFUTED and UNREACHABLE are counted as metrics."""
+    """BigPanda's answer when asked if an incident is over. REFUTED and UNREACHABLE are counted as metrics."""
 
     # The incident is over.
     CONFIRMED = "confirmed"
@@ -49,7 +49,7 @@ class ResolveAnswer(StrEnum):
 
 
 class Confirmed(NamedTuple):
-    """Result of a confirmation.
+    """BigPanda's answer, and the next step: another question, or another signal.
 
     Attributes:
         answer: The answer.
@@ -62,7 +62,10 @@ class Confirmed(NamedTuple):
     again: Job | None = None
 
     def note(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with this answer. It holds for the incident, also if other resolves arrived meanwhile."""
+        """Return the entry with this answer recorded at `now` (epoch seconds).
+
+        The answer holds for the incident, also if other resolves arrived meanwhile.
+        """
         if not entry.is_end_in_doubt:
             return entry
         match self.answer:
@@ -77,7 +80,7 @@ class Confirmed(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolveConfirmation:
-    """Confirms ends of incidents with BigPanda.
+    """Asks BigPanda if an incident is over, before the relay terminates its pages.
 
     Attributes:
         lister: Reads incidents of BigPanda.
@@ -90,7 +93,10 @@ class ResolveConfirmation:
     clock: Callable[[], float]
 
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Confirmed:
-        """Ask BigPanda if the incident is over, as its entry says. A refutation contains the job of a new signal."""
+        """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job.
+
+        If the incident is open after all, the result contains the job of a new signal, for `reannounce`.
+        """
         now, access = self.clock(), channel.bigpanda
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
@@ -107,13 +113,16 @@ class ResolveConfirmation:
         return Confirmed(ResolveAnswer.REFUTED, again=self._reannouncing(job, entry, share, channel))
 
     def reannounce(self, refuted: Confirmed, deadline: Deadline) -> Confirmed:
-        """Enqueue the signal of a refuted end. Return the answer; WAIT if the queue does not accept the job."""
+        """Queue the job of a refuted end (`refuted.again`), which signals the incident again.
+
+        Returns `refuted`; an answer WAIT if the queue does not accept the job.
+        """
         now = self.clock()
         is_kept = refuted.again is not None and self.keeper.keep(refuted.again, deadline, until=now)
         return refuted if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
-        """Return the incident from BigPanda's API; None if it is not found, or the API fails."""
+        """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
         places = dict.fromkeys(filter(None, (access.place(entry.environment_id), *access.environments)))
         for environment_id in places:
             try:
@@ -125,7 +134,10 @@ class ResolveConfirmation:
         return None
 
     def _reannouncing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
-        """Return the job that signals the still open incident. It arrives now, so it is newer than the resolve."""
+        """Return the job that signals an incident which is still open, although a share said that it is over.
+
+        It arrives now, so it is newer than the resolve.
+        """
         body, trail = json.dumps(share.document).encode(), f"refuted-{share.incident_id}"[:100]
         made = new_job(channel, share, body, job.routing.url_recipients or (), trail, self.clock())
         # A new delivery id: a workflow may treat a known one as a repeated signal.
@@ -133,6 +145,6 @@ class ResolveConfirmation:
         # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
         # older share stays older.
         version = entry.newest.version if entry.newest else None
-        dated = version is not None
-        payload = replace(made.payload, found=True, version=version, is_dated_by_another=dated)
+        has_version = version is not None
+        payload = replace(made.payload, found=True, version=version, has_borrowed_version=has_version)
         return replace(made, delivery_id=again, payload=payload)

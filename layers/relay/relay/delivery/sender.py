@@ -26,7 +26,7 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends signals with in-request retries.
+    """Sends signals to xMatters with in-request retries.
 
     Attributes:
         channels: The cached channels, for a fresh copy after refused credentials.
@@ -50,9 +50,9 @@ class Sender:
         alone: str | None = None,
         may_repeat: bool = False,
     ) -> Sent:
-        """Send the signal of a task with at most `attempts` attempts. `entry` is the entry of its incident.
+        """Send the signal of a task with at most `attempts` attempts. `entry` is its incident's ledger entry.
 
-        A critical is repeated after an ambiguous failure. `alone` is the name of the only recipient; None for all
+        A critical is repeated once after an ambiguous failure. `alone` is the name of the only recipient; None for all
         recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
         """
         is_critical, job = task.state.is_critical, task.job
@@ -83,8 +83,8 @@ class Sender:
     ) -> Sent:
         """Send one signal with at most `attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        An ambiguous failure may have paged. After it, there is one more attempt if `repeats` is True (for criticals,
-        two pages are better than none), else none.
+        After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if `repeats` is
+        True, else none. For criticals, two pages are better than none.
         """
         sent = Sent(attempts=0)
         while True:
@@ -106,14 +106,17 @@ class Sender:
             channel = again
             signal = replace(
                 signal,
-                attempt=signal.attempt + failure.asked,
+                attempt=signal.attempt + failure.was_sent,
                 may_repeat=signal.may_repeat or failure.may_have_paged,
             )
 
     def _before_next_attempt(
         self, channel: Channel, failure: SendError, sent: Sent, attempts_left: int, seconds_left: float
     ) -> Channel | None:
-        """Wait, or renew refused credentials, and return the channel for the next attempt; None if there is none."""
+        """Wait, or renew refused credentials, and return the channel for the next attempt; None if there is none.
+
+        `sent` counts the attempts so far. `attempts_left` and `seconds_left` bound the next ones.
+        """
         handling = HANDLING[failure.reason]
         if attempts_left == 0:
             return None
@@ -129,7 +132,7 @@ class Sender:
         return channel
 
     def _renewed(self, channel: Channel, seconds_left: float) -> Channel | None:
-        """Return the channel with a new token or a changed secret; None if neither is available."""
+        """Return the channel with a new OAuth token or a changed secret; None if neither is available in time."""
         if self.xmatters.renew_token(channel):
             return channel
         # A read of the secret must not use up the time that is reserved for the queue.
@@ -144,17 +147,20 @@ class Sender:
 
 
 def _with_failure(sent: Sent, failure: SendError) -> Sent:
-    """Return the result after another failure. A time-out before the request is sent does not hide the last failure."""
-    says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.asked
+    """Return `sent` after another failed attempt.
+
+    A time-out before the request is sent does not hide the last failure.
+    """
+    says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return Sent(
-        attempts=sent.attempts + failure.asked,
+        attempts=sent.attempts + failure.was_sent,
         maybe_accepted=sent.maybe_accepted + failure.may_have_paged,
         failure=sent.failure if says_less else failure,
     )
 
 
 def content(task: Task, recipients: tuple[str, ...]) -> bytes:
-    """Return the body for xMatters: BigPanda's bytes, or the relay's own body."""
+    """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one."""
     rule = task.channel.policy.own_body
     if rule is None:
         return task.job.payload.body

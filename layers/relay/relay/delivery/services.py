@@ -26,15 +26,21 @@ class Unguarded:
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def was_sent(self, name: str, now: float) -> bool:
-        """True if a signal of that incident was sent within UNGUARDED_AGAIN_SECONDS."""
+        """True if a signal of that incident was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now`.
+
+        `name` is the key of the incident's entry.
+        """
         return now - self.sent_at.get(name, 0.0) < UNGUARDED_AGAIN_SECONDS
 
     def forget(self, name: str) -> None:
-        """Forget the last signal of that incident."""
+        """Forget that a signal of that incident was sent without the ledger. `name` is its entry's key."""
         self.sent_at.pop(name, None)
 
     def note(self, name: str, now: float) -> None:
-        """Record a signal of that incident that was, or may have been, accepted."""
+        """Record that a signal of that incident was sent without the ledger, and may have been accepted.
+
+        `name` is the key of the incident's entry, and `now` in epoch seconds.
+        """
         if len(self.sent_at) >= MAX_UNGUARDED:
             self.sent_at.clear()
         self.sent_at[name] = now
@@ -42,7 +48,7 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Services:
-    """Adapters of a delivery, bound to its caller's deadline.
+    """Adapters that the steps of a delivery call, bound to its caller's deadline.
 
     Attributes:
         sender: Sends signals.

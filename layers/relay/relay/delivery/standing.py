@@ -13,11 +13,14 @@ _WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
 
 
 class Standing(StrEnum):
-    """Relation of a state to its incident's entry.
+    """Standing of a state: its relation to its incident's ledger entry.
 
-    OWED: the policy announces the state, and it is not announced yet. DUPLICATE, SUPERSEDED and UNCHANGED have the
-    meaning that `Outcome` describes. DEAD_LETTERED: the state is on the dead-letter queue, and no operator moved it
-    back.
+    Attributes:
+        OWED: The policy announces the state, and it is not announced yet.
+        DUPLICATE: The same state came before, and is announced or queued.
+        SUPERSEDED: A newer state of the incident is announced or queued.
+        UNCHANGED: The policy does not announce its transition.
+        DEAD_LETTERED: The state is on the dead-letter queue, and no operator moved it back.
     """
 
     OWED = "owed"
@@ -28,7 +31,7 @@ class Standing(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Standing of a state.
+    """Standing of a state (its relation to its incident's ledger entry), and its transition.
 
     Attributes:
         standing: The standing.
@@ -44,8 +47,8 @@ def judge_share(
 ) -> Judgement:
     """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
 
-    A duplicate or superseded share needs no further work: its state, or a newer one, is in the entry already. The
-    entry's states are announced, queued, or not to be announced.
+    `notify_on` has the transitions that the policy announces. A duplicate or superseded share needs no further work:
+    its state, or a newer one, is in the entry already, as announced, queued, or not to be announced.
     """
     if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):
         return Judgement(Standing.DUPLICATE)
@@ -57,12 +60,11 @@ def judge_share(
 def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
     """Return the standing of the state of a job from the queue.
 
-    `mark` is the time at which its message was dead-lettered (epoch seconds), None if it never was. A dead-lettered
-    state is revived only by a message whose mark is not older than the entry's. Other copies of the job are ignored.
+    `notify_on` has the transitions that the policy announces. `mark` is the time at which the job's message was
+    dead-lettered (epoch seconds); None if it never was. Only a message with a mark that is not older than the entry's
+    makes a dead-lettered state owed again. Other copies of the job are ignored.
     """
-    announced = entry.announced
-    is_announced = announced is not None and state.is_same(announced)
-    is_announced = is_announced and (state.version is not None or not (announced and announced.precedes(state)))
+    is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
     is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
     if is_announced and not entry.was_better and not is_owed_anew:
@@ -79,10 +81,10 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
 
 
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
-    """OWED if the transition from any state that may have been announced is in `notify_on`, else UNCHANGED.
+    """Return OWED if the policy announces the state's transition from any state that may have been announced.
 
-    If the incident eased without a signal, the transition from that eased state counts too: it can worsen again, back
-    to the announced state.
+    Else return UNCHANGED. `notify_on` has the transitions that the policy announces. If the incident eased without a
+    signal, the transition from that eased state counts too: it can worsen again, back to the announced state.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     again = compare(entry.eased, state) if entry.eased else changes[0]
@@ -97,9 +99,9 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def was_shared(entry: Entry, state: State, now: float) -> bool:
-    """True if the relay got a state that BigPanda's API shows, or a newer one, in a share.
+    """True if a share brought the relay a state that BigPanda's API shows, or a newer one.
 
-    That includes states that are being sent, wait on the retry queue or are dead-lettered.
+    That includes states that are being sent at `now` (epoch seconds), wait on the retry queue or are dead-lettered.
     """
     newest, dead_lettered = entry.newest, entry.dead_letter.state
     if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
@@ -108,6 +110,18 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
     dead_lettered = None if dead_lettered and dead_lettered.precedes(newest) else dead_lettered
     queued = (newest if entry.debt.since is not None else None, dead_lettered)
     return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
+
+
+def _is_announced(entry: Entry, state: State) -> bool:
+    """True if the state is the announced one.
+
+    Without BigPanda's timestamps, an equal state that arrived after the announced one is a new state: the incident may
+    have changed in between, and returned to it.
+    """
+    announced = entry.announced
+    if announced is None or not state.is_same(announced):
+        return False
+    return state.version is not None or not announced.precedes(state)
 
 
 def _is_copy(entry: Entry, state: State) -> bool:
@@ -122,7 +136,7 @@ def _is_copy(entry: Entry, state: State) -> bool:
 
 
 def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the same state arrived before, with the version of the newest state.
+    """Return True if the same state arrived before, with the timestamps (version) of the newest state.
 
     Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
     that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this

@@ -25,24 +25,24 @@ SOON_SECONDS = 5.0
 
 
 class Task(NamedTuple):
-    """A state to announce.
+    """A state to announce, with its job and the progress of its delivery.
 
     Attributes:
         job: Job of the state.
-        name: Key of its entry in the ledger.
+        name: Key of its incident's entry in the ledger.
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
-        is_live: True if BigPanda waits for an answer; False for a job from the queue.
+        is_live: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
         is_turned_away: True if the retry queue did not accept the job.
-        hold: Reason and end of a wait that the job itself asks for; None if it may be sent.
+        hold: Wait that the job itself asks for, with reason and end; None if it may be sent.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: BigPanda's environment of the incident; None if unknown.
         is_first: True if the ledger had no entry of the incident before.
-        is_stamped: True if the share has BigPanda's timestamps.
-        ticket: Unused permission of the rate limiter, kept after a conflicting write of the entry; None if there is
-            none.
+        is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
+        ticket: Unused permission of the rate limiter to send now, kept after a conflicting write of the entry; None if
+            there is none.
     """
 
     job: Job
@@ -62,14 +62,21 @@ class Task(NamedTuple):
 
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
-        """Return the task of a new share; `job` is the job that was made for it."""
+        """Return the task of a share that BigPanda just sent.
+
+        `job` was made for it, and `owner` names the sender's lease.
+        """
         place, is_stamped = _place(channel, share), job.payload.version is not None
         name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
         return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
-        """Return the task of a job from the queue; `share` is parsed from its body."""
+        """Return the task of a job from the queue.
+
+        `share` is parsed from its body, and `owner` names the sender's lease. `hold` is a wait that the job itself asks
+        for; None if it may be sent now.
+        """
         state = State.of(share, seconds_of(job.received_at))
         state = recorded_state(job, state)
         state = state.without_alerts() if job.payload.found else state
@@ -78,7 +85,10 @@ class Task(NamedTuple):
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rate limits that apply to the signal. The first one also has the channel's circuit breaker."""
+        """The rate limits that apply to the signal: the channel's, and maybe that of its recipients.
+
+        The channel's comes first, and has the circuit breaker.
+        """
         policy = self.channel.policy
         channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
         if policy.max_per_minute_per_recipients is None:
@@ -88,37 +98,40 @@ class Task(NamedTuple):
 
     @property
     def expires_at(self) -> float:
-        """The time at which the state expires (epoch seconds)."""
+        """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent."""
         return self.job.age_counts_from + self.channel.policy.max_age_seconds
 
     def wake_at(self, until: float, now: float) -> float:
-        """Return the end of a wait (epoch seconds), but at the latest shortly after the state expires."""
+        """Return the end of a wait (`until`), but at the latest shortly after the state expires.
+
+        Times are epoch seconds.
+        """
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     @property
     def is_given_up(self) -> bool:
-        """True if the state must not be sent any more: if it is owed, it is dead-lettered."""
+        """True if the state must not be sent any more, as `hold` says. If it is owed, it has to be dead-lettered."""
         return self.hold is not None and HANDLING[self.hold.reason].is_final
 
     def without_ledger(self, now: float) -> "Task":
-        """Return the task with the start of the ledger's failure recorded in its job."""
+        """Return the task with the ledger's failure recorded in its job, from `now` (epoch seconds) or earlier."""
         message = self.job.message
         since = message.ledger_down_since or timestamp(now)
         return self._with_message(replace(message, ledger_down_since=since))
 
     def with_ledger(self) -> "Task":
-        """Return the task without a failure of the ledger in its job, after a successful write."""
+        """Return the task whose job records no failure of the ledger, after the ledger worked."""
         return self._with_message(replace(self.job.message, ledger_down_since=None, waits_for_ledger=False))
 
     def waiting_for_ledger(self) -> "Task":
-        """Return the task whose job must wait for the ledger, since a critical of the incident was sent unguarded."""
+        """Return the task whose job must wait for the ledger, since a critical of the incident was sent without it."""
         return self._with_message(replace(self.job.message, waits_for_ledger=True))
 
     def _with_message(self, message: JobMessage) -> "Task":
         return replace(self, job=replace(self.job, message=message))
 
     def result(self, outcome: Outcome) -> Result:
-        """Return a result with that outcome."""
+        """Return a result for this task with that outcome."""
         job, change = self.job, self.change
         subject = Subject(
             job.channel,
@@ -135,7 +148,7 @@ class Task(NamedTuple):
         return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
 
     def failed(self, sent: Sent) -> Result:
-        """Return the result of a signal that was not accepted: `unsafe` until its state is queued."""
+        """Return the result of a signal that xMatters did not accept: `unsafe` until its state is queued."""
         failure = sent.failure
         if failure is None:
             return self.delivered(sent)
@@ -145,19 +158,19 @@ class Task(NamedTuple):
         return replace(failed, exchange=exchange, notices=Notices(fault=fault))
 
     def waiting(self, wait: Wait, queue: str) -> Result:
-        """Return the result of a state that waits on that queue (`retry`) or in the ledger (`ledger`)."""
+        """Return the result of a state that waits: on the retry queue (`retry`), or in the ledger only (`ledger`)."""
         return self.result(Outcome.QUEUED).waiting(wait.reason, wait.until, queue)
 
 
 def recorded_state(job: Job, state: State) -> State:
-    """Return the state of a job as it was kept; `state` is what the job's body says."""
+    """Return the state of a job with the version and digest that the job recorded; `state` is what its body says."""
     kept = job.payload
     digest = kept.digest or state.digest
-    return replace(state, version=kept.version, digest=digest, is_dated_by_another=kept.is_dated_by_another)
+    return replace(state, version=kept.version, digest=digest, has_borrowed_version=kept.has_borrowed_version)
 
 
 def entry_of(job: Job) -> str:
-    """Return the key of the entry of a job's incident.
+    """Return the key of the ledger entry of a job's incident.
 
     The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
     """
@@ -175,8 +188,9 @@ def new_job(
 ) -> Job:
     """Return the job of a new share, which is queued before the first attempt.
 
-    Its recipients are `url_recipients` and those of the first matching route, or the channel's own if no route matches.
-    If the routes can't be evaluated within their budget, both are included. `came` is the arrival (epoch seconds).
+    Its recipients are `url_recipients` (those of the webhook's URL) and those of the first matching route; the
+    channel's own if no route matches. If the routes can't be evaluated within their budget, it has the channel's own
+    and those of all routes that may match. `body` holds the share's bytes, and `came` its arrival (epoch seconds).
     """
     route = _route(channel, share)
     own = () if route and not route.is_undecided else channel.recipients

@@ -15,20 +15,21 @@ from relay.ledger.sources import Sources
 
 @dataclass(frozen=True)
 class Shares:
-    """Handler of shares.
+    """Handler of shares, the requests of BigPanda's webhook.
 
     Attributes:
         delivery: Delivery of states to xMatters.
-        sources: Store of the sources of shares.
+        sources: Store of the environments and recipients that shares name.
     """
 
     delivery: Delivery
     sources: Sources
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Announce a request's share and return the result. Raises BadRequest if the body is not a share.
+        """Announce the share in a request's body, and return the result. Raises BadRequest if the body is not a share.
 
-        Recipients that the channel does not permit are left out and counted. The share is announced all the same.
+        Recipients in the URL that the channel does not permit are left out and counted. The share is announced all the
+        same.
         """
         body = read_body(request)
         share = parse_share(body)

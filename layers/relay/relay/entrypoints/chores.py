@@ -31,7 +31,7 @@ SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 
 @dataclass(frozen=True)
 class Chores:
-    """Worker for chores, except for reconcile runs.
+    """Worker for chores (all jobs but signals), except for reconcile runs.
 
     Attributes:
         followup: Follow-up of signals.
@@ -39,7 +39,7 @@ class Chores:
         keeper: The queues.
         clock: The time in epoch seconds.
         deadlines: Returns a deadline of a number of seconds.
-        silent: End of the time in which an API is not called (epoch seconds), by channel and vendor.
+        silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
     """
 
     followup: Followup
@@ -50,7 +50,11 @@ class Chores:
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
-        """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates."""
+        """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates.
+
+        `hold` is a wait that the job itself asks for; None if it may be done now. A chore whose vendor's API hung a
+        moment ago waits, too. The result has the queue if the chore has to wait or was dead-lettered.
+        """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
         if hold is None and silent_until > began:
@@ -74,7 +78,10 @@ class Chores:
         return self.failed(job, result, deadline)
 
     def failed(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """Return the result of a failed chore: it waits on the queue, or is dead-lettered if its failure is final."""
+        """Return the result of a failed chore: `queued` on `retry`, or on `dead_letter` if its failure is final.
+
+        The caller has to put it on the retry queue. On the dead-letter queue it is already.
+        """
         waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return waiting

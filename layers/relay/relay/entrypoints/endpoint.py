@@ -32,11 +32,11 @@ type Take = Callable[[Channel, Request, Deadline], Result]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Serves the requests at one door.
+    """Serves the requests at one of the two HTTP endpoints.
 
     Attributes:
         admission: Authenticates requests.
-        take: Processes an admitted request.
+        take: Processes an admitted request, and returns its result. Raises BadRequest.
         telemetry: Log and metrics.
         deadlines: Returns a deadline of a number of seconds.
         uses: Records the uses of credentials.
@@ -50,7 +50,7 @@ class Endpoint:
 
     @property
     def door(self) -> Door:
-        """The endpoint: `inbound` or `callback`."""
+        """The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         return self.admission.door
 
     def serve(self, request: Request) -> Reply:
@@ -82,7 +82,7 @@ class Endpoint:
         return self._reply(result)
 
     def _note_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
-        """Record the use of the request's credential. Called last; a failure here does not change the answer."""
+        """Record that the request's credential was used. Called last; a failure here does not change the answer."""
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return
         try:

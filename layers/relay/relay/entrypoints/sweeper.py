@@ -30,7 +30,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
+from relay.ledger.row import CRITICAL, FALLBACK_DESCRIPTION, OTHER, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry.telemetry import Telemetry
 
@@ -68,14 +68,14 @@ MAX_REQUEST_IDS = 3
 
 
 class AtOnce(Protocol):
-    """Runs several calls in parallel."""
+    """Function that makes several calls in parallel."""
 
     def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """Return the results in the order of the calls."""
+        """Make the calls, and return their results in the same order."""
 
 
 class Owed(NamedTuple):
-    """A row of the `due` index.
+    """A row of the ledger's `due` index: the entry of an incident that is owed, or whose page is missing.
 
     Attributes:
         key: Key of the entry.
@@ -94,7 +94,7 @@ class Owed(NamedTuple):
 
     @property
     def since(self) -> float:
-        """The start of the debt (epoch seconds). For an announced state without a page, it is the state's arrival."""
+        """The time since which the state is owed (epoch seconds). If its page is missing, it is the state's arrival."""
         entry = self.entry
         if entry.debt.since is not None or entry.announced is None:
             return entry.debt.since or entry.debt.due
@@ -103,7 +103,7 @@ class Owed(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweeper:
-    """The sweeper.
+    """The sweeper: notifies the fallback topic, replaces vanished messages, and ends long waits, every minute.
 
     Attributes:
         ledger: The entries, rows and stored jobs.
@@ -135,7 +135,7 @@ class Sweeper:
     _unread: set[str] = field(default_factory=set, init=False, repr=False)
 
     def sweep(self) -> dict[str, Any]:
-        """Run once, and return the counts for the log; empty if another run has the lease, or the ledger fails."""
+        """Do one run, and return its counts for the log; empty if another run has the lease, or the ledger fails."""
         deadline = self.deadlines(SWEEP_SECONDS)
         self._policies.clear()
         self._unread.clear()
@@ -172,8 +172,8 @@ class Sweeper:
     def _notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
 
-        Channels with few debts come first, and entries are marked after all messages are sent. So the many debts of one
-        channel do not delay the message of another.
+        Channels with few debts come first, and entries are marked after all messages are sent. So the many debts (owed
+        states) of one channel do not delay the message of another.
         """
         self._read_policies(rows)
         overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each.channel))
@@ -197,9 +197,9 @@ class Sweeper:
     def _notify_some(
         self, run: Run, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
     ) -> dict[str, list[Owed]]:
-        """Publish one message for each channel, in parallel, and note the time in the run.
+        """Publish one message for each channel in `due`, in parallel, and record the time in the run.
 
-        Return the debts of each channel whose message SNS accepted. `unchecked` is, by channel, the number of further
+        Returns the debts of each channel whose message SNS accepted. `unchecked` is, by channel, the number of further
         overdue debts, which are counted from the index without a read of their entries.
         """
         publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
@@ -212,7 +212,10 @@ class Sweeper:
         return {channel: due[channel] for channel in notified}
 
     def _mark(self, owed: Owed, deadline: Deadline) -> None:
-        """Record in an entry that the topic was notified. If there is no time, the next message repeats the debt."""
+        """Record in an incident's entry that the fallback topic was notified.
+
+        If there is no time, the next message repeats the incident.
+        """
         if deadline.remaining():
             self._change(owed, lambda entry: replace(entry, debt=entry.debt.notified(entry.newest)))
 
@@ -257,10 +260,13 @@ class Sweeper:
         return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
 
     def _debt(self, owed: Owed) -> OverdueDebt:
-        """Return the debt for the fallback topic's message, described by its stored job if there is one."""
+        """Return the description of an owed critical for the fallback topic's message.
+
+        It is made from the stored job; without one it has little more than the incident's id.
+        """
         entry = owed.entry
         is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
-        job = self._stored(owed, WORDS if is_unconfirmed else entry.debt.job or WORDS)
+        job = self._stored(owed, FALLBACK_DESCRIPTION if is_unconfirmed else entry.debt.job or FALLBACK_DESCRIPTION)
         described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
         is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
         lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
@@ -276,7 +282,7 @@ class Sweeper:
     # ---- Healing -------------------------------------------------------------------------------------------------
 
     def _heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
-        """Replace the messages of overdue debts, criticals first. Return the number of replaced messages.
+        """Replace the messages of overdue debts (owed states), criticals first. Return the number of replaced messages.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. Channels are
         interleaved, so that the many debts of one channel do not use up the time of the others.
@@ -307,9 +313,10 @@ class Sweeper:
         return bool(entry.debt.job) and entry.debt.due <= now and not entry.is_busy(now)
 
     def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
-        """Send a debt's stored job to the retry queue, or invoke the worker with it directly.
+        """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
 
-        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before.
+        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
+        expired, or that no worker could finish, is dead-lettered instead. Returns False if nothing was done.
         """
         job = self._stored(owed, owed.entry.debt.job)
         if job is None:
@@ -339,7 +346,7 @@ class Sweeper:
         return False
 
     def _is_too_old(self, owed: Owed, job: Job) -> bool:
-        """True if the job's state has expired, is the newest one, and is not announced."""
+        """True if the state of the stored job has expired, is the incident's newest one, and is not announced."""
         newest = owed.entry.newest
         is_announced = newest is not None and newest.is_of_same_share(owed.entry.announced)
         is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
@@ -355,7 +362,10 @@ class Sweeper:
         return math.inf if owed.channel in self._unread else since + age
 
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
-        """Dead-letter a job that expired, or that workers began repeatedly without a recorded result."""
+        """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
+
+        `reason` is recorded in the job. Returns False if it was not dead-lettered.
+        """
         newest = owed.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
@@ -368,7 +378,7 @@ class Sweeper:
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
-                self.ledger.store(owed.key, WORDS, envelope_of(job), lasts=STORED_SECONDS)
+                self.ledger.store(owed.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
         self._change(owed, lambda entry: entry.dead_lettering(newest, mark, reason))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
@@ -377,7 +387,10 @@ class Sweeper:
     # ---- Shared --------------------------------------------------------------------------------------------------
 
     def _current(self, rows: Iterable[Owed]) -> Iterator[Owed]:
-        """Yield the rows with their current entries, without those that DynamoDB did not process."""
+        """Yield the rows with their entries as read from the table, since the index lags behind.
+
+        Rows that DynamoDB did not process are left out.
+        """
         for batch in batched(rows, MAX_BATCH, strict=False):
             entries = self.ledger.read_many([each.key for each in batch])
             for each in batch:
@@ -418,7 +431,7 @@ class Sweeper:
         return self._policies[channel]
 
     def _judge_loads(self, run: Run, rows: Sequence[Owed]) -> None:
-        """Report channels that were above their rate limits in several consecutive runs."""
+        """Log and count the channels that were above their rate limits in several consecutive runs."""
         self._read_policies(rows)
         owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
         now = self.clock()
@@ -428,7 +441,7 @@ class Sweeper:
         self.telemetry.flooded(flooded)
 
     def _report_sick(self, rows: Iterable[Owed]) -> None:
-        """Log each channel that has a debt older than SICK_SECONDS."""
+        """Log each channel that has owed a state for longer than SICK_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)
@@ -444,7 +457,7 @@ def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
 
 
 def _interleaved(rows: Iterable[Owed]) -> list[Owed]:
-    """Return the rows with criticals first, and within each kind one row of each channel at a time."""
+    """Return the rows with criticals first; among criticals and others, one row of each channel at a time."""
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, Owed]] = []
     for each in rows:

@@ -18,7 +18,7 @@ IN_A_ROW_SECONDS = 180.0
 
 @dataclass
 class Run:
-    """A run of the sweeper that holds the lease.
+    """A run of the sweeper that has the lease, with the state that lasts from run to run.
 
     Attributes:
         until: End of the lease (epoch seconds).
@@ -38,7 +38,10 @@ class Run:
 
     @classmethod
     def begin(cls, table: Table, now: float) -> Self | None:
-        """Take the lease; return None if another run holds it. Raises LedgerError."""
+        """Start a run at `now` (epoch seconds) by taking the sweeper's lease; None if another run has it.
+
+        Raises LedgerError.
+        """
         found = table.read(KEY)
         before = _read(found.text) if found else {}
         if float(before.get("until", 0.0)) > now:
@@ -49,14 +52,18 @@ class Run:
         return run if run._write(table) else None
 
     def note(self, table: Table, channels: Iterable[str], now: float) -> None:
-        """Record that a message about each of these channels went to the fallback topic. Raises LedgerError."""
+        """Record that a message about each of these channels went to the fallback topic at `now`.
+
+        Raises LedgerError.
+        """
         self.notified.update(dict.fromkeys(channels, now))
         self._write(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
-        """Record the channels above their rate limits. Return the time since which each is above (epoch seconds).
+        """Record the channels that are above their rate limits at `now`.
 
-        The record is written at the end of the run.
+        Returns the start of the consecutive runs in which each was above (epoch seconds). The record is written at the
+        end of the run.
         """
         in_a_row = {name: began for name, (began, last) in self.above.items() if now - last <= IN_A_ROW_SECONDS}
         since = {name: in_a_row.get(name, now) for name in channels}
@@ -64,7 +71,7 @@ class Run:
         return since
 
     def end(self, table: Table) -> None:
-        """Release the lease. Raises LedgerError."""
+        """Give the sweeper's lease back, and write the state for the next run. Raises LedgerError."""
         self.until = 0.0
         self._write(table)
 

@@ -1,4 +1,4 @@
-"""Wiring: every part of a function, put together from adapters. Each part is made once, when it is first needed.
+"""Wiring: puts the objects of a Lambda function together from adapters. Each object is made when it is first needed.
 
 Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
 """
@@ -52,15 +52,15 @@ EPOCH_READ_SECONDS = 0.7
 
 
 class Effects(NamedTuple):
-    """Time, chance and threads.
+    """Time, chance and threads, as functions that tests replace.
 
     Attributes:
         clock: Gives epoch seconds.
         random: Gives a number from 0 to 1.
         sleep: Waits for so many seconds.
         deadlines: Makes a deadline of so many seconds.
-        owner: Gives a name for a sender that no other sender has.
-        at_once: Makes calls at the same time.
+        owner: Returns a unique name for a sender, as the owner of a lease.
+        at_once: Makes calls in parallel, and returns their results in order.
     """
 
     clock: Callable[[], float]
@@ -72,11 +72,12 @@ class Effects(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """The stack's resources.
+    """The stack's AWS resources, as the library uses them.
 
     Attributes:
         table: The ledger's table.
-        credentials: The table with the epoch and the last uses of credentials: in a stack, the ledger's.
+        credentials: The table with the revocation marks ("epoch") and last uses of credentials: in a stack, the
+            ledger's.
         retries: The retry queue.
         chores: The chore queue.
         dead_letters: The dead-letter queue.
@@ -84,7 +85,8 @@ class Resources(NamedTuple):
         secret_names: Returns the names of the channels that have a secret.
         sns: Returns the client of the fallback topic.
         topic_arn: The fallback topic; empty for a function that never notifies it.
-        invoke: Invokes the job worker with an envelope, without SQS; returns False if that fails.
+        invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
+            fails.
     """
 
     table: Table
@@ -105,7 +107,7 @@ class Vendors(NamedTuple):
     Attributes:
         hosts: The allow-lists, which a channel's URLs are checked against.
         triggers: Returns the session for signals to xMatters.
-        rest: Returns the session for xMatters' REST API: in a function, the one for signals.
+        rest: Returns the session for xMatters' REST API; in a function, the same as for signals.
         bigpanda: Returns the session for BigPanda's API.
     """
 
@@ -117,7 +119,7 @@ class Vendors(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapters:
-    """Everything that the library is handed.
+    """Everything outside the library that it works with: AWS, the vendors, time, and the log.
 
     Attributes:
         resources: The stack's resources.
@@ -125,8 +127,9 @@ class Adapters:
         effects: Time, chance and threads.
         telemetry: Logs and metrics.
         cache_seconds: Seconds for which a good copy of a channel is used.
-        unknown_seconds: Seconds for which a name without a channel is remembered.
-        has_epoch: True if a revoked credential is to be noticed before the channel's copy is old.
+        unknown_seconds: Seconds for which the absence of a channel is remembered.
+        has_epoch: True if the function reads revocation marks, so that a revoked credential is refused before the
+            channel's copy is old.
     """
 
     resources: Resources
@@ -139,7 +142,7 @@ class Adapters:
 
 
 class Wiring:
-    """The parts of a function."""
+    """The objects of a Lambda function, each made from the adapters at its first use, and then kept."""
 
     def __init__(self, adapters: Adapters) -> None:
         self._adapters = adapters
@@ -150,7 +153,7 @@ class Wiring:
 
     @cached_property
     def webhook(self) -> "Endpoint":
-        """The function behind POST /bigpanda/{channel}."""
+        """The endpoint for POST /bigpanda/{channel}, which takes shares."""
         from relay.entrypoints.bigpanda_webhook import Shares
         from relay.entrypoints.endpoint import Endpoint
 
@@ -161,7 +164,7 @@ class Wiring:
 
     @cached_property
     def callbacks(self) -> "Endpoint":
-        """The function behind POST /xmatters/{channel}."""
+        """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
         from relay.entrypoints.endpoint import Endpoint
         from relay.entrypoints.xmatters_callback import Callbacks
 
@@ -172,7 +175,7 @@ class Wiring:
 
     @cached_property
     def worker(self) -> "Worker":
-        """The worker of the retry queue, or of the chore queue."""
+        """The worker for jobs, of the retry queue or of the chore queue: both functions run the same code."""
         from relay.entrypoints.chores import Chores
         from relay.entrypoints.worker import Worker
 
@@ -199,7 +202,7 @@ class Wiring:
 
     @cached_property
     def sweeper(self) -> "Sweeper":
-        """The sweeper, which runs every minute."""
+        """The sweeper, which looks after owed states every minute."""
         from relay.entrypoints.sweeper import Sweeper
 
         return Sweeper(
@@ -218,7 +221,7 @@ class Wiring:
 
     @cached_property
     def schedule(self) -> "Schedule":
-        """The schedule of reconcile runs."""
+        """The schedule that starts the reconcile runs."""
         from relay.reconcile.schedule import Schedule
 
         return Schedule(
@@ -236,7 +239,7 @@ class Wiring:
 
     @cached_property
     def channels(self) -> ChannelCache:
-        """The channels, cached."""
+        """The cache of channels, read from Secrets Manager."""
         return ChannelCache(
             self._resources.read_secret,
             self._vendors.hosts,
@@ -266,7 +269,7 @@ class Wiring:
         return Admission(self.channels, Budgets(self._clock), self._clock, door)
 
     def uses(self, door: "Door") -> "Uses":
-        """Return the record of the last uses of credentials at a door."""
+        """Return the recorder of credentials' last uses at one endpoint: `inbound` or `callback`."""
         from relay.ledger.credentials import Uses
 
         return Uses(self._resources.credentials, self._clock, door)
@@ -275,24 +278,24 @@ class Wiring:
 
     @cached_property
     def keeper(self) -> Keeper:
-        """The three queues."""
+        """The retry queue, the chore queue and the dead-letter queue as one object."""
         return Keeper(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock)
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The entries of incidents."""
+        """The reader and writer of incidents' ledger entries."""
         return Ledger(self._resources.table)
 
     @cached_property
     def sources(self) -> "Sources":
-        """The environments and recipients that shares name."""
+        """The store of the environments and recipients that shares name."""
         from relay.ledger.sources import Sources
 
         return Sources(self._resources.table, self._clock)
 
     @cached_property
     def fallback(self) -> "Fallback":
-        """The fallback topic."""
+        """The publisher to the fallback topic."""
         from relay.delivery.fallback import Fallback
 
         return Fallback(self._resources.sns, self._resources.topic_arn)
@@ -301,7 +304,7 @@ class Wiring:
 
     @cached_property
     def delivery(self) -> Delivery:
-        """The path of a state to xMatters."""
+        """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
         xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
         return Delivery(
             sender=Sender(self.channels, xmatters, self._sleep, self._random),
@@ -318,14 +321,14 @@ class Wiring:
 
     @cached_property
     def pages(self) -> "Pages":
-        """The pages of signals, by xMatters' REST API."""
+        """The client for xMatters' pages, over its REST API."""
         from relay.xmatters.pages import Pages
 
         return Pages(self._rest)
 
     @cached_property
     def followup(self) -> "Followup":
-        """The follow-up of accepted signals."""
+        """The follow-up of accepted signals: finds their pages, and terminates past ones."""
         from relay.delivery.page_followup import Followup
 
         return Followup(self.pages, self.ledger, lambda: self.confirmation, self._clock)
@@ -334,35 +337,35 @@ class Wiring:
 
     @cached_property
     def bigpanda(self) -> "BigPanda":
-        """BigPanda's API."""
+        """The client for BigPanda's API."""
         from relay.bigpanda.client import BigPanda
 
         return BigPanda(HttpClient(self._vendors.bigpanda(), clock=self._clock))
 
     @cached_property
     def rate_limit(self) -> "RateLimit":
-        """The rate limit of BigPanda's API."""
+        """The rate limiter for BigPanda's API."""
         from relay.bigpanda.api_rate_limit import RateLimit
 
         return RateLimit(self._resources.table, self._clock, self._sleep)
 
     @cached_property
     def lister(self) -> "Lister":
-        """The lists of BigPanda's incidents."""
+        """The reader of BigPanda's incidents, by page or one by one."""
         from relay.bigpanda.listing import Lister
 
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
     def confirmation(self) -> "ResolveConfirmation":
-        """The part that asks BigPanda whether an incident is over, before its pages end."""
+        """The object that asks BigPanda if an incident is over, before its pages are terminated."""
         from relay.delivery.resolve_confirmation import ResolveConfirmation
 
         return ResolveConfirmation(self.lister, self.keeper, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":
-        """The way of an answer back into BigPanda."""
+        """The object that writes callbacks into BigPanda, as comments and assignments."""
         from relay.bigpanda.verification import Verifier
         from relay.bigpanda.writeback import Writeback
         from relay.xmatters.directory import Directory
@@ -379,7 +382,7 @@ class Wiring:
 
     @cached_property
     def reconciler(self) -> "Reconciler":
-        """The worker of reconcile runs."""
+        """The worker for the chores of reconcile runs."""
         from relay.reconcile.comparison import Comparison
         from relay.reconcile.reconciler import Reconciler
         from relay.reconcile.report import Reporter

@@ -56,21 +56,22 @@ type Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Worker:
-    """Worker for jobs of all kinds.
+    """Worker for the jobs of a queue, of all kinds.
 
     Attributes:
         delivery: Delivery of states to xMatters.
         chores: Worker for chores, except for reconcile runs.
         reconciler: Returns the worker for reconcile runs, created at its first use.
         channels: The cached channels.
-        sources: The sets of recipients for which incidents were shared.
+        sources: The sets of recipients in webhook URLs for which incidents were shared.
         keeper: The queues.
         fallback: Publisher to the fallback topic.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
         deadlines: Returns a deadline of a number of seconds.
-        notified: Time of the last notification without the ledger (epoch seconds), by channel.
+        notified: Time of the last notification of the fallback topic by this worker, while the ledger failed (epoch
+            seconds), by channel.
     """
 
     delivery: Delivery
@@ -87,7 +88,7 @@ class Worker:
     notified: dict[str, float] = field(default_factory=dict, init=False)
 
     def work(self, records: Sequence[Record]) -> list[str]:
-        """Work messages of a queue. Return the ids of the messages that must stay on it (partial batch failure).
+        """Work the messages of a queue. Return the ids of those that must stay on it (partial batch failure).
 
         The event source mappings pass one message at a time, so that no job waits behind a slow one. No exception is
         raised: a message that stays on the queue is not an error of the function.
@@ -95,7 +96,7 @@ class Worker:
         return [str(record["messageId"]) for record in records if not self._handled(record["body"])]
 
     def _handled(self, envelope: str) -> bool:
-        """Work one message. Return True if it may be deleted."""
+        """Work one message, whose text is `envelope`. Return True if it may be deleted."""
         try:
             return self._worked(read_envelope(envelope))
         except UnreadableMessage as error:
@@ -177,7 +178,10 @@ class Worker:
         return result
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
-        """Dead-letter the job of a removed channel at once. If the channel can't be read now, let the job wait."""
+        """Return the result of a job whose channel can't be read (`error`).
+
+        If the channel was removed, the job is dead-lettered at once. Else it waits.
+        """
         now = self.clock()
         result = Result.unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
@@ -199,10 +203,10 @@ class Worker:
         return result
 
     def _given_up(self, job: Job, result: Result, hold: Wait, deadline: Deadline) -> Result:
-        """Dead-letter a job whose channel can't be read, unless it needs no further work.
+        """Dead-letter a job whose channel was removed, or that expired meanwhile, unless it needs no further work.
 
-        A follow-up of a removed channel is dropped, since it needs the channel's credentials. A signal is dead-lettered
-        only if the ledger says that it is owed.
+        `hold` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's credentials. A
+        signal is dead-lettered only if the ledger says that it is owed.
         """
         if job.kind == JobKind.FOLLOWUP and hold.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
@@ -211,7 +215,10 @@ class Worker:
         return self.chores.failed(job, result, deadline)
 
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
-        """Return the wait that the job's own times ask for (`expired` if it is too old); None if it may be sent."""
+        """Return the wait that the job itself asks for; None if it may be attempted now.
+
+        Its reason is `expired` if the job is older than the policy allows.
+        """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != JobKind.SIGNAL:
@@ -222,7 +229,10 @@ class Worker:
         return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
-        """Put the job back on its queue if it has to wait. Return True if its old message may be deleted."""
+        """Put the job back on its queue if its result says that it has to wait.
+
+        Returns True if its old message may be deleted.
+        """
         if result.notices.unguarded and result.queue == "retry":
             self._notify_without_ledger(job, result, deadline)
         # A spare job waits only for its slot in the rate limit's line. In other cases the state has its own message.
@@ -232,7 +242,7 @@ class Worker:
         return self.keeper.keep(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
-        """Return the job with the time of its next attempt."""
+        """Return the job to put back on its queue, with the time of its next attempt."""
         now = self.clock()
         reason = result.reason or Reason.INTERNAL
         if result.until is not None:

@@ -20,7 +20,7 @@ MAX_CALLBACK_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Handler of callbacks.
+    """Handler of callbacks, the requests of xMatters.
 
     Attributes:
         keeper: The queues.
@@ -31,7 +31,7 @@ class Callbacks:
     clock: Callable[[], float]
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
-        """Queue a request's callback. Raises BadRequest if the body is not a callback.
+        """Queue the callback in a request's body for the chore worker. Raises BadRequest if the body is no callback.
 
         The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
         """

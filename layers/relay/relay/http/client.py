@@ -23,7 +23,7 @@ MAX_EXCERPT = 2048
 
 
 class HttpClient:
-    """HTTP client over one session. `clock` gives epoch seconds."""
+    """HTTP client for a vendor's API over one keep-alive session. `clock` gives epoch seconds."""
 
     def __init__(self, session: Session, *, clock: Callable[[], float] = time.time) -> None:
         self._session = session
@@ -41,18 +41,18 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer. Its
+        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer if none came; its
         `may_have_paged` is True if the vendor may have acted on the request.
         """
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
-            raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", asked=False)
+            raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", was_sent=False)
         heard: list[HttpAnswer] = []
         call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds, heard=heard.append)
         try:
             return deadline.run(call, part="send", reserve=reserve)
         except ForbiddenUrl as error:
-            raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", asked=False) from error
+            raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", was_sent=False) from error
         except (TimeoutError, requests.ReadTimeout):
             if heard:
                 return heard[0]
@@ -63,7 +63,7 @@ class HttpClient:
             raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_paged=sent) from None
 
     def bad_answer(self, answer: HttpAnswer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
-        """Return the exception for an error answer, with a redacted excerpt of its body."""
+        """Return the exception for an error answer, with an excerpt of its body without `secrets`."""
         # Imported here, since compiling the patterns takes time that a cold start without errors can save.
         from relay.http.redaction import redact  # noqa: PLC0415
 

@@ -51,7 +51,10 @@ _ESCAPED = re.compile(
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without `secrets`, in any spelling, and without values that have a credential's name."""
+    """Return the text without `secrets`, in any spelling, and without values that have a credential's name.
+
+    Each is replaced by HIDDEN.
+    """
     known = sorted(filter(None, secrets), key=len, reverse=True)
     return _without_known(_without_named(_without_known(text, known)), known)
 
@@ -64,7 +67,7 @@ def _without_known(text: str, secrets: Iterable[str]) -> str:
 
 
 def _without_named(text: str) -> str:
-    """Return the text without values whose names are those of credentials."""
+    """Return the text without values that have a credential's name, such as `access_token`."""
     try:
         document = json.loads(text, object_pairs_hook=_Members)
         if isinstance(document, _Members | list):
@@ -76,7 +79,7 @@ def _without_named(text: str) -> str:
 
 
 class _Members(list[tuple[str, Any]]):
-    """Members of a JSON object in order, with repeated names."""
+    """Members of a JSON object as pairs in order, also repeated ones, which a dict would lose."""
 
 
 def _hidden(value: Any) -> Any:
@@ -98,7 +101,7 @@ def _hidden(value: Any) -> Any:
 
 
 def _scanned(text: str) -> str:
-    """Return a text that is not JSON without values that follow a credential's name."""
+    """Return a text that is not JSON (a form, headers, HTML) without values that follow a credential's name."""
     text = _TAG_WITH_NAME.sub(lambda tag: _INPUT_VALUE.sub(rf"\1{HIDDEN}", tag[0]), _ESCAPED.sub(_unescaped, text))
     parts, end, values = list[str](), 0, _Values(text)
     for named in _NAMED.finditer(text):
@@ -109,14 +112,17 @@ def _scanned(text: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """Unescape a letter, a digit, a hyphen or an underscore; leave other characters escaped."""
+    """Return the character of an escape sequence if it is a letter, digit, hyphen or underscore.
+
+    Other escape sequences are returned unchanged.
+    """
     code = int(found[4]) if found[4] else int(found[1] or found[2] or found[3], 16)
     character = chr(code)
     return character if character.isalnum() or character in "_-" else found[0]
 
 
 class _Values:
-    """Finds the ends of values in a text. A truncated value ends at the end of the text."""
+    """Finds the ends of values in a text, for redaction. A truncated value ends at the end of the text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -136,7 +142,7 @@ class _Values:
         return found.end() if found else len(self._text)
 
     def _end_of_quoted(self, opened: re.Match[str]) -> int:
-        """Return the index after the closing quote of a text.
+        """Return the index after the closing quote of a quoted text; `opened` is its opening quote.
 
         In JSON inside JSON a quote has one backslash before it, and three at the next level. The closing quote has as
         many backslashes as the opening one; a quote with another number belongs to the text.
@@ -164,7 +170,7 @@ class _Values:
 
 
 def _run(character: str, count: int) -> str:
-    """Return a pattern for a character that is repeated `count` times.
+    """Return a regular expression for a character of a secret that is repeated `count` times, in all spellings.
 
     A backslash may be written as one or as two. One range for the whole run avoids exponential backtracking.
     """
@@ -175,7 +181,7 @@ def _run(character: str, count: int) -> str:
 
 @lru_cache(maxsize=256)
 def _spellings(character: str) -> str:
-    """Return a pattern for all spellings of a character of a secret."""
+    """Return a regular expression for a character of a secret, as it is or escaped for a URL, JSON or HTML."""
     if character.isascii() and character.isalnum():
         return character
     code = ord(character)

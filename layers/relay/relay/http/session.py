@@ -76,14 +76,22 @@ class AllowList(NamedTuple):
 
 
 class VendorHosts(NamedTuple):
-    """The allow-lists of both vendors, kept apart so that a vendor's credentials go to its own hosts only."""
+    """The allow-lists of both vendors, kept apart so that a vendor's credentials go to its own hosts only.
+
+    Attributes:
+        xmatters: Hosts of xMatters.
+        bigpanda: Hosts of BigPanda.
+    """
 
     xmatters: AllowList
     bigpanda: AllowList
 
     @classmethod
     def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
-        """Return both lists with the names of the stack's parameters."""
+        """Return the allow-lists of both vendors from their host names. Error messages name the stack's parameters.
+
+        `loopback` is as in AllowList.
+        """
         return cls(
             AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
         )
@@ -122,7 +130,7 @@ class HttpAnswer(NamedTuple):
 class Session:
     """Keep-alive session to allowed hosts, without redirects, proxies, netrc or library retries.
 
-    At most `most` bytes of an answer's body are read.
+    At most `most` bytes of an answer's body are read. `clock` gives epoch seconds.
     """
 
     def __init__(
@@ -155,7 +163,8 @@ class Session:
 
         `seconds` limits the connection (to 3 s at most) and each read. After that time the request is no longer sent.
         `heard` is called with status and headers before the body is read, since a body can take for ever. Raises
-        ForbiddenUrl. Raises an exception of requests if no answer came: see `never_sent`.
+        ForbiddenUrl if the host is not allowed. Raises an exception of the library requests if no answer came: see
+        `never_sent`.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
@@ -191,14 +200,17 @@ def _read(response: requests.Response, most: int) -> bytes:
 
 
 class _Requests(requests.Session):
-    """Session that ignores redirects. Requests would parse a `Location` header even with redirects turned off."""
+    """Session of the library requests that ignores redirects.
+
+    The library would parse a `Location` header even with redirects turned off.
+    """
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
         return None
 
 
 class _Timely(HTTPConnection):
-    """Connection that sends no request after its time limit.
+    """Connection that sends no request after the time limit that `Session.call` set.
 
     A call that takes too long is abandoned in its thread, and Lambda freezes threads between two invocations. Without
     this check, a request that was still connecting could be sent hours later, when the function wakes again.
@@ -220,7 +232,7 @@ class _Timely(HTTPConnection):
 
 
 class _TimelyTls(_Timely, HTTPSConnection):
-    """TLS connection that sends no request after its time limit."""
+    """TLS connection that sends no request after the time limit that `Session.call` set."""
 
 
 class _Pool(HTTPConnectionPool):

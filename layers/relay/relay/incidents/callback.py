@@ -29,7 +29,16 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Kind(StrEnum):
-    """Kind of a callback."""
+    """Kind of a callback, with which xMatters reports an event of a page.
+
+    Attributes:
+        RESPONSE: A person chose a response, such as an acknowledgement.
+        ANNOTATION: A person wrote a comment.
+        STATUS: The status of the page changed.
+        DELIVERY: A device got the notification, or did not.
+        ESCALATION: The page was escalated.
+        FAILURE: A recipient could not be notified.
+    """
 
     RESPONSE = "response"
     ANNOTATION = "annotation"
@@ -53,7 +62,7 @@ _KINDS = {
 
 
 class Callback(NamedTuple):
-    """A person's answer to a page, or an event of the page. None in an attribute means that the callback lacks it.
+    """A person's answer to a page, or another event of the page. None means that the callback lacks it.
 
     Attributes:
         kind: Kind of the callback.
@@ -113,16 +122,16 @@ class ResponseMeanings(NamedTuple):
     escalate: Collection[str] = ESCALATE
 
     def is_acknowledgement(self, said: Callback) -> bool:
-        """Return True if a person acknowledged the incident."""
+        """Return True if the callback is a person's response that acknowledges the incident."""
         return said.kind == Kind.RESPONSE and _plain(said.said) in self.acknowledge
 
     def is_escalation(self, said: Callback) -> bool:
-        """Return True if a person escalated the incident."""
+        """Return True if the callback is a person's response that escalates the incident."""
         return said.kind == Kind.RESPONSE and _plain(said.said) in self.escalate
 
 
 def parse_callback(body: bytes) -> Callback:
-    """Parse a callback. Raises BadRequest, with the field at fault, if it is not JSON or not a known callback."""
+    """Parse the body of a callback. Raises BadRequest, with the field at fault, if it is no callback that is known."""
     document = _decode(body)
     fields = Fields(document)
     version = fields.first("relay")
@@ -201,14 +210,17 @@ _SHAPES = (
 
 
 def _properties(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield the properties from one object or a list of objects; names without their language suffix (`#en`)."""
+    """Yield the properties of a callback as pairs of name and value. `value` is one object or a list of objects.
+
+    Names lose their language suffix (`#en`) and spaces.
+    """
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, dict):
             yield from ((str(name).partition("#")[0].replace(" ", ""), value) for name, value in each.items())
 
 
 def _event(fields: Fields) -> tuple[str | None, str | None]:
-    """Return the page's UUID and its number; None for each that is missing."""
+    """Return the UUID and the number of the page that a callback is about; None for each that is missing."""
     event = fields.first("event", "eventidentifier", "eventid")
     said = (event, nested(event, "id"), nested(event, "number", "eventid"), fields.first("eventnumber"))
     texts = [text for value in said if (text := _name(value))]
@@ -231,9 +243,9 @@ def _full_name(person: Any) -> str | None:
 
 
 def _first_text(fields: Fields, names: Iterable[str]) -> str | None:
-    """Return the first non-empty text of these members, uncut, since ids must stay whole.
+    """Return the first non-empty text in the members with these names; None if there is none.
 
-    A text of dots is skipped, since it would change the path of an API call.
+    It is not cut, since ids must stay whole. A text of dots is skipped, since it would change the path of an API call.
     """
     texts = ((scalar(fields.first(name)) or "").strip() for name in names)
     return next((text for text in texts if text.strip(".")), None)
@@ -248,6 +260,9 @@ def _name(value: Any) -> str | None:
 
 
 def _note(value: Any) -> str | None:
-    """Return a text that a person wrote; None for `null`, which xMatters writes for no text (docs/vendors.md)."""
+    """Return a text that a person wrote, cut to MAX_NOTE characters; None if there is none.
+
+    xMatters writes `null` for no text (docs/vendors.md).
+    """
     text = (scalar(value) or "").strip()[:MAX_NOTE]
     return text if text and text.lower() != "null" else None

@@ -59,7 +59,7 @@ class Details(NamedTuple):
     link: str
 
     def tags_by_name(self) -> dict[str, list[str]]:
-        """Return the tag values of the incident and its alerts, by name in lower case."""
+        """Return the values of all tags of the incident and its alerts, by the tag's name in lower case."""
         values: dict[str, list[str]] = {}
         for tags in (self.tags, *(alert.tags for alert in self.alerts)):
             for name, value in tags:
@@ -68,7 +68,7 @@ class Details(NamedTuple):
 
 
 def details_of(share: Share) -> Details:
-    """Return the details of a share."""
+    """Read the details of a share's incident from the body."""
     outside = Fields(share.document)
     wrapped = outside.first("incident")
     incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
@@ -107,7 +107,7 @@ def _alert(fields: Fields) -> AlertDetails:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the name and each single value of each tag. `value` is one object or a list of objects."""
+    """Yield pairs of a tag's name and one value. `value` is one object or a list of objects, as in the body."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, list):
         pairs = ((nested(each, "name", "tagid", "id"), nested(each, "value", "tagvalue")) for each in value)
@@ -123,7 +123,7 @@ def _tags(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _some(value: Any, most: int) -> list[Any]:
-    """Return the first `most` members of a list; an empty list for any other value."""
+    """Return the first `most` elements of a list; an empty list if `value` is no list."""
     return value[:most] if isinstance(value, list) else []
 
 
@@ -149,6 +149,9 @@ def console_link(incident_id: str) -> str:
 
 
 def _link(incident: Fields, incident_id: str) -> str:
-    """Return the body's first link to BigPanda, or else the console's URL. Other links are not trusted."""
+    """Return the first link to BigPanda in a body, or else the incident's URL in BigPanda's console.
+
+    Other links are not trusted.
+    """
     hrefs = (scalar(nested(each, "href")) or "" for each in _some(incident.first("links"), MAX_VALUES))
     return next(filter(is_bigpanda_link, hrefs), console_link(incident_id))

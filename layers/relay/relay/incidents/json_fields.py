@@ -12,7 +12,10 @@ ENVIRONMENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 
 
 class Fields(dict[str, Any]):
-    """Members of a JSON object that are not null, by names in lower case without hyphens and underscores."""
+    """Members of a JSON object by their names in lower case, without hyphens and underscores.
+
+    Members that are null are left out. Of two spellings of a name, the first is kept.
+    """
 
     def __init__(self, members: Mapping[str, Any]) -> None:
         super().__init__()
@@ -22,22 +25,25 @@ class Fields(dict[str, Any]):
                 self.setdefault(_plain(name), value)
 
     def first(self, *names: str) -> Any:
-        """Return the value of the first of these names that is present; None if none is present."""
+        """Return the value of the first of these names that the object has; None if it has none of them."""
         return next((self[name] for name in names if name in self), None)
 
 
 def fields_of(value: Any) -> Fields:
-    """Return the members of an object; none if `value` is not an object."""
+    """Return the members of a JSON object; no members if `value` is no object."""
     return Fields(value if isinstance(value, dict) else {})
 
 
 def nested(value: Any, *names: str) -> Any:
-    """Return the value of the first of these names in an object; None if `value` is not an object."""
+    """Return the value of the first of these names that an object has.
+
+    Returns None if it has none of them, or if `value` is no object.
+    """
     return fields_of(value).first(*names)
 
 
 def scalar(value: Any) -> str | None:
-    """Return a text, or a number as text; None for any other value."""
+    """Return `value` if it is a text, or a number as text; None for any other value."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -19,7 +19,7 @@ _MAX_ALERT = 400
 
 
 class BodyRule(NamedTuple):
-    """Settings of a channel's own body.
+    """Settings of the relay's own request body for xMatters, from a channel's policy.
 
     Attributes:
         max_length: Longest text of a property (characters).
@@ -33,9 +33,10 @@ class BodyRule(NamedTuple):
 
 
 def build_body(share: Share, state: State, recipients: tuple[str, ...], priority: str | None, rule: BodyRule) -> bytes:
-    """Return the body. `priority` is the route's; None to derive it from the status.
+    """Return the JSON body of a signal.
 
-    A closed incident gets the status `ok`, whatever status its share has.
+    `priority` is the one of the channel's route; None to derive it from the incident's status. `rule` has the channel's
+    settings. A closed incident gets the status `ok`, whatever status its share has.
     """
     status = (share.status or "unknown") if state.is_open else "ok"
     document = {
@@ -78,7 +79,10 @@ def _headline(word: str, alert: AlertDetails) -> str:
 
 
 def _description(found: Details, room: int) -> str:
-    """Return the incident's description, a line for each alert (the worst first), and the number of omitted alerts."""
+    """Return the incident's description, and a line for each alert, the worst first.
+
+    If not all alerts fit into `room` characters, the last line has the number of the others.
+    """
     lines, left = [found.description] if found.description else [], room - len(found.description) - 30
     for place, alert in enumerate(found.alerts):
         line = cut(_headline(alert.status or "unknown", alert) or alert.status, _MAX_ALERT)

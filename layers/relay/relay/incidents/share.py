@@ -28,7 +28,7 @@ type Version = tuple[float, float]
 
 
 class Alert(NamedTuple):
-    """An alert of an incident, reduced to the members that are compared.
+    """An alert of an incident: the members that the relay needs to compare states.
 
     Attributes:
         id: BigPanda's id of the alert.
@@ -56,7 +56,7 @@ class Share:
         updated_on: Time of its last update (epoch seconds).
         alerts: Its alerts.
         environment_id: BigPanda's id of the environment.
-        document: The decoded body.
+        document: The decoded body, with all members.
     """
 
     incident_id: str
@@ -75,23 +75,26 @@ class Share:
 
     @property
     def version(self) -> Version | None:
-        """Version that orders the shares of an incident, the newest being the largest; None without timestamps."""
+        """BigPanda's timestamps, by which an incident's shares are ordered: the newest is the largest.
+
+        None if the share has none.
+        """
         stamps = [stamp for stamp in (self.changed_on, self.updated_on) if stamp is not None]
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 
     def trusted_version(self, came: float) -> Version | None:
-        """Return the version of a share that arrived at `came` (epoch seconds), or None if it lies in the future.
+        """Return the timestamps of a share that arrived at `came` (epoch seconds); None if they lie in the future.
 
-        Without a version, arrival orders the share. A timestamp an hour ahead would make every share of the next hour
-        seem superseded. The arrival time is no substitute: BigPanda's timestamps are whole seconds, so a later share
-        with the timestamp of that same second would seem older.
+        Without them, arrival orders the share. A timestamp an hour ahead would make every share of the next hour seem
+        superseded. The arrival time is no substitute: BigPanda's timestamps are whole seconds, so a later share with
+        the timestamp of that same second would seem older.
         """
         version = self.version
         return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the members that define the state, without members that change without a meaning."""
+        """Hash of the members that define the incident's state, without members that change without a meaning."""
         alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
         state = [
             self.incident_id,
@@ -195,7 +198,10 @@ def _flag(value: Any) -> bool | None:
 
 
 def _time(value: Any) -> float | None:
-    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset."""
+    """Return epoch seconds from a number or digits (seconds or milliseconds), or from ISO 8601 with an offset.
+
+    Returns None for any other value.
+    """
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) is None:
         return _iso_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):

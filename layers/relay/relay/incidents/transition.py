@@ -20,7 +20,10 @@ MAX_ALERTS = 1000
 
 
 class Transition(StrEnum):
-    """Change of an incident. `touched` is nothing that a phone should ring for: a comment, a tag, a snooze."""
+    """Change of an incident against its announced state. The table of `compare` has each case.
+
+    `touched` is nothing that a phone should ring for: a comment, a tag, a snooze.
+    """
 
     OPENED = "opened"
     WORSENED = "worsened"
@@ -42,13 +45,13 @@ class State(NamedTuple):
     """An incident's state in one share: the members that decide its order and its transition.
 
     Attributes:
-        version: BigPanda's timestamps; None if the share has none.
-        digest: Hash of the share's state.
+        version: BigPanda's timestamps, by which states are ordered; None if the share has none.
+        digest: Hash of the share's state (`Share.digest`).
         came: The time at which the share came (epoch seconds).
         is_open: True if the incident is open.
-        rank: Severity of the status; None if the share has no known status.
-        alerts: Short hashes of the alerts' ids: those of several states must fit into a ledger entry.
-        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
+        rank: Severity of the status, higher for worse; None if the share has no known status.
+        alerts: Short hashes of the alerts' ids, by which additional alerts are recognised.
+        has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before.
     """
 
     version: Version | None
@@ -57,27 +60,30 @@ class State(NamedTuple):
     is_open: bool
     rank: int | None
     alerts: frozenset[str]
-    is_dated_by_another: bool = False
+    has_borrowed_version: bool = False
 
     @classmethod
     def of(cls, share: Share, came: float) -> Self:
-        """Return the state of a share that came at `came` (epoch seconds)."""
+        """Return the state in a share that arrived at `came` (epoch seconds)."""
         names = sorted({_name(alert.id) for alert in share.alerts})
         rank, opened = RANKS.get(share.status or ""), is_open(share)
         return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
 
-    def dated_by(self, other: "State") -> "State":
-        """Return the state, which has no timestamps, with those of another state that came before it."""
-        return self._replace(version=other.version, is_dated_by_another=True)
+    def with_version_of(self, other: "State") -> "State":
+        """Return the state, which has no timestamps of its own, with those of another state that came before it."""
+        return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
     def name(self) -> str:
-        """Name by which `Entry.seen` remembers the state, to recognise copies of a share with the same version."""
-        return f"{self.digest}, dated by another" if self.is_dated_by_another else self.digest
+        """Name of the state: its hash. With the version it identifies the state (see `is_same`).
+
+        The ledger's `Entry.seen` has the names of states with the newest version, to recognise late copies of a share.
+        """
+        return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 
     @property
     def status(self) -> str:
-        """BigPanda's word for the severity; empty if the share has no known status."""
+        """BigPanda's word for the rank, such as `critical`; empty if the share has no known status."""
         return next((word for word, rank in RANKS.items() if rank == self.rank), "")
 
     @property
@@ -88,8 +94,8 @@ class State(NamedTuple):
     def precedes(self, other: "State | None") -> bool:
         """True if this state is older: by BigPanda's timestamps, or by arrival if the timestamps are equal or missing.
 
-        A state without timestamps of its own (`is_dated_by_another`) is newer than every state that came before it. It
-        is older than a state that came later and has later timestamps.
+        False if `other` is None. A state without timestamps of its own (`has_borrowed_version`) is newer than every
+        state that came before it. It is older than a state that came later and has later timestamps.
         """
         if other is None:
             return False
@@ -97,11 +103,11 @@ class State(NamedTuple):
         if self.version is None or other.version is None or self.version == other.version:
             return came_before
         if self.version < other.version:
-            return came_before or not self.is_dated_by_another
-        return came_before and other.is_dated_by_another
+            return came_before or not self.has_borrowed_version
+        return came_before and other.has_borrowed_version
 
     def without_alerts(self) -> Self:
-        """Return the state without alerts, which only an announced state needs."""
+        """Return the state without its alerts, to save space: only an announced state needs them."""
         return self._replace(alerts=frozenset())
 
     def is_worse_than(self, other: "State") -> bool:
@@ -109,11 +115,14 @@ class State(NamedTuple):
         return (self.is_open, self.rank or 0) > (other.is_open, other.rank or 0)
 
     def is_same(self, other: "State | None") -> bool:
-        """True if both have the same version and digest, whenever they came."""
+        """True if both states have the same version and hash, whenever they came. False if `other` is None."""
         return other is not None and (self.version, self.name) == (other.version, other.name)
 
     def is_of_same_share(self, other: "State | None") -> bool:
-        """True if both come from one share. An incident may return to an earlier state in a later share."""
+        """True if both states come from one share: they are the same, and came at the same time.
+
+        An incident may return to an earlier state in a later share. False if `other` is None.
+        """
         return other is not None and self.is_same(other) and self.came == other.came
 
 
@@ -129,7 +138,12 @@ def is_open(share: Share) -> bool:
 
 
 class Change(NamedTuple):
-    """A transition, and the reason for it in words for a log."""
+    """A transition, and its explanation in words for a log.
+
+    Attributes:
+        transition: The transition.
+        why: The explanation.
+    """
 
     transition: Transition
     why: str

@@ -1,4 +1,10 @@
-"""Backoff of jobs on the retry queue. Pure code."""
+"""Backoff of jobs after a failed attempt from the retry queue. Pure code.
+
+The first wait of a new share's job is not a backoff: it is always `delivery.debts.FIRST_WAKE_SECONDS`. The job is put
+on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
+Retry-After from the first attempts is not part of that wait. After a 429 it opens the channel's circuit breaker, and
+the job waits for that when it wakes.
+"""
 
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
@@ -19,8 +25,8 @@ def wait_seconds(
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    `rounds` is the number of earlier failed attempts from the retry queue. `retry_after` is xMatters' Retry-After in
-    seconds, None without one. `chance` is a random number from 0 to 1.
+    `rounds` is the number of earlier failed attempts from the retry queue, 0 for the first one. `retry_after` is
+    xMatters' Retry-After in seconds, None without one. `chance` is a random number from 0 to 1.
 
     After an ambiguous failure (`may_have_paged`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters

@@ -51,15 +51,15 @@ type Run = Callable[..., Iterable[Any]]
 
 @dataclass(eq=False)
 class Held:
-    """A received message, invisible to other readers.
+    """A message of the dead-letter queue that relayctl received, so that it is invisible to other readers.
 
     Attributes:
         message_id: SQS's id of the message.
         receipt: Receipt handle of the last receive.
-        until: End of the hold, in seconds of the `clock` of its DeadLetters.
-        job: The job without its body; None if the message is not an envelope of the relay.
-        problem: The error if the message is not an envelope of the relay, else None.
-        place: Offset and length of its envelope in the spool (bytes).
+        until: End of the visibility timeout, in seconds of the `clock` of its DeadLetters.
+        job: The job without its body; None if the message's text is not a job of the relay.
+        problem: The error if the message's text is not a job of the relay, else None.
+        place: Offset and length of its text in the temporary file of `DeadLetters.holding` (bytes).
     """
 
     message_id: str
@@ -88,7 +88,7 @@ class Depth(NamedTuple):
 
 
 class DeadLetters:
-    """The dead-letter queue.
+    """Reader of the dead-letter queue. To hold a message is to keep it invisible to other readers.
 
     `clock` gives seconds and continues while the machine sleeps. `run` makes several calls to SQS, maybe in parallel.
     Methods raise botocore's exceptions unless their docstrings say otherwise.
@@ -103,7 +103,7 @@ class DeadLetters:
         self._held: dict[str, Held] = {}
 
     def depth(self) -> Depth:
-        """Return the approximate numbers of messages. SQS offers no exact numbers."""
+        """Return the approximate numbers of visible and invisible messages. SQS offers no exact numbers."""
         counts = self._client.get_queue_attributes(
             QueueUrl=self._url,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
@@ -115,7 +115,11 @@ class DeadLetters:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Hold messages within the block; at its end, release those still held and delete the spooled envelopes."""
+        """Context in which messages may be received and kept invisible.
+
+        At its end, those not deleted become visible again. The temporary copies of their envelopes (the message bodies)
+        are deleted.
+        """
         with SpooledTemporaryFile(SPOOL_BYTES) as self._spool:
             try:
                 yield
@@ -127,13 +131,13 @@ class DeadLetters:
             self.let_go(self._held.values())
 
     def envelope(self, held: Held) -> str:
-        """Return the envelope of a held message. Valid only inside `holding`."""
+        """Return the envelope of a received message: its body, a job as JSON text. Valid only inside `holding`."""
         start, length = held.place
         self._spool.seek(start)
         return self._spool.read(length).decode("utf-8", "surrogatepass")
 
     def scan(self) -> Iterator[Held]:
-        """Receive and hold every visible message, each once. Valid only inside `holding`.
+        """Receive every visible message once, and keep it invisible ("hold" it). Valid only inside `holding`.
 
         The scan ends when a poll is empty. During a storm, new messages may arrive too fast for that. So the scan also
         ends when POLLS_OF_NEW_ONES polls in a row returned only messages that were sent after its start.
@@ -159,7 +163,10 @@ class DeadLetters:
             self.renew()
 
     def renew(self) -> None:
-        """Renew holds that end soon. A hold that SQS does not renew keeps its end."""
+        """Extend the visibility timeout of held messages (received and invisible) for which it ends soon.
+
+        If SQS does not extend one, its end stays.
+        """
         now = self._clock()
         self._held = {name: held for name, held in self._held.items() if held.until > now}
         with suppress(ClientError, BotoCoreError):
@@ -167,11 +174,11 @@ class DeadLetters:
             self._set_visibility(soon, HOLD_SECONDS)
 
     def is_held(self, held: Held) -> bool:
-        """True if the message is held for long enough to move a batch."""
+        """True if the message stays invisible to other readers for long enough to move a batch."""
         return self._held.get(held.message_id) is held and self._clock() + MOVE_SECONDS < held.until
 
     def delete_batch(self, helds: Sequence[Held]) -> list[str | None]:
-        """Delete up to ten messages. Return a list with None for each deleted message, else the error."""
+        """Delete up to ten received messages. Return a list with None for each deleted message, else the error."""
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
             {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(helds)
         ]
@@ -190,14 +197,17 @@ class DeadLetters:
         return problems
 
     def let_go(self, helds: Iterable[Held]) -> None:
-        """Release messages: they are visible to other readers at once."""
+        """Make received messages visible to other readers at once."""
         gone = list(helds)
         self._set_visibility(gone, 0)
         for held in gone:
             self._held.pop(held.message_id, None)
 
     def _hold(self, message: "MessageTypeDef", until: float) -> Held | None:
-        """Hold a received message. Return None if it was held before, with its receipt and its end updated."""
+        """Register a received message, which is invisible until `until` (seconds of the clock).
+
+        Returns None if it was received before; then its receipt and its end are updated.
+        """
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until
             return None

@@ -34,11 +34,11 @@ _OPTIONAL = frozenset(name for group in _GROUPS.values() for name in group._fiel
 
 
 class UnreadableMessage(ValueError):
-    """A queue message that is no envelope of this schema. The error's message says what is wrong."""
+    """A message whose text is not a job, or one of another schema version. The error's message says what is wrong."""
 
 
 def envelope_of(job: Job) -> str:
-    """Return the envelope of a job, in printable ASCII."""
+    """Return a job as a message body: JSON in printable ASCII."""
     members = job._asdict()
     for name in _GROUPS:
         members |= members.pop(name)._asdict()
@@ -47,7 +47,7 @@ def envelope_of(job: Job) -> str:
 
 
 def read_envelope(text: str) -> Job:
-    """Return the job of an envelope; raises UnreadableMessage."""
+    """Parse a message body into its job. Raises UnreadableMessage."""
     try:
         members = json.loads(text)
         if members["schema"] != SCHEMA:
@@ -67,7 +67,7 @@ def read_envelope(text: str) -> Job:
 
 
 def attributes_of(job: Job) -> dict[str, str]:
-    """Return the attributes of a job's message; every value is legal for SQS."""
+    """Return a job's message attributes, by which operators filter; every value is legal for SQS."""
     return {
         "channel": job.channel,
         "incident_id": legal_text(job.incident_id),
@@ -133,5 +133,5 @@ def _is_legal(character: str) -> bool:
 
 
 def fits(envelope: str) -> bool:
-    """Return True if a queue takes an envelope of this size."""
+    """Return True if a message body (`envelope`) is small enough for SQS."""
     return len(envelope) <= MAX_ENVELOPE_BYTES

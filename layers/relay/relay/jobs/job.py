@@ -11,9 +11,16 @@ MILLISECOND = 0.001
 
 
 class JobKind(StrEnum):
-    """Kind of a job: what a worker does with it.
+    """Kind of a job: what a worker does with it. All but SIGNAL are chores.
 
     A newer version of the relay may write kinds that this one does not know.
+
+    Attributes:
+        SIGNAL: Announce a state to xMatters.
+        FOLLOWUP: Find the pages of an incident's signals, and terminate those of past states.
+        WRITEBACK: Write a callback of xMatters into BigPanda.
+        RELEASE: Report an incident's first share to BigPanda as received.
+        RECONCILE: Work a piece of a reconcile run.
     """
 
     SIGNAL = "signal"
@@ -28,11 +35,11 @@ class Payload(NamedTuple):
 
     Attributes:
         body: The share's body, or a chore's own.
-        version: BigPanda's timestamps of the state; None if it has none.
+        version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
         status: The incident's status; None if the share has none.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
-        digest: Hash of the state; None if the body has the state.
-        is_dated_by_another: True if the share has no timestamps, and `version` is that of a state that came before.
+        digest: Hash of the state (`Share.digest`); None to compute it from the body.
+        has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before it.
         found: True if a reconcile run asked BigPanda for the share. Its alerts may have other ids than in webhooks.
         body_reduced: True if `body` is cut to fit, and no longer BigPanda's bytes.
     """
@@ -42,7 +49,7 @@ class Payload(NamedTuple):
     status: str | None = None
     transition: str | None = None
     digest: str | None = None
-    is_dated_by_another: bool = False
+    has_borrowed_version: bool = False
     found: bool = False
     body_reduced: bool = False
 
@@ -51,9 +58,9 @@ class Routing(NamedTuple):
     """Recipients of a job's signal.
 
     Attributes:
-        recipients: Names of the recipients.
-        url_recipients: Recipients that the webhook's URL named; None if unknown. Each set of them has an entry of its
-            own.
+        recipients: Names of the recipients; empty if the xMatters workflow chooses them.
+        url_recipients: Recipients that the webhook's URL named; None if unknown. Each set of them has a ledger entry of
+            its own.
         priority: xMatters' priority by the channel's route; None if the route sets none.
         routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
             has those of several routes.
@@ -66,16 +73,16 @@ class Routing(NamedTuple):
 
 
 class Failures(NamedTuple):
-    """Failures of a job so far.
+    """Failures of a job so far. Times are ISO 8601 in UTC.
 
     Attributes:
         reason: The reason of the last failure or wait; `in_flight` before the first attempt.
-        first_failed_at: When an attempt failed first.
-        last_failed_at: When an attempt failed last.
+        first_failed_at: When an attempt failed first; None if none failed.
+        last_failed_at: When an attempt failed last; None if none failed.
         attempts: Number of requests that were really sent.
-        rounds: Number of failed attempts from the retry queue.
+        rounds: Number of failed attempts from the retry queue since the arrival or the last replay, for the backoff.
         http_status: Status of the last answer; None if there was none.
-        response_excerpt: Redacted start of the last answer.
+        response_excerpt: Redacted start of the last answer; empty if there was none.
         may_have_paged: True if xMatters may have accepted one of the attempts.
     """
 
@@ -92,14 +99,17 @@ class Failures(NamedTuple):
 class JobMessage(NamedTuple):
     """Members that belong to one message of a job. A job can have several messages at the same time.
 
+    Times are ISO 8601 in UTC, and None for never.
+
     Attributes:
         not_before: The time before which the job must not be attempted.
         spare: True for an additional copy of a job, which only tries to send. Waits and follow-ups are left to the
             job's own message.
         accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
-        healed: Number of the sweeper's job that replaces a missing message; 0 for the message itself.
-        ledger_down_since: When the job first met a failing ledger.
-        waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent unguarded.
+        healed: Number of the sweeper's message that replaces a vanished one; 0 for the job's own message.
+        ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
+        waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent without
+            it.
     """
 
     not_before: str | None = None
@@ -111,10 +121,10 @@ class JobMessage(NamedTuple):
 
 
 class Revival(NamedTuple):
-    """A job's way to the dead-letter queue and back.
+    """A job's way to the dead-letter queue, and back by a replay of an operator. Times are None for never.
 
     Attributes:
-        replays: Number of replays by operators.
+        replays: Number of returns from the dead-letter queue.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
         revived_at: When a worker received the job from the dead-letter queue. The job's age counts from then. The job
             is revived if that is later than `dead_lettered_at`.
@@ -126,12 +136,12 @@ class Revival(NamedTuple):
 
     @property
     def mark(self) -> float | None:
-        """Time at which the job was dead-lettered last (epoch seconds); None if it was not."""
+        """Time at which the job was dead-lettered last (epoch seconds); None if `dead_lettered_at` is."""
         return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
 
     @property
     def is_revived(self) -> bool:
-        """True if a worker received the job after it was dead-lettered last."""
+        """True if a worker received the job again after it was dead-lettered last."""
         if self.revived_at is None or self.dead_lettered_at is None:
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
@@ -152,9 +162,9 @@ class Job(NamedTuple):
         received_at: When the share, or the callback, came.
         payload: Content: the body, and the state in it.
         routing: Recipients of the signal.
-        failures: Failures so far.
-        message: Members of this message of the job.
-        revival: Way to the dead-letter queue and back.
+        failures: Failures so far, and the reason of the last failure or wait.
+        message: Members of this message of the job, such as its wait.
+        revival: Way to the dead-letter queue, and back by a replay.
     """
 
     kind: str
@@ -171,18 +181,18 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the job is stored for a debt. Two copies of one share are two jobs."""
+        """Name under which the ledger stores the job. Two copies of one share are two jobs."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
     def age_counts_from(self) -> float:
-        """Time from which the job's age counts: its arrival, or its revival (epoch seconds)."""
+        """Time from which the job's age counts (epoch seconds): arrival, or return from the dead-letter queue."""
         return seconds_of(self.revival.revived_at or self.received_at)
 
     def revived(self, now: float) -> Self:
-        """Return the dead-lettered job as it starts again at `now` (epoch seconds), with a new age and backoff.
+        """Return the job as it starts again after a replay at `now` (epoch seconds), with a new age and backoff.
 
-        The revival is later than the mark, although clocks of functions differ.
+        `revived_at` is later than `dead_lettered_at`, although clocks of functions differ.
         """
         at = timestamp(max(now, (self.revival.mark or 0.0) + MILLISECOND))
         return self.fresh()._replace(
@@ -193,7 +203,7 @@ class Job(NamedTuple):
     def dead_lettered(self, now: float) -> Self:
         """Return the job as it goes to the dead-letter queue at `now` (epoch seconds).
 
-        The mark is later than the last revival, even if the clocks of two functions differ.
+        `dead_lettered_at` is later than `revived_at`, even if the clocks of two functions differ.
         """
         revived = seconds_of(self.revival.revived_at) if self.revival.revived_at else 0.0
         mark = timestamp(max(now, revived + MILLISECOND))
@@ -202,15 +212,15 @@ class Job(NamedTuple):
         )
 
     def fresh(self) -> Self:
-        """Return the job without the members that belong to one wait, and not as a spare copy."""
+        """Return the job without its wait, without failures of the ledger, and not as an additional copy."""
         return self._replace(message=JobMessage(accepted=self.message.accepted, healed=self.message.healed))
 
     def as_spare(self) -> Self:
-        """Return an additional copy of the job, which only tries to send."""
+        """Return an additional copy of the job, which wakes sooner and only tries to send."""
         return self._replace(message=self.message._replace(spare=True))
 
     def healing(self, number: int) -> Self:
-        """Return the job as the sweeper's job of that number, or as no job of the sweeper if it is 0."""
+        """Return the job as the sweeper's replacement message of that number; 0 for the job's own message."""
         return self._replace(message=self.message._replace(healed=number))
 
     def with_reason(self, reason: str) -> Self:
@@ -218,11 +228,11 @@ class Job(NamedTuple):
         return self._replace(failures=self.failures._replace(reason=reason))
 
     def waiting(self, reason: str, until: float) -> Self:
-        """Return the job with a wait, for a reason, until a time (epoch seconds)."""
+        """Return the job with a wait for `reason` until `until` (epoch seconds)."""
         return self.with_reason(reason)._replace(message=self.message._replace(not_before=timestamp(until)))
 
     def with_body(self, body: bytes, *, is_reduced: bool = False) -> Self:
-        """Return the job with another body. `is_reduced` is True if the body is cut to fit."""
+        """Return the job with another body. `is_reduced` is True if that body was cut to fit."""
         reduced = is_reduced or self.payload.body_reduced
         return self._replace(payload=self.payload._replace(body=body, body_reduced=reduced))
 
@@ -233,5 +243,5 @@ def timestamp(seconds: float) -> str:
 
 
 def seconds_of(moment: str) -> float:
-    """Return the epoch seconds of an ISO 8601 time. Raises ValueError."""
+    """Return the epoch seconds of an ISO 8601 time. Raises ValueError if the text is no such time."""
     return datetime.fromisoformat(moment).timestamp()

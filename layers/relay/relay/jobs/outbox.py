@@ -31,14 +31,17 @@ MAX_LOGGED_CHARACTERS = 200_000
 
 
 def release_job(job: Job, event: str) -> Job:
-    """Return the job that reports the first share of an incident to BigPanda as received; `job` is the share's job."""
+    """Return the `release` job for an incident's first share, which reports the share to BigPanda as received.
+
+    `job` is the share's own job, and `event` BigPanda's name of the event that caused the share.
+    """
     body = json.dumps({"event": event}).encode()
     payload, message = replace(job.payload, body=body, status=None), replace(job.message, not_before=None)
     return replace(job, kind=JobKind.RELEASE, payload=payload, message=message)
 
 
 def followup_job(job: Job) -> Job:
-    """Return the job that finds the pages of an incident's signals, and terminates those of past states."""
+    """Return the `followup` job for a signal's job: it finds the signal's page, and terminates pages of past states."""
     return replace(
         job,
         kind=JobKind.FOLLOWUP,
@@ -50,12 +53,12 @@ def followup_job(job: Job) -> Job:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Durable storage of jobs on queues.
+    """The queues of jobs: puts a job on the one for its kind, or on the dead-letter queue.
 
     Attributes:
         retries: The retry queue, for signals.
-        chores: The chore queue, for follow-ups, write-backs, releases and reconcile runs. Separate, so that an API
-            that hangs does not delay signals.
+        chores: The chore queue, for follow-ups, write-backs, releases and reconcile runs. Separate, so that an API that
+            hangs does not delay signals.
         dead_letters: The dead-letter queue, for jobs of all kinds.
         clock: The time in epoch seconds.
     """
@@ -68,13 +71,14 @@ class Keeper:
     def keep(self, job: Job, deadline: Deadline, *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.
 
-        The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest.
+        The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest. The call has a short
+        time limit of its own, even after the deadline.
         """
         delay = min(MAX_DELAY_SECONDS, max(0, ceil(until - self.clock())))
         return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
     def dead_letter(self, job: Job, deadline: Deadline) -> Job | None:
-        """Put a job on the dead-letter queue. Return the job as dead-lettered, or None if the queue fails."""
+        """Put a job on the dead-letter queue. Return the job with the time of that, or None if the queue fails."""
         marked = job.dead_lettered(self.clock())
         return marked if self._put(self.dead_letters, marked, deadline, 0) else None
 
@@ -101,9 +105,9 @@ def storable(job: Job) -> Job:
 
 
 def last_copy(job: Job) -> str:
-    """Return the envelope of a job that no queue accepted, for the log line that is then its only copy.
+    """Return a job as JSON text for a log line, after no queue accepted it: the line is then its only copy.
 
-    A long envelope is reduced as one that does not fit a queue, so that the log keeps it whole.
+    A long job loses its alert details, so that the log does not cut it.
     """
     envelope = envelope_of(job)
     return envelope if len(envelope) <= MAX_LOGGED_CHARACTERS else envelope_of(_reduced(job))

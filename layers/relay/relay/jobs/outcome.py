@@ -9,17 +9,17 @@ from relay.jobs.job import Job, timestamp
 
 
 class Outcome(StrEnum):
-    """Outcome of a share or a job.
+    """Outcome of a share or a job. A chore is any job but a signal.
 
     Attributes:
-        DELIVERED: xMatters accepted its signal.
+        DELIVERED: xMatters accepted the signal. For a chore: the work is done.
         QUEUED: It waits on a queue or in the ledger.
-        DUPLICATE: The same state came before, and is announced or queued. For a chore (any job but a signal): nothing
-            is left to do.
+        DUPLICATE: The same state came before, and is announced or queued. For a chore: nothing is left to do.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: The policy does not announce its transition.
+        UNCHANGED: The policy does not announce its transition. For a chore: the channel does not want it, or does not
+            know the incident.
         UNSAFE: It is neither delivered nor queued, so the sender must send it again. For a chore: it failed, and its
-            worker tries again later.
+            worker retries it later, or dead-letters it if the failure is final.
     """
 
     DELIVERED = "delivered"
@@ -36,9 +36,9 @@ class Subject(NamedTuple):
     Attributes:
         channel: Name of the channel.
         incident_id: Id of the incident; None if it is not known.
-        delivery_id: Id of the delivery, the same over all attempts and replays.
+        delivery_id: Id of the delivery, the same over all attempts and replays; None if it is not known.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
-        why: The reason for the transition, in words.
+        why: The reason for the transition, in words; None if the state was not compared.
         is_first: True if the ledger knew nothing of the incident before.
     """
 
@@ -51,19 +51,19 @@ class Subject(NamedTuple):
 
     @classmethod
     def of_job(cls, job: Job, *, transition: str | None = None) -> Self:
-        """Return the subject of a job's result."""
+        """Return the subject of a result about that job. `transition` is None if the state was not compared."""
         return cls(job.channel, job.incident_id, job.delivery_id, transition)
 
 
 class Exchange(NamedTuple):
-    """Requests to a vendor, and its last answer.
+    """Requests to a vendor (xMatters or BigPanda), and its last answer.
 
     Attributes:
         attempts: Number of requests that were really sent.
-        request_id: xMatters' id of the accepted signal.
+        request_id: xMatters' id of the accepted signal; None if there is none.
         http_status: Status of the vendor's answer; None if there was none.
-        response_excerpt: Redacted start of the vendor's answer.
-        retry_after: Wait that the vendor asked for (seconds).
+        response_excerpt: Redacted start of the vendor's answer; empty if there was none.
+        retry_after: Wait that the vendor asked for (seconds); None if it asked for none.
         may_have_paged: True if the vendor may have accepted the request all the same.
     """
 
@@ -76,9 +76,9 @@ class Exchange(NamedTuple):
 
     @classmethod
     def failed(cls, error: SendError) -> Self:
-        """Return the exchange of a request that a vendor's API did not accept."""
+        """Return the exchange of one request that failed with `error`."""
         return cls(
-            attempts=int(error.asked),
+            attempts=int(error.was_sent),
             http_status=error.http_status,
             response_excerpt=error.excerpt,
             retry_after=error.retry_after,
@@ -87,14 +87,15 @@ class Exchange(NamedTuple):
 
 
 class Notices(NamedTuple):
-    """Unusual facts of a result, for the log and the metrics.
+    """Unusual facts of a result, for the log and the metrics. None and empty values mean that there is no such fact.
 
     Attributes:
         fault: An exception of our own code.
-        last_copy: An envelope that no queue accepted: the only copy there is.
-        unguarded: What the ledger could not do for the signal, in words.
-        unconfirmed: xMatters' request ids of signals that have no page.
-        end: Answer about an end that had to be confirmed, set for `refuted` and `unreachable` only; else None.
+        last_copy: A job as JSON text that no queue accepted: the only copy there is.
+        unguarded: What the ledger or the rate limiter could not do for the signal, in words: it was sent without their
+            protection.
+        unconfirmed: xMatters' request ids of signals of which no page was found.
+        end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
         unverified: The reason why a callback is not verified.
         refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
     """
@@ -115,12 +116,13 @@ class Result(NamedTuple):
         outcome: The outcome.
         subject: The share or job that the result is about.
         reason: The reason of a failure or a wait; None if there is none.
-        detail: Details of the failure, in words.
-        queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` for a row without a message.
+        detail: Details of the failure, in words; None if there are none.
+        queue: Place of a queued state: `retry`, `dead_letter`, or `ledger` if only the ledger has it. None if it is on
+            no queue.
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
         exchange: Requests to the vendor, and its last answer.
         notices: Unusual facts, for the log and the metrics.
-        job: The job with the ledger's count of its attempts.
+        job: The job with the ledger's count of its attempts; None if there is none.
     """
 
     outcome: Outcome
@@ -135,33 +137,42 @@ class Result(NamedTuple):
 
     @classmethod
     def unsafe(cls, job: Job, reason: Reason, detail: str) -> Self:
-        """Return the result of a job that failed, or that is not attempted now."""
+        """Return an `unsafe` result: the job failed, or is not attempted now, and is on no queue yet.
+
+        `detail` says why.
+        """
         return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.payload.transition), reason, detail)
 
     def failed(self, error: SendError) -> Self:
-        """Return the result of a request that a vendor's API did not accept."""
+        """Return this result with the failure of a request to a vendor: `unsafe`, with reason, detail and answer."""
         failed = self._replace(outcome=Outcome.UNSAFE, reason=error.reason, detail=error.detail)
         return failed._replace(exchange=Exchange.failed(error))
 
     def waiting(self, reason: Reason, until: float | None, queue: str = "retry") -> Self:
-        """Return the result of a job that waits until a time (epoch seconds), on a queue or in the ledger."""
+        """Return this result for a job that waits until `until` (epoch seconds): `queued`.
+
+        `until` None means that the time is not known. `queue` is as in the attribute.
+        """
         return self._replace(outcome=Outcome.QUEUED, reason=reason, queue=queue, until=until)
 
     def queued(self, queue: str) -> Self:
-        """Return the result with its share or job on that queue; its reason and the end of its wait stay."""
+        """Return this result with its share or job on that queue: `queued`. Its reason and the end of its wait stay."""
         return self._replace(outcome=Outcome.QUEUED, queue=queue)
 
     def with_unguarded(self, why: str) -> Self:
-        """Return the result with the failure of the ledger, in words."""
+        """Return this result with a failure of the ledger or the rate limiter, in words (`why`), as a notice."""
         return self._replace(notices=self.notices._replace(unguarded=why))
 
     def with_last_copy(self, last_copy: str | None) -> Self:
-        """Return the result with the envelope that no queue accepted; None if a queue or the ledger has the job."""
+        """Return this result with the job's text as the only copy, since no queue accepted it.
+
+        None means that a queue or the ledger has the job.
+        """
         return self._replace(notices=self.notices._replace(last_copy=last_copy))
 
 
 class Sent(NamedTuple):
-    """Result of a signal with its in-request retries.
+    """Result of sending one signal, with its in-request retries.
 
     Attributes:
         attempts: Number of requests that were really sent to the trigger.
@@ -185,7 +196,7 @@ class Found(NamedTuple):
         woken: Number of criticals that were queued since their snooze is over.
         unannounced: Number of open incidents that were reported since no channel knew them.
         failure: Why the run is not complete; None if it is.
-        reason: The reason of the failure.
+        reason: The reason of the failure; None if there is none.
     """
 
     compared: int = 0
@@ -197,7 +208,7 @@ class Found(NamedTuple):
 
 
 def after_failure(job: Job, result: Result, now: float) -> Job:
-    """Return the job with the result of its last attempts. `now` is in epoch seconds.
+    """Return the job with the failure in `result` added. `now` is the time of the failure in epoch seconds.
 
     A job that expired, or whose channel was removed, keeps xMatters' last answer.
     """
@@ -218,6 +229,9 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
 
 
 def after_round(job: Job, result: Result, now: float) -> Job:
-    """Return the job after a failed attempt from the retry queue: `rounds` counts it for the backoff."""
+    """Return the job after a failed attempt from the retry queue: with the failure, and one more in `rounds`.
+
+    The backoff grows with that number. `now` is in epoch seconds.
+    """
     failed = after_failure(job, result, now)
     return replace(failed, failures=replace(failed.failures, rounds=job.failures.rounds + 1))

@@ -24,7 +24,7 @@ class Message(NamedTuple):
     """A queue message.
 
     Attributes:
-        envelope: The body, which is not parsed here.
+        envelope: The body: a job as JSON text, which is not parsed here.
         attributes: The message attributes by name.
     """
 
@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 
 class Queue:
-    """One SQS queue."""
+    """One SQS queue of jobs."""
 
     def __init__(self, client: "SQSClient", url: str) -> None:
         self._client = client
@@ -111,7 +111,7 @@ def size_of(envelope: str, attributes: Mapping[str, str]) -> int:
 
 
 def check_message(envelope: str, attributes: Mapping[str, str]) -> None:
-    """Raise QueueError for a message that SQS would refuse: docs/vendors.md, "What SQS takes"."""
+    """Raise QueueError for a message (body and attributes) that SQS would refuse: docs/vendors.md, "What SQS takes"."""
     size = size_of(envelope, attributes)
     if size > MAX_MESSAGE_BYTES or not fits(envelope):
         raise QueueError(f"the message has {size} bytes, and SQS takes {MAX_MESSAGE_BYTES}")

@@ -12,7 +12,7 @@ MAX_REDUCED_BYTES = 60 * 1024
 
 
 def reduced_body(share: Share) -> bytes:
-    """Return a body that always fits: small members as they are, long texts cut, alerts with id and status only."""
+    """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only."""
     wrapped = share.document.get("incident")
     outside = _small_members(share.document)
     small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
@@ -27,7 +27,10 @@ def reduced_body(share: Share) -> bytes:
 
 
 def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a JSON object in their order, long texts cut, as long as they fit MAX_REDUCED_BYTES."""
+    """Return the small members of a JSON object, in order, until MAX_REDUCED_BYTES are used.
+
+    Texts are cut to MAX_TEXT characters. Larger members are left out.
+    """
     small, room = {}, MAX_REDUCED_BYTES
     for name, value in members.items():
         cut = value[:MAX_TEXT] if isinstance(value, str) else value

@@ -16,7 +16,7 @@ class Audience(NamedTuple):
 
     Attributes:
         recipients: Names of the job's recipients; empty if the workflow chooses them.
-        is_for_one: True if the signal was for the acknowledger alone.
+        is_for_one: True if the signal was only for the person who acknowledged the incident.
     """
 
     recipients: tuple[str, ...] = ()
@@ -31,16 +31,16 @@ class AcceptedSignal(NamedTuple):
 
     Attributes:
         request_id: xMatters' id of the signal.
-        at: The time of the sender's claim (epoch seconds).
-        is_open: True if the announced state was open.
+        at: Start of the sender's lease, just before the signal was sent (epoch seconds).
+        is_open: True if the signal announced an open incident, False if it announced the end.
         pages: UUIDs of the signal's pages; empty as long as none is known.
         number: The first page's number, as people see it; empty if unknown.
         is_over: True if none of the pages is active any more.
-        is_lost: True if no page was found in time.
-        is_for_one: True if the signal was for the acknowledger alone.
+        is_lost: True if no page was found within the follow-up's time.
+        is_for_one: True if the signal was only for the person who acknowledged the incident.
         recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
             workflow chooses the recipients.
-        is_critical: True if the announced state was open and critical.
+        is_critical: True if the signal announced an open and critical incident.
     """
 
     request_id: str
@@ -56,7 +56,11 @@ class AcceptedSignal(NamedTuple):
 
     @classmethod
     def of(cls, state: State, request_id: str, at: float, audience: Audience) -> Self:
-        """Return the signal of a state that was claimed at `at` (epoch seconds), without a known page."""
+        """Return the record of a signal that xMatters just accepted, without known pages.
+
+        `state` is the announced state, `request_id` xMatters' id of the signal, and `at` the start of the sender's
+        lease (epoch seconds).
+        """
         return cls(
             request_id,
             at,
@@ -67,11 +71,18 @@ class AcceptedSignal(NamedTuple):
         )
 
     def notified(self, name: str) -> bool:
-        """True if the name is a recipient of the signal."""
+        """True if `name` is one of the signal's recipients.
+
+        False for every name if the workflow chose the recipients.
+        """
         return hashes_of((name,)) in _split(self.recipients)
 
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
-        """True if every recipient of the older signal is one of this signal; False if the workflow chooses them."""
+        """True if the recipients of this signal include all of the older signal's.
+
+        False if this signal was for the acknowledger alone. If xMatters' workflow chose the recipients of the older
+        signal, the result is True only if it also chose those of this signal.
+        """
         if self.is_for_one:
             return False
         if not older.recipients:
@@ -79,15 +90,19 @@ class AcceptedSignal(NamedTuple):
         return set(_split(older.recipients)) <= set(_split(self.recipients))
 
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
-        """Return the signal with another job's findings: a page that one of them found or ended stays so."""
+        """Combine this record with `seen`, a follow-up job's record of the same signal.
+
+        Known pages are kept, and `is_over` stays True once it was.
+        """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over)
 
 
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
-    """Return the signals with one more, in the order of their claims; the newest MAX_ACCEPTED_SIGNALS stay.
+    """Return the signals with `signal` added, ordered by `at`; only the newest MAX_ACCEPTED_SIGNALS are kept.
 
-    A signal that is known stays as it is. A slow sender may record its signal after later ones.
+    If there is a record with its request id already, nothing changes. The order matters, since a slow sender may record
+    its signal after later ones.
     """
     if any(signal.request_id == known.request_id for known in signals):
         return signals
@@ -95,7 +110,7 @@ def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> 
 
 
 def hashes_of(recipients: tuple[str, ...]) -> str:
-    """Return short hashes of recipients' names, concatenated: an entry stores those of several signals."""
+    """Return short hashes of recipients' names, sorted and concatenated: 8 hexadecimal digits for each name."""
     names = (name.encode("utf-8", "surrogatepass") for name in recipients)
     return "".join(sorted(hashlib.sha256(name).hexdigest()[:_HASH_LENGTH] for name in names))
 

@@ -1,7 +1,8 @@
 """Circuit breaker of a channel.
 
 After several failures in a row, or a 429, the circuit opens and blocks all signals for some time. Then one sender may
-probe. The circuit is part of the channel's gate, which the rate limiter reads and writes (`ledger.rate_limiter`).
+probe. The circuit is stored in the channel's gate: the table item with the counts of the rate limiter
+(`ledger.rate_limiter`).
 """
 
 from collections.abc import Callable
@@ -25,18 +26,18 @@ SHORTEST_PAUSE_SECONDS = 5.0
 
 
 class Circuit(NamedTuple):
-    """State of a circuit.
+    """State of a channel's circuit breaker.
 
     Attributes:
         open_until: End of the open state (epoch seconds); None if the circuit is closed.
-        failures: Failures in a row.
+        failures: Number of failures in a row, since the last success.
     """
 
     open_until: float | None = None
     failures: int = 0
 
     def is_open(self, now: float) -> bool:
-        """True if the circuit blocks all signals."""
+        """True if the circuit blocks all signals at `now` (epoch seconds)."""
         return self.open_until is not None and now < self.open_until
 
 
@@ -45,18 +46,21 @@ CLOSED = Circuit()
 
 
 class HasCircuit(Protocol):
-    """The content of a gate."""
+    """A channel's gate (the table item with its rate limit's counts), as far as the circuit breaker reads it."""
 
     @property
     def circuit(self) -> Circuit:
-        """The circuit."""
+        """State of the channel's circuit breaker."""
 
 
 class UpdateGate(Protocol):
-    """Updates numbers of a gate as `Table.update` does."""
+    """Function that updates numbers of a channel's gate: the table item with its rate limit's counts."""
 
     def __call__(self, gate: str, **changes: Any) -> HasCircuit | None:
-        """Return the gate's content after the update; None if the update's condition did not hold."""
+        """Update the gate of that name atomically; `changes` are arguments of `Table.update`.
+
+        Returns the gate after the update; None if the update's condition did not hold. Raises LedgerError.
+        """
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class CircuitBreaker:
     """Circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        update: Updates a gate.
+        update: Updates a channel's gate: the table item with its rate limit's counts and its circuit.
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
     """
@@ -74,13 +78,20 @@ class CircuitBreaker:
     random: Callable[[], float]
 
     def wait(self, circuit: Circuit, now: float, *, urgent: bool) -> Wait | None:
-        """Return the wait for an open circuit; None if it does not block signals. `urgent`: the signal is critical."""
+        """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.
+
+        `now` is in epoch seconds. `urgent` is True for a critical signal, which gets the shorter wait.
+        """
         if circuit.open_until is None or not circuit.is_open(now):
             return None
         return self._wait(circuit.open_until, urgent=urgent)
 
     def probe(self, gate: str, circuit: Circuit, *, urgent: bool) -> Wait | None:
-        """Return None if the circuit is closed, or if this sender may probe it, else a wait."""
+        """Decide if this sender may send, with a circuit that is closed or whose open time has passed.
+
+        Returns None if it may. Only one sender may probe an open circuit: the others get a wait for its result. `gate`
+        is the name of the channel's table item, and `circuit` the state in it. `urgent` is True for a critical signal.
+        """
         if circuit.open_until is None:
             return None
         now = self.clock()
@@ -89,10 +100,11 @@ class CircuitBreaker:
         return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
 
     def report(self, gate: str, failure: Reason | None, retry_after: float | None, *, troubled: bool) -> None:
-        """Report a signal's result. A success is written only if it resets the circuit.
+        """Report a signal's result for the circuit in the table item `gate`.
 
-        `failure` is the reason of the failure, None if the signal was accepted. `retry_after` is xMatters' Retry-After
-        in seconds, None without one. `troubled` is True if the circuit had recent failures when the signal entered.
+        A success is written only if it resets the circuit. `failure` is the reason of the failure, None if the signal
+        was accepted. `retry_after` is xMatters' Retry-After in seconds, None without one. `troubled` is True if the
+        circuit had recent failures when the rate limiter let the signal through.
         """
         if failure is None or not HANDLING[failure].breaks_circuit:
             if troubled:

@@ -25,13 +25,20 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 
 
 def read_marks(table: Table) -> Mapping[str, str]:
-    """Return the revocation marks by channel. Raises LedgerError."""
+    """Return the revocation marks by channel's name. Raises LedgerError.
+
+    A mark is a text that changes when a credential of the channel is revoked. A channel without a recent revocation has
+    none.
+    """
     found = table.read(EPOCH_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
 
 
 def revoke(table: Table, channel: str, mark: str, now: float) -> None:
-    """Change a channel's mark, so that cached copies are read again. Raises LedgerError; `now`: epoch seconds."""
+    """Store a new revocation mark for a channel, so that functions read its secret again before they trust a copy.
+
+    `mark` is any text that was not used before, and `now` the time in epoch seconds. Raises LedgerError.
+    """
 
     def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}
@@ -49,9 +56,10 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 
 
 def last_used(table: Table, channel: str, door: Door, fingerprint: str) -> float | None:
-    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind; None if never used.
+    """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind.
 
-    Raises LedgerError.
+    Returns None if no use is recorded. `door` is the endpoint, and `fingerprint` one of `Channel.fingerprints`. Raises
+    LedgerError.
     """
     found = table.read(_key(channel, door, fingerprint))
     with suppress(ValueError):
@@ -61,12 +69,12 @@ def last_used(table: Table, channel: str, door: Door, fingerprint: str) -> float
 
 @dataclass(frozen=True)
 class Uses:
-    """Recorder of the uses of one door's credentials.
+    """Recorder of the times at which credentials were used at one endpoint.
 
     Attributes:
         table: The ledger's table.
         clock: The time in epoch seconds.
-        door: The door.
+        door: The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
     """
 
     table: Table
@@ -76,7 +84,10 @@ class Uses:
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
-        """Record a use, at most once an hour. Errors of the table are ignored."""
+        """Record that a credential was used now, at most once an hour. Errors of the table are ignored.
+
+        `fingerprint` is the credential's (see `Channel.used`).
+        """
         key, now = _key(channel, self.door, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:
             return

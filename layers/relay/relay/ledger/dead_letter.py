@@ -7,12 +7,14 @@ from relay.incidents.transition import State
 
 
 class DeadLetter(NamedTuple):
-    """Last dead-lettered state of an incident. Times are epoch seconds, 0 for never.
+    """Record of an incident's last dead-lettered state. Times are epoch seconds, 0 for never.
+
+    To revive a state is to make it owed again, after an operator replayed its job.
 
     Attributes:
         state: The state, without alerts; None if there is none, or it was revived.
-        mark: The mark of the state's message: when it was dead-lettered.
-        revived_at: When the newest state came back from the dead-letter queue; 0 if it did not, or did not stay.
+        mark: When the state's message was dead-lettered. It tells a replayed message from older copies of its job.
+        revived_at: When the newest state was revived; 0 if it was not, or if a newer state came since.
     """
 
     state: State | None = None
@@ -20,21 +22,24 @@ class DeadLetter(NamedTuple):
     revived_at: float = 0.0
 
     def holds(self, state: State) -> bool:
-        """True if that state is dead-lettered."""
+        """True if `state` is the dead-lettered state."""
         return state.is_of_same_share(self.state)
 
     def replaced(self, state: State, mark: float) -> "DeadLetter":
-        """Return the dead letter of a state whose message has that mark. The mark of a state never goes back."""
+        """Return the record with `state` dead-lettered at `mark` (epoch seconds).
+
+        If it records that state already, the later one of both marks is kept.
+        """
         return DeadLetter(state.without_alerts(), max(mark, self.mark) if self.holds(state) else mark)
 
     def revived(self, at: float) -> "DeadLetter":
-        """Return the dead letter after its state became owed again at that time."""
+        """Return the record after its state became owed again at `at` (epoch seconds), by a replay."""
         return replace(self, state=None, revived_at=at)
 
     def settled(self) -> "DeadLetter":
-        """Return the dead letter without a state, after the incident was announced or needs no signal."""
+        """Return the record without a state, since the incident was announced or needs no signal."""
         return replace(self, state=None)
 
     def superseded(self) -> "DeadLetter":
-        """Return the dead letter after a newer state than the revived one came."""
+        """Return the record without the time of the revival, since a newer state came than the revived one."""
         return replace(self, revived_at=0.0)

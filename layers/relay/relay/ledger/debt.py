@@ -11,14 +11,17 @@ from relay.ledger.wait import Slot
 class Debt(NamedTuple):
     """Debt of an incident: its newest state, while that state is owed. Times are epoch seconds, 0 for never.
 
+    A state is owed if the channel's policy says to signal it, and it is not announced yet.
+
     Attributes:
-        since: When the first owed state came; None if nothing is owed.
+        since: When the first state came that is owed; None if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
         attempts: Number of attempts of the newest state.
-        reason: The reason of the last failed attempt, or of a revived state's wait; empty if there is none.
-        slot: The slot that the rate limiter reserved for the incident; None if there is none.
+        reason: The reason of the last failed attempt, or of a replayed state's wait; empty if there is none.
+        slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
-        row: The debt's row in the table's index; None if nothing is owed, or the first attempts are not over.
+        row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
+            attempts are not over.
         unconfirmed: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 
@@ -33,82 +36,106 @@ class Debt(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if the debt is critical."""
+        """True if the debt's row is one of a critical incident (see `Row.is_critical`); False without a row."""
         return self.row is not None and self.row.is_critical
 
     @property
     def due(self) -> float:
-        """Time from which the sweeper acts on the debt (epoch seconds); 0 if there is no row."""
+        """Time from which the sweeper acts on the debt (epoch seconds); 0 without a row in the table's index."""
         return self.row.due if self.row else 0.0
 
     @property
     def begun(self) -> int:
-        """Number of the sweeper's last job that a worker began without a recorded result; 0 if there is none."""
+        """Number of the sweeper's last replacement job that a worker began without recording a result; 0 if none."""
         return self.row.begun if self.row else 0
 
     @property
     def job(self) -> str:
-        """Name of the debt's stored job; empty if there is none."""
+        """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
-        """Return the debt of a state that is owed. It is owed since the first owed state came."""
+        """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
+
+        `slot` is the time that the rate limiter reserved; None keeps the earlier slot.
+        """
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
     def started_anew(self) -> "Debt":
-        """Return the debt for a newer state, of which no attempt was made."""
+        """Return the debt for a newer state than before: without attempts, and without a reason."""
         return replace(self, attempts=0, reason="")
 
     def failed(self, attempts: int, reason: str) -> "Debt":
-        """Return the debt after so many further attempts, the last of which failed for that reason."""
+        """Return the debt with that many more attempts; the last one failed for `reason`."""
         return replace(self, attempts=self.attempts + attempts, reason=reason)
 
     def announced(self, *, is_owed: bool) -> "Debt":
-        """Return the debt after a signal was accepted; `is_owed` is True if a newer state is owed."""
+        """Return the debt after xMatters accepted a signal.
+
+        Nothing is owed then, unless `is_owed` (a newer state is).
+        """
         if is_owed:
             return replace(self, reason="")
         return replace(self.without_row(), since=None, is_notified=False, reason="")
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed."""
+        """Return the debt with nothing owed: without a row, a slot, and a notification."""
         return replace(self.without_row(), since=None, is_notified=False, slot=None)
 
     def dead_lettered(self, state: State, mark: float) -> "Debt":
-        """Return the debt of the newest state after it was dead-lettered at `mark`.
+        """Return the debt of the newest state after it was dead-lettered at `mark` (epoch seconds).
 
-        A dead-lettered critical stays owed, so that the fallback topic is notified in time.
+        A dead-lettered critical stays in the table's index, so that the fallback topic is notified in time.
         """
         row = Row(mark, is_critical=True) if state.is_critical and not self.is_notified else None
         return self.owing(state).with_row(row)
 
     def with_row(self, row: Row | None) -> "Debt":
-        """Return the debt with that row, which is critical if the fallback topic must be notified of a missing page."""
+        """Return the debt with this row in the table's index; None removes the row.
+
+        As long as the fallback topic must be notified of a missing page, there is always a row, and it is critical.
+        """
         if self.unconfirmed:
             row = replace(row or Row(0.0), is_critical=True)
         return replace(self, row=row)
 
     def without_row(self) -> "Debt":
-        """Return the debt without a row, except for the notice that a signal has no page."""
+        """Return the debt without its row in the table's index.
+
+        The row stays if the fallback topic must still be notified of a missing page.
+        """
         return self.with_row(None)
 
     def postponed(self, until: float) -> "Debt":
-        """Return the debt that its worker lets wait until a time (epoch seconds)."""
+        """Return the debt with a row that is not due before `until` (epoch seconds), since its job has to wait.
+
+        A debt without a row stays as it is.
+        """
         return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, sent=0)) if self.row else self
 
     def with_job_sent(self, number: int, until: float) -> "Debt":
-        """Return the debt after the sweeper sent its job of that number; the next check is at `until`."""
+        """Return the debt after the sweeper sent its replacement job with this number.
+
+        The sweeper acts on the debt again at `until` (epoch seconds).
+        """
         return replace(self, row=replace(self.row, due=until, sent=number)) if self.row else self
 
     def with_job_begun(self, number: int) -> "Debt":
-        """Return the debt once a worker began the job of that number that the sweeper sent."""
+        """Return the debt after a worker began the sweeper's replacement job with this number."""
         return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row else self
 
     def with_page_missing(self, now: float) -> "Debt":
-        """Return the debt of a critical signal without a page, with a row so that the fallback topic is notified."""
+        """Return the debt after no page was found for a critical signal.
+
+        It has a row in the table's index, due at `now` (epoch seconds), so that the fallback topic is notified.
+        """
         return replace(self, unconfirmed=True, row=replace(self.row or Row(now), is_critical=True))
 
     def notified(self, newest: State | None) -> "Debt":
-        """Return the debt once the fallback topic was notified of it; `newest` is the incident's newest state."""
+        """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
+
+        A row without a stored job was there for the notification only, and is removed.
+        """
         row = self.row if self.row and self.row.job else None
         if row and newest:
             row = replace(row, is_critical=newest.is_critical)

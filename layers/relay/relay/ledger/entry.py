@@ -29,27 +29,28 @@ _NO_MEMBERS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
-    """Entry of an incident.
+    """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
     Attributes:
         newest: The newest state that is announced, on a queue, or changed nothing; None if there is none.
-        seen: Names of the states with the newest state's version that came before.
+        seen: Names (`State.name`) of the states with the newest state's version, by which late copies of a share are
+            recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
-        eased: A state better than the announced one that the policy did not announce; None if there is none.
-        is_woken: True if the incident is open after a snooze, and is announced again for that.
+        eased: A state better than the announced one, which the policy did not announce; None if there is none.
+        is_woken: True if the incident's snooze is over, so that an open announced state is announced once more.
         acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
         lease: The lease of the sender that works now, or that died; None if there is none.
         signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
             seconds).
         accepted_signals: The last accepted signals and their pages, oldest first.
-        debt: The newest state as a debt.
+        debt: The debt: the newest state, while it is owed.
         dead_letter: The last dead-lettered state, and its revival.
         end: The last end of the incident, and its confirmation.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         others: Members of the stored document that this version does not know. They are written back unchanged.
-        sequence: Number of changes of the item; 0 if there is none.
-        is_unreadable: True if the item could not be read, and this entry replaces it.
+        sequence: Version of the table item, for optimistic locking; 0 if there is no item.
+        is_unreadable: True if the stored item could not be parsed, and this entry replaces it.
     """
 
     newest: State | None = None
@@ -71,13 +72,13 @@ class Entry(NamedTuple):
     is_unreadable: bool = False
 
     def is_busy(self, now: float) -> bool:
-        """Return True if a sender has a lease that is not over."""
+        """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
 
     def next_claim(self, now: float) -> float:
-        """Return the time to record for the next claim (epoch seconds).
+        """Return the time to record as the start of the next lease (epoch seconds).
 
-        It is later than every earlier claim and the last resolve, even if this function's clock is behind.
+        It is later than the start of every earlier lease and the last resolve, even if this function's clock is behind.
         """
         return max(now, self._last_claim() + 2 * TICK_SECONDS, self.end.at + TICK_SECONDS)
 
@@ -85,35 +86,44 @@ class Entry(NamedTuple):
         return max([0.0, *(signal.at for signal in self.accepted_signals), *([self.lease.began] if self.lease else [])])
 
     def has_live_pages(self) -> bool:
-        """True if a signal may have an active page, and no resolve came since."""
+        """True if a signal of an open state may still have an active page, and no resolve came since."""
         return any(each.is_open and not each.is_over and each.at >= self.end.at for each in self.accepted_signals)
 
     @property
     def is_end_in_doubt(self) -> bool:
-        """True if the newest state is over, and the end is not confirmed."""
+        """True if the newest state is closed, and the incident's end is not confirmed with BigPanda."""
         return not self.end.is_confirmed and self.newest is not None and not self.newest.is_open
 
     @property
     def was_better(self) -> bool:
-        """True if the incident was better since it was announced, so that the announced state is news again."""
+        """True if the incident eased or was snoozed since it was announced, so that the same state is news again."""
         return self.eased is not None or self.is_woken
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last; None stands for no state."""
+        """Return the states that may have been announced last: the announced one, the doubtful ones, and the lease's.
+
+        The announced one is None if nothing was announced.
+        """
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
 
     def may_have_paged(self, state: State) -> bool:
-        """True if exactly this state may have been announced."""
+        """True if exactly this state is doubtful: xMatters may have accepted it, but did not say so."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
 
     def owing(self, state: State, *, slot: Slot | None = None) -> "Entry":
-        """Return the entry with a newer state that is owed, and is on a queue."""
+        """Return the entry with `state` as the newest one, which is owed and on a queue.
+
+        `slot` is the time that the rate limiter reserved for its signal; None keeps the earlier slot.
+        """
         entry = self._with_newest(state)
         return replace(entry, debt=entry.debt.owing(state, slot))
 
     def waiting(self, state: State, row: Row) -> "Entry":
-        """Return the entry with the row of a state that is owed, unless the state is no longer owed."""
+        """Return the entry with `state` owed, and `row` as its row in the table's index.
+
+        The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
+        """
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.was_better
         if state.precedes(self.newest) or is_announced or self.dead_letter.holds(state):
             return self
@@ -121,7 +131,10 @@ class Entry(NamedTuple):
         return replace(entry, debt=entry.debt.with_row(row))
 
     def unchanged(self, state: State) -> "Entry":
-        """Return the entry with a newer state that the policy does not announce: nothing is owed any more."""
+        """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
+
+        If the state is closed, the incident's end is recorded.
+        """
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
@@ -140,7 +153,10 @@ class Entry(NamedTuple):
         return replace(entry, end=replace(end, confirmed_at=end.at) if is_sure else end)
 
     def woken(self) -> "Entry":
-        """Return the entry of an open incident whose snooze is over, so that its state is announced again."""
+        """Return the entry of an open incident whose snooze is over, so that its state is announced again.
+
+        The entry stays as it is if no open state was announced.
+        """
         return replace(self, is_woken=True) if self.announced and self.announced.is_open else self
 
     def _with_newest(self, state: State) -> "Entry":
@@ -155,9 +171,10 @@ class Entry(NamedTuple):
         return replace(known, debt=self.debt.started_anew(), dead_letter=dead_letter)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
-        """Return the entry with a sender's lease. `queued`: the state is on a queue, so that it counts as the newest.
+        """Return the entry with the lease of a sender that is about to send.
 
-        All `tries` that the sender may make count as signals until it records how many were accepted: it may die.
+        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. All `tries` (attempts) that
+        the sender may make count as signals until it records how many were accepted: it may die.
         """
         entry = self._without_lease(lease.owner)
         entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
@@ -173,18 +190,20 @@ class Entry(NamedTuple):
         until: float,
         audience: Audience = NOBODY_NAMED,
     ) -> "Entry":
-        """Return the entry after xMatters accepted the lease's state.
+        """Return the entry after xMatters accepted the signal of the lease's state. The lease ends.
 
-        `maybe_accepted` counts the attempts that were accepted, or may have been, by `until` (epoch seconds). The rate
-        limit counts from that time, since xMatters counts from when it accepted a signal.
+        `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` counts the attempts
+        that were accepted, or may have been, by `until` (epoch seconds). The rate limit counts from that time, since
+        xMatters counts from when it accepted a signal. `audience` has the signal's recipients.
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
 
     def announcing(self, state: State, request_id: str | None, at: float, audience: Audience = NOBODY_NAMED) -> "Entry":
-        """Return the entry with an accepted state; `at` is the time of the claim (epoch seconds).
+        """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
-        If a newer state is announced already, it stays, and this state is doubtful: people may have heard it last.
+        `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
+        If a newer state is announced already, it stays, and this state becomes doubtful: people may have heard it last.
         """
         newest, entry = self.newest, self
         if newest and not newest.is_open and self.end.at >= newest.came and state.precedes(newest):
@@ -215,7 +234,7 @@ class Entry(NamedTuple):
         )
 
     def acknowledged(self, target: str, came: float) -> "Entry":
-        """Return the entry with an acknowledgement, unless the incident is over.
+        """Return the entry with an acknowledgement by the person `target`, unless the incident is over.
 
         An acknowledgement that `came` (epoch seconds) before the last signal belongs to an earlier one, and is ignored.
         """
@@ -237,10 +256,12 @@ class Entry(NamedTuple):
         dead_lettered_at: float | None = None,
         rests_until: float = 0.0,
     ) -> "Entry":
-        """Return the entry after the lease's state was not accepted.
+        """Return the entry after the signal of the lease's state was not accepted. The lease ends.
 
-        `maybe_accepted` counts the attempts that may have been accepted all the same, by `until` (epoch seconds).
-        `dead_lettered_at` is the mark of the state's dead-lettered message; None if it was not dead-lettered.
+        `attempts` were made, and the last one failed for `reason`. `maybe_accepted` counts those that may have been
+        accepted all the same, by `until` (epoch seconds). If there are any, the state is not sent again before
+        `rests_until` (epoch seconds). `dead_lettered_at` is the time at which the state's message was dead-lettered;
+        None if it was not.
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
@@ -252,12 +273,15 @@ class Entry(NamedTuple):
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
     def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
-        """Return the entry with the pages that were found; `seen` has the signals by request id."""
+        """Return the entry with the findings of a follow-up job: `seen` has its records of signals, by request id."""
         followed = (known.merged(seen.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
     def dead_lettering(self, state: State, at: float, reason: str) -> "Entry":
-        """Return the entry with a dead-lettered state; `at` is the mark of its message."""
+        """Return the entry with `state` dead-lettered at `at` (epoch seconds), for `reason`.
+
+        The entry stays as it is if an operator moved the message back to its queue meanwhile.
+        """
         if state.is_of_same_share(self.newest) and self.dead_letter.revived_at > at:
             # An operator moved the message back before its sender recorded it.
             return self
@@ -267,17 +291,20 @@ class Entry(NamedTuple):
         return replace(self, dead_letter=dead_letter, debt=debt)
 
     def reviving(self, state: State, at: float) -> "Entry":
-        """Return the entry with a dead-lettered state that is owed again; `at` is the time of its revival."""
+        """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay."""
         entry = self.owing(state)
         return replace(entry, dead_letter=entry.dead_letter.revived(at), debt=replace(entry.debt, reason=""))
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
-        """Return the entry with `maybe_accepted` signals for a lease; they replace the lease's earlier ones."""
+        """Return the entry with `maybe_accepted` signals at the time `at` (epoch seconds) in `signal_times`.
+
+        They replace those that were counted when the lease began.
+        """
         others = (time for time in self.signal_times if time not in {lease.began, at})
         return replace(self, signal_times=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNAL_TIMES:]))
 
     def _doubting(self, state: State) -> "Entry":
-        """Return the entry with one more doubtful state.
+        """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
 
         No doubtful state may be dropped, or its resolve would never be owed. To keep them few, states with the same
         status are merged: the newest stands for all, with the alerts that all of them had.
@@ -288,7 +315,10 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease; the state of another owner's lease becomes doubtful."""
+        """Return the entry without its lease. If the lease is not the one of `owner`, its sender died.
+
+        Then its state becomes doubtful: xMatters may have accepted it.
+        """
         if self.lease is None:
             return self
         lease, entry = self.lease, replace(self, lease=None)

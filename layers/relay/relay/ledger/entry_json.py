@@ -1,4 +1,4 @@
-"""JSON of a ledger entry, as its item in the table holds it. The row of the debt is in attributes of its own.
+"""JSON of a ledger entry in its table item. The debt's row is not part of the JSON: it has attributes of the item.
 
 The members of the document are flat. Members that this version does not know are kept and written back.
 """
@@ -26,13 +26,17 @@ _MEMBERS_OF_A_STATE = 5
 
 
 def encoded(entry: Entry) -> str:
-    """Return the JSON of an entry. Members with a default value are left out."""
+    """Return the JSON of an entry, without the row of its debt. Members with a default value are left out."""
     members = {name: value for name, value in _members(entry).items() if value}
     return json.dumps({**entry.others, **members}, separators=(",", ":"))
 
 
 def decoded(found: Text) -> Entry:
-    """Read an entry from its item. An unreadable item gives a new entry, whose resolve is owed."""
+    """Read an entry from its table item.
+
+    If the item can't be parsed, the result stands for an incident of which an unknown state may have been announced: so
+    its resolve will be signalled. Its `is_unreadable` is True.
+    """
     row = Row.of(found.others)
     try:
         entry = _entry(json.loads(found.text), row)
@@ -127,11 +131,14 @@ def _accepted_signal(members: Sequence[Any]) -> AcceptedSignal:
 
 
 def _state_members(state: State | None) -> list[Any] | None:
-    """Return the members of a state. To save bytes, flags are 1 or 0, and the last ones are left out if empty."""
+    """Return the members of a state as a JSON list; None for None.
+
+    To save bytes, flags are 1 or 0, and the last members are left out if they are empty.
+    """
     if state is None:
         return None
     members = [state.version, state.digest, state.came, int(state.is_open), state.rank]
-    members += ["".join(sorted(state.alerts)), int(state.is_dated_by_another)]
+    members += ["".join(sorted(state.alerts)), int(state.has_borrowed_version)]
     while len(members) > _MEMBERS_OF_A_STATE and not members[-1]:
         members.pop()
     return members
@@ -143,10 +150,10 @@ def _known_state(members: Sequence[Any] | None) -> State | None:
 
 def _state(members: Sequence[Any]) -> State:
     version, digest, came, is_open, rank, *more = members
-    alerts, is_dated, *_ = (*more, "", 0)
+    alerts, is_borrowed, *_ = (*more, "", 0)
     names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
     known = (version[0], version[1]) if version else None
-    return State(known, digest, came, bool(is_open), rank, frozenset(names), is_dated_by_another=bool(is_dated))
+    return State(known, digest, came, bool(is_open), rank, frozenset(names), has_borrowed_version=bool(is_borrowed))
 
 
 # Names of the members that this version knows.

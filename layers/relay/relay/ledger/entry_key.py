@@ -9,29 +9,32 @@ MAX_KEY_BYTES = 1024
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """Return the key of an entry. `recipients` are those of the webhook's URL: each set has an entry of its own."""
+    """Return the table's key for an incident's entry.
+
+    `recipients` are those of the webhook's URL, in any order: each set of them has an entry of its own.
+    """
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
 def channel_of(name: str) -> str:
-    """Return the channel in an entry's key."""
+    """Return the channel's name in an entry's key (`name`)."""
     return name.split("/", 2)[1]
 
 
 def incident_of(name: str) -> str:
-    """Return the incident's id in an entry's key; its hash if the id is too long for a key (see `legal`)."""
+    """Return the incident's id in an entry's key (`name`); its hash if the id is too long for a key (see `legal`)."""
     return name.split("/", 3)[3]
 
 
 # Cached, since a channel's shares have the same recipients again and again.
 @lru_cache(maxsize=256)
 def named(recipients: tuple[str, ...]) -> str:
-    """Return a short name of a set of recipients: 16 hexadecimal digits."""
+    """Return a short name of a set of recipients, in any order: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(sorted(recipients)).encode()).hexdigest()[:16]
 
 
 def legal(incident_id: str) -> str:
-    """Return the id, or its hash if DynamoDB refuses the id: too long, or with a lone surrogate."""
+    """Return the incident's id for a key, or its hash if DynamoDB refuses the id (too long, or a lone surrogate)."""
     encoded = incident_id.encode("utf-8", "surrogatepass")
     is_text = encoded.decode("utf-8", "replace") == incident_id
     return incident_id if is_text and len(encoded) <= MAX_KEY_BYTES else f"sha256/{hashlib.sha256(encoded).hexdigest()}"

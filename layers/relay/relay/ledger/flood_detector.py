@@ -1,8 +1,8 @@
 """Detection of flooded channels, in which more states become owed than the rate limit lets through.
 
 The arrivals of the last minute are counted from the debts, which the sweeper reads in any case. Each entry has the time
-since which its state is owed, so shares need no extra write. The gate of a channel is read only if the channel owes
-more than its limit for a minute.
+since which its state is owed, so shares need no extra write. A channel's gate (the table item with its rate limit's
+counts) is read only if the channel owes more than its limit for a minute.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,11 +29,13 @@ class Load(NamedTuple):
 
     Attributes:
         channel: Name of the channel.
-        limit: The policy's `max_per_minute`.
+        limit: Rate limit of the channel (signals a minute).
         owed: Number of owed states that wait.
         arrived: Number of those that became owed in the last minute; too low if a run can't read the whole index.
-        critical_wait: Length of the line of critical signals (seconds); None if the gate was not read.
-        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals.
+        critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
+            read.
+        is_failing: True if the channel's signals fail, so that its debts do not show the arrivals. Also True if that
+            can't be read.
     """
 
     channel: str
@@ -45,21 +47,29 @@ class Load(NamedTuple):
 
     @property
     def is_above(self) -> bool:
-        """True if more states arrive than the limit allows, or more wait than the line holds while signals succeed."""
+        """True if more states arrive than the limit allows, or if more wait than five minutes of the limit can send.
+
+        States that wait do not count while signals fail.
+        """
         is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
         return self.arrived > self.limit or is_full
 
 
 @dataclass(frozen=True)
 class FloodDetector:
-    """Reader of channels' loads. `table` holds the gates."""
+    """Finds channels in which more states become owed than the rate limit lets through.
+
+    Attributes:
+        table: The ledger's table, which holds the gates: the items with the channels' rate limit counts.
+    """
 
     table: Table
 
     def above(self, owed: Mapping[str, Sequence[Entry]], policies: Mapping[str, Policy], now: float) -> list[Load]:
-        """Return the loads of the channels that are above their limits now (epoch seconds).
+        """Return the loads of the channels that are above their rate limits at `now` (epoch seconds).
 
-        `owed` holds the entries of each channel's debts. If a gate can't be read, only the arrivals count.
+        `owed` has the entries with an owed state, by channel. A channel that is missing in `policies` has the default
+        policy. If a channel's rate limiter can't be read, only the arrivals count.
         """
         found = (self._load(name, entries, policies.get(name, Policy()), now) for name, entries in owed.items())
         return [load for load in found if load.is_above]

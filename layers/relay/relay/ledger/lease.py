@@ -12,9 +12,9 @@ class Lease(NamedTuple):
     """A sender's exclusive right to send for an incident.
 
     Attributes:
-        owner: Name of the sender.
+        owner: Unique name of the sender.
         until: The end of the lease (epoch seconds).
-        began: The time of the claim (epoch seconds).
+        began: The start of the lease (epoch seconds).
         state: The state that the sender announces.
     """
 

@@ -20,42 +20,62 @@ LEDGER_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Ledger:
-    """Entries by key. Every method raises LedgerError when DynamoDB fails."""
+    """Reader and writer of entries by key (`entry_key.key`). Every method raises LedgerError when DynamoDB fails.
+
+    Attributes:
+        table: The ledger's table.
+    """
 
     table: Table
 
     def within(self, deadline: Deadline) -> "Ledger":
-        """Return the ledger with calls that get LEDGER_SECONDS each, even after the deadline."""
+        """Return the ledger for a caller with that deadline. Each call gets LEDGER_SECONDS, even after the deadline."""
         return Ledger(self.table.within(deadline, "ledger", at_least=LEDGER_SECONDS, at_most=LEDGER_SECONDS))
 
     def read(self, name: str) -> Entry:
-        """Return the entry of a key: an empty one if there is none, a new one if the item is unreadable."""
+        """Return the entry with the key `name`; an entry without any state if there is no item.
+
+        For an item that can't be parsed, the entry stands for an unknown announced state, and its `is_unreadable` is
+        True.
+        """
         found = self.table.read(name)
         if found is None:
             return Entry()
         return decoded(found)
 
     def store(self, name: str, stored_name: str, envelope: str, *, lasts: float) -> None:
-        """Store the job of an entry's debt for `lasts` seconds."""
+        """Store the envelope (the queue message's text) of a job for `lasts` seconds, outside the entry.
+
+        `name` is the entry's key, and `stored_name` the name of the job (see `row.stored_key`).
+        """
         self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)
 
     def stored(self, name: str, stored_name: str) -> str | None:
-        """Return the envelope of a stored job, None if there is none."""
+        """Return the envelope (the queue message's text) that `store` wrote; None if there is none."""
         found = self.table.read(stored_key(name, stored_name))
         return found.text if found else None
 
     def due(self, shard: str, most: int) -> Iterator[tuple[str, Entry]]:
-        """Yield keys and entries of a shard of the index, the earliest first, `most` at most: maybe out of date."""
+        """Yield keys and entries of one shard of the `due` index, at most `most`, the earliest due time first.
+
+        The index lags by seconds, so an entry may be out of date.
+        """
         for found in self.table.due(shard, most):
             yield found.key, decoded(found)
 
     def read_many(self, names: Collection[str]) -> dict[str, Entry]:
-        """Return the entries by key: empty ones for missing keys, none for keys that DynamoDB did not process."""
+        """Return the entries by key. A key without an item gives an entry without any state.
+
+        Keys that DynamoDB did not process are missing from the result.
+        """
         found = self.table.read_many(names)
         return {name: Entry() if text is None else decoded(text) for name, text in found.items()}
 
     def write(self, name: str, before: Entry, after: Entry) -> Entry | None:
-        """Write `after` if the item is still `before`. Return the written entry; None if the item had changed."""
+        """Write `after` if the table item is still the one that `before` was read from.
+
+        Returns the written entry; None if another writer changed the item. `name` is the entry's key.
+        """
         row = after.debt.row
         others = row.attributes(name) if row else {}
         remove = ATTRIBUTES if before.debt.row and not row else ()
@@ -63,10 +83,10 @@ class Ledger:
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
 
     def change(self, name: str, change: Callable[[Entry], Entry], entry: Entry | None = None) -> Entry:
-        """Change an entry with optimistic locking; return the written entry.
+        """Replace an entry by `change(entry)` with optimistic locking; return the written entry.
 
-        `entry` is the entry as it was read last; None if it was not read. Raises LedgerError, also if other writers
-        change the entry each time.
+        `name` is the entry's key. `entry` is the entry as it was read last; None to read it first. If another writer
+        changed it, it is read and changed again. Raises LedgerError, also if that happens each time.
         """
 
         def write(before: Entry) -> Entry | None:

@@ -43,10 +43,10 @@ _DIGITS = string.digits + string.ascii_lowercase
 
 
 class Rule(NamedTuple):
-    """Rate limit.
+    """A rate limit, and the table item ("gate") that counts its signals.
 
     Attributes:
-        gate: Name of the gate.
+        gate: Name of the table item.
         limit: Signals a minute at most.
     """
 
@@ -55,37 +55,41 @@ class Rule(NamedTuple):
 
     @property
     def spacing(self) -> float:
-        """The time between two slots of a line (seconds)."""
+        """The time between two slots of one line (seconds). A slot is a reserved time for a signal that has to wait."""
         return WINDOW_SECONDS / self.limit
 
 
 def gate_of(channel: str) -> str:
-    """Return the name of a channel's gate, which all of its signals pass."""
+    """Return the name of a channel's gate: the table item that counts all signals of the channel."""
     return f"gate/{channel}"
 
 
 class Ticket(NamedTuple):
-    """Permission to send a signal.
+    """Permission of the rate limiter to send a signal now.
 
     Attributes:
-        taken: Second in which the signal was counted (epoch seconds), by the gate's name.
-        troubled: True if the circuit has recent failures, so that a success has to be reported to reset it.
-        is_unasked: True if the table failed, and the rate limiter failed open.
+        taken: Second in which the signal was counted (epoch seconds), by the table item's name; empty if it was not
+            counted.
+        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
+        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
     """
 
     taken: Mapping[str, int]
     troubled: bool = False
-    is_unasked: bool = False
+    is_failed_open: bool = False
 
 
 class Gate(NamedTuple):
-    """Content of a gate's item.
+    """Content of a gate: the table item with the counts and the circuit breaker of one channel.
+
+    The same item without a circuit counts the signals of one set of recipients. A signal that has to wait gets a slot
+    (a reserved time) at the end of one of two lines: critical signals, and others.
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
-        critical: End of the line of critical signals: the slot after the last one that was given (epoch seconds).
-        other: End of the line of all other signals (epoch seconds).
-        circuit: The circuit.
+        critical: End of the line of critical signals: the time after its last slot (epoch seconds); 0 if it is empty.
+        other: End of the line of all other signals, in the same form.
+        circuit: State of the channel's circuit breaker.
     """
 
     counts: Mapping[int, int]
@@ -95,17 +99,23 @@ class Gate(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gate":
-        """Read a gate from the attributes of its item."""
+        """Read a gate from the attributes of its table item, as `Table.numbers` returns them.
+
+        Missing ones count as zero.
+        """
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         circuit = Circuit(item.get("open_until"), int(item.get("failures", 0)))
         return cls(counted, item.get("critical", 0.0), item.get("other", 0.0), circuit)
 
     def counted(self, now: float) -> int:
-        """Return the number of signals of the last minute."""
+        """Return the number of signals in the 61 seconds before `now` (epoch seconds)."""
         return sum(count for second, count in self.counts.items() if second > now - WINDOW_SECONDS)
 
     def free(self, now: float, limit: int) -> float:
-        """Return the earliest time at which one more signal is within the limit, if no other one comes before it."""
+        """Return the earliest time (epoch seconds) at which one more signal is within the limit.
+
+        `limit` is in signals a minute. Signals that wait are not considered.
+        """
         excess = self.counted(now) - (limit - 1)
         for second in sorted(self.counts):
             if excess <= 0:
@@ -116,18 +126,26 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if the last slot of a line may still be used; `end` is the line's end (`critical` or `other`)."""
+        """True if the signal with the last slot of a line may still come, so that others give way to it.
+
+        `end` is the line's end (`critical` or `other`), `spacing` the time between two slots, and `now` the time in
+        epoch seconds.
+        """
         return end - spacing + GRACE_SECONDS > now
 
     def must_step_back(self, rule: Rule, now: float, *, urgent: bool, is_due: bool) -> bool:
-        """True if other signals are before this one in a line, so that it has to wait even if there is room."""
+        """True if a signal has to wait, although there is room, because signals with earlier slots come first.
+
+        A slot is a reserved time. `urgent` is True for a critical signal. `is_due` is True if the signal has a slot
+        that it may use now.
+        """
         is_critical_waited_for = self.is_waited_for(self.critical, rule.spacing, now)
         if urgent:
             return is_critical_waited_for and not is_due
         return is_critical_waited_for or (not is_due and self.is_waited_for(self.other, rule.spacing, now))
 
     def stale(self, now: float) -> list[str]:
-        """Return the attribute names of counts that are older than the window."""
+        """Return the attribute names of counts that are older than a minute at `now` (epoch seconds)."""
         return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]
 
 
@@ -135,7 +153,10 @@ _PREFIX = "s"
 
 
 def count_name(second: int) -> str:
-    """Return the attribute name for the count of a second. It is short, since an item has many of them."""
+    """Return the name of the item's attribute with the count of a second (epoch seconds).
+
+    Short, since there are many.
+    """
     digits = ""
     while second:
         second, digit = divmod(second, len(_DIGITS))
@@ -152,11 +173,11 @@ class RateLimiter:
     """Rate limiter and circuit breaker of all channels. Every method raises LedgerError when the table fails.
 
     Attributes:
-        table: Table with the gates.
+        table: The ledger's table, with one item for each rate limit ("gate").
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
-        seen: Last known content of each gate, and its time (epoch seconds). It saves updates of a full gate, and names
-            the counts to remove.
+        seen: Last known content of each gate, and the time of the reading (epoch seconds), by name. It saves updates of
+            a full gate, and names the counts to remove.
     """
 
     table: Table
@@ -165,15 +186,19 @@ class RateLimiter:
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
     def within(self, deadline: Deadline) -> "RateLimiter":
-        """Return the rate limiter with calls that get LIMITER_SECONDS each, even after the deadline."""
+        """Return the rate limiter for a caller with that deadline.
+
+        Each call gets LIMITER_SECONDS, even after the deadline.
+        """
         table = self.table.within(deadline, "rate_limit", at_least=LIMITER_SECONDS, at_most=LIMITER_SECONDS)
         return RateLimiter(table, self.clock, self.random, self.seen)
 
     def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Wait:
-        """Return a ticket if all rules and the circuit allow a signal now, else a wait with a slot.
+        """Return a ticket if all rules and the circuit breaker allow a signal now, else a wait.
 
-        The first rule's gate is the circuit breaker. `urgent` is True for a critical signal. `slot` is the slot that
-        the incident got before; None if it has none.
+        The circuit breaker is in the table item of the first rule. `urgent` is True for a critical signal. `slot` is
+        the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot unless
+        the circuit is open or too many signals wait.
         """
         now = self.clock()
         is_due = _is_due(slot, now)
@@ -203,12 +228,15 @@ class RateLimiter:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Give back the places of a ticket that was not used."""
+        """Give back a ticket that was not used: its signal no longer counts."""
         for gate, second in ticket.taken.items():
             self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
-        """Report a signal's result to the circuit breaker. See `CircuitBreaker.report`."""
+        """Report a signal's result to the circuit breaker of the first rule's table item.
+
+        `failure` and `retry_after` are those of `CircuitBreaker.report`.
+        """
         self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled)
 
     @property
@@ -216,7 +244,10 @@ class RateLimiter:
         return CircuitBreaker(self._update, self.clock, self.random)
 
     def _enter(self, rule: Rule, now: float, *, urgent: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
-        """Count a signal and return the gate, or return a wait."""
+        """Count a signal for one rule. Return the rule's table item ("gate") if the rule allows it, else a wait.
+
+        `is_circuit` is True if the item has the circuit breaker, which is then checked too.
+        """
         is_due = _is_due(slot, now)
         known = self._known_wait(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
         if known:
@@ -236,7 +267,10 @@ class RateLimiter:
         return gate
 
     def _known_wait(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Wait | None:
-        """Return the wait that the gate's last known content asks for; None if that content is too old or allows it."""
+        """Return a wait if the rule's table item, as this function read it a moment ago, does not allow the signal.
+
+        Returns None if that reading is too old, or if it may allow the signal.
+        """
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
@@ -246,7 +280,10 @@ class RateLimiter:
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Wait:
-        """Take the signal out of this second's count again, and reserve the next free slot of its line for it."""
+        """Take the signal out of this second's count, and reserve the next free slot for it.
+
+        Returns the wait for that slot. If all slots are too far ahead, it has none.
+        """
         uncount = {count_name(int(now)): -1}
         # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
@@ -268,7 +305,7 @@ class RateLimiter:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
-        """Reset a line whose last signal was let through, so that other signals no longer give way to it."""
+        """Mark a line of slots as empty after its last signal was let through, so that no signal gives way to it."""
         line, end = ("critical", gate.critical) if slot.urgent else ("other", gate.other)
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
@@ -277,7 +314,10 @@ class RateLimiter:
         return self._breaker.wait(gate.circuit, now, urgent=urgent) if gate.circuit != CLOSED else None
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
-        """Update a gate, remove counts of past seconds, and return the gate; None if a condition did not hold."""
+        """Update a gate (a rule's table item), and remove old counts from it. Return its new content.
+
+        `changes` are arguments of `Table.update`. Returns None if their condition did not hold.
+        """
         now = self.clock()
         _, seen = self.seen.get(gate, (0.0, None))
         old = [name for name in (seen.stale(now) if seen else []) if name not in changes.get("add", {})]
@@ -295,5 +335,5 @@ class RateLimiter:
 
 
 def _is_due(slot: Slot | None, now: float) -> bool:
-    """True if a signal may use its slot now."""
+    """True if a signal may use its slot (reserved time) at `now`; False if `slot` is None."""
     return slot is not None and slot.at <= now + EARLY_SLOT_SECONDS

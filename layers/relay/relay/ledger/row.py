@@ -20,15 +20,16 @@ ATTRIBUTES = (SHARD, AT, JOB, BEGUN, SENT)
 
 
 class Row(NamedTuple):
-    """Row of a debt.
+    """Row of a debt (an owed state) in the table's `due` index, which the sweeper reads every minute.
 
     Attributes:
         due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
             debt without a message, it is the end of the wait.
-        job: Name of the stored job; empty if only the fallback topic has still to be notified.
-        begun: Number of the sweeper's last job that a worker began; 0 after a recorded result.
-        sent: Number of the last job that the sweeper sent; 0 after a recorded result.
-        is_critical: True if the owed state is critical, or a critical state's signal has no page.
+        job: Name of the stored job, from which a vanished message is replaced; empty if only the fallback topic has
+            still to be notified.
+        begun: Number of the sweeper's last replacement job that a worker began; 0 after a recorded result.
+        sent: Number of the sweeper's last replacement job; 0 after a recorded result.
+        is_critical: True if the owed state is critical, or if no page was found for a critical signal.
     """
 
     due: float
@@ -39,7 +40,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:
-        """Read a row from an item's attributes; None if the item is not in the index."""
+        """Read a row from the attributes of a table item; None if the item is not in the `due` index."""
         if SHARD not in attributes or AT not in attributes:
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
@@ -47,25 +48,31 @@ class Row(NamedTuple):
         return cls(float(attributes[AT]), str(attributes.get(JOB, "")), begun, sent, is_critical)
 
     def attributes(self, key: str) -> dict[str, str | float]:
-        """Return the row's attributes for the item with that key."""
+        """Return the attributes that put the item with that key into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
         return {SHARD: place, AT: self.due, JOB: self.job, BEGUN: self.begun, SENT: self.sent}
 
 
 def shard(key: str, *, is_critical: bool) -> str:
-    """Return the index shard of an item. Critical debts have shards of their own, which the sweeper reads first."""
+    """Return the part of the `due` index for the item with that key.
+
+    Critical debts have parts of their own, which the sweeper reads first. Several parts spread the writes of a storm.
+    """
     return f"{CRITICAL if is_critical else OTHER}#{zlib.crc32(key.encode()) % SHARDS}"
 
 
 def shards(kind: str) -> list[str]:
-    """Return all shards of a kind, `critical` or `other`."""
+    """Return the names of all parts of the `due` index for a kind of debts: `critical` or `other`."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
 # Name of a stored job that is not sent: it only describes the incident for the fallback topic's message.
-WORDS = "words"
+FALLBACK_DESCRIPTION = "fallback_description"
 
 
 def stored_key(entry: str, stored_name: str) -> str:
-    """Return the key of an entry's stored job. `stored_name` is the job's own name, or WORDS."""
+    """Return the table's key for a job that is stored beside an entry.
+
+    `entry` is the entry's key. `stored_name` is `Job.stored_name`, or FALLBACK_DESCRIPTION.
+    """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"

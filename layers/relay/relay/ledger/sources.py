@@ -37,7 +37,7 @@ type Recipients = tuple[str, ...]
 
 
 class _Seen(NamedTuple):
-    """Facts in a channel's shares that its secret does not contain.
+    """Facts that a channel's shares show, and its secret does not contain. Stored as one table item for each channel.
 
     Attributes:
         environments: Time of the last share from each environment (epoch seconds), by the environment's id.
@@ -49,7 +49,7 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read an item. An unreadable item gives empty facts."""
+        """Read the facts from their table item; no environments and no recipients if it is None or unreadable."""
         if found is None:
             return cls({})
         with suppress(ValueError, TypeError, LookupError, AttributeError):
@@ -59,20 +59,24 @@ class _Seen(NamedTuple):
         return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
-        """Return the facts with those of a share added. Only the latest MAX_SOURCES environments are kept."""
+        """Return the facts with those of a share that came at `now` (epoch seconds).
+
+        `environment_id` is None if the share names none. `recipients` are those of the webhook's URL. Only the latest
+        MAX_SOURCES environments are kept.
+        """
         environments = dict(self.environments) | ({environment_id: now} if environment_id else {})
         latest = sorted(environments, key=lambda name: -environments[name])[:MAX_SOURCES]
         kept = {name: environments[name] for name in latest}
         return replace(self, environments=kept, names_recipients=self.names_recipients or bool(recipients))
 
     def text(self) -> str:
-        """Return the item's text."""
+        """Return the facts as JSON, for the table item."""
         return json.dumps({"environments": dict(self.environments), "names_recipients": self.names_recipients})
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Store of the sources of shares.
+    """Store of the environments and the recipients that shares name: the sources of a channel's shares.
 
     Attributes:
         table: The ledger's table.
@@ -87,9 +91,9 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the facts of a share that the channel's secret lacks, if the channel has reconcile runs.
+        """Record a share's environment and the presence of URL recipients, as far as the channel's secret lacks them.
 
-        Each fact is written once a day. Errors of the table are ignored.
+        Only for channels with reconcile runs. Each fact is written once a day. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -116,17 +120,27 @@ class Sources:
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
     def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
-        """Record the recipients of an incident's share, if write-backs or reconcile runs need them. Ignores errors."""
+        """Record the recipients that the webhook's URL names for an incident, if the channel needs them later.
+
+        Write-backs and reconcile runs need them to find the incident's entries. Errors of the table are ignored.
+        """
         if recipients and (channel.bigpanda or channel.callback):
             key, named = _incident_key(channel.name, incident_id), _ordered(recipients)
             self._try_change(key, partial(_with_set, recipients=named), deadline)
 
     def of_incident(self, channel: Channel, incident_id: str) -> tuple[Recipients, ...]:
-        """Return the sets of recipients for which an incident was shared, without the empty set. Raises LedgerError."""
+        """Return the sets of URL recipients with which an incident was shared, without the empty set.
+
+        Raises LedgerError.
+        """
         return tuple(_sets(self.table.read(_incident_key(channel.name, incident_id))))
 
     def of_incidents(self, channel: str, incident_ids: Collection[str]) -> dict[str, tuple[Recipients, ...]]:
-        """Return the same for many incidents, without those that DynamoDB did not process. Raises LedgerError."""
+        """Return the sets of URL recipients with which incidents were shared, by incident id. Raises LedgerError.
+
+        An incident that was shared without URL recipients has no sets. Incidents that DynamoDB did not process are
+        missing.
+        """
         keys = {incident_id: _incident_key(channel, incident_id) for incident_id in incident_ids}
         found = self.table.read_many(set(keys.values()))
         return {each: tuple(_sets(found[key])) for each, key in keys.items() if key in found}
@@ -154,7 +168,10 @@ class Sources:
         return tuple(sorted(recent, key=lambda name: -environments[name]))
 
     def _try_change(self, key: str, change: Callable[[Text | None], str | None], deadline: Deadline) -> bool:
-        """Change an item within the time there is; return False if the table does not take it."""
+        """Replace a table item's text by `change(item)`; return False if the table fails, or there is no time left.
+
+        `change` gets None if there is no item, and returns None to leave it as it is.
+        """
         with suppress(LedgerError, TimeoutError):
             deadline.run(partial(self.table.change, key, change), part="ledger", at_most=TABLE_SECONDS)
             return True
@@ -162,7 +179,7 @@ class Sources:
 
 
 def _sets(found: Text | None) -> list[Recipients]:
-    """Return an item's sets of recipients, none if it is unreadable."""
+    """Return the sets of recipients in an incident's table item; none if it is None or unreadable."""
     with suppress(ValueError, TypeError):
         sets: list[Any] = json.loads(found.text) if found else []
         return [tuple(map(str, each)) for each in sets]
@@ -170,7 +187,7 @@ def _sets(found: Text | None) -> list[Recipients]:
 
 
 def _with_set(found: Text | None, recipients: Recipients) -> str | None:
-    """Return the item's text with one more set of recipients; None if it has that set."""
+    """Return the table item's text with one more set of recipients; None if it has that set already."""
     known = _sets(found)
     return None if recipients in known else json.dumps([*known, recipients][-MAX_SOURCES:])
 

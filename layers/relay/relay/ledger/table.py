@@ -33,11 +33,11 @@ type Run = Callable[[Callable[[], Any]], Any]
 
 
 class Text(NamedTuple):
-    """A document and its version.
+    """A document (text) in a table item, with its version.
 
     Attributes:
         text: The document.
-        sequence: Number that grows with each conditional write, used for optimistic locking.
+        sequence: Version of the item: a number that grows with each conditional write, for optimistic locking.
         others: The item's other attributes by name; numbers as floats.
         key: Key of the item.
     """
@@ -49,10 +49,11 @@ class Text(NamedTuple):
 
 
 def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
-    """Read an item and write it, again while another writer comes in between (optimistic locking).
+    """Read and write an item with optimistic locking: again, as long as another writer changes it in between.
 
     `write` gets the item as it was read, and returns None if the item was changed since. `known` is the item as it was
-    read before; None if it was not. Raises LedgerError if others change the item each time.
+    read before; None to read it first. Returns the result of `write`. Raises LedgerError if others change the item each
+    time.
     """
     for _ in range(MAX_RACES):
         found, known = read() if known is None else known, None
@@ -65,7 +66,7 @@ def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], k
 class Table:
     """The ledger's table. Every method raises LedgerError when DynamoDB fails or is too slow.
 
-    `clock` gives epoch seconds. `run` makes the calls, maybe with a time limit.
+    `clock` gives epoch seconds. `run` makes each call to DynamoDB, and may limit its time.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Table:
         self._run = run
 
     def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
-        """Return the table with calls that end within the deadline. Their time is counted for that part of the work.
+        """Return the table with calls that end within the deadline. Their time is counted for that `part` of the work.
 
         Each call gets `at_least` seconds, even after the deadline, and `at_most` seconds in any case.
         """
@@ -92,7 +93,7 @@ class Table:
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return the attributes of an item written by `update` (strongly consistent read); empty if there is none."""
+        """Return the attributes of an item that `update` writes (strongly consistent read); empty without an item."""
         item = self._asked(
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
@@ -119,9 +120,10 @@ class Table:
         return found
 
     def change(self, key: str, change: Callable[[Text | None], str | None]) -> None:
-        """Replace a document by what `change` makes of it, whatever others write meanwhile; None leaves it as it is.
+        """Replace the document at the key by `change(document)` with optimistic locking.
 
-        Raises LedgerError, too, if others change the document each time.
+        `change` gets None if there is no document, and returns None to leave it as it is. If another writer changes the
+        document in between, it is read and changed again. Raises LedgerError, too, if that happens each time.
         """
 
         def write(found: Text | None) -> int | None:
@@ -139,7 +141,7 @@ class Table:
         others: Mapping[str, str | float] = _NO_ATTRIBUTES,
         remove: Collection[str] = (),
     ) -> int | None:
-        """Write a document if its sequence is still `before`. Return the new sequence, or None if it is not.
+        """Write a document if its version is still `before`. Return its new version, or None if the item was changed.
 
         `before` 0 means that there is no document yet. `others` are further attributes to set, `remove` attributes to
         delete. All other attributes stay unchanged, since a newer version of this code may have written them.
@@ -184,9 +186,10 @@ class Table:
         self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
-        """Yield up to `most` documents of a shard of the index, the earliest first, those not due yet included.
+        """Yield up to `most` documents of a shard of the `due` index, the earliest due time first.
 
-        The index is eventually consistent and may lag by seconds. Read a document again before you change it.
+        Those that are not due yet are included. The index is eventually consistent and may lag by seconds. Read a
+        document again before you change it.
         """
         start: dict[str, Any] = {}
         while most > 0:

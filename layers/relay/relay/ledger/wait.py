@@ -6,11 +6,11 @@ from relay.errors import Reason
 
 
 class Slot(NamedTuple):
-    """A reserved time for a signal, within the rate limit.
+    """A time that the rate limiter reserved for a signal that has to wait.
 
     Attributes:
         at: The time (epoch seconds).
-        urgent: True in the line of critical signals.
+        urgent: True if it is reserved in the line of critical signals, which go first.
     """
 
     at: float
@@ -18,12 +18,12 @@ class Slot(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """A wait before the next attempt.
+    """A wait of a state before its next attempt.
 
     Attributes:
         reason: The reason for the wait.
         until: The end of the wait (epoch seconds).
-        slot: The slot that the rate limiter reserved; None if it reserved none.
+        slot: The time that the rate limiter reserved for the signal; None if it reserved none.
     """
 
     reason: Reason

@@ -31,10 +31,10 @@ LAST_RUN_FORGOTTEN_SECONDS = 24 * 3600.0
 
 
 class Group(NamedTuple):
-    """Channels that share a listing.
+    """Channels that are compared together, since they share a listing of BigPanda's incidents.
 
     Attributes:
-        access: Access to BigPanda, with the key, base URL and query that the channels have in common.
+        access: Access to BigPanda's API, with the key, base URL and query that the channels have in common.
         environment_id: BigPanda's id of the environment.
     """
 
@@ -43,21 +43,24 @@ class Group(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the group's note."""
+        """Short name of the group, by which its note (the state of its runs) is stored."""
         return group_name(self.access, self.environment_id)
 
     @property
     def place(self) -> str:
-        """The name of the place in the channels' notes (see `relay.reconcile.notes`)."""
+        """Short name of the group's base URL, query and environment, by which the channels' notes are stored.
+
+        See `relay.reconcile.notes`.
+        """
         return place_name(self.access, self.environment_id)
 
     def has(self, channel: Channel) -> bool:
-        """True if the channel still has the group's key, base URL and query."""
+        """True if the channel still belongs to the group: it has the group's key, base URL and query."""
         return group_of(channel) == _common(self.access)
 
 
 class Seen(NamedTuple):
-    """An incident of BigPanda's listing.
+    """An incident in BigPanda's listing.
 
     Attributes:
         share: The incident, converted into a share.
@@ -69,12 +72,12 @@ class Seen(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A state that has to be queued for a channel.
+    """A state that has to be queued as jobs for a channel, since no share brought it, or its snooze ended.
 
     Attributes:
         member: The channel.
         seen: The incident in BigPanda's listing.
-        recipients: Sets of recipients for which it is queued.
+        recipients: Sets of recipients in webhook URLs for which it is queued: one job for each.
         is_first: True if the channel's ledger has no entry of the incident.
         is_woken: True if a snooze of the incident ended; False if its share is missing.
     """
@@ -92,14 +95,15 @@ class Compared:
 
     Attributes:
         member: The channel.
-        before: Its note as it was read.
+        before: Its note (the state of its comparisons) as it was read.
         note: Its note as it will be written, apart from `differing`.
-        differing: Incidents whose state differs from the ledger.
+        differing: Incidents whose state differs from the ledger, by their short names.
         findings: States to queue.
-        known: Incidents that have an entry in its ledger, or that it signals without one.
-        unknown: Open incidents without an entry that changed after the channel's first comparison. Only for channels
-            that report such incidents.
-        waits: True if the difference of a resolved incident is younger than SETTLES_SECONDS.
+        known: Ids of incidents that have an entry in its ledger, or that it signals without one.
+        unknown: Ids of open incidents without an entry that changed after the channel's first comparison. Only for
+            channels that report such incidents.
+        waits: True if a resolved incident differs, but for less than SETTLES_SECONDS, so that the next run must list it
+            again.
     """
 
     member: Member
@@ -113,19 +117,19 @@ class Compared:
 
     @property
     def changed(self) -> ChannelNote | None:
-        """The note to write; None if it is unchanged."""
+        """The channel's note to write; None if it did not change. The note keeps the state of its comparisons."""
         note = replace(self.note, differing=self.differing)
         return None if note == self.before else note
 
     def queued(self, finding: Finding, at: float) -> None:
-        """Record that a missed state was put on the retry queue at that time (epoch seconds)."""
+        """Record that the state of a finding was put on the retry queue at `at` (epoch seconds)."""
         name = short_name(finding.seen.share.incident_id)
         if not finding.is_woken:
             self.differing[name] = replace(self.differing[name], queued=at)
 
 
 class Known(NamedTuple):
-    """An incident's entry in the ledger.
+    """A ledger entry of an incident. It has one for each set of recipients in the webhook's URL.
 
     Attributes:
         recipients: Recipients in the webhook's URL; empty if it names none.
@@ -142,11 +146,11 @@ type Entries = Mapping[str, list[Known]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares BigPanda's incidents with the ledger.
+    """Compares BigPanda's incidents with the ledger entries of channels.
 
     Attributes:
         channels: The cached channels.
-        sources: The sets of recipients for which incidents were shared.
+        sources: The sets of recipients in webhook URLs for which incidents were shared.
         ledger: The entries of incidents.
         clock: The time in epoch seconds.
     """
@@ -157,7 +161,7 @@ class Comparison:
     clock: Callable[[], float]
 
     def read(self, members: Sequence[Member], incidents: Sequence[Seen]) -> dict[str, Entries]:
-        """Return the entries of incidents by channel, read in batches. Raises LedgerError."""
+        """Return the ledger entries of these incidents, by channel and incident. Raises LedgerError."""
         keys: dict[tuple[str, str, Recipients], str] = {}
         for member in members:
             ids = [each.share.incident_id for each in incidents]
@@ -188,10 +192,11 @@ class Comparison:
         entries: Entries,
         asleep: Mapping[str, float],
     ) -> Compared:
-        """Compare a channel's entries with incidents.
+        """Compare one channel's ledger entries with BigPanda's incidents.
 
-        `asleep` has the time at which an incident was last seen snoozed (epoch seconds), by its short name. Raises
-        LedgerError. Raises ChannelError if an incident differs and the channel can't be read.
+        `before` is the channel's note from earlier runs. `asleep` has the time at which an incident was last seen
+        snoozed (epoch seconds), by its short name. Raises LedgerError. Raises ChannelError if an incident differs and
+        the channel can't be read.
         """
         now = self.clock()
         note = before if now - before.seen < LAST_RUN_FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
@@ -202,7 +207,7 @@ class Comparison:
         return compared
 
     def channel(self, group: Group, member: Member) -> Channel | None:
-        """Return a member's channel; None if it left the group after the run was planned. Raises ChannelError."""
+        """Return the channel of a member; None if it left the group after the run was planned. Raises ChannelError."""
         try:
             channel = self.channels.get(member.name)
         except UnknownChannel:
@@ -238,10 +243,12 @@ class Comparison:
                 compared.findings.append(Finding(member, seen, tuple(recipients), not known, is_woken))
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
-        """True if an earlier run saw the difference too, and no job for it is on the retry queue.
+        """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
 
-        A queued job of the same incident may belong to an earlier difference. This is so if the ledger has recorded
-        its state or a later one since: an incident can resolve, reopen and resolve again.
+        Records the difference in `compared`. `name` is the incident's short name, `state` BigPanda's state, and
+        `differing` the entries that differ from it. A queued job of the same incident may belong to an earlier
+        difference. This is so if the ledger has recorded its state or a later one since: an incident can resolve,
+        reopen and resolve again.
         """
         now, known = self.clock(), compared.differing.get(name)
         mark = mark_of(state)
@@ -265,7 +272,10 @@ class Comparison:
         return is_owed or leaves_pages or is_stale
 
     def _is_woken(self, group: Group, member: Member, seen: Seen, known: Known, asleep: Mapping[str, float]) -> bool:
-        """True if a critical's snooze ended, and no signal was sent since then. Records the end in its entry."""
+        """True if a critical's snooze ended, and no signal was sent since then. Records that in its ledger entry.
+
+        `asleep` is as in `compare`.
+        """
         state, slept_at = seen.state, asleep.get(short_name(seen.share.incident_id))
         channel = self.channel(group, member) if slept_at is not None and state.is_critical else None
         if slept_at is None or channel is None:
@@ -282,7 +292,10 @@ class Comparison:
 
 
 def group_of(channel: Channel) -> tuple[str, str, str | None] | None:
-    """Return base URL, key and query, which a group's channels have in common; None if the channel is not compared."""
+    """Return the base URL, API key and query that the channels of a group have in common.
+
+    Returns None if the channel has no reconcile runs.
+    """
     return _common(channel.bigpanda) if channel.bigpanda and channel.bigpanda.reconcile else None
 
 
@@ -291,7 +304,7 @@ def _common(access: Access) -> tuple[str, str, str | None]:
 
 
 def seen_at(share: Share, now: float) -> Seen:
-    """Return an incident with its state at `now` (epoch seconds).
+    """Return an incident of the listing with its state as of `now` (epoch seconds).
 
     Alerts are not compared, since it is not documented if their ids in the API and in webhooks are the same.
     """
@@ -299,10 +312,10 @@ def seen_at(share: Share, now: float) -> Seen:
 
 
 def mark_of(state: State) -> str:
-    """Return the part of a state that must be the same in two runs: open or not, and status."""
+    """Return the part of a state that must be the same in two runs, as text: open or not, and status."""
     return f"{state.is_open:d}{state.rank}"
 
 
 def _has_moved_on(differing: Sequence[Known], queued: float) -> bool:
-    """True if the ledger recorded a state that is at least as new as the job queued at `queued` (epoch seconds)."""
+    """True if one of these entries has a state that is at least as new as the job queued at `queued` (epoch s)."""
     return any(each.entry.newest is not None and each.entry.newest.came >= queued for each in differing)

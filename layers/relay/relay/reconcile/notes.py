@@ -25,10 +25,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Difference(NamedTuple):
-    """A difference between BigPanda's state of an incident and the ledger.
+    """A difference between BigPanda's state of an incident and the ledger, or an incident that no channel knows.
 
     Attributes:
-        mark: BigPanda's state, as `mark_of` names it.
+        mark: BigPanda's state in short: open or not, and status (see `mark_of`).
         since: Time at which a run saw the difference first (epoch seconds).
         queued: Time at which it was put on the retry queue, or reported (epoch seconds); 0 if it was not.
     """
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 class Unannounced(NamedTuple):
-    """Numbers of incidents that no channel of a group knew, on one day.
+    """Numbers of reported incidents that no channel of a group knew, in some time such as a day.
 
     Attributes:
         found: Number that was reported.
@@ -51,7 +51,7 @@ class Unannounced(NamedTuple):
 
 
 class GroupNote(NamedTuple):
-    """State of a group's runs. Times are in epoch seconds.
+    """Stored state of the reconcile runs of a group of channels. Times are in epoch seconds.
 
     Attributes:
         run: Id of the current run; empty between runs.
@@ -79,12 +79,18 @@ class GroupNote(NamedTuple):
 
     @classmethod
     def read(cls, table: Table, group: str) -> Self:
-        """Return a group's note, an empty one if there is none or it is unreadable. Raises LedgerError."""
+        """Return the note of a group (by its short name); an empty one if there is none or it is unreadable.
+
+        Raises LedgerError.
+        """
         return cls.of(*_members(table.read(group_key(group))))
 
     @classmethod
     def of(cls, members: Mapping[str, Any], sequence: int) -> Self:
-        """Return the note with these members, an empty one if they are invalid."""
+        """Return the note with these JSON members; an empty one if they are invalid.
+
+        `sequence` is the item's version.
+        """
         try:
             return cls(
                 run=str(members.get("run", "")),
@@ -104,7 +110,10 @@ class GroupNote(NamedTuple):
             return cls(sequence=sequence)
 
     def write(self, table: Table, group: str) -> "GroupNote | None":
-        """Write the note over the version that it was made from; None if the item changed since. Raises LedgerError."""
+        """Write the note of a group (by its short name), if the item is still the one that it was read from.
+
+        Returns the written note; None if the item changed since. Raises LedgerError.
+        """
         members = self._asdict() | {
             "asleep": dict(sorted(self.asleep.items(), key=lambda each: -each[1])[:MAX_REMEMBERED]),
             "unannounced": _newest(self.unannounced),
@@ -114,7 +123,7 @@ class GroupNote(NamedTuple):
         return replace(self, sequence=sequence) if sequence else None
 
     def counting(self, now: float, *, found: int = 0, came: int = 0) -> "GroupNote":
-        """Return the note with numbers of unannounced incidents added: reported ones, and ones that came after all."""
+        """Return the note with `found` more incidents reported today, and `came` more whose share came after all."""
         if not found and not came:
             return self
         day = str(int(now // DAY_SECONDS))
@@ -123,11 +132,12 @@ class GroupNote(NamedTuple):
 
 
 class ChannelNote(NamedTuple):
-    """State of a channel at a place. Times are in epoch seconds.
+    """Stored state of a channel's comparisons with one listing of BigPanda. Times are in epoch seconds.
 
     Attributes:
         since: Start of the channel's comparisons. Earlier changes of unknown incidents are ignored.
-        seen: Start of a complete run that compared the channel; the newest one may be up to an hour later.
+        seen: Start of a complete run that compared the channel, at most an hour older than the newest such run; 0 if
+            there was none.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
         sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
@@ -139,7 +149,10 @@ class ChannelNote(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any], sequence: int) -> Self:
-        """Return the note with these members, an empty one if they are invalid."""
+        """Return the note with these JSON members; an empty one if they are invalid.
+
+        `sequence` is the item's version.
+        """
         try:
             since, seen = float(members.get("since", 0)), float(members.get("seen", 0))
             return cls(since, seen, _differences(members.get("differing", {})), sequence)
@@ -147,24 +160,27 @@ class ChannelNote(NamedTuple):
             return cls(sequence=sequence)
 
     def write(self, table: Table, key: str) -> "ChannelNote | None":
-        """Write the note over the version that it was made from; None if the item changed since. Raises LedgerError."""
+        """Write the note under a key of the table, if the item is still the one that it was read from.
+
+        Returns the written note; None if the item changed since. Raises LedgerError.
+        """
         sequence = _written(table, key, self._asdict() | {"differing": _newest(self.differing)})
         return replace(self, sequence=sequence) if sequence else None
 
 
 def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, ChannelNote]:
-    """Return the notes at these keys by channel, without those that DynamoDB did not process.
+    """Return the channels' notes by channel; `keys` has the table's key for each.
 
-    Raises LedgerError.
+    A channel without a note has an empty one. Channels that DynamoDB did not process are missing. Raises LedgerError.
     """
     found = table.read_many(keys.values())
     return {channel: ChannelNote.of(*_members(found[key])) for channel, key in keys.items() if key in found}
 
 
 def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str]) -> Unannounced:
-    """Return the numbers of incidents that no channel knew in the last MAX_DAYS days, for these environments' groups.
+    """Return the numbers of incidents that no channel knew in the last MAX_DAYS days.
 
-    Raises LedgerError.
+    They are those of the groups with this access to BigPanda and these environments. Raises LedgerError.
     """
     notes = [GroupNote.read(table, group_name(access, each)) for each in environment_ids]
     days = [day for note in notes for day in note.days.values()]
@@ -172,23 +188,32 @@ def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str
 
 
 def place_name(access: Access, environment_id: str) -> str:
-    """Return the short name of a place. A changed query or environment gives another place."""
+    """Return the short name of a place: base URL, query and environment. A change of one gives another place."""
     return _hashed([access.base_url, access.reconcile_query, environment_id])
 
 
 def group_name(access: Access, environment_id: str) -> str:
-    """Return the short name of a group, from which the API key can't be recovered."""
+    """Return the short name of a group: base URL, API key, query and environment.
+
+    The key can't be recovered from it.
+    """
     account = hashlib.sha256(access.api_key.encode()).hexdigest()
     return _hashed([account, access.base_url, access.reconcile_query, environment_id])
 
 
 def group_key(group: str) -> str:
-    """Return the table's key for a group's note."""
+    """Return the table's key for the note of a group: the stored state of its reconcile runs.
+
+    `group` is the group's short name.
+    """
     return f"reconcile/{group}"
 
 
 def channel_key(place: str, channel: str) -> str:
-    """Return the table's key for a channel's note at a place."""
+    """Return the table's key for the note of a channel: the stored state of its comparisons.
+
+    `place` is the short name of the listing in BigPanda (`place_name`).
+    """
     return f"reconcile/{place}/{channel}"
 
 
@@ -199,7 +224,7 @@ def short_name(name: str) -> str:
 
 
 def _members(found: Any) -> tuple[Mapping[str, Any], int]:
-    """Return the members and the sequence of an item; no members if it is unreadable."""
+    """Return the JSON members and the version of a table item; no members if it is None or unreadable."""
     if found is None:
         return {}, 0
     try:

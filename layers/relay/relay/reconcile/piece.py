@@ -31,19 +31,19 @@ class Member(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """Start of a piece, with the results of earlier pieces.
+    """Start of a piece (a part of a run that one job works), with the results of earlier pieces.
 
     Attributes:
         piece: Number of the piece, from 0.
         position: First page of BigPanda's listing for the piece.
         members: Number of channels that earlier pieces compared with these pages.
-        known: Incidents of these pages that one of those channels knows.
-        unknown: Incidents of these pages that one of those channels should know, and does not.
+        known: Ids of incidents of these pages that one of those channels knows.
+        unknown: Ids of incidents of these pages that one of those channels should know, and does not.
         is_again: True if an earlier piece began at the same point.
         takes_all: True if the piece may queue states that are not critical, since all criticals are queued.
         holds: True if the run found states that are not critical, and has yet to queue them.
         waits: True if the next run must list a resolved incident again.
-        details: Number of incidents whose details the run requested.
+        details: Number of incidents whose details the run requested from BigPanda.
         counts: Numbers of incidents so far, in the order of `COUNTS`: compared, missed, woken, unannounced, unreadable.
     """
 
@@ -61,7 +61,7 @@ class Cursor(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A piece of a reconcile run.
+    """A piece of a reconcile run: the part of it that one job works.
 
     Attributes:
         run: Id of the run.
@@ -79,14 +79,14 @@ class Piece(NamedTuple):
 
     @classmethod
     def planned(cls, environment_id: str, members: Iterable[Member], now: float) -> Self:
-        """Return the first piece of a run that is planned at `now` (epoch seconds)."""
+        """Return the first piece of a new run for these channels. `now` is the time of the schedule (epoch seconds)."""
         known, at = tuple(members), timestamp(now)
         named = json.dumps([environment_id, known, at]).encode()
         return cls(hashlib.sha256(named).hexdigest()[:32], at, environment_id, known)
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Parse a `reconcile` job into its piece of a run. Raises UnreadableMessage if the body is none."""
+        """Read the piece of a run from the body of a `reconcile` job. Raises UnreadableMessage if the body is none."""
         try:
             document = json.loads(job.payload.body)
             members = tuple(
@@ -99,7 +99,7 @@ class Piece(NamedTuple):
             raise UnreadableMessage(f"its body is not a reconcile run's ({type(error).__name__})") from None
 
     def job(self) -> Job:
-        """Return the job that has a worker do this piece."""
+        """Return the `reconcile` job for this piece, to be put on the chore queue."""
         body = {"environment_id": self.environment_id, "members": self.members, "cursor": self.cursor._asdict()}
         return Job(
             kind=JobKind.RECONCILE,

@@ -64,13 +64,13 @@ NOTED_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Worker for the chores of reconcile runs.
+    """Worker for the chores of reconcile runs. A run is done in pieces, one chore each.
 
     Attributes:
         channels: The cached channels.
         lister: Reads incidents from BigPanda.
         comparison: Compares incidents with the ledger.
-        table: Table with the notes of runs.
+        table: The ledger's table, which has the notes (the stored state) of runs.
         keeper: The queues, for jobs of missed states and for the next chore.
         reporter: Reports incidents that no channel knows.
         telemetry: Log and metrics.
@@ -90,7 +90,7 @@ class Reconciler:
         """Work one piece of a run, and queue the next piece. Return the run's findings after its last piece.
 
         Returns None if the run continues, or another run has the group's lease. A failure ends the run. Its chore is
-        not retried, since the next schedule starts a new run. Raises UnreadableMessage.
+        not retried, since the next schedule starts a new run. Raises UnreadableMessage if the job is no piece.
         """
         piece = Piece.of(job)
         try:
@@ -119,7 +119,10 @@ class Reconciler:
         return self._ended(run, cursor, failed)
 
     def _group(self, piece: Piece) -> Group | None:
-        """Return the group, from the first member's secret that can be read; None if no member has reconcile runs."""
+        """Return the piece's group of channels, with access from the first channel's secret that can be read.
+
+        Returns None if no channel has reconcile runs any more.
+        """
         for member in piece.members:
             try:
                 channel = self.channels.get(member.name)
@@ -133,7 +136,10 @@ class Reconciler:
         return None
 
     def _begun(self, piece: Piece, group: Group, deadline: Deadline) -> Run | None:
-        """Take the group's lease for a piece. Return None if another run or worker has it, or the piece is done."""
+        """Take the group's lease for a piece, and return its progress.
+
+        Returns None if another run or worker has the lease, or the piece is done already. Raises LedgerError.
+        """
         note, now, cursor = GroupNote.read(self.table, group.name), self.clock(), piece.cursor
         is_expected = note.run == piece.run and note.piece == cursor.piece
         if now < note.until and (note.is_working or not is_expected):
@@ -156,7 +162,7 @@ class Reconciler:
         return run
 
     def _piece(self, run: Run) -> None:
-        """Work a piece. Raises QueueError and LedgerError."""
+        """Work a piece: list incidents, compare, report, and queue missed states. Raises QueueError and LedgerError."""
         keys = {member.name: channel_key(run.group.place, member.name) for member in run.members}
         run.notes = read_channel_notes(self.table, keys)
         if len(run.notes) < len(keys):
@@ -172,16 +178,19 @@ class Reconciler:
                 run.asleep.pop(short_name(incident_id), None)
 
     def _last(self, run: Run) -> float:
-        """Return the time of the group's last complete run; for a new group (a new key), that of its channels."""
+        """Return the start of the group's last complete run (epoch seconds).
+
+        For a new group (after a change of the API key), it is the oldest of its channels'.
+        """
         now = self.clock()
         if now - run.note.last < LAST_RUN_FORGOTTEN_SECONDS:
             return run.note.last
         return min(note.seen if now - note.seen < LAST_RUN_FORGOTTEN_SECONDS else now for note in run.notes.values())
 
     def _list(self, run: Run) -> None:
-        """List pages while there is time for them and for the comparison. Keep the incidents that are not snoozed.
+        """List pages of incidents while there is time for them and for the comparison.
 
-        Raises LedgerError.
+        The incidents that are not snoozed are kept in the run. Raises LedgerError.
         """
         at: Position | None = run.cursor.position
         ids: set[str] = set()
@@ -213,7 +222,10 @@ class Reconciler:
         run.counts["compared"] += len(run.incidents) if run.is_counted else 0
 
     def _compare(self, run: Run) -> None:
-        """Compare channels with the incidents of this piece, at least one batch, until too little time is left."""
+        """Compare the channels with the incidents of this piece, in batches, until too little time is left.
+
+        At least one batch is compared. Raises LedgerError.
+        """
         incidents = list(run.incidents.values())
         at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
         for members in batched(run.members[run.cursor.members :], at_once, strict=False):
@@ -241,7 +253,10 @@ class Reconciler:
             run.waits |= compared.waits
 
     def _relay(self, run: Run) -> None:
-        """Queue missed states, criticals first, while there is time. Raises QueueError and LedgerError."""
+        """Queue missed states (of which no share came), criticals first, while there is time.
+
+        Raises QueueError and LedgerError.
+        """
         run.takes_all = run.cursor.takes_all or run.is_last
         findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
         count = 0
@@ -257,9 +272,9 @@ class Reconciler:
                 run.counts["woken" if finding.is_woken else "missed"] += 1
 
     def _keep(self, run: Run, finding: Finding, compared: Compared) -> bool:
-        """Put the jobs of a finding on the retry queue. Return False if the channel no longer wants it.
+        """Put the jobs for a finding (a missed state) on the retry queue.
 
-        Raises QueueError if the retry queue does not accept a job.
+        Return False if the channel no longer wants it. Raises QueueError if the retry queue does not accept a job.
         """
         channel = self._channel(run, finding)
         if channel is None:
@@ -292,7 +307,10 @@ class Reconciler:
         return channel if signals or not finding.is_first else None
 
     def _whole(self, run: Run, share: Share) -> Share:
-        """Return the share with details of its alerts if the run may still request them, else the share unchanged."""
+        """Return the share with details of its alerts from BigPanda, if the run may still request them.
+
+        Else the share is returned unchanged.
+        """
         if share.incident_id in run.whole:
             return run.whole[share.incident_id]
         if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
@@ -309,7 +327,10 @@ class Reconciler:
     def _ended(
         self, run: Run, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
     ) -> Found | None:
-        """Write the notes. Queue the next piece, or log and return the findings if the run is over or failed."""
+        """Write the notes (the stored state of runs), and queue the next piece, if `cursor` has one.
+
+        If the run is over or `failed`, log and return its findings, else return None.
+        """
         now = self.clock()
         try:
             self._write_channel_notes(run, now)
@@ -342,7 +363,10 @@ class Reconciler:
         return self._said(run.piece, found, run.deadline)
 
     def _write_channel_notes(self, run: Run, now: float) -> None:
-        """Write the changed notes, and once in NOTED_SECONDS the time of the last complete run into the others."""
+        """Write the channels' notes (the stored state of runs) that changed.
+
+        Once in NOTED_SECONDS, the time of the last complete run is written into the others.
+        """
         for compared in run.compared:
             if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
                 compared.note = replace(compared.note, seen=run.note.last)
@@ -359,5 +383,5 @@ class Reconciler:
 
 
 def _urgency(finding: Finding) -> tuple[bool, bool]:
-    """Return a sort key: criticals first, then open incidents, then resolved ones."""
+    """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
     return not finding.seen.state.is_critical, not finding.seen.state.is_open

@@ -23,7 +23,7 @@ FALLBACK_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Reporter:
-    """Reporter to the log and the fallback topic.
+    """Reports open incidents that no channel knows, to the log and to the fallback topic.
 
     Attributes:
         fallback: Publisher to the fallback topic.
@@ -38,8 +38,8 @@ class Reporter:
     def report(self, run: Run) -> None:
         """Report open incidents that no channel of the group knows: all to the log, criticals to the fallback topic.
 
-        An incident that one channel of the group knows is not reported. Neither is one that did not change since the
-        last complete run: an earlier run reported it, or it changed before the comparisons began.
+        A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
+        complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
         """
         now, names = self.clock(), {short_name(name): seen for name, seen in run.incidents.items()}
         came = [name for name in run.known & run.unannounced.keys() if run.unannounced.pop(name).queued]
@@ -64,7 +64,10 @@ class Reporter:
         run.note = run.note.counting(now, found=len(reported), came=len(came))
 
     def _notified(self, run: Run, found: Sequence[Seen]) -> list[Seen]:
-        """Notify the fallback topic of the criticals. Return the incidents, without criticals if that failed."""
+        """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
+
+        These are all of them; without the criticals if the notification failed.
+        """
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]
         if not criticals:

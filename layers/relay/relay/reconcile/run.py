@@ -18,24 +18,24 @@ COUNTS = ("compared", "missed", "woken", "unannounced", "unreadable")
 
 @dataclass
 class Run:
-    """Progress of one piece of a run.
+    """Progress of one piece of a reconcile run: the part of it that one job works.
 
     Attributes:
         piece: The piece, as its job describes it.
-        group: The group of channels.
-        note: The group's note, with this run's lease.
+        group: The group of channels, which share a listing.
+        note: The group's note (stored state of its runs), with this run's lease.
         deadline: Deadline of the piece.
         asleep: Time at which an incident was last seen snoozed (epoch seconds), by its short name.
-        unannounced: Open incidents that no channel knows, by their short names.
-        notes: Notes of the channels, by name.
+        unannounced: Open incidents that no channel knows, as far as they are recorded, by their short names.
+        notes: Notes (stored states) of the channels, by channel.
         since: Start of the time for which resolved incidents are listed (epoch seconds).
         counts: Numbers of incidents in the whole run so far, by the names in COUNTS.
         incidents: Incidents on the pages of this piece that are not snoozed, by id.
         after: First page after this piece; None if there is none.
         compared: Results of the channels that this piece compared.
         done: Number of channels that are compared with these pages, by this and earlier pieces.
-        known: Incidents of these pages that one of those channels knows.
-        unknown: Incidents of these pages that one of those channels should know, and does not.
+        known: Ids of incidents of these pages that one of those channels knows.
+        unknown: Ids of incidents of these pages that one of those channels should know, and does not.
         takes_all: True if states that are not critical may be queued.
         holds: True if a state was not queued because it is not critical.
         is_unfinished: True if there was no time to queue all states.
@@ -78,22 +78,25 @@ class Run:
 
     @property
     def failure(self) -> SendError | None:
-        """The failed request if it ends the run, else None. A used-up rate limit only delays the next piece."""
+        """The failed request if it ends the run; None if none failed, or only BigPanda's rate limit was used up.
+
+        That only delays the next piece.
+        """
         return None if self.trouble is None or self.trouble.reason == Reason.PACED else self.trouble
 
     @property
     def is_last(self) -> bool:
-        """True if this piece is the whole run, or its last piece because of a failure."""
+        """True if this piece is the whole run, or the run ends with it because of a failure."""
         is_first = self.cursor.position == Position() and not self.cursor.members
         return self.failure is not None or (is_first and self.after is None and self.done == len(self.members))
 
     @property
     def is_counted(self) -> bool:
-        """True if no earlier piece counted the incidents of these pages."""
+        """True if this piece has to count the incidents of its pages, since no earlier piece did."""
         return not (self.cursor.takes_all or self.cursor.members or self.cursor.is_again)
 
     def next(self) -> Cursor | None:
-        """Return the start of the next piece; None if the run is complete."""
+        """Return the start of the run's next piece; None if the run is complete."""
         now, all_of = self.cursor, len(self.members)
         kept = replace(
             now,

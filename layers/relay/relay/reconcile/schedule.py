@@ -27,10 +27,12 @@ SPACING_SECONDS = 0.6
 class Schedule:
     """Starts the reconcile runs, every five minutes: it enqueues the first piece of the run of each group of channels.
 
+    A group has the same listing in BigPanda. A piece is the part of a run that one job works.
+
     Attributes:
         names: Returns the names of all channels.
         channels: The cached channels.
-        sources: Knows which channels' webhook URLs may name recipients.
+        sources: Knows for which channels a webhook URL may have named recipients.
         keeper: The queues.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -48,7 +50,7 @@ class Schedule:
     deadlines: Callable[[float], Deadline]
 
     def start(self) -> dict[str, Any]:
-        """Put the first piece of each group's run on the chore queue. Return the numbers of groups and channels.
+        """Put the first piece of each group's run on the chore queue. Return the numbers of runs and channels.
 
         The order of the groups is random, so that no group is always the last.
         """
@@ -64,7 +66,10 @@ class Schedule:
         return {"runs": queued, "channels": len({each.name for piece in pieces for each in piece.members})}
 
     def planned(self, whole: Deadline) -> list[Piece]:
-        """Return the first piece of each group's run."""
+        """Return the first piece of the run of each group of channels; none if the ledger fails.
+
+        `whole` is the deadline of the schedule.
+        """
         channels = list(self._channels(whole))
         try:
             named = self.sources.naming_recipients(channels)
@@ -107,7 +112,7 @@ class Schedule:
 
 
 def _rings(channel: Channel) -> bool:
-    """True if the channel signals incidents of which no share came.
+    """True if the channel signals incidents of which no share came, in place of only reporting them.
 
     Without a share there are no recipients of a webhook's URL, so the secret itself must name recipients.
     """

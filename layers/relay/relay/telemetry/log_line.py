@@ -22,7 +22,7 @@ def log_line(fields: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value of a log line with printable texts.
+    """Return a value of a log line, in which every text is printable and of bounded length.
 
     Ids come from outside the relay, and log viewers decode JSON escapes into control characters.
     """
@@ -43,7 +43,10 @@ def channel_list(names: Sequence[str]) -> str:
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
-    """Return the fields of a log line about a result; `spent` is the time by part (milliseconds)."""
+    """Return the fields of a log line about a result, without those that are None.
+
+    `spent` has the time spent on each part of the work (milliseconds), and `correlation_id` the id for log searches.
+    """
     subject, exchange, notices = result.subject, result.exchange, result.notices
     fields = {
         "channel": subject.channel,
@@ -69,7 +72,7 @@ def result_fields(result: Result, spent: Mapping[str, float], correlation_id: st
 
 
 def history(job: Job) -> dict[str, Any]:
-    """Return the fields of a log line about the earlier life of a job."""
+    """Return the fields of a log line about a job's earlier life: kind, failed rounds, replays and arrival."""
     return {
         "kind": job.kind,
         "rounds": job.failures.rounds,

@@ -40,7 +40,7 @@ class Telemetry:
 
     @classmethod
     def from_environment(cls) -> "Telemetry":
-        """Return the telemetry of a Lambda function."""
+        """Return the log and the metrics of a Lambda function, with settings from POWERTOOLS_* variables."""
         # No trace id in the lines, since the functions are not traced.
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, xray_trace_id=None)
         return cls(logger, Metrics())
@@ -62,7 +62,10 @@ class Telemetry:
         return instrumented
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a share. Its last copy, if there is one, is logged in a line of its own."""
+        """Log and count the result of a share. `spent` is the time of each part of the work (milliseconds).
+
+        If no queue accepted the share's job, a line of its own has the job: it is the only copy.
+        """
         # Where a secret can't be read, an unsafe share may be a stranger's request.
         self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
         self._note_cause(result)
@@ -79,7 +82,10 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
-        """Log and count the result of a callback. Its last copy, if there is one, is logged in a line of its own."""
+        """Log and count the result of a callback. `spent` is the time of each part of the work (milliseconds).
+
+        If no queue accepted the callback's job, a line of its own has the job: it is the only copy.
+        """
         if result.outcome == Outcome.UNSAFE:
             self._metrics.add_metric("callback_unsafe", MetricUnit.Count, 1)
         self._note_cause(result)
@@ -89,7 +95,8 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job that came from a queue, and count its failure.
 
-        The safety job of a share that was delivered inline finds nothing to do. It is logged at DEBUG.
+        A share's job that was queued in case the webhook dies finds nothing to do if the share was delivered. It is
+        logged at DEBUG. `spent` is the time of each part of the work (milliseconds).
         """
         fields = result_fields(result, spent, job.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted
@@ -107,7 +114,10 @@ class Telemetry:
         self._logger.error("unreadable job", extra={"detail": problem})
 
     def notified(self, channel: str, incident_ids: Sequence[str], *, is_notified: bool) -> None:
-        """Log and count a notification of overdue criticals to the fallback topic, or its failure."""
+        """Log and count a notification of the fallback topic about overdue criticals.
+
+        If `is_notified` is False, the notification failed, and that is logged and counted.
+        """
         name = "fallback_notified" if is_notified else "fallback_failed"
         self._metrics.add_metric(name, MetricUnit.Count, len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
@@ -117,8 +127,8 @@ class Telemetry:
     def swept(self, owed: int, oldest_overdue: float, healed: int) -> None:
         """Log and count a run of the sweeper.
 
-        `owed` is the number of debts, `oldest_overdue` the time since the oldest was due (seconds), and `healed` the
-        number of debts whose vanished message was replaced.
+        `owed` is the number of owed states, `oldest_overdue` the time since the oldest was due (seconds), and `healed`
+        the number of those whose vanished message was replaced.
         """
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
         if owed:
@@ -131,12 +141,19 @@ class Telemetry:
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
 
     def sick(self, channel: str, owed: int, oldest: float, reason: str) -> None:
-        """Log a channel that has owed signals for a long time; `oldest` is the age of the oldest debt (seconds)."""
+        """Log a channel that has owed signals for a long time.
+
+        `owed` is their number, `oldest` the age of the oldest one (seconds), and `reason` its last reason; empty if
+        unknown.
+        """
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
     def flooded(self, loads: "Mapping[Load, float]") -> None:
-        """Log and count the channels above their rate limits; the values are the time above the limit (seconds)."""
+        """Log and count the channels above their rate limits.
+
+        The keys are the channels' loads, the values the time since which each is above its limit (seconds).
+        """
         if loads:
             self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(loads))
         for load, seconds in loads.items():
@@ -211,7 +228,7 @@ class Telemetry:
             self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log a warning of one of the metrics, and count it under its name."""
+        """Log `detail` as a warning, and count it under `name`, which is one of METRICS."""
         self._metrics.add_metric(name, MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
@@ -226,7 +243,7 @@ class Telemetry:
             self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
 
     def _note_cause(self, result: Result) -> None:
-        """Count refused credentials and the unusual facts of a result, and log the fault if it has one."""
+        """Count refused credentials and the unusual facts of a result, and log its exception if it has one."""
         if result.reason == Reason.CREDENTIALS:
             self._metrics.add_metric("credentials_refused", MetricUnit.Count, 1)
         if result.notices.unguarded:

@@ -29,7 +29,14 @@ _ODD = "xMatters' answer is not one that can be read"
 
 
 class Kind(StrEnum):
-    """Kind of a recipient."""
+    """Kind of a recipient in xMatters.
+
+    Attributes:
+        USER: A person.
+        GROUP: A group.
+        NOTHING: xMatters has no such user or group.
+        NOT_KNOWN: xMatters could not be asked, or its answer can't be read.
+    """
 
     USER = "user"
     GROUP = "group"
@@ -40,12 +47,12 @@ class Kind(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Result of a recipient's check.
+    """Result of the check of one recipient in xMatters.
 
     Attributes:
-        name: The recipient as it was given.
+        name: The recipient as the caller gave it.
         kind: Its kind.
-        is_active: True if it is active; None if unknown.
+        is_active: True if it is active in xMatters; None if unknown.
         on_call: Number of people on call now, for an active group; None if unknown, or for other kinds.
         detail: Cause of an unknown value, without secrets; empty if all is known.
         id: xMatters' id of the recipient; empty if unknown.
@@ -60,7 +67,7 @@ class Finding(NamedTuple):
 
 
 class Directory:
-    """Client for xMatters' people and groups. Requests are sent one after the other."""
+    """Client for xMatters' people and groups, to check recipients. Requests are sent one after the other."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._api = RestApi(outward)
@@ -70,10 +77,11 @@ class Directory:
         self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[Finding]:
-        """Return a finding for each name, in their order. A failure gives NOT_KNOWN, never an exception.
+        """Check if these recipients exist in xMatters. Return a finding for each, in the order of `names`.
 
-        For `name|Device`, the part before the bar is checked. There are at most two requests for each name, and one for
-        all groups. After a failure that would affect all requests, none is sent.
+        A failed request gives a finding NOT_KNOWN, never an exception. For `name|Device`, the part before the bar is
+        checked. There are at most two requests for each name, and one for all groups. After a failure that would affect
+        all requests, none is sent.
         """
         given_up: str | None = None
         found: dict[str, Finding] = {}
@@ -112,7 +120,7 @@ class Directory:
         return Finding(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[Finding], deadline: Deadline) -> list[Finding]:
-        """Return the findings of groups with their numbers of people on call."""
+        """Return these findings of groups with the number of people on call for each."""
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
@@ -131,7 +139,7 @@ def _not_known(name: str, detail: str) -> Finding:
 
 
 def _target(name: str) -> str:
-    """Return the user or group of a recipient: the part before the bar, if there is a bar."""
+    """Return the user or group that a recipient names: the part before the bar in `name|Device`."""
     return name.partition("|")[0].strip()
 
 
@@ -140,7 +148,7 @@ def _quoted(text: str) -> str:
 
 
 def _given_up(error: SendError) -> str | None:
-    is_hopeless = error.reason in _GIVE_UP or error.http_status == 401 or not error.asked
+    is_hopeless = error.reason in _GIVE_UP or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
 
@@ -150,7 +158,10 @@ def _says_not_found(answer: HttpAnswer) -> bool:
 
 
 def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> Finding:
-    """Return the user or group of an answer; `word` is xMatters' name of the expected kind."""
+    """Read a finding from an answer about `target`; `word` is xMatters' name of the expected kind.
+
+    The finding is NOT_KNOWN if the answer is about something else.
+    """
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
     names = {text.lower() for text in (identity, scalar(fields.first("targetname")) or target) if text}
@@ -164,7 +175,7 @@ def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> Finding:
 
 @dataclass
 class _OnCall:
-    """People on call for a group.
+    """People on call for one group, collected from its shifts.
 
     Attributes:
         ids: Ids of the people.
@@ -177,7 +188,7 @@ class _OnCall:
     is_known: bool = True
 
     def add(self, members: Any) -> None:
-        """Add the members of a shift."""
+        """Add the people of a shift; `members` is that part of xMatters' answer."""
         people = nested(members, "data")
         if not isinstance(people, list):
             self.is_known = False
@@ -187,13 +198,16 @@ class _OnCall:
         self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
 
     def count(self, *, is_whole: bool) -> int | None:
-        """Return the number of people; None if unknown. A group that a complete answer does not list has zero."""
+        """Return the number of people on call; None if it is unknown.
+
+        Zero is certain only if the answer is complete (`is_whole`): then it would list the group.
+        """
         found = len(self.ids) + self.more
         return found if self.is_known and (is_whole or found) else None
 
 
 def _counts(answer: HttpAnswer, groups: list[Finding]) -> list[int | None]:
-    """Return the number of people on call for each group."""
+    """Return the number of people on call for each group, from xMatters' answer; None if it is unknown."""
     entries = listed(answer)
     if entries is None:
         return [None] * len(groups)
@@ -219,7 +233,7 @@ def _names(group: Any) -> list[str]:
 
 
 def _is_whole(answer: HttpAnswer, count: int) -> bool:
-    """Return True if a page holds all results."""
+    """Return True if an answer with `count` results has all of them, so that there is no further page."""
     page = Fields(json_object(answer.body))
     total = page.first("total")
     return nested(page.first("links"), "next") is None and (not isinstance(total, int) or total <= count)

@@ -20,11 +20,11 @@ TOKEN_MARGIN_SECONDS = 30.0
 
 
 class Login(NamedTuple):
-    """Credentials for one host.
+    """Credentials for one xMatters host.
 
     Attributes:
-        auth: The credentials.
-        url: Any URL of the host.
+        auth: The credentials, as in the channel's secret.
+        url: Any URL of the host that the credentials are for.
     """
 
     auth: Auth
@@ -36,8 +36,8 @@ class _Token:
     """An OAuth access token.
 
     Attributes:
-        value: The token.
-        good_until: Time of its renewal (epoch seconds).
+        value: The token as text.
+        good_until: Time from which a new token is requested (epoch seconds).
         uses: Number of requests that it was used for.
     """
 
@@ -47,14 +47,18 @@ class _Token:
 
 
 class Logins:
-    """Makes Authorization headers, and caches OAuth tokens until they expire."""
+    """Makes Authorization headers for xMatters. OAuth tokens are requested, and cached until they expire."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
         self._tokens: dict[tuple[str, str, str], _Token] = {}
 
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
-        """Return the Authorization header, or none if the URL is the credential. Raises NoAnswer or BadAnswer."""
+        """Return the Authorization header for a request; no header if the URL itself is the credential.
+
+        A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises NoAnswer or
+        BadAnswer, with `was_sent` False: the caller's own request was not sent.
+        """
         members = login.auth.members
         match login.auth.type:
             case "basic":
@@ -67,7 +71,10 @@ class Logins:
                 return {}
 
     def renew(self, login: Login) -> bool:
-        """Drop a refused OAuth token. Return True if it had been accepted before, so that a new token may help."""
+        """Forget the OAuth token that a vendor refused. Return True if it had been accepted before.
+
+        Then a new token may help.
+        """
         token = self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None
         return token is not None and token.uses > 1
 
@@ -90,7 +97,7 @@ class Logins:
             # The request that needs the token was not sent, so a time-out here is not ambiguous.
             late = error.reason == Reason.TIMEOUT and error.may_have_paged
             reason = Reason.UNREACHABLE if late else error.reason
-            raise NoAnswer(reason, f"token: {error.detail}", asked=False) from error
+            raise NoAnswer(reason, f"token: {error.detail}", was_sent=False) from error
         token = json_object(answer.body)
         value, seconds = token.get("access_token"), _seconds(token.get("expires_in"))
         if answer.status == 200 and _fits_header(value):
@@ -98,7 +105,7 @@ class Logins:
         # OAuth answers 400 to a wrong user, password or client.
         reason = Reason.CREDENTIALS if answer.status == 400 else reason_for_status(answer.status)
         failure = self._outward.bad_answer(answer, reason, {members["password"]})
-        failure.asked = False
+        failure.was_sent = False
         raise failure
 
 
@@ -116,7 +123,10 @@ def _fits_header(value: Any) -> TypeIs[str]:
 
 
 def _seconds(value: Any) -> float:
-    """Return the lifetime of a token in seconds; 0 for an invalid value, so that the token is used once."""
+    """Return the lifetime of an OAuth token in seconds, from the answer's `value`.
+
+    An invalid value gives 0, so that the token is used once.
+    """
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         seconds = float(value)
         return seconds if math.isfinite(seconds) else 0.0

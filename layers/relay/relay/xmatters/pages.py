@@ -21,11 +21,11 @@ _DONE = frozenset({404, 409})
 
 
 class Page(NamedTuple):
-    """Page of a signal.
+    """A page that xMatters made of a signal.
 
     Attributes:
         id: UUID of the page.
-        number: Number that people see; empty if unknown.
+        number: Number of the page that people see; empty if unknown.
         is_active: True if it is not terminated.
     """
 
@@ -41,13 +41,13 @@ class Pages:
         self._api = RestApi(outward)
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
-        """Return the pages of a signal so far; empty while the workflow has not made one."""
+        """Return the pages of a signal so far, by xMatters' request id; empty while the workflow has not made one."""
         query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
         answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
         return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
 
     def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
-        """Return the ids and numbers of a signal's pages so far."""
+        """Return the UUIDs and numbers of a signal's pages so far, by xMatters' request id."""
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
@@ -58,7 +58,10 @@ class Pages:
 
 
 def _pages(found: list[Any], request_id: str) -> list[Page]:
-    """Return the pages of that signal only, in case the service ignored the filter and listed all pages."""
+    """Read the pages of a signal from a list of xMatters' events.
+
+    Other signals' pages are left out, in case the service ignored the filter and listed all.
+    """
     pages = []
     for each in found:
         fields = Fields(each) if isinstance(each, dict) else Fields({})

@@ -18,7 +18,7 @@ EVENTS_PATH = "/api/xm/1/events"
 
 
 class RestApi:
-    """REST client that authenticates its requests, and repeats one with a new token if an old token was refused."""
+    """Client for xMatters' REST API. If an old OAuth token was refused, a request is repeated with a new one."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
@@ -37,8 +37,9 @@ class RestApi:
     ) -> HttpAnswer:
         """Send a request, and return its answer if it is a valid 2xx or has one of the statuses in `also`.
 
-        A 2xx is valid if `says` returns something other than None for it. Raises NoAnswer or BadAnswer. `path` begins
-        with a slash; its special characters are quoted already.
+        `rest` has the credentials. `path` begins with a slash; its special characters are quoted already. `document` is
+        the JSON body; None for no body. A 2xx is valid if `says` returns something other than None for it. Raises
+        NoAnswer or BadAnswer.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -57,6 +58,6 @@ class RestApi:
 
 
 def listed(answer: HttpAnswer) -> list[Any] | None:
-    """Return the items of a list answer; None if it is not a list, or was truncated."""
+    """Return the items of a list in xMatters' answer; None if it is not a list, or was truncated."""
     found = json_object(answer.body).get("data")
     return found if isinstance(found, list) else None

@@ -16,11 +16,11 @@ from relay.xmatters.logins import Login, Logins
 
 
 class Signal(NamedTuple):
-    """Request to a trigger.
+    """Request to an xMatters trigger.
 
     Attributes:
         body: Body of the request.
-        recipients: Names that are added to the recipients in the trigger's URL.
+        recipients: Names that are added to the recipients in the trigger's URL; empty to add none.
         delivery_id: Id of the delivery, the same for all attempts.
         correlation_id: Id for log searches.
         attempt: Number of the attempt, from 1.
@@ -38,16 +38,17 @@ class Signal(NamedTuple):
 
 
 class XMatters:
-    """Client for xMatters' triggers."""
+    """Client for xMatters' triggers, which accept signals."""
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
         self._logins = Logins(outward)
 
     def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
-        """Send a signal once. Return xMatters' request id; None if the acceptance has none.
+        """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
 
-        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer.
+        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer if the signal was
+        not accepted.
         """
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":
@@ -69,7 +70,10 @@ class XMatters:
         raise failure
 
     def renew_token(self, channel: Channel) -> bool:
-        """Drop a refused OAuth token. Return True if it had been accepted before, so that a new token may help."""
+        """Forget the channel's OAuth token, which xMatters refused. Return True if it had been accepted before.
+
+        Then a new token may help.
+        """
         return self._logins.renew(_login(channel))
 
 
@@ -78,9 +82,9 @@ def _login(channel: Channel) -> Login:
 
 
 def with_recipients(url: str, recipients: tuple[str, ...], *, alone: bool = False) -> str:
-    """Return the trigger's URL with these recipients added to its `recipients` parameter, each once.
+    """Return a trigger's URL with these recipients added to its `recipients` parameter, each once.
 
-    With `alone`, they replace the recipients that the URL names.
+    If `alone` is True, they replace the recipients that the URL names.
     """
     parts = urlsplit(url)
     pieces = parts.query.split("&") if parts.query else []
@@ -108,7 +112,7 @@ def _headers(signal: Signal) -> dict[str, str]:
 
 
 def _acceptance(answer: HttpAnswer) -> tuple[bool, str | None]:
-    """Return True if the signal was accepted, and its request id.
+    """Return True if an answer accepts the signal, and xMatters' request id (None if the answer has none).
 
     202 is an acceptance with any body. The older form route answers 200 with an id. Any other 2xx is no acceptance; it
     may be a log-in page.
