@@ -1,5 +1,6 @@
 """State of a sick channel between runs: when people are told, and when they are not."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -119,5 +120,10 @@ def test_passing_reason_ends_after_its_time(watch: Watch) -> None:
 
 def test_state_survives_its_json_and_unknown_members(watch: Watch) -> None:
     watch.run(URGENT, URGENT)
-    assert ChannelState.of(watch.state._asdict() | {"newer": 1}) == watch.state
-    assert ChannelState.of({}) == ChannelState()
+    assert ChannelState.of(watch.state.members() | {"newer": 1}) == watch.state
+    assert ChannelState.of(ChannelState().members()) == ChannelState()
+
+
+def test_state_of_a_channel_has_a_bounded_size(watch: Watch) -> None:
+    watch.run(*[Finding(("é" * 5000,), ("ü" * 5000,))] * 3)
+    assert len(json.dumps(watch.state.members())) < 4096

@@ -118,6 +118,23 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
     assert relay.recorder.metrics()["sweeper_heartbeat"] == 11
 
 
+def test_secret_that_cannot_be_read_does_not_make_a_silent_channel_well() -> None:
+    relay = expecting()
+    share(relay)
+    minutes(relay, 4.2)
+    assert len(told(relay.sns)) == 1
+    again = relay.other()
+    again.secrets.texts["noc"] = ChannelUnreadable("no")
+    runs(again, 30)
+    assert len(told(relay.sns)) == 1
+
+
+def test_secret_that_cannot_be_read_does_not_repeat_the_survey() -> None:
+    relay = room(alarm_topic_arn=ALARM, secrets=FakeSecrets(bad=ChannelUnreadable("no")))
+    minutes(relay, 2)
+    assert relay.secrets.reads == ["bad", "bad"]
+
+
 def test_secret_that_cannot_be_read_leaves_the_other_channels() -> None:
     document = json.dumps(samples.secret(policy={"expect_share_every": EVERY}))
     secrets = FakeSecrets(bad=ChannelUnreadable("no"), noc=document)

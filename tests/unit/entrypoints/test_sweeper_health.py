@@ -8,11 +8,14 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.entrypoints.channel_state import RUNS_WELL
-from relay.entrypoints.health_watch import MANY
+from relay.entrypoints.health_watch import MANY, MAX_WATCHED
 from relay.entrypoints.sweeper import LATEST_SECONDS
 from relay.entrypoints.sweeper_run import KEY, Run
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.rate_limiter import gate_of
+from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, room, table_down
 
@@ -195,6 +198,35 @@ class TestManyChannels:
         assert "Channel c1 is sick" in told(relay.sns)[0][1]
 
 
+def test_states_of_very_many_sick_channels_fit_into_the_item() -> None:
+    relay = watched()
+    run = Run.begin(relay.table, relay.clock.now)
+    assert relay.sweeper.health
+    assert run
+    row = Row(relay.clock.now, job="d/1", is_critical=True)
+    entries = [Entry(debt=Debt(since=relay.clock.now - 1000, reason="credentials", row=row))]
+    owed = {f"{number:048}": entries for number in range(2 * MAX_WATCHED)}
+    for _ in range(3):
+        relay.clock.now += 60
+        relay.sweeper.health.judge(run, owed, relay.deadline(5), is_whole=True)
+        run.end(relay.table)
+    [(topic, subject)] = told(relay.sns)
+    assert (topic, subject[:22]) == ("alarm", "300 channels are sick:")
+    assert len(relay.dynamodb.items[KEY]["text"]["S"]) < 200_000
+
+
+def test_states_that_cannot_be_read_do_not_stop_the_sweeper() -> None:
+    relay = watched(DOWN)
+    relay.share()
+    relay.sweep(300)
+    item = relay.dynamodb.items[KEY]
+    document = json.loads(item["text"]["S"]) | {"health": {"noc": 7}, "expected": []}
+    relay.dynamodb.items[KEY] = item | {"text": {"S": json.dumps(document)}}
+    assert relay.sweep(60)["owed"] == 1
+    runs(relay, 3)
+    assert len(told(relay.sns)) == 1
+
+
 class Hanging(FakeSns):
     """SNS whose topics about health hang."""
 
@@ -279,7 +311,7 @@ class TestFailures:
 
         def spy(**message: Any) -> dict[str, str]:
             health = json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"]
-            seen.append(sum(bool(each["told"]) for each in health.values()))
+            seen.append(sum("told" in each for each in health.values()))
             return publish(**message)
 
         relay.sns.publish = spy  # type: ignore[method-assign]

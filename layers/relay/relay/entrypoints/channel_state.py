@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
+from relay.foreign_text import cut
+
 # Consecutive runs that find a channel sick before people are told.
 RUNS_SICK = 2
 # Consecutive runs that find a channel well before people are told.
@@ -17,6 +19,8 @@ TOLD_AGAIN_SECONDS = 900.0
 # A dead-lettered critical, or one without a page, makes the channel sick for this time. The fallback topic is notified
 # of it in the same run, and then the ledger's index no longer has it.
 PASSING_SECONDS = 300.0
+# Characters of the reasons that a state keeps. All states are in one item of the table.
+MAX_WHY = 300
 # Runs that are further apart do not count as consecutive: at least two runs are missing between them.
 IN_A_ROW_SECONDS = 180.0
 
@@ -79,13 +83,18 @@ class ChannelState(NamedTuple):
         """Read a state from its members; those that this version does not know are left out."""
         return cls(**{name: members[name] for name in cls._fields if name in members})
 
+    def members(self) -> dict[str, Any]:
+        """Return the members that differ from those of a new state."""
+        plain = ChannelState()._asdict()
+        return {name: value for name, value in self._asdict().items() if value != plain[name]}
+
     def judged(self, found: Finding, now: float) -> "ChannelState":
         """Return the state after a run's finding."""
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
             state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)
         if found.passing:
-            state = state._replace(passing="; ".join(found.passing), passed_at=now)
+            state = state._replace(passing=cut("; ".join(found.passing), MAX_WHY), passed_at=now)
         passing = (state.passing,) if state.passing and now - state.passed_at < PASSING_SECONDS else ()
         # A critical incident was the cause of each passing reason.
         return state._sick([*found.lasting, *passing], now, is_urgent=found.is_urgent or bool(passing))
@@ -96,7 +105,7 @@ class ChannelState(NamedTuple):
             return self._replace(since=since, sick_runs=0, urgent_runs=0, well_runs=self.well_runs + 1)
         return self._replace(
             since=self.since or now,
-            why="; ".join(why),
+            why=cut("; ".join(why), MAX_WHY),
             sick_runs=self.sick_runs + 1,
             urgent_runs=self.urgent_runs + 1 if is_urgent else 0,
             well_runs=0,

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 # So many channels that get sick, or well, in one run are told with one message.
 MANY = 5
+# Sick channels that the sweeper remembers. Their states are in one item of the table, which takes 400 KB. Without that
+# item no run begins.
+MAX_WATCHED = 300
 # Time limit of one message: two tries of the SNS client fit into it.
 PUBLISH_SECONDS = 5.0
 
@@ -80,8 +83,16 @@ class HealthWatch:
             found = _finding(debts.get(name, Debts()), circuits[name], silent.get(name), now)
             if is_whole or found.lasting or found.passing:
                 run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
-        run.health = {name: state for name, state in run.health.items() if not state.is_over(now)}
+        run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
+
+    def _kept(self, states: Mapping[str, ChannelState], now: float) -> dict[str, ChannelState]:
+        """Return the states that are still needed, up to MAX_WATCHED: those that people were told of first."""
+        needed = [(name, state) for name, state in states.items() if not state.is_over(now)]
+        if len(needed) > MAX_WATCHED:
+            self.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
+            needed.sort(key=lambda each: (-each[1].told_at, -each[1].sick_runs, each[0]))
+        return dict(needed[:MAX_WATCHED])
 
     def _circuit(self, channel: str, deadline: Deadline) -> Circuit | None:
         """Return a channel's circuit; None if it cannot be read in time."""

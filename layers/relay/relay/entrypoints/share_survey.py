@@ -6,6 +6,7 @@ channel's credentials is recorded once an hour, too, so `expect_share_every` is 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,18 @@ if TYPE_CHECKING:
 SURVEY_SECONDS = 3600.0
 # Time until the next survey after one that failed or did not end.
 SURVEY_AGAIN_SECONDS = 300.0
+# Channels that expect shares, which the sweeper remembers in one item of the table.
+MAX_EXPECTED = 1000
 # Time limit of the list of channels.
 LIST_SECONDS = 4.0
+
+
+class Read(Enum):
+    """Result of reading a channel: done, failed, or not begun since there was no time."""
+
+    DONE = "done"
+    FAILED = "failed"
+    LATE = "late"
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,11 @@ class ShareSurvey:
             self._survey(run, deadline)
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
-        is_read = self.at_once([partial(self._read, run, name, deadline) for name in overdue])
-        read = (name for name, done in zip(overdue, is_read, strict=True) if done and name in run.expected)
-        return {name: run.expected[name] for name in read if run.expected[name].is_silent(now)}
+        reads = self.at_once([partial(self._read, run, name, deadline) for name in overdue])
+        # A channel that cannot be read stays as people were told.
+        sure = [name for name, read in zip(overdue, reads, strict=True) if read == Read.DONE or _is_told(run, name)]
+        expected = {name: run.expected[name] for name in sure if name in run.expected}
+        return {name: each for name, each in expected.items() if each.is_silent(now)}
 
     def _survey(self, run: Run, deadline: Deadline) -> None:
         """Read the policies of all channels. What cannot be read stays as it is, and is read again earlier."""
@@ -69,30 +82,32 @@ class ShareSurvey:
             self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
             return
         run.expected = {name: each for name, each in run.expected.items() if name in names}
-        if all(self.at_once([partial(self._read, run, name, deadline) for name in names])):
+        reads = self.at_once([partial(self._read, run, name, deadline) for name in names])
+        # A secret that cannot be read may stay so for days, and does not repeat the survey.
+        if Read.LATE not in reads:
             run.surveyed_at = self.clock()
 
-    def _read(self, run: Run, name: str, deadline: Deadline) -> bool:
-        """Read a channel's policy, and its last share if one is expected. Return False if that is not possible in time.
+    def _read(self, run: Run, name: str, deadline: Deadline) -> Read:
+        """Read a channel's policy, and its last share if one is expected.
 
         The credentials may have changed since the last read. Raises LedgerError.
         """
         if not deadline.remaining():
-            return False
+            return Read.LATE
         try:
             every = self.channels.get(name).policy.expect_share_every
         except UnknownChannel:
             every = None
         except ChannelError:
-            return False
+            return Read.FAILED
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
             self.telemetry.crashed(error)
-            return False
+            return Read.FAILED
         if every is None:
             run.expected.pop(name, None)
-        else:
+        elif name in run.expected or len(run.expected) < MAX_EXPECTED:
             run.expected[name] = ShareWatch(every, self._last_share(name, run.expected.get(name)))
-        return True
+        return Read.DONE
 
     def _last_share(self, name: str, known: ShareWatch | None) -> float:
         """Return the time of the last known share; for a channel without one, the time from which one is expected."""
@@ -101,3 +116,7 @@ class ShareSurvey:
         if known is None:
             return self.clock() if newest is None else newest
         return max(known.since, newest or 0.0)
+
+
+def _is_told(run: Run, name: str) -> bool:
+    return name in run.health and bool(run.health[name].told)

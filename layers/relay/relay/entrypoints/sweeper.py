@@ -13,7 +13,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
@@ -21,7 +21,6 @@ from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.delivery.task import recorded_state
-from relay.entrypoints.health_watch import HealthWatch
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
 from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
@@ -34,6 +33,9 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, WORDS, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.entrypoints.health_watch import HealthWatch
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
@@ -141,7 +143,7 @@ class Sweeper:
     at_once: AtOnce
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
-    health: HealthWatch | None = None
+    health: "HealthWatch | None" = None
     heartbeat: Callable[[float], str] | None = None
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
     # Channels whose secret could not be read in this run.

@@ -1,7 +1,8 @@
-"""State of the sweeper between its runs: the current run's lease, last notifications, and rates above the limits."""
+"""State of the sweeper between its runs: the lease, last notifications, rates above the limits, and sick channels."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -52,9 +53,12 @@ class Run:
         notified = {name: at for name, at in before.get("notified", {}).items() if now - at < NOTES_KEPT_SECONDS}
         above = {name: (began, last) for name, (began, last) in before.get("above", {}).items()}
         run = cls(now + SWEEP_LEASE_SECONDS, notified, above, _sequence=found.sequence if found else 0)
-        run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
-        run.expected = {name: ShareWatch(every, since) for name, (every, since) in before.get("expected", {}).items()}
-        run.surveyed_at = float(before.get("surveyed_at", 0.0))
+        # A state that cannot be read is lost: one message is repeated, and the fallback is notified all the same.
+        with suppress(TypeError, ValueError, AttributeError):
+            run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
+            expected = before.get("expected", {}).items()
+            run.expected = {name: ShareWatch(float(every), float(since)) for name, (every, since) in expected}
+            run.surveyed_at = float(before.get("surveyed_at", 0.0))
         return run if run._write(table) else None
 
     def note(self, table: Table, channels: Iterable[str], now: float) -> None:
@@ -87,7 +91,7 @@ class Run:
             "until": self.until,
             "notified": self.notified,
             "above": self.above,
-            "health": {name: state._asdict() for name, state in self.health.items()},
+            "health": {name: state.members() for name, state in self.health.items()},
             "expected": self.expected,
             "surveyed_at": self.surveyed_at,
         }
