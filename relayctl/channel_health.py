@@ -1,23 +1,14 @@
 """Status of a channel, and the judgement of its health. Pure code."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from relay.errors import Reason
-from relay.ledger.entry import Entry
+from relay.delivery.channel_health import Debts, ShareWatch, age, lasting_reasons, owed_reasons, passing_reasons
 from relay.ledger.rate_limiter import Gate
 from relayctl import moments
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import Traffic
-from relayctl.timeline_ledger import next_attempt
-
-# A critical that is owed for longer makes the channel sick: the first attempts and retries are over by then.
-SICK_CRITICAL_SECONDS = 120.0
-# Any debt that is older makes the channel sick: the longest backoff is over by then.
-SICK_SECONDS = 900.0
 
 
 class Health(StrEnum):
@@ -27,53 +18,6 @@ class Health(StrEnum):
     UNKNOWN = "unknown"
     OWES = "owes"
     OK = "ok"
-
-
-@dataclass
-class Debts:
-    """Debts of a channel.
-
-    Attributes:
-        critical: Number of owed criticals.
-        other: Number of other owed states.
-        given_up: Number of dead-lettered criticals that the fallback topic was not notified of yet.
-        unconfirmed: Number of critical signals without a page, not yet announced to the fallback topic.
-        oldest: Since when the oldest state is owed (epoch seconds); None if none is.
-        oldest_critical: The same for criticals.
-        next_attempt: The latest time of the next attempt (epoch seconds); None if none waits.
-        reasons: Number of owed states by the reason of their last failure or wait.
-    """
-
-    critical: int = 0
-    other: int = 0
-    given_up: int = 0
-    unconfirmed: int = 0
-    oldest: float | None = None
-    oldest_critical: float | None = None
-    next_attempt: float | None = None
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def owed(self) -> int:
-        """Number of owed states for which an attempt waits."""
-        return self.critical + self.other
-
-    def add(self, entry: Entry) -> None:
-        """Count the entry of a row of the ledger's index."""
-        self.unconfirmed += entry.debt.unconfirmed
-        if entry.debt.since is None:
-            return
-        if entry.dead_letter.state is not None:
-            self.given_up += 1
-            return
-        self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
-        self.oldest = _earliest(self.oldest, entry.debt.since)
-        self.next_attempt = _earliest(self.next_attempt, next_attempt(entry))
-        if entry.debt.is_critical:
-            self.critical += 1
-            self.oldest_critical = _earliest(self.oldest_critical, entry.debt.since)
-        else:
-            self.other += 1
 
 
 class ChannelStatus(NamedTuple):
@@ -91,6 +35,7 @@ class ChannelStatus(NamedTuple):
         page_at: Time of the newest signal whose page is known (epoch seconds); None if none of the hour's is.
         page: Number of that page.
         uses: Last uses of its credentials.
+        shares: Expectation of shares; None if the policy has none, or it is not known.
     """
 
     name: str
@@ -104,6 +49,7 @@ class ChannelStatus(NamedTuple):
     page_at: float | None = None
     page: str = ""
     uses: Sequence[Use] = ()
+    shares: ShareWatch | None = None
 
 
 class Judgement(NamedTuple):
@@ -115,18 +61,17 @@ class Judgement(NamedTuple):
 
 def judge(status: ChannelStatus, now: float) -> Judgement:
     """Return the health of a channel at `now` (epoch seconds)."""
-    sick = [status.problem] if status.problem else []
-    if is_open(status.gate, now) and status.gate:
-        sick.append(f"circuit open until {moments.clock(status.gate.circuit.open_until or now)}")
     debts = status.debts
+    sick = [status.problem] if status.problem else []
+    sick += lasting_reasons(debts, status.gate.circuit if status.gate else None, status.shares, now)
     if debts:
-        sick += _sick_debts(debts, now)
+        sick += passing_reasons(debts)
     if sick:
         return Judgement(Health.SICK, tuple(sick))
     if debts is None:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.owed:
-        return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{_reasons(debts)}",))
+        return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
     return Judgement(Health.OK, ())
 
 
@@ -186,29 +131,5 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
     }
 
 
-def _sick_debts(debts: Debts, now: float) -> list[str]:
-    found = []
-    if debts.oldest_critical is not None and now - debts.oldest_critical > SICK_CRITICAL_SECONDS:
-        found.append(f"a critical is owed for {_age(debts.oldest_critical, now)}{_reasons(debts)}")
-    elif debts.oldest is not None and now - debts.oldest > SICK_SECONDS:
-        found.append(f"owed for {_age(debts.oldest, now)}{_reasons(debts)}")
-    elif debts.reasons[Reason.CREDENTIALS]:
-        found.append("xMatters refuses the credentials")
-    if debts.given_up:
-        found.append(f"{debts.given_up} dead-lettered criticals")
-    if debts.unconfirmed:
-        found.append(f"{debts.unconfirmed} critical signals made no page")
-    return found
-
-
-def _reasons(debts: Debts) -> str:
-    named = ", ".join(f"{reason} {count}" for reason, count in debts.reasons.most_common(3))
-    return f" ({named})" if named else ""
-
-
 def _age(at: float | None, now: float) -> str:
-    return "?" if at is None else moments.age(now - at)
-
-
-def _earliest(known: float | None, found: float | None) -> float | None:
-    return min((each for each in (known, found) if each is not None), default=None)
+    return "?" if at is None else age(now - at)

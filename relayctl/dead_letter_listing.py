@@ -11,12 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relay.delivery.channel_health import age as duration
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import Depth, Held
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of
-from relayctl import moments
 
 _NAME_COLUMNS = 18
 _REASON = "reason (attempts)"
@@ -179,4 +179,4 @@ def summary_lines(sums: dict[str, Any]) -> list[str]:
 
 def age(job: Job, now: datetime) -> str:
     """Return the time since the share arrived, in its largest unit."""
-    return moments.age(now.timestamp() - seconds_of(job.received_at))
+    return duration(now.timestamp() - seconds_of(job.received_at))

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LENGTHS = (("d", 86_400), ("h", 3600), ("m", 60))
 
 
 class Since(click.ParamType[float]):
@@ -34,15 +33,6 @@ def since(text: str, now: datetime) -> float:
         return (moment if moment.tzinfo else moment.astimezone()).timestamp()
     except OverflowError as error:
         raise ValueError(str(error)) from error
-
-
-def age(seconds: float) -> str:
-    """Return a duration in its largest unit, rounded down; a negative one is 0s."""
-    whole = max(0, int(seconds))
-    for unit, length in _LENGTHS:
-        if whole >= length:
-            return f"{whole // length}{unit}"
-    return f"{whole}s"
 
 
 def iso(at: float) -> str:

@@ -1,6 +1,6 @@
 """Reading of the status of a stack's channels, once or again and again. A source that fails is named."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -10,7 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
+from relay.delivery.channel_health import Debts, ShareWatch
 from relay.errors import InvalidChannel, LedgerError
+from relay.jobs.job import seconds_of
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate, gate_of
@@ -19,7 +21,7 @@ from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relayctl import credential_uses
 from relayctl.aws_errors import aws_failure
-from relayctl.channel_health import ChannelStatus, Debts
+from relayctl.channel_health import ChannelStatus
 from relayctl.channel_store import ChannelStore
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import PATTERNS, HourTraffic
@@ -156,7 +158,8 @@ class StatusReader:
         if channel.rest and traffic.incidents:
             at, page = self._guarded("ledger", lambda: self._page(table, name, traffic.incidents)) or (None, "")
             status = status._replace(page_at=at, page=page)
-        return status._replace(uses=self._last_uses(table, channel, now))
+        uses = self._last_uses(table, channel, now)
+        return status._replace(uses=uses or (), shares=_share_watch(channel, uses, status.changed_at))
 
     def _secret(self, store: ChannelStore, name: str) -> _Secret:
         """Return the channel's secret; it is read again only after a change."""
@@ -188,14 +191,15 @@ class StatusReader:
         newest = max(signals, key=lambda each: each.at, default=None)
         return (newest.at, newest.number) if newest else (None, "")
 
-    def _last_uses(self, table: Table, channel: Channel, now: float) -> list[Use]:
+    def _last_uses(self, table: Table, channel: Channel, now: float) -> list[Use] | None:
+        """Return the last uses of the channel's credentials; None if they cannot be read."""
         at, known = self._uses.get(channel.name, (0.0, []))
         if now - at < USES_SECONDS:
             return known
         found = self._guarded("ledger", lambda: credential_uses.read(table, channel))
         if found is not None:
             self._uses[channel.name] = (now, found)
-        return found or []
+        return found
 
     def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
         """Read a source; return None if it failed, with the reason among the problems."""
@@ -206,6 +210,19 @@ class StatusReader:
         except (ClientError, BotoCoreError) as error:
             self._problems.append(f"{source}: {aws_failure(error) or type(error).__name__}")
         return None
+
+
+def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
+    """Return the expectation of shares; None if the policy has none, or the last share is not known.
+
+    Without a known share, one is expected from the secret's last change on.
+    """
+    every = channel.policy.expect_share_every
+    if every is None or uses is None:
+        return None
+    shared = [seconds_of(use.used_at) for use in uses if use.door == "inbound" and use.used_at]
+    since = max(shared, default=changed_at)
+    return None if since is None else ShareWatch(every, since)
 
 
 def _seconds(moment: str | None) -> float | None:

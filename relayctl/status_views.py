@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
+from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
 from relayctl import channel_health, moments, terminal
@@ -65,7 +66,7 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return f"owed {_UNKNOWN}"
     if not debts.owed:
         return "nothing is owed"
-    oldest = f"; oldest {moments.age(now - debts.oldest)}" if debts.oldest is not None else ""
+    oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = debts.next_attempt
     by = "" if attempt is None else f"; next attempt by {moments.clock(max(attempt, now))}"
     return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
@@ -116,7 +117,7 @@ def _use(use: Use, now: float) -> str:
 
 
 def _ago(at: float | None, now: float) -> str:
-    return _UNKNOWN if at is None else f"{moments.age(now - at)} ago"
+    return _UNKNOWN if at is None else f"{age(now - at)} ago"
 
 
 def _count(number: int, what: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from copy import replace
 from typing import Any
 
-from relay.delivery.debts import OVERDUE_SECONDS
+from relay.delivery.channel_health import age, next_attempt
 from relay.foreign_text import identifier
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -16,17 +16,6 @@ from relayctl.timeline import LEDGER, Event, Standing
 def known_since(entry: Entry) -> bool:
     """True if the ledger knows the incident: the entry is written."""
     return entry.sequence > 0
-
-
-def next_attempt(entry: Entry) -> float | None:
-    """Return the latest time of the next attempt (epoch seconds); None if no attempt waits.
-
-    The ledger has the reserved slot of a signal that waits for the rate limit. Otherwise the sweeper's time in the row
-    is later than the message's by a constant.
-    """
-    if not entry.debt.job or entry.dead_letter.state is not None:
-        return None
-    return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
 
 
 def events(channel: str, entry: Entry) -> Iterator[Event]:
@@ -115,7 +104,7 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
     yield details["state"] or "no state is known"
     if entry.debt.since is not None:
         why = f" ({entry.debt.reason})" if entry.debt.reason else ""
-        yield f"OWED for {moments.age(details['owed_seconds'])}{why}"
+        yield f"OWED for {age(details['owed_seconds'])}{why}"
     elif entry.announced is not None:
         yield "announced"
     if entry.doubtful:

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from rich.text import Text
 
+from relay.delivery.channel_health import age as duration
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relayctl import moments, terminal
@@ -59,7 +60,7 @@ def markdown(timeline: Timeline, now: float) -> str:
 
 def age(event: Event, now: float) -> str:
     """Return how long ago an event was, or "in 3m" for one that lies ahead."""
-    return f"in {moments.age(event.at - now)}" if event.at > now else moments.age(now - event.at)
+    return f"in {duration(event.at - now)}" if event.at > now else duration(now - event.at)
 
 
 def _standing(standing: Standing) -> str:

@@ -260,6 +260,9 @@ class Relay:
         bigpanda: BigPanda's API; by default it accepts every call.
         clock: Clock of all functions.
         recorder: Logs and metrics.
+        alarm_topic_arn: Topic that wakes people; none by default, so that channels' health is not judged.
+        notice_topic_arn: Topic that people read later; none by default.
+        heartbeat: The dead man's switch; none by default.
         chance: Result of the random numbers, from 0 to 1.
         invoked: Jobs for which the sweeper invoked the worker.
     """
@@ -277,6 +280,9 @@ class Relay:
     bigpanda: FakeSession = field(default_factory=lambda: FakeSession(HttpAnswer(204, {}, b"")))
     clock: Clock = field(default_factory=Clock)
     recorder: Recorder = field(default_factory=Recorder)
+    alarm_topic_arn: str = ""
+    notice_topic_arn: str = ""
+    heartbeat: Callable[[float], str] | None = None
     chance: float = 1.0
     invoked: list[Job] = field(default_factory=list)
 
@@ -306,6 +312,8 @@ class Relay:
             secret_names=lambda: list(self.secrets.texts),
             sns=lambda: sns,
             topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
+            alarm_topic_arn=self.alarm_topic_arn,
+            notice_topic_arn=self.notice_topic_arn,
             invoke=self._invoke,
         )
         effects = Effects(
@@ -317,7 +325,11 @@ class Relay:
             at_once=one_by_one,
         )
         vendors = Vendors(
-            hosts=HOSTS, triggers=lambda: self.session, rest=lambda: self.rest, bigpanda=lambda: self.bigpanda
+            hosts=HOSTS,
+            triggers=lambda: self.session,
+            rest=lambda: self.rest,
+            bigpanda=lambda: self.bigpanda,
+            heartbeat=self.heartbeat,
         )
         return Adapters(
             resources=resources,

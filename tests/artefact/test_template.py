@@ -173,6 +173,15 @@ PERMISSIONS = {
         write_logs("SweeperLogGroup"),
     ],
 }
+ALARM_TOPIC, NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:wake", "arn:aws:sns:us-east-1:123456789012:tomorrow"
+# The variables that not every function has.
+SOMETIMES = {
+    "RELAY_FALLBACK_TOPIC_ARN",
+    "RELAY_JOB_WORKER",
+    "RELAY_ALARM_TOPIC_ARN",
+    "RELAY_NOTICE_TOPIC_ARN",
+    "RELAY_HEARTBEAT_URL",
+}
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 
 
@@ -422,15 +431,22 @@ class TestFunctions:
         assert all(functions[name]["Timeout"] < 29 for name in ROUTES.values())
 
     def test_longest_settings_fit_into_lambdas_4_kb_of_variables(self) -> None:
-        hosts = {"XMattersHosts": "h" * 1000, "BigPandaHosts": "h" * 1000}
-        longest = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, **hosts)
+        most = {
+            "XMattersHosts": 800,
+            "BigPandaHosts": 800,
+            "AlarmTopicArn": 256,
+            "NoticeTopicArn": 256,
+            "HeartbeatUrl": 200,
+        }
+        values = {name: "h" * length for name, length in most.items()}
+        longest = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, **values)
         # Values that a deployment fills in: queue URLs, the table's name.
         filled = dict.fromkeys(("RetryQueue", "ChoreQueue", "DeadLetterQueue"), "q" * 150) | {"LedgerTable": "l" * 255}
         for name, function in longest.of_type("AWS::Lambda::Function").items():
             variables = function["Environment"]["Variables"]
             whole = sum(len(key) + len(filled.get(value.strip("${}"), value)) for key, value in variables.items())
             assert whole < 4096, name
-        assert {templates.read(TEMPLATE)["Parameters"][name]["MaxLength"] for name in hosts} == {1000}
+        assert {name: templates.read(TEMPLATE)["Parameters"][name]["MaxLength"] for name in most} == most
 
     def test_no_function_has_reserved_concurrency_by_default(self, on_aws: Stack) -> None:
         for function in on_aws.of_type("AWS::Lambda::Function").values():
@@ -474,7 +490,7 @@ class TestFunctions:
             ours = {key: each for key, each in function["Environment"]["Variables"].items() if key.startswith("RELAY_")}
             asked = _Asked(ours)
             config = Config.from_environment(asked)
-            assert asked.names == ours.keys() | {"RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER"}
+            assert asked.names == ours.keys() | SOMETIMES
             assert (config.retry_queue_url, config.chore_queue_url) == ("${RetryQueue}", "${ChoreQueue}")
             assert config.dead_letter_queue_url == "${DeadLetterQueue}"
             assert config.ledger_table == "${LedgerTable}"
@@ -566,7 +582,8 @@ class TestPermissions:
             )
 
     def test_each_policy_fits_into_iams_size_limit(self) -> None:
-        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, KmsKeyArn=KEY)
+        topics = {"AlarmTopicArn": "a" * 256, "NoticeTopicArn": "n" * 256}
+        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, KmsKeyArn=KEY, **topics)
         for name in PERMISSIONS:
             [policy] = chosen.resources[name]["Properties"]["Policies"]
             assert len(json.dumps(policy["PolicyDocument"])) < 5000, name
@@ -576,6 +593,37 @@ class TestPermissions:
         for name in PERMISSIONS:
             first = chosen.resources[name]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"][0]
             assert first["Resource"] == "arn:aws:secretsmanager:us-east-1:123456789012:secret:ops/relay/*"
+
+    @pytest.mark.parametrize(
+        ("parameters", "topics"),
+        [
+            ({"AlarmTopicArn": ALARM_TOPIC}, [ALARM_TOPIC]),
+            ({"NoticeTopicArn": NOTICE_TOPIC}, [NOTICE_TOPIC]),
+            ({"AlarmTopicArn": ALARM_TOPIC, "NoticeTopicArn": NOTICE_TOPIC}, [ALARM_TOPIC, NOTICE_TOPIC]),
+        ],
+    )
+    def test_sweeper_alone_may_publish_to_the_topics_about_health_and_list_channels_for_it(
+        self, parameters: dict[str, str], topics: list[str]
+    ) -> None:
+        chosen = of_clone(**parameters)
+        tells = {"Sid": "TellOfHealth", "Effect": "Allow", "Action": "sns:Publish", "Resource": topics}
+        for name, ours in PERMISSIONS.items():
+            [policy] = chosen.resources[name]["Properties"]["Policies"]
+            more = [each for each in policy["PolicyDocument"]["Statement"] if each not in ours]
+            assert more == ([LIST_CHANNELS, tells] if name == "SweeperRole" else []), name
+
+    def test_sweeper_alone_knows_the_topics_about_health_and_the_heartbeats_url(self) -> None:
+        url = "https://switch.example.com/ping/1"
+        chosen = of_clone(AlarmTopicArn=ALARM_TOPIC, NoticeTopicArn=NOTICE_TOPIC, HeartbeatUrl=url)
+        for name, function in chosen.of_type("AWS::Lambda::Function").items():
+            config = Config.from_environment(function["Environment"]["Variables"])
+            known = (config.alarm_topic_arn, config.notice_topic_arn, config.heartbeat_url)
+            assert known == ((ALARM_TOPIC, NOTICE_TOPIC, url) if name == "SweeperFunction" else ("", "", "")), name
+
+    def test_heartbeats_url_is_not_shown_with_the_stacks_parameters(self) -> None:
+        assert templates.read(TEMPLATE)["Parameters"]["HeartbeatUrl"]["NoEcho"] is True
+        for output in of_clone(HeartbeatUrl="https://switch.example.com/canary").outputs.values():
+            assert "canary" not in str(output)
 
     def test_workers_may_publish_only_to_the_chosen_fallback_topic(self) -> None:
         topic = "arn:aws:sns:us-east-1:123456789012:on-call"

@@ -26,6 +26,15 @@ from tests.ledger_table import LEDGER_TABLE
 
 SAM = ROOT / ".venv-sam" / "bin"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
+NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
+# Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
+WAITS = {
+    *("LookupsLimitedAlarm", "RefusedRequestsAlarm", "StaleChannelAlarm", "EpochUnreadAlarm", "UnreadableJobsAlarm"),
+    *("FloodedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm"),
+    *("ReconcileFailedAlarm", "ReconcileErrorsAlarm", "ReconcileGoneAlarm"),
+    *("UnsafeCallbacksAlarm", "CallbackErrorsAlarm", "ChoreQueueAlarm"),
+    *("ChoreWorkerErrorsAlarm", "ChoreWorkerThrottlesAlarm", "ChoreWorkerRecursionAlarm"),
+}
 
 # Alarms on the relay's own metrics.
 OURS = {
@@ -235,13 +244,32 @@ class TestFallbackTopic:
 
 
 class TestAlarms:
-    @pytest.mark.parametrize(("topic", "told"), [("", []), (TOPIC, [TOPIC])])
-    def test_alarms_notify_the_alarm_topic_if_one_is_named(self, topic: str, told: list[str]) -> None:
-        alarms = of_clone(AlarmTopicArn=topic).of_type("AWS::CloudWatch::Alarm")
+    @pytest.mark.parametrize(
+        ("topic", "notice", "wakes", "waits"),
+        [
+            ("", "", [], []),
+            (TOPIC, "", [TOPIC], [TOPIC]),
+            (TOPIC, NOTICE_TOPIC, [TOPIC], [NOTICE_TOPIC]),
+            ("", NOTICE_TOPIC, [], [NOTICE_TOPIC]),
+        ],
+    )
+    def test_alarms_that_can_wait_notify_the_notice_topic_and_all_others_the_alarm_topic(
+        self, topic: str, notice: str, wakes: list[str], waits: list[str]
+    ) -> None:
+        alarms = of_clone(AlarmTopicArn=topic, NoticeTopicArn=notice).of_type("AWS::CloudWatch::Alarm")
         assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES | OF_ACCESS_LOG.keys() | OF_METRICS
-        for alarm in alarms.values():
-            assert alarm["AlarmActions"] == told
-            assert alarm["OKActions"] == told
+        for name, alarm in alarms.items():
+            assert alarm["AlarmActions"] == alarm["OKActions"] == (waits if name in WAITS else wakes), name
+
+    def test_silence_wakes_people(self) -> None:
+        chosen = of_clone(AlarmTopicArn=TOPIC, NoticeTopicArn=NOTICE_TOPIC, SilenceAlarmHours="4")
+        assert chosen.resources["SilenceAlarm"]["Properties"]["AlarmActions"] == [TOPIC]
+
+    def test_operations_guide_says_which_alarms_can_wait(self) -> None:
+        guide = (ROOT / "docs/operate.md").read_text()
+        table = guide.partition("## An alarm went off\n")[2].partition("\n## ")[0]
+        marked = re.findall(r"\[(\w+Alarm)\]\(#[a-z-]+\)°", table)
+        assert sorted(marked) == sorted(WAITS)
 
     def test_alarms_have_the_expected_periods_and_thresholds(self, on_aws: Stack) -> None:
         for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
@@ -440,13 +468,24 @@ class TestParameters:
                 ["", WEB_ACL, WEB_ACL.replace("aws", "aws-us-gov", 1)],
                 ["relay", WEB_ACL.replace("regional", "global"), WEB_ACL + " ", TOPIC],
             ),
+            (
+                "HeartbeatUrl",
+                ["", "https://hc-ping.com/0a1b-2c3d", "https://switch.example.com", "https://a.b/c?key=d%20e&f=~g"],
+                [
+                    "http://hc-ping.com/1",
+                    "https://a.b:8443/c",
+                    "https://user@a.b/c",
+                    "https://a.b/c#d",
+                    "https://a.b/c d",
+                ],
+            ),
             *(
                 (
                     name,
                     ["", TOPIC, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:a_b-C"],
                     ["on-call", "arn:aws:sqs:us-east-1:123456789012:q", TOPIC + ":sub", TOPIC + ".fifo", TOPIC + " "],
                 )
-                for name in ("AlarmTopicArn", "FallbackTopicArn")
+                for name in ("AlarmTopicArn", "NoticeTopicArn", "FallbackTopicArn")
             ),
         ],
     )

@@ -71,6 +71,8 @@ class Live:
             sns=lambda: self.aws.sns,
             topic_arn=self.aws.topic_arn,
             # No test here runs the sweeper.
+            alarm_topic_arn="",
+            notice_topic_arn="",
             invoke=lambda _: False,
         )
         effects = Effects(

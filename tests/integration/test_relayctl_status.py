@@ -148,6 +148,18 @@ class TestFacts:
         assert found["why"] == ["1 dead-lettered criticals", "1 critical signals made no page"]
         assert (found["owed_critical"], found["given_up"], found["unconfirmed"]) == (0, 1, 1)
 
+    @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])
+    def test_channel_without_an_expected_share_is_sick(
+        self, operator: Operator, logs: Logs, ago: float, health: str
+    ) -> None:
+        keep(operator, "noc", policy={"expect_share_every": 7200})
+        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
+        at = str(round(operator.clock.now - ago))
+        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", at, lasts=3600)
+        found = channels(operator.run_json("status"))["noc"]
+        why = ["no share came for 2h, and one is expected every 2h"] if health == "sick" else []
+        assert (found["health"], found["why"]) == (health, why)
+
 
 class TestOutput:
     def test_sick_channel_has_all_lines_and_a_healthy_one_has_one(self, operator: Operator, logs: Logs) -> None:

@@ -290,6 +290,8 @@ class Simulation:
             secret_names=lambda: [NOC],
             sns=lambda: sns,
             topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
+            alarm_topic_arn="",
+            notice_topic_arn="",
             invoke=self._invoke,
         )
         effects = Effects(

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -108,6 +110,32 @@ def test_sweeper_is_wired_without_a_call_to_aws() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT)
     assert sweeper.table is sweeper.ledger.table
     assert sweeper.backlog == sweeper.keeper.retries.backlog
+
+
+def test_sweeper_without_topics_and_heartbeat_judges_no_health_and_calls_nobody() -> None:
+    sweeper = bootstrap.sweeper(ENVIRONMENT)
+    assert (sweeper.health, sweeper.heartbeat) == (None, None)
+
+
+def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
+    arns = {"RELAY_ALARM_TOPIC_ARN": "arn:wake", "RELAY_NOTICE_TOPIC_ARN": "arn:tomorrow"}
+    sweeper = bootstrap.sweeper(ENVIRONMENT | arns)
+    assert sweeper.health
+    assert sweeper.health.table is sweeper.health.survey.table is sweeper.table
+    assert sweeper.health.survey.channels is sweeper.channels
+    assert (sweeper.health.topics.alarm_arn, sweeper.health.topics.notice_arn) == ("arn:wake", "arn:tomorrow")
+
+
+def test_heartbeat_module_is_not_imported_without_a_url() -> None:
+    code = "from relay import bootstrap, http; print(bootstrap._heartbeat(''), hasattr(http, 'heartbeat'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None False\n"
+
+
+def test_failed_heartbeat_has_a_reason_without_the_url() -> None:
+    sweeper = bootstrap.sweeper(ENVIRONMENT | {"RELAY_HEARTBEAT_URL": "https://switch.example.com:8443/canary"})
+    assert sweeper.heartbeat
+    assert sweeper.heartbeat(1.0) == "refused: the URL must not be called: it has a port other than 443"
 
 
 class FakeLambda:

@@ -27,6 +27,9 @@ def test_missing_settings_have_their_defaults() -> None:
         ledger_table="ledger",
         fallback_topic_arn="",
         job_worker="",
+        alarm_topic_arn="",
+        notice_topic_arn="",
+        heartbeat_url="",
     )
 
 
@@ -44,6 +47,9 @@ def test_every_setting_is_read_and_trimmed() -> None:
         "RELAY_LEDGER_TABLE": "relay-ledger",
         "RELAY_FALLBACK_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:fallback",
         "RELAY_JOB_WORKER": "stack-job-worker",
+        "RELAY_ALARM_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:wake",
+        "RELAY_NOTICE_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:tomorrow",
+        "RELAY_HEARTBEAT_URL": "https://switch.example.com/ping/1",
     }
     assert Config.from_environment(environment) == Config(
         secret_prefix="team/relay",
@@ -57,6 +63,9 @@ def test_every_setting_is_read_and_trimmed() -> None:
         ledger_table="relay-ledger",
         fallback_topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
         job_worker="stack-job-worker",
+        alarm_topic_arn="arn:aws:sns:eu-central-1:000000000000:wake",
+        notice_topic_arn="arn:aws:sns:eu-central-1:000000000000:tomorrow",
+        heartbeat_url="https://switch.example.com/ping/1",
     )
 
 
@@ -110,6 +119,14 @@ def test_empty_topic_or_worker_is_refused_only_if_the_function_needs_it() -> Non
     with pytest.raises(ConfigError) as caught:
         Config.from_environment(environment, "RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
     assert str(caught.value) == "RELAY_FALLBACK_TOPIC_ARN: must be set\nRELAY_JOB_WORKER: must be set"
+
+
+@pytest.mark.parametrize("url", ["http://switch.example.com/canary", "canary", "HTTPS:/canary"])
+def test_heartbeat_url_must_be_https_and_is_not_quoted(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_environment(GOOD | {"RELAY_HEARTBEAT_URL": url})
+    assert str(caught.value) == "RELAY_HEARTBEAT_URL: must begin with https://"
+    assert "canary" not in repr(Config.from_environment(GOOD | {"RELAY_HEARTBEAT_URL": "https://a.b/canary"}))
 
 
 def test_only_the_local_profile_allows_loopback() -> None:

@@ -27,7 +27,7 @@ from relay.channels.secrets_manager import Secrets
 from relay.config import Config
 from relay.deadline import Deadline
 from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
-from relay.http.session import Session, VendorHosts
+from relay.http.session import AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
 from relay.telemetry.telemetry import Telemetry
@@ -118,7 +118,9 @@ def _adapters(
     deadlines = partial(Deadline, clock=time.monotonic)
     return Adapters(
         resources=_resources(config),
-        vendors=Vendors(hosts, triggers=xmatters, rest=xmatters, bigpanda=bigpanda),
+        vendors=Vendors(
+            hosts, triggers=xmatters, rest=xmatters, bigpanda=bigpanda, heartbeat=_heartbeat(config.heartbeat_url)
+        ),
         effects=Effects(time.time, random.random, time.sleep, deadlines, lambda: uuid.uuid4().hex, _at_once),
         telemetry=Telemetry.from_environment(),
         cache_seconds=config.secret_cache_seconds,
@@ -143,8 +145,24 @@ def _resources(config: Config) -> Resources:
         secret_names=secrets.names,
         sns=_sns,
         topic_arn=config.fallback_topic_arn,
+        alarm_topic_arn=config.alarm_topic_arn,
+        notice_topic_arn=config.notice_topic_arn,
         invoke=partial(_invoke, config.job_worker),
     )
+
+
+def _heartbeat(url: str) -> Callable[[float], str] | None:
+    """Return the call of the dead man's switch at the URL, whose host alone its session may call; None without one."""
+    if not url:
+        return None
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    from relay.http.client import HttpClient  # noqa: PLC0415
+    from relay.http.heartbeat import MAX_BYTES, beat  # noqa: PLC0415
+
+    hosts = AllowList("HeartbeatUrl", ((urlsplit(url).hostname or "").lower(),))
+    client = HttpClient(Session(hosts, most=MAX_BYTES))
+    return lambda seconds: beat(client, url, Deadline(seconds, time.monotonic))
 
 
 @cache

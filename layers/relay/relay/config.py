@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from relay.errors import ConfigError
@@ -24,6 +24,9 @@ class Config:
         ledger_table: Name of the ledger's table.
         fallback_topic_arn: ARN of the fallback topic; empty in functions that do not notify it.
         job_worker: Name of the job worker's function, for the sweeper; empty in other functions.
+        alarm_topic_arn: ARN of the topic that wakes people, for the sweeper; empty for none.
+        notice_topic_arn: ARN of the topic that people read later, for the sweeper; empty for none.
+        heartbeat_url: URL of an external dead man's switch, for the sweeper; empty for none. It is a credential.
     """
 
     secret_prefix: str
@@ -37,6 +40,9 @@ class Config:
     ledger_table: str
     fallback_topic_arn: str
     job_worker: str
+    alarm_topic_arn: str
+    notice_topic_arn: str
+    heartbeat_url: str = field(repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *needs: str) -> "Config":
@@ -57,6 +63,9 @@ class Config:
             ledger_table=_text(environment, "RELAY_LEDGER_TABLE", problems),
             fallback_topic_arn=environment.get("RELAY_FALLBACK_TOPIC_ARN", ""),
             job_worker=environment.get("RELAY_JOB_WORKER", ""),
+            alarm_topic_arn=environment.get("RELAY_ALARM_TOPIC_ARN", ""),
+            notice_topic_arn=environment.get("RELAY_NOTICE_TOPIC_ARN", ""),
+            heartbeat_url=_https_url(environment, "RELAY_HEARTBEAT_URL", problems),
         )
         problems += [f"{name}: must be set" for name in needs if not environment.get(name)]
         if problems:
@@ -92,6 +101,14 @@ def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tu
         if "*" in host.removeprefix("*.")
     )
     return hosts
+
+
+def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
+    """Return a URL; empty if there is none. The problem does not quote it, since it is a credential."""
+    url = environment.get(name, "")
+    if url and not url.startswith("https://"):
+        problems.append(f"{name}: must begin with https://")
+    return url
 
 
 def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> str:

@@ -18,6 +18,7 @@ def test_empty_policy_has_the_documented_defaults() -> None:
         max_per_minute_per_recipients=None,
         max_age_seconds=6 * 3600,
         fallback_after_seconds=300,
+        expect_share_every=None,
     )
 
 
@@ -42,6 +43,7 @@ NUMBERS = {
     "max_per_minute_per_recipients": 4,
     "max_age_seconds": 60,
     "fallback_after_seconds": 0.5,
+    "expect_share_every": 7200,
 }
 
 

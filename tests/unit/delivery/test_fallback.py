@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.fallback import MAX_NAMED, MAX_SMS, MAX_WORDS, Fallback, Missed, OverdueDebt
+from relay.delivery.fallback import MAX_NAMED, MAX_WORDS, Fallback, Missed, OverdueDebt
+from relay.delivery.topic import MAX_SMS
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from tests import samples
 from tests.fakes import FakeSns

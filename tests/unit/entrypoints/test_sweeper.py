@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
-from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, SICK_SECONDS
+from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, OWES_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
 from relay.jobs.job import timestamp
@@ -659,11 +659,11 @@ class TestHealth:
     def test_channel_that_owes_for_two_minutes_is_logged_with_its_reason(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
         since = relay.entry("i1").debt.since or 0
-        sweep_at(relay, since + SICK_SECONDS - 1)
+        sweep_at(relay, since + OWES_SECONDS - 1)
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
-        sweep_at(relay, since + SICK_SECONDS)
+        sweep_at(relay, since + OWES_SECONDS)
         [line] = [line for line in relay.recorder.lines() if line["message"] == "channel owes signals"]
-        assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, SICK_SECONDS)
+        assert (line["channel"], line["owed"], line["oldest_seconds"]) == ("noc", 2, OWES_SECONDS)
         assert line["reason"] == "upstream"
 
     def test_channel_that_owes_nothing_is_not_logged(self) -> None:

@@ -9,8 +9,6 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.dead_letter import DeadLetter
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
-from relay.ledger.row import Row
-from relay.ledger.wait import Slot
 from relayctl import timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
 from relayctl.log_lines import Line
 from relayctl.page_history import PageHistory, PersonAnswer
@@ -82,14 +80,6 @@ def test_line_about_several_channels_belongs_to_none_of_them() -> None:
     found = timeline_logs.event_of(line, "chore-worker")
     assert found
     assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
-
-
-def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
-    row = Row(NOW + 180, job="d/1")
-    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=row))) == NOW
-    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, urgent=True)))) == NOW + 5
-    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
-    assert timeline_ledger.next_attempt(Entry(debt=Debt(row=row), dead_letter=DeadLetter(STATE))) is None
 
 
 def test_standing_names_all_that_a_person_has_to_know() -> None:

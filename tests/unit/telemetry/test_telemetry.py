@@ -50,6 +50,7 @@ class TestMetrics:
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept(1, 60.0, 1)
         recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
+        recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
@@ -61,7 +62,7 @@ class TestMetrics:
             "epoch_unread",
         ):
             recorder.telemetry.notice(notice, "why")
-        for notice in ("sweeper_failed",):
+        for notice in ("sweeper_failed", "heartbeat_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
         recorder.telemetry.unannounced("i1", "critical", ["noc"])

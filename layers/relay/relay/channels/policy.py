@@ -21,6 +21,7 @@ class Policy(NamedTuple):
             for no such limit.
         max_age_seconds: Age at which a job is dead-lettered as expired (seconds).
         fallback_after_seconds: Time that a critical may be owed before the fallback topic is notified (seconds).
+        expect_share_every: Longest time without a share after which the channel is sick (seconds); None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
         confirm_resolve: True to confirm an incident's end with BigPanda before its pages are terminated.
         quiet_after_acknowledge: True to signal the acknowledger only, until the incident worsens or reopens.
@@ -35,6 +36,7 @@ class Policy(NamedTuple):
     max_per_minute_per_recipients: int | None = None
     max_age_seconds: float = 21_600.0
     fallback_after_seconds: float = 300.0
+    expect_share_every: float | None = None
     replace: bool = True
     confirm_resolve: bool = True
     quiet_after_acknowledge: bool = True

@@ -7,6 +7,9 @@ from relay.incidents.json_fields import ENVIRONMENT_ID
 CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 # Upper bound of `max_age_seconds`: the longest time that SQS keeps a message.
 MOST_AGE_SECONDS = 1_209_600
+# Lower bound of `expect_share_every`: the last use of a credential is recorded once an hour, so the known time of the
+# last share can be an hour too early.
+LEAST_EXPECTED_SECONDS = 7200
 
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
@@ -121,5 +124,6 @@ CHANNEL = _object(
         max_per_minute_per_recipients=_count(1, 1_000),
         max_age_seconds=_number(60, MOST_AGE_SECONDS),
         fallback_after_seconds=_number(0, 86_400),
+        expect_share_every=_number(LEAST_EXPECTED_SECONDS, 7 * 86_400),
     ),
 )

@@ -4,15 +4,13 @@ The topic shares no credential with xMatters. One message covers all overdue cri
 named, the others are counted. Subscriptions can filter by the message attribute `channel`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from relay.delivery import topic
 from relay.errors import BadRequest, Reason
-from relay.foreign_text import ELLIPSIS, identifier, is_bigpanda_link, one_line, quoted
+from relay.foreign_text import identifier, is_bigpanda_link, one_line, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 MAX_NAMED = 10
-# SNS takes a subject of less than 100 characters, and an SMS has 140 bytes (docs/vendors.md, "What SNS takes").
-MAX_SUBJECT = 99
-MAX_SMS = 140
 MAX_WORDS = 200
 MAX_RECIPIENTS = 1024
 
@@ -134,29 +129,16 @@ class Fallback:
         subject = (
             f"CRITICAL, not paged: incident {identifier(missed[0].incident_id)}{f' and {more} more' if more else ''}"
         )
-        return self._publish(_plain(subject, MAX_SUBJECT), _missed_texts(channels, missed), {})
+        return self._publish(subject, _missed_texts(channels, missed), {})
 
     def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
-        try:
-            self.client().publish(
-                TopicArn=self.topic_arn,
-                Subject=subject,
-                # Not escaped: SNS accepts 256 KB, and one escaped character can take 12 bytes.
-                Message=json.dumps(texts, ensure_ascii=False),
-                MessageStructure="json",
-                MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
-                },
-            )
-        except (ClientError, BotoCoreError):
-            return False
-        return True
+        return topic.publish(self.client, self.topic_arn, subject, texts, attributes)
 
 
 def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
     count = len(debts) + others
     what = f"incident {identifier(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
-    return _plain(f"CRITICAL, xMatters did not notify: {what} of channel {channel}", MAX_SUBJECT)
+    return f"CRITICAL, xMatters did not notify: {what} of channel {channel}"
 
 
 def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
@@ -180,7 +162,7 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
     lines.append("What to do: docs/operate.md, FallbackAlarm.")
     whole = "\n".join(lines)
     sms = f"CRITICAL {channel}: {incidents} not notified by xMatters. Worst: {debts[0].words()}"
-    return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
+    return topic.texts(whole, sms)
 
 
 def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str, str]:
@@ -206,17 +188,7 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
     whole = "\n".join(lines)
     first = identifier(missed[0].incident_id)
     sms = f"CRITICAL, not paged: {len(missed)} incidents without a webhook. First: {first}"
-    return {"default": whole, "email": whole, "sms": _plain(sms, MAX_SMS)}
-
-
-def _plain(text: str, most: int) -> str:
-    """Return the text in printable ASCII, cut to `most` characters.
-
-    SNS refuses other characters in a subject, and with them an SMS has room for half as many.
-    """
-    spelled = text.replace(ELLIPSIS, "...")
-    plain = "".join(character if " " <= character <= "~" else "?" for character in spelled)
-    return plain if len(plain) <= most else plain[: most - 3] + "..."
+    return topic.texts(whole, sms)
 
 
 def _words(incident_id: str, said: str) -> str:

@@ -13,7 +13,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
@@ -33,6 +33,9 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, FALLBACK_DESCRIPTION, OTHER, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
 from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.entrypoints.health_watch import HealthWatch
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
@@ -59,7 +62,14 @@ AT_ONCE = 10
 # Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
 MAX_ROWS = 5000
 # A channel with a debt of this age gets a log line in each run.
-SICK_SECONDS = 120.0
+OWES_SECONDS = 120.0
+# The run begins nothing new after this time: neither messages about channels' health nor the heartbeat. It leaves time
+# for calls that are under way before the lease ends.
+LATEST_SECONDS = 52.0
+# Time limit of the judgement of channels' health. It is a deadline of its own, after healing.
+HEALTH_SECONDS = 8.0
+# Time limit of the heartbeat.
+HEARTBEAT_SECONDS = 2.0
 # Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
 # The limit keeps time for the messages of other channels (docs/decisions.md, D-sweeper-fairness).
 MAX_CHECKED = 500
@@ -117,6 +127,9 @@ class Sweeper:
         at_once: Runs calls, AT_ONCE of them in parallel, and returns their results in order.
         clock: The time in epoch seconds.
         deadlines: Returns a deadline of a number of seconds.
+        health: Watch over channels' health; None without a topic for it.
+        heartbeat: Calls an external dead man's switch within a number of seconds; returns the reason of a failure, or
+            an empty text. None without a switch.
     """
 
     ledger: Ledger
@@ -130,15 +143,20 @@ class Sweeper:
     at_once: AtOnce
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
+    health: "HealthWatch | None" = None
+    heartbeat: Callable[[float], str] | None = None
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
     # Channels whose secret could not be read in this run.
     _unread: set[str] = field(default_factory=set, init=False, repr=False)
+    # Shards of the index that have more rows than this run read.
+    _cut: list[str] = field(default_factory=list, init=False, repr=False)
 
     def sweep(self) -> dict[str, Any]:
         """Do one run, and return its counts for the log; empty if another run has the lease, or the ledger fails."""
-        deadline = self.deadlines(SWEEP_SECONDS)
+        deadline, latest = self.deadlines(SWEEP_SECONDS), self.deadlines(LATEST_SECONDS)
         self._policies.clear()
         self._unread.clear()
+        self._cut.clear()
         try:
             run = Run.begin(self.table, self.clock())
             if run is None:
@@ -150,6 +168,7 @@ class Sweeper:
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
             healed = self._heal(run, rows, deadline)
+            self._attempted(partial(self._judge_health, run, rows, latest), otherwise=None)
             run.end(self.table)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
@@ -157,6 +176,7 @@ class Sweeper:
         oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
         self._report_sick(rows)
         self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
+        self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
     def _rows(self, kind: str) -> Iterator[Owed]:
@@ -166,6 +186,7 @@ class Sweeper:
             if len(found) == MAX_ROWS:
                 detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"
                 self.telemetry.notice("sweeper_failed", detail)
+                self._cut.append(shard)
 
     # ---- Fallback ------------------------------------------------------------------------------------------------
 
@@ -440,12 +461,25 @@ class Sweeper:
         flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
         self.telemetry.flooded(flooded)
 
+    def _judge_health(self, run: Run, rows: Iterable[Owed], latest: Deadline) -> None:
+        if self.health:
+            owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
+            deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
+            self.health.judge(run, owed, deadline, is_whole=not self._cut)
+
+    def _beat(self, latest: Deadline) -> None:
+        if self.heartbeat:
+            seconds = min(HEARTBEAT_SECONDS, latest.remaining())
+            failure = self.heartbeat(seconds) if seconds else "no time was left"
+            if failure:
+                self.telemetry.notice("heartbeat_failed", failure)
+
     def _report_sick(self, rows: Iterable[Owed]) -> None:
-        """Log each channel that has owed a state for longer than SICK_SECONDS."""
+        """Log each channel that has owed a state for longer than OWES_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)
-            if now - oldest.since >= SICK_SECONDS:
+            if now - oldest.since >= OWES_SECONDS:
                 self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.debt.reason)
 
 

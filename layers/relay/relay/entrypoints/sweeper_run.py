@@ -1,10 +1,13 @@
-"""State of the sweeper between its runs: the current run's lease, last notifications, and rates above the limits."""
+"""State of the sweeper between its runs: the lease, last notifications, rates above the limits, and sick channels."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from relay.delivery.channel_health import ShareWatch
+from relay.entrypoints.channel_state import IN_A_ROW_SECONDS, ChannelState
 from relay.ledger.table import Table
 
 KEY = "sweeper"
@@ -12,8 +15,6 @@ KEY = "sweeper"
 SWEEP_LEASE_SECONDS = 55.0
 # Older notification times are dropped, since they no longer suppress a message.
 NOTES_KEPT_SECONDS = 3600.0
-# Runs that are further apart do not count as consecutive: at least two runs are missing between them.
-IN_A_ROW_SECONDS = 180.0
 
 
 @dataclass
@@ -25,6 +26,9 @@ class Run:
         notified: Time of the fallback topic's last notification (epoch seconds), by channel.
         above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
             seconds), by channel.
+        health: State of each channel that is sick, or was a short time ago.
+        expected: Channels whose policy expects shares.
+        surveyed_at: Time at which all channels' policies were read for it (epoch seconds); 0 for never.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
     """
@@ -32,6 +36,9 @@ class Run:
     until: float
     notified: dict[str, float] = field(default_factory=dict)
     above: dict[str, tuple[float, float]] = field(default_factory=dict)
+    health: dict[str, ChannelState] = field(default_factory=dict)
+    expected: dict[str, ShareWatch] = field(default_factory=dict)
+    surveyed_at: float = 0.0
     has_queue: bool = True
     invocations: int = 0
     _sequence: int = 0
@@ -49,6 +56,12 @@ class Run:
         notified = {name: at for name, at in before.get("notified", {}).items() if now - at < NOTES_KEPT_SECONDS}
         above = {name: (began, last) for name, (began, last) in before.get("above", {}).items()}
         run = cls(now + SWEEP_LEASE_SECONDS, notified, above, _sequence=found.sequence if found else 0)
+        # A state that cannot be read is lost: one message is repeated, and the fallback is notified all the same.
+        with suppress(TypeError, ValueError, AttributeError):
+            run.health = {name: ChannelState.of(members) for name, members in before.get("health", {}).items()}
+            expected = before.get("expected", {}).items()
+            run.expected = {name: ShareWatch(float(every), float(since)) for name, (every, since) in expected}
+            run.surveyed_at = float(before.get("surveyed_at", 0.0))
         return run if run._write(table) else None
 
     def note(self, table: Table, channels: Iterable[str], now: float) -> None:
@@ -57,6 +70,11 @@ class Run:
         Raises LedgerError.
         """
         self.notified.update(dict.fromkeys(channels, now))
+        self._write(table)
+
+    def told(self, table: Table, states: Mapping[str, ChannelState]) -> None:
+        """Record that people were told of these channels, with their new states. Raises LedgerError."""
+        self.health.update(states)
         self._write(table)
 
     def above_since(self, channels: Collection[str], now: float) -> dict[str, float]:
@@ -76,7 +94,14 @@ class Run:
         self._write(table)
 
     def _write(self, table: Table) -> bool:
-        members = {"until": self.until, "notified": self.notified, "above": self.above}
+        members = {
+            "until": self.until,
+            "notified": self.notified,
+            "above": self.above,
+            "health": {name: state.members() for name, state in self.health.items()},
+            "expected": self.expected,
+            "surveyed_at": self.surveyed_at,
+        }
         sequence = table.write(KEY, self._sequence, json.dumps(members, separators=(",", ":")))
         self._sequence = sequence or self._sequence
         return sequence is not None

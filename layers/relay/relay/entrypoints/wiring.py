@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from relay.delivery.page_followup import Followup
     from relay.delivery.resolve_confirmation import ResolveConfirmation
     from relay.entrypoints.endpoint import Endpoint
+    from relay.entrypoints.health_watch import HealthWatch
     from relay.entrypoints.sweeper import AtOnce, Sweeper
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
@@ -85,6 +86,8 @@ class Resources(NamedTuple):
         secret_names: Returns the names of the channels that have a secret.
         sns: Returns the client of the fallback topic.
         topic_arn: The fallback topic; empty for a function that never notifies it.
+        alarm_topic_arn: The topic that wakes people; empty for none.
+        notice_topic_arn: The topic that people read later; empty for none.
         invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
             fails.
     """
@@ -98,6 +101,8 @@ class Resources(NamedTuple):
     secret_names: Callable[[], Iterable[str]]
     sns: "Callable[[], SNSClient]"
     topic_arn: str
+    alarm_topic_arn: str
+    notice_topic_arn: str
     invoke: Callable[[str], bool]
 
 
@@ -109,12 +114,15 @@ class Vendors(NamedTuple):
         triggers: Returns the session for signals to xMatters.
         rest: Returns the session for xMatters' REST API; in a function, the same as for signals.
         bigpanda: Returns the session for BigPanda's API.
+        heartbeat: Calls the dead man's switch within a number of seconds, and returns the reason of a failure; None
+            without a switch.
     """
 
     hosts: VendorHosts
     triggers: Callable[[], Session]
     rest: Callable[[], Session]
     bigpanda: Callable[[], Session]
+    heartbeat: Callable[[float], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,35 @@ class Wiring:
             at_once=self._at_once,
             clock=self._clock,
             deadlines=self._deadlines,
+            health=self.health_watch,
+            heartbeat=self._vendors.heartbeat,
+        )
+
+    @cached_property
+    def health_watch(self) -> "HealthWatch | None":
+        """The watch over channels' health; None without a topic for it."""
+        from relay.delivery.health_notice import HealthTopics
+        from relay.entrypoints.health_watch import HealthWatch
+        from relay.entrypoints.share_survey import ShareSurvey
+
+        resources = self._resources
+        if not resources.alarm_topic_arn and not resources.notice_topic_arn:
+            return None
+        survey = ShareSurvey(
+            names=resources.secret_names,
+            channels=self.channels,
+            table=resources.credentials,
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
+            clock=self._clock,
+        )
+        return HealthWatch(
+            table=resources.table,
+            survey=survey,
+            topics=HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn),
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
+            clock=self._clock,
         )
 
     @cached_property

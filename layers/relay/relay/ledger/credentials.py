@@ -1,7 +1,7 @@
 """Revocations and last uses of channels' credentials, stored in the ledger's table."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -61,7 +61,21 @@ def last_used(table: Table, channel: str, door: Door, fingerprint: str) -> float
     Returns None if no use is recorded. `door` is the endpoint, and `fingerprint` one of `Channel.fingerprints`. Raises
     LedgerError.
     """
-    found = table.read(_key(channel, door, fingerprint))
+    return _time(table.read(use_key(channel, door, fingerprint)))
+
+
+def newest_use(table: Table, keys: Collection[str]) -> float | None:
+    """Return the newest time at these keys of `use_key`, as `last_used` does; None if there is none."""
+    times = map(_time, table.read_many(keys).values())
+    return max((at for at in times if at is not None), default=None)
+
+
+def use_key(channel: str, door: Door, fingerprint: str) -> str:
+    """Return the key of the item with the last use of a credential."""
+    return f"used/{door}/{channel}/{fingerprint}"
+
+
+def _time(found: Text | None) -> float | None:
     with suppress(ValueError):
         return float(found.text) if found else None
     return None
@@ -88,7 +102,7 @@ class Uses:
 
         `fingerprint` is the credential's (see `Channel.used`).
         """
-        key, now = _key(channel, self.door, fingerprint), self.clock()
+        key, now = use_key(channel, self.door, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:
             return
         self._noted[key] = now + USES_RETRY_SECONDS
@@ -96,7 +110,3 @@ class Uses:
             write = partial(self.table.store, key, str(round(now)), lasts=USE_KEPT_SECONDS)
             deadline.run(write, part="used", at_most=WRITE_SECONDS)
             self._noted[key] = now + USE_SECONDS
-
-
-def _key(channel: str, door: Door, fingerprint: str) -> str:
-    return f"used/{door}/{channel}/{fingerprint}"

@@ -41,6 +41,8 @@ SOMETIMES = (
     "debt_healed",
     "debt_overdue_seconds",
     "channels_flooded",
+    "health_failed",
+    "heartbeat_failed",
 )
 METRICS = (*ALWAYS, *SOMETIMES)
 # Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age

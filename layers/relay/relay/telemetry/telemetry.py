@@ -149,6 +149,15 @@ class Telemetry:
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
+    def told_of_health(self, health: str, channels: Sequence[str], why: str, *, is_told: bool) -> None:
+        """Log the message that channels are `sick` or `well`; count it if the topic did not take it."""
+        fields = {"channel": channel_list(channels), "count": len(channels), "why": why}
+        if is_told:
+            self._logger.warning("channel is sick" if health == "sick" else "channel is well again", extra=fields)
+            return
+        self._metrics.add_metric("health_failed", MetricUnit.Count, 1)
+        self._logger.error(f"people could not be told that a channel is {health}", extra=fields)
+
     def flooded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits.
 

@@ -1,0 +1,168 @@
+"""Health of a channel: its debts, and the limits that make it sick. Pure code.
+
+The sweeper's messages and `relayctl status` both judge with this module.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from relay.delivery.debts import OVERDUE_SECONDS
+from relay.errors import Reason
+from relay.ledger.circuit_breaker import Circuit
+from relay.ledger.entry import Entry
+
+# A critical that is owed for longer makes the channel sick: the first attempts and retries are over by then.
+SICK_CRITICAL_SECONDS = 120.0
+# Any debt that is older makes the channel sick: the longest backoff is over by then.
+SICK_SECONDS = 900.0
+_LENGTHS = (("d", 86_400), ("h", 3600), ("m", 60))
+
+
+@dataclass
+class Debts:
+    """Debts of a channel.
+
+    Attributes:
+        critical: Number of owed criticals.
+        other: Number of other owed states.
+        given_up: Number of dead-lettered criticals that the fallback topic was not notified of yet.
+        unconfirmed: Number of critical signals without a page, not yet announced to the fallback topic.
+        oldest: Since when the oldest state is owed (epoch seconds); None if none is.
+        oldest_critical: The same for criticals.
+        next_attempt: The latest time of the next attempt (epoch seconds); None if none waits.
+        reasons: Number of owed states by the reason of their last failure or wait.
+    """
+
+    critical: int = 0
+    other: int = 0
+    given_up: int = 0
+    unconfirmed: int = 0
+    oldest: float | None = None
+    oldest_critical: float | None = None
+    next_attempt: float | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "Debts":
+        """Return the debts of these entries of the ledger's index."""
+        debts = cls()
+        for entry in entries:
+            debts.add(entry)
+        return debts
+
+    @property
+    def owed(self) -> int:
+        """Number of owed states for which an attempt waits."""
+        return self.critical + self.other
+
+    @property
+    def urgent(self) -> int:
+        """Number of critical incidents of which people may not know: owed, dead-lettered, or without a page."""
+        return self.critical + self.given_up + self.unconfirmed
+
+    def add(self, entry: Entry) -> None:
+        """Count the entry of a row of the ledger's index."""
+        self.unconfirmed += entry.debt.unconfirmed
+        if entry.debt.since is None:
+            return
+        if entry.dead_letter.state is not None:
+            self.given_up += 1
+            return
+        self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
+        self.oldest = _earliest(self.oldest, entry.debt.since)
+        self.next_attempt = _earliest(self.next_attempt, next_attempt(entry))
+        if entry.debt.is_critical:
+            self.critical += 1
+            self.oldest_critical = _earliest(self.oldest_critical, entry.debt.since)
+        else:
+            self.other += 1
+
+
+class ShareWatch(NamedTuple):
+    """Expectation of a channel whose policy has `expect_share_every`.
+
+    Attributes:
+        every: The policy's value (seconds).
+        since: Time of the last share with the right credentials, up to an hour too early; without one, the time from
+            which a share is expected (epoch seconds).
+    """
+
+    every: float
+    since: float
+
+    def is_silent(self, now: float) -> bool:
+        """True if no share came for longer than the policy allows."""
+        return now - self.since > self.every
+
+
+def next_attempt(entry: Entry) -> float | None:
+    """Return the latest time of the next attempt (epoch seconds); None if no attempt waits.
+
+    The ledger has the reserved slot of a signal that waits for the rate limit. Otherwise the sweeper's time in the row
+    is later than the message's by a constant.
+    """
+    if not entry.debt.job or entry.dead_letter.state is not None:
+        return None
+    return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
+
+
+def lasting_reasons(debts: Debts | None, circuit: Circuit | None, shares: ShareWatch | None, now: float) -> list[str]:
+    """Return why a channel is sick at `now` (epoch seconds), for reasons that last until they are mended.
+
+    The most important reason is first. None stands for a part that is not known, or not expected.
+    """
+    found = []
+    if circuit and circuit.is_open(now):
+        failures = f" after {circuit.failures} failures in a row" if circuit.failures else ""
+        found.append(f"its circuit is open{failures}")
+    if debts:
+        found += _owed_too_long(debts, now)
+    if shares and shares.is_silent(now):
+        found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
+    return found
+
+
+def passing_reasons(debts: Debts) -> list[str]:
+    """Return why a channel is sick, for reasons that end when the fallback topic is notified, though nothing is mended.
+
+    The sweeper remembers these for some time.
+    """
+    found = []
+    if debts.given_up:
+        found.append(f"{debts.given_up} dead-lettered criticals")
+    if debts.unconfirmed:
+        found.append(f"{debts.unconfirmed} critical signals made no page")
+    return found
+
+
+def owed_reasons(debts: Debts) -> str:
+    """Return the most frequent reasons of debts in brackets, with a space in front; empty if there are none."""
+    named = ", ".join(f"{reason} {count}" for reason, count in debts.reasons.most_common(3))
+    return f" ({named})" if named else ""
+
+
+def age(seconds: float) -> str:
+    """Return a duration in its largest unit, rounded down; a negative one is 0s."""
+    whole = max(0, int(seconds))
+    for unit, length in _LENGTHS:
+        if whole >= length:
+            return f"{whole // length}{unit}"
+    return f"{whole}s"
+
+
+def _owed_too_long(debts: Debts, now: float) -> list[str]:
+    if debts.oldest_critical is not None and now - debts.oldest_critical > SICK_CRITICAL_SECONDS:
+        return [f"a critical is owed for {age(now - debts.oldest_critical)}{owed_reasons(debts)}"]
+    if debts.oldest is not None and now - debts.oldest > SICK_SECONDS:
+        return [f"owed for {age(now - debts.oldest)}{owed_reasons(debts)}"]
+    if debts.reasons[Reason.CREDENTIALS]:
+        return ["xMatters refuses the credentials"]
+    if debts.reasons[Reason.REFUSED]:
+        return ["xMatters refuses the signals"]
+    return []
+
+
+def _earliest(known: float | None, found: float | None) -> float | None:
+    return min((each for each in (known, found) if each is not None), default=None)

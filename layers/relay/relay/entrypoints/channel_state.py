@@ -1,0 +1,141 @@
+"""State of a sick channel between the sweeper's runs, and the decision when people are told of it. Pure code.
+
+A channel is announced as sick after consecutive runs that agree, and as well again after more of them. So a channel
+that gets sick and well every minute sends no message each time.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from relay.foreign_text import cut
+
+# Consecutive runs that find a channel sick before people are told.
+RUNS_SICK = 2
+# Consecutive runs that find a channel well before people are told.
+RUNS_WELL = 5
+# Shortest time between two messages about one channel.
+TOLD_AGAIN_SECONDS = 900.0
+# A dead-lettered critical, or one without a page, makes the channel sick for this time. The fallback topic is notified
+# of it in the same run, and then the ledger's index no longer has it.
+PASSING_SECONDS = 300.0
+# Characters of the reasons that a state keeps. All states are in one item of the table.
+MAX_WHY = 300
+# Runs that are further apart do not count as consecutive: at least two runs are missing between them.
+IN_A_ROW_SECONDS = 180.0
+
+
+class Told(StrEnum):
+    """What people were told of a channel last."""
+
+    NOTHING = ""
+    # That it is sick, on the topic for notices.
+    NOTICE = "notice"
+    # That it is sick, on the topic that wakes people.
+    ALARM = "alarm"
+
+
+class Finding(NamedTuple):
+    """What a run found about a channel.
+
+    Attributes:
+        lasting: Reasons why the channel is sick that last until they are mended, the most important first.
+        passing: Reasons that the ledger's index has for one run only.
+        is_urgent: True if a critical incident waits, or no share comes.
+    """
+
+    lasting: tuple[str, ...] = ()
+    passing: tuple[str, ...] = ()
+    is_urgent: bool = False
+
+
+class ChannelState(NamedTuple):
+    """State of a channel that is sick, or was a short time ago. Times are epoch seconds, 0 for never.
+
+    Attributes:
+        since: Start of the sickness: the time of the first run that found it.
+        why: Reasons of the last run that found the channel sick, in words.
+        sick_runs: Consecutive runs that found the channel sick.
+        urgent_runs: Consecutive runs that found it sick and urgent.
+        well_runs: Consecutive runs that found it well.
+        judged_at: Time of the last run.
+        told: What people were told last.
+        told_at: Time of the last message.
+        times_told: Number of messages about this sickness.
+        passing: Passing reasons of the last run that had some.
+        passed_at: Time of that run.
+    """
+
+    since: float = 0.0
+    why: str = ""
+    sick_runs: int = 0
+    urgent_runs: int = 0
+    well_runs: int = 0
+    judged_at: float = 0.0
+    told: str = Told.NOTHING
+    told_at: float = 0.0
+    times_told: int = 0
+    passing: str = ""
+    passed_at: float = 0.0
+
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> Self:
+        """Read a state from its members; those that this version does not know are left out."""
+        return cls(**{name: members[name] for name in cls._fields if name in members})
+
+    def members(self) -> dict[str, Any]:
+        """Return the members that differ from those of a new state."""
+        plain = ChannelState()._asdict()
+        return {name: value for name, value in self._asdict().items() if value != plain[name]}
+
+    def judged(self, found: Finding, now: float) -> "ChannelState":
+        """Return the state after a run's finding."""
+        state = self._replace(judged_at=now)
+        if now - self.judged_at > IN_A_ROW_SECONDS:
+            state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)
+        if found.passing:
+            state = state._replace(passing=cut("; ".join(found.passing), MAX_WHY), passed_at=now)
+        passing = (state.passing,) if state.passing and now - state.passed_at < PASSING_SECONDS else ()
+        # A critical incident was the cause of each passing reason.
+        return state._sick([*found.lasting, *passing], now, is_urgent=found.is_urgent or bool(passing))
+
+    def _sick(self, why: list[str], now: float, *, is_urgent: bool) -> "ChannelState":
+        if not why:
+            since = self.since if self.told else 0.0
+            return self._replace(since=since, sick_runs=0, urgent_runs=0, well_runs=self.well_runs + 1)
+        return self._replace(
+            since=self.since or now,
+            why=cut("; ".join(why), MAX_WHY),
+            sick_runs=self.sick_runs + 1,
+            urgent_runs=self.urgent_runs + 1 if is_urgent else 0,
+            well_runs=0,
+        )
+
+    @property
+    def is_urgent(self) -> bool:
+        """True if the last run found the channel sick and urgent."""
+        return self.urgent_runs > 0
+
+    def is_to_tell_sick(self, now: float) -> bool:
+        """True if people are to be told that the channel is sick, or that it became urgent."""
+        is_worse = self.told == Told.NOTICE and self.urgent_runs >= RUNS_SICK
+        return self.sick_runs >= RUNS_SICK and (not self.told or is_worse) and self._may_tell(now)
+
+    def is_to_tell_well(self, now: float) -> bool:
+        """True if people are to be told that the channel is well again."""
+        return bool(self.told) and self.well_runs >= RUNS_WELL and self._may_tell(now)
+
+    def told_sick(self, told: Told, now: float) -> "ChannelState":
+        """Return the state after the message that the channel is sick."""
+        return self._replace(told=told, told_at=now, times_told=self.times_told + 1)
+
+    def told_well(self, now: float) -> "ChannelState":
+        """Return the state after the message that the channel is well again."""
+        return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
+
+    def is_over(self, now: float) -> bool:
+        """True if nothing of the state is needed any more."""
+        return not self.told and not self.sick_runs and self._may_tell(now)
+
+    def _may_tell(self, now: float) -> bool:
+        return now - self.told_at >= TOLD_AGAIN_SECONDS

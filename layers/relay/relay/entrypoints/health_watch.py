@@ -1,0 +1,169 @@
+"""Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
+
+A topic that hangs or fails delays neither healing nor the fallback: the watch runs after both, with a deadline of its
+own. A message that SNS does not accept is sent again by the next run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from relay.deadline import Deadline
+from relay.delivery.channel_health import Debts, ShareWatch, lasting_reasons, passing_reasons
+from relay.delivery.health_notice import ChannelNotice, HealthTopics
+from relay.entrypoints.channel_state import ChannelState, Finding, Told
+from relay.entrypoints.share_survey import ShareSurvey
+from relay.entrypoints.sweeper_run import Run
+from relay.errors import LedgerError
+from relay.ledger.circuit_breaker import Circuit
+from relay.ledger.entry import Entry
+from relay.ledger.rate_limiter import Gate, gate_of
+from relay.ledger.table import Table
+from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.entrypoints.sweeper import AtOnce
+
+# So many channels that get sick, or well, in one run are told with one message.
+MANY = 5
+# Sick channels that the sweeper remembers. Their states are in one item of the table, which takes 400 KB. Without that
+# item no run begins.
+MAX_WATCHED = 300
+# Time limit of one message: two tries of the SNS client fit into it.
+PUBLISH_SECONDS = 5.0
+
+
+class Message(NamedTuple):
+    """A message that is due: `sick` or `well`, and the channels that it names."""
+
+    health: Literal["sick", "well"]
+    notices: Sequence[ChannelNotice]
+
+    @property
+    def is_urgent(self) -> bool:
+        """True if the message is to wake a person."""
+        return any(each.is_urgent for each in self.notices)
+
+
+@dataclass(frozen=True)
+class HealthWatch:
+    """Watch over all channels' health.
+
+    Attributes:
+        table: Table with the gates.
+        survey: Search for silent channels.
+        topics: Publisher to the topics.
+        telemetry: Log and metrics.
+        at_once: Runs calls in parallel.
+        clock: The time in epoch seconds.
+    """
+
+    table: Table
+    survey: ShareSurvey
+    topics: HealthTopics
+    telemetry: Telemetry
+    at_once: "AtOnce"
+    clock: Callable[[], float]
+
+    def judge(self, run: Run, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool) -> None:
+        """Judge the channels that owe states, those that are silent, and those that were sick; publish what changed.
+
+        `owed` has the index's entries by channel. `is_whole` is False if the run could not read the whole index: then
+        no channel is judged well. Raises LedgerError.
+        """
+        debts = {name: Debts.of(entries) for name, entries in owed.items()}
+        silent = self.survey.silent(run, deadline)
+        names = list(dict.fromkeys([*debts, *silent, *run.health]))
+        circuits = dict(
+            zip(names, self.at_once([partial(self._circuit, each, deadline) for each in names]), strict=True)
+        )
+        now = self.clock()
+        for name in names:
+            found = _finding(debts.get(name, Debts()), circuits[name], silent.get(name), now)
+            if is_whole or found.lasting or found.passing:
+                run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
+        run.health = self._kept(run.health, now)
+        self._publish(run, debts, deadline)
+
+    def _kept(self, states: Mapping[str, ChannelState], now: float) -> dict[str, ChannelState]:
+        """Return the states that are still needed, up to MAX_WATCHED: those that people were told of first."""
+        needed = [(name, state) for name, state in states.items() if not state.is_over(now)]
+        if len(needed) > MAX_WATCHED:
+            self.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
+            needed.sort(key=lambda each: (-each[1].told_at, -each[1].sick_runs, each[0]))
+        return dict(needed[:MAX_WATCHED])
+
+    def _circuit(self, channel: str, deadline: Deadline) -> Circuit | None:
+        """Return a channel's circuit; None if it cannot be read in time."""
+        if not deadline.remaining():
+            return None
+        try:
+            return Gate.of(self.table.numbers(gate_of(channel))).circuit
+        except LedgerError:
+            return None
+
+    def _publish(self, run: Run, debts: Mapping[str, Debts], deadline: Deadline) -> None:
+        failed: set[str] = set()
+        for message in self._messages(run, debts):
+            arn = self.topics.arn(is_urgent=message.is_urgent)
+            # A topic that failed is not called again in this run, since each call can take seconds.
+            if arn in failed or not deadline.remaining():
+                continue
+            is_told = self._publish_one(message, deadline)
+            self.telemetry.told_of_health(
+                message.health,
+                [each.channel for each in message.notices],
+                "; ".join(dict.fromkeys(each.why for each in message.notices)),
+                is_told=is_told,
+            )
+            if is_told:
+                # Written at once: a run that dies later must not repeat the message.
+                run.told(self.table, self._states(run, message))
+            else:
+                failed.add(arn)
+
+    def _publish_one(self, message: Message, deadline: Deadline) -> bool:
+        publish = self.topics.sick if message.health == "sick" else self.topics.well
+        call = partial(publish, message.notices, self.clock())
+        try:
+            return deadline.run(call, part="health", at_most=PUBLISH_SECONDS)
+        except TimeoutError:
+            return False
+        except Exception as error:  # noqa: BLE001 - a fault in one message must not stop the others
+            self.telemetry.crashed(error)
+            return False
+
+    def _messages(self, run: Run, debts: Mapping[str, Debts]) -> list[Message]:
+        """Return the messages that are due, urgent ones first."""
+        now = self.clock()
+        sick = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_sick(now)]
+        well = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_well(now)]
+        messages = [
+            *(Message("sick", each) for each in _together(sick)),
+            *(Message("well", each) for each in _together(well)),
+        ]
+        return sorted(messages, key=lambda each: not each.is_urgent)
+
+    def _states(self, run: Run, message: Message) -> dict[str, ChannelState]:
+        now = self.clock()
+        if message.health == "well":
+            return {each.channel: run.health[each.channel].told_well(now) for each in message.notices}
+        told = Told.ALARM if message.is_urgent else Told.NOTICE
+        return {each.channel: run.health[each.channel].told_sick(told, now) for each in message.notices}
+
+
+def _finding(debts: Debts, circuit: Circuit | None, shares: ShareWatch | None, now: float) -> Finding:
+    lasting = lasting_reasons(debts, circuit, shares, now)
+    return Finding(tuple(lasting), tuple(passing_reasons(debts)), is_urgent=shares is not None or debts.urgent > 0)
+
+
+def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:
+    owed = debts.get(name, Debts())
+    return ChannelNotice(name, state.since, state.why, owed.urgent, owed.other, state.is_urgent)
+
+
+def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:
+    """Return the channels of each message: one each, or all of them if they are many. Urgent ones come first."""
+    ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.critical, each.channel))
+    return [ordered] if len(ordered) >= MANY else [[each] for each in ordered]

@@ -1,0 +1,50 @@
+"""Heartbeat: one GET, and a reason of a failure that does not quote the URL."""
+
+import pytest
+import requests
+
+from relay.deadline import Deadline
+from relay.http.client import HttpClient
+from relay.http.heartbeat import beat
+from relay.http.session import AllowList, HttpAnswer, Session
+from tests.fakes import Clock, FakeSession, Step
+
+URL = "https://switch.example.com/ping/9f2c41d0-canary"
+
+
+def beaten(*steps: Step, seconds: float = 2.0) -> tuple[str, FakeSession]:
+    session, clock = FakeSession(*steps), Clock()
+    return beat(HttpClient(session, clock=clock), URL, Deadline(seconds, clock)), session
+
+
+def test_heartbeat_is_a_get_without_a_body_within_the_given_time() -> None:
+    failure, session = beaten(HttpAnswer(200, {}, b"OK"))
+    [call] = session.calls
+    assert (failure, call.method, call.url, call.body, call.seconds) == ("", "GET", URL, b"", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (HttpAnswer(302, {"location": "https://elsewhere.example.com"}, b""), "HTTP 302"),
+        (HttpAnswer(404, {}, b"canary"), "HTTP 404"),
+        (requests.ReadTimeout(URL), "timeout: no answer within 2.0 s"),
+        (requests.ConnectionError(URL), "unreachable: ConnectionError"),
+    ],
+)
+def test_failure_has_a_reason_without_the_url(step: Step, reason: str) -> None:
+    failure, session = beaten(step)
+    assert failure == reason
+    assert len(session.calls) == 1
+
+
+def test_no_time_left_sends_no_heartbeat() -> None:
+    failure, session = beaten(HttpAnswer(200, {}, b""), seconds=0.0)
+    assert failure
+    assert session.calls == []
+
+
+def test_no_host_but_that_of_the_url_is_called() -> None:
+    client = HttpClient(Session(AllowList("HeartbeatUrl", ("switch.example.com",))))
+    failure = beat(client, "https://other.example.com/canary", Deadline(1, Clock()))
+    assert failure == "refused: the URL must not be called: its host is not among the stack's HeartbeatUrl"
