@@ -56,7 +56,8 @@ def export(stack: Stack, place: str, wanted: Filter, limit: int | None, as_json:
         with terminal.stop_on_interrupt() as stop, queue.holding():
             found = scan(queue, depth, stop, stack.effects.clock)
             chosen = matching(found, wanted, limit)
-            queue.let_go(set(found) - set(chosen))
+            # The envelopes are here now, and the file may be a pipe that takes its time.
+            queue.let_go(found)
             if chosen:
                 with _opened(place) as file, progress("exporting", len(chosen), stack.effects.clock) as show:
                     for number, line in enumerate(_lines(queue, chosen), start=1):
@@ -82,7 +83,6 @@ def export(stack: Stack, place: str, wanted: Filter, limit: int | None, as_json:
 def _lines(queue: DeadLetters, chosen: list[Held]) -> Iterator[str]:
     for held in chosen:
         if held.job is not None:
-            queue.renew()
             yield dead_letter_file.line_of(held.message_id, held.job, queue.envelope(held))
 
 
