@@ -1,11 +1,13 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
+import io
 import itertools
 import json
 import re
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -644,6 +646,57 @@ class TestDrop:
         assert (document["dropped"], document["left"]) == (80, 20)
         assert document["audit"]["counts"]["left"] == 20
         assert operator.visible() == 20
+
+
+class Typist(io.StringIO):
+    """A terminal at which a person answers yes, after something else happened."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: Any) -> str:  # type: ignore[override]
+        self._meanwhile()
+        return "y\n"
+
+
+class TestDropQuestion:
+    def drop(self, operator: Operator, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Drop all, and do something while the question is open; return the exit code."""
+        monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
+        with pytest.raises(SystemExit) as done:
+            main(["dlq", "drop", "--channel", "noc", *WHY], prog_name="relayctl", obj=operator.effects())
+        return done.value.code
+
+    def test_messages_are_free_while_the_question_is_open(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator.put(*jobs(3))
+        free: list[int] = []
+        assert self.drop(operator, lambda: free.append(operator.visible()), monkeypatch) == 0
+        assert (free, operator.visible(), operator.hidden()) == ([3], 0, 0)
+
+    def test_job_that_is_dead_lettered_while_the_question_is_open_is_not_dropped(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator.put(*jobs(3))
+        # The same job: it was replayed and dead-lettered again.
+        assert self.drop(operator, lambda: operator.put(jobs(3)[0]), monkeypatch) == 0
+        assert set(on_queue(operator)) == {"i2"}
+
+    def test_job_that_is_replayed_while_the_question_is_open_is_gone(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def replays() -> None:
+            operator.run("dlq", "replay", "--incident", "i1", "--yes")
+
+        operator.put(*jobs(3))
+        assert self.drop(operator, replays, monkeypatch) == 1
+        assert capsys.readouterr().out.splitlines()[-1] == "2 dropped, 1 gone meanwhile"
+        assert [each.incident_id for each in operator.asked] == ["i1"]
 
 
 class TestExport:
