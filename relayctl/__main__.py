@@ -16,7 +16,7 @@ TRACEBACK = "RELAYCTL_TRACEBACK"
 _VERBS = {
     "bigpanda": LazyCommand("relayctl.commands.bigpanda:bigpanda", "Print what to set up in BigPanda."),
     "channel": LazyCommand("relayctl.commands.channels:channel", "Make, change, check, show and remove channels."),
-    "dlq": LazyCommand("relayctl.commands.dlq:dlq", "List, show and replay dead-lettered jobs."),
+    "dlq": LazyCommand("relayctl.commands.dlqs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
     "doctor": LazyCommand(
         "relayctl.commands.doctor:doctor", "Check the whole stack, and every channel as `channel test` does."
     ),

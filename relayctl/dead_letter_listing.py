@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
+from relay.delivery.replay import NO_STATUS
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import Depth, Held
@@ -107,7 +108,7 @@ def _cells(job: Job, now: datetime) -> dict[str, str]:
         "age": age(job, now),
         "channel": printable(job.channel),
         "incident": identifier(job.incident_id, MAX_ID_LENGTH),
-        "status": identifier(job.payload.status) if job.payload.status else "-",
+        "status": identifier(job.payload.status) if job.payload.status else NO_STATUS,
         _REASON: f"{identifier(job.failures.reason)}{status} ({job.failures.attempts})",
     }
 
@@ -153,14 +154,15 @@ def _indented(body: str) -> str:
 
 
 def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
-    """Count the matching jobs by channel, reason and status."""
+    """Count the matching jobs by channel, kind, reason and status."""
     return {
         "matched": len(jobs),
         "about": depth.about,
         "held": depth.held,
         "by_channel": dict(Counter(job.channel for job in jobs)),
+        "by_kind": dict(Counter(job.kind for job in jobs)),
         "by_reason": dict(Counter(job.failures.reason for job in jobs)),
-        "by_status": dict(Counter(job.payload.status or "-" for job in jobs)),
+        "by_status": dict(Counter(job.payload.status or NO_STATUS for job in jobs)),
         "incidents": len({(job.channel, job.incident_id) for job in jobs}),
         "oldest": min((job.received_at for job in jobs), default=None),
         "newest": max((job.received_at for job in jobs), default=None),
@@ -170,7 +172,12 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
 def summary_lines(sums: dict[str, Any]) -> list[str]:
     """Return the counts of `summary` for people; continuation lines begin at SUMMARY_INDENT."""
     lines = [f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}"]
-    for title, key in (("channel", "by_channel"), ("reason", "by_reason"), ("status", "by_status")):
+    for title, key in (
+        ("channel", "by_channel"),
+        ("kind", "by_kind"),
+        ("reason", "by_reason"),
+        ("status", "by_status"),
+    ):
         counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
         lines.append(f"  by {title:8} {counts}")
     lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")

@@ -1,4 +1,4 @@
-"""Times for people: local times, ages, and the option `--since`."""
+"""Times for people: local times, ages, and types of options for both."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,37 @@ class Since(click.ParamType[float]):
             self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
 
 
+class Ago(click.ParamType[float]):
+    """Type of an option: an age such as 90m; its value is the moment so long before now, in epoch seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the epoch seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return ago(str(value), datetime.now(UTC))
+        except ValueError:
+            self.fail("use an age such as 90m, 12h or 7d", param, ctx)
+
+
+def ago(text: str, now: datetime) -> float:
+    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not an age")
+    try:
+        return (now - timedelta(**{_UNITS[found[2]]: int(found[1])})).timestamp()
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
 def since(text: str, now: datetime) -> float:
     """Return the epoch seconds of an age (90m, 12h, 7d) before `now`, or of an ISO 8601 time. Raises ValueError."""
+    if re.fullmatch(r"[0-9]+[a-z]", text):
+        return ago(text, now)
     try:
-        if found := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
-            return (now - timedelta(**{_UNITS[found[2]]: int(found[1])})).timestamp()
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.astimezone()).timestamp()
     except OverflowError as error:

@@ -1,14 +1,9 @@
-"""Report of a replay: the outcome of each job, for people and for programs, and its progress."""
+"""Report of a replay: the outcome of each job, for people and for programs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from relay.delivery.replay import Became, Fate, Moved
 from relay.foreign_text import identifier, printable
@@ -17,8 +12,6 @@ from relay.jobs.job import Job
 
 # Jobs that are printed one by one; --json has all.
 MAX_LINES = 20
-# Seconds between two lines of progress, if stderr is not a terminal.
-LINE_SECONDS = 5.0
 WORDS = {
     Became.DELIVERED: "delivered",
     Became.NOT_OWED: "no longer owed",
@@ -136,36 +129,3 @@ def _line(moved: Moved, fate: Fate) -> str | None:
             return None
     job = moved.job
     return printable(f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}  {said}")
-
-
-type Show = Callable[[int, str], None]
-
-
-@contextmanager
-def progress(title: str, total: int, clock: Callable[[], float]) -> Iterator[Show]:
-    """Show on stderr the number of finished jobs: a bar on a terminal, else a line every LINE_SECONDS."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(title, total, clock)
-        return
-    columns = (
-        TextColumn(title),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}", markup=False),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=total, said="")
-        yield lambda done, said: bar.update(task, completed=done, said=said)
-
-
-def _lines(title: str, total: int, clock: Callable[[], float]) -> Show:
-    last = clock()
-
-    def show(done: int, said: str) -> None:
-        nonlocal last
-        if clock() - last >= LINE_SECONDS:
-            last = clock()
-            click.echo(f"{title}: {done} of {total}{': ' if said else ''}{said}", err=True)
-
-    return show

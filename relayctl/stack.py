@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import click
+from botocore.config import Config
 from botocore.exceptions import NoRegionError
 
 from relay.deadline import Deadline
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 STACK_NAME = "bigpanda-xmatters-relay"
+# Time to connect to STS, and time for its answer. A network without a way to STS must not stop a replay.
+STS_SECONDS = 5
 
 
 class EndpointUrlError(ValueError):
@@ -136,6 +139,12 @@ class Stack:
     def logs(self) -> "CloudWatchLogsClient":
         """Client of CloudWatch Logs."""
         return self.session.client("logs")
+
+    @cached_property
+    def sts(self) -> Any:
+        """Client of STS, which answers or fails within seconds: no verb depends on it."""
+        limits = Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 1})
+        return self.session.client("sts", config=limits)
 
     @cached_property
     def functions(self) -> "LambdaClient":

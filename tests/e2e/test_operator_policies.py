@@ -91,6 +91,11 @@ def replayer(cloud: local.Local) -> Person:
 
 
 @pytest.fixture(scope="module")
+def importer(cloud: local.Local) -> Person:
+    return Person(cloud, "import")
+
+
+@pytest.fixture(scope="module")
 def keeper(cloud: local.Local) -> Person:
     return Person(cloud, "channels")
 
@@ -112,6 +117,26 @@ class TestReplayPolicy:
         assert done.stdout.splitlines()[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
         assert [job.revival.replays for job in operator.visible()] == [1]
 
+    def test_replay_policy_is_enough_for_export_and_drop(
+        self, operator: Operator, replayer: Person, tmp_path: Path
+    ) -> None:
+        replayer.may_do_all()
+        operator.jobs(2)
+        done = replayer.run("dlq", "export", str(tmp_path / "jobs.jsonl"))
+        assert done.exit_code == 0, done.output
+        done = replayer.run("dlq", "drop", "--all", "--reason", "a test", "--yes")
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 dropped"), done.output
+        assert operator.visible() == []
+
+    def test_replay_policy_does_not_allow_an_import(self, operator: Operator, replayer: Person, tmp_path: Path) -> None:
+        replayer.may_do_all()
+        operator.jobs(1)
+        assert replayer.run("dlq", "export", str(tmp_path / "jobs.jsonl")).exit_code == 0
+        done = replayer.run("dlq", "import", str(tmp_path / "jobs.jsonl"))
+        assert done.exit_code == 1
+        assert "AccessDenied" in done.stderr
+        assert len(operator.visible()) == 1
+
     @pytest.mark.parametrize("action", actions("replay"))
     def test_every_action_of_the_replay_policy_is_needed(
         self, operator: Operator, replayer: Person, action: str
@@ -121,7 +146,7 @@ class TestReplayPolicy:
         done = replayer.run("dlq", "replay", "--limit", "1", "--yes")
         assert done.exit_code == 1
         assert "AccessDenied" in done.output
-        assert len(done.stdout.splitlines()) in {0, 6, 7}, "either nothing was done, or it is told what was"
+        assert len(done.stdout.splitlines()) in {0, 7, 8}, "either nothing was done, or it is told what was"
 
     @pytest.mark.parametrize("verb", [["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]])
     def test_replay_policy_gives_no_access_to_channels(
@@ -137,6 +162,40 @@ class TestReplayPolicy:
         policy = printed(cloud, "replay")
         assert [action for action in actions("replay") if "secret" in action or "*" in action] == []
         assert all("bigpanda-xmatters-relay" in each["Resource"] for each in policy["Statement"])
+
+
+class TestImportPolicy:
+    @pytest.fixture
+    def file(self, operator: Operator, replayer: Person, tmp_path: Path) -> str:
+        """File with two jobs, which are still on the queue."""
+        replayer.may_do_all()
+        operator.jobs(2)
+        assert replayer.run("dlq", "export", str(tmp_path / "jobs.jsonl")).exit_code == 0
+        return str(tmp_path / "jobs.jsonl")
+
+    def test_import_policy_is_enough_for_an_import(self, operator: Operator, importer: Person, file: str) -> None:
+        importer.may_do_all()
+        done = importer.run("dlq", "import", file)
+        assert done.exit_code == 0, done.output
+        assert len(operator.visible()) == 4
+
+    @pytest.mark.parametrize("action", actions("import"))
+    def test_every_action_of_the_import_policy_is_needed(self, importer: Person, file: str, action: str) -> None:
+        importer.may_not(action)
+        done = importer.run("dlq", "import", file)
+        assert done.exit_code == 1
+        assert "AccessDenied" in done.stderr
+
+    @pytest.mark.parametrize("verb", [["list"], ["replay", "--yes"], ["drop", "--all", "--reason", "x", "--yes"]])
+    def test_import_policy_gives_no_access_to_incidents(
+        self, operator: Operator, importer: Person, verb: list[str]
+    ) -> None:
+        importer.may_do_all()
+        operator.jobs(1)
+        done = importer.run("dlq", *verb)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "AccessDenied" in done.stderr
+        assert len(operator.visible()) == 1
 
 
 class TestChannelsPolicy:

@@ -139,6 +139,7 @@ class Operator:
         refused: error code by AWS operation; these operations fail.
         on_receive: called after SQS returned messages, before relayctl sees them.
         on_send: called after SQS accepted a batch.
+        on_delete: called after SQS deleted a batch; it runs in a thread of relayctl.
         on_pause: called when relayctl sleeps.
         on_put: called before a new version of a secret is stored.
         door: the stack's API; answers a request, or raises.
@@ -156,6 +157,7 @@ class Operator:
     refused: dict[str, str] = field(default_factory=dict)
     on_receive: Callable[[], object] = lambda: None
     on_send: Callable[[], object] = lambda: None
+    on_delete: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
     door: Callable[[Knocked], HttpAnswer] = taken
@@ -213,6 +215,7 @@ class Operator:
         events: Any = session.events
         events.register("after-call.sqs.ReceiveMessage", lambda **_: self.on_receive())
         events.register("after-call.sqs.SendMessageBatch", lambda **_: self.on_send())
+        events.register("after-call.sqs.DeleteMessageBatch", lambda **_: self.on_delete())
         events.register("before-call.secretsmanager.PutSecretValue", self._put_secret)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)

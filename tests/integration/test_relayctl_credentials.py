@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from relay.jobs.envelope import envelope_of
+from relayctl import dead_letter_file
 from relayctl.credential_input import MAX_BYTES
 from tests.integration.relayctl_cloud import Operator, account, failing
 from tests.samples import job
@@ -346,6 +348,9 @@ QUIET = [
     ["dlq", "show", "d-1"],
     ["dlq", "replay"],
     ["dlq", "replay", "--yes"],
+    ["dlq", "drop", "--channel", "payments", "--reason", "old", "--yes"],
+    ["dlq", "export", "DIR/jobs.jsonl"],
+    ["dlq", "import", "DIR/jobs.jsonl"],
     ["doctor"],
     ["bigpanda", "webhook", "payments"],
     ["bigpanda", "webhook", "payments", "--v2"],
@@ -382,7 +387,11 @@ def test_no_verb_prints_a_stored_credential(
     if verb[0] == "incident":
         # So that BigPanda is not called. What vendors answer is in test_relayctl_incident.py.
         furnished.parameters["BigPandaHosts"] = "eu-api.bigpanda.io"
-    done = furnished.run(*(str(tmp_path) if part == "DIR" else part for part in verb), *as_json)
+    if verb[:2] == ["dlq", "import"]:
+        (tmp_path / "jobs.jsonl").write_text(
+            dead_letter_file.line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
+        )
+    done = furnished.run(*(part.replace("DIR", str(tmp_path)) for part in verb), *as_json)
     assert done.output
     assert [trace for trace in traces() if trace in done.output] == []
 

@@ -1,15 +1,27 @@
 """relayctl dlq with SQS and DynamoDB in memory and a fake worker."""
 
+import io
+import itertools
 import json
+import re
 import signal
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
-from relay.jobs.envelope import read_envelope
+from relay.delivery.replay import state_of as state_of_message
+from relay.delivery.task import entry_of
+from relay.incidents.transition import State
+from relay.jobs.envelope import attributes_of, envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
+from relay.ledger.entry import Entry
+from relayctl.__main__ import main
 from tests.integration.relayctl_cloud import Operator, Work, account, delivered, failing, paced, superseding
 from tests.samples import job
 
@@ -179,6 +191,7 @@ class TestDryRun:
         assert done.stdout.splitlines() == [
             "3 of about 3 messages match; incidents: 3",
             "  by channel  noc 3",
+            "  by kind     signal 3",
             "  by reason   upstream 3",
             "  by status   critical 3",
             f"  shared      {timestamp(START)} to {timestamp(START + 2)}",
@@ -196,6 +209,7 @@ class TestDryRun:
             "about": 3,
             "held": 0,
             "by_channel": {"noc": 2},
+            "by_kind": {"signal": 2},
             "by_reason": {"upstream": 2},
             "by_status": {"critical": 2},
             "incidents": 2,
@@ -209,6 +223,7 @@ class TestDryRun:
             "failed": 0,
             "left": 0,
             "results": [],
+            "audit": None,
         }
 
     @pytest.mark.parametrize("yes", [[], ["--yes"]])
@@ -228,14 +243,14 @@ class TestReplay:
         assert operator.run_json("dlq", "replay")["held"] == 1
         done = operator.run("dlq", "replay", "--yes")
         assert done.stdout.splitlines()[0] == "2 of about 3 messages match; incidents: 2"
-        assert (done.exit_code, done.stderr) == (0, f"about 1 messages {HELD}\n")
+        assert (done.exit_code, done.stderr.splitlines()[0]) == (0, f"about 1 messages {HELD}")
 
     def test_replay_moves_and_delivers_all_jobs(self, operator: Operator) -> None:
         operator.put(*jobs(12))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
         assert done.stdout.splitlines()[-1] == "12 delivered, 0 left"
-        assert done.stderr == ""
+        assert len(done.stderr.splitlines()) == len(audits(done)) == 1
         assert sorted(each.incident_id for each in operator.asked) == sorted(f"i{n}" for n in range(12))
         assert (operator.visible(), operator.hidden()) == (0, 0)
 
@@ -284,18 +299,18 @@ class TestReplay:
         operator.put(*jobs(3))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
-        assert done.stdout.splitlines()[5:] == ["1 delivered, 2 no longer owed, 0 left"]
+        assert done.stdout.splitlines()[6:] == ["1 delivered, 2 no longer owed, 0 left"]
 
     def test_waiting_job_is_printed_with_its_reason(self, operator: Operator) -> None:
         operator.worker = lambda asked: delivered if asked.incident_id == "i0" else paced
         operator.put(*jobs(2))
         done = operator.run("dlq", "replay", "--yes")
         assert done.exit_code == 0
-        assert done.stdout.splitlines()[5:] == [
+        assert done.stdout.splitlines()[6:] == [
             "00000001  noc  i1  waits on the retry queue: paced",
             "1 delivered, 1 waiting on the retry queue (paced 1), 0 left",
         ]
-        assert done.stderr.splitlines()[-1].startswith("following: 1 of 2: 1 delivered, 1 waiting")
+        assert done.stderr.splitlines()[-2].startswith("following: 1 of 2: 1 delivered, 1 waiting")
 
     def test_replay_follows_waiting_jobs_until_a_minute_without_change(self, operator: Operator) -> None:
         operator.worker = lambda _: paced
@@ -308,7 +323,7 @@ class TestReplay:
         operator.worker = lambda _: paced
         operator.put(*jobs(25))
         lines = operator.run("dlq", "replay", "--yes").stdout.splitlines()
-        assert len(lines) == 5 + 20 + 2
+        assert len(lines) == 6 + 20 + 2
         assert lines[-2] == "and 5 more like these; --json lists all"
 
     def test_jobs_other_than_signals_are_moved_and_not_followed(self, operator: Operator) -> None:
@@ -384,7 +399,7 @@ class TestCtrlC:
         done = operator.run("dlq", "replay", "--yes", "--rate", "3")
         assert done.exit_code == 130
         assert done.stdout.splitlines()[-1].endswith(", 9 left")
-        assert done.stderr == "stopping after the current step; Ctrl-C again stops at once\n"
+        assert done.stderr.splitlines()[0] == "stopping after the current step; Ctrl-C again stops at once"
         assert set(on_queue(operator)) == {f"i{n}" for n in range(3, 12)}
 
     def test_json_of_an_interrupted_replay_has_the_jobs_that_are_left(self, operator: Operator) -> None:
@@ -434,3 +449,432 @@ def test_second_operator_can_replay_jobs_that_the_first_does_not_hold(operator: 
     assert [each["incident_id"] for each in others[1]["results"]] == ["new"]
     assert mine["delivered"] == 5
     assert operator.visible() == operator.hidden() == 0
+
+
+ARN = "arn:aws:sts::123456789012:user/moto"
+WHY = ["--reason", "moved to team B"]
+
+
+def audits(done: Result) -> list[Any]:
+    """Return the audits on stderr."""
+    return [json.loads(line)["audit"] for line in done.stderr.splitlines() if line.startswith('{"audit"')]
+
+
+def state_of(one: Job) -> State:
+    state = state_of_message(one, envelope_of(one))
+    assert state
+    return state
+
+
+def aged(seconds: float, **members: Any) -> Job:
+    """Return a job whose share came so long ago."""
+    return job(received_at=timestamp(time.time() - seconds), **DEAD | members)
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--kind", "writeback"], ["chore"]),
+            (["--kind", "signal"], ["old", "warning", "new"]),
+            (["--status", "warning"], ["warning"]),
+            (["--status", "Critical"], ["old", "new"]),
+            (["--status", "-"], ["chore"]),
+            (["--older-than", "7d"], ["old"]),
+            (["--newer-than", "90m"], ["chore", "new"]),
+            (["--newer-than", "7d", "--older-than", "90m"], ["warning"]),
+            (["--newer-than", "7d", "--since", "90m"], ["chore", "new"]),
+            (["--kind", "signal", "--newer-than", "90m"], ["new"]),
+            (["--kind", "signal", "--status", "critical", "--limit", "1"], ["old"]),
+        ],
+    )
+    def test_filters_combine_with_and(self, operator: Operator, options: list[str], expected: list[str]) -> None:
+        operator.put(
+            aged(60, incident_id="new"),
+            aged(8 * 86_400, incident_id="old"),
+            aged(86_400, incident_id="warning", status="warning"),
+            aged(600, incident_id="chore", kind="writeback", status=None),
+        )
+        assert incidents(operator.run_json("dlq", "list", *options)) == expected
+        assert operator.run_json("dlq", "replay", *options)["matched"] == len(expected)
+
+    @pytest.mark.parametrize(
+        "verb", [["list"], ["replay", "--yes"], ["drop", *WHY, "--yes"], ["export", "FILE"]], ids=lambda verb: verb[0]
+    )
+    def test_filter_without_a_match_is_exit_code_3(self, operator: Operator, tmp_path: Path, verb: list[str]) -> None:
+        operator.put(*jobs(2))
+        arguments = [str(tmp_path / "jobs") if part == "FILE" else part for part in verb]
+        done = operator.run("dlq", *arguments, "--status", "warning")
+        assert nothing(done, "none of about 2 messages matched")
+        assert operator.run("dlq", *arguments, "--status", "warning", "--json").exit_code == 3
+        assert (operator.visible(), list(tmp_path.iterdir())) == (2, [])
+
+
+class TestAudit:
+    def test_replay_prints_one_audit_line(self, operator: Operator) -> None:
+        operator.put(*jobs(3))
+        done = operator.run("dlq", "replay", "--channel", "noc", "--since", timestamp(START), "--limit", "2", "--yes")
+        assert done.stdout.splitlines()[-1] == "2 delivered, 0 left"
+        [audit] = audits(done)
+        counts = audit.pop("counts")
+        assert audit == {
+            "at": audit["at"],
+            "who": ARN,
+            "verb": "dlq replay",
+            "stack": "bigpanda-xmatters-relay",
+            "region": "us-east-1",
+            "filters": {"channel": "noc", "since": timestamp(START).replace(".000", ""), "limit": 2},
+        }
+        assert (counts["matched"], counts["delivered"], counts["left"]) == (2, 2, 0)
+
+    def test_json_has_the_audit_as_a_member_and_stderr_has_none(self, operator: Operator) -> None:
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "replay", "--yes", "--json")
+        assert json.loads(done.stdout)["audit"]["who"] == ARN
+        assert done.stderr == ""
+
+    def test_replay_goes_on_if_sts_does_not_tell_the_caller(self, operator: Operator) -> None:
+        operator.refused = {"GetCallerIdentity": "ServiceUnavailable"}
+        operator.put(*jobs(1))
+        document = operator.run_json("dlq", "replay", "--yes")
+        assert document["delivered"] == 1
+        assert document["audit"]["who"] is None
+        assert "AWS refused GetCallerIdentity: ServiceUnavailable" in document["audit"]["who_problem"]
+
+    @pytest.mark.parametrize("verb", [["list"], ["replay"], ["show", "0"], ["export", "-"]], ids=lambda verb: verb[0])
+    def test_verb_that_changes_nothing_prints_no_audit(self, operator: Operator, verb: list[str]) -> None:
+        operator.put(*jobs(1))
+        done = operator.run("dlq", *verb)
+        assert (done.exit_code, audits(done)) == (0, [])
+
+    def test_interrupted_replay_prints_an_audit_of_what_was_moved(self, operator: Operator) -> None:
+        operator.put(*jobs(12))
+        operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
+        done = operator.run("dlq", "replay", "--yes", "--rate", "3")
+        [audit] = audits(done)
+        assert (done.exit_code, audit["counts"]["waiting"], audit["counts"]["left"]) == (130, 3, 9)
+
+
+class TestDrop:
+    def test_drop_deletes_only_matching_messages(self, operator: Operator) -> None:
+        operator.put(*jobs(12), job(channel="payments", incident_id="i99", reason="timeout"))
+        done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes")
+        assert done.exit_code == 0
+        assert done.stdout.splitlines()[:3] == [
+            "12 of about 13 messages match; incidents: 12",
+            "  by channel  noc 12",
+            "  by kind     signal 12",
+        ]
+        assert done.stdout.splitlines()[-1] == "12 dropped"
+        [audit] = audits(done)
+        assert (audit["verb"], audit["who"], audit["reason"]) == ("dlq drop", ARN, "moved to team B")
+        assert audit["filters"] == {"channel": "noc"}
+        assert (audit["counts"]["dropped"], audit["counts"]["criticals_maybe_owed"]) == (12, 12)
+        assert set(on_queue(operator)) == {"i99"}
+        assert operator.asked == []
+
+    def test_drop_filters_by_the_reason_of_jobs_with_an_option_of_its_own(self, operator: Operator) -> None:
+        operator.put(*jobs(2), job(incident_id="i9", reason="timeout", **DEAD))
+        document = operator.run_json("dlq", "drop", "--failure-reason", "timeout", *WHY, "--yes")
+        assert (document["dropped"], document["audit"]["filters"]) == (1, {"reason": "timeout"})
+        assert set(on_queue(operator)) == {"i0", "i1"}
+
+    def test_drop_names_the_criticals_and_which_are_still_owed(self, operator: Operator) -> None:
+        operator.put(*jobs(2), job(incident_id="i9", kind="writeback", **DEAD))
+        announced = jobs(2)[1]
+        entry = Entry()
+        operator.ledger.write(entry_of(announced), entry, delivered(entry, state_of(announced), announced, START))
+        done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes")
+        lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  critical")]
+        assert [[*line[1:3], " ".join(line[4:])] for line in lines] == [
+            ["noc", "i1", "still owed"],
+            ["noc", "i0", "no longer owed"],
+        ]
+
+    def test_drop_changes_nothing_in_the_ledger(self, operator: Operator) -> None:
+        [one] = jobs(1)
+        entry = Entry().dead_lettering(state_of(one), START, "refused")
+        operator.ledger.write(entry_of(one), Entry(), entry)
+        operator.put(one)
+        before = operator.ledger.read(entry_of(one))
+        assert operator.run("dlq", "drop", "--incident", "i0", *WHY, "--yes").exit_code == 0
+        assert operator.ledger.read(entry_of(one)) == before
+
+    def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
+        operator.refused = {"BatchGetItem": "AccessDeniedException"}
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert done.exit_code == 0
+        assert "maybe still owed" in done.stdout
+        assert "the ledger cannot be read: DynamoDB refused: AccessDeniedException" in done.stderr
+
+    def test_drop_of_all_takes_unreadable_messages_too(self, operator: Operator) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
+        operator.put(*jobs(2))
+        document = operator.run_json("dlq", "drop", "--all", *WHY, "--yes")
+        assert (document["matched"], document["unreadable"], document["dropped"]) == (3, 1, 3)
+        assert [each["still_owed"] for each in document["criticals"]] == [True, True]
+        assert document["audit"]["filters"] == {"all": True}
+        assert operator.visible() == operator.hidden() == 0
+
+    def test_drop_without_yes_is_a_usage_error_without_a_terminal(self, operator: Operator) -> None:
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "drop", "--all", *WHY, typed="y\n")
+        assert (done.exit_code, done.stdout, operator.visible()) == (2, "", 1)
+        assert operator.run("dlq", "drop", "--all", *WHY, "--json").exit_code == 2
+
+    def test_message_that_is_not_deleted_is_exit_code_1(self, operator: Operator) -> None:
+        operator.refused = {"DeleteMessageBatch": "AccessDeniedException"}
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-1] == "0 dropped, 1 not dropped"
+        assert "AccessDeniedException" in done.stdout
+        assert audits(done)[0]["counts"]["failed"] == 1
+        assert operator.visible() == 1
+
+    def test_ctrl_c_stops_a_drop_after_the_current_batches(self, operator: Operator) -> None:
+        operator.put(*jobs(100))
+        once = iter([signal.SIGINT])
+
+        def interrupts() -> None:
+            for each in once:
+                signal.raise_signal(each)
+
+        operator.on_delete = interrupts
+        document = operator.run_json("dlq", "drop", "--all", *WHY, "--yes", code=130)
+        assert (document["dropped"], document["left"]) == (80, 20)
+        assert document["audit"]["counts"]["left"] == 20
+        assert operator.visible() == 20
+
+
+class Typist(io.StringIO):
+    """A terminal at which a person answers yes, after something else happened."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: Any) -> str:  # type: ignore[override]
+        self._meanwhile()
+        return "y\n"
+
+
+class TestDropQuestion:
+    def drop(self, operator: Operator, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Drop all, and do something while the question is open; return the exit code."""
+        monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
+        with pytest.raises(SystemExit) as done:
+            main(["dlq", "drop", "--channel", "noc", *WHY], prog_name="relayctl", obj=operator.effects())
+        return done.value.code
+
+    def test_messages_are_free_while_the_question_is_open(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator.put(*jobs(3))
+        free: list[int] = []
+        assert self.drop(operator, lambda: free.append(operator.visible()), monkeypatch) == 0
+        assert (free, operator.visible(), operator.hidden()) == ([3], 0, 0)
+
+    def test_job_that_is_dead_lettered_while_the_question_is_open_is_not_dropped(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator.put(*jobs(3))
+        # The same job: it was replayed and dead-lettered again.
+        assert self.drop(operator, lambda: operator.put(jobs(3)[0]), monkeypatch) == 0
+        assert set(on_queue(operator)) == {"i2"}
+
+    def test_job_that_is_replayed_while_the_question_is_open_is_gone(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def replays() -> None:
+            operator.run("dlq", "replay", "--incident", "i1", "--yes")
+
+        operator.put(*jobs(3))
+        assert self.drop(operator, replays, monkeypatch) == 1
+        assert capsys.readouterr().out.splitlines()[-1] == "2 dropped, 1 gone meanwhile"
+        assert [each.incident_id for each in operator.asked] == ["i1"]
+
+
+class TestExport:
+    def test_export_writes_one_message_a_line_that_only_the_operator_may_read(
+        self, operator: Operator, tmp_path: Path
+    ) -> None:
+        operator.put(*jobs(12))
+        path = tmp_path / "jobs.jsonl"
+        done = operator.run("dlq", "export", str(path))
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr == f"12 exported to {path}; only you may read it. The bodies may hold texts of incidents.\n"
+        assert path.stat().st_mode & 0o777 == 0o600
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [line["envelope"] for line in lines] == [envelope_of(each) for each in reversed(jobs(12))]
+        assert [line["attributes"] for line in lines] == [attributes_of(each) for each in reversed(jobs(12))]
+        assert (operator.visible(), operator.hidden()) == (12, 0)
+
+    def test_export_to_stdout_with_filters(self, operator: Operator) -> None:
+        operator.put(*jobs(3), job(channel="payments", incident_id="i9"))
+        done = operator.run("dlq", "export", "-", "--channel", "payments")
+        [line] = done.stdout.splitlines()
+        assert json.loads(line)["attributes"]["channel"] == "payments"
+        assert done.stderr == "1 exported. The bodies may hold texts of incidents.\n"
+
+    def test_export_replaces_no_file(self, operator: Operator, tmp_path: Path) -> None:
+        (tmp_path / "jobs").write_text("mine")
+        (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+        operator.put(*jobs(1))
+        for name in ("jobs", "link"):
+            done = operator.run("dlq", "export", str(tmp_path / name))
+            assert (done.exit_code, "exists, and is not replaced" in done.stderr) == (2, True)
+        assert (tmp_path / "jobs").read_text() == "mine"
+        assert not (tmp_path / "nowhere").exists()
+
+    def test_file_that_cannot_be_written_is_one_line(self, operator: Operator, tmp_path: Path) -> None:
+        operator.put(*jobs(1))
+        done = operator.run("dlq", "export", str(tmp_path / "no" / "jobs"))
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "cannot write: No such file or directory" in done.stderr
+
+    def test_unreadable_messages_are_not_exported_and_make_exit_code_1(
+        self, operator: Operator, tmp_path: Path
+    ) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="hello")
+        operator.put(*jobs(1))
+        document = operator.run_json("dlq", "export", str(tmp_path / "jobs"), code=1)
+        assert (document["exported"], document["unreadable"]) == (1, 1)
+        assert operator.run("dlq", "export", "-", "--channel", "noc").exit_code == 0
+
+    def test_interrupted_export_leaves_no_file(self, operator: Operator, tmp_path: Path) -> None:
+        operator.put(*jobs(12))
+        operator.on_receive = lambda: signal.raise_signal(signal.SIGINT)
+        assert operator.run("dlq", "export", str(tmp_path / "jobs")).exit_code == 130
+        assert list(tmp_path.iterdir()) == []
+        assert (operator.visible(), operator.hidden()) == (12, 0)
+
+
+@pytest.fixture
+def exported(operator: Operator, tmp_path: Path) -> Path:
+    """File with 25 jobs that are no longer on the queue."""
+    path = tmp_path / "jobs.jsonl"
+    operator.put(*jobs(25))
+    assert operator.run("dlq", "export", str(path)).exit_code == 0
+    assert operator.run("dlq", "drop", "--all", *WHY, "--yes").exit_code == 0
+    return path
+
+
+def waiting(operator: Operator) -> int:
+    """Return the number of messages on the retry queue."""
+    return len(operator.sqs.receive_message(QueueUrl=operator.retry_queue_url, VisibilityTimeout=0).get("Messages", []))
+
+
+class TestImport:
+    def test_imported_jobs_are_on_the_dead_letter_queue_only_and_unchanged(
+        self, operator: Operator, exported: Path
+    ) -> None:
+        done = operator.run("dlq", "import", str(exported))
+        assert done.exit_code == 0
+        assert done.stdout.splitlines() == [
+            "by channel  noc 25",
+            "by kind     signal 25",
+            "by reason   upstream 25",
+            "25 of 25 lines are in the dead-letter queue",
+        ]
+        [audit] = audits(done)
+        assert (audit["verb"], audit["who"], audit["file"], audit["from_line"]) == (
+            "dlq import",
+            ARN,
+            "jobs.jsonl",
+            1,
+        )
+        assert audit["counts"] == {"lines": 25, "sent": 25, "left": 0}
+        assert (waiting(operator), operator.asked) == (0, [])
+        assert on_queue(operator) == {each.incident_id: each for each in jobs(25)}
+
+    def test_imported_messages_have_their_attributes(self, operator: Operator, exported: Path) -> None:
+        operator.run("dlq", "import", str(exported), "--from-line", "25")
+        [message] = operator.sqs.receive_message(QueueUrl=operator.queue_url, MessageAttributeNames=["All"])["Messages"]
+        found = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+        assert found == attributes_of(jobs(25)[0])
+
+    def test_imported_jobs_can_be_replayed(self, operator: Operator, exported: Path) -> None:
+        operator.run("dlq", "import", str(exported))
+        assert operator.run_json("dlq", "replay", "--yes")["delivered"] == 25
+
+    @pytest.mark.parametrize("bad", ["", "hello", '{"message_id":"m1"}'])
+    def test_one_invalid_line_and_nothing_is_sent(self, operator: Operator, exported: Path, bad: str) -> None:
+        with exported.open("a") as file:
+            file.write(f"{bad}\n")
+        for more in ([], ["--json"], ["--from-line", "3"]):
+            done = operator.run("dlq", "import", str(exported), *more)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert "nothing was sent\nline 26: it" in done.stderr
+        assert operator.visible() == 0
+
+    def test_many_invalid_lines_are_named_and_counted(self, operator: Operator, tmp_path: Path) -> None:
+        (tmp_path / "jobs").write_text("x\n" * 30)
+        done = operator.run("dlq", "import", str(tmp_path / "jobs"))
+        assert (done.exit_code, "line 20: it is not JSON" in done.stderr, "and 10 more" in done.stderr) == (
+            2,
+            True,
+            True,
+        )
+
+    def test_file_without_a_line_to_send_is_exit_code_3(self, operator: Operator, exported: Path) -> None:
+        done = operator.run("dlq", "import", str(exported), "--from-line", "26")
+        assert nothing(done, "nothing to import: lines in the file: 25")
+        exported.write_text("")
+        assert operator.run_json("dlq", "import", str(exported), code=3)["lines"] == 0
+
+    def test_ctrl_c_stops_an_import_after_the_current_batch_and_it_can_go_on(
+        self, operator: Operator, exported: Path
+    ) -> None:
+        operator.on_send = lambda: signal.raise_signal(signal.SIGINT)
+        done = operator.run("dlq", "import", str(exported))
+        assert done.exit_code == 130
+        assert done.stdout.splitlines()[-2:] == [
+            "10 of 25 lines are in the dead-letter queue",
+            "to go on: the same command with --from-line 11",
+        ]
+        assert audits(done)[0]["counts"] == {"lines": 25, "sent": 10, "left": 15}
+        operator.on_send = lambda: None
+        document = operator.run_json("dlq", "import", str(exported), "--from-line", "11")
+        assert (document["sent"], document["next_line"], document["by_channel"]) == (15, None, {"noc": 15})
+        assert len(on_queue(operator)) == 25
+
+    def test_refused_import_is_exit_code_1_and_names_the_line_to_go_on_with(
+        self, operator: Operator, exported: Path
+    ) -> None:
+        operator.refused = {"SendMessageBatch": "AccessDeniedException"}
+        done = operator.run("dlq", "import", str(exported))
+        assert done.exit_code == 1
+        assert "line 1: SQS refused the batch: AccessDeniedException" in done.stderr
+        assert done.stdout.splitlines()[-1] == "to go on: the same command with --from-line 1"
+        document = operator.run_json("dlq", "import", str(exported), code=1)
+        assert (document["sent"], document["next_line"], document["audit"]["counts"]["left"]) == (0, 1, 25)
+
+    def test_ctrl_c_during_the_check_sends_nothing(self, operator: Operator, exported: Path) -> None:
+        ticks = iter(range(1_000_000))
+        effects = replace(operator.effects(), clock=lambda: interrupt(next(ticks)))
+
+        def interrupt(tick: int) -> float:
+            if tick == 5:
+                signal.raise_signal(signal.SIGINT)
+            return tick
+
+        done = CliRunner().invoke(main, ["dlq", "import", str(exported)], obj=effects)
+        assert (done.exit_code, done.stdout) == (130, "")
+        assert "no line is in" in done.stderr
+        assert operator.visible() == 0
+
+
+def test_long_work_prints_lines_of_progress_without_a_terminal(operator: Operator, exported: Path) -> None:
+    ticks = itertools.count(0, 3)
+    effects = replace(operator.effects(), clock=lambda: float(next(ticks)))
+    done = CliRunner().invoke(main, ["dlq", "import", str(exported)], obj=effects)
+    assert done.exit_code == 0
+    assert "checking: 2 lines" in done.stderr.splitlines()
+    assert "importing: 20 of 25" in done.stderr.splitlines()
+    done = CliRunner().invoke(main, ["dlq", "list"], obj=effects)
+    assert re.search(r"^reading the queue: \d+ of about 25$", done.stderr, re.MULTILINE)

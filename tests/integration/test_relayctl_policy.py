@@ -102,6 +102,20 @@ class TestFilledIn:
             service = each["Condition"]["StringEquals"]["kms:ViaService"]
             assert re.fullmatch(rf"(sqs|dynamodb|secretsmanager)\.{REGION}\.amazonaws\.com", service)
 
+    def test_import_policy_allows_to_send_to_the_dead_letter_queue_alone(self, operator: Operator) -> None:
+        statements = printed(operator, "import")
+        assert {name: each["Action"] for name, each in statements.items()} == {
+            "FindTheStack": "cloudformation:DescribeStacks",
+            "SendToTheDeadLetterQueue": "sqs:SendMessage",
+        }
+        assert statements["SendToTheDeadLetterQueue"]["Resource"] == arn("sqs", f"{STACK}-DeadLetterQueue-1")
+
+    def test_replay_policy_does_not_allow_to_send_to_the_dead_letter_queue(self, operator: Operator) -> None:
+        queue = arn("sqs", f"{STACK}-DeadLetterQueue-1")
+        of_queue = [each for each in printed(operator, "replay").values() if queue in listed(each["Resource"])]
+        assert [each["Sid"] for each in of_queue] == ["ReadAndDeleteDeadLetters"]
+        assert "sqs:SendMessage" not in listed(of_queue[0]["Action"])
+
     def test_replay_policy_allows_no_secret(self, operator: Operator) -> None:
         operator.parameters["KmsKeyArn"] = KEY
         assert "secretsmanager" not in json.dumps(printed(operator, "replay"))
@@ -131,4 +145,4 @@ class TestList:
     def test_unknown_policy_name_is_refused_with_the_known_names(self, operator: Operator, name: str) -> None:
         done = operator.run("policy", name)
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "there are channels, doctor, explain, observe, replay" in " ".join(done.stderr.split())
+        assert "there are channels, doctor, explain, import, observe, replay" in " ".join(done.stderr.split())

@@ -181,6 +181,39 @@ def test_dlq_list_prints_one_row_for_each_job_in_80_columns() -> None:
     assert all("00000000000000000000000" in row and "upstream 503" in row for row in rows)
 
 
+DROP = ("dlq", "drop", "--all", "--reason", "wrong trigger URL")
+QUESTION = "Delete 3 messages for good? [y/N]: "
+
+
+def test_drop_shows_what_would_go_and_names_owed_criticals_before_it_asks() -> None:
+    with relayctl(*DROP) as terminal:
+        terminal.until(QUESTION)
+        asked = terminal.shown
+        terminal.type("y\n")
+        assert terminal.end() == 0
+    assert "  by channel  noc 3" in asked
+    assert "noc 000000000000000000000002  " in asked
+    named = " ".join(asked.partition("criticals that are still owed")[2].split())
+    assert named.startswith(
+        ", and that no replay can bring back then: "
+        "noc 000000000000000000000000; noc 000000000000000000000001; noc 000000000000000000000002 Delete"
+    )
+    assert "3 dropped" in terminal.shown
+    assert '"reason": "wrong trigger URL"' in terminal.shown
+    assert all(len(line) <= 80 for line in lines(terminal) if not line.startswith('{"audit"'))
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\n", 1), ("\x03", 130)])
+def test_drop_that_is_not_confirmed_deletes_nothing(answer: str, code: int) -> None:
+    with relayctl(*DROP) as terminal:
+        terminal.until(QUESTION)
+        terminal.type(answer)
+        assert terminal.end() == code
+    assert "Aborted!" in terminal.shown
+    assert "dropped" not in terminal.shown
+    assert "audit" not in terminal.shown
+
+
 def lines(terminal: Terminal) -> list[str]:
     """Return the output line by line without colours; each version of an overwritten status is a line."""
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))

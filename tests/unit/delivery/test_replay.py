@@ -370,12 +370,24 @@ class TestFilter:
             (Filter(reason="timeout"), False),
             (Filter(since=1_800_000_000.0), True),
             (Filter(since=1_800_000_000.001), False),
+            (Filter(until=1_800_000_000.0), True),
+            (Filter(until=1_799_999_999.999), False),
+            (Filter(since=1_799_999_000.0, until=1_800_000_900.0), True),
+            (Filter(kind="signal"), True),
+            (Filter(kind="writeback"), False),
+            (Filter(status="critical"), True),
+            (Filter(status="warning"), False),
+            (Filter(status="-"), False),
+            (Filter(kind="signal", status="warning"), False),
             (Filter(channel="noc", incident="i1", reason="upstream", since=0.0), True),
             (Filter(channel="noc", incident="i1", reason="timeout", since=0.0), False),
         ],
     )
     def test_filter_matches_a_job_that_meets_all_its_criteria(self, wanted: Filter, matches: bool) -> None:
         assert wanted.matches(job(received_at="2027-01-15T08:00:00.000Z")) is matches
+
+    def test_filter_by_a_dash_matches_jobs_without_a_status(self) -> None:
+        assert Filter(status="-").matches(job(status=None))
 
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))

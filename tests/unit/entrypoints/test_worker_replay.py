@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from relay.errors import AMBIGUOUS_WAIT_SECONDS, Reason
+from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of, timestamp
+from relayctl.dead_letter_file import line_of, read_line
 from tests import samples
 from tests.fakes import Call, Relay, Step, room, worked
 
@@ -262,6 +264,73 @@ class TestHolds:
         moved(relay)
         relay.wake()
         assert sent(relay) == ["i1"]
+
+
+def exported(relay: Relay) -> list[bytes]:
+    """Return the lines of an export of the dead-letter queue."""
+    return [
+        line_of("m1", read_envelope(each["MessageBody"]), each["MessageBody"]).encode()
+        for each in relay.dead_letters.messages
+    ]
+
+
+def import_and_replay(relay: Relay, lines: list[bytes], times: int) -> None:
+    """Import the lines several times, replay everything that is dead-lettered, and let the worker wake twice."""
+    messages = [read_line(1, line).message for line in lines] * times
+    relay.dead_letters.messages += [{"MessageBody": each.envelope, "DelaySeconds": 0} for each in messages]
+    relay.retries.messages += relay.dead_letters.messages
+    relay.dead_letters.messages = []
+    relay.wake()
+    relay.wake(60)
+
+
+class TestImport:
+    def test_job_that_was_dropped_and_imported_twice_rings_once(self) -> None:
+        relay = dead_lettered(samples.accepted("r9"))
+        lines = exported(relay)
+        relay.dead_letters.messages = []
+        import_and_replay(relay, lines, times=2)
+        assert sent(relay) == ["i1", "i1"], "the refused signal, and one more"
+        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
+
+    def test_import_of_a_job_that_is_still_dead_lettered_rings_once(self) -> None:
+        relay = dead_lettered(samples.accepted("r9"))
+        import_and_replay(relay, exported(relay), times=1)
+        assert len(relay.session.calls) == 2
+
+    def test_import_of_a_file_whose_jobs_were_delivered_rings_nobody(self) -> None:
+        relay = dead_lettered(samples.accepted("r9"))
+        lines = exported(relay)
+        moved(relay)
+        relay.wake()
+        assert len(relay.session.calls) == 2
+        for _ in range(2):
+            relay.clock.now += 30 * 86_400
+            import_and_replay(relay, lines, times=2)
+        assert len(relay.session.calls) == 2
+        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
+
+    def test_import_of_a_job_that_was_refused_again_keeps_the_newer_dead_letter(self) -> None:
+        relay = dead_lettered(REFUSED)
+        lines = exported(relay)
+        moved(relay)
+        relay.wake()
+        newer, relay.dead_letters.messages = relay.dead_letters.messages, []
+        import_and_replay(relay, lines, times=1)
+        assert len(relay.session.calls) == 2, "its mark is older than that of the ledger"
+        relay.dead_letters.messages = newer
+        moved(relay)
+        relay.wake()
+        assert len(relay.session.calls) == 3
+
+    def test_import_of_a_superseded_job_rings_nobody(self) -> None:
+        relay = dead_lettered(samples.accepted("r9"))
+        lines = exported(relay)
+        relay.dead_letters.messages = []
+        relay.share(samples.body(status="warning", changedOn=LATER))
+        calls = len(relay.session.calls)
+        import_and_replay(relay, lines, times=2)
+        assert len(relay.session.calls) == calls
 
 
 class TestUnknownKind:

@@ -58,6 +58,17 @@ class TestSince:
             moments.since(text, NOW)
 
 
+class TestAgo:
+    @pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("90m", 5400), ("7d", 604_800), ("365d", 31_536_000)])
+    def test_duration_counts_back_from_now(self, text: str, seconds: int) -> None:
+        assert moments.ago(text, NOW) == NOW.timestamp() - seconds
+
+    @pytest.mark.parametrize("text", ["", "7", "7w", "-7d", "2027-01-15", "999999d", "٣d"])
+    def test_duration_refuses_other_texts(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r"."):
+            moments.ago(text, NOW)
+
+
 class TestTable:
     def test_table_of_a_usual_job_is_one_row(self) -> None:
         one = job(
@@ -214,7 +225,7 @@ class TestDocuments:
 
 
 class TestSummary:
-    def test_summary_counts_by_channel_reason_and_status(self) -> None:
+    def test_summary_counts_by_channel_kind_reason_and_status(self) -> None:
         jobs = [
             job(channel="a", status=None, received_at="2027-01-02T00:00:00.000Z"),
             job(channel="a", reason="timeout", received_at="2027-01-01T00:00:00.000Z"),
@@ -226,6 +237,7 @@ class TestSummary:
             "about": 5,
             "held": 2,
             "by_channel": {"a": 2, "b": 1},
+            "by_kind": {"signal": 3},
             "by_reason": {"upstream": 2, "timeout": 1},
             "by_status": {"-": 1, "critical": 2},
             "incidents": 2,
@@ -245,4 +257,4 @@ class TestSummary:
         hostile = [job(channel=STEERING, status=STEERING, reason=STEERING)]
         lines = dead_letter_listing.summary_lines(dead_letter_listing.summary(hostile, Depth(1, 0)))
         assert all(line.isprintable() for line in lines)
-        assert len(lines) == 5
+        assert len(lines) == 6

@@ -23,31 +23,40 @@ from relay.jobs.queue import MAX_BATCH, Message, Queue
 
 # Bounds the time until a Ctrl-C takes effect.
 LONGEST_SLEEP_SECONDS = 0.5
+# Stands for the status of a job without one, in filters and in lists.
+NO_STATUS = "-"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice of dead-lettered jobs; None in an attribute means any.
+    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any.
 
     Attributes:
         channel: Name of the channel.
         incident: BigPanda's id of the incident.
+        kind: Kind of the job.
+        status: Status of the incident in the share, in lower case; `-` for a job without a status.
         reason: Reason for which the job was dead-lettered.
         since: Earliest arrival of the share (epoch seconds).
+        until: Latest arrival of the share (epoch seconds).
     """
 
     channel: str | None = None
     incident: str | None = None
+    kind: str | None = None
+    status: str | None = None
     reason: str | None = None
     since: float | None = None
+    until: float | None = None
 
     def matches(self, job: Job) -> bool:
         """True if a job meets all conditions of the filter."""
-        wanted = (self.channel, self.incident, self.reason)
-        found = (job.channel, job.incident_id, job.failures.reason)
+        wanted = (self.channel, self.incident, self.kind, self.status, self.reason)
+        found = (job.channel, job.incident_id, job.kind, job.payload.status or NO_STATUS, job.failures.reason)
         if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
             return False
-        return self.since is None or seconds_of(job.received_at) >= self.since
+        came = seconds_of(job.received_at)
+        return (self.since is None or came >= self.since) and (self.until is None or came <= self.until)
 
 
 class Became(StrEnum):
@@ -185,7 +194,7 @@ class Replay:
 
     def _item(self, held: Held, job: Job) -> _Item:
         envelope = self.dead_letters.envelope(held)
-        return _Item(held, Message(envelope, attributes_of(job)), Moved(job, _state_of(job, envelope)))
+        return _Item(held, Message(envelope, attributes_of(job)), Moved(job, state_of(job, envelope)))
 
     def _move(self, batch: Sequence[_Item]) -> list[Moved]:
         problems = self.retries.send_batch([item.message for item in batch])
@@ -204,7 +213,7 @@ class Replay:
         return [None if problem is None else left.format(problem) for problem in problems]
 
 
-def _state_of(job: Job, envelope: str) -> State | None:
+def state_of(job: Job, envelope: str) -> State | None:
     """Return the state that a job announces, as the worker compares it; None for a job that is not a signal.
 
     `envelope` is the job as message text, with the body.

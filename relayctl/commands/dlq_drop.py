@@ -1,0 +1,255 @@
+"""relayctl dlq drop: delete dead-lettered messages for good."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from relay.delivery.replay import Filter
+from relay.delivery.replay_order import PARALLEL_BATCHES
+from relay.errors import Reason
+from relay.foreign_text import identifier, printable
+from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.jobs.dead_letters import DeadLetters, Depth, Held
+from relay.ledger.ledger import Ledger
+from relayctl import audit, dead_letter_drop, dead_letter_listing, terminal
+from relayctl.audit import Audit
+from relayctl.dead_letter_drop import Critical, Drop
+from relayctl.dead_letter_filter import described, filtered
+from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched, say_held, scan, show_summary
+from relayctl.progress import progress
+from relayctl.stack import Stack, on_stack
+
+MAX_REASON = 200
+# Criticals and failures that are printed one by one; --json has all.
+MAX_LINES = 20
+# Criticals that the question names.
+MAX_NAMES = 10
+REASON_OF_JOBS = "--failure-reason"
+
+
+def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Return the text of --reason. Raises BadParameter."""
+    text = " ".join(value.split())
+    if not text or len(text) > MAX_REASON or not text.isprintable():
+        raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: why the jobs are dropped")
+    if text in set(Reason):
+        # The other verbs filter by --reason.
+        raise click.BadParameter(f"say why you drop the jobs; to drop the jobs with reason {text}: {REASON_OF_JOBS}")
+    return text
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The messages to drop, as they are shown to the operator.
+
+    Attributes:
+        helds: The messages, oldest first; those that are no jobs come last.
+        depth: Numbers of messages on the queue.
+        criticals: The criticals among them.
+        problem: Error of the ledger; None if it could be read.
+    """
+
+    helds: Sequence[Held]
+    depth: Depth
+    criticals: Sequence[Critical]
+    problem: str | None
+
+    @property
+    def owed(self) -> list[Critical]:
+        return [each for each in self.criticals if each.may_be_owed]
+
+    def summary(self) -> dict[str, Any]:
+        jobs = [held.job for held in self.helds if held.job]
+        return {
+            **dead_letter_listing.summary(jobs, self.depth),
+            "matched": len(self.helds),
+            "unreadable": len(self.helds) - len(jobs),
+            "criticals": [each.document() for each in self.criticals],
+        }
+
+
+@click.command()
+@click.option(
+    "--reason", required=True, callback=_reason, metavar="TEXT", help="Why the jobs are dropped, for the audit line."
+)
+@filtered(REASON_OF_JOBS)
+@click.option("--all", "is_all", is_flag=True, help="Drop all messages, also those that are no jobs of the relay.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_stack
+def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: bool, yes: bool, as_json: bool) -> None:
+    """Delete dead-lettered messages for good, after showing what would go.
+
+    A dropped job cannot be replayed: export it before. Nothing else is settled: the ledger still has the state as
+    owed, and the fallback topic is notified of a critical as before. The question names the criticals that are still
+    owed.
+
+    At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
+    line of JSON. Ctrl-C stops after the current batch.
+
+    Exit codes: 0 all dropped, 1 some not dropped, 2 usage, 3 nothing matched, 130 interrupted.
+
+    \b
+    Example:
+      relayctl dlq drop --channel old --older-than 7d --reason "moved to team B"
+      relayctl dlq drop --failure-reason refused --reason "INC-7: bad URL" --yes
+    """
+    if is_all == (wanted != Filter()):
+        raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise click.UsageError("not a terminal, or --json: give --yes to drop without being asked")
+    asked = {"filters": described(wanted, limit) | ({"all": True} if is_all else {}), "reason": reason}
+    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
+        queue = dead_letters(stack, pool.map)
+        dropping = _Dropping(stack, queue, queue.depth(), pool, asked)
+        with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
+            choice = dropping.choose(wanted, limit, stop)
+            if choice.helds and not as_json:
+                _show(choice)
+            if choice.helds and yes:
+                dropping.delete(choice.helds, stop)
+        if choice.helds and not yes:
+            # Not held meanwhile: an operator may think for longer than SQS holds a message.
+            _ask(choice)
+            with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
+                dropping.delete(dropping.find_again(choice, stop), stop)
+    if not choice.helds:
+        nothing_matched(choice.depth)
+    dropping.exit(is_interrupted=stop.is_set())
+
+
+@dataclass
+class _Dropping:
+    """One run of the verb.
+
+    Attributes:
+        stack: The stack.
+        queue: The dead-letter queue.
+        depth: Numbers of messages on the queue.
+        pool: Threads for parallel batches.
+        asked: Filters and reason for the audit.
+        choice: The messages to drop; None until they were read.
+        doing: Progress of the deletion.
+        changed: The audit; None until the deletion began.
+    """
+
+    stack: Stack
+    queue: DeadLetters
+    depth: Depth
+    pool: ThreadPoolExecutor
+    asked: dict[str, Any]
+    choice: _Choice | None = None
+    doing: Drop = field(default_factory=Drop)
+    changed: Audit | None = None
+
+    def choose(self, wanted: Filter, limit: int | None, stop: threading.Event) -> _Choice:
+        """Read the queue, and hold the messages to drop only."""
+        found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
+        unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
+        helds = [*matching(found, wanted, limit), *unreadable][:limit]
+        self.queue.let_go(set(found) - set(helds))
+        found_criticals = dead_letter_drop.criticals(self.queue, helds, Ledger(self.stack.table()))
+        self.choice = _Choice(helds, self.depth, *found_criticals)
+        return self.choice
+
+    def find_again(self, choice: _Choice, stop: threading.Event) -> list[Held]:
+        """Read the queue again, and hold those of the shown messages that are still there."""
+        shown = {held.message_id: place for place, held in enumerate(choice.helds)}
+        found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
+        helds = [held for held in found if held.message_id in shown]
+        self.queue.let_go(set(found) - set(helds))
+        self.doing.gone = len(shown) - len(helds)
+        return sorted(helds, key=lambda held: shown[held.message_id])
+
+    def delete(self, helds: Sequence[Held], stop: threading.Event) -> None:
+        """Delete held messages."""
+        self.doing.chosen = helds
+        self.changed = Audit.begin(self.stack, "dlq drop", **self.asked)
+        with progress("dropping", len(helds), self.stack.effects.clock) as show:
+            for _ in self.doing.run(self.queue, self.pool.map, stop.is_set):
+                show(self.doing.dropped, f"{len(self.doing.problems)} not dropped" if self.doing.problems else "")
+
+    def audit(self) -> dict[str, Any] | None:
+        """Return the audit; None if the deletion did not begin."""
+        if self.changed is None or self.choice is None:
+            return None
+        counts = {"matched": len(self.choice.helds), **self.doing.counts()}
+        counts |= {"criticals": len(self.choice.criticals), "criticals_maybe_owed": len(self.choice.owed)}
+        return self.changed.document(counts)
+
+    def exit(self, *, is_interrupted: bool) -> None:
+        """Exit with a code other than 0 if not all was dropped."""
+        if is_interrupted and self.doing.left:
+            click.get_current_context().exit(terminal.INTERRUPTED)
+        if self.doing.problems or self.doing.gone or self.doing.left:
+            click.get_current_context().exit(1)
+
+
+@contextmanager
+def _finally_reported(dropping: _Dropping, *, as_json: bool) -> Iterator[None]:
+    """Print what was dropped at the end of the block, also after an error or a second Ctrl-C."""
+    try:
+        yield
+    finally:
+        document = dropping.audit()
+        if as_json and dropping.choice:
+            _print_json(dropping, dropping.choice, document)
+        elif document:
+            _print_text(dropping.doing)
+            audit.say(document)
+
+
+def _print_json(dropping: _Dropping, choice: _Choice, document: dict[str, Any] | None) -> None:
+    problems = [{"message_id": held.message_id, "problem": problem} for held, problem in dropping.doing.problems]
+    counts = dropping.doing.counts()
+    click.echo(json.dumps({**choice.summary(), **counts, "problems": problems, "audit": document}))
+
+
+def _print_text(doing: Drop) -> None:
+    for held, problem in doing.problems[:MAX_LINES]:
+        terminal.show_line(f"{held.message_id[:8]}  {printable(problem)}", indent=2)
+    if len(doing.problems) > MAX_LINES:
+        click.echo(f"and {len(doing.problems) - MAX_LINES} more like these; --json lists all")
+    words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
+    more = "".join(f", {doing.counts()[name]} {word}" for name, word in words.items() if doing.counts()[name])
+    click.echo(f"{doing.dropped} dropped{more}")
+
+
+def _show(choice: _Choice) -> None:
+    """Print what would go."""
+    sums = choice.summary()
+    show_summary(sums)
+    if sums["unreadable"]:
+        click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
+    now = datetime.now(UTC)
+    for each in choice.criticals[:MAX_LINES]:
+        owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
+        line = f"  critical    {_name(each)}  {dead_letter_listing.age(each.job, now)}  {owed}"
+        terminal.show_line(line, indent=dead_letter_listing.SUMMARY_INDENT)
+    if len(choice.criticals) > MAX_LINES:
+        click.echo(f"  and {len(choice.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
+    if choice.problem:
+        terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {choice.problem}")
+    say_held(choice.depth)
+
+
+def _ask(choice: _Choice) -> None:
+    """Ask the operator. Raises Abort if the answer is not yes."""
+    if choice.owed:
+        names = "; ".join(map(_name, choice.owed[:MAX_NAMES]))
+        more = f" and {len(choice.owed) - MAX_NAMES} more" if len(choice.owed) > MAX_NAMES else ""
+        owed = "may still be owed" if choice.problem else "are still owed"
+        terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
+    count = len(choice.helds)
+    click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
+
+
+def _name(critical: Critical) -> str:
+    return f"{printable(critical.job.channel)} {identifier(critical.job.incident_id, MAX_ID_LENGTH)}"

@@ -1,0 +1,114 @@
+"""Deletion of dead-lettered messages for good, and the criticals among them that are still owed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import batched
+from typing import Any, NamedTuple
+
+from relay.delivery.replay import Became, Moved, state_of
+from relay.delivery.replay_follower import fate
+from relay.delivery.replay_order import PARALLEL_BATCHES
+from relay.delivery.task import entry_of
+from relay.errors import LedgerError
+from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, Held, Run
+from relay.jobs.job import Job
+from relay.ledger.ledger import Ledger
+
+# Entries that are in memory at the same time.
+ENTRIES_AT_ONCE = 100
+_NOT_HELD = "not deleted: another reader may have it now; start the command again"
+
+
+class Critical(NamedTuple):
+    """A dead-lettered job that announces an open critical incident.
+
+    Attributes:
+        job: The job, without its body.
+        is_owed: True if its state is still to be announced; None if the ledger could not be read.
+    """
+
+    job: Job
+    is_owed: bool | None
+
+    @property
+    def may_be_owed(self) -> bool:
+        """True unless the ledger says that the state is announced, superseded or settled."""
+        return self.is_owed is not False
+
+    def document(self) -> dict[str, Any]:
+        """Return the critical for programs."""
+        return {
+            "channel": self.job.channel,
+            "incident_id": self.job.incident_id,
+            "delivery_id": self.job.delivery_id,
+            "received_at": self.job.received_at,
+            "still_owed": self.is_owed,
+        }
+
+
+def criticals(queue: DeadLetters, helds: Sequence[Held], ledger: Ledger) -> tuple[list[Critical], str | None]:
+    """Return the criticals among held messages, those that may be owed first, and the ledger's error if it failed.
+
+    An incident without an entry in the ledger is owed: a replay would announce it.
+    """
+    found = [moved for held in helds if held.job and (moved := _critical(queue, held, held.job))]
+    criticals, problem = [], None
+    for batch in batched(found, ENTRIES_AT_ONCE, strict=False):
+        try:
+            entries = ledger.read_many({entry_of(moved.job) for moved in batch}) if problem is None else {}
+        except LedgerError as error:
+            entries, problem = {}, str(error)
+        for moved in batch:
+            entry = entries.get(entry_of(moved.job))
+            is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
+            criticals.append(Critical(moved.job, None if entry is None else not is_over))
+    return sorted(criticals, key=lambda each: not each.may_be_owed), problem
+
+
+def _critical(queue: DeadLetters, held: Held, job: Job) -> Moved | None:
+    state = state_of(job, queue.envelope(held))
+    return Moved(job, state.without_alerts()) if state is not None and state.is_critical else None
+
+
+@dataclass
+class Drop:
+    """Progress of a deletion.
+
+    Attributes:
+        chosen: The messages to delete.
+        dropped: Number of deleted messages.
+        problems: Messages that could not be deleted, each with the error.
+        gone: Number of chosen messages that left the queue while the operator was asked.
+    """
+
+    chosen: Sequence[Held] = ()
+    dropped: int = 0
+    problems: list[tuple[Held, str]] = field(default_factory=list)
+    gone: int = 0
+
+    @property
+    def left(self) -> int:
+        """Number of messages that the deletion did not get to."""
+        return len(self.chosen) - self.dropped - len(self.problems)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of messages by outcome."""
+        return {"dropped": self.dropped, "failed": len(self.problems), "gone": self.gone, "left": self.left}
+
+    def run(self, queue: DeadLetters, run: Run, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Delete the chosen messages in batches, until `stopping` returns True; yield after each batch.
+
+        Batches that are in progress when `stopping` returns True are completed.
+        """
+        for wave in batched(self.chosen, MAX_BATCH * PARALLEL_BATCHES, strict=False):
+            if stopping():
+                return
+            queue.renew()
+            held = [each for each in wave if queue.is_held(each)]
+            self.problems += [(each, _NOT_HELD) for each in wave if each not in held]
+            batches = list(batched(held, MAX_BATCH, strict=False))
+            for batch, problems in zip(batches, run(queue.delete_batch, batches), strict=True):
+                failed = [(each, problem) for each, problem in zip(batch, problems, strict=True) if problem]
+                self.problems += failed
+                self.dropped += len(batch) - len(failed)
+                yield

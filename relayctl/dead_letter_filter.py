@@ -1,0 +1,72 @@
+"""Filters of the verbs of `relayctl dlq`: options, and their description for the audit line."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from relay.delivery.replay import NO_STATUS, Filter
+from relay.errors import Reason
+from relay.jobs.job import JobKind
+from relayctl import moments
+from relayctl.moments import Ago, Since
+
+_KINDS = click.Choice([kind.value for kind in JobKind])
+_REASONS = click.Choice([reason.value for reason in Reason])
+
+
+def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the filters to a verb, which is called with `wanted` and `limit`. `reason_option` filters by reason."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @click.option("--channel", metavar="NAME", help="Only jobs of this channel.")
+        @click.option("--incident", metavar="ID", help="Only jobs of this incident.")
+        @click.option("--kind", type=_KINDS, metavar="KIND", help=f"Only jobs of this kind: {', '.join(JobKind)}.")
+        @click.option(
+            "--status",
+            metavar="STATUS",
+            help=f"Only jobs of shares with this status of the incident, such as critical; {NO_STATUS} for none.",
+        )
+        @click.option(
+            reason_option,
+            "wanted_reason",
+            type=_REASONS,
+            metavar="REASON",
+            help=f"Only jobs with this reason: {', '.join(Reason)}.",
+        )
+        @click.option(
+            "--since", type=Since(), metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
+        )
+        @click.option("--newer-than", type=Ago(), metavar="DURATION", help="Only jobs of shares that came later: 90m.")
+        @click.option("--older-than", type=Ago(), metavar="DURATION", help="Only jobs of shares that came before: 7d.")
+        @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first.")
+        @wraps(verb)
+        def wrapped(**arguments: Any) -> None:
+            verb(wanted=_filter(arguments), **arguments)
+
+        return wrapped
+
+    return decorate
+
+
+def _filter(arguments: dict[str, Any]) -> Filter:
+    """Return the filter of the options, which are removed from `arguments`."""
+    moments_since = [each for each in (arguments.pop("since"), arguments.pop("newer_than")) if each is not None]
+    status = arguments.pop("status")
+    return Filter(
+        channel=arguments.pop("channel"),
+        incident=arguments.pop("incident"),
+        kind=arguments.pop("kind"),
+        status=None if status is None else status.strip().lower(),
+        reason=arguments.pop("wanted_reason"),
+        since=max(moments_since, default=None),
+        until=arguments.pop("older_than"),
+    )
+
+
+def described(wanted: Filter, limit: int | None) -> dict[str, Any]:
+    """Return the filters that are set, for programs; times are ISO 8601 in UTC."""
+    times = {"since": moments.iso_or_none(wanted.since), "until": moments.iso_or_none(wanted.until)}
+    found = {**vars(wanted), **times, "limit": limit}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,145 @@
+"""Deletion of dead-lettered messages, and which criticals are still owed."""
+
+from collections.abc import Callable
+
+import pytest
+
+from relay.delivery.task import entry_of, recorded_state
+from relay.errors import LedgerError
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.jobs.dead_letters import Held
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Job, seconds_of
+from relay.ledger.entry import Entry
+from relayctl.dead_letter_drop import Drop, criticals
+from tests.fakes import Clock
+from tests.samples import body, job
+from tests.unit.relayctl_fakes import FakeQueue
+
+
+class FakeLedger:
+    """A ledger with the entries of a dictionary; raises LedgerError if it is down."""
+
+    def __init__(self, entries: dict[str, Entry], *, is_down: bool = False) -> None:
+        self.entries = entries
+        self.is_down = is_down
+        self.sizes: list[int] = []
+
+    def read_many(self, names: set[str]) -> dict[str, Entry]:
+        self.sizes.append(len(names))
+        if self.is_down:
+            raise LedgerError("DynamoDB refused: Throttled")
+        return {name: self.entries.get(name, Entry()) for name in names}
+
+
+def never() -> bool:
+    return False
+
+
+def state_of(one: Job) -> State:
+    return recorded_state(one, State.of(parse_share(one.payload.body), seconds_of(one.received_at)))
+
+
+def found(*some: Job, ledger: FakeLedger) -> tuple[list[tuple[str, bool | None]], str | None]:
+    queue = FakeQueue(Clock())
+    queue.put(*map(envelope_of, some))
+    dead_letters = queue.dead_letters()
+    with dead_letters.holding():
+        those, problem = criticals(dead_letters, list(dead_letters.scan()), ledger)  # type: ignore[arg-type]
+    return [(each.job.incident_id, each.is_owed) for each in those], problem
+
+
+DEAD = job(dead_lettered_at="2027-01-15T09:00:00.000Z")
+MARK = seconds_of("2027-01-15T09:00:00.000Z")
+
+
+class TestCriticals:
+    @pytest.mark.parametrize(
+        ("entry", "is_owed"),
+        [
+            (Entry(), True),
+            (Entry().dead_lettering(state_of(DEAD), MARK, "refused"), True),
+            (Entry().dead_lettering(state_of(DEAD), MARK + 60, "refused"), True),
+            (Entry().owing(state_of(DEAD)), True),
+            (Entry().announcing(state_of(DEAD), "r1", MARK), False),
+            (Entry().dead_lettering(state_of(DEAD), MARK, "refused").unchanged(state_of(DEAD)), False),
+        ],
+        ids=["unknown", "dead-lettered", "dead-lettered again", "waits", "announced", "settled"],
+    )
+    def test_critical_is_owed_unless_the_ledger_says_otherwise(self, entry: Entry, is_owed: bool) -> None:
+        assert found(DEAD, ledger=FakeLedger({entry_of(DEAD): entry})) == ([("i1", is_owed)], None)
+
+    def test_superseded_critical_is_not_owed(self) -> None:
+        newer = job(body=body(status="warning", changedOn=1_800_000_500), version=(1_800_000_500.0, 1_800_000_500.0))
+        entry = Entry().owing(state_of(newer))
+        assert found(DEAD, ledger=FakeLedger({entry_of(DEAD): entry})) == ([("i1", False)], None)
+
+    def test_other_jobs_are_no_criticals(self) -> None:
+        others = [
+            job(body=body(status="warning"), status="warning"),
+            job(body=body(status="ok"), status="ok"),
+            job(kind="writeback"),
+            job(body=b"no JSON"),
+        ]
+        assert found(*others, ledger=FakeLedger({})) == ([], None)
+
+    def test_owed_criticals_come_first(self) -> None:
+        over = job(incident_id="i0")
+        ledger = FakeLedger({entry_of(over): Entry().announcing(state_of(over), "r1", MARK)})
+        assert found(over, DEAD, ledger=ledger)[0] == [("i1", True), ("i0", False)]
+
+    def test_unreadable_ledger_leaves_it_open_which_criticals_are_owed(self) -> None:
+        ledger = FakeLedger({}, is_down=True)
+        many = [job(incident_id=f"i{n}") for n in range(250)]
+        those, problem = found(*many, ledger=ledger)
+        assert {is_owed for _, is_owed in those} == {None}
+        assert (problem, ledger.sizes) == ("DynamoDB refused: Throttled", [100])
+
+    def test_entries_are_read_a_hundred_at_once(self) -> None:
+        ledger = FakeLedger({})
+        found(*(job(incident_id=f"i{n}") for n in range(250)), ledger=ledger)
+        assert ledger.sizes == [100, 100, 50]
+
+
+class TestDrop:
+    def drop(self, queue: FakeQueue, stopping: Callable[[], bool] = never) -> Drop:
+        dead_letters = queue.dead_letters()
+        with dead_letters.holding():
+            doing = Drop(list[Held](dead_letters.scan()))
+            list(doing.run(dead_letters, map, stopping))
+        return doing
+
+    def filled(self, count: int) -> FakeQueue:
+        queue = FakeQueue(Clock())
+        queue.put(*(envelope_of(job(incident_id=f"i{n}")) for n in range(count)))
+        return queue
+
+    def test_all_chosen_messages_are_deleted(self) -> None:
+        queue = self.filled(125)
+        assert self.drop(queue).counts() == {"dropped": 125, "failed": 0, "gone": 0, "left": 0}
+        assert queue.messages == {}
+
+    def test_message_that_is_not_deleted_is_a_failure(self) -> None:
+        queue = self.filled(12)
+        queue.undeleted = {"i3", "i11"}
+        doing = self.drop(queue)
+        assert doing.counts() == {"dropped": 10, "failed": 2, "gone": 0, "left": 0}
+        assert {problem for _, problem in doing.problems} == {"InternalError"}
+        assert {each.incident_id for each in queue.jobs()} == {"i3", "i11"}
+
+    def test_drop_stops_between_waves(self) -> None:
+        queue = self.filled(200)
+        doing = self.drop(queue, lambda: "delete" in queue.calls)
+        assert doing.counts() == {"dropped": 80, "failed": 0, "gone": 0, "left": 120}
+        assert len(queue.visible()) == 120
+
+    def test_message_that_is_no_longer_held_is_not_deleted(self) -> None:
+        queue = self.filled(3)
+        dead_letters = queue.dead_letters()
+        with dead_letters.holding():
+            doing = Drop(list(dead_letters.scan()))
+            queue.clock.now += 3600
+            list(doing.run(dead_letters, map, never))
+        assert doing.counts() == {"dropped": 0, "failed": 3, "gone": 0, "left": 0}
+        assert len(queue.messages) == 3
