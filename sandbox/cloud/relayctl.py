@@ -16,12 +16,12 @@ VERB_SECONDS = 120.0
 
 
 def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> str:
-    """Run `relayctl` with `arguments` on the cloud at `endpoint_url`; return its output, errors and progress included.
+    """Run `relayctl` with `arguments` on the cloud at `endpoint_url`; return its results, without progress and audit line.
 
     Raises
     ------
     SandboxError
-        If relayctl fails or takes too long; the message of a failure holds the output.
+        If relayctl fails or takes too long; the message of a failure holds everything that it printed.
     """
     environment = without_aws(os.environ) | aws_environment(endpoint_url)
     name = f"relayctl {' '.join(arguments[:2])}"
@@ -31,7 +31,7 @@ def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> st
             env=environment | {"RELAY_STACK": STACK_NAME, "COLUMNS": str(columns)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=VERB_SECONDS,
             check=False,
@@ -39,7 +39,7 @@ def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> st
     except subprocess.TimeoutExpired as error:
         raise SandboxError(f"{name} took longer than {error.timeout:.0f} s") from error
     if done.returncode:
-        raise SandboxError(f"{name} failed (exit code {done.returncode}):\n{done.stdout.rstrip()}")
+        raise SandboxError(f"{name} failed (exit code {done.returncode}):\n{(done.stderr + done.stdout).rstrip()}")
     return done.stdout.rstrip()
 
 

@@ -199,9 +199,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback topic is never told",
-        "delivery.fallback",
-        "            self.client().publish(\n",
-        "            (lambda **_: None)(\n",
+        "delivery.topic",
+        "        client().publish(\n",
+        "        (lambda **_: None)(\n",
         seed=9,
     ),
     Mutation(
