@@ -44,28 +44,28 @@ class Admission:
         if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
         known = self.channels.known(request.channel)
-        copy = known if self._fits(known, request) else None
+        cached = known if self._fits(known, request) else None
         try:
-            return self._admitted(request, kind, copy)
+            return self._admitted(request, kind, cached)
         except UnknownChannel:
             raise Unauthorized from None
         except LookupsLimited:
             raise
         except ChannelUnreadable as error:
-            if kind is CredentialKind.RIGHT_CHECKSUM or copy or error.exists:
+            if kind is CredentialKind.RIGHT_CHECKSUM or cached or error.exists:
                 raise
             raise UndecidedSender(str(error)) from None
 
-    def _admitted(self, request: Request, kind: CredentialKind, copy: Channel | None) -> Channel:
+    def _admitted(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `admit` does.
 
-        `copy` is the cached channel if the credentials fit it, else None. Then the request spends no budget of
-        refusals.
+        `cached` is the cached channel that the credentials fit, or None. A request with such a channel spends nothing
+        of the budget of refusals.
         """
-        if copy:
+        if cached:
             with suppress(UnknownChannel):
                 channel = self.channels.current(request.channel)
-                if channel is copy or self._fits(channel, request):
+                if channel is cached or self._fits(channel, request):
                     return channel
         budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():

@@ -65,8 +65,10 @@ class Followup:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
         if channel.rest:
-            is_sure = not channel.confirms_ends or entry.end.is_confirmed
-            result = self._pages_followed(job, entry, channel, channel.rest, ledger, deadline, ends=is_sure)
+            is_end_certain = not channel.confirms_ends or entry.end.is_confirmed
+            result = self._pages_followed(
+                job, entry, channel, channel.rest, ledger, deadline, is_end_certain=is_end_certain
+            )
         if confirmed.until and result.outcome != Outcome.UNSAFE:
             until = min(confirmed.until, result.until or confirmed.until)
             result = result.waiting(Reason.IN_FLIGHT, until)
@@ -97,18 +99,28 @@ class Followup:
         return ledger.change(entry_of(job), lambda each: confirmed.note(each, now), entry), confirmed
 
     def _pages_followed(
-        self, job: Job, entry: Entry, channel: Channel, rest: Rest, ledger: Ledger, deadline: Deadline, *, ends: bool
+        self,
+        job: Job,
+        entry: Entry,
+        channel: Channel,
+        rest: Rest,
+        ledger: Ledger,
+        deadline: Deadline,
+        *,
+        is_end_certain: bool,
     ) -> Result:
         """Find the pages of an incident's signals, and terminate those of past states.
 
-        `ends` is True if the incident's end is confirmed, or needs no confirmation.
+        `is_end_certain` is True if the incident's end is confirmed, or needs no confirmation.
         """
         seen: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
             for signal in self._without_known_page(entry):
                 seen[signal.request_id] = self._looked_for(signal, rest, deadline)
-            for signal in _to_terminate(entry.followed(seen), replaces=channel.policy.replace, ends=ends):
+            for signal in _to_terminate(
+                entry.followed(seen), replaces=channel.policy.replace, is_end_certain=is_end_certain
+            ):
                 # Searched again: the workflow may have made a page later, or a second one.
                 found = self.pages.of_request(rest, signal.request_id, deadline)
                 pages = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
@@ -197,10 +209,10 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
     return True
 
 
-def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[AcceptedSignal]:
+def _to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
 
-    `replaces` is the policy's setting for the second case. `ends` is True if the incident's end is certain.
+    `replaces` is the policy's setting for the second case. `is_end_certain` is True if the incident's end is certain.
     """
     for place, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
@@ -208,8 +220,8 @@ def _to_terminate(entry: Entry, *, replaces: bool, ends: bool) -> Iterator[Accep
             newer for newer in entry.accepted_signals[place + 1 :] if newer.is_open and _takes_over(newer, signal)
         ]
         # If the incident reopened and a newer page took over, the old page may end without a confirmation.
-        is_past = ends or any(newer.at >= entry.end.at for newer in newer_ones)
-        is_resolved = is_past and signal.is_open and signal.at < entry.end.at
+        is_over = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
+        is_resolved = is_over and signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
         if (signal.pages or signal.is_lost) and not signal.is_over and (is_resolved or is_replaced):
             yield signal

@@ -61,8 +61,8 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
     """Return the standing of the state of a job from the queue.
 
     `notify_on` has the transitions that the policy announces. `mark` is the time at which the job's message was
-    dead-lettered (epoch seconds); None if it never was. Only a message with a mark that is not older than the entry's
-    makes a dead-lettered state owed again. Other copies of the job are ignored.
+    dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by the message
+    that was dead-lettered last: its mark is not before the entry's. Other copies of the job are ignored.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.

@@ -1,6 +1,15 @@
 """Backoff of jobs after a failed attempt from the retry queue. Pure code.
 
-The first wait of a new share's job is not a backoff: it is always `delivery.debts.FIRST_WAKE_SECONDS`. The job is put
+| failed attempt | wait until the next one |
+| --- | --- |
+| those of a new share | 36 s: `delivery.debts.FIRST_WAKE_SECONDS` |
+| from the retry queue | a random time below 30 s, then below 60, 120, … up to 900 s |
+| the same, of a critical that certainly did not page | a random time below 30 s, then below 60 s |
+| with an ambiguous answer | the same, at least 30 s |
+| with refused credentials | 300 s |
+| with a Retry-After | at least that, up to 900 s |
+
+The wait of a new share's job is not a backoff: it is always `delivery.debts.FIRST_WAKE_SECONDS`. The job is put
 on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
 Retry-After from the first attempts is not part of that wait. After a 429 it opens the channel's circuit breaker, and
 the job waits for that when it wakes.
