@@ -26,17 +26,17 @@ IN_A_ROW_SECONDS = 180.0
 
 
 class Told(StrEnum):
-    """What people were told of a channel last."""
+    """The last message to people about a channel."""
 
     NOTHING = ""
-    # That it is sick, on the topic for notices.
+    # The channel is sick; on the topic for notices.
     NOTICE = "notice"
-    # That it is sick, on the topic that wakes people.
+    # The channel is sick; on the topic that wakes people.
     ALARM = "alarm"
 
 
 class Finding(NamedTuple):
-    """What a run found about a channel.
+    """Result of a run for one channel.
 
     Attributes:
         lasting: Reasons why the channel is sick that last until they are mended, the most important first.
@@ -59,7 +59,7 @@ class ChannelState(NamedTuple):
         urgent_runs: Consecutive runs that found it sick and urgent.
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
-        told: What people were told last.
+        told: The last message to people.
         told_at: Time of the last message.
         times_told: Number of messages about this sickness.
         passing: Passing reasons of the last run that had some.
