@@ -23,11 +23,15 @@ class Terminal:
 
     # Ends a test that hangs; nothing takes so long, even on a busy machine.
     STUCK_SECONDS = 120
+    # Python misses a Ctrl-C that comes between the output of a prompt and its read, so a person presses it again.
+    AGAIN_SECONDS = 5
+    CTRL_C = "\x03"
 
     def __init__(self, child: subprocess.Popen[bytes], device: int) -> None:
         self._child = child
         self._device = device
         self._deadline = time.monotonic() + self.STUCK_SECONDS
+        self._typed = ""
         self.shown = ""
 
     def until(self, text: str) -> None:
@@ -37,6 +41,7 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Type the text."""
+        self._typed = text
         os.write(self._device, text.encode())
 
     def end(self) -> int:
@@ -47,7 +52,10 @@ class Terminal:
 
     def _read(self) -> bool:
         """Wait for more output; return False at the end."""
-        assert select.select([self._device], [], [], self._deadline - time.monotonic())[0], self.shown
+        while not select.select([self._device], [], [], self.AGAIN_SECONDS)[0]:
+            assert time.monotonic() < self._deadline, self.shown
+            if self._typed.endswith(self.CTRL_C):
+                self.type(self.CTRL_C)
         try:
             data = os.read(self._device, 4096)
         except OSError:
