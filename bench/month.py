@@ -26,7 +26,7 @@ PLANS = 12 * HOURS
 HOURLY_METRICS = 2
 # Assumed: failures write ten metrics in this many hours of a month.
 FAILURE_METRICS, FAILURE_HOURS = 10, 24
-# Assumed: CPU of an idle run on its part of a processor, its line of log, and new containers of five functions a day.
+# Assumed: CPU of an idle run on its part of a processor, and the bytes of its log line.
 IDLE_SECONDS = 0.02
 IDLE_LOG_BYTES = 400
 

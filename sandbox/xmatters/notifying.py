@@ -170,12 +170,11 @@ class Notifier:
         ringing = self._bells.of(page.id)
         if ringing is None or group.name in ringing.escalations:
             return
-        now = self._clock.now()
-        escalation = ringing.escalations[group.name] = Escalation(group, self._people.active_members(group, now))
-        on_call = self._people.on_call(group, now)
-        if group.members and not on_call:
+        shifts = group.shifts_at(self._clock.now())
+        escalation = ringing.escalations[group.name] = Escalation(group, self._people.active_members(shifts))
+        if group.shifts and not shifts:
             self._pages.note(page.id, f"No shift of the group {group.name} covers this time.")
-        skipped = len(on_call) - len(escalation.left)
+        skipped = sum(len(each.members) for each in shifts) - len(escalation.left)
         if skipped:
             self._pages.note(page.id, f"The group {group.name} has {skipped} inactive: skipped without waiting.")
         self._next_member(page, escalation)

@@ -15,11 +15,10 @@ Guesses, to be checked against a tenant:
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sandbox.http.schema import InvalidError, compiled
-from sandbox.xmatters.groups import LONGEST_DELAY_SECONDS, MOST_SHIFTS, Group, all_day, shifts_of
+from sandbox.xmatters.groups import LONGEST_DELAY_SECONDS, MOST_SHIFTS, Group, Shift, all_day, shifts_of
 from sandbox.xmatters.identity import identity
 
 KINDS = [
@@ -186,13 +185,10 @@ class People:
         """Return the person who is a member of a group."""
         return self.person(name) or Person(name, name)
 
-    def on_call(self, group: Group, time: datetime) -> list[tuple[Person, float]]:
-        """Return a group's members on call at a time, in order, each with the wait after the previous active one."""
-        return [(self.member(each.name), each.after_seconds) for s in group.shifts_at(time) for each in s.members]
-
-    def active_members(self, group: Group, time: datetime) -> list[tuple[Person, float]]:
-        """Return the active ones of a group's members on call at a time."""
-        return [(person, seconds) for person, seconds in self.on_call(group, time) if person.status == "ACTIVE"]
+    def active_members(self, shifts: Iterable[Shift]) -> list[tuple[Person, float]]:
+        """Return the active members of shifts, in order, each with the wait after the previous one (seconds)."""
+        members = [(self.member(each.name), each.after_seconds) for shift in shifts for each in shift.members]
+        return [(person, seconds) for person, seconds in members if person.status == "ACTIVE"]
 
     def _replace(self, people: Iterable[Person], groups: Iterable[Group]) -> None:
         with self._lock:

@@ -160,7 +160,7 @@ class Rosters:
         members = [
             {"position": place, "delay": minutes(seconds) if place > 1 else 0, "escalationType": "PEER"}
             | {"member": shown(person)}
-            for place, (person, seconds) in enumerate(self._active(shift)[:most], start=1)
+            for place, (person, seconds) in enumerate(self._people.active_members([shift])[:most], start=1)
         ]
         return {
             "group": shown(group),
@@ -171,7 +171,11 @@ class Rosters:
         }
 
     def _summary(self, group: Group) -> list[dict[str, Any]]:
-        members = [(shift, *member) for shift in group.shifts_at(self._clock.now()) for member in self._active(shift)]
+        members = [
+            (shift, *member)
+            for shift in group.shifts_at(self._clock.now())
+            for member in self._people.active_members([shift])
+        ]
         return [
             {
                 "group": {"id": group.id, "name": group.name, "targetName": group.name},
@@ -182,10 +186,6 @@ class Rosters:
             }
             for level, (shift, person, seconds) in enumerate(members, start=1)
         ]
-
-    def _active(self, shift: Shift) -> list[tuple[Person, float]]:
-        members = [(self._people.member(each.name), each.after_seconds) for each in shift.members]
-        return [(person, seconds) for person, seconds in members if person.status == "ACTIVE"]
 
     def _wanted(self, names: Sequence[str]) -> list[Group]:
         if not names:

@@ -231,8 +231,8 @@ class TestLines:
 
     def test_sick_channel_is_logged_as_warning_with_its_reason_if_known(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.sick("noc", 2, 300.4, "upstream")
-        recorder.telemetry.sick("noc", 2, 300.4, "")
+        recorder.telemetry.owes("noc", 2, 300.4, "upstream")
+        recorder.telemetry.owes("noc", 2, 300.4, "")
         [with_reason, without] = recorder.lines()
         expected = {"level": "WARNING", "message": "channel owes signals", "channel": "noc", "owed": 2}
         assert {name: with_reason[name] for name in expected} == expected

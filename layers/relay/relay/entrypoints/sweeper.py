@@ -174,7 +174,7 @@ class Sweeper:
             self.telemetry.notice("sweeper_failed", str(error))
             return {}
         oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
-        self._report_sick(rows)
+        self._report_owing(rows)
         self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
@@ -474,13 +474,13 @@ class Sweeper:
             if failure:
                 self.telemetry.notice("heartbeat_failed", failure)
 
-    def _report_sick(self, rows: Iterable[Owed]) -> None:
+    def _report_owing(self, rows: Iterable[Owed]) -> None:
         """Log each channel that has owed a state for longer than OWES_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
             oldest = min(owed, key=lambda each: each.since)
             if now - oldest.since >= OWES_SECONDS:
-                self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.debt.reason)
+                self.telemetry.owes(channel, len(owed), now - oldest.since, oldest.entry.debt.reason)
 
 
 def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:

@@ -1,7 +1,8 @@
 """Names of the metrics. Pure code.
 
 CloudWatch bills a metric for each hour in which it is written. So a metric is written when something happens, never as
-a zero, and only what an alarm or the dashboard reads is counted. The log lines have every outcome and reason.
+a zero. Shares, runs of the sweeper, and what should not happen are counted. Outcomes and reasons are not: the log lines
+have each of them.
 """
 
 from relay.errors import Reason

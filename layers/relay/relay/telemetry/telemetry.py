@@ -1,4 +1,4 @@
-"""Logs and metrics: one structured log line for each share, and a metric for what alarms and the dashboard read.
+"""Logs and metrics: one structured log line for each share, and metrics of shares and of failures.
 
 Lines consist of named fields. Headers, URLs and exceptions' texts are never logged, since they can hold secrets.
 Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGED_TEXT.
@@ -140,7 +140,7 @@ class Telemetry:
             self._metrics.add_metric("debt_healed", MetricUnit.Count, healed)
         self._logger.info("swept", extra={"owed": owed, "overdue_seconds": round(oldest_overdue), "healed": healed})
 
-    def sick(self, channel: str, owed: int, oldest: float, reason: str) -> None:
+    def owes(self, channel: str, owed: int, oldest: float, reason: str) -> None:
         """Log a channel that has owed signals for a long time.
 
         `owed` is their number, `oldest` the age of the oldest one (seconds), and `reason` its last reason; empty if
