@@ -773,4 +773,11 @@ MUTATIONS = (
         "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.since >=",
         seed=34,
     ),
+    Mutation(
+        "additional alerts are forgotten after a conflicting write",
+        "delivery.decision",
+        "return replace(newest, alerts=task.state.alerts)",
+        "return newest",
+        seed=36007618,
+    ),
 )

@@ -89,7 +89,8 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """
     newest = entry.newest
     if newest and _is_recorded_by_copy(task, entry):
-        return newest
+        # The entry stores its newest state without alerts.
+        return replace(newest, alerts=task.state.alerts)
     if newest is None:
         return task.state
     if not task.is_live or task.is_queued:
