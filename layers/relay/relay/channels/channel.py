@@ -104,13 +104,13 @@ class Access:
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
-    def writes(self, said: Callback) -> bool:
+    def writes(self, callback: Callback) -> bool:
         """True if the channel wants this kind of callback as a comment in BigPanda.
 
         Of deliveries to a device, only failed ones are written.
         """
-        is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
-        return said.kind in self.comments and is_news
+        is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
+        return callback.kind in self.comments and is_news
 
 
 class Vouched(NamedTuple):
@@ -230,10 +230,10 @@ class Channel:
         """True if, after an acknowledgement, signals go to the acknowledger only, unless it worsened or reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
-    def heeds(self, said: Callback) -> bool:
+    def heeds(self, callback: Callback) -> bool:
         """True if the channel has a use for a callback: a comment in BigPanda, or a record of the acknowledgement."""
-        is_written = self.bigpanda is not None and self.bigpanda.writes(said)
-        return is_written or (self.is_quiet and self.responses.is_acknowledgement(said))
+        is_written = self.bigpanda is not None and self.bigpanda.writes(callback)
+        return is_written or (self.is_quiet and self.responses.is_acknowledgement(callback))
 
     def secrets(self) -> frozenset[str]:
         """Return every text that must be redacted from logs, stored data and answers."""

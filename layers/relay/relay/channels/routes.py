@@ -155,8 +155,8 @@ class _Facts:
         share, found = self._share, self._found
         match fact:
             case "status":
-                said = share.status if self._is_open else share.severity or share.status
-                return [said] if said else []
+                status = share.status if self._is_open else share.severity or share.status
+                return [status] if status else []
             case "severity":
                 return [share.severity] if share.severity else []
             case "environment":

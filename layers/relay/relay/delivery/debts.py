@@ -41,13 +41,13 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
     Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
     queued in case this function dies: it wakes after the sender's lease. For a job from the queue, nothing is done.
     """
-    if not task.is_live or task.is_queued or task.is_turned_away:
+    if not task.is_from_webhook or task.is_queued or task.queue_refused_it:
         return task
     job, until = task.job, services.clock() + FIRST_WAKE_SECONDS
     if wait:
         job, until = task.job.waiting(wait.reason, wait.until), wait.until
     is_kept = services.keeper.keep(job, services.deadline, until=until)
-    return replace(task, is_queued=is_kept, is_turned_away=not is_kept)
+    return replace(task, is_queued=is_kept, queue_refused_it=not is_kept)
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
@@ -57,7 +57,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     needs no message: the sweeper sends one at its end. Raises LedgerError if the state is neither recorded nor on the
     retry queue.
     """
-    has_message = task.is_queued and (task.is_live or wait.until - services.clock() <= MAX_DELAY_SECONDS)
+    has_message = task.is_queued and (task.is_from_webhook or wait.until - services.clock() <= MAX_DELAY_SECONDS)
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)
@@ -123,7 +123,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     if HANDLING[reason].is_final:
         return dead_letter(services, task, result)
     queued = result.queued("retry")
-    if task.is_live:
+    if task.is_from_webhook:
         job = after_failure(task.job, result, now)
         is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
         return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
@@ -132,7 +132,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
         task.job.failures.rounds,
         result.exchange.retry_after,
         services.sender.random(),
-        may_have_paged=result.exchange.may_have_paged,
+        may_have_acted=result.exchange.may_have_acted,
         is_critical=task.state.is_critical,
     )
     return replace(queued, job=after_round(task.job, result, now), until=task.wake_at(now + wait, now))

@@ -50,7 +50,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, DeadLetter(task.hold.reason)
     if wait := _wait(task, entry, now):
         return task, wait
-    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
+    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
     return task, Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
@@ -60,7 +60,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     state = _state_after_newest(task, entry)
     if _is_recorded_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
-    elif task.is_live:
+    elif task.is_from_webhook:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
         judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
@@ -93,7 +93,7 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
         return replace(newest, alerts=task.state.alerts)
     if newest is None:
         return task.state
-    if not task.is_live or task.is_queued:
+    if not task.is_from_webhook or task.is_queued:
         return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
     if task.is_stamped or newest.version is None:
@@ -155,7 +155,7 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
         note = entry.unchanged(task.state)
     elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
         note = replace(entry, debt=entry.debt.settled())
-    is_end = task.is_live and not task.state.is_open and note is not None
+    is_end = task.is_from_webhook and not task.state.is_open and note is not None
     queues_job = is_end and task.channel.rest is not None and entry.has_live_pages()
     return Settle(_SETTLED[standing], note, queues_job or _is_to_confirm(task, entry, is_end=is_end))
 
@@ -166,7 +166,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     `is_end` is True if the state is a resolve that is not announced. It needs a confirmation if it ends an open state.
     An open state needs one if an unconfirmed resolve superseded it.
     """
-    if not (task.is_live and task.channel.confirms_ends):
+    if not (task.is_from_webhook and task.channel.confirms_ends):
         return False
     silences = is_end and entry.newest is not None and entry.newest.is_open
     return silences or (task.state.is_open and entry.is_end_in_doubt)
@@ -174,7 +174,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
     """True if the entry still records this announced state as owed, and only this job can clear that record."""
-    return not task.is_live and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
+    return not task.is_from_webhook and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
 
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:

@@ -36,12 +36,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     """
     now = services.clock()
     task = task.without_ledger(now)
-    if task.is_live and not task.state.is_critical:
+    if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.name)
-    elif task.is_live and services.unguarded.was_sent(task.name, now):
+    elif task.is_from_webhook and services.unguarded.was_sent(task.name, now):
         task = task.waiting_for_ledger()
-    if not (task.is_live and task.state.is_critical) or task.job.message.waits_for_ledger:
+    if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
         task = debts.keep(services, task, waiting)
         can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.hold is not None
@@ -49,9 +49,11 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.hold.until if task.hold else 0.0)
             return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
-    attempts = MAX_ATTEMPTS if task.is_live else 1
+    attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
-    sent = services.sender.announce(task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_live)
+    sent = services.sender.announce(
+        task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_from_webhook
+    )
     if sent.maybe_accepted:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:

@@ -179,7 +179,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
-        if (task.is_live and is_critical) or not degraded.can_wait(task, now):
+        if (task.is_from_webhook and is_critical) or not degraded.can_wait(task, now):
             return task, Ticket({}, is_failed_open=True)
         return task, degraded.wait_for_ledger(now)
     return task, gate

@@ -33,9 +33,9 @@ class Task(NamedTuple):
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
-        is_live: True if the state came in a request that BigPanda waits for; False for a job from the queue.
+        is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
-        is_turned_away: True if the retry queue did not accept the job.
+        queue_refused_it: True if the retry queue did not accept the job.
         hold: Wait that the job itself asks for, with reason and end; None if it may be sent.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: BigPanda's environment of the incident; None if unknown.
@@ -50,9 +50,9 @@ class Task(NamedTuple):
     state: State
     channel: Channel
     owner: str
-    is_live: bool = False
+    is_from_webhook: bool = False
     is_queued: bool = False
-    is_turned_away: bool = False
+    queue_refused_it: bool = False
     hold: Wait | None = None
     change: Change | None = None
     environment_id: str | None = None
@@ -68,7 +68,7 @@ class Task(NamedTuple):
         """
         place, is_stamped = _place(channel, share), job.payload.version is not None
         name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
-        return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
+        return cls(job, name, state, channel, owner, is_from_webhook=True, environment_id=place, is_stamped=is_stamped)
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
@@ -154,7 +154,7 @@ class Task(NamedTuple):
             return self.delivered(sent)
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
-        exchange = replace(failed.exchange, attempts=sent.attempts, may_have_paged=sent.maybe_accepted > 0)
+        exchange = replace(failed.exchange, attempts=sent.attempts, may_have_acted=sent.maybe_accepted > 0)
         return replace(failed, exchange=exchange, notices=Notices(fault=fault))
 
     def waiting(self, wait: Wait, queue: str) -> Result:
