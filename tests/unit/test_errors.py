@@ -22,7 +22,7 @@ def test_refused_credentials_alone_are_renewed() -> None:
 
 
 def test_lasting_reasons_are_final() -> None:
-    final = {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
+    final = {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}
     assert {reason for reason in Reason if HANDLING[reason].is_final} == final
 
 

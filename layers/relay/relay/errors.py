@@ -42,6 +42,8 @@ class Reason(StrEnum):
     PACED = "paced"
     EXPIRED = "expired"
     CHANNEL_REMOVED = "channel_removed"
+    PAUSED = "paused"
+    SHADOWED = "shadowed"
     INTERNAL = "internal"
 
 
@@ -91,6 +93,10 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.EXPIRED: _FINAL,
         # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,
+        # It waits until the end of the channel's pause.
+        Reason.PAUSED: Handling(),
+        # The dead-lettered jobs can be replayed after the channel's shadow mode.
+        Reason.SHADOWED: _FINAL,
         Reason.INTERNAL: Handling(),
     }
 )

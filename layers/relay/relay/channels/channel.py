@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
 
 from relay.channels import token
-from relay.channels.policy import Policy
+from relay.channels.policy import Mode, Policy
 from relay.channels.schema import CHANNEL_NAME
 from relay.channels.token import Door
 from relay.http.client import basic
@@ -217,6 +217,11 @@ class Channel:
     def confirms_ends(self) -> bool:
         """True if BigPanda is asked if an incident is over, before the pages of the incident are terminated."""
         return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
+
+    @property
+    def is_reconciled(self) -> bool:
+        """True if the channel's incidents are compared with BigPanda's listing. In shadow mode they are not."""
+        return self.bigpanda is not None and self.bigpanda.reconcile is not None and self.policy.mode is Mode.LIVE
 
     def follows(self, *, ends: bool) -> bool:
         """True if a signal needs a follow-up job: to find its page, or to ask BigPanda if the incident is over.

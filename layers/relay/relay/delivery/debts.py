@@ -54,17 +54,21 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     """Record in the ledger that the state is owed, and the end of its wait.
 
     Returns None if another writer changed the entry since it was read. A wait that is longer than SQS's largest delay
-    needs no message: the sweeper sends one at its end. Raises LedgerError if the state is neither recorded nor on the
-    retry queue.
+    needs no message: the sweeper sends one at its end. The same holds for a pause, which can end early. Raises
+    LedgerError if the state is neither recorded nor on the retry queue.
     """
-    has_message = task.is_queued and (task.is_from_webhook or wait.until - services.clock() <= MAX_DELAY_SECONDS)
+    is_paused = wait.reason == Reason.PAUSED
+    is_short = task.is_from_webhook or wait.until - services.clock() <= MAX_DELAY_SECONDS
+    has_message = task.is_queued and is_short and not is_paused
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)
         owed = entry.waiting(task.state, row)
-        # relayctl follows the entry of a replayed job, and shows the reason for its wait.
-        reason = wait.reason if entry.dead_letter.revived_at else owed.debt.reason
-        owed = replace(owed, debt=replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason))
+        # relayctl follows the entry of a replayed job, and shows the reason for its wait. A pause that is over is none.
+        is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
+        reason = wait.reason if is_shown else owed.debt.reason
+        debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
+        owed = replace(owed, debt=debt.held(wait.until) if is_paused else debt)
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.name, entry, owed) is None:
             return None
@@ -139,7 +143,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
 
 
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter a state that is owed, and record that in the ledger. `reason` is `expired` or `channel_removed`."""
+    """Dead-letter a state that is owed, and record that in the ledger. `reason` is as in `actions.DeadLetter`."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
     mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 

@@ -37,7 +37,8 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue | Revive |
-    | is owed, but expired, or its channel was removed | DeadLetter |
+    | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
+    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause drops states |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
@@ -48,6 +49,8 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    if pause := task.pause(now):
+        return (task, Wait(Reason.PAUSED, pause.until)) if pause.keeps else _dropped(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
@@ -145,6 +148,13 @@ def _revived_by(task: Task, entry: Entry) -> Task:
         # Another message of the same state has expired by its own age. The revived state has not.
         return replace(revived, hold=None)
     return revived
+
+
+def _dropped(task: Task, entry: Entry) -> tuple[Task, Settle]:
+    """Return the task and the action for an owed state during a pause that leaves states out."""
+    if task.change:
+        task = replace(task, change=replace(task.change, why=f"{task.change.why}; left out: the channel is paused"))
+    return task, _settled(task, entry, Standing.UNCHANGED)
 
 
 def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:

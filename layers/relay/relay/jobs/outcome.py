@@ -18,6 +18,7 @@ class Outcome(StrEnum):
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: The policy does not announce its transition. For a chore: the channel does not want it, or does not
             know the incident.
+        SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
         UNSAFE: It is neither delivered nor queued, so the sender must send it again. For a chore: it failed, and its
             worker retries it later, or dead-letters it if the failure is final.
     """
@@ -27,6 +28,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
     UNCHANGED = "unchanged"
+    SHADOWED = "shadowed"
     UNSAFE = "unsafe"
 
 
