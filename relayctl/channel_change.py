@@ -23,6 +23,9 @@ from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack
 
+# Keys whose change must reach all functions within seconds.
+AT_ONCE = frozenset({"policy.mode"})
+
 
 @dataclass(frozen=True)
 class ChannelChange:
@@ -49,6 +52,11 @@ class ChannelChange:
     no_overlap: bool
 
     @property
+    def effect(self) -> str:
+        """The effect of the change once no function has an older copy, in words."""
+        return "previous credentials are refused" if self.no_overlap else "the change acts"
+
+    @property
     def is_new(self) -> bool:
         """True if the channel does not exist yet."""
         return self.replaces is None
@@ -65,7 +73,8 @@ class Done(NamedTuple):
     Attributes:
         fresh: The header of each new or changed credential, by the door's key.
         is_verified: True if the relay accepts these credentials, or there are none.
-        is_in_force: False if running functions may still accept credentials that were to be refused at once.
+        is_in_force: False if running functions may still work with the settings before, though the change was to act at
+            once: they accept credentials that were to be refused, or ignore the mode.
         findings: The checked recipients as a member of a JSON document; empty if they were not checked.
     """
 
@@ -112,7 +121,8 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
         store.write(name, after.text(), replaces=change.replaces)
         _say_stored(stack, change)
     # Even if nothing changed: an earlier call may have stored the secret without a mark.
-    is_in_force = not change.no_overlap or change.is_new or put_in_force(stack, name) is not None
+    must_act = change.no_overlap or any(each.key in AT_ONCE for each in change.changes)
+    is_in_force = not must_act or change.is_new or put_in_force(stack, name, change.effect) is not None
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; relayctl channel set {name} "

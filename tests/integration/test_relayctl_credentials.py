@@ -341,6 +341,8 @@ QUIET = [
     ["channel", "revoke", "payments", "--door", "callback", "--previous", "--yes"],
     ["channel", "remove", "payments", "--yes", "--drop-owed"],
     ["channel", "undo", "payments", "--yes"],
+    ["channel", "pause", "payments", "--until", "2027-01-15T10:00:00Z", "--keep"],
+    ["channel", "resume", "payments"],
     ["channel", "plan", "DIR"],
     ["channel", "apply", "DIR", "--yes"],
     ["channel", "export", "DIR", "--overwrite"],
