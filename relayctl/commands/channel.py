@@ -53,7 +53,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
         terminal.nothing(f"there is no channel {name}")
     document = SecretDocument(kept.document)
     urls, masked = doors.urls(stack, name, document), document.masked()
-    uses = credential_uses.of_channel(stack, name, document)
+    uses = credential_uses.of_channel(stack, name, document) or []
     if as_json:
         used = [each.document() for each in uses]
         click.echo(json.dumps({"channel": name, **doors.url_members(urls), "secret": masked, "credentials": used}))

@@ -244,12 +244,6 @@ class TestXMattersDoor:
         assert (revealed["header"], revealed["xmatters_header"]) == (before["header"], before["xmatters_header"])
         assert operator.secret("payments")["bigpanda"] == {"api_key": "k", "assign": True}
 
-    def test_unset_of_the_callback_door_makes_a_new_callback_token(self, operator: Operator) -> None:
-        before = made(operator, "--set", "bigpanda.api_key=k")
-        after = operator.run_json("channel", "set", "payments", "--unset", "xmatters.callback")
-        assert after["xmatters_header"] != before["xmatters_header"]
-        assert after["header"] == {"name": "Authorization"}, "BigPanda's did not change"
-
     def test_callback_login_chosen_by_the_operator_is_kept(self, operator: Operator) -> None:
         login = ("--set", "xmatters.callback.basic.username=xm", "--set", "xmatters.callback.basic.password=p")
         pasted = made(operator, *login, "--set", "bigpanda.api_key=k")
@@ -368,10 +362,6 @@ class TestSetAnExistingChannel:
         again = operator.run("channel", "set", "payments", "--unset", "policy.preset")
         assert (again.exit_code, again.stdout) == (2, "")
         assert "--unset policy.preset: the channel has no such key" in again.stderr
-
-    def test_unset_of_the_inbound_token_makes_a_new_token(self, operator: Operator) -> None:
-        before = made(operator)["header"]
-        assert operator.run_json("channel", "set", "payments", "--unset", "inbound.token")["header"] != before
 
     def test_malformed_stored_secret_is_repaired_or_refused(self, operator: Operator) -> None:
         made(operator)

@@ -25,7 +25,7 @@ def test_relayctl_has_the_documented_verbs() -> None:
     assert set(VERBS) >= {
         *(
             ("channel", verb)
-            for verb in ("set", "revoke", "show", "list", "remove", "test", "plan", "apply", "export", "undo")
+            for verb in ("set", "rotate", "revoke", "show", "list", "remove", "test", "plan", "apply", "export", "undo")
         ),
         *(("dlq", verb) for verb in ("list", "show", "replay", "drop", "export", "import")),
         ("incident", "show"),
