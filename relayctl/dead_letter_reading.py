@@ -1,6 +1,7 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`, and its messages to the operator."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -26,6 +27,18 @@ def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[De
     depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
         yield depth, scan(queue, depth, stop, clock)
+
+
+def count_by_channel(stack: Stack) -> Counter[str]:
+    """Count the dead-lettered messages by channel; those that are no jobs of the relay count for the channel "".
+
+    Raises ClickException if another reader holds messages, which cannot be counted.
+    """
+    queue = dead_letters(stack)
+    with reading(queue, stack.effects.clock) as (depth, found):
+        if depth.held:
+            raise click.ClickException(_held(depth))
+        return Counter(held.job.channel if held.job else "" for held in found)
 
 
 def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[Held]:
