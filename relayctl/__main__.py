@@ -30,6 +30,9 @@ _VERBS = {
     "status": LazyCommand(
         "relayctl.commands.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
     ),
+    "uninstall": LazyCommand(
+        "relayctl.commands.uninstall:uninstall", "Prepare the deletion of the stack, and print the commands for it."
+    ),
 }
 
 

@@ -24,8 +24,8 @@ ABOUT = {
     "limits and ages of credentials.",
     "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
     "secret.",
-    "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and exports "
-    "dead-lettered jobs. Reads incidents, and every channel's secret.",
+    "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and "
+    "exports dead-lettered jobs. Reads incidents, and every channel's secret.",
 }
 
 

@@ -157,8 +157,12 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
 
 def _refuse_dead_lettered(stack: Stack, name: str, undelivered: UndeliveredJobs) -> None:
     """Raise ClickException if jobs of the channel are dead-lettered."""
-    count = dead_letter_reading.count_by_channel(stack)[name] if undelivered.dead_lettered else 0
-    if count:
+    if not undelivered.dead_lettered:
+        return
+    counts, held = dead_letter_reading.count_by_channel(stack)
+    if held:
+        raise click.ClickException(f"{dead_letter_reading.held_elsewhere(held)}; channel {name} was not removed")
+    if count := counts[name]:
         raise click.ClickException(
             f"channel {name}: {count} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} --yes "
             f"delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
