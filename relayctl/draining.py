@@ -8,6 +8,7 @@ import click
 
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
+from relay.errors import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.channel_health import ChannelStatus
@@ -57,7 +58,9 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     found = []
     if debts.owed:
         since = f", the oldest for {age(now - debts.oldest)}" if debts.oldest is not None else ""
-        found.append(f"{debts.owed} owed{since}")
+        paused = debts.reasons[Reason.PAUSED]
+        resume = f", {paused} paused: relayctl channel resume {status.name}" if paused else ""
+        found.append(f"{debts.owed} owed{since}{resume}")
     if notices := debts.given_up + debts.unconfirmed:
         found.append(f"{notices} to be notified of")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)

@@ -29,8 +29,10 @@ SUFFIX = ".yaml"
 SCHEMA_FILE = "channel.schema.json"
 STORED = "stored"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
-# `previous` credentials come and go with rotations, and are no settings.
+# Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
 PREVIOUS_KEYS = frozenset(f"{door}.previous" for door in DOORS)
+PAUSES_KEY = "policy.pauses"
+OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
 _FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
 # They take the place of credentials while a file is checked without the stack, and are stored nowhere.
 _STAND_IN = "not-in-the-file"
@@ -125,6 +127,8 @@ def _referenced(value: Any, key: str) -> Any:
     """Return the value with a Reference for each credential. Raises InvalidChannel."""
     if key in PREVIOUS_KEYS:
         raise InvalidChannel(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
+    if key == PAUSES_KEY:
+        raise InvalidChannel(f"{key}: is no setting; leave it out: use relayctl channel pause and resume")
     if holds_credential(key):
         return _credential(value, key)
     if isinstance(value, dict) and not holds_text(key):
@@ -186,7 +190,7 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
     """Return the secret that a file asks for. Raises InvalidChannel and UsageError.
 
     A door that the file leaves out keeps its credentials, as in `channel set`: BigPanda's always, xMatters' callback's
-    if the channel writes to BigPanda. A missing token is made.
+    if the channel writes to BigPanda. A missing token is made. Pauses are kept.
     """
     after = SecretDocument(_filled_in(file, file.members, "", stored, source))
     for key in DOORS:
@@ -196,6 +200,8 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
                 after.set(f"{key}.previous", previous)
         elif isinstance(kept, dict) and needs_door(after, key):
             after.set(key, kept)
+    if pauses := stored.get(PAUSES_KEY):
+        after.set(PAUSES_KEY, pauses)
     add_missing_tokens(after, file.channel)
     return after
 
@@ -245,5 +251,5 @@ def _exported(value: Any, key: str) -> Any:
         return Flow(secret=STORED)
     if isinstance(value, dict):
         members = {name: (_joined(key, name), member) for name, member in value.items()}
-        return {name: _exported(member, way) for name, (way, member) in members.items() if way not in PREVIOUS_KEYS}
+        return {name: _exported(member, way) for name, (way, member) in members.items() if way not in OPERATED_KEYS}
     return value

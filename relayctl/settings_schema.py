@@ -5,7 +5,7 @@ from typing import Any
 
 from relay.channels.schema import AUTH, CHANNEL
 from relayctl.secret_document import holds_credential
-from relayctl.settings_file import ENV_PATTERN, PREVIOUS_KEYS, STORED
+from relayctl.settings_file import ENV_PATTERN, OPERATED_KEYS, STORED
 
 
 def _ecma(pattern: str) -> str:
@@ -74,7 +74,7 @@ def _converted(node: Any, key: str) -> Any:
 
 def _properties(members: dict[str, Any], key: str) -> dict[str, Any]:
     keys = {name: f"{key}.{name}".lstrip(".") for name in members}
-    return {name: _converted(each, keys[name]) for name, each in members.items() if keys[name] not in PREVIOUS_KEYS}
+    return {name: _converted(each, keys[name]) for name, each in members.items() if keys[name] not in OPERATED_KEYS}
 
 
 def _of_auth(kind: str, key: str) -> dict[str, Any]:

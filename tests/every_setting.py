@@ -58,6 +58,11 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "reconcile_query": 'source_system = "x"',
         },
         "policy": {
+            "mode": "shadow",
+            "pauses": [
+                {"since": LATER, "until": LATER, "then": "keep"},
+                {"since": LATER, "until": LATER, "then": "drop", "when": {"environment": "staging*"}},
+            ],
             "preset": "oncall",
             "notify_on": ["opened", "resolved"],
             "body": "xmatters",

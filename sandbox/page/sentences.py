@@ -16,6 +16,8 @@ REASONS: Mapping[str, str] = {
     "paced": "the channel's rate limit lets it through later",
     "expired": "it was owed longer than the channel's age limit",
     "channel_removed": "its channel was removed",
+    "paused": "its channel is paused",
+    "shadowed": "its channel is in shadow mode, which sends nothing",
     "internal": "a part of the relay's own cloud failed",
 }
 _CHORES: Mapping[str, str] = {

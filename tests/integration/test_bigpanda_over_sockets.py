@@ -314,7 +314,7 @@ class TestFailures:
     ) -> None:
         box.script([fault | {"on": route}])
         found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.may_have_paged, found.was_sent) == (reason, may_be_done, True)
+        assert (found.reason, found.may_have_acted, found.was_sent) == (reason, may_be_done, True)
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"
 
@@ -346,7 +346,7 @@ class TestFailures:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         found = failure(comment, access_to(f"http://127.0.0.1:{port}"))
-        assert (found.reason, found.may_have_paged) == (Reason.UNREACHABLE, False)
+        assert (found.reason, found.may_have_acted) == (Reason.UNREACHABLE, False)
 
     def test_bigpanda_host_outside_the_allow_list_is_never_called(self) -> None:
         found = failure(comment, access_to("https://evil.example"))

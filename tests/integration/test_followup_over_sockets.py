@@ -246,7 +246,7 @@ class TestCredentials:
         rest = rest_in(box, OAUTH)
         box.script([fault | {"on": "token"}])
         found = failure(find, rest, seconds=1 if fault["kind"] == "slow" else 20)
-        assert (found.reason, found.was_sent, found.may_have_paged) == (reason, False, False)
+        assert (found.reason, found.was_sent, found.may_have_acted) == (reason, False, False)
         assert "canary" not in str(found) + found.excerpt
         assert box.events.calls.all() == []
 
@@ -356,7 +356,7 @@ class TestFailures:
             port = closed.getsockname()[1]
         for auth in KINDS.values():
             found = failure(find, rest_at(f"http://127.0.0.1:{port}", auth))
-            assert (found.reason, found.may_have_paged) == (Reason.UNREACHABLE, False)
+            assert (found.reason, found.may_have_acted) == (Reason.UNREACHABLE, False)
 
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
     def test_rest_host_outside_the_allow_list_is_never_called(self, auth: dict[str, str]) -> None:

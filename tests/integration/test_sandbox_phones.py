@@ -438,7 +438,7 @@ class TestCallbacks:
         assert declared.json()["header"] == {"name": "Authorization", "value": "****"}
         escalate_and_acknowledge(box)
         said = [parse_callback(body) for body in relay.bodies]
-        assert [(each.kind, (each.said or "").lower(), each.target) for each in said] == [
+        assert [(each.kind, (each.text or "").lower(), each.target) for each in said] == [
             (Kind.STATUS, "active", None),
             (Kind.DELIVERY, "delivered", "kim"),
             (Kind.RESPONSE, "escalate", "kim"),

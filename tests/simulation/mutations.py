@@ -58,8 +58,8 @@ MUTATIONS = (
     Mutation(
         "a share is sent without being kept first",
         "delivery.debts",
-        "    if not task.is_live or task.is_queued or task.is_turned_away:\n        return task\n",
-        "    if task.is_live:\n"
+        "    if not task.is_from_webhook or task.is_queued or task.queue_refused_it:\n        return task\n",
+        "    if task.is_from_webhook:\n"
         "        return replace(task, is_queued=True)\n"
         "    if task.is_queued:\n"
         "        return task\n",
@@ -228,8 +228,8 @@ MUTATIONS = (
     Mutation(
         "a resolve that nobody announces leaves its pages",
         "delivery.decision",
-        "is_end = task.is_live and",
-        "is_end = not task.is_live and",
+        "is_end = task.is_from_webhook and",
+        "is_end = not task.is_from_webhook and",
         seed=423,
     ),
     Mutation(
@@ -249,8 +249,8 @@ MUTATIONS = (
     Mutation(
         "a warning that may have paged is tried again at once",
         "delivery.sender",
-        "not (repeats and sent.maybe_accepted == 1 and failure.may_have_paged)",
-        "not (sent.maybe_accepted == 1 and failure.may_have_paged)",
+        "not (repeats and sent.maybe_accepted == 1 and failure.may_have_acted)",
+        "not (sent.maybe_accepted == 1 and failure.may_have_acted)",
         seed=28,
     ),
     Mutation(
@@ -347,7 +347,7 @@ MUTATIONS = (
         "jobs do not ask the pace",
         "delivery.delivery",
         "gate = _entered(services, task, entry)",
-        "gate = Ticket({}) if not task.is_live else _entered(services, task, entry)",
+        "gate = Ticket({}) if not task.is_from_webhook else _entered(services, task, entry)",
         seed=9,
     ),
     Mutation(
@@ -490,7 +490,7 @@ MUTATIONS = (
     Mutation(
         "the backoff of a critical doubles as that of others",
         "jobs.backoff",
-        "most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_paged else LONGEST_WAIT_SECONDS",
+        "most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS",
         "most = LONGEST_WAIT_SECONDS",
         seed=300,
     ),
@@ -772,5 +772,12 @@ MUTATIONS = (
         "return is_open and self.clock() - owed.since >=",
         "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.since >=",
         seed=34,
+    ),
+    Mutation(
+        "additional alerts are forgotten after a conflicting write",
+        "delivery.decision",
+        "return replace(newest, alerts=task.state.alerts)",
+        "return newest",
+        seed=36007618,
     ),
 )

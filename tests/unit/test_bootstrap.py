@@ -103,7 +103,7 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
     worker = build(ENVIRONMENT)
     with pytest.raises(SendError, match=f"must not be called: its host is not among the stack's {parameter}") as caught:
         call(worker)
-    assert not caught.value.may_have_paged
+    assert not caught.value.may_have_acted
 
 
 def test_sweeper_is_wired_without_a_call_to_aws() -> None:

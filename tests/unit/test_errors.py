@@ -22,7 +22,7 @@ def test_refused_credentials_alone_are_renewed() -> None:
 
 
 def test_lasting_reasons_are_final() -> None:
-    final = {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
+    final = {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}
     assert {reason for reason in Reason if HANDLING[reason].is_final} == final
 
 
@@ -61,4 +61,4 @@ def test_tree_of_errors_in_the_docstring_is_that_of_the_code() -> None:
 def test_send_error_begins_with_its_reason() -> None:
     error = errors.BadAnswer(Reason.UPSTREAM, "HTTP 503", http_status=503)
     assert str(error) == "upstream: HTTP 503"
-    assert (error.was_sent, error.may_have_paged) == (True, False)
+    assert (error.was_sent, error.may_have_acted) == (True, False)

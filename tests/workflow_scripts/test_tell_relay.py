@@ -93,7 +93,7 @@ def test_relay_parses_what_the_tell_relay_script_posts() -> None:
     response, annotation, status, delivery, escalation, failure = (
         parse_callback(found.posted[0]["body"].encode()) for found in run(*(case(**each) for each, _ in KINDS.values()))
     )
-    assert (response.kind, response.target, response.name, response.said) == (
+    assert (response.kind, response.target, response.name, response.text) == (
         "response",
         "jdoe",
         "Jane Doe",
@@ -102,8 +102,8 @@ def test_relay_parses_what_the_tell_relay_script_posts() -> None:
     assert (response.incident_id, response.environment_id) == (SAID["incident_id"], SAID["environment_id"])
     assert (response.event_id, response.event_number, response.note) == (UUID, "408005", "looking")
     assert (annotation.kind, annotation.name, annotation.note) == ("annotation", "Jane Doe", "disk replaced")
-    assert (status.kind, status.said) == ("status", "TERMINATED")
-    assert (delivery.kind, delivery.target, delivery.device, delivery.said) == (
+    assert (status.kind, status.text) == ("status", "TERMINATED")
+    assert (delivery.kind, delivery.target, delivery.device, delivery.text) == (
         "delivery",
         "jdoe",
         "Work Phone",

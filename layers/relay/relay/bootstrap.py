@@ -67,13 +67,13 @@ def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint"
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """Return the worker of the retry queue, which sends signals. Raises ConfigError."""
-    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", has_epoch=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     return _loaded(Wiring(adapters).worker)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     """Return the worker of the chore queue: all kinds of jobs but signals. Raises ConfigError."""
-    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    adapters = _adapters(environment, "RELAY_FALLBACK_TOPIC_ARN", has_epoch=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)
     worker = Wiring(adapters).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.writeback()
@@ -84,7 +84,7 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute. Raises ConfigError."""
     needs = ("RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
-    return _loaded(Wiring(_adapters(environment, *needs, unknown_seconds=JOBS_UNKNOWN_SECONDS)).sweeper)
+    return _loaded(Wiring(_adapters(environment, *needs, has_epoch=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":

@@ -9,7 +9,7 @@ RelayError
 │   ├── ChannelUnreadable     the channel's secret can't be read now
 │   │   ├── ChannelForbidden  the function lacks permission to read the secret
 │   │   ├── ChannelMalformed  a function read the secret, and it is not valid
-│   │   ├── UndecidedSender   credentials can't be checked now, and nothing indicates that they are valid
+│   │   ├── UncheckableSender   credentials can't be checked now, and nothing indicates that they are valid
 │   │   └── LookupsLimited    the source address is over its budget of refused requests
 │   └── InvalidChannel        the text of a secret is not a valid channel
 ├── SendError                 xMatters did not accept a signal, or BigPanda a request
@@ -42,6 +42,8 @@ class Reason(StrEnum):
     PACED = "paced"
     EXPIRED = "expired"
     CHANNEL_REMOVED = "channel_removed"
+    PAUSED = "paused"
+    SHADOWED = "shadowed"
     INTERNAL = "internal"
 
 
@@ -91,6 +93,10 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.EXPIRED: _FINAL,
         # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,
+        # It waits until the end of the channel's pause.
+        Reason.PAUSED: Handling(),
+        # The dead-lettered jobs can be replayed after the channel's shadow mode.
+        Reason.SHADOWED: _FINAL,
         Reason.INTERNAL: Handling(),
     }
 )
@@ -197,7 +203,7 @@ class ChannelMalformed(ChannelUnreadable):
     exists = True
 
 
-class UndecidedSender(ChannelUnreadable):
+class UncheckableSender(ChannelUnreadable):
     """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
 
 
@@ -218,7 +224,7 @@ class SendError(RelayError):
         http_status: HTTP status of the answer; None if there was no answer.
         excerpt: Redacted beginning of the answer's body; empty if there was no answer.
         retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
-        may_have_paged: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
+        may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
             already have paged.
         was_sent: True if the request itself was sent, and so counts as an attempt. False, for example, if the deadline
             had passed, the URL is not allowed, or a log-in before the request failed.
@@ -232,7 +238,7 @@ class SendError(RelayError):
         http_status: int | None = None,
         excerpt: str = "",
         retry_after: float | None = None,
-        may_have_paged: bool = False,
+        may_have_acted: bool = False,
         was_sent: bool = True,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -241,7 +247,7 @@ class SendError(RelayError):
         self.http_status = http_status
         self.excerpt = excerpt
         self.retry_after = retry_after
-        self.may_have_paged = may_have_paged
+        self.may_have_acted = may_have_acted
         self.was_sent = was_sent
 
 

@@ -82,7 +82,7 @@ class TestComment:
         api = Api(step)
         with pytest.raises(SendError) as caught:
             api.client.comment(access(), INCIDENT, "w", api.deadline)
-        assert (caught.value.reason, caught.value.may_have_paged) == (reason, may_be_done)
+        assert (caught.value.reason, caught.value.may_have_acted) == (reason, may_be_done)
 
     def test_api_key_is_not_in_the_error_of_a_failed_comment(self) -> None:
         api = Api(samples.refused(400, f'{{"errors": ["Bearer {KEY} {KEY}"]}}'.encode()))

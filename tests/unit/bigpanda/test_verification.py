@@ -38,7 +38,7 @@ def callback(**members: Any) -> Callback:
         name=None,
         email=None,
         device=None,
-        said="Acknowledge",
+        text="Acknowledge",
         note=None,
         group=None,
         reason=None,

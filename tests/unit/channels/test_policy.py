@@ -53,7 +53,7 @@ def test_numbers_of_a_policy_are_taken_as_given_zero_included() -> None:
 
 
 def test_policy_ignores_members_of_other_readers() -> None:
-    assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(PRESETS["oncall"])
+    assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(notify_on=PRESETS["oncall"])
 
 
 def test_routes_of_a_policy_are_read_in_their_order() -> None:

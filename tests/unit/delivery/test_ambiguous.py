@@ -68,6 +68,6 @@ def test_answer_429_or_503_leaves_no_state_in_doubt(status: int) -> None:
     relay = room(samples.refused(status))
     result = relay.share(status="critical")
     entry: Any = relay.entry()
-    assert not result.exchange.may_have_paged
+    assert not result.exchange.may_have_acted
     assert (entry.doubtful, entry.signal_times) == ((), ())
     assert may_repeat(relay) == [None] * 3

@@ -86,14 +86,14 @@ class TestNotAccepted:
         relay = room(requests.ReadTimeout("late"))
         result = relay.share()
         entry = relay.entry()
-        assert result.exchange.may_have_paged
+        assert result.exchange.may_have_acted
         assert (len(entry.doubtful), entry.signal_times, entry.announced) == (1, (relay.clock.now,), None)
 
     def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
         relay = room()
         result = relay.share(seconds=1.5)
         assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
-        assert not result.exchange.may_have_paged
+        assert not result.exchange.may_have_acted
         assert (relay.session.calls, relay.entry().debt.attempts) == ([], 0)
 
 

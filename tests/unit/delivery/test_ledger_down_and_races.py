@@ -224,6 +224,21 @@ class TestRaces:
         relay.wake()
         assert len(relay.session.calls) == 1
 
+    def test_alerts_that_joined_are_announced_after_a_conflicting_write(self) -> None:
+        def conflict() -> None:
+            raise condition_failed("UpdateItem")
+
+        steps = (samples.accepted(), DOWN, DOWN, DOWN, samples.accepted())
+        relay, table = hooked(*steps, policy={"notify_on": ["opened", "grew"]})
+        relay.share(alerts=[{"id": "a1"}])
+        grown = relay.share(changedOn=LATER, alerts=[{"id": "a1"}, {"id": "a2"}])
+        assert (grown.outcome, grown.subject.transition) == (Outcome.QUEUED, "grew")
+        # The first write of the job enters the gate, the second is the claim.
+        table.before["update_item", table.calls.count("update_item") + 1] = conflict
+        sent = len(relay.session.calls)
+        relay.wake(120)
+        assert (table.before, len(relay.session.calls)) == ({}, sent + 1)
+
     def test_unchanged_state_is_noted_although_another_write_came_between(self) -> None:
         relay, table = hooked()
         relay.share()

@@ -117,7 +117,7 @@ class TestAmbiguousFailures:
         sent = send(room(failure))
         assert (sent.attempts, sent.maybe_accepted) == (1, 1)
         assert sent.failure
-        assert sent.failure.may_have_paged
+        assert sent.failure.may_have_acted
 
     @pytest.mark.parametrize("second", [DOWN, samples.refused(429), samples.refused(401)], ids=str)
     def test_failure_of_the_retry_after_an_ambiguous_one_ends_the_inline_attempts(
@@ -146,7 +146,7 @@ class TestLastingFailures:
     def test_timeout_may_have_notified(self) -> None:
         sent = send(room(requests.ReadTimeout("late")))
         assert sent.failure
-        assert (sent.failure.reason, sent.failure.may_have_paged) == (Reason.TIMEOUT, True)
+        assert (sent.failure.reason, sent.failure.may_have_acted) == (Reason.TIMEOUT, True)
 
 
 class TestRetryAfter:

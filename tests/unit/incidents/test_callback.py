@@ -54,7 +54,7 @@ class TestFlow:
             name="Jane Doe",
             email="jane@acme.example",
             device="Work Phone",
-            said="Acknowledge",
+            text="Acknowledge",
             note="on it",
             group=None,
             reason=None,
@@ -85,7 +85,7 @@ class TestFixedJson:
     def test_incident_id_is_found_in_callback_properties_of_any_shape(self, properties: Any) -> None:
         found = parsed(FIXED | {"eventProperties": properties})
         assert (found.incident_id, found.kind, found.event_number) == ("i1", Kind.RESPONSE, "408005")
-        assert (found.target, found.device, found.said, found.note) == ("jdoe", "Work Phone", "Acknowledge", "on it")
+        assert (found.target, found.device, found.text, found.note) == ("jdoe", "Work Phone", "Acknowledge", "on it")
 
     def test_incident_id_is_found_outside_of_the_properties(self) -> None:
         assert parsed(FIXED | {"incidentId": 17}).incident_id == "17"

@@ -17,7 +17,7 @@ def test_backoff_doubles_from_30_seconds_up_to_15_minutes() -> None:
 def test_critical_that_surely_did_not_notify_is_retried_within_a_minute_however_often_it_failed() -> None:
     longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0, is_critical=True) for rounds in range(8)]
     assert longest == [30, *[60] * 7]
-    assert wait_seconds(Reason.UPSTREAM, 7, None, 1.0, is_critical=True, may_have_paged=True) == 900
+    assert wait_seconds(Reason.UPSTREAM, 7, None, 1.0, is_critical=True, may_have_acted=True) == 900
 
 
 @pytest.mark.parametrize("reason", [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.RATE_LIMITED, Reason.INTERNAL])
@@ -27,7 +27,7 @@ def test_backoff_has_full_jitter(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.UPSTREAM, Reason.UNREACHABLE, Reason.INTERNAL])
 def test_signal_that_may_have_notified_waits_at_least_half_a_minute(reason: Reason) -> None:
-    waits = [wait_seconds(reason, 1, None, chance, may_have_paged=True) for chance in (0.0, 0.25, 1.0)]
+    waits = [wait_seconds(reason, 1, None, chance, may_have_acted=True) for chance in (0.0, 0.25, 1.0)]
     assert waits == [30, 30, 60]
 
 
@@ -40,7 +40,7 @@ def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
     assert wait_seconds(Reason.RATE_LIMITED, 0, 77, 0.0) == 77
     assert wait_seconds(Reason.RATE_LIMITED, 3, 77, 1.0) == 240
     assert wait_seconds(Reason.RATE_LIMITED, 0, 86_400, 0.0) == LONGEST_WAIT_SECONDS
-    assert wait_seconds(Reason.TIMEOUT, 0, 5, 0.0, may_have_paged=True) == 30
+    assert wait_seconds(Reason.TIMEOUT, 0, 5, 0.0, may_have_acted=True) == 30
 
 
 @given(
@@ -51,9 +51,9 @@ def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
     st.booleans(),
 )
 def test_backoff_is_never_longer_than_the_delay_of_a_message(
-    reason: Reason, rounds: int, retry_after: float | None, chance: float, may_have_paged: bool
+    reason: Reason, rounds: int, retry_after: float | None, chance: float, may_have_acted: bool
 ) -> None:
-    assert 0 <= wait_seconds(reason, rounds, retry_after, chance, may_have_paged=may_have_paged) <= 900
+    assert 0 <= wait_seconds(reason, rounds, retry_after, chance, may_have_acted=may_have_acted) <= 900
 
 
 @given(st.sampled_from(JITTERED), st.integers(0, 20), st.floats(0, 1))

@@ -64,6 +64,7 @@ DEBTS = st.builds(
     slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
     rests_until=MOMENTS,
     row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), begun=st.integers(0, 9)),
+    held_until=MOMENTS,
     unconfirmed=st.booleans(),
 )
 ENTRIES = st.builds(

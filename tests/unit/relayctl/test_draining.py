@@ -1,5 +1,7 @@
 """The state of a channel for which a drain waits."""
 
+from collections import Counter
+
 import pytest
 
 from relay.delivery.channel_health import Debts
@@ -26,6 +28,7 @@ def test_channel_without_debts_and_with_quiet_is_drained(traffic: Traffic) -> No
     [
         (Debts(critical=1, other=2, oldest=NOW - 300), "3 owed, the oldest for 5m"),
         (Debts(other=1), "1 owed"),
+        (Debts(other=2, reasons=Counter(paused=1)), "2 owed, 1 paused: relayctl channel resume noc"),
         (Debts(given_up=1, unconfirmed=1), "2 to be notified of"),
     ],
 )

@@ -43,7 +43,7 @@ class TestRequest:
     def test_signal_is_not_sent_without_time(self) -> None:
         trigger = Trigger(samples.accepted())
         failure = trigger.failure(seconds=2.05)
-        assert (failure.reason, failure.was_sent, failure.may_have_paged) == (Reason.TIMEOUT, False, False)
+        assert (failure.reason, failure.was_sent, failure.may_have_acted) == (Reason.TIMEOUT, False, False)
         assert trigger.session.calls == []
 
 
@@ -134,12 +134,12 @@ class TestToken:
         trigger = Trigger(answer, auth=samples.OAUTH)
         failure = trigger.failure()
         assert (failure.reason, failure.was_sent, failure.http_status) == (reason, False, answer.status)
-        assert not failure.may_have_paged
+        assert not failure.may_have_acted
         assert len(trigger.session.calls) == 1
 
     def test_token_request_that_times_out_surely_notified_nobody(self) -> None:
         failure = Trigger(requests.ReadTimeout("late"), auth=samples.OAUTH).failure()
-        assert (failure.reason, failure.was_sent, failure.may_have_paged) == (Reason.UNREACHABLE, False, False)
+        assert (failure.reason, failure.was_sent, failure.may_have_acted) == (Reason.UNREACHABLE, False, False)
         assert failure.detail.startswith("token: ")
 
     @pytest.mark.parametrize("lifetime", ['"soon"', "NaN", "Infinity", "null", "1e999"])

@@ -68,7 +68,7 @@ class TestAnswer:
             f"HTTP {answer.status}",
         )
         assert failure.was_sent
-        assert failure.may_have_paged == (answer.status in {500, 502, 504})
+        assert failure.may_have_acted == (answer.status in {500, 502, 504})
 
     @pytest.mark.parametrize(
         ("header", "seconds"),
@@ -128,7 +128,7 @@ class TestNoAnswer:
     ) -> None:
         failure = Trigger(error).failure()
         assert isinstance(failure, NoAnswer)
-        assert (failure.reason, failure.may_have_paged, failure.was_sent) == (reason, may_have_paged, True)
+        assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
         assert failure.http_status is None
         for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
             assert samples.API_KEY not in text

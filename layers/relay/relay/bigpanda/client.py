@@ -180,7 +180,7 @@ class BigPanda:
             answer, reason_for_status(answer.status), {access.api_key, access.app_key or ""}
         )
         # BigPanda may have acted on the request before it failed.
-        failure.may_have_paged = answer.status >= 500
+        failure.may_have_acted = answer.status >= 500
         raise failure
 
 

@@ -59,16 +59,16 @@ def mark(delivery_id: str) -> str:
     return f"[relay {delivery_id[:MARK_LENGTH]}]"
 
 
-def comment_of(said: Callback, responses: ResponseMeanings, mark: str, *, is_verified: bool = True) -> Comment:
+def comment_of(callback: Callback, responses: ResponseMeanings, mark: str, *, is_verified: bool = True) -> Comment:
     """Return the comment for a callback, with person, action, device and note.
 
     `responses` has the channel's meanings of response texts. `mark` is the end of the comment. `is_verified` is False
     if xMatters did not confirm the callback: then the comment says so.
     """
-    action, doubt = _action(said, responses), "" if is_verified else UNVERIFIED
+    action, doubt = _action(callback, responses), "" if is_verified else UNVERIFIED
     around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", mark)))
     room = MAX_COMMENT - len(around)
-    return Comment(action, f"Note: {quoted(said.note, room)}" if said.note else "", mark, doubt)
+    return Comment(action, f"Note: {quoted(callback.note, room)}" if callback.note else "", mark, doubt)
 
 
 def _spaced(text: str) -> str:
@@ -76,44 +76,44 @@ def _spaced(text: str) -> str:
     return " ".join(html.unescape(text).split())
 
 
-def _action(said: Callback, responses: ResponseMeanings) -> str:
-    number = said.event_number or said.event_id
+def _action(callback: Callback, responses: ResponseMeanings) -> str:
+    number = callback.event_number or callback.event_id
     page = f"xMatters page {identifier(number) if number else '(no number)'}"
-    device = quoted(said.device, MAX_NAME) if said.device else ""
-    group = quoted(said.group, MAX_NAME) if said.group else ""
-    because = f": {quoted(said.reason, MAX_REASON)}" if said.reason else ""
-    match said.kind:
+    device = quoted(callback.device, MAX_NAME) if callback.device else ""
+    group = quoted(callback.group, MAX_NAME) if callback.group else ""
+    because = f": {quoted(callback.reason, MAX_REASON)}" if callback.reason else ""
+    match callback.kind:
         case Kind.RESPONSE:
-            return f"{_who(said)} {_verb(said, responses)} {page}{f' from {device}' if device else ''}."
+            return f"{_who(callback)} {_verb(callback, responses)} {page}{f' from {device}' if device else ''}."
         case Kind.ANNOTATION:
-            return f"{_who(said)} commented on {page}."
+            return f"{_who(callback)} commented on {page}."
         case Kind.DELIVERY:
             on_device = f" on {device}" if device else ""
-            return f"{page} did not reach {_who(said)}{on_device} ({identifier(said.said or 'unknown')})."
+            return f"{page} did not reach {_who(callback)}{on_device} ({identifier(callback.text or 'unknown')})."
         case Kind.ESCALATION:
             return f"{page} was escalated{f' in {group}' if group else ''}{because}."
         case Kind.FAILURE:
-            return f"Nobody is left for {page}: {group or _who(said)} could not be notified{because}."
+            return f"Nobody is left for {page}: {group or _who(callback)} could not be notified{because}."
         case Kind.STATUS:
-            by = f" by {_who(said)}" if said.target or said.name else ""
-            return f"{page} is {_status(said.said)}{by}."
+            by = f" by {_who(callback)}" if callback.target or callback.name else ""
+            return f"{page} is {_status(callback.text)}{by}."
 
 
-def _verb(said: Callback, responses: ResponseMeanings) -> str:
-    if responses.is_acknowledgement(said):
+def _verb(callback: Callback, responses: ResponseMeanings) -> str:
+    if responses.is_acknowledgement(callback):
         return "acknowledged"
-    if responses.is_escalation(said):
+    if responses.is_escalation(callback):
         return "escalated"
-    return f"answered {quoted(said.said, MAX_NAME)} to" if said.said else "answered"
+    return f"answered {quoted(callback.text, MAX_NAME)} to" if callback.text else "answered"
 
 
-def _status(said: str | None) -> str:
-    word = (said or "changed").lower()
+def _status(text: str | None) -> str:
+    word = (text or "changed").lower()
     return word.replace("_", " ") if word in {*_STATUSES, "changed"} else quoted(word, MAX_NAME)
 
 
-def _who(said: Callback) -> str:
-    name, target = said.name and quoted(said.name, MAX_NAME), said.target and identifier(said.target)
+def _who(callback: Callback) -> str:
+    name, target = callback.name and quoted(callback.name, MAX_NAME), callback.target and identifier(callback.target)
     if name and target:
         return f"{name} ({target})"
     return name or target or "Somebody"

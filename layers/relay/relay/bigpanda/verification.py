@@ -60,12 +60,12 @@ class ReceivedCallback(NamedTuple):
     """A callback, its meaning, and its arrival.
 
     Attributes:
-        said: The callback.
+        callback: The callback.
         is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
     """
 
-    said: Callback
+    callback: Callback
     is_acknowledgement: bool
     came: float
 
@@ -123,14 +123,14 @@ class Verifier:
 
         An acknowledgement must also name a recipient of that signal, or a person in xMatters.
         """
-        names = {name.lower() for name in (received.said.event_id, received.said.event_number) if name}
+        names = {name.lower() for name in (received.callback.event_id, received.callback.event_number) if name}
         page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
         if page is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
-        said_at = _seconds_of(received.said.at)
+        said_at = _seconds_of(received.callback.at)
         if min(received.came, said_at or received.came) < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
-        target = received.said.target
+        target = received.callback.target
         if not received.is_acknowledgement or (target and page.notified(target)):
             return CallbackVerdict(Verdict.VERIFIED)
         if target and self.is_person(rest, target, deadline):

@@ -81,14 +81,14 @@ class _CallbackToWrite(NamedTuple):
     """A callback to write into BigPanda.
 
     Attributes:
-        said: The callback.
+        callback: The callback.
         incident: The incident in BigPanda.
         access: Access to BigPanda's API.
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
     """
 
-    said: Callback
+    callback: Callback
     incident: Incident
     access: Access
     responses: ResponseMeanings
@@ -122,12 +122,12 @@ class Writeback:
 
         The result is `unsafe` with a reason if the write failed. The caller then retries or dead-letters the job.
         """
-        said, came = parse_callback(job.payload.body), seconds_of(job.received_at)
-        if not channel.heeds(said):
+        callback, came = parse_callback(job.payload.body), seconds_of(job.received_at)
+        if not channel.heeds(callback):
             return _result(job, Outcome.UNCHANGED)
         try:
-            entries = self._entries(channel, said.incident_id)
-            received = ReceivedCallback(said, channel.responses.is_acknowledgement(said), came)
+            entries = self._entries(channel, callback.incident_id)
+            received = ReceivedCallback(callback, channel.responses.is_acknowledgement(callback), came)
             found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
             if found.verdict == Verdict.EARLY:
                 now = self.clock()
@@ -157,16 +157,18 @@ class Writeback:
 
         `entries` are the incident's ledger entries with their keys.
         """
-        said, is_verified = received.said, verdict == Verdict.VERIFIED
-        if is_verified and channel.is_quiet and received.is_acknowledgement and said.target:
-            self._note_who_acknowledged(entries, said.target, received.came)
+        callback, is_verified = received.callback, verdict == Verdict.VERIFIED
+        if is_verified and channel.is_quiet and received.is_acknowledgement and callback.target:
+            self._note_who_acknowledged(entries, callback.target, received.came)
         access = channel.bigpanda
-        if access is None or not access.writes(said) or verdict == Verdict.STRANGE:
+        if access is None or not access.writes(callback) or verdict == Verdict.STRANGE:
             return _result(job, Outcome.UNCHANGED)
-        incident = _incident(said, access, entries)
+        incident = _incident(callback, access, entries)
         if incident is None:
             return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        return self._write_once(job, _CallbackToWrite(said, incident, access, channel.responses, is_verified), deadline)
+        return self._write_once(
+            job, _CallbackToWrite(callback, incident, access, channel.responses, is_verified), deadline
+        )
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
@@ -204,14 +206,14 @@ class Writeback:
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
 
-    def _write_once(self, job: Job, callback: _CallbackToWrite, deadline: Deadline) -> Result:
+    def _write_once(self, job: Job, to_write: _CallbackToWrite, deadline: Deadline) -> Result:
         name, now = f"writeback/{job.channel}/{job.delivery_id}", self.clock()
         note = Note.read(self.table, name)
         if note.is_written:
             return _result(job, Outcome.DUPLICATE)
         if note.until > now:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker has the lease"), until=note.until + 1)
-        what, most = ("verified", VERIFIED_A_MINUTE) if callback.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
+        what, most = ("verified", VERIFIED_A_MINUTE) if to_write.is_verified else ("unverified", UNVERIFIED_A_MINUTE)
         if not note.sequence and not self.rate_limit.has_room(f"callbacks/{what}/{job.channel}", most):
             busy = _failed(job, Reason.PACED, f"the channel had {most} {what} callbacks in this minute")
             return replace(busy, until=now + MINUTE_SECONDS)
@@ -221,37 +223,37 @@ class Writeback:
         if held is None:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
         try:
-            self._assign_and_comment(callback, _comment(callback, mark(job.delivery_id)), held, deadline)
+            self._assign_and_comment(to_write, _comment(to_write, mark(job.delivery_id)), held, deadline)
         except SendError as error:
-            replace(held, in_doubt=held.in_doubt or error.may_have_paged, until=0.0).write(self.table, name)
+            replace(held, in_doubt=held.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
             return _result(job, Outcome.UNSAFE).failed(error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
 
-    def _assign_and_comment(self, callback: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
+    def _assign_and_comment(self, to_write: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
         assigns = (
-            callback.is_verified and callback.access.assign and callback.responses.is_acknowledgement(callback.said)
+            to_write.is_verified and to_write.access.assign and to_write.responses.is_acknowledgement(to_write.callback)
         )
-        assigned = self._assigned(callback, deadline) if assigns else ""
+        assigned = self._assigned(to_write, deadline) if assigns else ""
         if note.in_doubt:
-            self.rate_limit.wait(callback.access, "activities", calls=ACTIVITY_PAGES)
-            if self.bigpanda.has_comment(callback.access, callback.incident, comment.is_contained_in, deadline):
+            self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
+            if self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline):
                 return
-        self.rate_limit.wait(callback.access, "comments")
-        self.bigpanda.comment(callback.access, callback.incident, comment.text(assigned), deadline)
+        self.rate_limit.wait(to_write.access, "comments")
+        self.bigpanda.comment(to_write.access, to_write.incident, comment.text(assigned), deadline)
 
-    def _assigned(self, callback: _CallbackToWrite, deadline: Deadline) -> str:
+    def _assigned(self, to_write: _CallbackToWrite, deadline: Deadline) -> str:
         """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
 
         If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.
         """
         try:
-            self.rate_limit.wait(callback.access, "users")
-            user_id = self.bigpanda.user_id(callback.access, _names(callback.said, callback.access), deadline)
+            self.rate_limit.wait(to_write.access, "users")
+            user_id = self.bigpanda.user_id(to_write.access, _names(to_write.callback, to_write.access), deadline)
             if user_id is None:
                 return "(Not assigned: BigPanda has no user of that name.)"
-            self.rate_limit.wait(callback.access, "assignment")
-            self.bigpanda.assign(callback.access, callback.incident, user_id, deadline)
+            self.rate_limit.wait(to_write.access, "assignment")
+            self.bigpanda.assign(to_write.access, to_write.incident, user_id, deadline)
         except BadAnswer as error:
             if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:
                 raise
@@ -259,24 +261,24 @@ class Writeback:
         return "The incident is assigned to them."
 
 
-def _comment(callback: _CallbackToWrite, mark: str) -> Comment:
-    return comment_of(callback.said, callback.responses, mark, is_verified=callback.is_verified)
+def _comment(to_write: _CallbackToWrite, mark: str) -> Comment:
+    return comment_of(to_write.callback, to_write.responses, mark, is_verified=to_write.is_verified)
 
 
-def _incident(said: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
+def _incident(callback: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
     """Return the address of a callback's incident in BigPanda's API; None if its environment is unknown.
 
     The environment is that of the ledger, else of the callback, else the secret's first.
     """
     known = (entry.environment_id for _, entry in entries)
-    environment_id = next(filter(None, (*known, access.place(said.environment_id), *access.environments)), None)
-    return Incident(environment_id, said.incident_id) if environment_id else None
+    environment_id = next(filter(None, (*known, access.place(callback.environment_id), *access.environments)), None)
+    return Incident(environment_id, callback.incident_id) if environment_id else None
 
 
-def _names(said: Callback, access: Access) -> Iterable[str]:
+def _names(callback: Callback, access: Access) -> Iterable[str]:
     """Return the user names and e-mails that the person of a callback may have in BigPanda."""
-    at_home = f"{said.target}@{access.email_domain}" if said.target and access.email_domain else None
-    return dict.fromkeys(name for name in (said.email, said.target, at_home) if name)
+    at_home = f"{callback.target}@{access.email_domain}" if callback.target and access.email_domain else None
+    return dict.fromkeys(name for name in (callback.email, callback.target, at_home) if name)
 
 
 def _result(job: Job, outcome: Outcome) -> Result:

@@ -12,7 +12,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.inbound import Request
 from relay.channels.token import Door
-from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UndecidedSender, UnknownChannel
+from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Admission:
         """Return the channel of a request with valid credentials.
 
         Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
-        when the source address is over its budget of refusals. Raises UndecidedSender or ChannelUnreadable when the
+        when the source address is over its budget of refusals. Raises UncheckableSender or ChannelUnreadable when the
         secret can't be read, so that the credentials can't be checked.
         """
         if not is_channel_name(request.channel):
@@ -54,7 +54,7 @@ class Admission:
         except ChannelUnreadable as error:
             if kind is CredentialKind.RIGHT_CHECKSUM or cached or error.exists:
                 raise
-            raise UndecidedSender(str(error)) from None
+            raise UncheckableSender(str(error)) from None
 
     def _admitted(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `admit` does.

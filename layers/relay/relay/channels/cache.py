@@ -78,7 +78,7 @@ class ChannelCache:
 
     A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
     gives epoch seconds. `hosts` are the hosts that a channel's URLs may have. `notice` logs and counts a problem.
-    `epoch` has the channels' revocation marks; None in functions that admit no requests.
+    `epoch` has the channels' marks of revocations and other changes that must act at once; None without them.
     """
 
     def __init__(
@@ -150,6 +150,20 @@ class ChannelCache:
         if self._clock() - max(copy.good_at, self._epoch.read_at) >= UNPROVED_SECONDS:
             raise ChannelUnreadable(f"neither the secret nor the epoch could be read for an hour: {copy.failure}")
         return channel
+
+    def in_force(self, name: str) -> Channel:
+        """Return the channel for work on a job or a debt: no copy from before a marked change, such as a pause.
+
+        While its secret can't be read, an older copy stays in use. Raises as `get` does.
+        """
+        mark = self._epoch.current_mark(name) if self._epoch else ""
+        copy = self._copies.get(name)
+        if copy is None or not copy.is_revoked(mark):
+            return self.get(name)
+        # A failing read takes seconds, so not every job attempts one.
+        if copy.failure and 0 <= self._clock() - copy.read_at < REFRESH_SECONDS:
+            return copy.channel
+        return self._read_again(name, copy)
 
     def refresh(self, name: str) -> Channel:
         """Return the channel after xMatters or BigPanda refused a credential of it: read again from its secret.

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
 
 from relay.channels import token
-from relay.channels.policy import Policy
+from relay.channels.policy import Mode, Policy
 from relay.channels.schema import CHANNEL_NAME
 from relay.channels.token import Door
 from relay.http.client import basic
@@ -104,13 +104,13 @@ class Access:
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 
-    def writes(self, said: Callback) -> bool:
+    def writes(self, callback: Callback) -> bool:
         """True if the channel wants this kind of callback as a comment in BigPanda.
 
         Of deliveries to a device, only failed ones are written.
         """
-        is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
-        return said.kind in self.comments and is_news
+        is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
+        return callback.kind in self.comments and is_news
 
 
 class Vouched(NamedTuple):
@@ -218,6 +218,11 @@ class Channel:
         """True if BigPanda is asked if an incident is over, before the pages of the incident are terminated."""
         return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
 
+    @property
+    def is_reconciled(self) -> bool:
+        """True if the channel's incidents are compared with BigPanda's listing. In shadow mode they are not."""
+        return self.bigpanda is not None and self.bigpanda.reconcile is not None and self.policy.mode is Mode.LIVE
+
     def follows(self, *, ends: bool) -> bool:
         """True if a signal needs a follow-up job: to find its page, or to ask BigPanda if the incident is over.
 
@@ -230,10 +235,10 @@ class Channel:
         """True if, after an acknowledgement, signals go to the acknowledger only, unless it worsened or reopened."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
-    def heeds(self, said: Callback) -> bool:
+    def heeds(self, callback: Callback) -> bool:
         """True if the channel has a use for a callback: a comment in BigPanda, or a record of the acknowledgement."""
-        is_written = self.bigpanda is not None and self.bigpanda.writes(said)
-        return is_written or (self.is_quiet and self.responses.is_acknowledgement(said))
+        is_written = self.bigpanda is not None and self.bigpanda.writes(callback)
+        return is_written or (self.is_quiet and self.responses.is_acknowledgement(callback))
 
     def secrets(self) -> frozenset[str]:
         """Return every text that must be redacted from logs, stored data and answers."""

@@ -52,6 +52,8 @@ def check(document: Any, hosts: VendorHosts) -> None:
     bigpanda = document.get("bigpanda", {})
     if bigpanda.get("callbacks") and "app_key" not in bigpanda:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
+    for place, pause in enumerate(document.get("policy", {}).get("pauses", ())):
+        _check_pause(pause, f"policy.pauses.{place}")
     for key, url, allowed in _urls(document, hosts):
         try:
             allowed.check(url)
@@ -198,6 +200,13 @@ def _check_moment(text: str, key: str) -> None:
         aware = False
     if not aware:
         raise InvalidChannel(f"{key}: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z")
+
+
+def _check_pause(pause: Mapping[str, str], key: str) -> None:
+    for name in ("since", "until"):
+        _check_moment(pause[name], f"{key}.{name}")
+    if datetime.fromisoformat(pause["until"]) < datetime.fromisoformat(pause["since"]):
+        raise InvalidChannel(f"{key}.until: must not be before since")
 
 
 def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str, str, AllowList]]:

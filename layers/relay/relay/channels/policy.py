@@ -1,19 +1,35 @@
 """Policy of a channel: transitions to announce, rate limits, routes. docs/install.md explains each key."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from relay.incidents.transition import PRESETS, Transition
 
 if TYPE_CHECKING:
+    from relay.channels.pause import Pause
     from relay.channels.routes import Route
     from relay.incidents.own_body import BodyRule
+
+
+class Mode(StrEnum):
+    """Mode of a channel.
+
+    Attributes:
+        LIVE: Signals are sent.
+        SHADOW: Signals that would be sent are recorded, and nothing is sent.
+    """
+
+    LIVE = "live"
+    SHADOW = "shadow"
 
 
 class Policy(NamedTuple):
     """Rules for a channel's signals: when to send them, and to which recipients.
 
     Attributes:
+        mode: `live`; or `shadow`: states are compared with a ledger of their own, and nothing is sent.
+        pauses: Times in which signals wait or are left out, also past and future ones.
         notify_on: Transitions that are signalled.
         min_seconds_between_signals: Shortest time between two signals of one incident (seconds).
         max_per_minute: Rate limit of the channel (signals a minute).
@@ -30,6 +46,8 @@ class Policy(NamedTuple):
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
     """
 
+    mode: Mode = Mode.LIVE
+    pauses: tuple["Pause", ...] = ()
     notify_on: frozenset[Transition] = PRESETS["parity"]
     min_seconds_between_signals: float = 15.0
     max_per_minute: int = 60
@@ -43,6 +61,10 @@ class Policy(NamedTuple):
     routes: tuple["Route", ...] = ()
     allowed_recipients: tuple[str, ...] | None = None
     own_body: "BodyRule | None" = None
+
+    def stops_all(self, now: float) -> bool:
+        """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
+        return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
@@ -58,13 +80,21 @@ class Policy(NamedTuple):
         )
         if "allowed_recipients" in members:
             chosen["allowed_recipients"] = tuple(name.strip().lower() for name in members["allowed_recipients"])
+        chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
+        chosen["pauses"] = _pauses(members["pauses"]) if members.get("pauses") else ()
         chosen["routes"] = _routes(members["routes"]) if "routes" in members else ()
         if members.get("body") == "xmatters":
             chosen["own_body"] = _own_body(members)
         return cls(**chosen)
 
 
-# Both functions import late: most channels need neither, and the imports would slow their cold starts.
+# These functions import late: most channels need none of them, and the imports would slow their cold starts.
+def _pauses(found: list[dict[str, Any]]) -> tuple["Pause", ...]:
+    from relay.channels.pause import Pause  # noqa: PLC0415
+
+    return tuple(map(Pause.of, found))
+
+
 def _routes(found: list[dict[str, Any]]) -> tuple["Route", ...]:
     from relay.channels.routes import Route  # noqa: PLC0415
 

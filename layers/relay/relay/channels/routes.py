@@ -27,6 +27,9 @@ CALL_WORK = 250
 MAX_NAMES_LENGTH = 4096
 _WILD = re.compile(r"[*?\[]")
 
+# Conditions on an incident: pairs of a fact (such as `status`) and its patterns.
+type Conditions = tuple[tuple[str, tuple[str, ...]], ...]
+
 
 class Route(NamedTuple):
     """Recipients for the incidents that meet all conditions.
@@ -40,7 +43,7 @@ class Route(NamedTuple):
             the channel's own recipients are added.
     """
 
-    when: tuple[tuple[str, tuple[str, ...]], ...]
+    when: Conditions
     recipients: tuple[str, ...]
     priority: str | None = None
     is_undecided: bool = False
@@ -49,13 +52,18 @@ class Route(NamedTuple):
     def of(cls, members: dict[str, Any]) -> Self:
         """Read a route from the policy of a valid secret."""
         return cls(
-            when=tuple(
-                (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
-                for fact, patterns in members["when"].items()
-            ),
+            when=conditions_of(members["when"]),
             recipients=tuple(dict.fromkeys(name.strip() for name in members["recipients"])),
             priority=members.get("priority"),
         )
+
+
+def conditions_of(members: Mapping[str, Any]) -> Conditions:
+    """Read conditions from the `when` of a valid secret."""
+    return tuple(
+        (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
+        for fact, patterns in members.items()
+    )
 
 
 class Work:
@@ -96,6 +104,18 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
         except TooMuchWork:
             return _undecided(routes[place:])
     return None
+
+
+def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
+    """True if a share meets all conditions; False if that can't be found within the budget of comparisons.
+
+    `is_open` is as in `chosen`.
+    """
+    facts, work = _Facts(share, details_of(share), is_open), Work()
+    try:
+        return all(facts.fits(fact, patterns, work) for fact, patterns in when)
+    except TooMuchWork:
+        return False
 
 
 def _undecided(routes: Sequence[Route]) -> Route:
@@ -155,8 +175,8 @@ class _Facts:
         share, found = self._share, self._found
         match fact:
             case "status":
-                said = share.status if self._is_open else share.severity or share.status
-                return [said] if said else []
+                status = share.status if self._is_open else share.severity or share.status
+                return [status] if status else []
             case "severity":
                 return [share.severity] if share.severity else []
             case "environment":

@@ -11,6 +11,9 @@ MOST_AGE_SECONDS = 1_209_600
 # last share can be an hour too early.
 LEAST_EXPECTED_SECONDS = 7200
 
+# Upper bound of `pauses`, with the ended ones.
+MOST_PAUSES = 50
+
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
 # Strict, since an environment's id is put into paths of BigPanda's API.
@@ -45,16 +48,24 @@ _RESPONSES = {"type": "array", "maxItems": 50, "items": _NAME}
 _PRIORITY = {"enum": ["HIGH", "MEDIUM", "LOW"]}
 _RECIPIENTS = {"type": "array", "maxItems": 100, "items": _RECIPIENT}
 _PATTERNS = {"type": ["string", "array"], "minLength": 1, "maxLength": 200, "maxItems": 50, "items": _NAME}
+_CONDITIONS = {
+    "type": "object",
+    "maxProperties": 10,
+    "additionalProperties": False,
+    "patternProperties": {r"^(status|severity|environment|source_system|tag\.[^\s].{0,99})\Z": _PATTERNS},
+}
 _ROUTE = _object(
     ["when", "recipients"],
-    when={
-        "type": "object",
-        "maxProperties": 10,
-        "additionalProperties": False,
-        "patternProperties": {r"^(status|severity|environment|source_system|tag\.[^\s].{0,99})\Z": _PATTERNS},
-    },
+    when=_CONDITIONS,
     recipients=_RECIPIENTS,
     priority=_PRIORITY,
+)
+_PAUSE = _object(
+    ["since", "until", "then"],
+    since=_TEXT,
+    until=_TEXT,
+    then={"enum": ["keep", "drop"]},
+    when=_CONDITIONS | {"minProperties": 1},
 )
 _CALLBACK = {"enum": ["response", "annotation", "status", "delivery", "escalation", "failure"]}
 _TRANSITION = {"enum": ["opened", "worsened", "eased", "grew", "resolved", "reopened"]}
@@ -117,6 +128,8 @@ CHANNEL = _object(
         replace={"type": "boolean"},
         confirm_resolve={"type": "boolean"},
         quiet_after_acknowledge={"type": "boolean"},
+        mode={"enum": ["live", "shadow"]},
+        pauses={"type": "array", "maxItems": MOST_PAUSES, "items": _PAUSE},
         routes={"type": "array", "maxItems": 100, "items": _ROUTE},
         allowed_recipients=_RECIPIENTS,
         min_seconds_between_signals=_number(0, 86_400),

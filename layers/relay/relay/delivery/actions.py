@@ -36,10 +36,10 @@ class Revive(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """Dead-letter the state: it expired, or its channel was removed.
+    """Dead-letter the state: it expired, or its channel was removed or is in shadow mode.
 
     Attributes:
-        reason: `expired` (older than the channel allows) or `channel_removed`.
+        reason: `expired` (older than the channel allows), `channel_removed` or `shadowed`.
     """
 
     reason: Reason

@@ -29,7 +29,7 @@ class Debts:
         other: Number of other owed states.
         given_up: Number of dead-lettered criticals that the fallback topic was not notified of yet.
         unconfirmed: Number of critical signals without a page, not yet announced to the fallback topic.
-        oldest: Since when the oldest state is owed (epoch seconds); None if none is.
+        oldest: Since when the oldest state is owed, or since its pause ended (epoch seconds); None if none is.
         oldest_critical: The same for criticals.
         next_attempt: The latest time of the next attempt (epoch seconds); None if none waits.
         reasons: Number of owed states by the reason of their last failure or wait.
@@ -65,17 +65,18 @@ class Debts:
     def add(self, entry: Entry) -> None:
         """Count the entry of a row of the ledger's index."""
         self.unconfirmed += entry.debt.unconfirmed
-        if entry.debt.since is None:
+        since = entry.debt.overdue_since
+        if since is None:
             return
         if entry.dead_letter.state is not None:
             self.given_up += 1
             return
         self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
-        self.oldest = _earliest(self.oldest, entry.debt.since)
+        self.oldest = _earliest(self.oldest, since)
         self.next_attempt = _earliest(self.next_attempt, next_attempt(entry))
         if entry.debt.is_critical:
             self.critical += 1
-            self.oldest_critical = _earliest(self.oldest_critical, entry.debt.since)
+            self.oldest_critical = _earliest(self.oldest_critical, since)
         else:
             self.other += 1
 

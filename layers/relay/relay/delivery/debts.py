@@ -41,30 +41,34 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
     Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
     queued in case this function dies: it wakes after the sender's lease. For a job from the queue, nothing is done.
     """
-    if not task.is_live or task.is_queued or task.is_turned_away:
+    if not task.is_from_webhook or task.is_queued or task.queue_refused_it:
         return task
     job, until = task.job, services.clock() + FIRST_WAKE_SECONDS
     if wait:
         job, until = task.job.waiting(wait.reason, wait.until), wait.until
     is_kept = services.keeper.keep(job, services.deadline, until=until)
-    return replace(task, is_queued=is_kept, is_turned_away=not is_kept)
+    return replace(task, is_queued=is_kept, queue_refused_it=not is_kept)
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
     """Record in the ledger that the state is owed, and the end of its wait.
 
     Returns None if another writer changed the entry since it was read. A wait that is longer than SQS's largest delay
-    needs no message: the sweeper sends one at its end. Raises LedgerError if the state is neither recorded nor on the
-    retry queue.
+    needs no message: the sweeper sends one at its end. The same holds for a pause, which can end early. Raises
+    LedgerError if the state is neither recorded nor on the retry queue.
     """
-    has_message = task.is_queued and (task.is_live or wait.until - services.clock() <= MAX_DELAY_SECONDS)
+    is_paused = wait.reason == Reason.PAUSED
+    is_short = task.is_from_webhook or wait.until - services.clock() <= MAX_DELAY_SECONDS
+    has_message = task.is_queued and is_short and not is_paused
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)
         owed = entry.waiting(task.state, row)
-        # relayctl follows the entry of a replayed job, and shows the reason for its wait.
-        reason = wait.reason if entry.dead_letter.revived_at else owed.debt.reason
-        owed = replace(owed, debt=replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason))
+        # relayctl follows the entry of a replayed job, and shows the reason for its wait. A pause that is over is none.
+        is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
+        reason = wait.reason if is_shown else owed.debt.reason
+        debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
+        owed = replace(owed, debt=debt.held(wait.until) if is_paused else debt)
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.name, entry, owed) is None:
             return None
@@ -123,7 +127,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     if HANDLING[reason].is_final:
         return dead_letter(services, task, result)
     queued = result.queued("retry")
-    if task.is_live:
+    if task.is_from_webhook:
         job = after_failure(task.job, result, now)
         is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
         return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
@@ -132,14 +136,14 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
         task.job.failures.rounds,
         result.exchange.retry_after,
         services.sender.random(),
-        may_have_paged=result.exchange.may_have_paged,
+        may_have_acted=result.exchange.may_have_acted,
         is_critical=task.state.is_critical,
     )
     return replace(queued, job=after_round(task.job, result, now), until=task.wake_at(now + wait, now))
 
 
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter a state that is owed, and record that in the ledger. `reason` is `expired` or `channel_removed`."""
+    """Dead-letter a state that is owed, and record that in the ledger. `reason` is as in `actions.DeadLetter`."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
     mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 

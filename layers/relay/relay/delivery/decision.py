@@ -37,7 +37,8 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue | Revive |
-    | is owed, but expired, or its channel was removed | DeadLetter |
+    | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
+    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause drops states |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
@@ -48,9 +49,11 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
         return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
+    if pause := task.pause(now):
+        return (task, Wait(Reason.PAUSED, pause.until)) if pause.keeps else _dropped(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
-    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
+    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
     return task, Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
@@ -60,7 +63,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     state = _state_after_newest(task, entry)
     if _is_recorded_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
-    elif task.is_live:
+    elif task.is_from_webhook:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
         judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
@@ -89,10 +92,11 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """
     newest = entry.newest
     if newest and _is_recorded_by_copy(task, entry):
-        return newest
+        # The entry stores its newest state without alerts.
+        return replace(newest, alerts=task.state.alerts)
     if newest is None:
         return task.state
-    if not task.is_live or task.is_queued:
+    if not task.is_from_webhook or task.is_queued:
         return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
     if task.is_stamped or newest.version is None:
@@ -146,6 +150,13 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     return revived
 
 
+def _dropped(task: Task, entry: Entry) -> tuple[Task, Settle]:
+    """Return the task and the action for an owed state during a pause that leaves states out."""
+    if task.change:
+        task = replace(task, change=replace(task.change, why=f"{task.change.why}; left out: the channel is paused"))
+    return task, _settled(task, entry, Standing.UNCHANGED)
+
+
 def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
     if standing == Standing.DEAD_LETTERED:
         return Settle(Outcome.QUEUED, queue="dead_letter")
@@ -154,7 +165,7 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
         note = entry.unchanged(task.state)
     elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
         note = replace(entry, debt=entry.debt.settled())
-    is_end = task.is_live and not task.state.is_open and note is not None
+    is_end = task.is_from_webhook and not task.state.is_open and note is not None
     queues_job = is_end and task.channel.rest is not None and entry.has_live_pages()
     return Settle(_SETTLED[standing], note, queues_job or _is_to_confirm(task, entry, is_end=is_end))
 
@@ -165,7 +176,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     `is_end` is True if the state is a resolve that is not announced. It needs a confirmation if it ends an open state.
     An open state needs one if an unconfirmed resolve superseded it.
     """
-    if not (task.is_live and task.channel.confirms_ends):
+    if not (task.is_from_webhook and task.channel.confirms_ends):
         return False
     silences = is_end and entry.newest is not None and entry.newest.is_open
     return silences or (task.state.is_open and entry.is_end_in_doubt)
@@ -173,7 +184,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
     """True if the entry still records this announced state as owed, and only this job can clear that record."""
-    return not task.is_live and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
+    return not task.is_from_webhook and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
 
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:

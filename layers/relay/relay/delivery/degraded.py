@@ -7,6 +7,7 @@ recorded in the ledger afterwards.
 
 from collections.abc import Callable
 from copy import replace
+from typing import TYPE_CHECKING
 
 from relay.delivery import debts
 from relay.delivery.decision import MAX_ATTEMPTS
@@ -14,10 +15,15 @@ from relay.delivery.services import Services
 from relay.delivery.task import Task
 from relay.errors import LedgerError, Reason
 from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
+from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
+
+if TYPE_CHECKING:
+    from relay.channels.pause import Pause
 
 # Time that a queued job waits for a failing ledger before it is sent without it, and the time between two reads
 # (docs/decisions.md, D-ledger-down).
@@ -35,13 +41,15 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     UNGUARDED_AGAIN_SECONDS. All other states wait if the queue accepts them. `why` is the ledger's error.
     """
     now = services.clock()
+    if pause := task.pause(now):
+        return _paused(services, task, pause, why)
     task = task.without_ledger(now)
-    if task.is_live and not task.state.is_critical:
+    if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
         services.unguarded.forget(task.name)
-    elif task.is_live and services.unguarded.was_sent(task.name, now):
+    elif task.is_from_webhook and services.unguarded.was_sent(task.name, now):
         task = task.waiting_for_ledger()
-    if not (task.is_live and task.state.is_critical) or task.job.message.waits_for_ledger:
+    if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
         task = debts.keep(services, task, waiting)
         can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.hold is not None
@@ -49,9 +57,11 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.hold.until if task.hold else 0.0)
             return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
-    attempts = MAX_ATTEMPTS if task.is_live else 1
+    attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
-    sent = services.sender.announce(task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_live)
+    sent = services.sender.announce(
+        task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_from_webhook
+    )
     if sent.maybe_accepted:
         services.unguarded.note(task.name, services.clock())
     if sent.failure is None:
@@ -64,6 +74,21 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     # Queued after the attempt, so that the job holds the result of the attempt.
     result = debts.retry_later(services, task, task.failed(sent))
     return (result if result.queue else debts.dead_letter(services, task, result)).with_unguarded(why)
+
+
+def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
+    """Leave a state to its job on the retry queue while the channel is paused. `why` is the ledger's error.
+
+    A pause that leaves states out needs no job.
+    """
+    if not pause.keeps:
+        return task.result(Outcome.UNCHANGED).with_unguarded(why)
+    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + MAX_DELAY_SECONDS))
+    task = debts.keep(services, task, wait)
+    if task.is_queued:
+        return task.waiting(wait, "retry").with_unguarded(why)
+    failed = replace(task.result(Outcome.UNSAFE), reason=Reason.PAUSED, detail=f"{why}; no queue took it")
+    return failed.with_last_copy(last_copy(task.job))
 
 
 def wait_for_ledger(now: float) -> Wait:

@@ -11,6 +11,7 @@ from copy import replace
 from dataclasses import dataclass, field
 
 from relay.channels.channel import Channel
+from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
@@ -69,10 +70,17 @@ class Delivery:
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
         `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` only if xMatters, the ledger and both queues failed.
+        searches. The result is `unsafe` only if xMatters, the ledger and both queues failed. In shadow mode nothing is
+        sent or queued.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.clock())
-        return self._attend(Task.of_share(channel, share, job, self.owner()), deadline)
+        task = Task.of_share(channel, share, job, self.owner())
+        if channel.policy.mode is Mode.SHADOW:
+            # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
+            from relay.delivery import shadow  # noqa: PLC0415
+
+            return shadow.observe(self._within(deadline), task)
+        return self._attend(task, deadline)
 
     def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
         """Announce the state of a job from the queue, if it is still owed.
@@ -161,7 +169,9 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    task = debts.keep(services, task, wait)
+    if wait.reason != Reason.PAUSED:
+        # A pause can end early. So the ledger alone has the state then, and the sweeper sends its job.
+        task = debts.keep(services, task, wait)
     return task, debts.let_wait(services, task, entry, wait)
 
 
@@ -179,7 +189,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
-        if (task.is_live and is_critical) or not degraded.can_wait(task, now):
+        if (task.is_from_webhook and is_critical) or not degraded.can_wait(task, now):
             return task, Ticket({}, is_failed_open=True)
         return task, degraded.wait_for_ledger(now)
     return task, gate

@@ -28,12 +28,12 @@ class Missed(NamedTuple):
 
     Attributes:
         incident_id: BigPanda's id.
-        said: Description of one of its alerts; empty if there is none.
+        description: Description of one of its alerts; empty if there is none.
         link: URL of the incident in BigPanda's console.
     """
 
     incident_id: str
-    said: str
+    description: str
     link: str
 
 
@@ -172,7 +172,7 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
     ]
     for each in missed[:MAX_NAMED]:
         lines += [
-            f"- Incident {_words(each.incident_id, each.said)}",
+            f"- Incident {_words(each.incident_id, each.description)}",
             f"  {_link(each.link, each.incident_id)}",
             "",
         ]
@@ -191,9 +191,9 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
     return topic.texts(whole, sms)
 
 
-def _words(incident_id: str, said: str) -> str:
-    """Return an incident's id and its description (`said`) on one line, safe to show."""
-    return identifier(incident_id) + (f": {quoted(said, MAX_WORDS)}" if said else "")
+def _words(incident_id: str, description: str) -> str:
+    """Return an incident's id and its description (`description`) on one line, safe to show."""
+    return identifier(incident_id) + (f": {quoted(description, MAX_WORDS)}" if description else "")
 
 
 def _link(link: str, incident_id: str) -> str:

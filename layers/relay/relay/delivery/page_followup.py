@@ -152,7 +152,7 @@ class Followup:
             return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now)
         if failure:
             failed = _result(job, Outcome.UNSAFE, lost if is_noted else ()).failed(failure)
-            return replace(failed, exchange=replace(failed.exchange, may_have_paged=False))
+            return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._without_known_page(after))

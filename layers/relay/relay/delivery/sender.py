@@ -95,10 +95,10 @@ class Sender:
             except SendError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
-                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_paged=True)
+                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_acted=True)
                 failure.__cause__ = error
             sent = _with_failure(sent, failure)
-            if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_paged):
+            if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_acted):
                 return sent
             again = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
             if again is None:
@@ -107,7 +107,7 @@ class Sender:
             signal = replace(
                 signal,
                 attempt=signal.attempt + failure.was_sent,
-                may_repeat=signal.may_repeat or failure.may_have_paged,
+                may_repeat=signal.may_repeat or failure.may_have_acted,
             )
 
     def _before_next_attempt(
@@ -154,7 +154,7 @@ def _with_failure(sent: Sent, failure: SendError) -> Sent:
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return Sent(
         attempts=sent.attempts + failure.was_sent,
-        maybe_accepted=sent.maybe_accepted + failure.may_have_paged,
+        maybe_accepted=sent.maybe_accepted + failure.may_have_acted,
         failure=sent.failure if says_less else failure,
     )
 

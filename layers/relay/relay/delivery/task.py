@@ -16,6 +16,7 @@ from relay.ledger.rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:
+    from relay.channels.pause import Pause
     from relay.channels.routes import Route
 
 # An expired state is dead-lettered this long after its age limit. The margin covers clock skew between functions.
@@ -33,14 +34,15 @@ class Task(NamedTuple):
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
-        is_live: True if the state came in a request that BigPanda waits for; False for a job from the queue.
+        is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
-        is_turned_away: True if the retry queue did not accept the job.
+        queue_refused_it: True if the retry queue did not accept the job.
         hold: Wait that the job itself asks for, with reason and end; None if it may be sent.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: BigPanda's environment of the incident; None if unknown.
         is_first: True if the ledger had no entry of the incident before.
         is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
+        pauses: The channel's pauses that apply to the incident, whenever they are.
         ticket: Unused permission of the rate limiter to send now, kept after a conflicting write of the entry; None if
             there is none.
     """
@@ -50,14 +52,15 @@ class Task(NamedTuple):
     state: State
     channel: Channel
     owner: str
-    is_live: bool = False
+    is_from_webhook: bool = False
     is_queued: bool = False
-    is_turned_away: bool = False
+    queue_refused_it: bool = False
     hold: Wait | None = None
     change: Change | None = None
     environment_id: str | None = None
     is_first: bool = False
     is_stamped: bool = True
+    pauses: tuple["Pause", ...] = ()
     ticket: Ticket | None = None
 
     @classmethod
@@ -68,7 +71,8 @@ class Task(NamedTuple):
         """
         place, is_stamped = _place(channel, share), job.payload.version is not None
         name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
-        return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
+        task = cls(job, name, state, channel, owner, is_from_webhook=True, environment_id=place, is_stamped=is_stamped)
+        return task.with_pauses(share) if channel.policy.pauses else task
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
@@ -81,7 +85,28 @@ class Task(NamedTuple):
         state = recorded_state(job, state)
         state = state.without_alerts() if job.payload.found else state
         name, place = entry_of(job), _place(channel, share)
-        return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
+        task = cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
+        return task.with_pauses(share) if channel.policy.pauses else task
+
+    def with_pauses(self, share: Share) -> Self:
+        """Return the task with the channel's pauses that apply to its share, and its age counted from their end."""
+        from relay.channels.pause import pauses_for  # noqa: PLC0415 - most channels have no pause
+
+        found = pauses_for(share, self.channel.policy.pauses, is_open=self.state.is_open)
+        task = self._replace(pauses=found)
+        hold = task.hold
+        if hold and hold.reason == Reason.EXPIRED and hold.until <= task.expires_at:
+            # The job expired by its own age, and its age counts from the end of a pause.
+            return task._replace(hold=None)
+        return task
+
+    def pause(self, now: float) -> "Pause | None":
+        """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""
+        if not self.pauses:
+            return None
+        from relay.channels.pause import active_pause  # noqa: PLC0415 - see `with_pauses`
+
+        return active_pause(self.pauses, now)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -98,8 +123,16 @@ class Task(NamedTuple):
 
     @property
     def expires_at(self) -> float:
-        """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent."""
-        return self.job.age_counts_from + self.channel.policy.max_age_seconds
+        """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent.
+
+        Its age counts from its arrival, from its replay, or from the end of a later pause.
+        """
+        start, longest = self.job.age_counts_from, self.channel.policy.max_age_seconds
+        if self.pauses:
+            from relay.channels.pause import age_start  # noqa: PLC0415 - see `with_pauses`
+
+            start = age_start(self.pauses, start, longest)
+        return start + longest
 
     def wake_at(self, until: float, now: float) -> float:
         """Return the end of a wait (`until`), but at the latest shortly after the state expires.
@@ -154,7 +187,7 @@ class Task(NamedTuple):
             return self.delivered(sent)
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
-        exchange = replace(failed.exchange, attempts=sent.attempts, may_have_paged=sent.maybe_accepted > 0)
+        exchange = replace(failed.exchange, attempts=sent.attempts, may_have_acted=sent.maybe_accepted > 0)
         return replace(failed, exchange=exchange, notices=Notices(fault=fault))
 
     def waiting(self, wait: Wait, queue: str) -> Result:

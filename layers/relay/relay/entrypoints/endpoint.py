@@ -11,7 +11,7 @@ from relay.channels.channel import Channel
 from relay.channels.inbound import Reply, Request
 from relay.channels.token import Door
 from relay.deadline import Deadline
-from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UndecidedSender
+from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.ledger.credentials import Uses
 from relay.telemetry.telemetry import Telemetry
@@ -63,7 +63,7 @@ class Endpoint:
         except BadRequest as error:
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
-        except (LookupsLimited, UndecidedSender) as error:
+        except (LookupsLimited, UncheckableSender) as error:
             # Only a notice: a sender without valid credentials must not trigger the alarm for lost shares.
             is_limited = isinstance(error, LookupsLimited)
             self.telemetry.notice("lookups_limited" if is_limited else "undecided_request", str(error))

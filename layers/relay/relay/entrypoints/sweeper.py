@@ -110,6 +110,11 @@ class Owed(NamedTuple):
             return entry.debt.since or entry.debt.due
         return entry.announced.came
 
+    @property
+    def overdue_since(self) -> float:
+        """The time from which the delay counts (epoch seconds): as `since`, or the end of a later pause."""
+        return max(self.since, self.entry.debt.held_until)
+
 
 @dataclass(frozen=True)
 class Sweeper:
@@ -274,11 +279,13 @@ class Sweeper:
         return otherwise
 
     def _is_to_notify(self, owed: Owed) -> bool:
-        entry = owed.entry
+        entry, policy = owed.entry, self._policy(owed.channel)
+        if policy.stops_all(self.clock()):
+            return False
         if entry.debt.unconfirmed:
             return True
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
-        return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
+        return is_open and self.clock() - owed.overdue_since >= policy.fallback_after_seconds
 
     def _debt(self, owed: Owed) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
@@ -331,7 +338,17 @@ class Sweeper:
 
     def _is_overdue(self, owed: Owed) -> bool:
         now, entry = self.clock(), owed.entry
-        return bool(entry.debt.job) and entry.debt.due <= now and not entry.is_busy(now)
+        is_due = entry.debt.due <= now or self._is_resumed(owed, now)
+        return bool(entry.debt.job) and is_due and not entry.is_busy(now)
+
+    def _is_resumed(self, owed: Owed, now: float) -> bool:
+        """True if the pause for which a state waits has ended early, and its job was not sent since."""
+        debt = owed.entry.debt
+        if debt.reason != Reason.PAUSED or debt.held_until <= now or (debt.row and debt.row.sent):
+            return False
+        policy = self._policy(owed.channel)
+        is_on = any(each.is_active(now) and each.until >= debt.held_until for each in policy.pauses)
+        return not is_on and owed.channel not in self._unread
 
     def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
         """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
@@ -378,7 +395,7 @@ class Sweeper:
 
         Without the policy the limit is unknown: the channel's own may be longer than the default.
         """
-        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)
+        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, owed.entry.debt.held_until)
         age = self._policy(owed.channel).max_age_seconds
         return math.inf if owed.channel in self._unread else since + age
 
@@ -443,7 +460,7 @@ class Sweeper:
             self._policies[channel] = Policy()
             self._unread.add(channel)
             try:
-                self._policies[channel] = self.channels.get(channel).policy
+                self._policies[channel] = self.channels.in_force(channel).policy
                 self._unread.discard(channel)
             except ChannelError:
                 pass
@@ -478,9 +495,9 @@ class Sweeper:
         """Log each channel that has owed a state for longer than OWES_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
-            oldest = min(owed, key=lambda each: each.since)
-            if now - oldest.since >= OWES_SECONDS:
-                self.telemetry.owes(channel, len(owed), now - oldest.since, oldest.entry.debt.reason)
+            oldest = min(owed, key=lambda each: each.overdue_since)
+            if now - oldest.overdue_since >= OWES_SECONDS:
+                self.telemetry.owes(channel, len(owed), now - oldest.overdue_since, oldest.entry.debt.reason)
 
 
 def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
-from relay.channels.policy import Policy
+from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
@@ -133,7 +133,7 @@ class Worker:
             detail = f"this version does not know jobs of kind {job.kind}"
             return _faulty(job, detail, NotImplementedError(detail))
         try:
-            channel = self.channels.get(job.channel)
+            channel = self.channels.in_force(job.channel)
             hold = self._hold(job, channel.policy)
             if job.kind != JobKind.SIGNAL:
                 return self.chores.do(job, channel, deadline, hold=hold)
@@ -217,7 +217,8 @@ class Worker:
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
         """Return the wait that the job itself asks for; None if it may be attempted now.
 
-        Its reason is `expired` if the job is older than the policy allows.
+        Its reason is `expired` if the job is older than the policy allows, and `shadowed` for a signal of a channel in
+        shadow mode.
         """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.
@@ -225,6 +226,8 @@ class Worker:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
         if now - job.age_counts_from > policy.max_age_seconds:
             return Wait(Reason.EXPIRED, now)
+        if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW:
+            return Wait(Reason.SHADOWED, now)
         not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
         return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
@@ -233,7 +236,7 @@ class Worker:
 
         Returns True if its old message may be deleted.
         """
-        if result.notices.unguarded and result.queue == "retry":
+        if result.notices.unguarded and result.queue == "retry" and result.reason != Reason.PAUSED:
             self._notify_without_ledger(job, result, deadline)
         # A spare job waits only for its slot in the rate limit's line. In other cases the state has its own message.
         if result.queue != "retry" or (job.message.spare and result.reason != Reason.PACED):

@@ -36,10 +36,10 @@ class Callbacks:
         The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
         """
         body = read_body(request, MAX_CALLBACK_BYTES)
-        said = parse_callback(body)
-        job = _job(channel, said, body, request.id, self.clock())
-        result = Result(Outcome.QUEUED, Subject.of_job(job, transition=said.kind))
-        if not channel.heeds(said):
+        callback = parse_callback(body)
+        job = _job(channel, callback, body, request.id, self.clock())
+        result = Result(Outcome.QUEUED, Subject.of_job(job, transition=callback.kind))
+        if not channel.heeds(callback):
             return replace(result, outcome=Outcome.UNCHANGED)
         if self.keeper.keep(job, deadline, until=self.clock()):
             return result.queued("retry")
@@ -48,17 +48,17 @@ class Callbacks:
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
 
 
-def _job(channel: Channel, said: Callback, body: bytes, correlation_id: str, came: float) -> Job:
+def _job(channel: Channel, callback: Callback, body: bytes, correlation_id: str, came: float) -> Job:
     # The same id for a callback that arrives twice, so that it is written once.
-    named = hashlib.sha256(f"{channel.name} {said.digest}".encode()).hexdigest()[:32]
+    named = hashlib.sha256(f"{channel.name} {callback.digest}".encode()).hexdigest()[:32]
     return Job(
         kind=JobKind.WRITEBACK,
         delivery_id=named,
         channel=channel.name,
-        incident_id=said.incident_id,
+        incident_id=callback.incident_id,
         correlation_id=correlation_id,
         received_at=timestamp(came),
-        payload=Payload(body, version=None, transition=said.kind),
+        payload=Payload(body, version=None, transition=callback.kind),
         routing=Routing(()),
         failures=Failures(Reason.IN_FLIGHT),
     )

@@ -42,7 +42,7 @@ class HttpClient:
         """Send a request, and return the answer with any status.
 
         The answer must come by `reserve` seconds before the deadline. Raises NoAnswer if none came; its
-        `may_have_paged` is True if the vendor may have acted on the request.
+        `may_have_acted` is True if the vendor may have acted on the request.
         """
         seconds = deadline.remaining(reserve)
         if seconds < SHORTEST_SECONDS:
@@ -56,11 +56,11 @@ class HttpClient:
         except (TimeoutError, requests.ReadTimeout):
             if heard:
                 return heard[0]
-            raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_paged=True) from None
+            raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_acted=True) from None
         except requests.RequestException as error:
             # The library's own message quotes the URL, and a trigger URL can be a credential.
             sent = not never_sent(error)
-            raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_paged=sent) from None
+            raise NoAnswer(Reason.UNREACHABLE, cause(error), may_have_acted=sent) from None
 
     def bad_answer(self, answer: HttpAnswer, reason: Reason, secrets: Iterable[str]) -> BadAnswer:
         """Return the exception for an error answer, with an excerpt of its body without `secrets`."""

@@ -74,7 +74,7 @@ class Callback(NamedTuple):
         name: Full name of the person.
         email: E-mail address of the person.
         device: Name of the device.
-        said: Text of the chosen response, or the status.
+        text: Text of the chosen response, or the status.
         note: Note that the person wrote.
         group: Name of the group.
         reason: Reason of an escalation or a failure.
@@ -90,7 +90,7 @@ class Callback(NamedTuple):
     name: str | None
     email: str | None
     device: str | None
-    said: str | None
+    text: str | None
     note: str | None
     group: str | None
     reason: str | None
@@ -103,7 +103,7 @@ class Callback(NamedTuple):
 
     def is_failed_delivery(self) -> bool:
         """True if the callback reports a failed delivery to a device."""
-        return self.kind == Kind.DELIVERY and _plain(self.said) in {
+        return self.kind == Kind.DELIVERY and _plain(self.text) in {
             "failed",
             "failure",
             "undeliverable",
@@ -121,13 +121,13 @@ class ResponseMeanings(NamedTuple):
     acknowledge: Collection[str] = ACKNOWLEDGE
     escalate: Collection[str] = ESCALATE
 
-    def is_acknowledgement(self, said: Callback) -> bool:
+    def is_acknowledgement(self, callback: Callback) -> bool:
         """Return True if the callback is a person's response that acknowledges the incident."""
-        return said.kind == Kind.RESPONSE and _plain(said.said) in self.acknowledge
+        return callback.kind == Kind.RESPONSE and _plain(callback.text) in self.acknowledge
 
-    def is_escalation(self, said: Callback) -> bool:
+    def is_escalation(self, callback: Callback) -> bool:
         """Return True if the callback is a person's response that escalates the incident."""
-        return said.kind == Kind.RESPONSE and _plain(said.said) in self.escalate
+        return callback.kind == Kind.RESPONSE and _plain(callback.text) in self.escalate
 
 
 def parse_callback(body: bytes) -> Callback:
@@ -157,7 +157,7 @@ def parse_callback(body: bytes) -> Callback:
         name=_full_name(person),
         email=_name(nested(person, "email")),
         device=_device(fields.first("device", "devicename")),
-        said=_name(fields.first(*_SAID[kind])),
+        text=_name(fields.first(*_TEXT[kind])),
         note=_note(fields.first("annotation", "note", "comment", "message")),
         group=_device(fields.first("group", "groupname")),
         reason=_note(fields.first("reason", "failurereason", "escalationreason")),
@@ -165,7 +165,7 @@ def parse_callback(body: bytes) -> Callback:
     )
 
 
-_SAID = {
+_TEXT = {
     Kind.RESPONSE: ("response",),
     Kind.ANNOTATION: ("response",),
     Kind.STATUS: ("status",),
@@ -222,8 +222,8 @@ def _properties(value: Any) -> Iterable[tuple[str, Any]]:
 def _event(fields: Fields) -> tuple[str | None, str | None]:
     """Return the UUID and the number of the page that a callback is about; None for each that is missing."""
     event = fields.first("event", "eventidentifier", "eventid")
-    said = (event, nested(event, "id"), nested(event, "number", "eventid"), fields.first("eventnumber"))
-    texts = [text for value in said if (text := _name(value))]
+    names = (event, nested(event, "id"), nested(event, "number", "eventid"), fields.first("eventnumber"))
+    texts = [text for value in names if (text := _name(value))]
     ids = [text for text in texts if _UUID.fullmatch(text)]
     numbers = [text for text in texts if not _UUID.fullmatch(text)]
     return ids[0].lower() if ids else None, numbers[0] if numbers else None

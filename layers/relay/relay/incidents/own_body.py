@@ -74,8 +74,8 @@ def _properties(share: Share, state: State, room: int) -> dict[str, str]:
 
 def _headline(word: str, alert: AlertDetails) -> str:
     what = " ".join(part for part in (alert.host, alert.check) if part)
-    said = ": ".join(part for part in (what, " ".join(alert.description.split())) if part)
-    return f"{word.upper()} {said}" if said else ""
+    described = ": ".join(part for part in (what, " ".join(alert.description.split())) if part)
+    return f"{word.upper()} {described}" if described else ""
 
 
 def _description(found: Details, room: int) -> str:

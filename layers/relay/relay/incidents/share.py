@@ -158,14 +158,14 @@ def _refuse_constant(name: str) -> None:
 
 def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:
     candidates = (incident.get("id"), outside.get("id"), outside.get("incidentid"), incident.get("incidentid"))
-    said = [value for value in candidates if value is not None]
-    if not said:
+    given = [value for value in candidates if value is not None]
+    if not given:
         hint = f"; incident is {_kind(wrapped)}" if wrapped is not None and not isinstance(wrapped, dict) else ""
         raise BadRequest("incident.id", f"is missing (also looked for id and incident_id){hint}")
     # A webhook template may render an unset variable as an empty text.
-    text = next((text for value in said if (text := scalar(value)) and text.strip()), None)
+    text = next((text for value in given if (text := scalar(value)) and text.strip()), None)
     if text is None:
-        raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(said[0])}")
+        raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(given[0])}")
     if len(text) > MAX_ID_LENGTH:
         raise BadRequest("incident.id", f"is longer than {MAX_ID_LENGTH} characters")
     return text

@@ -27,17 +27,17 @@ def wait_seconds(
     reason: Reason,
     rounds: int,
     retry_after: float | None,
-    chance: float,
+    jitter: float,
     *,
-    may_have_paged: bool = False,
+    may_have_acted: bool = False,
     is_critical: bool = False,
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
     `rounds` is the number of earlier failed attempts from the retry queue, 0 for the first one. `retry_after` is
-    xMatters' Retry-After in seconds, None without one. `chance` is a random number from 0 to 1.
+    xMatters' Retry-After in seconds, None without one. `jitter` is a random number from 0 to 1.
 
-    After an ambiguous failure (`may_have_paged`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
+    After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
     then. A longer `retry_after` is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a constant wait has
     that wait in any case.
@@ -45,7 +45,7 @@ def wait_seconds(
     handling = HANDLING[reason]
     if handling.constant_wait_seconds is not None:
         return handling.constant_wait_seconds
-    most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_paged else LONGEST_WAIT_SECONDS
+    most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS
     longest = min(most, handling.first_backoff_seconds * 2.0 ** min(rounds, _MOST_DOUBLINGS))
     asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
-    return max(chance * longest, AMBIGUOUS_WAIT_SECONDS if may_have_paged else 0.0, asked_for)
+    return max(jitter * longest, AMBIGUOUS_WAIT_SECONDS if may_have_acted else 0.0, asked_for)

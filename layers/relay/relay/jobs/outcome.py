@@ -18,6 +18,7 @@ class Outcome(StrEnum):
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: The policy does not announce its transition. For a chore: the channel does not want it, or does not
             know the incident.
+        SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
         UNSAFE: It is neither delivered nor queued, so the sender must send it again. For a chore: it failed, and its
             worker retries it later, or dead-letters it if the failure is final.
     """
@@ -27,6 +28,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
     UNCHANGED = "unchanged"
+    SHADOWED = "shadowed"
     UNSAFE = "unsafe"
 
 
@@ -64,7 +66,7 @@ class Exchange(NamedTuple):
         http_status: Status of the vendor's answer; None if there was none.
         response_excerpt: Redacted start of the vendor's answer; empty if there was none.
         retry_after: Wait that the vendor asked for (seconds); None if it asked for none.
-        may_have_paged: True if the vendor may have accepted the request all the same.
+        may_have_acted: True if the vendor may have accepted the request all the same.
     """
 
     attempts: int = 0
@@ -72,7 +74,7 @@ class Exchange(NamedTuple):
     http_status: int | None = None
     response_excerpt: str = ""
     retry_after: float | None = None
-    may_have_paged: bool = False
+    may_have_acted: bool = False
 
     @classmethod
     def failed(cls, error: SendError) -> Self:
@@ -82,7 +84,7 @@ class Exchange(NamedTuple):
             http_status=error.http_status,
             response_excerpt=error.excerpt,
             retry_after=error.retry_after,
-            may_have_paged=error.may_have_paged,
+            may_have_acted=error.may_have_acted,
         )
 
 
@@ -223,7 +225,7 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
         attempts=before.attempts + exchange.attempts,
         http_status=exchange.http_status,
         response_excerpt=exchange.response_excerpt,
-        may_have_paged=before.may_have_paged or exchange.may_have_paged,
+        may_have_paged=before.may_have_paged or exchange.may_have_acted,
     )
     return replace(job, failures=failures)
 

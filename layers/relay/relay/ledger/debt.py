@@ -3,6 +3,7 @@
 from copy import replace
 from typing import NamedTuple
 
+from relay.errors import Reason
 from relay.incidents.transition import State
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
@@ -22,6 +23,7 @@ class Debt(NamedTuple):
         rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
             attempts are not over.
+        held_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
         unconfirmed: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 
@@ -32,6 +34,7 @@ class Debt(NamedTuple):
     slot: Slot | None = None
     rests_until: float = 0.0
     row: Row | None = None
+    held_until: float = 0.0
     unconfirmed: bool = False
 
     @property
@@ -53,6 +56,15 @@ class Debt(NamedTuple):
     def job(self) -> str:
         """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
+
+    @property
+    def overdue_since(self) -> float | None:
+        """The time from which people count the delay: `since`, or the end of a later pause; None if nothing is owed."""
+        return None if self.since is None else max(self.since, self.held_until)
+
+    def held(self, until: float) -> "Debt":
+        """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
+        return replace(self, held_until=until, reason=Reason.PAUSED)
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
         """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
@@ -76,11 +88,11 @@ class Debt(NamedTuple):
         """
         if is_owed:
             return replace(self, reason="")
-        return replace(self.without_row(), since=None, is_notified=False, reason="")
+        return replace(self.without_row(), since=None, is_notified=False, reason="", held_until=0.0)
 
     def settled(self) -> "Debt":
         """Return the debt with nothing owed: without a row, a slot, and a notification."""
-        return replace(self.without_row(), since=None, is_notified=False, slot=None)
+        return replace(self.without_row(), since=None, is_notified=False, slot=None, held_until=0.0)
 
     def dead_lettered(self, state: State, mark: float) -> "Debt":
         """Return the debt of the newest state after it was dead-lettered at `mark` (epoch seconds).

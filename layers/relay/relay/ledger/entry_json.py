@@ -67,6 +67,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "reason": debt.reason,
         "slot": debt.slot,
         "rests_until": debt.rests_until,
+        "held_until": debt.held_until,
         "unconfirmed": debt.unconfirmed,
         "dead_lettered": _state_members(dead_letter.state),
         "dead_lettered_at": dead_letter.mark,
@@ -116,6 +117,7 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         slot=Slot(slot[0], slot[1]) if slot else None,
         rests_until=members.get("rests_until", 0.0),
         row=row,
+        held_until=members.get("held_until", 0.0),
         unconfirmed=members.get("unconfirmed", False),
     )
 

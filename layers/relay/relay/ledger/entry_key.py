@@ -16,6 +16,11 @@ def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
+def shadow_of(name: str) -> str:
+    """Return the key of the entry in which a channel in shadow mode records an incident, from its key (`name`)."""
+    return f"shadow/{name.removeprefix('incident/')}"
+
+
 def channel_of(name: str) -> str:
     """Return the channel's name in an entry's key (`name`)."""
     return name.split("/", 2)[1]

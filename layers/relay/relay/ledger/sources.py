@@ -53,9 +53,9 @@ class _Seen(NamedTuple):
         if found is None:
             return cls({})
         with suppress(ValueError, TypeError, LookupError, AttributeError):
-            said = json.loads(found.text)
-            environments = {str(name): float(at) for name, at in said["environments"].items()}
-            return cls(environments, bool(said["names_recipients"]))
+            stored = json.loads(found.text)
+            environments = {str(name): float(at) for name, at in stored["environments"].items()}
+            return cls(environments, bool(stored["names_recipients"]))
         return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":

@@ -296,7 +296,7 @@ def group_of(channel: Channel) -> tuple[str, str, str | None] | None:
 
     Returns None if the channel has no reconcile runs.
     """
-    return _common(channel.bigpanda) if channel.bigpanda and channel.bigpanda.reconcile else None
+    return _common(channel.bigpanda) if channel.bigpanda and channel.is_reconciled else None
 
 
 def _common(access: Access) -> tuple[str, str, str | None]:

@@ -95,7 +95,7 @@ class Schedule:
                 self._failed("there was no time to read all channels")
                 return
             channel = self._channel(name)
-            if channel and channel.bigpanda and channel.bigpanda.reconcile:
+            if channel and channel.is_reconciled:
                 yield channel
 
     def _channel(self, name: str) -> Channel | None:

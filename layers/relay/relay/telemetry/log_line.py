@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.foreign_text import printable
 from relay.jobs.job import Job
-from relay.jobs.outcome import Result
+from relay.jobs.outcome import Outcome, Result
 
 # Characters of a text in a log line.
 MAX_LOGGED_TEXT = 4096
@@ -52,6 +52,8 @@ def result_fields(result: Result, spent: Mapping[str, float], correlation_id: st
         "channel": subject.channel,
         "incident_id": subject.incident_id,
         "outcome": result.outcome,
+        "recipients": list(result.job.routing.recipients) if _is_shadowed(result) and result.job else None,
+        "status": result.job.payload.status if _is_shadowed(result) and result.job else None,
         "transition": subject.transition,
         "why": subject.why,
         "reason": result.reason,
@@ -69,6 +71,11 @@ def result_fields(result: Result, spent: Mapping[str, float], correlation_id: st
         "milliseconds": {part: round(exact) for part, exact in spent.items()},
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _is_shadowed(result: Result) -> bool:
+    """True if no signal was sent since the channel is in shadow mode. Then the log is the only record of the signal."""
+    return result.outcome == Outcome.SHADOWED
 
 
 def history(job: Job) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Logins:
             answer = self._outward.ask("POST", _token_url(login), form, kind, deadline, reserve=reserve)
         except NoAnswer as error:
             # The request that needs the token was not sent, so a time-out here is not ambiguous.
-            late = error.reason == Reason.TIMEOUT and error.may_have_paged
+            late = error.reason == Reason.TIMEOUT and error.may_have_acted
             reason = Reason.UNREACHABLE if late else error.reason
             raise NoAnswer(reason, f"token: {error.detail}", was_sent=False) from error
         token = json_object(answer.body)

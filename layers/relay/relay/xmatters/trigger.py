@@ -66,7 +66,7 @@ class XMatters:
             return request_id
         shown = {value.partition(" ")[2] for value in authorization.values()}
         failure = self._outward.bad_answer(answer, reason_for_status(answer.status), channel.secrets() | shown)
-        failure.may_have_paged = is_ambiguous_status(answer.status)
+        failure.may_have_acted = is_ambiguous_status(answer.status)
         raise failure
 
     def renew_token(self, channel: Channel) -> bool:

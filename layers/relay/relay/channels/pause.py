@@ -1,0 +1,67 @@
+"""Pauses of a channel (`policy.pauses`): times in which its signals wait, or are left out. Pure code."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from relay.channels.routes import Conditions, conditions_of, meets
+from relay.incidents.share import Share
+
+
+class Pause(NamedTuple):
+    """A time in which a channel sends no signals for some incidents, or for all.
+
+    Attributes:
+        since: Start of the pause (epoch seconds).
+        until: End of the pause (epoch seconds). A pause ends by itself.
+        keeps: True if owed states wait for the end, and the newest one of an incident is signalled then. False if they
+            are left out: nothing of the pause is signalled later.
+        when: Conditions as of a route; only incidents that meet all of them are paused. Empty for all incidents.
+    """
+
+    since: float
+    until: float
+    keeps: bool
+    when: Conditions = ()
+
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> Self:
+        """Read a pause from the policy of a valid secret."""
+        since, until = (datetime.fromisoformat(members[name]).timestamp() for name in ("since", "until"))
+        return cls(since, until, members["then"] == "keep", conditions_of(members.get("when", {})))
+
+    def is_active(self, now: float) -> bool:
+        """True if the pause has begun and has not ended at `now` (epoch seconds)."""
+        return self.since <= now < self.until
+
+
+def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
+    """Return the pauses whose conditions an incident's share meets, whenever they are.
+
+    `is_open` is False after the incident's end. A pause whose conditions can't be evaluated within the budget of
+    comparisons does not apply, so that no page is held back by mistake.
+    """
+    return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
+
+
+def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
+    """Return the pause that applies at `now` (epoch seconds); None if there is none.
+
+    Of several, it is the one that ends last. One that keeps the states is preferred, so that nothing is left out by
+    mistake.
+    """
+    active = [each for each in pauses if each.is_active(now)]
+    return max(active, key=lambda each: (each.keeps, each.until), default=None)
+
+
+def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
+    """Return the time from which the age of a state counts (epoch seconds): its arrival, or the end of a later pause.
+
+    `came` is the state's arrival (epoch seconds), and `longest` the age at which it expires (seconds). A pause that
+    begins after that does not count.
+    """
+    start = came
+    for each in sorted(pauses):
+        if each.since < start + longest and each.until > start:
+            start = each.until
+    return start

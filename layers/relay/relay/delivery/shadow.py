@@ -1,0 +1,40 @@
+"""Shadow mode: a share is compared with entries of its own in the ledger, and nothing is sent or queued.
+
+An entry of this mode records a signal that would be sent as an accepted one. So the next share is compared as if the
+channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
+"""
+
+from relay.delivery.actions import Settle
+from relay.delivery.decision import next_action
+from relay.delivery.services import Services
+from relay.delivery.task import Task
+from relay.errors import LedgerError
+from relay.jobs.outcome import Outcome, Result
+from relay.ledger.accepted_signal import Audience
+from relay.ledger.entry_key import shadow_of
+
+# Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
+MAX_READS = 4
+
+
+def observe(services: Services, task: Task) -> Result:
+    """Record what the channel would do with a share, and return that as its result.
+
+    The outcome is `shadowed` if a signal would be sent, now or after a wait. If the ledger fails, the outcome is the
+    same, with a notice: nothing is known of the earlier states.
+    """
+    name = shadow_of(task.name)
+    try:
+        for _ in range(MAX_READS):
+            entry, now = services.ledger.read(name), services.clock()
+            task, action = next_action(task, entry, now)
+            if isinstance(action, Settle):
+                result, note = task.result(action.outcome), action.note
+            else:
+                audience = Audience(task.job.routing.recipients)
+                result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
+            if note is None or services.ledger.write(name, entry, note) is not None:
+                return result
+    except LedgerError as error:
+        return task.result(Outcome.SHADOWED).with_unguarded(str(error))
+    return task.result(Outcome.SHADOWED).with_unguarded("the entry was changed each time it was read")

@@ -1,0 +1,200 @@
+"""Pauses: what a channel keeps rings afterwards, what it leaves out does not, and nobody is alarmed meanwhile."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from relay.errors import Reason
+from relay.jobs.outcome import Outcome
+from relay.ledger.credentials import revoke
+from tests import samples
+from tests.fakes import Relay, room, secrets_of, table_down
+from tests.unit.delivery.test_ledger_down_and_races import hooked
+
+NOW = 1_800_000_000.0
+LATER = 1_800_000_001
+HOUR = 3600.0
+
+
+def moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pause(then: str, *, since: float = NOW - 10, until: float = NOW + HOUR, **members: Any) -> dict[str, Any]:
+    return {"since": moment(since), "until": moment(until), "then": then, **members}
+
+
+def paused(then: str, **members: Any) -> Relay:
+    return room(policy={"pauses": [pause(then, **members)], "preset": "oncall"})
+
+
+def change_pauses(relay: Relay, *pauses: dict[str, Any]) -> None:
+    """Store other pauses in the channel's secret, and mark the channel, as relayctl does."""
+    policy = {"min_seconds_between_signals": 0, "preset": "oncall", "pauses": list(pauses)}
+    relay.secrets.texts["noc"] = json.dumps(samples.secret(policy=policy))
+    revoke(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
+    relay.clock.now += 15
+
+
+def pass_hours(relay: Relay, hours: float) -> None:
+    """Let the sweeper run every ten minutes, and the workers work all jobs after it."""
+    for _ in range(round(hours * 6)):
+        relay.sweep(600)
+        relay.wake(1)
+
+
+class TestKeep:
+    def test_state_of_a_paused_channel_waits_in_the_ledger_alone(self) -> None:
+        relay = paused("keep")
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PAUSED, "ledger")
+        assert (relay.session.calls, relay.retries.messages) == ([], [])
+        debt = relay.entry().debt
+        assert (debt.since, debt.held_until) == (NOW, NOW + HOUR)
+        assert debt.reason == Reason.PAUSED
+
+    def test_newest_state_rings_once_after_the_pause(self) -> None:
+        relay = paused("keep")
+        relay.share(status="warning")
+        relay.clock.now += 60
+        relay.share(changedOn=LATER)
+        pass_hours(relay, 0.8)
+        assert relay.session.calls == []
+        pass_hours(relay, 0.5)
+        [call] = relay.session.calls
+        assert json.loads(call.body)["incident"]["status"] == "critical"
+        assert relay.entry().debt.since is None
+
+    def test_incident_that_opened_and_ended_in_the_pause_rings_nobody(self) -> None:
+        relay = paused("keep")
+        relay.share()
+        result = relay.share(changedOn=LATER, status="ok", active=False, resolved=True)
+        assert result.outcome == Outcome.UNCHANGED
+        pass_hours(relay, 2)
+        assert relay.session.calls == []
+
+    def test_resolve_of_an_earlier_page_is_announced_after_the_pause(self) -> None:
+        relay = room(policy={"pauses": [pause("keep", since=NOW + 50)], "preset": "oncall"})
+        relay.share()
+        relay.clock.now += 60
+        result = relay.share(changedOn=LATER, status="ok", active=False, resolved=True)
+        assert result.reason == Reason.PAUSED
+        pass_hours(relay, 2)
+        assert len(relay.session.calls) == 2
+
+    def test_state_that_was_owed_before_the_pause_waits_for_its_end(self) -> None:
+        relay = room(
+            *[samples.refused(503)] * 3, samples.accepted(), policy={"pauses": [pause("keep", since=NOW + 20)]}
+        )
+        relay.share(status="warning")
+        sent = len(relay.session.calls)
+        pass_hours(relay, 0.8)
+        assert len(relay.session.calls) == sent
+        pass_hours(relay, 0.5)
+        assert len(relay.session.calls) == sent + 1
+
+    def test_nobody_is_alarmed_before_the_fallback_time_after_the_pause(self) -> None:
+        relay = room(
+            samples.refused(503), policy={"pauses": [pause("keep")], "fallback_after_seconds": 300, "preset": "oncall"}
+        )
+        relay.share()
+        pass_hours(relay, 0.9)
+        assert relay.sns.published == []
+        relay.clock.now = NOW + HOUR
+        relay.sweep(240)
+        assert relay.sns.published == []
+        relay.sweep(120)
+        assert len(relay.sns.published) == 1
+
+    def test_age_counts_from_the_end_of_the_pause(self) -> None:
+        long = pause("keep", until=NOW + 20 * HOUR)
+        relay = room(
+            samples.refused(503), policy={"pauses": [long], "max_age_seconds": HOUR, "fallback_after_seconds": 86_400}
+        )
+        relay.share(status="warning")
+        pass_hours(relay, 20.5)
+        assert relay.dead_letters.messages == []
+        pass_hours(relay, 1)
+        assert [job.failures.reason for job in relay.dead_letters.jobs()] == [Reason.EXPIRED]
+
+    def test_incident_that_meets_no_condition_of_the_pause_rings_at_once(self) -> None:
+        relay = paused("keep", when={"status": "warning"})
+        assert relay.share(id="i1").outcome == Outcome.DELIVERED
+        assert relay.share(id="i2", status="warning").reason == Reason.PAUSED
+
+    def test_resume_sends_what_waited_at_the_sweepers_next_run(self) -> None:
+        relay = paused("keep")
+        relay.share()
+        relay.clock.now += 60
+        change_pauses(relay, pause("keep", until=NOW + 60))
+        relay.sweep()
+        relay.wake(1)
+        assert len(relay.session.calls) == 1
+        relay.sweep()
+        relay.drain()
+        assert len(relay.session.calls) == 1
+
+    def test_resume_of_one_pause_leaves_states_that_another_holds(self) -> None:
+        relay = room(policy={"preset": "oncall", "pauses": [pause("keep", when={"status": "critical"})]})
+        relay.share()
+        change_pauses(relay, pause("keep", when={"status": "critical"}), pause("keep", since=NOW, until=NOW + 20))
+        relay.sweep()
+        relay.drain()
+        assert relay.session.calls == []
+
+    def test_pause_acts_on_the_worker_before_its_copy_of_the_secret_is_old(self) -> None:
+        relay = room(samples.refused(503), samples.accepted(), policy={"preset": "oncall"})
+        relay.share()
+        sent = len(relay.session.calls)
+        change_pauses(relay, pause("keep", since=NOW))
+        relay.wake(30)
+        assert len(relay.session.calls) == sent
+
+    def test_pause_holds_a_share_on_the_retry_queue_while_the_ledger_fails(self) -> None:
+        relay, table = hooked(policy={"pauses": [pause("keep")]})
+        table.before["get_item", 0] = table_down
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PAUSED, "retry")
+        assert (relay.session.calls, len(relay.retries.messages), relay.retries.delays()) == ([], 1, [900])
+
+    def test_replayed_dead_letter_waits_for_the_end_of_the_pause(self) -> None:
+        relay = room(samples.refused(400), samples.accepted(), policy={"preset": "oncall"})
+        relay.share()
+        [job] = relay.dead_letters.jobs()
+        change_pauses(relay, pause("keep", since=NOW))
+        relay.retries.messages = relay.dead_letters.messages
+        relay.wake(1)
+        assert (len(relay.session.calls), relay.entry().debt.reason) == (1, Reason.PAUSED)
+        assert job.failures.reason == Reason.REFUSED
+        pass_hours(relay, 1.5)
+        assert len(relay.session.calls) == 2
+
+
+class TestDrop:
+    def test_state_in_the_pause_rings_neither_then_nor_afterwards(self) -> None:
+        relay = paused("drop")
+        result = relay.share()
+        assert (result.outcome, result.queue) == (Outcome.UNCHANGED, None)
+        assert "the channel is paused" in (result.subject.why or "")
+        pass_hours(relay, 2)
+        assert relay.session.calls == []
+
+    def test_incident_that_is_still_open_rings_at_its_next_share_after_the_pause(self) -> None:
+        relay = paused("drop")
+        relay.share()
+        relay.clock.now += 2 * HOUR
+        assert relay.share(changedOn=LATER, comments=["seen"]).subject.transition == "opened"
+        assert len(relay.session.calls) == 1
+
+    def test_ledger_failure_in_the_pause_sends_nothing(self) -> None:
+        relay, table = hooked(policy={"pauses": [pause("drop")]})
+        table.before["get_item", 0] = table_down
+        assert relay.share().outcome == Outcome.UNCHANGED
+        assert (relay.session.calls, relay.retries.messages) == ([], [])
+
+
+def test_pause_that_has_ended_changes_nothing() -> None:
+    relay = Relay(room().session, secrets=secrets_of(policy={"pauses": [pause("drop", until=NOW - 5)]}))
+    assert relay.share().outcome == Outcome.DELIVERED

@@ -1,0 +1,106 @@
+"""Shadow mode: a channel decides as a live one, and sends and queues nothing."""
+
+import pytest
+
+from relay.errors import Reason
+from relay.jobs.outcome import Outcome
+from relay.ledger.entry_key import key, shadow_of
+from tests import samples
+from tests.fakes import Relay, room, table_down, worked
+from tests.unit.delivery.test_ledger_down_and_races import hooked
+from tests.unit.delivery.test_pauses import moment
+
+LATER = 1_800_000_001
+
+
+def shadowed(**policy: object) -> Relay:
+    return room(policy={"mode": "shadow", "preset": "oncall", **policy})
+
+
+def sent_nothing(relay: Relay) -> bool:
+    queued = [*relay.retries.messages, *relay.chores.messages, *relay.dead_letters.messages, *relay.sns.published]
+    return not relay.session.calls and not queued
+
+
+def test_share_that_would_ring_is_recorded_and_sends_nothing() -> None:
+    relay = shadowed()
+    result = relay.share()
+    assert (result.outcome, result.subject.transition) == (Outcome.SHADOWED, "opened")
+    assert relay.entry().newest is None
+    assert relay.ledger.read(shadow_of(key("noc", (), "i1"))).announced is not None
+    assert sent_nothing(relay)
+
+
+def test_later_shares_are_compared_as_if_the_signal_had_been_accepted() -> None:
+    relay = shadowed()
+    relay.share()
+    outcomes = [
+        relay.share(),
+        relay.share(changedOn=LATER, comments=["seen"]),
+        relay.share(changedOn=LATER + 1, status="ok", active=False, resolved=True),
+    ]
+    assert [each.outcome for each in outcomes] == [Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SHADOWED]
+    assert outcomes[-1].subject.transition == "resolved"
+    assert sent_nothing(relay)
+
+
+def test_log_line_names_the_recipients_of_a_signal_that_was_not_sent() -> None:
+    relay = room(policy={"mode": "shadow"})
+    relay.webhook.serve(samples.request(recipients=("jdoe",)))
+    [line] = relay.recorder.lines()
+    assert (line["outcome"], line["transition"], line["status"]) == ("shadowed", "opened", "critical")
+    assert "jdoe" in line["recipients"]
+
+
+def test_nothing_is_sent_while_the_ledger_fails() -> None:
+    relay, table = hooked(policy={"mode": "shadow"})
+    table.before["get_item", 0] = table_down
+    result = relay.share()
+    assert (result.outcome, bool(result.notices.unguarded)) == (Outcome.SHADOWED, True)
+    assert sent_nothing(relay)
+
+
+def test_pause_does_not_matter_in_shadow_mode() -> None:
+    relay = shadowed(pauses=[{"since": moment(1_799_999_000), "until": moment(1_800_009_000), "then": "keep"}])
+    assert relay.share().outcome == Outcome.SHADOWED
+
+
+def test_open_incident_rings_at_its_next_share_after_shadow_mode() -> None:
+    relay = shadowed()
+    relay.share()
+    live = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=room().secrets)
+    assert live.share(changedOn=LATER, comments=["seen"]).outcome == Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("is_owed", [True, False])
+def test_signal_from_before_shadow_mode_is_dead_lettered_if_it_is_owed(is_owed: bool) -> None:
+    relay = room(*([samples.refused(503)] if is_owed else []), policy={"preset": "oncall"})
+    relay.share()
+    sent = len(relay.session.calls)
+    shadow = Relay(
+        relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries
+    )
+    shadow.wake()
+    assert [job.failures.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED] * is_owed
+    assert len(relay.session.calls) == sent
+
+
+def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:
+    relay = room(samples.refused(503), policy={"preset": "oncall"})
+    relay.share()
+    relay.wake()
+    shadow = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets)
+    shadow.sweep(900)
+    assert shadow.sns.published == []
+
+
+def test_replayed_job_rings_once_the_channel_is_live_again() -> None:
+    relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall"})
+    relay.share()
+    shadow = Relay(
+        relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries
+    )
+    shadow.wake()
+    sent = len(relay.session.calls)
+    worked(relay, *shadow.dead_letters.jobs())
+    assert len(relay.session.calls) == sent + 1
