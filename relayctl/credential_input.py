@@ -34,9 +34,12 @@ class CredentialCommand(click.Command):
     """A command with credential options. Its parser's errors quote no argument that may be a credential."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:
+            # The shell completes a line that is not finished.
+            return super().parse_args(ctx, args)
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, _asking(args, self._options(ctx)))
-        if ctx.args and not ctx.resilient_parsing:
+        if ctx.args:
             raise click.UsageError(
                 f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
                 "a key and its value are one argument: --set KEY=@FILE",

@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from relay.channels import channel as channels
-from relayctl import credential_uses, dead_letter_reading, doors, draining, terminal
+from relayctl import credential_uses, dead_letter_reading, doors, draining, name_completion, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.draining import Drain
 from relayctl.queue_depths import UndeliveredJobs
@@ -33,9 +33,15 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
     return tuple(_name(context, option, value) for value in values)
 
 
-NAME = click.argument("name", callback=_name)
+NAME = click.argument("name", callback=_name, shell_complete=name_completion.complete)
 CHANNELS = click.option(
-    "--channel", "names", metavar="NAME", multiple=True, callback=_names, help="Only this channel; repeatable."
+    "--channel",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    callback=_names,
+    shell_complete=name_completion.complete,
+    help="Only this channel; repeatable.",
 )
 
 
@@ -80,6 +86,7 @@ def list_(stack: Stack, as_json: bool) -> None:
       relayctl channel list --json
     """
     found = ChannelStore(stack).names()
+    name_completion.remember(click.get_current_context(), (name for name, _ in found), stack.effects.clock)
     if as_json:
         click.echo(json.dumps({"channels": [{"channel": name, "changed_at": at} for name, at in found]}))
     elif found:
@@ -145,6 +152,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         undelivered = UndeliveredJobs.of(stack)
         _refuse_dead_lettered(stack, name, undelivered)
     store.remove(name, options["days"])
+    name_completion.forget(click.get_current_context())
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"]}

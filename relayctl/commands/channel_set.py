@@ -9,7 +9,7 @@ import click
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
 from relay.foreign_text import printable
-from relayctl import channel_change, doors, terminal
+from relayctl import channel_change, doors, name_completion, terminal
 from relayctl.channel_options import apply, resolved
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
@@ -94,6 +94,8 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     apply(after, options, name)
     change = channel_change.prepare(stack, name, kept, after, _REMEDIES)
     done = channel_change.put(stack, store, change)
+    if change.is_new:
+        name_completion.forget(click.get_current_context())
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
     if as_json:
