@@ -19,8 +19,12 @@ from relayctl.channel_store import ChannelStore, Kept
 from relayctl.credential_input import MAX_BYTES
 from relayctl.door_probe import Knock, verify
 from relayctl.doors import DOORS
+from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack
+
+# Keys whose change must reach all functions within seconds.
+AT_ONCE = frozenset({"policy.mode"})
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,14 @@ class Done(NamedTuple):
     Attributes:
         fresh: The header of each new or changed credential, by the door's key.
         is_verified: True if the relay accepts these credentials, or there are none.
+        is_in_force: False if running functions may still work with the settings before, though the change was to act at
+            once, as that of a mode.
         findings: The checked recipients as a member of a JSON document; empty if they were not checked.
     """
 
     fresh: Mapping[str, dict[str, str]]
     is_verified: bool
+    is_in_force: bool
     findings: dict[str, Any]
 
 
@@ -106,6 +113,8 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     if change.changes:
         store.write(name, after.text(), replaces=change.replaces)
         _say_stored(stack, change)
+    must_act = any(each.key in AT_ONCE for each in change.changes)
+    is_in_force = not must_act or change.is_new or put_in_force(stack, name, "the change acts") is not None
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl channel "
@@ -115,7 +124,7 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     findings = recipient_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
     is_verified = verify(stack, name, {key: Knock(change.urls[key], header) for key, header in fresh.items()})
-    return Done(fresh, is_verified, findings)
+    return Done(fresh, is_verified, is_in_force, findings)
 
 
 def _rotate(

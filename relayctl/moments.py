@@ -46,6 +46,21 @@ class Span(click.ParamType[float]):
         return found
 
 
+class Until(click.ParamType[float]):
+    """Type of an option: a duration from now such as 90m, or an ISO 8601 time; its value is in epoch seconds."""
+
+    name = "until"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the epoch seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return until(str(value), datetime.now(UTC))
+        except ValueError:
+            self.fail("use a duration such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
+
+
 class Ago(click.ParamType[float]):
     """Type of an option: an age such as 90m; its value is the moment so long before now, in epoch seconds."""
 
@@ -75,6 +90,13 @@ def ago(text: str, now: datetime) -> float:
         return (now - timedelta(seconds=seconds(text))).timestamp()
     except OverflowError as error:
         raise ValueError(str(error)) from error
+
+
+def until(text: str, now: datetime) -> float:
+    """Return the epoch seconds of a duration (90m, 12h, 7d) after `now`, or of an ISO 8601 time. Raises ValueError."""
+    if re.fullmatch(r"[0-9]+[a-z]", text):
+        return 2 * now.timestamp() - ago(text, now)
+    return since(text, now)
 
 
 def since(text: str, now: datetime) -> float:

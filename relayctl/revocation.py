@@ -17,10 +17,10 @@ SETTLE_SECONDS = 5.0
 _TABLE_SECONDS = 10.0
 
 
-def put_in_force(stack: Stack, name: str) -> str | None:
-    """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function accepts the old one.
+def put_in_force(stack: Stack, name: str, effect: str = "revoked credentials are refused") -> str | None:
+    """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function has an older copy.
 
-    Return None, after a warning, if the mark could not be written, or on Ctrl-C.
+    `effect` says what is so from then on. Return None, after a warning, if the mark could not be written, or on Ctrl-C.
     """
     try:
         _mark(stack, name)
@@ -34,12 +34,12 @@ def put_in_force(stack: Stack, name: str) -> str | None:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(
-            f"warning: stored, but running functions may accept revoked credentials for {seconds} s more, and a "
+            f"warning: stored, but running functions may work with the settings before for {seconds} s more, and a "
             f"function that cannot read the secret for longer ({why}); run the command again"
         )
         return None
     moment = datetime.fromtimestamp(stack.effects.clock() + EPOCH_SECONDS, UTC)
-    terminal.say(f"channel {name}: revoked credentials are refused everywhere from {moment:%H:%M:%S} UTC on")
+    terminal.say(f"channel {name}: {effect} everywhere from {moment:%H:%M:%S} UTC on")
     return moment.isoformat(timespec="seconds")
 
 

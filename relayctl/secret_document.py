@@ -112,7 +112,7 @@ def _mask(value: Any, key: str) -> Any:
 def _is_plain(value: Any) -> bool:
     """True if the value has the shape of a shown key's value; another shape may be a misplaced credential."""
     if isinstance(value, list):
-        return all(isinstance(item, str) or _is_route(item) for item in value)
+        return all(isinstance(item, str) or _is_route(item) or _is_pause(item) for item in value)
     return isinstance(value, str | int | float)
 
 
@@ -121,6 +121,13 @@ def _is_route(item: Any) -> bool:
     when = members.get("when", {})
     shown = [members.get("recipients", []), *(when.values() if isinstance(when, dict) else [when])]
     return members.keys() <= {"when", "recipients", "priority"} and all(_is_text(each) for each in shown)
+
+
+def _is_pause(item: Any) -> bool:
+    members: dict[str, Any] = dict(item) if isinstance(item, dict) else {"": None}
+    when = members.pop("when", {})
+    shown = [*members.values(), *(when.values() if isinstance(when, dict) else [when])]
+    return members.keys() <= {"since", "until", "then"} and all(_is_text(each) for each in shown)
 
 
 def _is_text(value: Any) -> bool:

@@ -18,6 +18,7 @@ from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check
 from relay.errors import InvalidChannel
 from relayctl.channel_options import add_missing_tokens, needs_door
+from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.credential_input import CredentialInput
 from relayctl.doors import DOORS
 from relayctl.policy_file import ANY_HOSTS
@@ -31,7 +32,6 @@ STORED = "stored"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
 PREVIOUS_KEYS = frozenset(f"{door}.previous" for door in DOORS)
-PAUSES_KEY = "policy.pauses"
 OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
 _FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
 # They take the place of credentials while a file is checked without the stack, and are stored nowhere.

@@ -106,7 +106,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
         click.echo(json.dumps(document | done.findings))
     else:
         _show(None if change.is_new else change.changes, change.urls, shown)
-    if not done.is_verified:
+    if not done.is_verified or not done.is_in_force:
         click.get_current_context().exit(1)
 
 

@@ -11,6 +11,7 @@ from relay.channels import token
 from relayctl import channel_change, settings_plan, terminal
 from relayctl.channel_change import ChannelChange
 from relayctl.channel_options import add_missing_tokens, needs_door
+from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
 from relayctl.doors import DOORS
@@ -27,8 +28,8 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     """Go back to a channel's settings before its last change, after showing the difference.
 
     The credentials that BigPanda and xMatters show to the relay stay as they are: a revoked or replaced one does not
-    come back. All other settings go back, with the trigger URL and the credentials for xMatters and BigPanda. Secrets
-    Manager keeps one earlier version, so a second undo undoes the first.
+    come back. Pauses stay, too. All other settings go back, with the trigger URL and the credentials for xMatters and
+    BigPanda. Secrets Manager keeps one earlier version, so a second undo undoes the first.
 
     Exit codes: 0 done, 1 not stored, or stored and not verified, 2 usage, 3 no such channel or nothing to undo.
 
@@ -75,7 +76,7 @@ def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
 
 
 def _with_doors_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:
-    """Return the earlier settings with the current credentials of the doors.
+    """Return the earlier settings with the current credentials of the doors, and the current pauses.
 
     A door that only the earlier version has gets a new token: its old credential may have been withdrawn.
     """
@@ -85,5 +86,9 @@ def _with_doors_of(current: SecretDocument, earlier: SecretDocument, name: str) 
             after.set(key, current.get(key))
         elif after.has(key):
             after.set(key, {"token": token.make(name, door.name, secrets.choice)})
+    if current.has(PAUSES_KEY):
+        after.set(PAUSES_KEY, current.get(PAUSES_KEY))
+    else:
+        after.unset(PAUSES_KEY)
     add_missing_tokens(after, name)
     return after

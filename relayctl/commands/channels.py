@@ -2,6 +2,7 @@
 
 from relayctl.commands.channel import channel
 from relayctl.commands.channel_export import export
+from relayctl.commands.channel_pause import pause, resume
 from relayctl.commands.channel_plan import apply, plan
 from relayctl.commands.channel_revoke import revoke
 from relayctl.commands.channel_rotate import rotate
@@ -17,3 +18,5 @@ channel.add_command(export)
 channel.add_command(plan)
 channel.add_command(apply)
 channel.add_command(undo)
+channel.add_command(pause)
+channel.add_command(resume)

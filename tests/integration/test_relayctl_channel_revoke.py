@@ -89,7 +89,7 @@ class TestRevoke:
         operator.dynamodb.delete_table(TableName=operator.table)
         done = revoke(operator, "--door", "inbound", "--yes", code=1)
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
-        assert "warning: stored, but running functions may accept revoked credentials for 300 s more" in done.stderr
+        assert "warning: stored, but running functions may work with the settings before for 300 s more" in done.stderr
         assert "run the command again" in done.stderr
 
     def test_ctrl_c_while_revoke_waits_still_prints_the_new_credential(self, operator: Operator) -> None:

@@ -281,6 +281,8 @@ class TestApply:
                 "auth": {"type": "url"},
                 "recipients": ["jdoe"],
             },
+            # No setting: `channel pause` and `resume` change it.
+            "policy": {"pauses": before["policy"]["pauses"]},
         }
 
     def test_apply_without_yes_and_without_a_terminal_is_a_usage_error(self, operator: Operator, folder: Path) -> None:

@@ -469,14 +469,14 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told ten times later",
         "entrypoints.sweeper",
-        ">= self._policy(owed.channel).fallback_after_seconds",
-        ">= 10 * self._policy(owed.channel).fallback_after_seconds",
+        ">= policy.fallback_after_seconds",
+        ">= 10 * policy.fallback_after_seconds",
         seed=32,
     ),
     Mutation(
         "a message that vanished is not replaced",
         "entrypoints.sweeper",
-        "return bool(entry.debt.job) and entry.debt.due <= now and not entry.is_busy(now)",
+        "return bool(entry.debt.job) and is_due and not entry.is_busy(now)",
         "return False",
         seed=1,
     ),
@@ -769,8 +769,8 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.sweeper",
-        "return is_open and self.clock() - owed.since >=",
-        "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.since >=",
+        "return is_open and self.clock() - owed.overdue_since >=",
+        "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.overdue_since >=",
         seed=34,
     ),
     Mutation(

@@ -228,7 +228,7 @@ def test_each_answer_of_where_it_is_decided_exists() -> None:
 
 
 # Verbs that documents show, and that are still to come.
-COMING = {("channel", "pause"), ("channel", "resume"), ("shadow", "report")}
+COMING = {("shadow", "report")}
 
 
 def words_of(line: str) -> list[str]:

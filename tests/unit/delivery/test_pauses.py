@@ -4,8 +4,6 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from relay.errors import Reason
 from relay.jobs.outcome import Outcome
 from relay.ledger.credentials import revoke

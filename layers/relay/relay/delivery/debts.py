@@ -183,7 +183,8 @@ def mark_of(result: Result) -> float | None:
 
 def _store_as(services: Services, name: str, task: Task) -> None:
     job = storable(task.job.fresh())
-    lasts = task.channel.policy.max_age_seconds + STORED_SECONDS
+    # A pause delays the end of the state's age.
+    lasts = max(task.expires_at - services.clock(), task.channel.policy.max_age_seconds) + STORED_SECONDS
     services.ledger.store(task.name, name, envelope_of(job), lasts=lasts)
 
 

@@ -1,0 +1,94 @@
+"""Pauses in a channel's secret: add one, end the active and future ones, drop old ones. No side effects."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import click
+
+from relay.channels.policy import Policy
+from relay.channels.schema import MOST_PAUSES
+from relayctl.moments import iso
+from relayctl.secret_document import SecretDocument
+
+KEY = "policy.pauses"
+# A pause that ends this long after it begins would outlive what BigPanda and people remember of its incidents.
+LONGEST_SECONDS = 14 * 86_400
+
+type Pause = Mapping[str, Any]
+
+
+def pauses_of(document: SecretDocument) -> list[Pause]:
+    """Return the pauses in a secret; none if it has none, or something else in their place."""
+    found = document.get(KEY)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def pause(
+    since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float
+) -> Pause:
+    """Return a new pause for the secret. Times are epoch seconds. Raises UsageError for times that make no pause."""
+    if until <= max(since, now):
+        raise click.UsageError(
+            "--until: is not after the start of the pause; name a later time, or a duration such as 2h"
+        )
+    if until - since > LONGEST_SECONDS:
+        raise click.UsageError("--until: a pause lasts 14 days at most")
+    return {"since": iso(since), "until": iso(until), "then": then, **({"when": dict(when)} if when else {})}
+
+
+def add(document: SecretDocument, new: Pause, now: float) -> None:
+    """Add a pause to the secret, and drop pauses that no state can remember. `now` is in epoch seconds.
+
+    Raises UsageError if there are too many.
+    """
+    kept = [*_remembered(document, now), new]
+    if len(kept) > MOST_PAUSES:
+        raise click.UsageError(f"the channel has {MOST_PAUSES} pauses, and no more fit")
+    document.set(KEY, kept)
+
+
+def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Pause]:
+    """End the active pauses at `now` (epoch seconds), and remove the future ones; return them as they were.
+
+    With `when`, only the pauses with these conditions. An ended pause stays in the secret for a time, since the age of
+    a state that waited for it counts from its end.
+    """
+    kept: list[Pause] = []
+    ended: list[Pause] = []
+    for each in _remembered(document, now):
+        if _at(each, "until") <= now or (when and each.get("when") != when):
+            kept.append(each)
+            continue
+        ended.append(each)
+        if _at(each, "since") < now:
+            kept.append({**each, "until": iso(now)})
+    if kept:
+        document.set(KEY, kept)
+    else:
+        document.unset(KEY)
+    return ended
+
+
+def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the conditions in texts such as `environment=staging*`; a fact that is named twice has two patterns.
+
+    Raises UsageError.
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        fact, equals, pattern = text.partition("=")
+        if not (fact and equals and pattern):
+            raise click.UsageError("--when: takes FACT=PATTERN, such as environment=staging or tag.team=web*")
+        found.setdefault(fact, []).append(pattern)
+    return found
+
+
+def _remembered(document: SecretDocument, now: float) -> list[Pause]:
+    """Return the pauses but those that ended longer ago than a state is owed."""
+    longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
+    return [each for each in pauses_of(document) if _at(each, "until") > now - longest]
+
+
+def _at(each: Pause, name: str) -> float:
+    return datetime.fromisoformat(each[name]).timestamp()

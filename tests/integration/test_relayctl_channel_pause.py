@@ -1,0 +1,136 @@
+"""relayctl channel pause and resume, with AWS in memory."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from relay.ledger.credentials import read_marks
+from relay.ledger.table import Table
+from relayctl.channel_pauses import LONGEST_SECONDS
+from tests import samples
+from tests.integration.relayctl_cloud import Operator, account
+
+# The operator's clock stands at 2027-01-15T08:00:00Z.
+NOW, TEN = "2027-01-15T08:00:00Z", "2027-01-15T10:00:00Z"
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        yield its_operator
+
+
+def keep(operator: Operator, **policy: Any) -> None:
+    document = samples.secret(policy=policy)
+    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+
+
+def run(operator: Operator, *arguments: str, code: int = 0) -> Result:
+    done = operator.run("channel", *arguments)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def pauses(operator: Operator) -> Any:
+    return operator.secret("payments").get("policy", {}).get("pauses")
+
+
+def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator) -> None:
+    keep(operator)
+    done = run(operator, "pause", "payments", "--until", TEN, "--keep")
+    assert pauses(operator) == [{"since": NOW, "until": TEN, "then": "keep"}]
+    assert read_marks(Table(operator.dynamodb, operator.table, operator.clock)).keys() == {"payments"}
+    assert done.stdout == f"channel payments: paused from {NOW} until {TEN}, then the newest states ring\n"
+    assert "channel payments: it is paused everywhere from 08:00:15 UTC on" in done.stderr
+
+
+def test_pause_of_some_incidents_keeps_its_conditions(operator: Operator) -> None:
+    keep(operator)
+    arguments = ("--when", "environment=staging", "--when", "tag.team=web*", "--when", "tag.team=db")
+    document = operator.run_json("channel", "pause", "payments", "--until", TEN, "--drop", *arguments)
+    when = {"environment": ["staging"], "tag.team": ["web*", "db"]}
+    assert document["paused"] == [{"since": NOW, "until": TEN, "then": "drop", "when": when}]
+    assert document["paused"] == pauses(operator)
+
+
+def test_later_pause_has_a_start_of_its_own(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
+    assert pauses(operator)[0]["since"] == TEN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "Missing option '--until'"),
+        (("--until", TEN), "--keep"),
+        (("--until", "soon", "--keep"), "use a duration such as 90m"),
+        (("--until", "2027-01-15T07:00:00Z", "--keep"), "--until: is not after the start"),
+        (("--until", "2027-02-15T08:00:00Z", "--keep"), "14 days at most"),
+        (("--until", TEN, "--keep", "--when", "staging"), "--when: takes FACT=PATTERN"),
+        (("--until", TEN, "--keep", "--when", "team=a"), "policy.pauses.0.when: unknown key team"),
+    ],
+)
+def test_pause_that_is_none_is_refused_and_nothing_is_stored(
+    operator: Operator, arguments: tuple[str, ...], complaint: str
+) -> None:
+    keep(operator)
+    done = run(operator, "pause", "payments", *arguments, code=2)
+    assert complaint in " ".join(done.stderr.split())
+    assert pauses(operator) is None
+
+
+def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
+    operator.clock.now = 1_800_003_600
+    run(operator, "resume", "payments")
+    assert pauses(operator) == [{"since": NOW, "until": "2027-01-15T09:00:00Z", "then": "keep"}]
+    run(operator, "resume", "payments", code=3)
+
+
+def test_resume_with_conditions_ends_only_the_pause_that_has_them(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    run(operator, "pause", "payments", "--until", TEN, "--drop", "--when", "status=warning")
+    operator.clock.now += 60
+    document = operator.run_json("channel", "resume", "payments", "--when", "status=warning")
+    assert [each["then"] for each in document["resumed"]] == ["drop"]
+    assert [each["until"] for each in pauses(operator)] == [TEN, "2027-01-15T08:01:10Z"]
+
+
+def test_pauses_that_ended_long_ago_are_dropped_at_the_next_one(operator: Operator) -> None:
+    keep(operator, max_age_seconds=3600)
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    operator.clock.now += LONGEST_SECONDS
+    run(operator, "pause", "payments", "--until", "2027-01-29T12:00:00Z", "--keep")
+    assert len(pauses(operator)) == 1
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_unknown_channel_is_not_found(operator: Operator, verb: str) -> None:
+    options = ("--until", TEN, "--keep") if verb == "pause" else ()
+    assert "there is no channel payments" in run(operator, verb, "payments", *options, code=3).stderr
+
+
+def test_broken_channel_can_be_paused_as_long_as_it_is_valid(operator: Operator) -> None:
+    document = samples.secret()
+    document["xmatters"]["recipients"] = []
+    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    assert len(pauses(operator)) == 1
+
+
+def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:
+    keep(operator)
+    run(operator, "export", str(tmp_path))
+    run(operator, "pause", "payments", "--until", TEN, "--keep")
+    assert "pauses" not in (tmp_path / "payments.yaml").read_text()
+    run(operator, "plan", str(tmp_path))
+    run(operator, "set", "payments", "--set", "policy.max_per_minute=30")
+    run(operator, "undo", "payments", "--yes")
+    assert pauses(operator) == [{"since": NOW, "until": TEN, "then": "keep"}]
