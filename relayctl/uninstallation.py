@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class ChannelDebts(NamedTuple):
-    """What a channel keeps a stack from being deleted for.
+    """Remainder of a channel, which may block the deletion of the stack.
 
     Attributes:
         name: Name of the channel; "" for dead-lettered messages that are no jobs of the relay.

@@ -67,8 +67,8 @@ def _credential(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
 def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) -> None:
     """Put a new credential in place of an old one, without a gap.
 
-    KIND inbound (BigPanda shows it) and callback (xMatters shows it): relayctl makes the new credential, waits until
-    the relay accepts it, and prints what to paste, and when the old one was used last. The old one works on for
+    KIND inbound (BigPanda shows it) and callback (xMatters shows it): relayctl makes the new credential, and waits
+    until the relay accepts it. It prints what to paste, and when the old one was used last. The old one works on for
     --overlap, or until --retire. While it may have been used in the last hour, or the new one was never used, --retire
     is refused.
 
