@@ -19,9 +19,9 @@ ABOUT = {
     "statements ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
     "import": "for dlq import: puts jobs on the dead-letter queue, and reads nothing. A replay believes such a job.",
-    "observe": "for people on call: incident show and status. Changes nothing, but holds dead-lettered messages while "
-    "it reads them. Without the statements ReadChannels and KeyForChannels, both work without the vendors' APIs, "
-    "limits and ages of credentials.",
+    "observe": "for people on call: incident show, shadow report and status. Changes nothing, but holds dead-lettered "
+    "messages while incident show reads them. Without the statements ReadChannels and KeyForChannels, they work "
+    "without the vendors' APIs, limits, modes and ages of credentials.",
     "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
     "secret.",
 }

@@ -32,6 +32,7 @@ def test_relayctl_has_the_documented_verbs() -> None:
         ("doctor",),
         ("explain",),
         ("bigpanda", "webhook"),
+        ("shadow", "report"),
         ("status",),
     }
 
@@ -107,6 +108,9 @@ def test_version_option_prints_the_version() -> None:
         (["channel", "show", "No Such Name"], "use 1 to 48 of a-z"),
         (["channel", "remove", "payments", "--days", "3"], "not in the range"),
         (["channel", "test", "No Such Name"], "use 1 to 48 of a-z"),
+        (["shadow", "report", "No Such Name"], "use 1 to 48 of a-z"),
+        (["shadow", "report", "noc", "--limit", "-1"], "not in the range"),
+        (["shadow", "report", "noc", "--property", "a,b"], "one text property"),
         (["channel", "list", "--profile", "no-such-profile"], "could not be found"),
     ],
 )
