@@ -8,6 +8,8 @@ from relay.channels.policy import Mode, Policy
 from relayctl import moments
 
 LIVE, SHADOW, PAUSED = Mode.LIVE, Mode.SHADOW, "paused"
+# In the explanation of a state that a pause leaves out, as `relay.delivery.decision` writes it.
+LEFT_OUT = "left out: the channel is paused"
 
 
 def current(policy: Policy, now: float) -> str:
@@ -41,21 +43,12 @@ def open_pauses(policy: Policy, now: float) -> list[Pause]:
 
 
 def pause_words(pause: Pause, now: float) -> str:
-    """Return a pause in words: its time, its incidents, and what becomes of their states."""
-    times = f"until {moments.moment(pause.until)}"
+    """Return a pause in words: its time, what becomes of the states that come in it, and its incidents."""
     start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
-    whom = f" for {conditions(pause)}" if pause.when else ""
-    return f"{start} {times}{whom}: {becomes(pause)}"
-
-
-def becomes(pause: Pause) -> str:
-    """Return what becomes of the states that are owed in a pause."""
-    return "what is owed rings at its end" if pause.keeps else "what comes is left out, and never rings by itself"
-
-
-def conditions(pause: Pause) -> str:
-    """Return the conditions of a pause as `channel pause --when` takes them."""
-    return " and ".join(f"{fact}={'|'.join(patterns)}" for fact, patterns in pause.when)
+    then = "then the newest states ring" if pause.keeps else "and what comes is left out"
+    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]
+    whom = f", for incidents with {' and '.join(facts)}" if facts else ""
+    return f"{start} until {moments.moment(pause.until)}, {then}{whom}"
 
 
 def document(policy: Policy, now: float) -> dict[str, Any]:

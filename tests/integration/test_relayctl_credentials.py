@@ -354,6 +354,7 @@ QUIET = [
     ["dlq", "export", "DIR/jobs.jsonl"],
     ["dlq", "import", "DIR/jobs.jsonl"],
     ["doctor"],
+    ["shadow", "report", "payments"],
     ["bigpanda", "webhook", "payments"],
     ["bigpanda", "webhook", "payments", "--v2"],
     ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "payments"],
