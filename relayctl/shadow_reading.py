@@ -72,7 +72,7 @@ class Comparison(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that is known of what a channel would have done.
+    """Report of what a channel would have done, from all sources.
 
     Attributes:
         name: Name of the channel.
@@ -143,7 +143,10 @@ class ShadowReader:
             return None
 
     def _log(self, counts: ShadowCounts, now: float) -> float | None:
-        """Count the lines of the log; return the start of the time in which all lines were read, if there is one."""
+        """Count the lines of the log.
+
+        Return the start of the time in which all lines were read; None if there is none.
+        """
         reader, budget = LogReader(self.stack.logs, self.stack.name), Budget(MAX_ANSWERS)
         source, kept_from = f"{LOG} {WEBHOOK}", self._kept_from(now)
         # `channel` has no character with a meaning in a pattern.

@@ -61,8 +61,8 @@ def _property(_: click.Context, __: click.Parameter, value: str) -> str:
 def report(stack: Stack, name: str, since: float | None, limit: int, key: str, as_json: bool) -> None:
     """Report what a channel in shadow mode would have sent, and what not.
 
-    Read from the webhook's log: each signal that would have been sent, with its time, incident, transition, status
-    and recipients; totals; the shares that would not have rung, and why; and the minute with the most signals.
+    From the webhook's log, the report has each signal that would have been sent: time, incident, transition, status,
+    recipients. It has totals, the shares that would not have rung and why, and the minute with the most signals.
 
     With xmatters.rest, the pages that xMatters made of the same incidents in that time are counted, whoever sent
     them. They are found by a text property of the form: its name is not documented for BigPanda's own integration.

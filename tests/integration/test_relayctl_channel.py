@@ -318,8 +318,9 @@ class TestXMattersDoor:
         }
         assert shown["secret"]["xmatters"]["responses"] == {"acknowledge": ["On it"]}
         done = operator.run("channel", "show", "payments")
-        assert done.stdout.splitlines()[:4] == [
+        assert done.stdout.splitlines()[:5] == [
             "channel        payments",
+            "mode           live",
             f"callback URL   {CALLBACK}",
             f"from xMatters  {FROM_XMATTERS}",
             "secret         {",
