@@ -1,6 +1,7 @@
 """Entry point of relayctl, and the errors that all verbs have in common."""
 
 import os
+import sys
 import traceback
 from typing import Any
 
@@ -12,6 +13,8 @@ from relayctl.terminal import INTERRUPTED
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
+# The shell sets this environment variable to ask for completions.
+_COMPLETION = "_RELAYCTL_COMPLETE"
 
 _VERBS = {
     "bigpanda": LazyCommand("relayctl.commands.bigpanda:bigpanda", "Print what to set up in BigPanda."),
@@ -31,11 +34,23 @@ _VERBS = {
     "status": LazyCommand(
         "relayctl.commands.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
     ),
+    "uninstall": LazyCommand(
+        "relayctl.commands.uninstall:uninstall", "Prepare the deletion of the stack, and print the commands for it."
+    ),
 }
 
 
 class _Relayctl(LazyGroup):
     """Turn each error into one line and an exit code."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        if _COMPLETION not in os.environ:
+            return super().main(*arguments, **options)
+        try:
+            return super().main(*arguments, **options)
+        except Exception:  # noqa: BLE001
+            # The shell would show the traceback in the middle of the operator's line.
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

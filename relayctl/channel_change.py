@@ -1,6 +1,6 @@
 """Write path of a channel: rotation, validation, the write with optimistic locking, and verification.
 
-`channel set`, `channel apply` and `channel undo` change channels with it.
+`channel set`, `channel rotate`, `channel apply` and `channel undo` change channels with it.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,6 @@ class ChannelChange:
         channel: The new secret as a channel.
         urls: The URL of each door by its key.
         expiries: When a replaced credential expires (ISO 8601), by the door's key.
-        no_overlap: True if `previous` credentials are refused at once.
     """
 
     name: str
@@ -49,12 +48,6 @@ class ChannelChange:
     channel: Channel
     urls: Mapping[str, str]
     expiries: Mapping[str, str]
-    no_overlap: bool
-
-    @property
-    def effect(self) -> str:
-        """The effect of the change once no function has an older copy, in words."""
-        return "previous credentials are refused" if self.no_overlap else "the change acts"
 
     @property
     def is_new(self) -> bool:
@@ -74,7 +67,7 @@ class Done(NamedTuple):
         fresh: The header of each new or changed credential, by the door's key.
         is_verified: True if the relay accepts these credentials, or there are none.
         is_in_force: False if running functions may still work with the settings before, though the change was to act at
-            once: they accept credentials that were to be refused, or ignore the mode.
+            once, as that of a mode.
         findings: The checked recipients as a member of a JSON document; empty if they were not checked.
     """
 
@@ -91,7 +84,7 @@ def prepare(
     after: SecretDocument,
     remedies: Mapping[str, str],
     *,
-    no_overlap: bool = False,
+    overlap_seconds: float = rotation.OVERLAP_SECONDS,
 ) -> ChannelChange:
     """Return the valid change from a kept secret to `after`. Raises InvalidChannel and UsageError.
 
@@ -101,14 +94,14 @@ def prepare(
         kept: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
         remedies: Advice for settings that may notify nobody, by key.
-        no_overlap: True if `previous` credentials are refused at once.
+        overlap_seconds: Time for which a replaced credential of a door stays valid.
     """
     before = SecretDocument(kept.document if kept else None)
-    expiries = _rotate(before, after, stack.effects.clock(), name, cut=no_overlap)
+    expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
     channel = _checked(stack, name, after, remedies)
     _refuse_short_tokens(before, after)
     urls = doors.urls(stack, name, after)
-    return ChannelChange(name, kept.version if kept else None, before, after, channel, urls, expiries, no_overlap)
+    return ChannelChange(name, kept.version if kept else None, before, after, channel, urls, expiries)
 
 
 def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
@@ -120,13 +113,12 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     if change.changes:
         store.write(name, after.text(), replaces=change.replaces)
         _say_stored(stack, change)
-    # Even if nothing changed: an earlier call may have stored the secret without a mark.
-    must_act = change.no_overlap or any(each.key in AT_ONCE for each in change.changes)
-    is_in_force = not must_act or change.is_new or put_in_force(stack, name, change.effect) is not None
+    must_act = any(each.key in AT_ONCE for each in change.changes)
+    is_in_force = not must_act or change.is_new or put_in_force(stack, name, "the change acts") is not None
     for key, expires_at in change.expiries.items():
         terminal.say(
-            f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; relayctl channel set {name} "
-            "--no-overlap ends that"
+            f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl channel "
+            f"rotate {name} {DOORS[key].name} --retire"
         )
     _warn_of_critical(change.channel)
     findings = recipient_checks.warn(stack, change.channel)
@@ -135,17 +127,17 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     return Done(fresh, is_verified, is_in_force, findings)
 
 
-def _rotate(before: SecretDocument, after: SecretDocument, now: float, name: str, *, cut: bool) -> dict[str, str]:
-    if cut:
-        rotation.cut_previous(after)
-        return {}
+def _rotate(
+    before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float
+) -> dict[str, str]:
     for key, expires_at in rotation.displaced(before, after, now).items():
+        door = DOORS[key]
         raise click.UsageError(
-            f"{key}: the credential before the last change works until {expires_at}, and {DOORS[key].vendor} may still "
-            "use it. Paste the current one first and change it later, or refuse the old one first: relayctl channel "
-            f"set {name} --no-overlap"
+            f"{key}: the credential before the last change works until {expires_at}, and {door.vendor} may still use "
+            f"it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end the old one: "
+            f"relayctl channel rotate {name} {door.name} --retire"
         )
-    return rotation.keep_previous(before, after, now, name)
+    return rotation.keep_previous(before, after, now, name, overlap_seconds)
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mapping[str, str]) -> Channel:
@@ -166,8 +158,8 @@ def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
         value = after.get(key)
         if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
             raise click.UsageError(
-                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl channel set --unset {key} "
-                "makes a new one"
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
+                "out"
             )
 
 

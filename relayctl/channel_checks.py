@@ -4,28 +4,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Access, Channel, Rest
+from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause
 from relay.channels.policy import Mode
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.errors import InvalidChannel, LedgerError, SendError, reason_for_status
-from relay.http.client import HttpClient, json_object
-from relay.http.session import AllowList, ForbiddenUrl, HttpAnswer, VendorHosts
+from relay.errors import InvalidChannel, LedgerError
+from relay.http.client import HttpClient
+from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.ledger.sources import Sources
 from relay.reconcile.notes import Unannounced, read_unannounced
 from relay.xmatters.directory import Directory
-from relayctl import modes, recipient_checks
+from relayctl import credential_checks, modes, recipient_checks
 from relayctl.aws_errors import refusal
 from relayctl.channel_store import ChannelStore
-from relayctl.check_results import Check, State, failed, of_failure, ok, warning
+from relayctl.check_results import Check, State, failed, ok, warning
+from relayctl.doors import DOORS
 from relayctl.policy_file import ANY_HOSTS
 from relayctl.stack import Stack
 
@@ -37,7 +38,6 @@ SECONDS = 30.0
 MAX_SUGGESTED = 5
 # A pause that begins or ends later than this may be forgotten, or have a mistaken date.
 LONG_PAUSE_SECONDS = 86_400.0
-_MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
 _ANYBODY = (
     "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
 )
@@ -104,7 +104,7 @@ class ChannelChecks:
         yield ok("hosts", "; ".join(hosts))
         deadline = self.deadlines(SECONDS)
         yield from self._xmatters(found, deadline)
-        yield self._bigpanda(found.bigpanda, deadline)
+        yield credential_checks.bigpanda(self.bigpanda, found.bigpanda, deadline)
         yield from self._missed_shares(found)
         if not found.callback:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
@@ -173,38 +173,13 @@ class ChannelChecks:
             off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
             yield warning("xMatters REST API", off)
             return
-        try:
-            self.directory.log_in(channel.rest, deadline)
-        except SendError as error:
-            yield of_failure("xMatters REST API", error)
+        found = credential_checks.rest(self.directory, channel.rest, deadline)
+        yield found
+        if found.state != State.OK:
             if names:
                 yield warning("recipients", "not checked: the REST API could not be used")
             return
-        yield ok("xMatters REST API", f"{_host(channel.rest)} lets the channel's user read pages")
         yield from map(recipient_checks.judged, self.directory.check(channel.rest, names, deadline))
-
-    def _bigpanda(self, access: Access | None, deadline: Deadline) -> Check:
-        what = "BigPanda API"
-        if access is None:
-            return warning(what, "off: without bigpanda.api_key people's answers are not written to BigPanda")
-        if not access.environments:
-            return warning(what, "not checked: bigpanda.environments names no environment to read from")
-        found = (self._environment(what, access, each, deadline) for each in access.environments)
-        return next((each for each in found if each.state != State.OK), ok(what, _MAY_READ))
-
-    def _environment(self, what: str, access: Access, environment_id: str, deadline: Deadline) -> Check:
-        path = f"/resources/v2.0/environments/{quote(environment_id, safe='')}/incidents?page_size=1"
-        headers = {"Authorization": f"Bearer {access.api_key}"}
-        try:
-            answer = self.bigpanda.ask("GET", access.base_url + path, None, headers, deadline)
-            if 200 <= answer.status < 300 and _is_page(answer):
-                return ok(what, _MAY_READ)
-            if answer.status < 300 or (answer.status == 404 and "errors" not in json_object(answer.body)):
-                return warning(what, f"not known: HTTP {answer.status} with an answer that is not BigPanda's")
-            reason = reason_for_status(answer.status)
-            raise self.bigpanda.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
-        except SendError as error:
-            return of_failure(what, error)
 
 
 def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
@@ -240,7 +215,7 @@ def _tokens(channel: Channel) -> Iterator[Check]:
     for key, door in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
         if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in door):
             what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
-            yield warning("tokens", f"{what}: relayctl channel set {channel.name} --unset {key}.token makes a new one")
+            yield warning("tokens", f"{what}: relayctl channel rotate {channel.name} {DOORS[key].name} makes a new one")
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
@@ -263,11 +238,3 @@ def _forbidden(url: str, allowed: AllowList) -> str | None:
     except ForbiddenUrl as error:
         return str(error)
     return None
-
-
-def _host(rest: Rest) -> str:
-    return urlsplit(rest.base_url).hostname or ""
-
-
-def _is_page(answer: HttpAnswer) -> bool:
-    return bool(json_object(answer.body)) or answer.body.lstrip()[:1] == b"["

@@ -9,6 +9,7 @@ import click
 from relay.channels import token
 from relay.channels.schema import AUTH
 from relayctl.credential_input import ASK, CredentialInput, ask
+from relayctl.doors import DOORS
 from relayctl.secret_document import SecretDocument, typed_value, unknown_key
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
@@ -48,9 +49,20 @@ def _key_and_text(setting: str) -> tuple[str, str]:
 
 def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
     """Apply the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
+    had = [key for key in DOORS if _opens(document, key)]
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])
+    for key in had:
+        if needs_door(document, key) and not _opens(document, key):
+            raise click.UsageError(
+                f"--unset {key}: channel {name} needs a credential for {DOORS[key].vendor}; for a new one: relayctl "
+                f"channel rotate {name} {DOORS[key].name}"
+            )
     add_missing_tokens(document, name)
+
+
+def _opens(document: SecretDocument, key: str) -> bool:
+    return document.has(f"{key}.token") or document.has(f"{key}.basic")
 
 
 def needs_door(document: SecretDocument, key: str) -> bool:

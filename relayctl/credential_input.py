@@ -21,6 +21,8 @@ MAX_BYTES = 65_536
 ASK = "\0"
 _STDIN = "-"
 _NAMED_FILE = "the file that @ names"
+_VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
+_SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
@@ -32,9 +34,12 @@ class CredentialCommand(click.Command):
     """A command with credential options. Its parser's errors quote no argument that may be a credential."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:
+            # The shell completes a line that is not finished.
+            return super().parse_args(ctx, args)
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, _asking(args, self._options(ctx)))
-        if ctx.args and not ctx.resilient_parsing:
+        if ctx.args:
             raise click.UsageError(
                 f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
                 "a key and its value are one argument: --set KEY=@FILE",
@@ -73,9 +78,13 @@ def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option])
 
 
 class CredentialInput:
-    """Reads the option values of one call, and collects its warnings."""
+    """Reads the option values of one call, and collects its warnings.
 
-    def __init__(self) -> None:
+    A credential as a plain value is warned of, or refused if `allows_literals` is False.
+    """
+
+    def __init__(self, *, allows_literals: bool = True) -> None:
+        self._allows_literals = allows_literals
         self._reader: str | None = None
         self._literals: list[str] = []
         # Readable files, by their description.
@@ -97,6 +106,8 @@ class CredentialInput:
             return self.read_file(option, key, text[1:], _NAMED_FILE, "; a value that begins with @ is written @@…")
         value = text.removeprefix("@")
         if _is_credential(key, value):
+            if not self._allows_literals:
+                raise click.UsageError(f"{option}: {_VISIBLE}; {_SAFE}")
             self._literals.append(option)
         return value
 
@@ -106,11 +117,7 @@ class CredentialInput:
         `place` stands before the options, such as a settings file.
         """
         if self._literals:
-            terminal.say(
-                f"warning: {', '.join(self._literals)}: a credential on the command line is visible in the process "
-                "list and in the shell's history; give @FILE, or - for a line of standard input, or no value to be "
-                "asked"
-            )
+            terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
         for what, options in self._open_files.items():
             terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
 

@@ -42,13 +42,13 @@ class Use(NamedTuple):
         return f"{self.door} {self.age} {self.kind}: {self.used_at or 'none known'}"
 
 
-def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use]:
-    """Return the last use of each credential; an empty list, with a note on stderr, if the uses cannot be read."""
+def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
+    """Return the last use of each credential; None, with a note on stderr, if the uses cannot be read."""
     try:
         return read(bounded_table(stack), parse_channel(name, document.text(), stack.hosts))
     except (InvalidChannel, LedgerError, StackMissingError) as error:
         terminal.say(f"note: the last use of credentials is not known: {printable(str(error))}")
-        return []
+        return None
 
 
 def read(table: Table, channel: Channel) -> list[Use]:

@@ -9,7 +9,7 @@ import click
 from relay.delivery.replay import NO_STATUS, Filter
 from relay.errors import Reason
 from relay.jobs.job import JobKind
-from relayctl import moments
+from relayctl import moments, name_completion
 from relayctl.moments import Ago, Since
 
 _KINDS = click.Choice([kind.value for kind in JobKind])
@@ -20,7 +20,12 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
     """Add the filters to a verb, which is called with `wanted` and `limit`. `reason_option` filters by reason."""
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        @click.option("--channel", metavar="NAME", help="Only jobs of this channel.")
+        @click.option(
+            "--channel",
+            metavar="NAME",
+            shell_complete=name_completion.complete,
+            help="Only jobs of this channel.",
+        )
         @click.option("--incident", metavar="ID", help="Only jobs of this incident.")
         @click.option("--kind", type=_KINDS, metavar="KIND", help=f"Only jobs of this kind: {', '.join(JobKind)}.")
         @click.option(

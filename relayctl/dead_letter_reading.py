@@ -1,6 +1,7 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`, and its messages to the operator."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -26,6 +27,16 @@ def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[De
     depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
         yield depth, scan(queue, depth, stop, clock)
+
+
+def count_by_channel(stack: Stack) -> tuple[Counter[str], int]:
+    """Count the dead-lettered messages by channel; those that are no jobs of the relay count for the channel "".
+
+    The second number is that of messages that another reader holds, which cannot be read.
+    """
+    queue = dead_letters(stack)
+    with reading(queue, stack.effects.clock) as (depth, found):
+        return Counter(held.job.channel if held.job else "" for held in found), depth.held
 
 
 def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[Held]:
@@ -56,15 +67,16 @@ def show_summary(sums: dict[str, Any]) -> None:
 def nothing_matched(depth: Depth) -> NoReturn:
     """Say that nothing matched, and exit with code 3."""
     unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
-    unseen += [_held(depth)] if depth.held else []
+    unseen += [held_elsewhere(depth.held)] if depth.held else []
     terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
 
 
 def say_held(depth: Depth) -> None:
     """Say how many messages another reader holds, if any."""
     if depth.held:
-        click.echo(_held(depth), err=True)
+        click.echo(held_elsewhere(depth.held), err=True)
 
 
-def _held(depth: Depth) -> str:
-    return f"about {depth.held} messages are held by another reader and cannot be read; try again in two minutes"
+def held_elsewhere(count: int) -> str:
+    """Return words for messages that another reader holds."""
+    return f"about {count} messages are held by another reader and cannot be read; try again in two minutes"

@@ -13,8 +13,9 @@ from relayctl.stack import Stack
 
 # Purpose of each policy.
 ABOUT = {
-    "channels": "for operators of channels: channel set, revoke, show, list, remove, test, plan, apply, export and "
-    "undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no health.",
+    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, "
+    "export and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no "
+    "health.",
     "doctor": "for checks: doctor, channel test, plan and export. Changes nothing and reads no incident. Without the "
     "statements ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
@@ -24,6 +25,8 @@ ABOUT = {
     "without the vendors' APIs, limits, modes and ages of credentials.",
     "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
     "secret.",
+    "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and "
+    "exports dead-lettered jobs. Reads incidents, and every channel's secret.",
 }
 
 

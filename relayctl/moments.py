@@ -1,4 +1,4 @@
-"""Times for people: local times, ages, and types of options for both."""
+"""Times for people: local times, ages, durations, and types of options for them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,28 @@ class Since(click.ParamType[float]):
             return since(str(value), datetime.now(UTC))
         except ValueError:
             self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
+
+
+class Span(click.ParamType[float]):
+    """Type of an option: a duration such as 90m, between two bounds; its value is in seconds."""
+
+    name = "duration"
+
+    def __init__(self, shortest: str, longest: str) -> None:
+        self._shortest = shortest
+        self._longest = longest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            found = seconds(str(value))
+        except ValueError:
+            self.fail("use a duration such as 90m, 12h or 7d", param, ctx)
+        if not seconds(self._shortest) <= found <= seconds(self._longest):
+            self.fail(f"use a duration from {self._shortest} to {self._longest}", param, ctx)
+        return found
 
 
 class Until(click.ParamType[float]):
@@ -54,13 +76,18 @@ class Ago(click.ParamType[float]):
             self.fail("use an age such as 90m, 12h or 7d", param, ctx)
 
 
-def ago(text: str, now: datetime) -> float:
-    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`. Raises ValueError."""
+def seconds(text: str) -> float:
+    """Return the seconds of a duration (90m, 12h, 7d). Raises ValueError."""
     found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if found is None:
-        raise ValueError(f"{text!r} is not an age")
+        raise ValueError(f"{text!r} is not a duration")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()
+
+
+def ago(text: str, now: datetime) -> float:
+    """Return the epoch seconds of an age (90m, 12h, 7d) before `now`. Raises ValueError."""
     try:
-        return (now - timedelta(**{_UNITS[found[2]]: int(found[1])})).timestamp()
+        return (now - timedelta(seconds=seconds(text))).timestamp()
     except OverflowError as error:
         raise ValueError(str(error)) from error
 

@@ -1,6 +1,7 @@
-"""Rotation of a channel's credentials: the replaced credential stays valid for 24 hours. No side effects."""
+"""Rotation of the credentials of a channel's doors: the replaced credential stays valid for a time."""
 
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +16,25 @@ from relayctl.secret_document import SecretDocument
 OVERLAP_SECONDS = 24 * 3600
 
 
-def keep_previous(before: SecretDocument, after: SecretDocument, now: float, name: str) -> dict[str, str]:
-    """Keep each replaced credential as the door's `previous` one, instead of an older one.
+def renew(document: SecretDocument, key: str, name: str) -> None:
+    """Replace the current credentials of a door by new ones of the same kinds. A login keeps its user name."""
+    door = DOORS[key].name
+    login, fresh = document.get(f"{key}.basic.username"), dict[str, Any]()
+    if isinstance(login, str) and login:
+        fresh["basic"] = {"username": login, "password": token.make(name, door, secrets.choice)}
+    if document.has(f"{key}.token") or not fresh:
+        fresh["token"] = token.make(name, door, secrets.choice)
+    for kind in ("token", "basic"):
+        if kind in fresh:
+            document.set(f"{key}.{kind}", fresh[kind])
+        else:
+            document.unset(f"{key}.{kind}")
+
+
+def keep_previous(
+    before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float = OVERLAP_SECONDS
+) -> dict[str, str]:
+    """Keep each replaced credential for `overlap_seconds` as the door's `previous` one, instead of an older one.
 
     Return the expiry (ISO 8601) by the door's key. A `previous` that the operator set in the same call stays.
     """
@@ -32,7 +50,7 @@ def keep_previous(before: SecretDocument, after: SecretDocument, now: float, nam
             f"{door}.previous"
         )
         if replaced and not is_set_by_hand:
-            expires_at = datetime.fromtimestamp(now + OVERLAP_SECONDS, UTC).isoformat(timespec="seconds")
+            expires_at = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
             after.set(f"{door}.previous", {**replaced, "expires_at": expires_at})
             kept[door] = expires_at
     return kept
@@ -65,12 +83,6 @@ def _is_later(moment: str, now: float) -> bool:
         return datetime.fromisoformat(moment).timestamp() > now
     except ValueError:
         return False
-
-
-def cut_previous(after: SecretDocument) -> None:
-    """Remove the `previous` credential of every door."""
-    for door in DOORS:
-        after.unset(f"{door}.previous")
 
 
 def fresh_header(before: SecretDocument, after: SecretDocument, door: str) -> dict[str, str] | None:

@@ -189,11 +189,23 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
     def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
-        effects: Effects = click.get_current_context().obj or Effects()
-        session = effects.sessions(profile_name=profile, region_name=region)
-        # Botocore accepts an empty region name, and fails later without naming the region.
-        if session.region_name == "":
-            raise NoRegionError
-        verb(stack=Stack(stack_name, session, _endpoint_url(), effects), **arguments)
+        verb(stack=opened(click.get_current_context(), stack_name, region, profile), **arguments)
 
     return wrapped
+
+
+def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
+    """Return a stack. Raises NoRegionError and EndpointUrlError.
+
+    Args:
+        context: Click's context; its object has the effects.
+        name: The name of the stack.
+        region: The AWS region; None for that of the AWS CLI.
+        profile: The AWS profile; None for that of the AWS CLI.
+    """
+    effects: Effects = context.obj or Effects()
+    session = effects.sessions(profile_name=profile, region_name=region)
+    # Botocore accepts an empty region name, and fails later without naming the region.
+    if session.region_name == "":
+        raise NoRegionError
+    return Stack(name, session, _endpoint_url(), effects)

@@ -1,16 +1,13 @@
 """relayctl channel revoke: end a leaked credential in every function, and make a new one."""
 
 import json
-import secrets
 import sys
-from typing import Any
 
 import click
 
-from relay.channels import token
 from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
-from relayctl import doors, terminal
+from relayctl import doors, rotation, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
 from relayctl.door_probe import Knock, verify
@@ -30,24 +27,21 @@ from relayctl.stack import Stack, on_stack
     required=True,
     help="The credential's owner: inbound is BigPanda, callback is xMatters. Repeatable.",
 )
-@click.option(
-    "--previous", "previous_only", is_flag=True, help="Only the credential before the last change; makes no new one."
-)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
-def revoke(stack: Stack, name: str, names: tuple[Door, ...], previous_only: bool, yes: bool, as_json: bool) -> None:
+def revoke(stack: Stack, name: str, names: tuple[Door, ...], yes: bool, as_json: bool) -> None:
     """Refuse a door's credentials everywhere within 15 seconds, and print a new one, once.
 
     BigPanda's or xMatters' requests are refused until the new credential is pasted there. BigPanda does not send a
-    refused share again. With --previous, only the credential before the last change is refused, and the current one
-    stays valid. A login keeps its user name and gets a new password.
+    refused share again. A login keeps its user name and gets a new password. To replace a credential that did not leak,
+    use relayctl channel rotate: the old one goes on working meanwhile.
 
     Exit codes: 0 done, 1 not stored, or stored and not in force or not verified, 2 usage, 3 no such channel.
 
     \b
     Example:
       relayctl channel revoke payments --door inbound
-      relayctl channel revoke payments --door inbound --previous --yes
+      relayctl channel revoke payments --door inbound --door callback --yes
     """
     store = ChannelStore(stack)
     kept = store.read(name)
@@ -57,15 +51,15 @@ def revoke(stack: Stack, name: str, names: tuple[Door, ...], previous_only: bool
     if absent := [door for door in names if not before.has(KEYS[door])]:
         raise click.UsageError(f"--door {absent[0]}: channel {name} has no credential for it")
     keys = [KEYS[door] for door in dict.fromkeys(names)]
-    after = _revoked(before, name, keys, previous_only=previous_only)
+    after = _revoked(before, name, keys)
     parse_channel(name, after.text(), stack.hosts)
-    _confirm(name, keys, previous_only=previous_only, yes=yes)
+    _confirm(name, keys, yes=yes)
     if before.changes(after):
         store.write(name, after.text(), replaces=kept.version)
         terminal.say(f"channel {name}: changed")
     in_force = put_in_force(stack, name)
     urls = doors.urls(stack, name, after)
-    headers = {} if previous_only else {key: doors.headers(after, key) for key in keys}
+    headers = {key: doors.headers(after, key) for key in keys}
     verified = verify(stack, name, {key: Knock(urls[key], found[0]) for key, found in headers.items()})
     if as_json:
         found = [{"door": key, "url": urls[key], "header": each} for key, these in headers.items() for each in these]
@@ -77,28 +71,21 @@ def revoke(stack: Stack, name: str, names: tuple[Door, ...], previous_only: bool
         click.get_current_context().exit(1)
 
 
-def _revoked(before: SecretDocument, name: str, keys: list[str], *, previous_only: bool) -> SecretDocument:
+def _revoked(before: SecretDocument, name: str, keys: list[str]) -> SecretDocument:
     """Return the secret without the revoked credentials, and with new ones of the same kinds."""
     after = SecretDocument(before.members)
     for key in keys:
-        if previous_only:
-            after.unset(f"{key}.previous")
-            continue
-        door = DOORS[key].name
-        login, fresh = after.get(f"{key}.basic.username"), dict[str, Any]()
-        if isinstance(login, str) and login:
-            fresh["basic"] = {"username": login, "password": token.make(name, door, secrets.choice)}
-        if after.has(f"{key}.token") or not fresh:
-            fresh["token"] = token.make(name, door, secrets.choice)
-        after.set(key, fresh)
+        rotation.renew(after, key, name)
+        after.unset(f"{key}.previous")
     return after
 
 
-def _confirm(name: str, keys: list[str], *, previous_only: bool, yes: bool) -> None:
+def _confirm(name: str, keys: list[str], *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to revoke without being asked")
     vendors = " and ".join(DOORS[key].vendor for key in keys)
-    which = "credential before the last change" if previous_only else "current credential, until the new one is pasted"
-    click.confirm(f"Channel {name}: refuse the {which} ({vendors})?", abort=True, err=True)
+    click.confirm(
+        f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?", abort=True, err=True
+    )

@@ -9,7 +9,7 @@ import click
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
 from relay.foreign_text import printable
-from relayctl import channel_change, doors, terminal
+from relayctl import channel_change, doors, name_completion, terminal
 from relayctl.channel_options import apply, resolved
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
@@ -62,19 +62,14 @@ def _credential_option(name: str, text: str) -> Callable[[Callable[..., None]], 
     help="Any other key of the secret; or KEY=@FILE, KEY=-, KEY.",
 )
 @click.option("--unset", "removals", multiple=True, metavar="KEY", help="Remove a key of the secret.")
-@click.option(
-    "--no-overlap",
-    is_flag=True,
-    help="Refuse previous credentials within 15 seconds, not after 24 hours.",
-)
 @click.option("--reveal", is_flag=True, help="Print the credentials even if they did not change.")
 @on_stack
-def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool, **options: Any) -> None:
+def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -> None:
     """Make a channel, or change the given settings of one.
 
     A new or changed credential of BigPanda or xMatters is verified for up to 90 seconds. Then relayctl prints what to
     paste there. The header's value is a secret: it is printed only if it is new, or with --reveal. The previous
-    credential works for 24 hours more.
+    credential works for 24 hours more. New credentials for a channel: relayctl channel rotate.
 
     With bigpanda.api_key, people's answers are written to BigPanda, and what to paste into xMatters is printed too.
     With xmatters.rest, the recipients are checked, with warnings on stderr.
@@ -90,15 +85,17 @@ def set_(stack: Stack, name: str, as_json: bool, no_overlap: bool, reveal: bool,
       relayctl channel set payments --trigger-url @url.txt --recipient jdoe
       relayctl channel set payments --auth basic --username relay --password
       pass show bigpanda | relayctl channel set --set bigpanda.api_key=- payments
-      relayctl channel set payments --unset inbound.token     # a new one
+      relayctl channel set payments --unset policy.max_per_minute
     """
     options = resolved(options)
     store = ChannelStore(stack)
     kept = store.read(name)
     after = SecretDocument(kept.document if kept else None)
     apply(after, options, name)
-    change = channel_change.prepare(stack, name, kept, after, _REMEDIES, no_overlap=no_overlap)
+    change = channel_change.prepare(stack, name, kept, after, _REMEDIES)
     done = channel_change.put(stack, store, change)
+    if change.is_new:
+        name_completion.forget(click.get_current_context())
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
     if as_json:

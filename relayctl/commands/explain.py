@@ -18,7 +18,7 @@ from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate
-from relayctl import explanation_text, share_reading, terminal
+from relayctl import explanation_text, name_completion, share_reading, terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore
 from relayctl.explanation import Case, Explanation, Knowledge
@@ -61,7 +61,13 @@ def _name(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
 
 @click.command(short_help="Explain what a share would do, or check a channel's routes.")
 @click.argument("file", required=False, metavar="[FILE|-]")
-@click.option("--channel", metavar="NAME", callback=_name, help="The channel that gets the share.")
+@click.option(
+    "--channel",
+    metavar="NAME",
+    callback=_name,
+    shell_complete=name_completion.complete,
+    help="The channel that gets the share.",
+)
 @click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(

@@ -7,7 +7,7 @@ import click
 from relay.channels import channel as channels
 from relay.foreign_text import identifier
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relayctl import terminal, timeline_views
+from relayctl import name_completion, terminal, timeline_views
 from relayctl.moments import Since
 from relayctl.stack import Stack, on_stack
 from relayctl.timeline import Timeline
@@ -23,7 +23,13 @@ def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     return value
 
 
-CHANNEL = click.option("--channel", metavar="NAME", callback=_channel, help="Only this channel.")
+CHANNEL = click.option(
+    "--channel",
+    metavar="NAME",
+    callback=_channel,
+    shell_complete=name_completion.complete,
+    help="Only this channel.",
+)
 
 
 @click.group(short_help="Show what happened to an incident.")

@@ -11,7 +11,12 @@ from relayctl.stack import Stack, on_stack
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[NAME]")
+@click.argument(
+    "name",
+    required=False,
+    metavar="[NAME]",
+    shell_complete=lambda _, __, incomplete: [each for each in ABOUT if each.startswith(incomplete)],
+)
 @on_stack
 def policy(stack: Stack, name: str | None, as_json: bool) -> None:
     """Print an IAM policy for operators, filled in for the stack. Without NAME, list the policies.

@@ -4,8 +4,8 @@ import json
 
 import click
 
-from relay.channels import channel as channels
 from relayctl import moments, shadow_views, terminal
+from relayctl.commands.channel import NAME
 from relayctl.moments import Since
 from relayctl.shadow_reading import MissingChannelError, Report, ShadowReader
 from relayctl.stack import Stack, on_stack
@@ -24,12 +24,6 @@ def shadow() -> None:
     """Shadow mode: a channel decides and records, and sends nothing."""
 
 
-def _name(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not channels.is_channel_name(value):
-        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
-    return value
-
-
 def _property(_: click.Context, __: click.Parameter, value: str) -> str:
     if not value.strip() or not value.isprintable() or set(value) & set(",#"):
         raise click.BadParameter("use the name of one text property, without a comma and a language")
@@ -37,7 +31,7 @@ def _property(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 @shadow.command()
-@click.argument("name", callback=_name)
+@NAME
 @click.option(
     "--since", type=Since(), metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
 )

@@ -25,19 +25,25 @@ def share(channel: Channel, token: str) -> int:
     return channel.post(samples.body(id=uuid.uuid4().hex), headers).status_code
 
 
-def test_warm_function_accepts_the_new_and_the_old_token_once_channel_set_returns(
+def test_warm_function_accepts_the_new_and_the_old_token_once_channel_rotate_returns(
     operator: Operator, channel: Channel
 ) -> None:
-    def rotate(*options: str) -> str:
-        document = operator.run_json("channel", "set", channel.name, "--unset", "inbound.token", *options)
+    def rotate() -> str:
+        document = operator.run_json("channel", "rotate", channel.name, "inbound")
         assert document["verified"] is True
-        return str(document["header"]["value"].removeprefix("Bearer "))
+        return str(document["headers"][0]["value"].removeprefix("Bearer "))
 
-    first = rotate("--no-overlap")
+    def retire() -> None:
+        assert operator.run_json("channel", "rotate", channel.name, "inbound", "--retire", "--now")["retired"] is True
+
+    first = rotate()
+    retire()
     assert share(channel, first) == 200, "the function is warm, and has the secret"
     second = rotate()
     assert (share(channel, second), share(channel, first)) == (200, 200)
-    third = rotate("--no-overlap")
+    retire()
+    third = rotate()
+    retire()
     assert (share(channel, third), share(channel, second)) == (200, 401)
 
 

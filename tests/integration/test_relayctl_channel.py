@@ -244,12 +244,6 @@ class TestXMattersDoor:
         assert (revealed["header"], revealed["xmatters_header"]) == (before["header"], before["xmatters_header"])
         assert operator.secret("payments")["bigpanda"] == {"api_key": "k", "assign": True}
 
-    def test_unset_of_the_callback_door_makes_a_new_callback_token(self, operator: Operator) -> None:
-        before = made(operator, "--set", "bigpanda.api_key=k")
-        after = operator.run_json("channel", "set", "payments", "--unset", "xmatters.callback")
-        assert after["xmatters_header"] != before["xmatters_header"]
-        assert after["header"] == {"name": "Authorization"}, "BigPanda's did not change"
-
     def test_callback_login_chosen_by_the_operator_is_kept(self, operator: Operator) -> None:
         login = ("--set", "xmatters.callback.basic.username=xm", "--set", "xmatters.callback.basic.password=p")
         pasted = made(operator, *login, "--set", "bigpanda.api_key=k")
@@ -369,10 +363,6 @@ class TestSetAnExistingChannel:
         again = operator.run("channel", "set", "payments", "--unset", "policy.preset")
         assert (again.exit_code, again.stdout) == (2, "")
         assert "--unset policy.preset: the channel has no such key" in again.stderr
-
-    def test_unset_of_the_inbound_token_makes_a_new_token(self, operator: Operator) -> None:
-        before = made(operator)["header"]
-        assert operator.run_json("channel", "set", "payments", "--unset", "inbound.token")["header"] != before
 
     def test_malformed_stored_secret_is_repaired_or_refused(self, operator: Operator) -> None:
         made(operator)
@@ -505,7 +495,7 @@ class TestShowAndList:
 class TestRemove:
     def test_removed_channel_is_unknown_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
-        removed = {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 0}
+        removed = {"channel": "payments", "removed": True, "drained": False, "waiting": 0, "dead_lettered": 0}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.run("channel", "show", "payments").exit_code == 3
@@ -556,7 +546,7 @@ class TestRemove:
         made(operator)
         operator.put(job(), job())
         document = operator.run_json("channel", "remove", "payments", "--yes", "--drop-owed")
-        assert document == {"channel": "payments", "removed": True, "waiting": 0, "dead_lettered": 2}
+        assert (document["removed"], document["waiting"], document["dead_lettered"]) == (True, 0, 2)
 
     def test_refused_remove_wraps_its_message_at_80_columns(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch

@@ -111,8 +111,7 @@ class TestRotation:
         done = set_(operator, "--set", "inbound.token=third-token-of-24-characters", code=2)
         assert "inbound: the credential before the last change works until 2027-01-16T08:00:05" in done.stderr
         assert operator.secret("payments")["inbound"]["token"] == "second-token-of-24-characters"
-        set_(operator, "--set", "inbound.token=third-token-of-24-characters", "--no-overlap")
-        assert operator.secret("payments")["inbound"] == {"token": "third-token-of-24-characters"}
+        assert "relayctl channel rotate payments inbound --retire" in " ".join(done.stderr.split())
 
     def test_rotated_inbound_token_stays_valid_for_24_hours(self, operator: Operator) -> None:
         make(operator)
@@ -125,21 +124,20 @@ class TestRotation:
 
     def test_rotated_callback_token_stays_valid_as_previous(self, operator: Operator) -> None:
         make(operator, "--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=back-token-of-24-characters")
-        set_(operator, "--unset", "xmatters.callback")
+        set_(operator, "--set", "xmatters.callback.token=next-token-of-24-characters")
         callback = operator.secret("payments")["xmatters"]["callback"]
         assert callback["previous"]["token"] == "back-token-of-24-characters"
-        assert callback["token"] != "back-token-of-24-characters"
+        assert callback["token"] == "next-token-of-24-characters"
 
-    def test_rotation_with_no_overlap_keeps_no_previous_token(self, operator: Operator) -> None:
-        make(operator)
-        set_(operator, "--set", "inbound.token=new-token-of-24-characters", "--no-overlap")
-        assert operator.secret("payments")["inbound"] == {"token": "new-token-of-24-characters"}
-
-    def test_no_overlap_alone_removes_the_previous_token(self, operator: Operator) -> None:
-        make(operator)
-        set_(operator, "--set", "inbound.token=new-token-of-24-characters")
-        set_(operator, "--no-overlap")
-        assert operator.secret("payments")["inbound"] == {"token": "new-token-of-24-characters"}
+    @pytest.mark.parametrize(("key", "door"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
+    def test_unset_of_the_only_credential_of_a_door_is_refused_with_the_rotate_command(
+        self, operator: Operator, key: str, door: str
+    ) -> None:
+        make(operator, "--set", "bigpanda.api_key=k")
+        before = operator.secret_text("payments")
+        done = set_(operator, "--unset", key, code=2)
+        assert f"relayctl channel rotate payments {door}" in " ".join(done.stderr.split())
+        assert operator.secret_text("payments") == before
 
     def test_change_of_another_key_keeps_no_previous_token(self, operator: Operator) -> None:
         make(operator)

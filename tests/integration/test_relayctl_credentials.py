@@ -68,9 +68,7 @@ def give(operator: Operator, folder: Path, option: str, text: str | None, typed:
     *before, last = [each.format(other=other) for each in PLACES[option][0]]
     value = [last] if text is None else [f"{last}={text}"] if before and before[-1] == "--set" else [last, text]
     trigger = [] if option == "--trigger-url" else ["--trigger-url", f"{TRIGGER}?recipients=Ops"]
-    return operator.run(
-        "channel", "set", "payments", "--recipient", "Ops", *trigger, *before, *value, "--no-overlap", typed=typed
-    )
+    return operator.run("channel", "set", "payments", "--recipient", "Ops", *trigger, *before, *value, typed=typed)
 
 
 def kept(operator: Operator, option: str) -> Any:
@@ -332,14 +330,16 @@ QUIET = [
     ["channel", "test", "payments", "--ring", "--yes"],
     ["channel", "set", "payments"],
     ["channel", "set", "payments", "--recipient", "jdoe"],
-    ["channel", "set", "payments", "--no-overlap"],
+    ["channel", "rotate", "payments", "inbound", "--retire", "--now"],
+    ["channel", "rotate", "payments", "callback", "--retire"],
+    ["channel", "rotate", "payments", "trigger", "--api-key"],
     ["channel", "set", "payments", "--unset", "xmatters.callback.basic"],
     ["channel", "set", "payments", "--unset", "bigpanda.app_key", "--unset", "bigpanda.callbacks"],
     ["channel", "set", "payments", "--auth", "url"],
     ["channel", "set", "payments", "--recipient", "a,b"],
     ["channel", "revoke", "payments", "--door", "inbound", "--yes"],
-    ["channel", "revoke", "payments", "--door", "callback", "--previous", "--yes"],
     ["channel", "remove", "payments", "--yes", "--drop-owed"],
+    ["channel", "remove", "payments", "--yes", "--drain"],
     ["channel", "undo", "payments", "--yes"],
     ["channel", "pause", "payments", "--until", "2027-01-15T10:00:00Z", "--keep"],
     ["channel", "resume", "payments"],
@@ -361,6 +361,8 @@ QUIET = [
     ["explain", "--lint", "--channel", "payments"],
     ["incident", "show", "i1"],
     ["status"],
+    ["uninstall"],
+    ["uninstall", "--yes", "--export", "DIR/dead.jsonl"],
 ]
 
 
@@ -403,9 +405,10 @@ def test_every_verb_is_checked_for_printed_credentials() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
     nouns = {"bigpanda", "channel", "dlq", "incident", "shadow"}
-    assert set(main.commands) == nouns | {"doctor", "explain", "policy", "status"}
+    others = {"doctor", "explain", "policy", "status", "uninstall"}
+    assert set(main.commands) == nouns | others
     nested = {(noun, verb) for noun in nouns for verb in main.commands[noun].commands}  # type: ignore[attr-defined]
-    assert nested == {(verb[0], verb[1]) for verb in QUIET if len(verb) > 1 and verb[0] != "explain"}
+    assert nested == {(verb[0], verb[1]) for verb in QUIET if verb[0] in nouns}
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
@@ -424,7 +427,9 @@ def test_reveal_prints_the_headers_of_both_doors_and_no_other_credential(
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
 def test_set_prints_only_the_changed_credential(furnished: Operator, tmp_path: Path, as_json: list[str]) -> None:
     new = private(tmp_path, "new", "brand-new-token-of-24-characters")
-    done = furnished.run("channel", "set", "payments", "--no-overlap", "--set", f"inbound.token=@{new}", *as_json)
+    done = furnished.run(
+        "channel", "set", "payments", *(f"--unset inbound.previous --set inbound.token=@{new}".split()), *as_json
+    )
     assert done.exit_code == 0
     assert "Bearer brand-new-token-of-24-characters" in done.stdout
     assert [trace for trace in traces() if trace in done.output] == []

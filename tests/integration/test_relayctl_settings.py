@@ -304,7 +304,7 @@ class TestApply:
         write(folder, "payments", f"{NEW}inbound: {{token: {{secret: stored}}}}")
         done = run(operator, "plan", folder, code=2)
         assert "payments.yaml: inbound: the credential before the last change works until" in done.stderr
-        assert "relayctl channel set payments --no-overlap" in done.stderr
+        assert "relayctl channel rotate payments inbound --retire" in done.stderr
 
     def test_credential_that_is_not_accepted_is_exit_code_1(self, operator: Operator, folder: Path) -> None:
         operator.door = lambda _: HttpAnswer(401, {}, b"")

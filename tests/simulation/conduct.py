@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulation.phones import AMBIGUOUS, Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import NOC, SharedState
+from tests.simulation.story import NOC, Quiet, SharedState
 from tests.simulation.weather import Weather
 
 PACED_SECONDS = 57.0
@@ -43,6 +43,7 @@ class Conduct:
         has_rest: True if the first channel has access to xMatters' REST API.
         is_widened: True if the channel gets another recipient at some time; a state then has several deliveries.
         is_owed: returns True for an incident with an unannounced critical that no fault excuses.
+        quiet: the time in which a channel sends nothing, by channel.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -55,6 +56,7 @@ class Conduct:
     has_rest: bool
     is_widened: bool
     is_owed: Callable[[str], bool]
+    quiet: Mapping[str, Quiet]
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
@@ -88,6 +90,8 @@ class Conduct:
                     yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
             at, since = seconds_of(job["dead_lettered_at"]), seconds_of(job["revived_at"] or job["received_at"])
+            if quiet := self.quiet.get(job["channel"]):
+                since = quiet.age_from(since, self.policies[job["channel"]]["max_age_seconds"])
             match job["reason"]:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)

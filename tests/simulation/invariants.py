@@ -19,7 +19,7 @@ from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
 from tests.simulation.promptness import Promptness
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import NOC, Nap, Said, SharedState
+from tests.simulation.story import NOC, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -39,6 +39,8 @@ ENDS_SECONDS = 60.0
 LOOKS_SECONDS = 20.0
 # A function caches a channel's secret for a minute.
 REMEMBERED_SECONDS = 62.0
+# From the end of a pause or shadow mode, until no function has an older copy of the channel.
+QUIET_OVER_SECONDS = 20.0
 # The person who acknowledges in the stories, and the forger's name.
 ACKNOWLEDGER, FORGER = ("jdoe",), ("mallory",)
 
@@ -83,6 +85,7 @@ class Invariants:
         naps: snoozes in BigPanda.
         routed: recipients of criticals; empty if criticals have no route.
         confirms_ends: True if the first channel confirms ends of incidents with BigPanda.
+        quiet: the time in which a channel sends nothing, by channel.
         problems: broken invariants.
         doubts: excess signals that cannot be excluded, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -117,6 +120,7 @@ class Invariants:
     naps: Sequence[Nap]
     routed: Sequence[str]
     confirms_ends: bool
+    quiet: Mapping[str, Quiet]
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -237,6 +241,7 @@ class Invariants:
             if self.looks_every is not None and self._channels[incident] == NOC:
                 self._check_found(incident)
                 self._check_woken(incident)
+        self._check_quiet()
         self._check_ages()
         self._check_recipients()
         self._check_answers()
@@ -251,6 +256,7 @@ class Invariants:
             self.has_rest and self._are_pages_followed(),
             self.widens_at is not None,
             self._is_owed,
+            self.quiet,
         )
         promptness = Promptness(
             self.policies,
@@ -265,6 +271,7 @@ class Invariants:
             self.has_operators,
             any(queue.vanishing for queue in self.queues),
             self.renewed_at,
+            self.quiet,
         )
         for problem in (
             *conduct.problems(),
@@ -278,7 +285,35 @@ class Invariants:
         """Return the incidents whose owed state cannot be derived from outside the relay."""
         doubted = {incident for incident, times in self.doubts.items() if times}
         found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
-        return self.unguarded | self.unqueued | doubted | found
+        left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
+        return self.unguarded | self.unqueued | doubted | found | left_out
+
+    def _is_left_out(self, state: SharedState) -> bool:
+        """Return True if the state may have come in shadow mode, or in a pause that leaves states out."""
+        quiet = self.quiet.get(state.channel)
+        if quiet is None or not quiet.leaves_out:
+            return False
+        first, last = quiet.begins - CLOCKS_DIFFER, max(quiet.ends, quiet.planned if self._learns_late() else 0)
+        moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
+        return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
+
+    def _has_left_out(self, incident: str) -> bool:
+        return any(state.incident == incident and self._is_left_out(state) for state in self.states.values())
+
+    def _learns_late(self) -> bool:
+        """Return True if functions may have an old copy of a channel for long: secrets or marks can't be read."""
+        return any(spell.service in {"secrets", "dynamodb"} for spell in self.weather.spells)
+
+    def _check_quiet(self) -> None:
+        """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
+        for channel, quiet in self.quiet.items():
+            began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - CLOCKS_DIFFER
+            for ring in self.phones.rings:
+                if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
+                    self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
+            for notice in self.sns.told:
+                if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < ends:
+                    self._problem(f"quiet: the fallback topic was told of {channel} in a time of {quiet.kind}")
 
     def _are_pages_followed(self) -> bool:
         """Return False if messages vanish: a follow-up has no row in the ledger, so the sweeper cannot replace it."""
@@ -296,6 +331,8 @@ class Invariants:
 
     def _check_safe(self, state: SharedState) -> None:
         """Check that the state or a newer one was announced, is on a queue, or is not owed by policy."""
+        if self._is_left_out(state):
+            return
         others = (other for other in self.states.values() if other.incident == state.incident and self._counts(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
@@ -368,7 +405,7 @@ class Invariants:
 
     def _is_owed(self, incident: str) -> bool:
         """Return True if a critical state was never announced, and no fault excuses that."""
-        if incident in self.unguarded | self.unqueued or self.doubts[incident]:
+        if incident in self.unguarded | self.unqueued or self.doubts[incident] or self._has_left_out(incident):
             return False
         states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
         told = self._told(incident)
@@ -384,6 +421,8 @@ class Invariants:
         known = newest(state for state in states if self._counts(state))
         told = self._told(incident)
         for state in [*answered, *known, *self._found_over(incident, answered)]:
+            if self._is_left_out(state):
+                return
             is_newer_told = told is not None and not surely_newer(state, told)
             # Without the ledger only the order is lost: an announcement still counts.
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
@@ -439,6 +478,8 @@ class Invariants:
 
     def _check_bad_again(self, incident: str) -> None:
         """Check that a state as bad as before is announced after an unannounced better one."""
+        if self._has_left_out(incident):
+            return
         told, rings = self._told(incident), self._rings(incident)
         states = [state for state in self.states.values() if state.incident == incident and state.answered]
         unwanted, bad = self._quietly_better(incident)
@@ -506,6 +547,8 @@ class Invariants:
 
     def _check_once(self, incident: str, rings: list[Ring]) -> None:
         """Check that each signal was owed; each ambiguous attempt excuses one more."""
+        if self._has_left_out(incident):
+            return
         told: SharedState | None = None
         needless, before = 0, 0.0
         for ring in rings:
@@ -691,8 +734,11 @@ class Invariants:
     def _check_ages(self) -> None:
         """Check that no signal is older than the policy allows, unless an operator replayed it."""
         for ring in self.phones.rings:
-            limit = float(str(self._policy(ring.incident)["max_age_seconds"])) + IN_FLIGHT_SECONDS
+            longest = float(str(self._policy(ring.incident)["max_age_seconds"]))
+            limit = longest + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
+            if quiet := self.quiet.get(ring.channel):
+                arrivals = [quiet.age_from(at, longest) for at in arrivals]
             # A state that only BigPanda's listing showed has no arrival.
             if not self.has_operators and ring.began > max(arrivals, default=ring.began) + limit:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")

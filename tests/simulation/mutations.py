@@ -769,8 +769,8 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.sweeper",
-        "return is_open and self.clock() - owed.overdue_since >=",
-        "return is_open and entry.debt.due <= self.clock() and self.clock() - owed.overdue_since >=",
+        "return is_open and self.clock() - self._overdue_since(owed) >=",
+        "return is_open and entry.debt.due <= self.clock() and self.clock() - self._overdue_since(owed) >=",
         seed=34,
     ),
     Mutation(
@@ -779,5 +779,65 @@ MUTATIONS = (
         "return replace(newest, alerts=task.state.alerts)",
         "return newest",
         seed=36007618,
+    ),
+    Mutation(
+        "a pause holds no job from the queue",
+        "delivery.decision",
+        "if pause := task.pause(now):",
+        "if (pause := task.pause(now)) and task.is_from_webhook:",
+    ),
+    Mutation(
+        "an early end of a pause is not noticed",
+        "entrypoints.sweeper",
+        "return debt.held_until > now and not is_sent and not self._is_held(owed, now)",
+        "return False",
+    ),
+    Mutation(
+        "the age of a state counts through a pause",
+        "channels.pause",
+        "if each.since < start + longest and each.until > start:",
+        "if each.since > each.until:",
+    ),
+    Mutation(
+        "the fallback topic is notified in a pause",
+        "entrypoints.sweeper",
+        "if policy.stops_all(self.clock()):",
+        "if policy.stops_all(0.0):",
+    ),
+    Mutation(
+        "the fallback's time counts through a pause",
+        "entrypoints.sweeper",
+        "return max(owed.since, held_until)",
+        "return owed.since",
+    ),
+    Mutation(
+        "a share in a pause is sent if the ledger fails",
+        "delivery.degraded",
+        "if pause := task.pause(now):",
+        "if (pause := task.pause(now)) and not task.is_from_webhook:",
+    ),
+    Mutation(
+        "a channel in shadow mode sends",
+        "delivery.delivery",
+        "if channel.policy.mode is Mode.SHADOW:",
+        "if channel.policy.mode is None:",
+    ),
+    Mutation(
+        "a pause that keeps states leaves them out",
+        "channels.pause",
+        "return self.keeps or owed_since < self.since",
+        "return owed_since < self.since",
+    ),
+    Mutation(
+        "a pause that leaves states out takes those from before with it",
+        "channels.pause",
+        "return self.keeps or owed_since < self.since",
+        "return self.keeps",
+    ),
+    Mutation(
+        "a state that a pause holds keeps its planned end",
+        "ledger.debt",
+        "return replace(self, held_until=min(self.held_until, now))",
+        "return self",
     ),
 )

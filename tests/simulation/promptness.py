@@ -15,7 +15,7 @@ from tests.simulation.conduct import seconds_of
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import NOC, SharedState
+from tests.simulation.story import NOC, Quiet, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import World
 
@@ -42,6 +42,8 @@ LEASE_SECONDS = 18.0
 # refused key is retried after five minutes.
 REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 62.0, 11.0, 300.0, 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
+# From the end of a pause, which functions learn within ten seconds if it comes early, to the sweeper's next run.
+RESUMES_SECONDS = 200.0
 # Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
 
@@ -91,6 +93,7 @@ class Promptness:
         has_operators: True if an operator moved messages.
         has_vanishing: True if messages vanish.
         renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
+        quiet: the time in which a channel sends nothing, by channel.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -105,6 +108,7 @@ class Promptness:
     has_operators: bool
     has_vanishing: bool
     renewed_at: float | None
+    quiet: Mapping[str, Quiet]
 
     def problems(self) -> Iterator[str]:
         """Yield the late signals and notifications, and those out of order."""
@@ -176,7 +180,13 @@ class Promptness:
             if change not in wants:
                 continue
             allowed_at = self._distance(state.channel, change, [ring.at for ring in before])
-            yield Debt(state, comes, begins, ends, max(begins, allowed_at))
+            yield Debt(state, comes, begins, ends, max(begins, allowed_at, self._resumed_at(state.channel, comes)))
+
+    def _resumed_at(self, channel: str, comes: float) -> float:
+        """Return the time from which a state that came at `comes` may be signalled, if its channel is paused."""
+        quiet = self.quiet.get(channel)
+        ends = self.world.began + quiet.ends + RESUMES_SECONDS if quiet else 0.0
+        return ends if comes < ends else 0.0
 
     def _met(self, state: SharedState) -> list[Post]:
         """Return the signals of the same incident that may have been in flight when the state arrived."""
@@ -206,7 +216,8 @@ class Promptness:
         """Check that an owed critical is signalled within two minutes of its allowed time; others a backoff later."""
         for debt in debts:
             channel = debt.state.channel
-            if self._has(channel, "429 for long") or self._is_dead(debt.state):
+            is_unswept = channel in self.quiet and self.weather.skips_runs
+            if self._has(channel, "429 for long") or self._is_dead(debt.state) or is_unswept:
                 continue
             allowed = max(debt.allowed_at, self._fair_from(channel))
             if channel == NOC and self.renewed_at is not None:
@@ -272,7 +283,11 @@ class Promptness:
 
     def _is_expired(self, debt: Debt, at: float) -> bool:
         age: float = self.policies[debt.state.channel]["max_age_seconds"]
-        return at > min(debt.state.arrivals) + age
+        return at > self._age_from(debt.state.channel, min(debt.state.arrivals)) + age
+
+    def _age_from(self, channel: str, came: float) -> float:
+        quiet = self.quiet.get(channel)
+        return quiet.age_from(came, self.policies[channel]["max_age_seconds"]) if quiet else came
 
     def _turn(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> float:
         """Return the seconds for which the channel's rate limit may delay a debt: earlier signals and other criticals.
@@ -324,7 +339,7 @@ class Promptness:
         for job in self.dead_letters.jobs():
             if job["reason"] != "expired" or job["kind"] != "signal" or job["dead_lettered_at"] is None:
                 continue
-            since = seconds_of(job["revived_at"] or job["received_at"])
+            since = self._age_from(job["channel"], seconds_of(job["revived_at"] or job["received_at"]))
             due = since + self.policies[job["channel"]]["max_age_seconds"]
             late = seconds_of(job["dead_lettered_at"]) - max(due, self._fair_from(job["channel"]))
             if late > most:
@@ -336,7 +351,9 @@ class Promptness:
             return
         for debt in debts:
             channel = debt.state.channel
-            since = debt.begins + self.policies[channel]["fallback_after_seconds"]
+            quiet = self.quiet.get(channel)
+            paused = self.world.began + quiet.ends if quiet else 0.0
+            since = max(debt.begins, paused) + self.policies[channel]["fallback_after_seconds"]
             by = since + NOTIFIED_SECONDS + LATE_SECONDS
             told = [(at, text) for at, text, about in self.sns.told if about == channel]
             last = max((at for at, _ in told if at < by), default=-math.inf)

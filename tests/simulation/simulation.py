@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from copy import replace
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from random import Random
 from typing import Any
@@ -27,7 +27,7 @@ from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
-from relay.ledger.credentials import Uses
+from relay.ledger.credentials import EPOCH_KEY, Uses
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
@@ -175,12 +175,14 @@ class Simulation:
             story.naps,
             story.routed,
             story.confirms_ends,
+            story.quiet,
         )
 
     def run(self) -> Verdict:
         """Play the story and return its verdict."""
         began = self.world.began
-        last = max(STORM_SECONDS, *(post.at for post in self.story.posts))
+        ends = [quiet.ends for quiet in self.story.quiet.values()]
+        last = max(STORM_SECONDS, *(post.at for post in self.story.posts), *ends)
         for post in self.story.posts:
             if not post.is_lost:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
@@ -197,12 +199,19 @@ class Simulation:
             self.world.at(began + self.story.token_changes_at, self._change_token)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
+        self._end_quiets()
         ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
         until = began + last + max(ages) + SETTLED_SECONDS
         self._sweep(until)
         self.world.run(until)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
+
+    def _end_quiets(self) -> None:
+        """Schedule the ends of pauses and of shadow mode that an operator brings about."""
+        for channel, quiet in self.story.quiet.items():
+            if quiet.kind == "shadow" or quiet.ends != quiet.planned:
+                self.world.at(self.world.began + quiet.ends, partial(self._end_quiet, channel))
 
     def _look_at_bigpanda(self, last: float) -> None:
         """Schedule reconcile runs, if the story has any; `last` is the time of the last share since the beginning."""
@@ -226,6 +235,12 @@ class Simulation:
     def _learn(self) -> None:
         self._known_key = NEW_KEY
         self.secrets.texts[NOC] = self._secret()
+
+    def _end_quiet(self, channel: str) -> None:
+        """Store the channel's secret without shadow mode or pause, and mark it, as relayctl does."""
+        self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
+        mark = {"pk": {"S": EPOCH_KEY}, "text": {"S": json.dumps({channel: ("m", self.world.now)})}}
+        self.dynamodb.items[EPOCH_KEY] = {**mark, "sequence": {"N": "1"}}
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
@@ -258,11 +273,13 @@ class Simulation:
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
         return json.dumps(document)
 
-    def _other_secret(self, channel: str) -> str:
+    def _other_secret(self, channel: str, *, is_quiet_over: bool = False) -> str:
         trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
         xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]}
         inbound = {"token": f"{channel}-{TOKEN}"}
-        return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": self.story.others[channel]})
+        quiet, policy = self.story.quiet.get(channel), self.story.others[channel]
+        policy = {**policy, **(quiet.policy(is_over=is_quiet_over) if quiet else {})}
+        return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": policy})
 
     def _functions(self) -> Functions:
         world, skew = self.world, self.world.random.uniform(-0.3, 0.3)
@@ -303,7 +320,7 @@ class Simulation:
             at_once=one_by_one,
         )
         vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
-        return Adapters(resources, vendors, effects, _telemetry(), cache_seconds=60)
+        return Adapters(resources, vendors, effects, _telemetry(), cache_seconds=60, has_epoch=bool(self.story.quiet))
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -201,6 +202,48 @@ class Nap:
 
 
 @dataclass(frozen=True)
+class Quiet:
+    """A time in which a channel sends nothing. Times are in seconds since the beginning.
+
+    Attributes:
+        kind: "keep" or "drop", for a pause; or "shadow", for shadow mode from the beginning.
+        begins: start.
+        ends: end. An operator ends it if it is not the planned one.
+        planned: end of the pause as it is in the secret at first; of shadow mode the same as `ends`.
+    """
+
+    kind: str
+    begins: int
+    ends: int
+    planned: int
+
+    @property
+    def leaves_out(self) -> bool:
+        """True if states of this time are not announced afterwards."""
+        return self.kind != "keep"
+
+    def policy(self, *, is_over: bool) -> dict[str, Any]:
+        """Return the members of the channel's policy. `is_over` is True once an operator has ended the time."""
+        if self.kind == "shadow":
+            return {"mode": "live" if is_over else "shadow"}
+        until = self.ends if is_over else self.planned
+        return {"pauses": [{"since": _moment(self.begins), "until": _moment(until), "then": self.kind}]}
+
+    def age_from(self, came: float, longest: float) -> float:
+        """Return the time from which the age of a state counts. Both times are in epoch seconds.
+
+        `came` is the state's arrival, and `longest` the channel's age limit in seconds.
+        """
+        begins, ends = BEGINS_AT + self.begins, BEGINS_AT + self.ends
+        waits = self.kind == "keep" or (self.kind == "drop" and came < begins)
+        return ends if waits and begins < came + longest and ends > came else came
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(BEGINS_AT + seconds, UTC).isoformat()
+
+
+@dataclass(frozen=True)
 class Story:
     """Choices of a seed for one schedule. Times are in seconds since the beginning.
 
@@ -221,6 +264,7 @@ class Story:
         vanishing: fraction of the retry queue's messages that vanish.
         others: policies of other channels, which share the queues, the workers and the table with the first.
         ceiling: write units a second above which DynamoDB throttles a key for a while; None: never.
+        quiet: the time in which a channel sends nothing, by channel.
         token_changes_at: time at which the first channel's inbound token changes, in its secret and in BigPanda; None:
             never.
     """
@@ -241,6 +285,7 @@ class Story:
     vanishing: float = 0.0
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ceiling: int | None = None
+    quiet: Mapping[str, Quiet] = field(default_factory=dict)
     token_changes_at: float | None = None
 
     @property
@@ -266,6 +311,8 @@ class Story:
             yield f"BigPanda's token changes at {self.token_changes_at:.0f} s"
         if self.ceiling:
             yield f"DynamoDB throttles a key that takes more than {self.ceiling} write units in a second"
+        for channel, quiet in self.quiet.items():
+            yield f"{channel} is quiet ({quiet.kind}) from {quiet.begins} to {quiet.ends} s, planned {quiet.planned} s"
         if self.vanishing:
             yield f"{self.vanishing:.0%} of the messages on the retry queue vanish"
         if self.rotates_at is not None:
@@ -333,6 +380,7 @@ def tell(seed: int) -> Story:
     story = replace(story, token_changes_at=inbound.uniform(5, 300) if inbound.random() < 0.15 else None)
     story = _with_a_chorus(Random(f"chorus of {seed}"), story)
     story = _with_haste(Random(f"haste of {seed}"), story)
+    story = _with_a_quiet_channel(Random(f"quiet of {seed}"), story)
     if (calm := Random(f"calm of {seed}")).random() < 0.08:
         return _calmed(calm, story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
@@ -342,6 +390,27 @@ def _calmed(random: Random, story: Story) -> Story:
     """Return the story with faults of xMatters' triggers at most, and with access to the REST API."""
     spells = [spell for spell in story.spells if spell.service.startswith("xmatters") and random.random() < 0.5]
     return replace(story, spells=spells, crashes=0.0, operations=[], ceiling=None, has_rest=True)
+
+
+def _with_a_quiet_channel(random: Random, story: Story) -> Story:
+    """Return the story with a channel that is paused for some time, or in shadow mode at the beginning."""
+    if random.random() > 0.07:
+        return story
+    kind = random.choice(["keep", "keep", "drop", "shadow"])
+    begins = 0 if kind == "shadow" else random.randrange(0, 60)
+    ends = begins + random.randrange(30, 600)
+    is_ended_early = kind != "shadow" and random.random() < 0.4
+    quiet = Quiet(kind, begins, ends, ends + random.randrange(300, 3000) if is_ended_early else ends)
+    policy = _policy(random)
+    policy.pop("max_per_minute_per_recipients", None)
+    posts = [*story.posts, *_rush(random, "quiet", random.choice([2, 4, 6]))]
+    if random.random() < 0.4:
+        begins = random.randrange(0, 300)
+        fault = random.choice(["503", "gone", "timeout rang"])
+        spell = Spell("xmatters/quiet", fault, begins, begins + random.randrange(20, 400), random.choice([0.5, 1.0]))
+        story = replace(story, spells=[*story.spells, spell])
+    posts.sort(key=lambda post: post.at)
+    return replace(story, posts=posts, others={**story.others, "quiet": policy}, quiet={"quiet": quiet})
 
 
 def _with_haste(random: Random, story: Story) -> Story:

@@ -1,7 +1,9 @@
 """Documents and code agree: the code has all that documents name, and documents explain all that users meet."""
 
+import itertools
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,58 @@ def test_each_answer_of_where_it_is_decided_exists() -> None:
     for module, *names in answers:
         source = (library / f"{module.replace('.', '/')}.py").read_text()
         assert [name for name in names if name and not re.search(rf"\b{name}\b(\(|\[|:)", source)] == [], module
+
+
+# Verbs that documents show, and that are still to come.
+COMING = {("shadow", "report")}
+
+
+def words_of(line: str) -> list[str]:
+    """Return the words after `relayctl` in a line of a document; an empty list if it calls no relayctl."""
+    called = re.fullmatch(r"    +(?:.* \| )?relayctl (.+)", line)
+    words = shlex.split(called[1].replace("NAME", "name"), comments=True) if called else []
+    return list(itertools.takewhile(lambda word: word not in {"|", ">", ">>", "2>>"}, words))
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command as relayctl does, without running it. Raises click's errors."""
+    command: click.Command = main
+    names = list(words)
+    while isinstance(command, click.Group) and names and not names[0].startswith("-"):
+        found = command.commands.get(names[0])
+        if found is None:
+            raise click.UsageError(f"no such command: {' '.join(words)}")
+        command = found
+        names.pop(0)
+    if not isinstance(command, click.Group):
+        command.make_context("relayctl", names)
+
+
+DOCUMENTED = [
+    pytest.param(words, id=f"{page.name}: {' '.join(words)}")
+    for page in PAGES
+    for line in page.read_text().splitlines()
+    if (words := words_of(line))
+]
+
+
+@pytest.mark.parametrize("words", DOCUMENTED)
+def test_each_relayctl_command_in_a_document_parses(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Some commands take a folder that must exist.
+    (tmp_path / "channels").mkdir()
+    monkeypatch.chdir(tmp_path)
+    if tuple(words[:2]) in COMING and words[1] not in getattr(main.commands.get(words[0]), "commands", {}):
+        pytest.skip("the verb is still to come")
+    parse(words)
+
+
+def test_check_of_documented_commands_sees_unknown_verbs_and_options() -> None:
+    assert len(DOCUMENTED) > 100
+    for line in ("relayctl channel rotat x", "relayctl channel show x --wide", "relayctl channel show"):
+        with pytest.raises(click.UsageError):
+            parse(words_of(f"    {line} | less"))
 
 
 def commands(text: str) -> list[str]:

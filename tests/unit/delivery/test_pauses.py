@@ -134,6 +134,30 @@ class TestKeep:
         relay.drain()
         assert len(relay.session.calls) == 1
 
+    def test_fallback_time_counts_from_an_early_end_though_the_resumed_job_vanishes(self) -> None:
+        relay = room(
+            samples.refused(503), policy={"pauses": [pause("keep")], "fallback_after_seconds": 300, "preset": "oncall"}
+        )
+        relay.share()
+        relay.clock.now += 60
+        change_pauses(relay, pause("keep", until=NOW + 60))
+        for _ in range(4):
+            relay.sweep()
+            relay.retries.messages.clear()
+        assert relay.sns.published == []
+        relay.sweep(120)
+        assert len(relay.sns.published) == 1
+
+    def test_sweeper_counts_the_age_from_the_end_of_a_pause_that_no_worker_recorded(self) -> None:
+        policy = {"max_age_seconds": 600, "pauses": [pause("keep", since=NOW + 30, until=NOW + 900)]}
+        relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy=policy)
+        relay.share(status="warning")
+        relay.retries.messages.clear()
+        relay.sweep(950)
+        assert relay.dead_letters.messages == []
+        relay.wake(1)
+        assert relay.entry().debt.since is None
+
     def test_resume_of_one_pause_leaves_states_that_another_holds(self) -> None:
         relay = room(policy={"preset": "oncall", "pauses": [pause("keep", when={"status": "critical"})]})
         relay.share()
@@ -178,6 +202,18 @@ class TestDrop:
         assert "the channel is paused" in (result.subject.why or "")
         pass_hours(relay, 2)
         assert relay.session.calls == []
+
+    def test_incident_that_was_owed_before_the_pause_rings_after_it(self) -> None:
+        drop = pause("drop", since=NOW + 20)
+        relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall", "pauses": [drop]})
+        relay.share()
+        relay.clock.now += 60
+        assert relay.share(changedOn=LATER, comments=["seen"]).reason == Reason.PAUSED
+        sent = len(relay.session.calls)
+        pass_hours(relay, 0.8)
+        assert len(relay.session.calls) == sent
+        pass_hours(relay, 0.5)
+        assert len(relay.session.calls) == sent + 1
 
     def test_incident_that_is_still_open_rings_at_its_next_share_after_the_pause(self) -> None:
         relay = paused("drop")

@@ -101,3 +101,34 @@ class TestFreshHeader:
         document = SecretDocument({"inbound": {"token": "t"}})
         assert rotation.fresh_header(document, document, "inbound") is None
         assert rotation.fresh_header(document, document, "xmatters.callback") is None
+
+
+class TestRenew:
+    @pytest.mark.parametrize(
+        ("members", "kinds"),
+        [
+            ({"token": "t"}, {"token"}),
+            ({"basic": LOGIN}, {"basic"}),
+            ({"token": "t", "basic": LOGIN}, {"token", "basic"}),
+            ({"basic": {"password": "no user name"}}, {"token"}),
+            ({}, {"token"}),
+        ],
+    )
+    def test_renewed_door_has_new_credentials_of_the_same_kinds(self, members: Any, kinds: set[str]) -> None:
+        document = SecretDocument({"inbound": members})
+        rotation.renew(document, "inbound", "noc")
+        renewed = document.get("inbound")
+        assert renewed.keys() == kinds
+        assert all(renewed[kind] != members.get(kind) for kind in kinds)
+        assert "basic" not in kinds or renewed["basic"]["username"] == "bp"
+
+    def test_renewed_door_keeps_its_previous_credential(self) -> None:
+        previous = {"token": "older", "expires_at": TOMORROW}
+        document = SecretDocument({"inbound": {"token": "t", "previous": previous}})
+        rotation.renew(document, "inbound", "noc")
+        assert document.get("inbound.previous") == previous
+
+
+def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
+    before, after = SecretDocument({"inbound": {"token": "old"}}), SecretDocument({"inbound": {"token": "new"}})
+    assert rotation.keep_previous(before, after, NOW, "noc", 3600.0) == {"inbound": "2027-01-15T09:00:00+00:00"}

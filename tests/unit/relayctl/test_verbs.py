@@ -25,7 +25,7 @@ def test_relayctl_has_the_documented_verbs() -> None:
     assert set(VERBS) >= {
         *(
             ("channel", verb)
-            for verb in ("set", "revoke", "show", "list", "remove", "test", "plan", "apply", "export", "undo")
+            for verb in ("set", "rotate", "revoke", "show", "list", "remove", "test", "plan", "apply", "export", "undo")
         ),
         *(("dlq", verb) for verb in ("list", "show", "replay", "drop", "export", "import")),
         ("incident", "show"),
@@ -34,6 +34,7 @@ def test_relayctl_has_the_documented_verbs() -> None:
         ("bigpanda", "webhook"),
         ("shadow", "report"),
         ("status",),
+        ("uninstall",),
     }
 
 
@@ -107,6 +108,10 @@ def test_version_option_prints_the_version() -> None:
         (["dlq", "show"], "Missing argument 'ID'"),
         (["channel", "show", "No Such Name"], "use 1 to 48 of a-z"),
         (["channel", "remove", "payments", "--days", "3"], "not in the range"),
+        (["channel", "remove", "payments", "--drain", "--quiet", "1m"], "use a duration from 5m to 55m"),
+        (["uninstall", "--export", "dead.jsonl"], "--export is only for --yes"),
+        (["uninstall", "--yes", "--export", "-"], "give a file"),
+        (["uninstall", "--yes", "--export", "/"], "exists, and is not replaced"),
         (["channel", "test", "No Such Name"], "use 1 to 48 of a-z"),
         (["shadow", "report", "No Such Name"], "use 1 to 48 of a-z"),
         (["shadow", "report", "noc", "--limit", "-1"], "not in the range"),

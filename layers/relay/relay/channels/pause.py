@@ -14,8 +14,8 @@ class Pause(NamedTuple):
     Attributes:
         since: Start of the pause (epoch seconds).
         until: End of the pause (epoch seconds). A pause ends by itself.
-        keeps: True if owed states wait for the end, and the newest one of an incident is signalled then. False if they
-            are left out: nothing of the pause is signalled later.
+        keeps: True if the states of the pause wait for its end, and the newest one of an incident is signalled then.
+            False if they are left out: nothing of the pause is signalled later.
         when: Conditions as of a route; only incidents that meet all of them are paused. Empty for all incidents.
     """
 
@@ -33,6 +33,14 @@ class Pause(NamedTuple):
     def is_active(self, now: float) -> bool:
         """True if the pause has begun and has not ended at `now` (epoch seconds)."""
         return self.since <= now < self.until
+
+    def holds(self, owed_since: float) -> bool:
+        """True if a state waits for the end of the pause, False if it is left out.
+
+        What was owed before the pause waits in either case. `owed_since` is the time since which the state, or an
+        earlier one of its incident, is owed (epoch seconds).
+        """
+        return self.keeps or owed_since < self.since
 
 
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:

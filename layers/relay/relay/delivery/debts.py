@@ -68,7 +68,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
-        owed = replace(owed, debt=debt.held(wait.until) if is_paused else debt)
+        owed = replace(owed, debt=debt.held(wait.until) if is_paused else debt.resumed(services.clock()))
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.name, entry, owed) is None:
             return None

@@ -38,7 +38,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue | Revive |
     | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
-    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause drops states |
+    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause leaves it out |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
@@ -50,7 +50,8 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     if task.hold and task.is_given_up:
         return task, DeadLetter(task.hold.reason)
     if pause := task.pause(now):
-        return (task, Wait(Reason.PAUSED, pause.until)) if pause.keeps else _dropped(task, entry)
+        owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
+        return (task, Wait(Reason.PAUSED, pause.until)) if pause.holds(owed_since) else _dropped(task, entry)
     if wait := _wait(task, entry, now):
         return task, wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1

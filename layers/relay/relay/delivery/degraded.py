@@ -81,7 +81,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
 
     A pause that leaves states out needs no job.
     """
-    if not pause.keeps:
+    if not pause.holds(task.state.came):
         return task.result(Outcome.UNCHANGED).with_unguarded(why)
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + MAX_DELAY_SECONDS))
     task = debts.keep(services, task, wait)

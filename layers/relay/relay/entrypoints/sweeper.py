@@ -23,6 +23,8 @@ from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.delivery.task import recorded_state
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import ChannelError, LedgerError, Reason
+from relay.incidents.share import parse_share
+from relay.incidents.transition import is_open
 from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
 from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper
@@ -109,11 +111,6 @@ class Owed(NamedTuple):
         if entry.debt.since is not None or entry.announced is None:
             return entry.debt.since or entry.debt.due
         return entry.announced.came
-
-    @property
-    def overdue_since(self) -> float:
-        """The time from which the delay counts (epoch seconds): as `since`, or the end of a later pause."""
-        return max(self.since, self.entry.debt.held_until)
 
 
 @dataclass(frozen=True)
@@ -285,7 +282,23 @@ class Sweeper:
         if entry.debt.unconfirmed:
             return True
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
-        return is_open and self.clock() - owed.overdue_since >= policy.fallback_after_seconds
+        return is_open and self.clock() - self._overdue_since(owed) >= policy.fallback_after_seconds
+
+    def _overdue_since(self, owed: Owed) -> float:
+        """Return the time from which the delay counts (epoch seconds): as `Owed.since`, or the end of a later pause."""
+        now, held_until = self.clock(), owed.entry.debt.held_until
+        if held_until > now and not self._is_held(owed, now):
+            # The pause ended early.
+            held_until = max(
+                (each.until for each in self._policy(owed.channel).pauses if each.until <= now), default=0.0
+            )
+        return max(owed.since, held_until)
+
+    def _is_held(self, owed: Owed, now: float) -> bool:
+        """True if the pause for which a state waits goes on at `now` (epoch seconds), or that can't be found out."""
+        policy, until = self._policy(owed.channel), owed.entry.debt.held_until
+        is_on = any(each.is_active(now) and each.until >= until for each in policy.pauses)
+        return until > now and (is_on or owed.channel in self._unread)
 
     def _debt(self, owed: Owed) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
@@ -344,11 +357,8 @@ class Sweeper:
     def _is_resumed(self, owed: Owed, now: float) -> bool:
         """True if the pause for which a state waits has ended early, and its job was not sent since."""
         debt = owed.entry.debt
-        if debt.reason != Reason.PAUSED or debt.held_until <= now or (debt.row and debt.row.sent):
-            return False
-        policy = self._policy(owed.channel)
-        is_on = any(each.is_active(now) and each.until >= debt.held_until for each in policy.pauses)
-        return not is_on and owed.channel not in self._unread
+        is_sent = debt.row is not None and debt.row.sent > 0
+        return debt.held_until > now and not is_sent and not self._is_held(owed, now)
 
     def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
         """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
@@ -395,9 +405,13 @@ class Sweeper:
 
         Without the policy the limit is unknown: the channel's own may be longer than the default.
         """
-        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, owed.entry.debt.held_until)
-        age = self._policy(owed.channel).max_age_seconds
-        return math.inf if owed.channel in self._unread else since + age
+        if owed.channel in self._unread:
+            return math.inf
+        policy = self._policy(owed.channel)
+        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)
+        if policy.pauses:
+            since = _age_start(job, policy, since)
+        return since + policy.max_age_seconds
 
     def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
@@ -495,9 +509,19 @@ class Sweeper:
         """Log each channel that has owed a state for longer than OWES_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
-            oldest = min(owed, key=lambda each: each.overdue_since)
-            if now - oldest.overdue_since >= OWES_SECONDS:
-                self.telemetry.owes(channel, len(owed), now - oldest.overdue_since, oldest.entry.debt.reason)
+            oldest = min(owed, key=self._overdue_since)
+            seconds = now - self._overdue_since(oldest)
+            if seconds >= OWES_SECONDS:
+                self.telemetry.owes(channel, len(owed), seconds, oldest.entry.debt.reason)
+
+
+def _age_start(job: Job, policy: Policy, came: float) -> float:
+    """Return the time from which a job's age counts (epoch seconds): `came`, or the end of a later pause."""
+    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
+    from relay.channels.pause import age_start, pauses_for  # noqa: PLC0415
+
+    share = parse_share(job.payload.body)
+    return age_start(pauses_for(share, policy.pauses, is_open=is_open(share)), came, policy.max_age_seconds)
 
 
 def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:

@@ -66,6 +66,10 @@ class Debt(NamedTuple):
         """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
         return replace(self, held_until=until, reason=Reason.PAUSED)
 
+    def resumed(self, now: float) -> "Debt":
+        """Return the debt of a state that no pause holds any more at `now` (epoch seconds): a pause can end early."""
+        return replace(self, held_until=min(self.held_until, now))
+
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
         """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
 

@@ -1,0 +1,221 @@
+"""relayctl uninstall: what keeps a stack from being deleted, its orderly end, and the commands for the deletion."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.table import Table
+
+from relay.delivery.channel_health import Debts
+from relay.delivery.replay import Filter
+from relay.foreign_text import printable
+from relayctl import dead_letter_export, dead_letter_reading, draining, moments, terminal
+from relayctl.channel_health import ChannelStatus
+from relayctl.channel_store import ChannelStore
+from relayctl.dead_letter_export import STDOUT
+from relayctl.draining import PAUSE_SECONDS, Drain
+from relayctl.progress import counting
+from relayctl.queue_depths import UndeliveredJobs
+from relayctl.revocation import put_in_force
+from relayctl.stack import Stack, on_stack
+from relayctl.status_reading import StatusReader
+from relayctl.uninstallation import ChannelDebts, Place, Readiness
+
+
+@click.command(short_help="Prepare the deletion of the stack, and print the commands for it.")
+@click.option("--yes", is_flag=True, help="Drain and remove the channels, and export what was not delivered.")
+@click.option(
+    "--export",
+    "place",
+    metavar="FILE",
+    help="With --yes: the new file for dead-lettered jobs. Named after stack and time if left out.",
+)
+@draining.options
+@click.option(
+    "--days", type=click.IntRange(7, 30), default=7, show_default=True, help="Days in which channels can be restored."
+)
+@on_stack
+def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **options: Any) -> None:
+    """Prepare the deletion of the stack, and print the commands for it. The stack itself is never deleted.
+
+    Without --yes nothing is changed: relayctl counts channels, owed states, waiting and dead-lettered jobs.
+
+    With --yes, it waits for each channel as relayctl channel remove --drain does, and removes it. Then it waits until
+    the queues are empty, and exports what was not delivered into a new file, as relayctl dlq export does. Disable
+    AutoShare in BigPanda first. After Ctrl-C, run it again: what is removed stays removed.
+
+    Exit codes: 0 the stack can be deleted, 1 not yet, with the reasons, 2 usage, 130 interrupted.
+
+    \b
+    Example:
+      relayctl uninstall
+      relayctl uninstall --yes
+    """
+    if place is not None and not yes:
+        raise click.UsageError("--export is only for --yes")
+    if place == STDOUT:
+        raise click.UsageError("--export: give a file; relayctl dlq export - writes to stdout")
+    file = (
+        place or f"dead-letters-{stack.name}-{datetime.fromtimestamp(stack.effects.clock(), UTC):%Y%m%dT%H%M%SZ}.jsonl"
+    )
+    dead_letter_export.refuse_existing(file)
+    run = _Uninstallation(stack, ChannelStore(stack), options["quiet"], options["timeout"], options["days"])
+    kept = run.work(file) if yes else None
+    found = run.readiness()
+    reasons = found.reasons()
+    if as_json:
+        click.echo(json.dumps(_document(found, reasons, kept, run.place)))
+    else:
+        _show(found, kept)
+        if reasons:
+            _show_reasons(reasons, is_tried=yes)
+        else:
+            _show_commands(run.place)
+    if reasons:
+        click.get_current_context().exit(1)
+
+
+@dataclass
+class _Uninstallation:
+    """One run.
+
+    Attributes:
+        stack: The stack.
+        store: The channels' secrets.
+        quiet: Seconds without a share or a signal, after which a channel may be drained.
+        timeout: Seconds after which each of both waits ends.
+        days: Days in which a removed channel can be restored.
+        exported: Number of dead-lettered messages that are in the file, or that are no jobs of the relay.
+    """
+
+    stack: Stack
+    store: ChannelStore
+    quiet: float
+    timeout: float
+    days: int
+    exported: int = field(default=0, init=False)
+
+    @property
+    def place(self) -> Place:
+        """Names of the stack's parts."""
+        session, output = self.stack.session, self.stack.output
+        profile = None if session.profile_name == "default" else session.profile_name
+        urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
+        prefix, table = output("SecretPrefix"), output("LedgerTableName")
+        return Place(self.stack.name, session.region_name or "", profile, prefix, table, urls)
+
+    def work(self, file: str) -> str | None:
+        """Drain and remove all channels, and export dead-lettered jobs; return the file, or None without any."""
+        drain = Drain(self.stack, StatusReader(self.stack), self.quiet, self.timeout)
+        names = [name for name, _ in self.store.names()]
+        if names:
+            drain.check(names)
+        while names:
+            for name in drain.wait(names):
+                if self.store.exists(name):
+                    self.store.remove(name, self.days)
+                put_in_force(self.stack, name)
+                terminal.say(f"channel {name}: removed")
+                names.remove(name)
+        self._wait_for_queues()
+        done = dead_letter_export.export(self.stack, file, Filter(), None)
+        self.exported = done.jobs + done.unreadable
+        if done.unreadable:
+            terminal.say(
+                f"note: {done.unreadable} dead-lettered messages are no jobs of the relay, and not in the file"
+            )
+        return file if done.jobs else None
+
+    def _wait_for_queues(self) -> None:
+        """Wait until no job waits, or the time is over: without channels, the workers dead-letter each job."""
+        deadline = self.stack.deadline(self.timeout)
+        with counting("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
+            while (left := UndeliveredJobs.of(self.stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
+                show(left)
+                self.stack.effects.sleep(PAUSE_SECONDS)
+
+    def readiness(self) -> Readiness:
+        """Read what is left."""
+        with terminal.status("reading the ledger, the queues and the logs …"):
+            status = StatusReader(self.stack).read()
+        undelivered = UndeliveredJobs.of(self.stack)
+        dead, held = Counter[str](), 0
+        if undelivered.dead_lettered:
+            dead, held = dead_letter_reading.count_by_channel(self.stack)
+        present = {name for name, _ in self.store.names()}
+        # The logs only tell the last share, which is shown.
+        problems = [each for each in status.problems if not each.startswith("log")]
+        problems += [dead_letter_reading.held_elsewhere(held)] if held else []
+        known = {each.name: each for each in status.channels}
+        channels = [_channel(name, known.get(name), dead[name], name in present) for name in sorted({*known, *dead})]
+        return Readiness(
+            [each for each in channels if each.exists or each.owed or each.dead_lettered],
+            undelivered.waiting,
+            undelivered.dead_lettered,
+            self.exported,
+            problems,
+        )
+
+
+def _channel(name: str, status: ChannelStatus | None, dead_lettered: int, exists: bool) -> ChannelDebts:
+    debts, traffic = (status.debts, status.traffic) if status else (Debts(), None)
+    owed = None if debts is None else debts.owed
+    last = traffic.last_share if traffic else None
+    return ChannelDebts(name, exists, owed, dead_lettered, moments.iso_or_none(last))
+
+
+def _document(found: Readiness, reasons: list[str], file: str | None, place: Place) -> dict[str, Any]:
+    return {
+        "stack": place.stack,
+        "can_be_deleted": not reasons,
+        "reasons": reasons,
+        "channels": [each.document() for each in found.channels],
+        "waiting": found.waiting,
+        "dead_lettered": found.dead_lettered,
+        "file": file,
+        "stays": place.stays(),
+        "commands": [] if reasons else [line for lines in place.commands().values() for line in lines],
+    }
+
+
+def _show(found: Readiness, file: str | None) -> None:
+    if found.channels:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("channel", "owed", "dead-lettered", "last share"):
+            table.add_column(heading, justify="right" if heading in {"owed", "dead-lettered"} else "left")
+        for each in found.channels:
+            name = each.name or "(no job of the relay)"
+            removed = "" if each.exists or not each.name else " (removed)"
+            owed = "?" if each.owed is None else str(each.owed)
+            table.add_row(f"{printable(name)}{removed}", owed, str(each.dead_lettered), each.last_share_at or "")
+        terminal.output().print(table)
+    if file:
+        terminal.show_line(
+            f"What was dead-lettered is in {file}, which only you may read. The queue keeps it, too, for 14 days at "
+            "most."
+        )
+
+
+def _show_reasons(reasons: list[str], *, is_tried: bool) -> None:
+    terminal.show_line("The stack must not be deleted yet:")
+    for each in reasons:
+        terminal.show_line(f"- {printable(each)}", indent=2)
+    if not is_tried:
+        terminal.show_line("To prepare it: disable AutoShare in BigPanda, then relayctl uninstall --yes")
+
+
+def _show_commands(place: Place) -> None:
+    terminal.show_line("Nothing is owed: the stack can be deleted. Type this; relayctl deletes nothing of it.")
+    for what, lines in place.commands().items():
+        terminal.show_line("")
+        terminal.show_line(f"{what}:")
+        for line in lines:
+            # Not wrapped: a command must be copied whole.
+            click.echo(f"  {line}")
+    terminal.show_line("")
+    terminal.show_line("What stays, and what does not:")
+    for each in place.stays():
+        terminal.show_line(f"- {each}", indent=2)

@@ -1,0 +1,74 @@
+"""Checks of the credentials that a channel shows to the vendors. They notify no person, and change nothing."""
+
+from urllib.parse import quote, urlsplit
+
+from relay.channels.channel import Access, Channel, Rest
+from relay.deadline import Deadline
+from relay.errors import Reason, SendError, reason_for_status
+from relay.http.client import HttpClient, json_object
+from relay.http.session import HttpAnswer
+from relay.xmatters.directory import Directory
+from relay.xmatters.rest import EVENTS_PATH, RestApi
+from relayctl.check_results import Check, State, failed, of_failure, ok, warning
+
+_BIGPANDA = "BigPanda API"
+_REST = "xMatters REST API"
+_TRIGGER = "xMatters trigger"
+_MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
+
+
+def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
+    """Check the credentials for xMatters' REST API by reading one page."""
+    try:
+        directory.log_in(access, deadline)
+    except SendError as error:
+        return of_failure(_REST, error)
+    return ok(_REST, f"{urlsplit(access.base_url).hostname or ''} lets the channel's user read pages")
+
+
+def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
+    """Check the credentials for the trigger with a request to the REST API of its host, which takes the same ones.
+
+    A request to the trigger itself would page. A key in the trigger's URL cannot be checked in another way.
+    """
+    if channel.auth.type == "url":
+        return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")
+    parts = urlsplit(channel.trigger_url)
+    access = Rest(f"{parts.scheme}://{parts.netloc}", channel.auth)
+    try:
+        # 403 is the answer to a known user who may not read pages, which a trigger does not need.
+        RestApi(xmatters).ask(access, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, also={403})
+    except SendError as error:
+        if error.reason == Reason.CREDENTIALS:
+            return failed(_TRIGGER, str(error))
+        return warning(_TRIGGER, f"not checked: {error}")
+    return ok(_TRIGGER, f"{parts.hostname} knows the channel's user; whether it may start the trigger is not checked")
+
+
+def bigpanda(client: HttpClient, access: Access | None, deadline: Deadline) -> Check:
+    """Check the key for BigPanda's API by reading one incident of each environment of the channel."""
+    if access is None:
+        return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
+    if not access.environments:
+        return warning(_BIGPANDA, "not checked: bigpanda.environments names no environment to read from")
+    found = (_environment(client, access, each, deadline) for each in access.environments)
+    return next((each for each in found if each.state != State.OK), ok(_BIGPANDA, _MAY_READ))
+
+
+def _environment(client: HttpClient, access: Access, environment_id: str, deadline: Deadline) -> Check:
+    path = f"/resources/v2.0/environments/{quote(environment_id, safe='')}/incidents?page_size=1"
+    headers = {"Authorization": f"Bearer {access.api_key}"}
+    try:
+        answer = client.ask("GET", access.base_url + path, None, headers, deadline)
+        if 200 <= answer.status < 300 and _is_page(answer):
+            return ok(_BIGPANDA, _MAY_READ)
+        if answer.status < 300 or (answer.status == 404 and "errors" not in json_object(answer.body)):
+            return warning(_BIGPANDA, f"not known: HTTP {answer.status} with an answer that is not BigPanda's")
+        reason = reason_for_status(answer.status)
+        raise client.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
+    except SendError as error:
+        return of_failure(_BIGPANDA, error)
+
+
+def _is_page(answer: HttpAnswer) -> bool:
+    return bool(json_object(answer.body)) or answer.body.lstrip()[:1] == b"["

@@ -1,0 +1,57 @@
+"""Retirement of a door's previous credential: the rules, without side effects."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from relay.jobs.job import seconds_of
+from relay.ledger.credentials import USE_SECONDS
+from relayctl import moments
+from relayctl.credential_uses import Use
+from relayctl.doors import DOORS
+
+# A credential that was used within this time is in use.
+IN_USE_SECONDS = 3600.0
+
+
+class LastUses(NamedTuple):
+    """Last recorded uses of a door's credentials. A true last use may be up to USE_SECONDS later.
+
+    Attributes:
+        current: Last use of the current credential (epoch seconds); None if none is known.
+        previous: Last use of the previous credential (epoch seconds); None if none is known.
+    """
+
+    current: float | None
+    previous: float | None
+
+    @classmethod
+    def of(cls, uses: Sequence[Use], key: str) -> "LastUses":
+        """Return the newest use of each age, for the door with this key."""
+        return cls(*(_newest(uses, key, age) for age in ("current", "previous")))
+
+
+def _newest(uses: Sequence[Use], key: str, age: str) -> float | None:
+    door = DOORS[key].name
+    found = [seconds_of(use.used_at) for use in uses if (use.door, use.age) == (door, age) and use.used_at]
+    return max(found, default=None)
+
+
+def obstacle(uses: LastUses, key: str, now: float) -> str | None:
+    """Return why the previous credential must not be refused yet; None if nothing speaks against it.
+
+    The vendor may still show it if it was used within the last hour, or if the current one was never used.
+    """
+    vendor = DOORS[key].vendor
+    if uses.previous is not None and (free_at := uses.previous + USE_SECONDS + IN_USE_SECONDS) > now:
+        return (
+            f"{vendor} used the old credential at {moments.iso(uses.previous)}, or up to an hour later: paste the new "
+            f"one there, and try again after {moments.iso(free_at)}"
+        )
+    if uses.current is None:
+        return f"{vendor} has not used the new credential yet, as far as is known: paste it there first"
+    return None
+
+
+def described(used_at: float | None) -> str:
+    """Return a last use for people."""
+    return "none known" if used_at is None else f"{moments.iso(used_at)}, or up to an hour later"

@@ -1,0 +1,329 @@
+"""relayctl channel rotate: new credentials beside the old ones, checks before the switch, and the old one's end."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from relay.channels.token import fits
+from relay.deadline import Deadline
+from relay.ledger.credentials import Uses, read_marks
+from relay.ledger.table import Table
+from sandbox.server.in_process import Box
+from tests import samples
+from tests.integration.live import site
+from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.test_relayctl_channel_test import answering
+
+CANARY = "canary-31c7"
+OLD, BACK = f"{CANARY}-inbound-token-of-24", f"{CANARY}-callback-token-of-24"
+PREVIOUS = {"token": f"{CANARY}-previous-token-of-24", "expires_at": "2030-01-31T12:00:00Z"}
+BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        yield its_operator
+
+
+def keep(operator: Operator, xmatters: Any = None, **members: Any) -> None:
+    """Store the channel `payments` with credentials for both doors."""
+    document = samples.secret(inbound={"token": OLD}) | members
+    document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": BACK}} | (xmatters or {})
+    operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+
+
+def rotate(operator: Operator, *arguments: str, code: int = 0, typed: str | None = None) -> Result:
+    done = operator.run("channel", "rotate", "payments", *arguments, typed=typed)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def use(operator: Operator, age: str, *, ago: float = 0.0) -> None:
+    """Record a use of BigPanda's current or previous token, `ago` seconds ago."""
+    channel = samples.parsed(operator.secret("payments"))
+    [fingerprint] = [each[2] for each in channel.fingerprints("inbound") if each[0] == age]
+    table, at = Table(operator.dynamodb, operator.table, operator.clock), operator.clock.now - ago
+    Uses(table, lambda: at, "inbound").note("payments", fingerprint, Deadline(5, operator.clock))
+
+
+def marks(operator: Operator) -> dict[str, str]:
+    return dict(read_marks(Table(operator.dynamodb, operator.table, operator.clock)))
+
+
+class TestDoors:
+    @pytest.mark.parametrize(("kind", "place", "old"), [("inbound", [], OLD), ("callback", ["xmatters"], BACK)])
+    def test_rotate_keeps_the_old_token_as_previous_and_prints_the_new_one_once(
+        self, operator: Operator, kind: Any, place: list[str], old: str
+    ) -> None:
+        keep(operator)
+        done = rotate(operator, kind)
+        secret = operator.secret("payments")
+        for step in place:
+            secret = secret[step]
+        assert fits(secret[kind]["token"], "payments", kind)
+        assert secret[kind]["previous"] == {"token": old, "expires_at": "2027-01-16T08:00:00+00:00"}
+        assert done.stdout.count(secret[kind]["token"]) == 1
+        assert CANARY not in done.output
+        assert f"works until 2027-01-16T08:00:00+00:00; to end it earlier: relayctl channel rotate payments {kind}" in (
+            done.stderr
+        )
+        assert "The old one was last used: none known" in done.stdout
+        assert marks(operator) == {}
+
+    def test_rotate_says_where_to_paste_and_when_the_old_one_was_used_last(self, operator: Operator) -> None:
+        keep(operator)
+        use(operator, "current", ago=60)
+        done = rotate(operator, "inbound")
+        assert done.stdout.splitlines()[0] == "Now paste into BigPanda's webhook integration:"
+        assert "The old one was last used: 2027-01-15T07:59:00Z, or up to an hour later" in done.stdout
+
+    def test_json_of_a_rotation_has_the_headers_and_the_old_ones_end(self, operator: Operator) -> None:
+        keep(operator)
+        use(operator, "current")
+        document = operator.run_json("channel", "rotate", "payments", "inbound", "--overlap", "7d")
+        [header] = document.pop("headers")
+        assert header["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
+        assert document == {
+            "channel": "payments",
+            "kind": "inbound",
+            "callback_url": "https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1/bigpanda/payments",
+            "old": {"used_at": "2027-01-15T08:00:00Z", "expires_at": "2027-01-22T08:00:00+00:00"},
+            "verified": True,
+        }
+
+    def test_rotation_of_token_and_login_renews_both_and_keeps_the_user_name(self, operator: Operator) -> None:
+        login = {"username": "bigpanda", "password": f"{CANARY}-password"}
+        keep(operator, inbound={"token": OLD, "basic": login})
+        done = rotate(operator, "inbound")
+        inbound = operator.secret("payments")["inbound"]
+        assert inbound["basic"]["username"] == "bigpanda"
+        assert inbound["previous"] | {"expires_at": ""} == {"token": OLD, "basic": login, "expires_at": ""}
+        assert done.stdout.count("Header value") == 2
+
+    def test_second_rotation_is_refused_while_the_old_token_works(self, operator: Operator) -> None:
+        keep(operator)
+        rotate(operator, "inbound")
+        before = operator.secret_text("payments")
+        done = rotate(operator, "inbound", code=2)
+        assert "relayctl channel set payments --reveal prints it" in done.stderr
+        assert "relayctl channel rotate payments inbound --retire" in done.stderr
+        assert operator.secret_text("payments") == before
+
+    def test_rotation_is_possible_again_after_the_overlap(self, operator: Operator) -> None:
+        keep(operator)
+        rotate(operator, "inbound", "--overlap", "10m")
+        operator.clock.now += 601
+        rotate(operator, "inbound")
+
+    def test_ctrl_c_during_the_probe_still_prints_the_header(self, operator: Operator) -> None:
+        keep(operator)
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        operator.on_pause = interrupted
+        done = rotate(operator, "inbound", code=1)
+        assert operator.secret("payments")["inbound"]["token"] in done.stdout
+        assert "not verified" in done.stderr
+
+    def test_concurrent_change_stores_nothing(self, operator: Operator) -> None:
+        keep(operator)
+
+        def change() -> None:
+            operator.on_put = lambda: None
+            operator.run_json("channel", "set", "payments", "--set", "policy.max_per_minute=30")
+
+        operator.on_put = change
+        done = rotate(operator, "inbound", code=1)
+        assert "changed meanwhile by another operator" in done.stderr
+        assert operator.secret("payments")["inbound"] == {"token": OLD}
+
+    def test_rotation_of_a_missing_callback_credential_is_a_usage_error(self, operator: Operator) -> None:
+        document = samples.secret()
+        document["xmatters"]["recipients"] = ["Ops"]
+        operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
+        assert "channel payments has no credential for xMatters" in rotate(operator, "callback", code=2).stderr
+
+    @pytest.mark.parametrize("arguments", [["inbound"], ["callback", "--retire"], ["bigpanda", "--api-key", "@f"]])
+    def test_rotation_of_an_unknown_channel_is_exit_code_3(self, operator: Operator, arguments: list[str]) -> None:
+        assert "there is no channel payments" in rotate(operator, *arguments, code=3).stderr
+
+
+class TestRetire:
+    def test_retire_removes_the_unused_old_token_and_marks_the_channel(self, operator: Operator) -> None:
+        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        use(operator, "current")
+        use(operator, "previous", ago=7200)
+        document = operator.run_json("channel", "rotate", "payments", "inbound", "--retire")
+        assert operator.secret("payments")["inbound"] == {"token": OLD}
+        assert marks(operator).keys() == {"payments"}
+        assert document == {
+            "channel": "payments",
+            "kind": "inbound",
+            "retired": True,
+            "used_at": "2027-01-15T06:00:00Z",
+            "in_force_at": "2027-01-15T08:00:15+00:00",
+        }
+        assert operator.knocked == [], "no new credential is made"
+
+    @pytest.mark.parametrize("ago", [0, 3600, 7199])
+    def test_retire_is_refused_while_the_old_token_may_have_been_used_in_the_last_hour(
+        self, operator: Operator, ago: float
+    ) -> None:
+        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        use(operator, "current")
+        use(operator, "previous", ago=ago)
+        done = rotate(operator, "inbound", "--retire", code=1)
+        assert "not retired: BigPanda used the old credential at" in done.stderr
+        assert "--now retires it all the same" in done.stderr
+        assert (operator.secret("payments")["inbound"]["previous"], marks(operator)) == (PREVIOUS, {})
+
+    def test_retire_is_refused_while_the_new_token_was_never_used(self, operator: Operator) -> None:
+        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        done = rotate(operator, "inbound", "--retire", code=1)
+        assert "BigPanda has not used the new credential yet" in done.stderr
+
+    def test_retire_is_refused_if_the_uses_cannot_be_read(self, operator: Operator) -> None:
+        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        operator.dynamodb.delete_table(TableName=operator.table)
+        done = rotate(operator, "inbound", "--retire", code=1)
+        assert "not retired: its last use cannot be read" in done.stderr
+
+    def test_retire_now_retires_a_token_in_use(self, operator: Operator) -> None:
+        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        use(operator, "previous")
+        done = rotate(operator, "inbound", "--retire", "--now")
+        assert operator.secret("payments")["inbound"] == {"token": OLD}
+        assert "The old one is retired; it was last used: 2027-01-15T08:00:00Z" in done.stdout
+
+    def test_second_retire_changes_nothing_and_marks_the_channel_again(self, operator: Operator) -> None:
+        keep(operator)
+        first = operator.run_json("channel", "rotate", "payments", "inbound", "--retire")
+        assert first["retired"] is False
+        mark = marks(operator)
+        done = rotate(operator, "inbound", "--retire")
+        assert "BigPanda has no old credential any more" in done.stderr
+        assert marks(operator).keys() == {"payments"}
+        assert marks(operator) != mark
+
+    def test_retire_is_exit_code_1_if_the_mark_cannot_be_written(self, operator: Operator) -> None:
+        keep(operator, inbound={"token": OLD, "previous": PREVIOUS})
+        operator.dynamodb.delete_table(TableName=operator.table)
+        done = rotate(operator, "inbound", "--retire", "--now", code=1)
+        assert operator.secret("payments")["inbound"] == {"token": OLD}
+        assert "running functions may work with the settings before" in done.stderr
+
+
+class TestOutward:
+    @pytest.fixture(autouse=True)
+    def local(self, operator: Operator) -> None:
+        operator.parameters["Profile"] = "local"
+
+    @pytest.fixture
+    def secret_file(self, tmp_path: Path) -> str:
+        path = tmp_path / "new"
+        path.touch(mode=0o600)
+        path.write_text(f"{CANARY}-new")
+        return f"@{path}"
+
+    def test_new_password_of_the_rest_api_is_checked_and_stored(
+        self, operator: Operator, box: Box, secret_file: str
+    ) -> None:
+        box.events.declare(BASIC | {"password": f"{CANARY}-new"})
+        keep(operator, {"rest": {"base_url": box.xmatters_url, "auth": BASIC}})
+        done = rotate(operator, "rest", "--password", secret_file)
+        assert operator.secret("payments")["xmatters"]["rest"]["auth"]["password"] == f"{CANARY}-new"
+        assert "ok       xMatters REST API" in done.stdout
+        assert "xmatters.rest.auth.password: *** → ***" in done.stdout
+        assert "relayctl channel undo payments goes back to it" in done.stdout
+        assert CANARY not in done.output
+        assert operator.run("channel", "undo", "payments", "--yes").exit_code == 0
+        assert operator.secret("payments")["xmatters"]["rest"]["auth"] == BASIC
+
+    @pytest.mark.parametrize("kind", ["rest", "trigger"])
+    def test_password_that_xmatters_rejects_is_refused_unless_unchecked(
+        self, operator: Operator, box: Box, secret_file: str, kind: str
+    ) -> None:
+        box.events.declare(BASIC)
+        trigger = {"trigger_url": f"{box.xmatters_url}/api/integration/1/functions/f1/triggers", "auth": BASIC}
+        keep(operator, trigger | {"rest": {"base_url": box.xmatters_url, "auth": BASIC}})
+        before = operator.secret_text("payments")
+        done = rotate(operator, kind, "--password", secret_file, code=1)
+        assert "nothing was stored. --unchecked stores it all the same" in done.stderr
+        assert (CANARY in done.output, operator.secret_text("payments")) == (False, before)
+        document = operator.run_json("channel", "rotate", "payments", kind, "--password", secret_file, "--unchecked")
+        assert (document["kind"], document["check"]["state"]) == (kind, "failed")
+        assert operator.secret_text("payments") != before
+        assert box.attempts() == [], "no signal is sent"
+
+    def test_login_of_the_trigger_is_checked_without_a_signal(
+        self, operator: Operator, box: Box, secret_file: str
+    ) -> None:
+        box.events.declare(BASIC | {"password": f"{CANARY}-new"})
+        keep(
+            operator,
+            {"trigger_url": f"{box.xmatters_url}/api/integration/1/functions/f1/triggers", "auth": BASIC},
+        )
+        done = rotate(operator, "trigger", "--password", secret_file)
+        assert "ok       xMatters trigger" in done.stdout
+        assert box.attempts() == []
+
+    def test_key_in_the_trigger_url_is_stored_with_a_warning_that_it_is_not_checked(
+        self, operator: Operator, box: Box, tmp_path: Path
+    ) -> None:
+        keep(operator)
+        url = f"{box.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey={CANARY}-new"
+        done = rotate(operator, "trigger", "--trigger-url", "-", typed=url + "\n")
+        assert operator.secret("payments")["xmatters"]["trigger_url"] == url
+        assert "warning  xMatters trigger: not checked" in done.stdout
+        assert CANARY not in done.output
+
+    @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1), (503, 0)])
+    def test_key_that_bigpanda_rejects_is_refused(
+        self, operator: Operator, secret_file: str, status: int, code: int
+    ) -> None:
+        with site(answering(status, {"items": [], "total": 0})) as bigpanda:
+            access = {"api_key": f"{CANARY}-old", "base_url": bigpanda.url, "environment_id": "e1"}
+            keep(operator, bigpanda=access)
+            done = rotate(operator, "bigpanda", "--api-key", secret_file, code=code)
+        stored = operator.secret("payments")["bigpanda"]["api_key"]
+        assert stored == f"{CANARY}-{'old' if code else 'new'}"
+        assert bigpanda.received[0].headers["authorization"] == f"Bearer {CANARY}-new"
+        assert CANARY not in done.output
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["bigpanda"], "--api-key is needed: give @FILE or -"),
+            (["bigpanda", "--api-key", "plain"], "a credential on the command line is visible"),
+            (["bigpanda", "--password", "@f"], "--password: not a part of channel payments's credential"),
+            (["bigpanda", "--overlap", "12h"], "--overlap is only for inbound and callback"),
+            (["rest", "--retire"], "--retire is only for inbound and callback"),
+            (["rest", "--password", "@f"], "channel payments has no xmatters.rest.auth"),
+            (["inbound", "--password", "@f"], "relayctl makes the credential for inbound itself"),
+            (["inbound", "--unchecked"], "--unchecked is only for trigger, rest and bigpanda"),
+            (["inbound", "--now"], "--now is only for --retire"),
+            (["inbound", "--retire", "--overlap", "1h"], "leave out --overlap"),
+            (["inbound", "--overlap", "5m"], "use a duration from 10m to 30d"),
+            (["inbound", "--overlap", "soon"], "use a duration such as 90m, 12h or 7d"),
+        ],
+    )
+    def test_options_that_do_not_fit_are_usage_errors(
+        self, operator: Operator, arguments: list[str], words: str
+    ) -> None:
+        keep(operator, bigpanda={"api_key": f"{CANARY}-key"})
+        before = operator.secret_text("payments")
+        assert words in rotate(operator, *arguments, code=2).stderr
+        assert operator.secret_text("payments") == before
+
+    def test_same_credential_again_changes_nothing(self, operator: Operator) -> None:
+        keep(operator, bigpanda={"api_key": f"{CANARY}-key"})
+        before = operator.secret_text("payments")
+        done = rotate(operator, "bigpanda", "--api-key", "-", typed=f"{CANARY}-key\n")
+        assert "nothing changed" in done.stdout
+        assert operator.secret_text("payments") == before

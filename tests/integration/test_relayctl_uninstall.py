@@ -1,0 +1,155 @@
+"""relayctl uninstall: the look, the orderly end of the channels, the export, and the commands."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.jobs.queue import Queue
+from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_logs import Logs
+from tests.integration.test_relayctl_drain import settle
+from tests.integration.test_relayctl_status import keep, owe, shared
+from tests.samples import job
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        monkeypatch.chdir(tmp_path)
+        yield its_operator
+
+
+@pytest.fixture
+def logs(operator: Operator) -> Logs:
+    found = Logs(operator)
+    shared(found, "old", 3000)
+    found.write("job-worker", 3000, "job", channel="old", kind="signal", outcome="delivered", delivery_id="d")
+    return found
+
+
+class TestLook:
+    def test_stack_without_channels_and_debts_can_be_deleted(self, operator: Operator, logs: Logs) -> None:
+        done = operator.run("uninstall")
+        assert done.exit_code == 0, done.output
+        lines = done.stdout.splitlines()
+        assert "  sam delete --stack-name bigpanda-xmatters-relay --region us-east-1" in lines
+        assert f"  aws dynamodb delete-table --table-name {operator.table} --region us-east-1" in lines
+        assert [line for line in lines if "delete-queue" in line and operator.queue_url in line]
+        assert "protected against deletion" in done.stdout
+        assert "the log groups below" in done.stdout
+
+    def test_look_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc", "payments")
+        owe(operator, "noc", "i1", 300)
+        operator.put(job(channel="noc"), job(channel="gone"))
+        document = operator.run_json("uninstall", code=1)
+        found = {each["channel"]: each for each in document["channels"]}
+        assert (found["noc"]["owed"], found["noc"]["dead_lettered"], found["noc"]["exists"]) == (1, 1, True)
+        assert (found["gone"]["owed"], found["gone"]["dead_lettered"], found["gone"]["exists"]) == (0, 1, False)
+        assert document["reasons"] == [
+            "2 channels take shares",
+            "1 state is owed",
+            "2 dead-lettered, and not exported by this call",
+        ]
+        assert (document["can_be_deleted"], document["commands"]) == (False, [])
+        assert operator.run("channel", "list").exit_code == 0
+        assert operator.visible() == 2
+
+    def test_reasons_stand_in_80_columns_with_the_next_command(
+        self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        keep(operator, "noc")
+        done = operator.run("uninstall")
+        assert done.exit_code == 1
+        assert "The stack must not be deleted yet:\n- 1 channel takes shares\n" in done.stdout
+        assert "relayctl uninstall --yes" in done.stdout
+        assert "sam delete" not in done.stdout
+        assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+
+    def test_source_that_cannot_be_read_is_a_reason(self, operator: Operator, logs: Logs) -> None:
+        operator.refused = {"Query": "AccessDeniedException"}
+        document = operator.run_json("uninstall", code=1)
+        assert document["reasons"][0].startswith("not known: ledger")
+
+
+class TestYes:
+    def test_channels_are_drained_and_removed_and_dead_letters_exported(
+        self, operator: Operator, logs: Logs, tmp_path: Path
+    ) -> None:
+        keep(operator, "noc", "payments")
+        owe(operator, "noc", "i1", 300)
+        shared(logs, "payments", 700)
+        operator.put(job(channel="payments"), job(channel="gone"))
+        operator.on_pause = lambda: settle(operator, "i1")
+        document = operator.run_json("uninstall", "--yes", "--export", "dead.jsonl")
+        assert (document["can_be_deleted"], document["reasons"], document["file"]) == (True, [], "dead.jsonl")
+        assert document["commands"][0].startswith("sam delete")
+        assert len((tmp_path / "dead.jsonl").read_text().splitlines()) == 2
+        assert (tmp_path / "dead.jsonl").stat().st_mode & 0o777 == 0o600
+        assert operator.run_json("channel", "list", code=3)["channels"] == []
+        assert operator.visible() == 2, "the queue keeps them"
+
+    def test_second_run_is_safe_and_exports_into_another_file(
+        self, operator: Operator, logs: Logs, tmp_path: Path
+    ) -> None:
+        operator.put(job(channel="gone"))
+        first = operator.run_json("uninstall", "--yes")
+        operator.clock.now += 1
+        second = operator.run_json("uninstall", "--yes")
+        assert first["file"] != second["file"]
+        assert {path.name for path in tmp_path.iterdir()} == {first["file"], second["file"]}
+
+    def test_run_without_dead_letters_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
+        assert operator.run_json("uninstall", "--yes")["file"] is None
+        assert list(tmp_path.iterdir()) == []
+
+    def test_nothing_is_removed_while_a_channel_still_gets_shares(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc", "payments")
+        shared(logs, "payments", 30)
+        done = operator.run("uninstall", "--yes")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "channel payments: shares still come" in done.stderr
+        assert len(operator.run_json("channel", "list")["channels"]) == 2
+
+    def test_timeout_leaves_only_the_channel_that_owes_and_a_later_run_goes_on(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc", "payments")
+        owe(operator, "noc", "i1", 300)
+        done = operator.run("uninstall", "--yes", "--timeout", "2m")
+        assert done.exit_code == 1
+        assert "channel payments: removed" in done.stderr
+        assert "channel noc waits: 1 owed" in done.stderr
+        assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["noc"]
+        settle(operator, "i1")
+        assert operator.run("uninstall", "--yes").exit_code == 0
+
+    def test_ctrl_c_ends_with_130_and_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
+        keep(operator, "noc")
+        owe(operator, "noc", "i1", 300)
+        operator.put(job(channel="noc"))
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        operator.on_pause = interrupted
+        assert operator.run("uninstall", "--yes").exit_code == 130
+        assert list(tmp_path.iterdir()) == []
+        assert len(operator.run_json("channel", "list")["channels"]) == 1
+
+    def test_jobs_that_still_wait_are_waited_for_and_then_a_reason(self, operator: Operator, logs: Logs) -> None:
+        Queue(operator.sqs, operator.chore_queue_url).send(job())
+        began = operator.clock.now
+        document = operator.run_json("uninstall", "--yes", "--timeout", "1m", code=1)
+        assert document["reasons"] == ["1 job waits on the retry and chore queues"]
+        assert operator.clock.now - began >= 45
+
+    def test_messages_that_are_no_jobs_are_named_and_no_reason(self, operator: Operator, logs: Logs) -> None:
+        operator.sqs.send_message(QueueUrl=operator.queue_url, MessageBody="no job")
+        done = operator.run("uninstall", "--yes", "--json")
+        assert done.exit_code == 0, done.output
+        assert "1 dead-lettered messages are no jobs of the relay" in done.stderr
+        assert json.loads(done.stdout)["channels"][0]["channel"] is None

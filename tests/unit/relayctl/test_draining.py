@@ -1,0 +1,47 @@
+"""The state of a channel for which a drain waits."""
+
+from collections import Counter
+
+import pytest
+
+from relay.delivery.channel_health import Debts
+from relayctl.channel_health import ChannelStatus
+from relayctl.draining import waits_for
+from relayctl.hour_traffic import Traffic
+
+NOW, QUIET = 1_800_000_000.0, 600.0
+
+
+def status(debts: Debts | None = None, traffic: Traffic | None = None) -> ChannelStatus:
+    return ChannelStatus("noc", debts=debts or Debts(), traffic=traffic or Traffic())
+
+
+@pytest.mark.parametrize(
+    "traffic", [Traffic(), Traffic(last_share=NOW - QUIET), Traffic(last_share=NOW - 900, last_signal=NOW - QUIET)]
+)
+def test_channel_without_debts_and_with_quiet_is_drained(traffic: Traffic) -> None:
+    assert waits_for(status(traffic=traffic), NOW, QUIET) == []
+
+
+@pytest.mark.parametrize(
+    ("debts", "words"),
+    [
+        (Debts(critical=1, other=2, oldest=NOW - 300), "3 owed, the oldest for 5m"),
+        (Debts(other=1), "1 owed"),
+        (Debts(other=2, reasons=Counter(paused=1)), "2 owed, 1 paused: relayctl channel resume noc"),
+        (Debts(given_up=1, unconfirmed=1), "2 to be notified of"),
+    ],
+)
+def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
+    assert waits_for(status(debts), NOW, QUIET) == [words]
+
+
+@pytest.mark.parametrize("traffic", [Traffic(last_share=NOW - QUIET + 1), Traffic(last_signal=NOW - QUIET + 1)])
+def test_channel_with_a_share_or_signal_within_the_quiet_time_is_not_drained(traffic: Traffic) -> None:
+    [words] = waits_for(status(traffic=traffic), NOW, QUIET)
+    assert words.startswith("quiet until ")
+
+
+@pytest.mark.parametrize("unknown", [ChannelStatus("noc", debts=Debts()), ChannelStatus("noc", traffic=Traffic())])
+def test_channel_of_which_a_part_is_not_known_is_not_drained(unknown: ChannelStatus) -> None:
+    assert waits_for(unknown, NOW, QUIET) == ["the ledger and the logs to be readable"]
