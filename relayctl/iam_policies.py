@@ -13,9 +13,8 @@ from relayctl.stack import Stack
 
 # Purpose of each policy.
 ABOUT = {
-    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, "
-    "export and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no "
-    "health.",
+    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, export "
+    "and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no health.",
     "doctor": "for checks: doctor, channel test, plan and export. Changes nothing and reads no incident. Without the "
     "statements ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",

@@ -8,15 +8,7 @@ import click
 from rich.text import Text
 
 from relay.channels import channel as channels
-from relayctl import (
-    channel_listing,
-    credential_uses,
-    dead_letter_reading,
-    doors,
-    draining,
-    name_completion,
-    terminal,
-)
+from relayctl import channel_listing, credential_uses, dead_letter_reading, doors, draining, name_completion, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.draining import Drain
 from relayctl.queue_depths import UndeliveredJobs

@@ -311,8 +311,10 @@ class Invariants:
             for ring in self.phones.rings:
                 if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
                     self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
+            # The fallback's time counts from the end of a pause, for every state that came before it.
+            alarms_from = ends + float(str(self.policies[channel]["fallback_after_seconds"]))
             for notice in self.sns.told:
-                if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < ends:
+                if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < alarms_from:
                     self._problem(f"quiet: the fallback topic was told of {channel} in a time of {quiet.kind}")
 
     def _are_pages_followed(self) -> bool:

@@ -148,6 +148,15 @@ class TestKeep:
         relay.sweep(120)
         assert len(relay.sns.published) == 1
 
+    def test_attempt_after_an_early_end_ends_the_hold(self) -> None:
+        relay = room(samples.refused(503), policy={"pauses": [pause("keep")], "preset": "oncall"})
+        relay.share()
+        relay.clock.now += 60
+        change_pauses(relay, pause("keep", until=NOW + 60))
+        relay.sweep()
+        relay.wake(1)
+        assert 0 < relay.entry().debt.held_until <= relay.clock.now
+
     def test_sweeper_counts_the_age_from_the_end_of_a_pause_that_no_worker_recorded(self) -> None:
         policy = {"max_age_seconds": 600, "pauses": [pause("keep", since=NOW + 30, until=NOW + 900)]}
         relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy=policy)

@@ -287,12 +287,11 @@ class Sweeper:
     def _overdue_since(self, owed: Owed) -> float:
         """Return the time from which the delay counts (epoch seconds): as `Owed.since`, or the end of a later pause."""
         now, held_until = self.clock(), owed.entry.debt.held_until
-        if held_until > now and not self._is_held(owed, now):
-            # The pause ended early.
-            held_until = max(
-                (each.until for each in self._policy(owed.channel).pauses if each.until <= now), default=0.0
-            )
-        return max(owed.since, held_until)
+        has_ended_early = held_until > now and not self._is_held(owed, now)
+        past = [each for each in self._policy(owed.channel).pauses if owed.since < each.until <= now]
+        # Which past pause held a state is known if the pause was for all incidents, or held this state when it ended.
+        ends = [each.until for each in past if has_ended_early or not each.when]
+        return max([owed.since, *ends, *([] if has_ended_early else [held_until])])
 
     def _is_held(self, owed: Owed, now: float) -> bool:
         """True if the pause for which a state waits goes on at `now` (epoch seconds), or that can't be found out."""
