@@ -77,5 +77,6 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "max_per_minute_per_recipients": 30,
             "max_age_seconds": 21_600,
             "fallback_after_seconds": 300.0,
+            "flap": {"transitions": 4, "minutes": 10},
         },
     }

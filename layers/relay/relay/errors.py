@@ -37,6 +37,7 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     IN_FLIGHT = "in_flight"
     PACED = "paced"
+    FLAPPING = "flapping"
     EXPIRED = "expired"
     CHANNEL_REMOVED = "channel_removed"
     INTERNAL = "internal"
@@ -85,6 +86,7 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.CIRCUIT_OPEN: _WAITS,
         Reason.IN_FLIGHT: _WAITS,
         Reason.PACED: _WAITS,
+        Reason.FLAPPING: _WAITS,
         Reason.EXPIRED: _FINAL,
         # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,

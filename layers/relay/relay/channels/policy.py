@@ -10,6 +10,23 @@ if TYPE_CHECKING:
     from relay.incidents.own_body import BodyRule
 
 
+class FlapRule(NamedTuple):
+    """Number of changes within a time from which on an incident flaps.
+
+    Attributes:
+        transitions: Number of changes of openness or status.
+        minutes: The time in which they come, and for which the incident then has to stay as it is (minutes).
+    """
+
+    transitions: int
+    minutes: float
+
+    @property
+    def seconds(self) -> float:
+        """The time in seconds."""
+        return self.minutes * 60
+
+
 class Policy(NamedTuple):
     """Rules for a channel's signals: when to send them, and to which recipients.
 
@@ -27,6 +44,7 @@ class Policy(NamedTuple):
         routes: Conditional recipients; the first route that matches is used.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
+        flap: When an incident flaps, so that it is signalled once and then quiet until it is calm; None for never.
     """
 
     notify_on: frozenset[Transition] = PRESETS["parity"]
@@ -41,6 +59,7 @@ class Policy(NamedTuple):
     routes: tuple["Route", ...] = ()
     allowed_recipients: tuple[str, ...] | None = None
     own_body: "BodyRule | None" = None
+    flap: FlapRule | None = None
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
@@ -54,6 +73,8 @@ class Policy(NamedTuple):
         if "allowed_recipients" in members:
             chosen["allowed_recipients"] = tuple(name.strip().lower() for name in members["allowed_recipients"])
         chosen["routes"] = _routes(members["routes"]) if "routes" in members else ()
+        if "flap" in members:
+            chosen["flap"] = FlapRule(members["flap"]["transitions"], members["flap"]["minutes"])
         if members.get("body") == "xmatters":
             chosen["own_body"] = _own_body(members)
         return cls(**chosen)

@@ -8,6 +8,10 @@ CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 # Upper bound of `max_age_seconds`: the longest time that SQS keeps a message.
 MOST_AGE_SECONDS = 1_209_600
 
+# Bounds of `policy.flap`. The ledger's entry has the time of each transition, and a job of its debt outlives a day.
+FLAP_TRANSITIONS = (2, 20)
+MOST_FLAP_MINUTES = 1_440
+
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
 # Strict, since an environment's id is put into paths of BigPanda's API.
@@ -121,5 +125,10 @@ CHANNEL = _object(
         max_per_minute_per_recipients=_count(1, 1_000),
         max_age_seconds=_number(60, MOST_AGE_SECONDS),
         fallback_after_seconds=_number(0, 86_400),
+        flap=_object(
+            ["transitions", "minutes"],
+            transitions=_count(*FLAP_TRANSITIONS),
+            minutes=_number(1, MOST_FLAP_MINUTES),
+        ),
     ),
 )

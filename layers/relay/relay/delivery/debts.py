@@ -52,10 +52,12 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
     """Record that the state is owed, and the end of its wait. Return None if the entry was changed meanwhile.
 
-    A wait that is longer than SQS's largest delay needs no message: the sweeper sends one at its end. Raises
-    LedgerError if the state is neither recorded nor on the retry queue.
+    A wait that is longer than SQS's largest delay, or for the end of a flap, needs no message: the sweeper sends one at
+    its end. Raises LedgerError if the state is neither recorded nor on the retry queue.
     """
     has_message = task.is_queued and (task.is_live or wait.until - services.clock() <= MAX_DELAY_SECONDS)
+    # Each change of a flapping incident moves the end of the wait, so a message would wake a worker for nothing.
+    has_message = has_message and wait.reason != Reason.FLAPPING
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)

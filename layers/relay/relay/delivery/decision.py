@@ -15,6 +15,7 @@ from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
 from relay.ledger.wait import Wait
 
 # Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
@@ -29,8 +30,10 @@ _SETTLED = {
 }
 
 
-def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
-    """Return the task, updated from the entry, and the next action. `now` is in epoch seconds.
+def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
+    """Return the task and the entry, each updated from the other, and the next action. `now` is in epoch seconds.
+
+    The entry differs from the one that was read only in its memory of a flap, which the action's write records.
 
     | the state | action |
     | --- | --- |
@@ -38,20 +41,26 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue | Revive |
     | is owed, but expired, or its channel was removed | DeadLetter |
+    | is owed, but its incident flaps, and people know it as bad as this | Wait |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
     task, standing = _judged(task, entry)
+    task, entry = _flapping(task, entry, standing, now)
+    return task, entry, _action(task, entry, standing, now)
+
+
+def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
     if standing != Standing.OWED:
-        return task, _settled(task, entry, standing)
+        return _settled(task, entry, standing)
     if _is_to_revive(task, entry):
-        return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
+        return Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
-        return task, DeadLetter(task.hold.reason)
+        return DeadLetter(task.hold.reason)
     if wait := _wait(task, entry, now):
-        return task, wait
+        return wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_live else 1
-    return task, Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+    return Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
@@ -79,6 +88,24 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
+
+
+def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
+    """Return the task and the entry with what the state means for a flap, where the policy has a rule for flaps."""
+    rule = task.channel.policy.flap
+    if rule is None:
+        return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
+    if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
+        flap = entry.flap.seeing(entry.newest, task.state, rule, is_flagged=task.is_flagged)
+        entry = replace(entry, flap=flap)
+    task = replace(task, is_flapping=entry.flap.until > now, quiet_until=entry.quiet_until(task.state))
+    if task.is_flapping and task.change:
+        task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
+    hold = task.hold
+    if hold and hold.reason == Reason.EXPIRED and hold.until <= task.expires_at:
+        # The state's age counts from the end of its quiet time, which the job does not know.
+        task = replace(task, hold=None)
+    return task, entry
 
 
 def _state_after_newest(task: Task, entry: Entry) -> State:
@@ -162,6 +189,8 @@ def _clears_debt(task: Task, entry: Entry) -> bool:
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     """Return the wait that the state's job and entry ask for; None if it may be sent now."""
+    if task.quiet_until > now:
+        return Wait(Reason.FLAPPING, task.quiet_until)
     if task.hold:
         return task.hold
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
@@ -188,5 +217,12 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     if change is None or not task.channel.is_quiet:
         return None
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
-    is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
+    for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, entry) else _FOR_EVERYBODY
+    is_calm = all(each.transition not in for_everybody for each in changes)
     return entry.acknowledged_by if is_calm else None
+
+
+def _is_known_as_bad(task: Task, entry: Entry) -> bool:
+    """True if the policy has a rule for flaps, and the state is no worse than the one that was acknowledged."""
+    rank = task.state.rank
+    return task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank

@@ -113,7 +113,7 @@ class Delivery:
         try:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.name)
-                task, action = next_action(task, entry, self.clock())
+                task, entry, action = next_action(task, entry, self.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
@@ -146,7 +146,8 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    task = debts.keep(services, task, wait)
+    if wait.reason != Reason.FLAPPING:
+        task = debts.keep(services, task, wait)
     return task, debts.let_wait(services, task, entry, wait)
 
 

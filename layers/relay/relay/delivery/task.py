@@ -43,6 +43,10 @@ class Task(NamedTuple):
         is_stamped: True if the share has BigPanda's timestamps.
         ticket: Unused permission of the rate limiter, kept after a conflicting write of the entry; None if there is
             none.
+        is_flagged: True if BigPanda says that the incident flaps.
+        is_flapping: True if the incident flaps by the policy, so that its signal says so.
+        quiet_until: Time before which the flapping incident's state is not announced (epoch seconds). Its age counts
+            from then. 0 if it does not have to wait.
     """
 
     job: Job
@@ -59,13 +63,17 @@ class Task(NamedTuple):
     is_first: bool = False
     is_stamped: bool = True
     ticket: Ticket | None = None
+    is_flagged: bool = False
+    is_flapping: bool = False
+    quiet_until: float = 0.0
 
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
         """Return the task of a new share; `job` is the job that was made for it."""
         place, is_stamped = _place(channel, share), job.payload.version is not None
         name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
-        return cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
+        task = cls(job, name, state, channel, owner, is_live=True, environment_id=place, is_stamped=is_stamped)
+        return task._replace(is_flagged=share.flapping is True)
 
     @classmethod
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
@@ -74,7 +82,8 @@ class Task(NamedTuple):
         state = recorded_state(job, state)
         state = state._replace(alerts=frozenset()) if job.payload.found else state
         name, place = entry_of(job), _place(channel, share)
-        return cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
+        task = cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
+        return task._replace(is_flagged=share.flapping is True)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -89,7 +98,7 @@ class Task(NamedTuple):
     @property
     def expires_at(self) -> float:
         """The time at which the state expires (epoch seconds)."""
-        return self.job.age_counts_from + self.channel.policy.max_age_seconds
+        return max(self.job.age_counts_from, self.quiet_until) + self.channel.policy.max_age_seconds
 
     def wake_at(self, until: float, now: float) -> float:
         """Return the end of a wait (epoch seconds), but at the latest shortly after the state expires."""

@@ -100,6 +100,12 @@ class Owed(NamedTuple):
             return entry.debt.since or entry.debt.due
         return entry.announced.came
 
+    @property
+    def late_from(self) -> float:
+        """Time from which the debt's delay counts (epoch seconds): its start, or the end of its quiet time."""
+        newest = self.entry.newest
+        return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)
+
 
 @dataclass(frozen=True)
 class Sweeper:
@@ -254,7 +260,7 @@ class Sweeper:
         if entry.debt.unconfirmed:
             return True
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
-        return is_open and self.clock() - owed.since >= self._policy(owed.channel).fallback_after_seconds
+        return is_open and self.clock() - owed.late_from >= self._policy(owed.channel).fallback_after_seconds
 
     def _debt(self, owed: Owed) -> OverdueDebt:
         """Return the debt for the fallback topic's message, described by its stored job if there is one."""
@@ -350,7 +356,9 @@ class Sweeper:
 
         Without the policy the limit is unknown: the channel's own may be longer than the default.
         """
-        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)
+        # A state that waited for the end of a flap is as old as its wait is over.
+        quiet_until = owed.entry.quiet_until(owed.entry.newest) if owed.entry.newest else 0.0
+        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, quiet_until)
         age = self._policy(owed.channel).max_age_seconds
         return math.inf if owed.channel in self._unread else since + age
 
@@ -420,8 +428,10 @@ class Sweeper:
     def _judge_loads(self, run: Run, rows: Sequence[Owed]) -> None:
         """Report channels that were above their rate limits in several consecutive runs."""
         self._read_policies(rows)
-        owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
         now = self.clock()
+        # What waits for the end of a flap does not wait for the rate limit.
+        moving = _by_channel(each for each in rows if each.late_from <= now)
+        owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
         above = {load.channel: load for load in FloodDetector(self.table).above(owed, self._policies, now)}
         since = run.above_since(above.keys(), now)
         flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
@@ -431,9 +441,9 @@ class Sweeper:
         """Log each channel that has a debt older than SICK_SECONDS."""
         now = self.clock()
         for channel, owed in _by_channel(rows).items():
-            oldest = min(owed, key=lambda each: each.since)
-            if now - oldest.since >= SICK_SECONDS:
-                self.telemetry.sick(channel, len(owed), now - oldest.since, oldest.entry.debt.reason)
+            oldest = min(owed, key=lambda each: each.late_from)
+            if now - oldest.late_from >= SICK_SECONDS:
+                self.telemetry.sick(channel, len(owed), now - oldest.late_from, oldest.entry.debt.reason)
 
 
 def _by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:

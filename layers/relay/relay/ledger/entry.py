@@ -14,6 +14,7 @@ from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience,
 from relay.ledger.dead_letter import DeadLetter
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
+from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
@@ -39,6 +40,7 @@ class Entry(NamedTuple):
         eased: A state better than the announced one that the policy did not announce; None if there is none.
         is_woken: True if the incident is open after a snooze, and is announced again for that.
         acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
+        acknowledged_rank: Severity of the acknowledged state; 0 if it has none, or nobody acknowledged it.
         lease: The lease of the sender that works now, or that died; None if there is none.
         signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
             seconds).
@@ -46,6 +48,7 @@ class Entry(NamedTuple):
         debt: The newest state as a debt.
         dead_letter: The last dead-lettered state, and its revival.
         end: The last end of the incident, and its confirmation.
+        flap: Memory of the incident's changes, where the policy asks for it.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         others: Members of the stored document that this version does not know. They are written back unchanged.
         sequence: Number of changes of the item; 0 if there is none.
@@ -59,12 +62,14 @@ class Entry(NamedTuple):
     eased: State | None = None
     is_woken: bool = False
     acknowledged_by: str = ""
+    acknowledged_rank: int = 0
     lease: Lease | None = None
     signal_times: tuple[float, ...] = ()
     accepted_signals: tuple[AcceptedSignal, ...] = ()
     debt: Debt = Debt()
     dead_letter: DeadLetter = DeadLetter()
     end: End = End()
+    flap: Flap = Flap()
     environment_id: str = ""
     others: Mapping[str, Any] = _NO_MEMBERS
     sequence: int = 0
@@ -106,6 +111,14 @@ class Entry(NamedTuple):
     def may_have_paged(self, state: State) -> bool:
         """True if exactly this state may have been announced."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
+
+    def quiet_until(self, state: State) -> float:
+        """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
+
+        A state that is worse than one that may have been announced last need not wait.
+        """
+        is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
+        return self.flap.until if self.flap.is_announced and not is_worse else 0.0
 
     def owing(self, state: State, *, slot: Slot | None = None) -> "Entry":
         """Return the entry with a newer state that is owed, and is on a queue."""
@@ -203,15 +216,17 @@ class Entry(NamedTuple):
         is_anew = any(compare(told, state).transition in _ANEW for told in entry.maybe_announced())
         is_newer_owed = state.precedes(newest)
         entry = entry if is_newer_owed else entry._with_newest(state)
+        if is_anew and not (audience.is_for_one and state.is_open):
+            entry = replace(entry, acknowledged_by="", acknowledged_rank=0)
         return replace(
             entry,
             announced=state,
             doubtful=(),
             eased=None,
             is_woken=False,
-            acknowledged_by="" if is_anew else entry.acknowledged_by,
             debt=entry.debt.announced(is_owed=is_newer_owed),
             dead_letter=entry.dead_letter.settled(),
+            flap=entry.flap.announcing(),
         )
 
     def acknowledged(self, target: str, came: float) -> "Entry":
@@ -224,7 +239,7 @@ class Entry(NamedTuple):
             return self
         if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):
             return self
-        return replace(self, acknowledged_by=target)
+        return replace(self, acknowledged_by=target, acknowledged_rank=announced.rank or 0)
 
     def failed(
         self,
