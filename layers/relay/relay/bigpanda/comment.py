@@ -13,8 +13,8 @@ MARK_LENGTH = 8
 MAX_NAME = 80
 MAX_REASON = 300
 UNVERIFIED = "Unverified, since xMatters did not confirm it:"
-# Room for the sentence about the assignment.
-MAX_ASSIGNED = 60
+# Room for the sentences about the assignment and the action.
+MAX_ASSIGNED = 100
 _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 
 
@@ -34,7 +34,7 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the whole comment; `assigned` is the sentence about the assignment, or empty."""
+        """Return the whole comment; `assigned` has the sentences about assignment and action, or is empty."""
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.mark)))
 
     def is_contained_in(self, found: str) -> bool:

@@ -17,7 +17,7 @@ from relay.channels.policy import Policy
 from relay.channels.schema import CHANNEL_NAME
 from relay.channels.token import Door
 from relay.http.client import basic
-from relay.incidents.callback import Callback, Kind, ResponseMeanings
+from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 
 BIGPANDA_URL = "https://api.bigpanda.io"
 
@@ -84,6 +84,7 @@ class Access:
         reconcile: Action for an incident that the channel never announced: `report` it, or `ring` (signal it). None
             turns reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
+        actions: What responses do with an incident, by the response's text in lower case.
     """
 
     base_url: str
@@ -96,6 +97,7 @@ class Access:
     app_key: str | None = field(default=None, repr=False)
     reconcile: Literal["report", "ring"] | None = "report"
     reconcile_query: str | None = None
+    actions: Mapping[str, ResponseAction] = field(default_factory=dict)
 
     def place(self, environment_id: str | None) -> str | None:
         """Return the environment that a share or a callback names, or None if the secret does not list it.
@@ -108,6 +110,10 @@ class Access:
         """True if a callback is written into BigPanda. A successful delivery to a device is not written."""
         is_news = said.kind != Kind.DELIVERY or said.is_failed_delivery()
         return said.kind in self.comments and is_news
+
+    def action_of(self, said: Callback) -> ResponseAction | None:
+        """Return what a response does with its incident; None if the secret names no action for it."""
+        return self.actions.get(said.response)
 
 
 class Vouched(NamedTuple):
@@ -216,7 +222,8 @@ class Channel:
 
     def heeds(self, said: Callback) -> bool:
         """True if a callback is written into BigPanda, or recorded as an acknowledgement."""
-        is_written = self.bigpanda is not None and self.bigpanda.writes(said)
+        access = self.bigpanda
+        is_written = access is not None and (access.writes(said) or access.action_of(said) is not None)
         return is_written or (self.is_quiet and self.responses.is_acknowledgement(said))
 
     def secrets(self) -> frozenset[str]:

@@ -43,6 +43,9 @@ _RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*
 _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 _ENVIRONMENT = {"type": "string", "maxLength": 200, "pattern": ENVIRONMENT_PATTERN}
 _RESPONSES = {"type": "array", "maxItems": 50, "items": _NAME}
+_ACTION = _object(
+    ["do"], do={"enum": ["resolve", "snooze", "comment"]}, minutes={"type": "integer", "minimum": 1, "maximum": 129_000}
+)
 _PRIORITY = {"enum": ["HIGH", "MEDIUM", "LOW"]}
 _RECIPIENTS = {"type": "array", "maxItems": 100, "items": _RECIPIENT}
 _PATTERNS = {"type": ["string", "array"], "minLength": 1, "maxLength": 200, "maxItems": 50, "items": _NAME}
@@ -96,6 +99,7 @@ CHANNEL = _object(
         environment_id=_ENVIRONMENT,
         environments={"type": "array", "maxItems": 20, "uniqueItems": True, "items": _ENVIRONMENT},
         assign={"type": "boolean"},
+        actions={"type": "object", "maxProperties": 50, "additionalProperties": _ACTION},
         email_domain=_NAME,
         comments={"type": "array", "uniqueItems": True, "items": _CALLBACK},
         callbacks={"type": "boolean"},

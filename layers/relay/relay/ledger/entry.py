@@ -266,6 +266,10 @@ class Entry(NamedTuple):
             entry = replace(entry._doubting(lease.state), debt=replace(entry.debt, rests_until=rests_until))
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
+    def is_overtaken(self, came: float) -> bool:
+        """True if an answer that `came` (epoch seconds) is older than the last signal, or than the incident's end."""
+        return came < max([self.end.at, *(signal.at for signal in self.accepted_signals)])
+
     def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with the pages that were found; `seen` has the signals by request id."""
         followed = (known.merged(seen.get(known.request_id, known)) for known in self.accepted_signals)
