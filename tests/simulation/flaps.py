@@ -138,7 +138,8 @@ class Flaps:
         if any(ring.share not in by_number for ring in rings):
             return
         said_at = _said_at(rings, time)
-        for body, job in zip(self.dead_letters.bodies(), self.dead_letters.jobs(), strict=True):
+        letters = [(each.incident, each.job) for each in self.dead_letters.messages.values() if each.incident]
+        for body, job in letters:
             state = by_number.get(body["share"]) if body["entry"] == incident else None
             if state is None or job["reason"] != "expired" or job["dead_lettered_at"] is None:
                 continue

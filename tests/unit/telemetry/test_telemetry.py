@@ -286,7 +286,7 @@ class TestLines:
     @pytest.mark.parametrize("outcome", list(Outcome))
     @pytest.mark.parametrize("reason", [None, *Reason])
     def test_failed_signal_is_counted_and_a_waiting_one_is_not(self, outcome: Outcome, reason: Reason | None) -> None:
-        waits = {None, Reason.PACED, Reason.IN_FLIGHT, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
+        waits = {None, Reason.PACED, Reason.FLAPPING, Reason.IN_FLIGHT, Reason.EXPIRED, Reason.CHANNEL_REMOVED}
         failed = outcome in {Outcome.QUEUED, Outcome.UNSAFE} and reason not in waits
         result = Result(outcome, NOC, reason=reason)
         recorder = Recorder()
