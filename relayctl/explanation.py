@@ -108,7 +108,7 @@ class Explanation(NamedTuple):
     @classmethod
     def of(cls, case: Case, known: Knowledge) -> Self:
         """Explain a share."""
-        task, action = next_action(case.task, known.entry, case.now)
+        task, _, action = next_action(case.task, known.entry, case.now)
         limits = _rate_limit(task, known, case.now)
         alone = action.alone if isinstance(action, Send) else None
         return cls(
@@ -170,6 +170,7 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
         "this": _state(task.state),
         "owed_since": timestamp(entry.debt.since) if entry.debt.since is not None else None,
         "acknowledged_by": entry.acknowledged_by or None,
+        "flapping_until": timestamp(entry.flap.until) if entry.flap.until else None,
     }
 
 
@@ -198,6 +199,7 @@ def _policy(task: Task, now: float) -> dict[str, Any]:
         "max_age_seconds": policy.max_age_seconds,
         "fallback_after_seconds": policy.fallback_after_seconds if task.state.is_critical else None,
         "quiet_after_acknowledge": task.channel.is_quiet,
+        "flap": policy.flap._asdict() if policy.flap else None,
     }
 
 

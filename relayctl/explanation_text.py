@@ -74,6 +74,8 @@ def _compared(change: dict[str, Any]) -> Iterator[str]:
         yield f"a state is owed since {change['owed_since']}"
     if change["acknowledged_by"]:
         yield f"acknowledged by {_short(change['acknowledged_by'])}"
+    if change["flapping_until"]:
+        yield f"it flaps, and is calm at {change['flapping_until']} unless it changes again"
 
 
 def _state(state: dict[str, Any] | None) -> str:
@@ -136,6 +138,9 @@ def _policy(policy: dict[str, Any], change: dict[str, Any]) -> Iterator[str]:
     yield f"a state that is owed for {policy['max_age_seconds']:,.0f} s is dead-lettered"
     if policy["fallback_after_seconds"] is not None:
         yield f"the fallback topic is notified of a critical that is owed for {policy['fallback_after_seconds']:,.0f} s"
+    if flap := policy["flap"]:
+        changes, minutes = flap["transitions"], f"{flap['minutes']:g} minutes"
+        yield f"{changes} changes within {minutes} flap: one signal, then none until {minutes} without a change"
 
 
 def _routes(routes: list[dict[str, Any]]) -> Iterator[str]:

@@ -18,7 +18,8 @@ _OPEN = re.compile(
     r"((inbound|xmatters\.callback)(\.previous)?\.(basic\.username|expires_at)"
     r"|xmatters\.responses\.(acknowledge|escalate)|bigpanda\.(environment_id|environments|assign|email_domain|comments|callbacks|reconcile(_query)?)"
     r"|xmatters\.(rest\.)?auth\.(type|username|client_id)|xmatters\.(recipients(_in)?|any_trigger_path)"
-    rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+))"
+    rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+|flap\.(transitions|minutes))"
+    r"|bigpanda\.actions\..+\.(do|minutes))"
 )
 _URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")

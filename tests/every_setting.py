@@ -56,6 +56,7 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "app_key": f"{CANARY}-app-key",
             "reconcile": False,
             "reconcile_query": 'source_system = "x"',
+            "actions": {"Resolve": {"do": "resolve"}, "Snooze 1 h": {"do": "snooze", "minutes": 60}},
         },
         "policy": {
             "mode": "shadow",
@@ -83,5 +84,6 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "max_age_seconds": 21_600,
             "fallback_after_seconds": 300.0,
             "expect_share_every": 14_400,
+            "flap": {"transitions": 4, "minutes": 10},
         },
     }

@@ -14,6 +14,7 @@ REASONS: Mapping[str, str] = {
     "circuit_open": "xMatters failed repeatedly, so the relay pauses before the next attempt",
     "in_flight": "another attempt for this incident is still running",
     "paced": "the channel's rate limit lets it through later",
+    "flapping": "the incident flaps, so the next signal waits until it is calm",
     "expired": "it was owed longer than the channel's age limit",
     "channel_removed": "its channel was removed",
     "paused": "its channel is paused",

@@ -42,6 +42,7 @@ def store(operator: Operator, *names: str, **changes: Any) -> None:
     for name in names:
         secret = every_setting(name) | changes
         del secret["xmatters"]["rest"]
+        del secret["bigpanda"]["actions"]
         operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(secret))
 
 

@@ -15,11 +15,12 @@ from relay.incidents.share import parse_share
 from tests.simulation.capacity import Capacity
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
+from tests.simulation.flaps import Flaps, span
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
 from tests.simulation.promptness import Promptness
 from tests.simulation.services import SimulatedSns, SimulatedSqs
-from tests.simulation.story import NOC, Nap, Quiet, Said, SharedState
+from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -273,8 +274,18 @@ class Invariants:
             self.renewed_at,
             self.quiet,
         )
+        flaps = Flaps(
+            self.policies,
+            self.states.values(),
+            self.weather,
+            self.phones,
+            self.dead_letters,
+            self._untrusted() | {incident for incident, times in self.phones.doubts.items() if times},
+            self.has_operators,
+        )
         for problem in (
             *conduct.problems(),
+            *flaps.problems(),
             *promptness.problems(),
             *self.capacity.at_the_end(),
             *self.console.crowded(),
@@ -707,12 +718,20 @@ class Invariants:
             is_anew = change in {"opened", "worsened", "reopened"}
             if ring.recipients in {ACKNOWLEDGER, FORGER}:
                 answers = [at for at, incident in self.acknowledged if incident == state.id]
-                is_taken = any(anew - CLOCKS_DIFFER <= at < ring.began for at in answers)
-                if is_anew or not is_taken:
+                taken = [at for at in answers if anew - CLOCKS_DIFFER <= at < ring.began]
+                is_known = change == "worsened" and any(self._was_as_bad(state, rings, at) for at in taken)
+                if (is_anew and not is_known) or not taken:
                     self._problem(f"acknowledged: {state} rang the acknowledger alone, though it {change}")
-            if (is_anew or change == "resolved") and self._is_accepted(ring):
+            is_alone = ring.recipients in {ACKNOWLEDGER, FORGER}
+            if ((is_anew and not is_alone) or change == "resolved") and self._is_accepted(ring):
                 anew = ring.began
             told = state
+
+    def _was_as_bad(self, state: SharedState, rings: list[Ring], at: float) -> bool:
+        """Return True if the policy has a rule for flaps, and a state as bad was announced before a time."""
+        told = [self.states[ring.incident, ring.share] for ring in rings if ring.began < at]
+        is_as_bad = any(RANKS.get(each.status or "", -1) >= RANKS.get(state.status or "", -1) for each in told)
+        return "flap" in self._policy(state.incident) and is_as_bad
 
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""
@@ -736,8 +755,10 @@ class Invariants:
     def _check_ages(self) -> None:
         """Check that no signal is older than the policy allows, unless an operator replayed it."""
         for ring in self.phones.rings:
-            longest = float(str(self._policy(ring.incident)["max_age_seconds"]))
-            limit = longest + IN_FLIGHT_SECONDS
+            policy = self._policy(ring.incident)
+            longest = float(str(policy["max_age_seconds"]))
+            # The age of a state that waits for the end of a flap counts from that end.
+            limit = longest + span(policy) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
             if quiet := self.quiet.get(ring.channel):
                 arrivals = [quiet.age_from(at, longest) for at in arrivals]

@@ -12,6 +12,7 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 from tests.simulation.conduct import seconds_of
+from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
@@ -57,6 +58,7 @@ class Debt(NamedTuple):
         begins: time of its first answer.
         ends: start of its accepted request, or arrival of a newer share; infinity if neither happened.
         allowed_at: time from which its incident's own limits allow the signal.
+        held_until: time until which it may wait for the end of a flap; 0 if it may not.
     """
 
     state: SharedState
@@ -64,6 +66,7 @@ class Debt(NamedTuple):
     begins: float
     ends: float
     allowed_at: float
+    held_until: float = 0.0
 
     @property
     def is_critical(self) -> bool:
@@ -180,7 +183,13 @@ class Promptness:
             if change not in wants:
                 continue
             allowed_at = self._distance(state.channel, change, [ring.at for ring in before])
-            yield Debt(state, comes, begins, ends, max(begins, allowed_at, self._resumed_at(state.channel, comes)))
+            policy = self.policies[state.channel]
+            held_until = may_wait_until(policy, states, state, change)
+            if held_until:
+                # The sweeper alone ends the wait.
+                allowed_at = math.inf if self.weather.skips_runs else max(allowed_at, held_until + SWEPT_SECONDS)
+            allowed_at = max(begins, allowed_at, self._resumed_at(state.channel, comes))
+            yield Debt(state, comes, begins, ends, allowed_at, held_until)
 
     def _resumed_at(self, channel: str, comes: float) -> float:
         """Return the time from which a state that came at `comes` may be signalled, if its channel is paused."""
@@ -340,7 +349,9 @@ class Promptness:
             if job["reason"] != "expired" or job["kind"] != "signal" or job["dead_lettered_at"] is None:
                 continue
             since = self._age_from(job["channel"], seconds_of(job["revived_at"] or job["received_at"]))
-            due = since + self.policies[job["channel"]]["max_age_seconds"]
+            policy = self.policies[job["channel"]]
+            # A state may have waited for the end of a flap first.
+            due = since + policy["max_age_seconds"] + (span(policy) + NOTED_SECONDS if policy.get("flap") else 0.0)
             late = seconds_of(job["dead_lettered_at"]) - max(due, self._fair_from(job["channel"]))
             if late > most:
                 yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"
@@ -353,7 +364,7 @@ class Promptness:
             channel = debt.state.channel
             quiet = self.quiet.get(channel)
             paused = self.world.began + quiet.ends if quiet else 0.0
-            since = max(debt.begins, paused) + self.policies[channel]["fallback_after_seconds"]
+            since = max(debt.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
             by = since + NOTIFIED_SECONDS + LATE_SECONDS
             told = [(at, text) for at, text, about in self.sns.told if about == channel]
             last = max((at for at, _ in told if at < by), default=-math.inf)

@@ -381,6 +381,7 @@ def tell(seed: int) -> Story:
     story = _with_a_chorus(Random(f"chorus of {seed}"), story)
     story = _with_haste(Random(f"haste of {seed}"), story)
     story = _with_a_quiet_channel(Random(f"quiet of {seed}"), story)
+    story = _with_flaps(Random(f"{seed}/flap"), story)
     if (calm := Random(f"calm of {seed}")).random() < 0.08:
         return _calmed(calm, story)
     return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
@@ -429,6 +430,60 @@ def _with_haste(random: Random, story: Story) -> Story:
             )
             posts.append(Post(moment, state))
     return replace(story, posts=sorted(posts, key=lambda post: post.at))
+
+
+def _with_flaps(random: Random, story: Story) -> Story:
+    """Return the story with incidents that flap, and the rule for that in the policy of their channel.
+
+    The channel is the first one, whose pages are answered, or a further one.
+    """
+    # These seeds are few of those that the mutations record, so that the schedules of most of them stay the same.
+    if not 0.37 < random.random() < 0.48:
+        return story
+    flap = {"transitions": random.choice([2, 3, 4]), "minutes": random.choice([1, 1, 2, 3])}
+    is_first = random.random() < 0.4
+    channel = NOC if is_first else "flaps"
+    posts, answers = list(story.posts), list(story.answers)
+    for number in range(random.choice([1, 1, 2, 3])):
+        states = list(_flapping(random, f"f{number}", flap["minutes"] * 60.0))
+        posts += [Post(state.at, state if is_first else state.elsewhere(channel)) for state in states]
+        if is_first and answers and random.random() < 0.7:
+            at = random.uniform(states[0].at + 5, states[-1].at + 60)
+            answers.append(Said(at, len(answers), f"f{number}", "Acknowledge", 1))
+    posts.sort(key=lambda post: post.at)
+    if is_first:
+        return replace(story, policy=story.policy | {"flap": flap}, posts=posts, answers=answers)
+    policy = _policy(random) | {"flap": flap}
+    spells = list(story.spells)
+    if random.random() < 0.3:
+        begins = random.uniform(0, 300)
+        fault = random.choice(["503", "gone", "429", "timeout", "slow", "refused"])
+        spells.append(
+            Spell("xmatters/flaps", fault, begins, begins + random.uniform(10, 200), random.choice([0.5, 1.0]))
+        )
+    return replace(story, posts=posts, others={**story.others, channel: policy}, spells=spells)
+
+
+def _flapping(random: Random, incident: str, calm: float) -> Iterator[SharedState]:
+    """Yield the states of an incident with bursts of changes; `calm` is the policy's time without a change."""
+    at, changed_at, number = random.uniform(0, 120), 0.0, 0
+    levels = random.choice(
+        [["critical", "ok"], ["warning", "critical"], ["critical", "warning", "ok"], ["warning", "ok"]]
+    )
+    status = levels[0]
+    for burst in range(random.choice([1, 1, 2])):
+        # Around the end of the quiet time.
+        at += burst * random.uniform(0.5, 1.6) * calm
+        for _ in range(random.choice([3, 4, 5, 6, 8, 10])):
+            is_comment = number > 0 and random.random() < 0.1
+            if number and not is_comment:
+                other = "critical" if random.random() < 0.05 else random.choice(levels)
+                status = other if other != status else next(each for each in levels if each != status)
+            changed_at = changed_at if is_comment else at
+            stamps = int(BEGINS_AT + changed_at), int(BEGINS_AT + at)
+            alerts = frozenset({"a0"})
+            yield SharedState(incident, number, at, status != "ok", status, alerts, *stamps, is_comment)
+            at, number = at + 2 + random.expovariate(1 / random.choice([3, 10, 20])), number + 1
 
 
 def _with_a_chorus(random: Random, story: Story) -> Story:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     IN_FLIGHT = "in_flight"
     PACED = "paced"
+    FLAPPING = "flapping"
     EXPIRED = "expired"
     CHANNEL_REMOVED = "channel_removed"
     PAUSED = "paused"
@@ -86,10 +87,11 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.REFUSED: _FINAL,
         # Constant, so that the queue drains within minutes of a corrected key.
         Reason.CREDENTIALS: Handling(renew_credentials=True, constant_wait_seconds=300.0),
-        # A state with one of these three waits until a known time. The backoff is used only if that time is not known.
+        # A state with one of these waits until a known time. The backoff is used only if that time is not known.
         Reason.CIRCUIT_OPEN: Handling(),
         Reason.IN_FLIGHT: Handling(),
         Reason.PACED: Handling(),
+        Reason.FLAPPING: Handling(),
         Reason.EXPIRED: _FINAL,
         # The dead-lettered jobs can be replayed after the channel is created again.
         Reason.CHANNEL_REMOVED: _FINAL,

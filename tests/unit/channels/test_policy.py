@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.policy import Policy
+from relay.channels.policy import FlapRule, Policy
 from relay.channels.routes import Route
 from relay.incidents.own_body import PRIORITIES, BodyRule
 from relay.incidents.transition import PRESETS, Transition
@@ -50,6 +50,11 @@ NUMBERS = {
 def test_numbers_of_a_policy_are_taken_as_given_zero_included() -> None:
     policy = Policy.of(NUMBERS)
     assert {name: getattr(policy, name) for name in NUMBERS} == NUMBERS
+
+
+def test_rule_for_flaps_is_none_unless_the_policy_has_one() -> None:
+    assert Policy.of({}).flap is None
+    assert Policy.of({"flap": {"transitions": 4, "minutes": 0.5}}).flap == FlapRule(4, 0.5)
 
 
 def test_policy_ignores_members_of_other_readers() -> None:

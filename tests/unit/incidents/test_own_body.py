@@ -57,6 +57,15 @@ def test_own_body_is_built_in_full() -> None:
     }
 
 
+def test_own_body_of_a_flapping_incident_says_so() -> None:
+    share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical", "alerts": ALERTS}}).encode())
+    body = build_body(share, State.of(share, 0.0), (), None, BodyRule(max_length=200), is_flapping=True)
+    properties = json.loads(body)["properties"]
+    assert properties["subject"] == "FLAPPING, CRITICAL db-1 lag: lag is 340 s"
+    assert properties["description"].startswith("This incident flaps. ")
+    assert "CRITICAL db-1 lag" in properties["description"]
+
+
 def test_own_body_has_texts_alone_even_for_an_empty_share() -> None:
     document = built(status=None, severity=None, alerts=[])
     assert all(isinstance(value, str) for value in document["properties"].values())

@@ -14,6 +14,7 @@ from relay.ledger.debt import Debt
 from relay.ledger.end import End
 from relay.ledger.entry import MAX_SEEN, Entry
 from relay.ledger.entry_key import key
+from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import Row
@@ -76,6 +77,8 @@ ENTRIES = st.builds(
     eased=st.none() | STATES,
     is_woken=st.booleans(),
     acknowledged_by=st.text(max_size=8),
+    acknowledged_rank=st.integers(0, 3),
+    flap=st.builds(Flap, changes=st.lists(MOMENTS, max_size=4).map(tuple), until=MOMENTS, is_announced=st.booleans()),
     lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
     signal_times=st.lists(MOMENTS, max_size=8).map(tuple),
     accepted_signals=st.lists(SIGNALS, max_size=3).map(tuple),

@@ -11,6 +11,7 @@ from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
 from relay.ledger.rate_limiter import Gate, gate_of
 from relayctl import explanation_text, modes
 from relayctl.explanation import Case, Explanation, Knowledge
@@ -192,3 +193,12 @@ def test_pause_for_other_incidents_does_not_apply() -> None:
     found = explained(case(channel(pauses=[paused(then="drop", when={"status": "warning"})])))
     assert found.verdict["action"] == "signal"
     assert (found.policy["applying_pauses"], len(found.policy["pauses"])) == ([], 1)
+
+
+def test_state_of_a_flapping_incident_that_is_no_worse_would_wait_for_the_calm() -> None:
+    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_announced=True))
+    to = channel(flap={"transitions": 2, "minutes": 10})
+    found = explained(case(to, status="warning"), entry)
+    assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "flapping")
+    assert found.policy["flap"] == {"transitions": 2, "minutes": 10}
+    assert found.transition["flapping_until"] == "2027-01-15T08:11:40.000Z"

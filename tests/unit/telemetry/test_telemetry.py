@@ -290,6 +290,7 @@ class TestLines:
         waits = {
             None,
             Reason.PACED,
+            Reason.FLAPPING,
             Reason.IN_FLIGHT,
             Reason.EXPIRED,
             Reason.CHANNEL_REMOVED,

@@ -1,4 +1,4 @@
-"""Client for BigPanda's API: comments, assignments, releases of held updates, and incidents.
+"""Client for BigPanda's API: comments, assignments, resolves, snoozes, releases of held updates, and incidents.
 
 Facts and open questions: docs/vendors.md, "BigPanda's API".
 """
@@ -104,6 +104,15 @@ class BigPanda:
     def assign(self, access: Access, incident: Incident, user_id: str, deadline: Deadline) -> None:
         """Assign the incident to a user. The call is idempotent."""
         self._request(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
+
+    def resolve(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
+        """Resolve the incident, with a text for its activities. BigPanda answers 409 if it is over already."""
+        self._request(access, "POST", f"{incident.path}/resolve", {"comments": text}, deadline)
+
+    def snooze(self, access: Access, incident: Incident, until: int, text: str, deadline: Deadline) -> None:
+        """Snooze the incident until a time (epoch seconds), or until it changes, with a text for its activities."""
+        document = {"end_time": until, "comment": text, "cancel_on_incident_updates": True}
+        self._request(access, "PUT", f"{incident.path}/snooze", document, deadline)
 
     def user_id(self, access: Access, names: Iterable[str], deadline: Deadline) -> str | None:
         """Return the id of the user whose user name or e-mail is the first known one of `names`.

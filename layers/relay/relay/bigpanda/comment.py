@@ -13,8 +13,8 @@ MARK_LENGTH = 8
 MAX_NAME = 80
 MAX_REASON = 300
 UNVERIFIED = "Unverified, since xMatters did not confirm it:"
-# Room for the sentence about the assignment.
-MAX_ASSIGNED = 60
+# Room for the sentences about the assignment and the action.
+MAX_ASSIGNED = 100
 _STATUSES = {"active", "suspended", "terminated", "terminated_external"}
 
 
@@ -36,7 +36,7 @@ class Comment(NamedTuple):
     def text(self, assigned: str) -> str:
         """Return the text of the comment.
 
-        `assigned` is the sentence about the incident's assignment; empty for none.
+        `assigned` has the sentences about the incident's assignment and the answer's action; empty for none.
         """
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.mark)))
 

@@ -2,7 +2,8 @@
 
 A sender with a channel's callback token can claim anything about any incident, in any name. So a callback counts only
 for an incident that the channel announced. With credentials for xMatters' REST API, more is checked: the callback must
-name a page of the incident, and an acknowledgement must name a person in xMatters.
+name a page of the incident, and an acknowledgement, or an answer that changes the incident, must name a person in
+xMatters.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -63,11 +64,13 @@ class ReceivedCallback(NamedTuple):
         callback: The callback.
         is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
+        changes_incident: True if the answer changes the incident in BigPanda.
     """
 
     callback: Callback
     is_acknowledgement: bool
     came: float
+    changes_incident: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,13 @@ class Verifier:
         if min(received.came, said_at or received.came) < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
         target = received.callback.target
-        if not received.is_acknowledgement or (target and page.notified(target)):
+        needs_person = received.is_acknowledgement or received.changes_incident
+        if not needs_person or (target and page.notified(target)):
             return CallbackVerdict(Verdict.VERIFIED)
         if target and self.is_person(rest, target, deadline):
             return CallbackVerdict(Verdict.VERIFIED)
-        return CallbackVerdict(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
+        verb = "acknowledged" if received.is_acknowledgement else "answered"
+        return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 
     def _names(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
         """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""

@@ -1,7 +1,7 @@
-"""Write-back of xMatters' callbacks into BigPanda, as comments and assignments.
+"""Write-back of xMatters' callbacks into BigPanda: comments, assignments, and the actions of responses.
 
-A callback is verified first. The comment of an unverified callback says so. Nothing is written if the channel does not
-know the incident.
+A callback is verified first. The comment of an unverified callback says so, and it changes no incident. Nothing is
+written if the channel does not know the incident.
 
 Each callback is written once. A note in the table records its progress. BigPanda's API has no idempotency key, so a
 comment ends in a mark. After an ambiguous write, the comment is searched by its text before it is written again.
@@ -20,7 +20,7 @@ from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, ReceivedCallback
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
-from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
+from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.entry import Entry
@@ -38,6 +38,11 @@ SHORTEST_WRITEBACK_WAIT_SECONDS = 15.0
 # Rate limits of a channel's comments: far above normal use, and low enough that incidents stay readable.
 VERIFIED_A_MINUTE, UNVERIFIED_A_MINUTE = 60, 10
 MINUTE_SECONDS = 60.0
+# BigPanda's answer to the resolve of an incident that is over, and to the snooze of one that is over or snoozed.
+CONFLICT = 409
+NOT_FOUND = 404
+_DONE = {Deed.RESOLVE: "resolved", Deed.SNOOZE: "snoozed"}
+_CONFLICTS = {Deed.RESOLVE: "it is over", Deed.SNOOZE: "it is over or snoozed"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,9 @@ class _CallbackToWrite(NamedTuple):
         access: Access to BigPanda's API.
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
+        came: Arrival of the callback (epoch seconds).
+        is_overtaken: True if the incident was signalled again, or ended, since the callback came.
+        is_over: True if the incident is over, as far as the ledger knows.
     """
 
     callback: Callback
@@ -93,6 +101,9 @@ class _CallbackToWrite(NamedTuple):
     access: Access
     responses: ResponseMeanings
     is_verified: bool
+    came: float
+    is_overtaken: bool
+    is_over: bool
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,9 @@ class Writeback:
             return _result(job, Outcome.UNCHANGED)
         try:
             entries = self._entries(channel, callback.incident_id)
-            received = ReceivedCallback(callback, channel.responses.is_acknowledgement(callback), came)
+            action = channel.bigpanda.action_of(callback) if channel.bigpanda else None
+            changes = action is not None and action.changes_incident
+            received = ReceivedCallback(callback, channel.responses.is_acknowledgement(callback), came, changes)
             found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
             if found.verdict == Verdict.EARLY:
                 now = self.clock()
@@ -161,14 +174,19 @@ class Writeback:
         if is_verified and channel.is_quiet and received.is_acknowledgement and callback.target:
             self._note_who_acknowledged(entries, callback.target, received.came)
         access = channel.bigpanda
-        if access is None or not access.writes(callback) or verdict == Verdict.STRANGE:
+        if access is None or verdict == Verdict.STRANGE:
+            return _result(job, Outcome.UNCHANGED)
+        if not access.writes(callback) and not (is_verified and access.action_of(callback)):
             return _result(job, Outcome.UNCHANGED)
         incident = _incident(callback, access, entries)
         if incident is None:
             return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        return self._write_once(
-            job, _CallbackToWrite(callback, incident, access, channel.responses, is_verified), deadline
+        is_overtaken = any(entry.is_overtaken(received.came) for _, entry in entries)
+        is_over = all(entry.newest is not None and not entry.newest.is_open for _, entry in entries if entry.sequence)
+        to_write = _CallbackToWrite(
+            callback, incident, access, channel.responses, is_verified, received.came, is_overtaken, is_over
         )
+        return self._write_once(job, to_write, deadline)
 
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
@@ -235,12 +253,53 @@ class Writeback:
             to_write.is_verified and to_write.access.assign and to_write.responses.is_acknowledgement(to_write.callback)
         )
         assigned = self._assigned(to_write, deadline) if assigns else ""
+        action = to_write.access.action_of(to_write.callback)
+        changes = action is not None and action.changes_incident and to_write.is_verified
+        try:
+            undone = self._undone(to_write, action, comment.text(assigned), deadline) if action and changes else None
+            # BigPanda keeps the text of the comment with an action.
+            if undone != "":
+                self._comment(to_write, comment, f"{assigned} {undone or ''}".strip(), note, deadline)
+        except BadAnswer as error:
+            # BigPanda need not know an incident that is over.
+            if not (changes and to_write.is_over and error.http_status == NOT_FOUND):
+                raise
+
+    def _comment(
+        self, to_write: _CallbackToWrite, comment: Comment, assigned: str, note: Note, deadline: Deadline
+    ) -> None:
+        """Write the comment, unless an earlier attempt wrote it."""
         if note.in_doubt:
             self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
             if self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline):
                 return
         self.rate_limit.wait(to_write.access, "comments")
         self.bigpanda.comment(to_write.access, to_write.incident, comment.text(assigned), deadline)
+
+    def _undone(self, to_write: _CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline) -> str:
+        """Resolve or snooze the incident. Return a sentence for the comment if that was not to be done; "" if it was.
+
+        A repeated call changes nothing: BigPanda answers 409, and the end of a snooze counts from the answer. The
+        answer to an earlier signal must not end what came later. Raises SendError, also if BigPanda refuses it.
+        """
+        until = int(to_write.came + action.minutes * MINUTE_SECONDS)
+        is_snooze = action.deed == Deed.SNOOZE
+        if to_write.is_overtaken:
+            return f"(Not {_DONE[action.deed]}: it changed since the answer.)"
+        if is_snooze and until <= self.clock():
+            return f"(Not {_DONE[action.deed]}: that time is over.)"
+        try:
+            self.rate_limit.wait(to_write.access, action.deed)
+            if is_snooze:
+                self.bigpanda.snooze(to_write.access, to_write.incident, until, text, deadline)
+            else:
+                self.bigpanda.resolve(to_write.access, to_write.incident, text, deadline)
+        except BadAnswer as error:
+            if error.http_status == CONFLICT:
+                return f"(Not {_DONE[action.deed]}: BigPanda answered 409, {_CONFLICTS[action.deed]}.)"
+            error.detail = f"BigPanda did not {action.deed} the incident: {error.detail}"
+            raise
+        return ""
 
     def _assigned(self, to_write: _CallbackToWrite, deadline: Deadline) -> str:
         """Assign the incident to the acknowledger, and return a sentence about the result for the comment.

@@ -17,7 +17,7 @@ from relay.channels.policy import Mode, Policy
 from relay.channels.schema import CHANNEL_NAME
 from relay.channels.token import Door
 from relay.http.client import basic
-from relay.incidents.callback import Callback, Kind, ResponseMeanings
+from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 
 BIGPANDA_URL = "https://api.bigpanda.io"
 
@@ -84,6 +84,7 @@ class Access:
         reconcile: Action for an open incident of which no share came: `report` it, or `ring` (signal it). None turns
             reconcile runs off.
         reconcile_query: BigPanda query that limits reconcile runs; None for all incidents of the environments.
+        actions: What responses do with an incident, by the response's text in lower case.
     """
 
     base_url: str
@@ -96,6 +97,7 @@ class Access:
     app_key: str | None = field(default=None, repr=False)
     reconcile: Literal["report", "ring"] | None = "report"
     reconcile_query: str | None = None
+    actions: Mapping[str, ResponseAction] = field(default_factory=dict)
 
     def place(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
@@ -111,6 +113,10 @@ class Access:
         """
         is_news = callback.kind != Kind.DELIVERY or callback.is_failed_delivery()
         return callback.kind in self.comments and is_news
+
+    def action_of(self, said: Callback) -> ResponseAction | None:
+        """Return what a response does with its incident; None if the secret names no action for it."""
+        return self.actions.get(said.response)
 
 
 class Vouched(NamedTuple):
@@ -236,8 +242,9 @@ class Channel:
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, callback: Callback) -> bool:
-        """True if the channel has a use for a callback: a comment in BigPanda, or a record of the acknowledgement."""
-        is_written = self.bigpanda is not None and self.bigpanda.writes(callback)
+        """True if the channel has a use for a callback: it is written to BigPanda, or acknowledges."""
+        access = self.bigpanda
+        is_written = access is not None and (access.writes(callback) or access.action_of(callback) is not None)
         return is_written or (self.is_quiet and self.responses.is_acknowledgement(callback))
 
     def secrets(self) -> frozenset[str]:

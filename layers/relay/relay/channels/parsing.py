@@ -14,7 +14,15 @@ from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
-from relay.incidents.callback import ACKNOWLEDGE, ESCALATE, WRITTEN, Kind, ResponseMeanings
+from relay.incidents.callback import (
+    ACKNOWLEDGE,
+    ESCALATE,
+    WRITTEN,
+    Deed,
+    Kind,
+    ResponseAction,
+    ResponseMeanings,
+)
 
 
 def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
@@ -54,6 +62,7 @@ def check(document: Any, hosts: VendorHosts) -> None:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
     for place, pause in enumerate(document.get("policy", {}).get("pauses", ())):
         _check_pause(pause, f"policy.pauses.{place}")
+    _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
             allowed.check(url)
@@ -193,6 +202,18 @@ def _credentials(door: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]
         yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
 
+def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
+    """Raise InvalidChannel for actions of responses that contradict each other, or whose sender can't be verified."""
+    texts = [text.strip().lower() for text in actions]
+    if len(set(texts)) < len(texts) or "" in texts:
+        raise InvalidChannel("bigpanda.actions: must name each response once, and none that is blank")
+    for action in actions.values():
+        if ("minutes" in action) != (action["do"] == Deed.SNOOZE):
+            raise InvalidChannel("bigpanda.actions: snooze needs minutes, and nothing else has them")
+        if action["do"] != Deed.COMMENT and not has_rest:
+            raise InvalidChannel("bigpanda.actions: resolve and snooze need xmatters.rest, to verify who answered")
+
+
 def _check_moment(text: str, key: str) -> None:
     try:
         aware = datetime.fromisoformat(text).tzinfo is not None
@@ -258,6 +279,10 @@ def _access(members: Mapping[str, Any]) -> Access:
         api_key=members["api_key"],
         environments=tuple(dict.fromkeys(filter(None, environments))),
         assign=members.get("assign", False),
+        actions={
+            text.strip().lower(): ResponseAction(Deed(action["do"]), action.get("minutes", 0))
+            for text, action in members.get("actions", {}).items()
+        },
         email_domain=members.get("email_domain"),
         comments=frozenset(map(Kind, members.get("comments", WRITTEN))),
         callbacks=members.get("callbacks", False),

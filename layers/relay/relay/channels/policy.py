@@ -24,6 +24,23 @@ class Mode(StrEnum):
     SHADOW = "shadow"
 
 
+class FlapRule(NamedTuple):
+    """Number of changes within a time from which on an incident flaps.
+
+    Attributes:
+        transitions: Number of changes of openness or status.
+        minutes: The time in which they come, and for which the incident then has to stay as it is (minutes).
+    """
+
+    transitions: int
+    minutes: float
+
+    @property
+    def seconds(self) -> float:
+        """The time in seconds."""
+        return self.minutes * 60
+
+
 class Policy(NamedTuple):
     """Rules for a channel's signals: when to send them, and to which recipients.
 
@@ -44,6 +61,7 @@ class Policy(NamedTuple):
         routes: Conditional recipients; the first route that matches is used.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
+        flap: When an incident flaps, so that it is signalled once and then quiet until it is calm; None for never.
     """
 
     mode: Mode = Mode.LIVE
@@ -61,6 +79,7 @@ class Policy(NamedTuple):
     routes: tuple["Route", ...] = ()
     allowed_recipients: tuple[str, ...] | None = None
     own_body: "BodyRule | None" = None
+    flap: FlapRule | None = None
 
     def stops_all(self, now: float) -> bool:
         """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
@@ -83,6 +102,8 @@ class Policy(NamedTuple):
         chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
         chosen["pauses"] = _pauses(members["pauses"]) if members.get("pauses") else ()
         chosen["routes"] = _routes(members["routes"]) if "routes" in members else ()
+        if "flap" in members:
+            chosen["flap"] = FlapRule(members["flap"]["transitions"], members["flap"]["minutes"])
         if members.get("body") == "xmatters":
             chosen["own_body"] = _own_body(members)
         return cls(**chosen)

@@ -14,6 +14,10 @@ LEAST_EXPECTED_SECONDS = 7200
 # Upper bound of `pauses`, with the ended ones.
 MOST_PAUSES = 50
 
+# Bounds of `policy.flap`. The ledger's entry has the time of each transition, and a job of its debt outlives a day.
+FLAP_TRANSITIONS = (2, 20)
+MOST_FLAP_MINUTES = 1_440
+
 URL_PATTERN = r"^https?://[^\s]+\Z"
 
 # Strict, since an environment's id is put into paths of BigPanda's API.
@@ -45,6 +49,9 @@ _RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*
 _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 _ENVIRONMENT = {"type": "string", "maxLength": 200, "pattern": ENVIRONMENT_PATTERN}
 _RESPONSES = {"type": "array", "maxItems": 50, "items": _NAME}
+_ACTION = _object(
+    ["do"], do={"enum": ["resolve", "snooze", "comment"]}, minutes={"type": "integer", "minimum": 1, "maximum": 129_000}
+)
 _PRIORITY = {"enum": ["HIGH", "MEDIUM", "LOW"]}
 _RECIPIENTS = {"type": "array", "maxItems": 100, "items": _RECIPIENT}
 _PATTERNS = {"type": ["string", "array"], "minLength": 1, "maxLength": 200, "maxItems": 50, "items": _NAME}
@@ -106,6 +113,7 @@ CHANNEL = _object(
         environment_id=_ENVIRONMENT,
         environments={"type": "array", "maxItems": 20, "uniqueItems": True, "items": _ENVIRONMENT},
         assign={"type": "boolean"},
+        actions={"type": "object", "maxProperties": 50, "additionalProperties": _ACTION},
         email_domain=_NAME,
         comments={"type": "array", "uniqueItems": True, "items": _CALLBACK},
         callbacks={"type": "boolean"},
@@ -138,5 +146,10 @@ CHANNEL = _object(
         max_age_seconds=_number(60, MOST_AGE_SECONDS),
         fallback_after_seconds=_number(0, 86_400),
         expect_share_every=_number(LEAST_EXPECTED_SECONDS, 7 * 86_400),
+        flap=_object(
+            ["transitions", "minutes"],
+            transitions=_count(*FLAP_TRANSITIONS),
+            minutes=_number(1, MOST_FLAP_MINUTES),
+        ),
     ),
 )

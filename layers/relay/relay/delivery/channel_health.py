@@ -65,7 +65,7 @@ class Debts:
     def add(self, entry: Entry) -> None:
         """Count the entry of a row of the ledger's index."""
         self.unconfirmed += entry.debt.unconfirmed
-        since = entry.debt.overdue_since
+        since = entry.overdue_since
         if since is None:
             return
         if entry.dead_letter.state is not None:

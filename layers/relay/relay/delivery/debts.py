@@ -31,6 +31,8 @@ OVERAGE_SECONDS = 15.0
 RENEWED_SECONDS = 60.0
 # Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
+# Waits of which the end can move: the ledger alone has the state, and the sweeper sends its job.
+WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
 # Wait before a job is offered again to a dead-letter queue that did not accept it.
 DEAD_LETTER_AGAIN_SECONDS = 60.0
 
@@ -54,12 +56,12 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     """Record in the ledger that the state is owed, and the end of its wait.
 
     Returns None if another writer changed the entry since it was read. A wait that is longer than SQS's largest delay
-    needs no message: the sweeper sends one at its end. The same holds for a pause, which can end early. Raises
-    LedgerError if the state is neither recorded nor on the retry queue.
+    needs no message: the sweeper sends one at its end. The same holds for a pause, which can end early, and for a flap,
+    whose end moves with each change. Raises LedgerError if the state is neither recorded nor on the retry queue.
     """
     is_paused = wait.reason == Reason.PAUSED
     is_short = task.is_from_webhook or wait.until - services.clock() <= MAX_DELAY_SECONDS
-    has_message = task.is_queued and is_short and not is_paused
+    has_message = task.is_queued and is_short and wait.reason not in WITHOUT_MESSAGE
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)

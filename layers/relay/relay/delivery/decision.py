@@ -15,6 +15,7 @@ from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
 from relay.ledger.wait import Wait
 
 # Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
@@ -29,8 +30,10 @@ _SETTLED = {
 }
 
 
-def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
-    """Return the task, updated from the entry, and the next action. `now` is in epoch seconds.
+def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
+    """Return the task and the entry, each updated from the other, and the next action. `now` is in epoch seconds.
+
+    The entry differs from the one that was read only in its memory of a flap, which the action's write records.
 
     | the state | action |
     | --- | --- |
@@ -39,23 +42,33 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Action]:
     | is owed, and its job was replayed from the dead-letter queue | Revive |
     | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
     | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause leaves it out |
+    | is owed, but its incident flaps, and people know it as bad as this | Wait |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
     task, standing = _judged(task, entry)
+    task, entry = _flapping(task, entry, standing, now)
+    action = _action(task, entry, standing, now)
+    is_left_out = standing == Standing.OWED and isinstance(action, Settle)
+    return (_left_out(task) if is_left_out else task), entry, action
+
+
+def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
     if standing != Standing.OWED:
-        return task, _settled(task, entry, standing)
+        return _settled(task, entry, standing)
     if _is_to_revive(task, entry):
-        return task, Revive(entry.reviving(task.state, task.job.age_counts_from))
+        return Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
-        return task, DeadLetter(task.hold.reason)
+        return DeadLetter(task.hold.reason)
     if pause := task.pause(now):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
-        return (task, Wait(Reason.PAUSED, pause.until)) if pause.holds(owed_since) else _dropped(task, entry)
+        return (
+            Wait(Reason.PAUSED, pause.until) if pause.holds(owed_since) else _settled(task, entry, Standing.UNCHANGED)
+        )
     if wait := _wait(task, entry, now):
-        return task, wait
+        return wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
-    return task, Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+    return Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
@@ -83,6 +96,21 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
+
+
+def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
+    """Return the task and the entry with what the state means for a flap, where the policy has a rule for flaps."""
+    rule = task.channel.policy.flap
+    if rule is None:
+        return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
+    if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
+        flap = entry.flap.seeing(entry.newest, task.state, rule, is_flagged=task.is_flagged)
+        entry = replace(entry, flap=flap)
+    task = replace(task, is_flapping=entry.flap.until > now, quiet_until=entry.quiet_until(task.state))
+    if task.is_flapping and task.change:
+        task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
+    # The state's age counts from the end of its quiet time, which the job does not know.
+    return task.without_early_expiry(), entry
 
 
 def _state_after_newest(task: Task, entry: Entry) -> State:
@@ -151,11 +179,11 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     return revived
 
 
-def _dropped(task: Task, entry: Entry) -> tuple[Task, Settle]:
-    """Return the task and the action for an owed state during a pause that leaves states out."""
-    if task.change:
-        task = replace(task, change=replace(task.change, why=f"{task.change.why}; left out: the channel is paused"))
-    return task, _settled(task, entry, Standing.UNCHANGED)
+def _left_out(task: Task) -> Task:
+    """Return the task of an owed state that a pause leaves out, with that in its explanation."""
+    if task.change is None:
+        return task
+    return replace(task, change=replace(task.change, why=f"{task.change.why}; left out: the channel is paused"))
 
 
 def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
@@ -190,6 +218,8 @@ def _clears_debt(task: Task, entry: Entry) -> bool:
 
 def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     """Return the wait that the state's job or its incident's entry asks for; None if it may be sent at `now`."""
+    if task.quiet_until > now:
+        return Wait(Reason.FLAPPING, task.quiet_until)
     if task.hold:
         return task.hold
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
@@ -216,5 +246,12 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     if change is None or not task.channel.is_quiet:
         return None
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
-    is_calm = all(each.transition not in _FOR_EVERYBODY for each in changes)
+    for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, entry) else _FOR_EVERYBODY
+    is_calm = all(each.transition not in for_everybody for each in changes)
     return entry.acknowledged_by if is_calm else None
+
+
+def _is_known_as_bad(task: Task, entry: Entry) -> bool:
+    """True if the policy has a rule for flaps, and the state is no worse than the one that was acknowledged."""
+    rank = task.state.rank
+    return task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank

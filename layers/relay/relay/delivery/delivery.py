@@ -133,7 +133,7 @@ class Delivery:
         try:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.name)
-                task, action = next_action(task, entry, self.clock())
+                task, entry, action = next_action(task, entry, self.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
@@ -169,8 +169,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    if wait.reason != Reason.PAUSED:
-        # A pause can end early. So the ledger alone has the state then, and the sweeper sends its job.
+    if wait.reason not in debts.WITHOUT_MESSAGE:
         task = debts.keep(services, task, wait)
     return task, debts.let_wait(services, task, entry, wait)
 

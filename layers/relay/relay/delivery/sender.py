@@ -166,4 +166,11 @@ def content(task: Task, recipients: tuple[str, ...]) -> bytes:
         return task.job.payload.body
     from relay.incidents.own_body import build_body  # noqa: PLC0415 - most channels forward BigPanda's
 
-    return build_body(parse_share(task.job.payload.body), task.state, recipients, task.job.routing.priority, rule)
+    return build_body(
+        parse_share(task.job.payload.body),
+        task.state,
+        recipients,
+        task.job.routing.priority,
+        rule,
+        is_flapping=task.is_flapping,
+    )

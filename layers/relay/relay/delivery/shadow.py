@@ -26,14 +26,14 @@ def observe(services: Services, task: Task) -> Result:
     name = shadow_of(task.name)
     try:
         for _ in range(MAX_READS):
-            entry, now = services.ledger.read(name), services.clock()
-            task, action = next_action(task, entry, now)
+            stored, now = services.ledger.read(name), services.clock()
+            task, entry, action = next_action(task, stored, now)
             if isinstance(action, Settle):
                 result, note = task.result(action.outcome), action.note
             else:
                 audience = Audience(task.job.routing.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
-            if note is None or services.ledger.write(name, entry, note) is not None:
+            if note is None or services.ledger.write(name, stored, note) is not None:
                 return result
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))

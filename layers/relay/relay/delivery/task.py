@@ -45,6 +45,10 @@ class Task(NamedTuple):
         pauses: The channel's pauses that apply to the incident, whenever they are.
         ticket: Unused permission of the rate limiter to send now, kept after a conflicting write of the entry; None if
             there is none.
+        is_flagged: True if BigPanda says that the incident flaps.
+        is_flapping: True if the incident flaps by the policy, so that its signal says so.
+        quiet_until: Time before which the flapping incident's state is not announced (epoch seconds). Its age counts
+            from then. 0 if it does not have to wait.
     """
 
     job: Job
@@ -62,6 +66,9 @@ class Task(NamedTuple):
     is_stamped: bool = True
     pauses: tuple["Pause", ...] = ()
     ticket: Ticket | None = None
+    is_flagged: bool = False
+    is_flapping: bool = False
+    quiet_until: float = 0.0
 
     @classmethod
     def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
@@ -72,6 +79,7 @@ class Task(NamedTuple):
         place, is_stamped = _place(channel, share), job.payload.version is not None
         name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
         task = cls(job, name, state, channel, owner, is_from_webhook=True, environment_id=place, is_stamped=is_stamped)
+        task = task._replace(is_flagged=share.flapping is True)
         return task.with_pauses(share) if channel.policy.pauses else task
 
     @classmethod
@@ -86,6 +94,7 @@ class Task(NamedTuple):
         state = state.without_alerts() if job.payload.found else state
         name, place = entry_of(job), _place(channel, share)
         task = cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
+        task = task._replace(is_flagged=share.flapping is True)
         return task.with_pauses(share) if channel.policy.pauses else task
 
     def with_pauses(self, share: Share) -> Self:
@@ -93,12 +102,13 @@ class Task(NamedTuple):
         from relay.channels.pause import pauses_for  # noqa: PLC0415 - most channels have no pause
 
         found = pauses_for(share, self.channel.policy.pauses, is_open=self.state.is_open)
-        task = self._replace(pauses=found)
-        hold = task.hold
-        if hold and hold.reason == Reason.EXPIRED and hold.until <= task.expires_at:
-            # The job expired by its own age, and its age counts from the end of a pause.
-            return task._replace(hold=None)
-        return task
+        return self._replace(pauses=found).without_early_expiry()
+
+    def without_early_expiry(self) -> Self:
+        """Return the task without a hold for expiry, if the state's age counts from later than its job knows."""
+        hold = self.hold
+        is_early = hold is not None and hold.reason == Reason.EXPIRED and hold.until <= self.expires_at
+        return self._replace(hold=None) if is_early else self
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""
@@ -125,9 +135,9 @@ class Task(NamedTuple):
     def expires_at(self) -> float:
         """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent.
 
-        Its age counts from its arrival, from its replay, or from the end of a later pause.
+        Its age counts from its arrival, from its replay, or from the end of a later pause or flap.
         """
-        start, longest = self.job.age_counts_from, self.channel.policy.max_age_seconds
+        start, longest = max(self.job.age_counts_from, self.quiet_until), self.channel.policy.max_age_seconds
         if self.pauses:
             from relay.channels.pause import age_start  # noqa: PLC0415 - see `with_pauses`
 

@@ -112,6 +112,12 @@ class Owed(NamedTuple):
             return entry.debt.since or entry.debt.due
         return entry.announced.came
 
+    @property
+    def late_from(self) -> float:
+        """Time from which the debt's delay counts (epoch seconds): its start, or the end of its quiet time."""
+        newest = self.entry.newest
+        return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)
+
 
 @dataclass(frozen=True)
 class Sweeper:
@@ -285,13 +291,13 @@ class Sweeper:
         return is_open and self.clock() - self._overdue_since(owed) >= policy.fallback_after_seconds
 
     def _overdue_since(self, owed: Owed) -> float:
-        """Return the time from which the delay counts (epoch seconds): as `Owed.since`, or the end of a later pause."""
+        """Return the time from which the delay counts (epoch seconds): `Owed.late_from`, or the end of a pause."""
         now, held_until = self.clock(), owed.entry.debt.held_until
         has_ended_early = held_until > now and not self._is_held(owed, now)
         past = [each for each in self._policy(owed.channel).pauses if owed.since < each.until <= now]
         # Which past pause held a state is known if the pause was for all incidents, or held this state when it ended.
         ends = [each.until for each in past if has_ended_early or not each.when]
-        return max([owed.since, *ends, *([] if has_ended_early else [held_until])])
+        return max([owed.late_from, *ends, *([] if has_ended_early else [held_until])])
 
     def _is_held(self, owed: Owed, now: float) -> bool:
         """True if the pause for which a state waits goes on at `now` (epoch seconds), or that can't be found out."""
@@ -407,7 +413,9 @@ class Sweeper:
         if owed.channel in self._unread:
             return math.inf
         policy = self._policy(owed.channel)
-        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)
+        # A state that waited for the end of a flap or a pause is as old as its wait is over.
+        quiet_until = owed.entry.quiet_until(owed.entry.newest) if owed.entry.newest else 0.0
+        since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, quiet_until)
         if policy.pauses:
             since = _age_start(job, policy, since)
         return since + policy.max_age_seconds
@@ -484,8 +492,10 @@ class Sweeper:
     def _judge_loads(self, run: Run, rows: Sequence[Owed]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
         self._read_policies(rows)
-        owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
         now = self.clock()
+        # What waits for the end of a flap does not wait for the rate limit.
+        moving = _by_channel(each for each in rows if each.late_from <= now)
+        owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
         above = {load.channel: load for load in FloodDetector(self.table).above(owed, self._policies, now)}
         since = run.above_since(above.keys(), now)
         flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}

@@ -101,6 +101,11 @@ class Callback(NamedTuple):
         """Hash of the callback's content (32 hexadecimal digits), the same for a callback that arrives twice."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:32]
 
+    @property
+    def response(self) -> str:
+        """The text of the chosen response, in lower case; empty if the callback is no response."""
+        return _plain(self.text) if self.kind == Kind.RESPONSE else ""
+
     def is_failed_delivery(self) -> bool:
         """True if the callback reports a failed delivery to a device."""
         return self.kind == Kind.DELIVERY and _plain(self.text) in {
@@ -108,6 +113,31 @@ class Callback(NamedTuple):
             "failure",
             "undeliverable",
         }
+
+
+class Deed(StrEnum):
+    """Effect of a response on its incident in BigPanda."""
+
+    RESOLVE = "resolve"
+    SNOOZE = "snooze"
+    COMMENT = "comment"
+
+
+class ResponseAction(NamedTuple):
+    """What a response does with its incident in BigPanda.
+
+    Attributes:
+        deed: The effect.
+        minutes: How long the incident is snoozed (minutes); 0 if it is not.
+    """
+
+    deed: Deed
+    minutes: int = 0
+
+    @property
+    def changes_incident(self) -> bool:
+        """True if the incident itself changes."""
+        return self.deed != Deed.COMMENT
 
 
 class ResponseMeanings(NamedTuple):

@@ -16,6 +16,7 @@ from relay.incidents.transition import State
 MAX_LENGTH = 2000
 PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
 _MAX_ALERT = 400
+_FLAPS = "This incident flaps. The next signal comes when it is worse, or when it has been calm for a while."
 
 
 class BodyRule(NamedTuple):
@@ -32,11 +33,20 @@ class BodyRule(NamedTuple):
     properties: tuple[tuple[str, str], ...] = ()
 
 
-def build_body(share: Share, state: State, recipients: tuple[str, ...], priority: str | None, rule: BodyRule) -> bytes:
+def build_body(
+    share: Share,
+    state: State,
+    recipients: tuple[str, ...],
+    priority: str | None,
+    rule: BodyRule,
+    *,
+    is_flapping: bool = False,
+) -> bytes:
     """Return the JSON body of a signal.
 
     `priority` is the one of the channel's route; None to derive it from the incident's status. `rule` has the channel's
-    settings. A closed incident gets the status `ok`, whatever status its share has.
+    settings. A closed incident gets the status `ok`, whatever status its share has. If `is_flapping`, the texts say
+    that the incident flaps.
     """
     status = (share.status or "unknown") if state.is_open else "ok"
     document = {
@@ -44,19 +54,24 @@ def build_body(share: Share, state: State, recipients: tuple[str, ...], priority
         "priority": priority or rule.priorities.get(status, PRIORITIES.get(status, "MEDIUM")),
         "properties": {
             name: cut(value, rule.max_length)
-            for name, value in {**_properties(share, state, rule.max_length), **dict(rule.properties)}.items()
+            for name, value in {
+                **_properties(share, state, rule.max_length, is_flapping=is_flapping),
+                **dict(rule.properties),
+            }.items()
         },
     }
     return json.dumps(document).encode()
 
 
-def _properties(share: Share, state: State, room: int) -> dict[str, str]:
+def _properties(share: Share, state: State, room: int, *, is_flapping: bool) -> dict[str, str]:
     found = details_of(share)
     worst = found.alerts[0] if found.alerts else AlertDetails("", True, found.description, "", "", "", ())
     word = (share.status or "open") if state.is_open else "resolved"
+    word = f"flapping, {word}" if is_flapping else word
+    said = _description(found, room - len(_FLAPS)) if is_flapping else _description(found, room)
     return {
         "subject": _headline(word, worst) or f"{word.upper()}: BigPanda incident {share.incident_id}",
-        "description": _description(found, room),
+        "description": f"{_FLAPS}\n{said}" if is_flapping else said,
         "incident_id": share.incident_id,
         "environment_id": share.environment_id or "",
         "status": share.status or "",

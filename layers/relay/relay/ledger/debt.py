@@ -57,11 +57,6 @@ class Debt(NamedTuple):
         """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
-    @property
-    def overdue_since(self) -> float | None:
-        """The time from which people count the delay: `since`, or the end of a later pause; None if nothing is owed."""
-        return None if self.since is None else max(self.since, self.held_until)
-
     def held(self, until: float) -> "Debt":
         """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
         return replace(self, held_until=until, reason=Reason.PAUSED)

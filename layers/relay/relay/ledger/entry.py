@@ -14,6 +14,7 @@ from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience,
 from relay.ledger.dead_letter import DeadLetter
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
+from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
@@ -40,6 +41,7 @@ class Entry(NamedTuple):
         eased: A state better than the announced one, which the policy did not announce; None if there is none.
         is_woken: True if the incident's snooze is over, so that an open announced state is announced once more.
         acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
+        acknowledged_rank: Severity of the acknowledged state; 0 if it has none, or nobody acknowledged it.
         lease: The lease of the sender that works now, or that died; None if there is none.
         signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
             seconds).
@@ -47,6 +49,7 @@ class Entry(NamedTuple):
         debt: The debt: the newest state, while it is owed.
         dead_letter: The last dead-lettered state, and its revival.
         end: The last end of the incident, and its confirmation.
+        flap: Memory of the incident's changes, where the policy asks for it.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         others: Members of the stored document that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
@@ -60,12 +63,14 @@ class Entry(NamedTuple):
     eased: State | None = None
     is_woken: bool = False
     acknowledged_by: str = ""
+    acknowledged_rank: int = 0
     lease: Lease | None = None
     signal_times: tuple[float, ...] = ()
     accepted_signals: tuple[AcceptedSignal, ...] = ()
     debt: Debt = Debt()
     dead_letter: DeadLetter = DeadLetter()
     end: End = End()
+    flap: Flap = Flap()
     environment_id: str = ""
     others: Mapping[str, Any] = _NO_MEMBERS
     sequence: int = 0
@@ -110,6 +115,24 @@ class Entry(NamedTuple):
     def may_have_paged(self, state: State) -> bool:
         """True if exactly this state is doubtful: xMatters may have accepted it, but did not say so."""
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
+
+    @property
+    def overdue_since(self) -> float | None:
+        """The time from which people count the delay (epoch seconds); None if nothing is owed.
+
+        It is the time since which a state is owed, or the end of a later pause or quiet time.
+        """
+        if self.debt.since is None:
+            return None
+        return max(self.debt.since, self.debt.held_until, self.quiet_until(self.newest) if self.newest else 0.0)
+
+    def quiet_until(self, state: State) -> float:
+        """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
+
+        A state that is worse than one that may have been announced last need not wait.
+        """
+        is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
+        return self.flap.until if self.flap.is_announced and not is_worse else 0.0
 
     def owing(self, state: State, *, slot: Slot | None = None) -> "Entry":
         """Return the entry with `state` as the newest one, which is owed and on a queue.
@@ -222,15 +245,17 @@ class Entry(NamedTuple):
         is_anew = any(compare(told, state).transition in _ANEW for told in entry.maybe_announced())
         is_newer_owed = state.precedes(newest)
         entry = entry if is_newer_owed else entry._with_newest(state)
+        if is_anew and not (audience.is_for_one and state.is_open):
+            entry = replace(entry, acknowledged_by="", acknowledged_rank=0)
         return replace(
             entry,
             announced=state,
             doubtful=(),
             eased=None,
             is_woken=False,
-            acknowledged_by="" if is_anew else entry.acknowledged_by,
             debt=entry.debt.announced(is_owed=is_newer_owed),
             dead_letter=entry.dead_letter.settled(),
+            flap=entry.flap.announcing(),
         )
 
     def acknowledged(self, target: str, came: float) -> "Entry":
@@ -243,7 +268,7 @@ class Entry(NamedTuple):
             return self
         if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):
             return self
-        return replace(self, acknowledged_by=target)
+        return replace(self, acknowledged_by=target, acknowledged_rank=announced.rank or 0)
 
     def failed(
         self,
@@ -271,6 +296,10 @@ class Entry(NamedTuple):
         if maybe_accepted:
             entry = replace(entry._doubting(lease.state), debt=replace(entry.debt, rests_until=rests_until))
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
+
+    def is_overtaken(self, came: float) -> bool:
+        """True if an answer that `came` (epoch seconds) is older than the last signal, or than the incident's end."""
+        return came < max([self.end.at, *(signal.at for signal in self.accepted_signals)])
 
     def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with the findings of a follow-up job: `seen` has its records of signals, by request id."""

@@ -14,6 +14,7 @@ from relay.ledger.dead_letter import DeadLetter
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
 from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.table import Text
@@ -58,6 +59,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "eased": _state_members(entry.eased),
         "is_woken": entry.is_woken,
         "acknowledged_by": entry.acknowledged_by,
+        "acknowledged_rank": entry.acknowledged_rank,
         "lease": [lease.owner, lease.until, lease.began, _state_members(lease.state)] if lease else None,
         "times": entry.signal_times,
         "accepted": entry.accepted_signals,
@@ -75,6 +77,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "over_at": end.at,
         "confirmed_at": end.confirmed_at,
         "refuted_since": end.refuted_since,
+        "flap": entry.flap if entry.flap != Flap() else None,
         "environment_id": entry.environment_id,
     }
 
@@ -88,6 +91,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         eased=_known_state(members.get("eased")),
         is_woken=members.get("is_woken", False),
         acknowledged_by=members.get("acknowledged_by", ""),
+        acknowledged_rank=members.get("acknowledged_rank", 0),
         lease=_lease(members.get("lease")),
         signal_times=tuple(members.get("times", ())),
         accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
@@ -102,6 +106,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
             confirmed_at=members.get("confirmed_at", 0.0),
             refuted_since=members.get("refuted_since", 0.0),
         ),
+        flap=_flap(members.get("flap")),
         environment_id=members.get("environment_id", ""),
         others={name: value for name, value in members.items() if name not in _MEMBERS},
     )
@@ -120,6 +125,13 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         held_until=members.get("held_until", 0.0),
         unconfirmed=members.get("unconfirmed", False),
     )
+
+
+def _flap(members: Sequence[Any] | None) -> Flap:
+    if not members:
+        return Flap()
+    changes, until, is_announced = members[: len(Flap._fields)]
+    return Flap(tuple(changes), until, bool(is_announced))
 
 
 def _lease(members: Sequence[Any] | None) -> Lease | None:

@@ -1,0 +1,51 @@
+"""Memory of a flapping incident: when it changed, and when it counts as calm. Pure code.
+
+docs/decisions.md, D-flap, explains the rules.
+"""
+
+from copy import replace
+from typing import NamedTuple
+
+from relay.channels.policy import FlapRule
+from relay.incidents.transition import State
+
+
+class Flap(NamedTuple):
+    """Memory of an incident's changes, bounded by the policy's number of changes. Times are epoch seconds.
+
+    Attributes:
+        changes: Times of the last changes of openness or status, oldest first, announced or not.
+        until: When the flapping incident counts as calm, unless it changes again; 0 if it does not flap.
+        is_announced: True if a signal said that the incident flaps. Only what is worse is announced from then on.
+    """
+
+    changes: tuple[float, ...] = ()
+    until: float = 0.0
+    is_announced: bool = False
+
+    def seeing(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
+        """Return the memory after a newer state than `before` came.
+
+        `is_flagged` is True if BigPanda says that the incident flaps. An incident that was calm for long enough begins
+        anew.
+        """
+        known = self if state.came < self.until else Flap(self.changes)
+        changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
+        is_change = before is not None and _differ(before, state)
+        if is_change:
+            changes = tuple(sorted((*changes, round(state.came, 3))))[-rule.transitions :]
+        is_flapping = is_change and (known.until > 0 or len(changes) >= rule.transitions)
+        is_flapping = is_flapping or (is_flagged and state.is_open)
+        until = max(known.until, round(state.came + rule.seconds, 3)) if is_flapping else known.until
+        return Flap(changes, until, known.is_announced)
+
+    def announcing(self) -> "Flap":
+        """Return the memory after a signal was accepted, which said that the incident flaps if it did."""
+        return replace(self, is_announced=True) if self.until else self
+
+
+def _differ(before: State, state: State) -> bool:
+    """True if openness or status changed. A body without a status does not contradict the known one."""
+    if before.is_open != state.is_open:
+        return True
+    return state.is_open and None not in {before.rank, state.rank} and before.rank != state.rank

@@ -1,0 +1,169 @@
+"""Flaps: the rule of `policy.flap`, written a second time, and a judge of the signals of flapping incidents.
+
+The judge sees arrivals only, and not the moment at which a function noted them. So a flap is certain only if it has a
+margin, and possible if it would begin with one.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from tests.simulation.conduct import seconds_of
+from tests.simulation.oracle import changed, wanted
+from tests.simulation.phones import Phones, Ring
+from tests.simulation.services import SimulatedSqs
+from tests.simulation.story import SharedState
+from tests.simulation.weather import Weather
+
+# From a share's arrival to the time that a function notes for it; Secrets Manager may be slow.
+NOTED_SECONDS = 7.0
+# From a signal's acceptance to its record in the ledger.
+RECORDED_SECONDS = 8.0
+# The sweeper's interval, its lateness and the duration of a run; the worker that it wakes.
+SWEPT_SECONDS = 140.0
+WORSE = {"opened", "worsened", "reopened"}
+
+
+class Certain(NamedTuple):
+    """A time in which an incident flaps for certain, in epoch seconds.
+
+    Attributes:
+        begins: start of the time.
+        ends: end of the time.
+    """
+
+    begins: float
+    ends: float
+
+
+def span(policy: Mapping[str, Any]) -> float:
+    """Return the seconds without a change after which an incident is calm; 0 without a rule for flaps."""
+    return float(policy["flap"]["minutes"]) * 60 if policy.get("flap") else 0.0
+
+
+def may_wait_until(policy: Mapping[str, Any], states: Sequence[SharedState], state: SharedState, change: str) -> float:
+    """Return the time until which a state may wait for the end of a flap; 0 if it may not wait.
+
+    `states` are those of its incident. Any of them may have been a change when it came.
+    """
+    if change in WORSE or not policy.get("flap"):
+        return 0.0
+    calm = span(policy) + NOTED_SECONDS
+    times = sorted(at for other in states for at in other.arrivals if at <= max(state.arrivals))
+    # After a calm time an earlier flap is over.
+    begins = max((place for place, (one, other) in enumerate(pairwise(times), 1) if other - one > calm), default=0)
+    times = times[begins:]
+    enough = policy["flap"]["transitions"]
+    is_possible = any(later - earlier <= calm for earlier, later in zip(times, times[enough - 1 :], strict=False))
+    return times[-1] + calm if is_possible else 0.0
+
+
+def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterator[Certain]:
+    """Yield the times in which an incident flaps for certain; `states` arrived in this order, one after the other."""
+    calm, enough = span(policy) - NOTED_SECONDS, policy["flap"]["transitions"]
+    changes: list[float] = []
+    begins, ends = math.inf, 0.0
+    for before, state in pairwise(states):
+        at = min(state.arrivals)
+        if at >= ends and begins < math.inf:
+            yield Certain(begins, ends)
+            begins, changes = math.inf, []
+        if (before.is_open, before.status) != (state.is_open, state.status) and None not in {
+            before.status,
+            state.status,
+        }:
+            changes = [other for other in changes if other > at - calm] + [at]
+            if begins < math.inf or len(changes) >= enough:
+                begins, ends = min(begins, at), at + calm
+    if begins < math.inf:
+        yield Certain(begins, ends)
+
+
+@dataclass(frozen=True)
+class Flaps:
+    """Judge of the signals of flapping incidents in a finished schedule.
+
+    Attributes:
+        policies: policy of each channel.
+        states: all states that BigPanda shared.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        dead_letters: the dead-letter queue.
+        untrusted: incidents whose owed state cannot be derived from outside, or with a signal of unknown result.
+        has_operators: True if an operator moved messages.
+    """
+
+    policies: Mapping[str, Mapping[str, Any]]
+    states: Collection[SharedState]
+    weather: Weather
+    phones: Phones
+    dead_letters: SimulatedSqs
+    untrusted: Collection[str]
+    has_operators: bool
+
+    def problems(self) -> Iterator[str]:
+        """Yield signals of incidents that were to be quiet, and states that expired in that time."""
+        if self.has_operators or self.weather.crashes:
+            return
+        by_incident: dict[str, list[SharedState]] = {}
+        for state in self.states:
+            if state.arrivals and self.policies[state.channel].get("flap"):
+                by_incident.setdefault(state.incident, []).append(state)
+        for incident, states in by_incident.items():
+            states.sort(key=lambda state: min(state.arrivals))
+            if incident not in self.untrusted and _is_in_turn(states):
+                for time in certain(self.policies[states[0].channel], states):
+                    yield from self._noisy(incident, states, time)
+                    yield from self._expired(incident, states, time)
+
+    def _noisy(self, incident: str, states: Sequence[SharedState], time: Certain) -> Iterator[str]:
+        """Check that an incident that flaps is signalled once, and then only if it is worse."""
+        by_number = {state.number: state for state in states}
+        rings = [ring for ring in self.phones.rings if ring.incident == incident]
+        if any(ring.share not in by_number for ring in rings):
+            return
+        said_at = _said_at(rings, time)
+        for earlier, later in pairwise(rings):
+            told, state = by_number[earlier.share], by_number[later.share]
+            is_quiet = said_at + RECORDED_SECONDS < later.began < time.ends
+            if is_quiet and changed(told, state) not in WORSE:
+                yield f"noisy: {state} rang although its incident flaps and {told} was known"
+
+    def _expired(self, incident: str, states: Sequence[SharedState], time: Certain) -> Iterator[str]:
+        """Check that the age of a state that waits for the end of a flap does not count before that end."""
+        by_number = {state.number: state for state in states}
+        rings = [ring for ring in self.phones.rings if ring.incident == incident]
+        if any(ring.share not in by_number for ring in rings):
+            return
+        said_at = _said_at(rings, time)
+        letters = [(each.incident, each.job) for each in self.dead_letters.messages.values() if each.incident]
+        for body, job in letters:
+            state = by_number.get(body["share"]) if body["entry"] == incident else None
+            if state is None or job["reason"] != "expired" or job["dead_lettered_at"] is None:
+                continue
+            came, at = min(state.arrivals), seconds_of(job["dead_lettered_at"])
+            told = next((ring for ring in reversed(rings) if ring.began < at), None)
+            change = changed(by_number[told.share] if told else None, state)
+            is_held = said_at + RECORDED_SECONDS < came < time.ends and change not in WORSE
+            is_held = is_held and change in wanted(dict(self.policies[state.channel]))
+            max_age: float = self.policies[state.channel]["max_age_seconds"]
+            if is_held and at < time.ends + max_age - NOTED_SECONDS:
+                yield f"early: {state} expired while it waited for the end of its flap"
+
+
+def _said_at(rings: Sequence[Ring], time: Certain) -> float:
+    """Return when the first signal was accepted that said that the incident flaps; infinity if none was."""
+    return min((ring.at for ring in rings if time.begins + NOTED_SECONDS < ring.began), default=math.inf)
+
+
+def _is_in_turn(states: Sequence[SharedState]) -> bool:
+    """Return True if each state was answered before the next one arrived, and their time stamps have that order."""
+    versions = [state.version for state in states]
+    is_stamped = None not in versions and all(
+        one is not None and other is not None and one < other for one, other in pairwise(versions)
+    )
+    return is_stamped and all(
+        one.answered and max(*one.arrivals, *one.answered) + 1 < min(other.arrivals) for one, other in pairwise(states)
+    )

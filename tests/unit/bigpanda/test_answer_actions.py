@@ -1,0 +1,281 @@
+"""Actions of responses (`bigpanda.actions`): a verified answer resolves or snoozes its incident, once."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
+from relay.delivery.page_followup import LOOK_FOR_SECONDS
+from relay.errors import InvalidChannel
+from relay.http.session import HttpAnswer
+from relay.incidents.callback import Deed, ResponseAction
+from tests import samples
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+
+PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
+ACTIONS = {
+    "Resolve": {"do": "resolve"},
+    "Snooze 1 h": {"do": "snooze", "minutes": 60},
+    "Escalate": {"do": "comment"},
+}
+ACCEPTED, DONE = HttpAnswer(202, {}, b'{"status": 202, "data": {}}'), HttpAnswer(204, {}, b"")
+LATER = 1_800_000_001
+REST = {
+    "base_url": "https://acme.xmatters.com",
+    "auth": {"type": "basic", "username": "u", "password": "p"},
+}
+
+
+def xmatters(call: Call) -> HttpAnswer:
+    """Answer as xMatters' REST API with one page of the one signal, and one person."""
+    if "/people/" in call.url:
+        is_known = call.url.rpartition("/people/")[2].startswith("jdoe")
+        return (
+            HttpAnswer(200, {}, b'{"id": "p1", "targetName": "jdoe", "recipientType": "PERSON"}')
+            if is_known
+            else (HttpAnswer(404, {}, b'{"code": 404}'))
+        )
+    page = {"id": PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r1"}
+    return HttpAnswer(200, {}, json.dumps({"data": [page]}).encode())
+
+
+def secret(actions: dict[str, Any] | None = None, **bigpanda: Any) -> dict[str, Any]:
+    access = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": False, "actions": actions or ACTIONS}
+    document = samples.secret(
+        policy={"min_seconds_between_signals": 0, "confirm_resolve": False}, bigpanda=access | bigpanda
+    )
+    document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"], "rest": REST}
+    return document
+
+
+def room(*steps: Step, **bigpanda: Any) -> Relay:
+    relay = Relay(
+        FakeSession(*(samples.accepted(f"r{number}") for number in range(1, 9))),
+        secrets=FakeSecrets(noc=json.dumps(secret(**bigpanda))),
+        bigpanda=FakeSession(*steps or (DONE,)),
+        rest=FakeSession(xmatters),
+    )
+    relay.share()
+    relay.clock.now += 5
+    relay.chores.messages.clear()
+    return relay
+
+
+def answer(relay: Relay, response: str, target: str = "jdoe", **members: Any) -> None:
+    """Send a callback through the door."""
+    said = {"relay": 1, "kind": "response", "incident_id": "i1", "response": response, "event": {"id": PAGE}}
+    person = {"target": target, "firstName": "Jane", "lastName": "Doe"}
+    content = json.dumps(said | {"person": person} | members).encode()
+    headers = {"authorization": "Bearer t", "content-type": "application/json"}
+    assert relay.callbacks.serve(samples.request(content, headers=headers)).status == 200
+
+
+def writes(relay: Relay) -> list[tuple[str, dict[str, Any]]]:
+    found = [call for call in relay.bigpanda.calls if call.method != "GET"]
+    return [(f"{call.method} {call.url.partition('/resources/v2.0')[2]}", json.loads(call.body)) for call in found]
+
+
+def paths(relay: Relay) -> list[str]:
+    return [name.rpartition("/")[2] for name, _ in writes(relay)]
+
+
+class TestActs:
+    def test_resolve_ends_the_incident_in_bigpanda_in_the_persons_name(self) -> None:
+        relay = room(ACCEPTED)
+        answer(relay, " resolve ", note="disk is full")
+        relay.wake(0)
+        [(path, body)] = writes(relay)
+        assert path == "POST /environments/e1/incidents/i1/resolve"
+        assert body["comments"].startswith('"Jane Doe" (jdoe) answered "resolve" to xMatters page ')
+        assert 'Note: "disk is full" [relay ' in body["comments"]
+        assert relay.chores.messages == relay.dead_letters.messages == []
+
+    def test_snooze_counts_from_the_answer_and_ends_with_a_change(self) -> None:
+        relay = room()
+        answer(relay, "Snooze 1 h")
+        came = relay.clock.now
+        relay.wake(120)
+        [(path, body)] = writes(relay)
+        assert path == "PUT /environments/e1/incidents/i1/snooze"
+        assert (body["end_time"], body["cancel_on_incident_updates"]) == (int(came + 3600), True)
+        assert "(jdoe) answered" in body["comment"]
+
+    @pytest.mark.parametrize(("comments", "written"), [(["response"], 1), ([], 1)])
+    def test_comment_is_written_whatever_comments_the_channel_wants(self, comments: list[str], written: int) -> None:
+        relay = room(comments=comments)
+        answer(relay, "Escalate")
+        relay.wake(0)
+        assert paths(relay) == ["comments"] * written
+
+    def test_other_response_is_a_comment_as_ever(self) -> None:
+        relay = room()
+        answer(relay, "Not me")
+        relay.wake(0)
+        assert paths(relay) == ["comments"]
+
+    def test_without_actions_a_response_is_a_comment(self) -> None:
+        relay = room(actions={"Fix": {"do": "resolve"}})
+        answer(relay, "Resolve")
+        relay.wake(0)
+        assert paths(relay) == ["comments"]
+
+    def test_acknowledgement_that_snoozes_assigns_the_incident_too(self) -> None:
+        users = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
+        relay = room(users, DONE, DONE, actions={"Acknowledge": {"do": "snooze", "minutes": 5}}, assign=True)
+        answer(relay, "Acknowledge")
+        relay.wake(0)
+        assert paths(relay) == ["assignment", "snooze"]
+        assert "The incident is assigned to them." in writes(relay)[1][1]["comment"]
+
+    def test_echo_of_a_resolve_ends_the_page_and_rings_once(self) -> None:
+        relay = room(ACCEPTED)
+        answer(relay, "Resolve")
+        relay.wake(0)
+        for second in range(3):
+            relay.clock.now += 1
+            relay.share(status="ok", changedOn=LATER, updatedOn=LATER + second)
+        relay.wake(LOOK_FOR_SECONDS)
+        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["critical", "ok"]
+        assert paths(relay) == ["resolve"]
+        assert any(call.method == "POST" and b"TERMINATED" in call.body for call in relay.rest.calls)
+
+
+class TestOnce:
+    def test_answer_that_comes_twice_acts_once(self) -> None:
+        relay = room(ACCEPTED)
+        answer(relay, "Resolve")
+        answer(relay, "Resolve")
+        relay.wake(0)
+        relay.wake(WRITEBACK_LEASE_SECONDS)
+        assert paths(relay) == ["resolve"]
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    def test_failure_that_passes_is_retried(self, status: int) -> None:
+        relay = room(samples.refused(status), ACCEPTED)
+        answer(relay, "Resolve")
+        relay.wake(0)
+        relay.wake(60)
+        assert paths(relay) == ["resolve", "resolve"]
+        assert relay.chores.messages == []
+
+    def test_incident_that_is_over_already_gets_a_comment_that_says_so(self) -> None:
+        relay = room(samples.refused(409), DONE)
+        answer(relay, "Resolve")
+        relay.wake(0)
+        assert paths(relay) == ["resolve", "comments"]
+        assert "(Not resolved: BigPanda answered 409, it is over.)" in writes(relay)[1][1]["comment"]
+        assert relay.chores.messages == relay.dead_letters.messages == []
+
+    def test_refusal_is_dead_lettered_with_its_reason(self) -> None:
+        relay = room(samples.refused(400, b"no"))
+        answer(relay, "Snooze 1 h")
+        relay.wake(0)
+        [job] = relay.dead_letters.jobs()
+        assert (job.failures.reason, job.failures.http_status, job.failures.response_excerpt) == ("refused", 400, "no")
+        [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
+        assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
+
+    def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
+        relay = room(samples.refused(404))
+        answer(relay, "Resolve")
+        relay.wake(0)
+        assert [job.failures.http_status for job in relay.dead_letters.jobs()] == [404]
+
+    def test_unknown_incident_that_is_over_settles(self) -> None:
+        relay = room(samples.refused(404))
+        relay.share(status="ok", changedOn=LATER)
+        relay.clock.now += 5
+        answer(relay, "Resolve")
+        relay.retries.messages.clear()
+        relay.wake(0)
+        assert paths(relay) == ["resolve"]
+        assert relay.chores.messages == relay.dead_letters.messages == []
+
+    @pytest.mark.parametrize("statuses", [("ok", "critical"), ("ok",), ("warning", "critical")])
+    def test_answer_to_an_earlier_signal_does_not_end_what_came_later(self, statuses: tuple[str, ...]) -> None:
+        relay = room(samples.refused(503), DONE)
+        answer(relay, "Resolve")
+        relay.wake(0)
+        for second, status in enumerate(statuses):
+            relay.clock.now += 1
+            relay.share(status=status, changedOn=LATER + second)
+        relay.wake(60)
+        assert paths(relay) == ["resolve", "comments"]
+        assert "(Not resolved: it changed since the answer.)" in writes(relay)[1][1]["comment"]
+
+    def test_snooze_whose_time_is_over_when_bigpanda_can_be_asked_is_not_made(self) -> None:
+        relay = room(samples.refused(503), DONE)
+        answer(relay, "Snooze 1 h")
+        relay.wake(0)
+        relay.wake(3600)
+        assert paths(relay) == ["snooze", "comments"]
+        assert "(Not snoozed: that time is over.)" in writes(relay)[1][1]["comment"]
+
+
+class TestForged:
+    @pytest.mark.parametrize(
+        "forge",
+        [
+            lambda relay: answer(relay, "Resolve", "mallory"),
+            lambda relay: answer(relay, "Resolve", event={"id": "another"}),
+            lambda relay: answer(relay, "Snooze 1 h", person={}),
+        ],
+        ids=["nobody", "no page", "no name"],
+    )
+    def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(self, forge: Callable[[Relay], None]) -> None:
+        relay = room()
+        forge(relay)
+        for _ in range(12):
+            relay.wake(30)
+        assert paths(relay) == ["comments"]
+        assert writes(relay)[0][1]["comment"].startswith("Unverified")
+
+    def test_unverified_answer_is_not_even_a_comment_where_the_channel_wants_none(self) -> None:
+        relay = room(comments=["status"])
+        answer(relay, "Resolve", "mallory")
+        for _ in range(12):
+            relay.wake(30)
+        assert writes(relay) == []
+
+    def test_status_or_comment_with_the_words_of_an_action_is_none(self) -> None:
+        relay = room(comments=["status", "annotation"])
+        answer(relay, "", kind="annotation", annotation="Resolve")
+        answer(relay, "", kind="status", status="Resolve")
+        relay.wake(0)
+        assert paths(relay) == ["comments", "comments"]
+
+
+class TestSettings:
+    def test_actions_are_read_in_any_letter_case(self) -> None:
+        access = samples.parsed(secret()).bigpanda
+        assert access
+        assert access.actions == {
+            "resolve": ResponseAction(Deed.RESOLVE),
+            "snooze 1 h": ResponseAction(Deed.SNOOZE, 60),
+            "escalate": ResponseAction(Deed.COMMENT),
+        }
+
+    @pytest.mark.parametrize(
+        ("actions", "complaint"),
+        [
+            ({"a": {"do": "delete"}}, "bigpanda.actions.a.do: must be one of resolve, snooze, comment"),
+            ({"a": {"do": "snooze"}}, "bigpanda.actions: snooze needs minutes"),
+            ({"a": {"do": "resolve", "minutes": 5}}, "bigpanda.actions: snooze needs minutes"),
+            ({"a": {"do": "snooze", "minutes": 129_001}}, "bigpanda.actions.a.minutes: must be 129000 or less"),
+            ({"a": {"do": "comment"}, " A": {"do": "comment"}}, "bigpanda.actions: must name each response once"),
+            ({" ": {"do": "comment"}}, "bigpanda.actions: must name each response once"),
+        ],
+    )
+    def test_impossible_actions_are_refused(self, actions: dict[str, Any], complaint: str) -> None:
+        with pytest.raises(InvalidChannel, match=complaint):
+            samples.parsed(secret(actions))
+
+    def test_resolve_and_snooze_need_a_way_to_verify_who_answers(self) -> None:
+        document = secret()
+        del document["xmatters"]["rest"]
+        with pytest.raises(InvalidChannel, match=r"bigpanda\.actions: resolve and snooze need xmatters\.rest"):
+            samples.parsed(document)
+        document["bigpanda"]["actions"] = {"Escalate": {"do": "comment"}}
+        assert samples.parsed(document).bigpanda
