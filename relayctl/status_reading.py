@@ -10,9 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.delivery.channel_health import Debts, ShareWatch
+from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.errors import InvalidChannel, LedgerError
 from relay.jobs.job import seconds_of
+from relay.ledger.credential_probes import Probe, Probes, read_probes
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate, gate_of
@@ -83,6 +84,7 @@ class StatusReader:
     _names: dict[str, str | None] = field(default_factory=dict)
     _secrets: dict[str, _Secret] = field(default_factory=dict)
     _uses: dict[str, tuple[float, list[Use]]] = field(default_factory=dict)
+    _probes: Probes = field(default_factory=Probes)
     _problems: list[str] = field(default_factory=list)
 
     def read(self) -> StackStatus:
@@ -92,6 +94,7 @@ class StatusReader:
         self._list(store)
         debts = self._debts(Ledger(table))
         has_traffic = self._count(now)
+        self._probes = self._guarded("ledger", lambda: read_probes(table, now)) or Probes()
         names = {*self._names, *(debts or {})}
         wanted = sorted(names if self.only is None else names & {self.only})
         channels = [
@@ -159,7 +162,14 @@ class StatusReader:
             at, page = self._guarded("ledger", lambda: self._page(table, name, traffic.incidents)) or (None, "")
             status = status._replace(page_at=at, page=page)
         uses = self._last_uses(table, channel, now)
-        return status._replace(uses=uses or (), shares=_share_watch(channel, uses, status.changed_at))
+        probe, prints = self._probes.channels.get(name, Probe()), channel.api_fingerprints()
+        kinds = probe.refused_among(prints)
+        return status._replace(
+            uses=uses or (),
+            shares=_share_watch(channel, uses, status.changed_at),
+            probed_at=probe.at if probe.at and prints else None,
+            refused=RefusedCredentials(name, kinds) if kinds else None,
+        )
 
     def _secret(self, store: ChannelStore, name: str) -> _Secret:
         """Return the channel's secret; it is read again only after a change."""
