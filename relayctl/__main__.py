@@ -30,6 +30,7 @@ _VERBS = {
     "policy": LazyCommand(
         "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
+    "shadow": LazyCommand("relayctl.commands.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": LazyCommand(
         "relayctl.commands.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
     ),

@@ -11,15 +11,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
+from relay.channels.pause import Pause
+from relay.channels.policy import Mode
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
+from relay.delivery.channel_health import age
 from relay.errors import InvalidChannel, LedgerError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.ledger.sources import Sources
 from relay.reconcile.notes import Unannounced, read_unannounced
 from relay.xmatters.directory import Directory
-from relayctl import credential_checks, recipient_checks
+from relayctl import credential_checks, modes, recipient_checks
 from relayctl.aws_errors import refusal
 from relayctl.channel_store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
@@ -33,6 +36,8 @@ _UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the 
 # For all requests to the vendors of one channel.
 SECONDS = 30.0
 MAX_SUGGESTED = 5
+# A pause that begins or ends later than this may be forgotten, or have a mistaken date.
+LONG_PAUSE_SECONDS = 86_400.0
 _ANYBODY = (
     "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
 )
@@ -61,6 +66,7 @@ class ChannelChecks:
         directory: People and groups of xMatters.
         deadlines: Makes a deadline of a number of seconds.
         reconcile: Reads the facts about a channel's environments; raises LedgerError.
+        clock: Returns epoch seconds.
     """
 
     store: ChannelStore
@@ -69,6 +75,7 @@ class ChannelChecks:
     directory: Directory
     deadlines: Callable[[float], Deadline]
     reconcile: Callable[[Channel], Reconcile]
+    clock: Callable[[], float]
 
     @classmethod
     def of_stack(cls, stack: Stack, store: ChannelStore) -> Self:
@@ -76,7 +83,7 @@ class ChannelChecks:
         hosts, effects = stack.hosts, stack.effects
         directory = Directory(effects.outward(hosts.xmatters))
         bigpanda = effects.outward(hosts.bigpanda)
-        return cls(store, hosts, bigpanda, directory, stack.deadline, partial(_reconcile, stack))
+        return cls(store, hosts, bigpanda, directory, stack.deadline, partial(_reconcile, stack), effects.clock)
 
     def of(self, name: str) -> Iterator[Check]:
         """Yield the results for a channel. A check whose precondition failed is left out."""
@@ -85,6 +92,7 @@ class ChannelChecks:
             yield found
             return
         yield ok("secret", "it can be read, and is valid")
+        yield from _modes(found, self.clock())
         yield from _tokens(found)
         yield from _settings(found)
         urls = list(self._urls(found))
@@ -181,6 +189,25 @@ def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
     table = stack.table()
     reported = read_unannounced(table, channel.bigpanda, channel.bigpanda.environments)
     return Reconcile(reported, Sources(table, stack.effects.clock).suggested(channel))
+
+
+def _modes(channel: Channel, now: float) -> Iterator[Check]:
+    """Yield a warning for shadow mode, and for each pause that is not over; a long or late one says so."""
+    if channel.policy.mode is Mode.SHADOW:
+        would = f"`relayctl shadow report {channel.name}` says what it would send"
+        ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"
+        yield warning("mode", f"shadow: the channel sends nothing. {would}, {ends}")
+    for each in modes.open_pauses(channel.policy, now):
+        yield warning("pause", modes.pause_words(each, now) + _distance(each, now))
+
+
+def _distance(pause: Pause, now: float) -> str:
+    """Return how far away a pause or its end is, with a question, if that is more than LONG_PAUSE_SECONDS."""
+    if pause.since - now > LONG_PAUSE_SECONDS:
+        return f"; it begins in {age(pause.since - now)}: `relayctl channel resume` removes it if it is not wanted"
+    if pause.until - now > LONG_PAUSE_SECONDS:
+        return f"; its end is {age(pause.until - now)} away: `relayctl channel resume` ends it now"
+    return ""
 
 
 def _tokens(channel: Channel) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from relay.channels.policy import Policy
 from relay.delivery.channel_health import (
     Debts,
     RefusedCredentials,
@@ -13,8 +14,9 @@ from relay.delivery.channel_health import (
     owed_reasons,
     passing_reasons,
 )
+from relay.jobs.job import seconds_of
 from relay.ledger.rate_limiter import Gate
-from relayctl import moments
+from relayctl import modes, moments
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import Traffic
 
@@ -35,7 +37,7 @@ class ChannelStatus(NamedTuple):
         name: Name of the channel.
         changed_at: Time of the last change of its secret (epoch seconds).
         problem: Why its secret cannot be used; None if it can, or it was not read.
-        limit: Signals a minute at most.
+        policy: Its policy.
         confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.
         debts: Its debts.
@@ -52,7 +54,7 @@ class ChannelStatus(NamedTuple):
     name: str
     changed_at: float | None = None
     problem: str | None = None
-    limit: int | None = None
+    policy: Policy | None = None
     confirms_pages: bool | None = None
     traffic: Traffic | None = None
     debts: Debts | None = None
@@ -63,6 +65,14 @@ class ChannelStatus(NamedTuple):
     shares: ShareWatch | None = None
     probed_at: float | None = None
     refused: RefusedCredentials | None = None
+
+    @property
+    def shared_at(self) -> float | None:
+        """Time of the last share with the right credentials, up to an hour too early (epoch seconds); None if unknown.
+
+        It is that of the last use of the webhook's credentials, so no log line is needed.
+        """
+        return last_share(self.uses)
 
 
 class Judgement(NamedTuple):
@@ -84,9 +94,22 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.SICK, tuple(sick))
     if debts is None:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
+    if debts.oldest is not None and is_held(debts, now):
+        until = moments.moment(debts.oldest)
+        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of a pause at {until}",))
     if debts.owed:
         return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
     return Judgement(Health.OK, ())
+
+
+def is_held(debts: Debts, now: float) -> bool:
+    """True if all owed states wait for the end of a pause, so that none is late at `now` (epoch seconds)."""
+    return debts.oldest is not None and debts.oldest > now
+
+
+def last_share(uses: Sequence[Use]) -> float | None:
+    """Return the time of the last known use of the webhook's credentials (epoch seconds); None if none is known."""
+    return max((seconds_of(use.used_at) for use in uses if use.door == "inbound" and use.used_at), default=None)
 
 
 def is_open(gate: Gate | None, now: float) -> bool:
@@ -121,6 +144,7 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "channel": status.name,
         "health": judgement.health,
         "why": list(judgement.why),
+        **(modes.document(status.policy, now) if status.policy else {"mode": None, "pauses": None}),
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
         "last_share_at": moments.iso_or_none(traffic.last_share if traffic else None),
@@ -137,7 +161,7 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),
         "failures": gate.circuit.failures if gate else None,
         "rate_used": gate.counted(now) if gate else None,
-        "rate_limit": status.limit,
+        "rate_limit": status.policy.max_per_minute if status.policy else None,
         "last_page_confirmed_at": moments.iso_or_none(status.page_at),
         "last_page": status.page or None,
         "secret_changed_at": moments.iso_or_none(status.changed_at),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from relay.channels.channel import Channel
+from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
 from relay.delivery.actions import Action, Send, Settle
 from relay.delivery.decision import next_action
@@ -21,9 +22,11 @@ from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import shadow_of
 from relay.ledger.rate_limiter import Gate, Rule
 from relay.ledger.wait import Wait
 from relay.xmatters.trigger import with_recipients
+from relayctl import modes
 
 _OWNER = "relayctl explain"
 _SETTLED = {
@@ -56,8 +59,13 @@ class Case(NamedTuple):
         return tuple(filter(self.channel.permits, self.named))
 
     @property
+    def entry_name(self) -> str:
+        """Key of the incident's entry in the ledger; in shadow mode that of the entry of this mode."""
+        return shadow_of(self.task.name) if self.channel.policy.mode is Mode.SHADOW else self.task.name
+
+    @property
     def task(self) -> Task:
-        """The share's task, before the ledger is read. Its `name` is the key of the entry, its `rules` the limits."""
+        """The share's task, before the ledger is read. Its `rules` are the limits."""
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
         return Task.of_share(self.channel, self.share, job, _OWNER)
 
@@ -106,17 +114,19 @@ class Explanation(NamedTuple):
         return cls(
             _verdict(task, action, limits),
             _transition(task, known),
-            _policy(task),
+            _policy(task, case.now),
             _routes(case),
             _recipients(case, task, alone),
             limits,
-            _request(task, alone, is_sent=not isinstance(action, Settle)),
+            _request(task, alone, is_sent=not isinstance(action, Settle) and not _is_shadowed(task)),
         )
 
 
 def _verdict(task: Task, action: Action, rate_limit: dict[str, Any]) -> dict[str, Any]:
     why = task.change.why if task.change else ""
     full = next((each for each in rate_limit["limits"] if each.get("waits")), None)
+    if _is_shadowed(task) and not isinstance(action, Settle):
+        return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
     match action:
         case Send() if full:
             reason = Reason.CIRCUIT_OPEN if full["circuit_open_until"] else Reason.PACED
@@ -136,8 +146,15 @@ def _unsent(task: Task, outcome: Outcome) -> str:
     if task.change is None or outcome != Outcome.UNCHANGED:
         return _SETTLED[outcome]
     change = task.change.transition
+    if change in task.channel.policy.notify_on:
+        # `next_action` says in `why` that a pause leaves the state out.
+        return task.change.why
     rule = "is never signalled" if change == Transition.TOUCHED else "is not in policy.notify_on"
     return f"{task.change.why}; {change} {rule}"
+
+
+def _is_shadowed(task: Task) -> bool:
+    return task.channel.policy.mode is Mode.SHADOW
 
 
 def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
@@ -169,9 +186,12 @@ def _state(state: State | None) -> dict[str, Any] | None:
     }
 
 
-def _policy(task: Task) -> dict[str, Any]:
+def _policy(task: Task, now: float) -> dict[str, Any]:
     policy, change = task.channel.policy, task.change
+    applying = [each for each in modes.open_pauses(policy, now) if each in task.pauses]
     return {
+        **modes.document(policy, now),
+        "applying_pauses": [modes.pause_words(each, now) for each in applying],
         "notify_on": [each for each in Transition if each in policy.notify_on],
         "is_announced": change.transition in policy.notify_on if change else None,
         "body": "xmatters" if policy.own_body else "bigpanda",

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from relay.errors import Reason
 from relay.foreign_text import one_line, printable
+from relayctl import modes
 from relayctl.share_reading import Field
 
 # Characters of a value, and of the body, that the text shows; --json has all.
@@ -50,7 +52,10 @@ def _result(verdict: dict[str, Any], change: dict[str, Any]) -> str:
         case "signal":
             return f"would be signalled to xMatters now, {reason}"
         case "wait":
-            return f"would wait until about {verdict['until']} ({verdict['reason']}), then be signalled, {reason}"
+            wait = "the channel's pause" if verdict["reason"] == Reason.PAUSED else verdict["reason"]
+            return f"would wait until about {verdict['until']} ({wait}), then be signalled, {reason}"
+        case "shadow":
+            return f"nothing would be sent, the channel is in shadow mode; live, it would be signalled, {reason}"
     return f"nothing would be sent ({verdict['outcome']}): {verdict['why']}"
 
 
@@ -119,6 +124,11 @@ def _word(value: Any) -> str:
 
 
 def _policy(policy: dict[str, Any], change: dict[str, Any]) -> Iterator[str]:
+    if policy["mode"] == modes.SHADOW:
+        yield "shadow mode: nothing is sent, and the ledger has an entry of its own for the incident"
+    yield from map(_short, policy["applying_pauses"])
+    if others := len(policy["pauses"]) - len(policy["applying_pauses"]):
+        yield f"{others} other pause{'s' if others > 1 else ''}, for other incidents"
     signalled = ", ".join(policy["notify_on"]) or "no transition"
     yield f"signals {signalled}"
     if policy["is_announced"] is not None:

@@ -13,15 +13,15 @@ from relayctl.stack import Stack
 
 # Purpose of each policy.
 ABOUT = {
-    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, "
-    "export and undo, bigpanda webhook. Reads every channel's secret, and no incident.",
+    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, export "
+    "and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no health.",
     "doctor": "for checks: doctor, channel test, plan and export. Changes nothing and reads no incident. Without the "
     "statements ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
     "import": "for dlq import: puts jobs on the dead-letter queue, and reads nothing. A replay believes such a job.",
-    "observe": "for people on call: incident show and status. Changes nothing, but holds dead-lettered messages while "
-    "it reads them. Without the statements ReadChannels and KeyForChannels, both work without the vendors' APIs, "
-    "limits and ages of credentials.",
+    "observe": "for people on call: incident show, shadow report and status. Changes nothing, but holds dead-lettered "
+    "messages while incident show reads them. Without the statements ReadChannels and KeyForChannels, they work "
+    "without the vendors' APIs, limits, modes and ages of credentials.",
     "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
     "secret.",
     "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and "

@@ -125,6 +125,11 @@ def day(at: float) -> str:
     return f"{_local(at):%Y-%m-%d (%Z)}"
 
 
+def moment(at: float) -> str:
+    """Return the local date and time of epoch seconds, to the minute, with the name of the zone."""
+    return f"{_local(at):%Y-%m-%d %H:%M (%Z)}"
+
+
 def clock(at: float) -> str:
     """Return the local time of day of epoch seconds, to the second."""
     return f"{_local(at):%H:%M:%S}"

@@ -1,6 +1,6 @@
 """Reading of the status of a stack's channels, once or again and again. A source that fails is named."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,7 +12,6 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.errors import InvalidChannel, LedgerError
-from relay.jobs.job import seconds_of
 from relay.ledger.credential_probes import Probe, Probes, read_probes
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
@@ -22,7 +21,7 @@ from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relayctl import credential_uses
 from relayctl.aws_errors import aws_failure
-from relayctl.channel_health import ChannelStatus
+from relayctl.channel_health import ChannelStatus, last_share
 from relayctl.channel_store import ChannelStore
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import PATTERNS, HourTraffic
@@ -98,7 +97,9 @@ class StatusReader:
         names = {*self._names, *(debts or {})}
         wanted = sorted(names if self.only is None else names & {self.only})
         channels = [
-            self._channel(store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic)
+            self._channel(
+                store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic=has_traffic
+            )
             for name in wanted
         ]
         undelivered = self._guarded("queues", lambda: UndeliveredJobs.of(self.stack))
@@ -106,6 +107,22 @@ class StatusReader:
             self._problems.append("log: more lines than are read; shares and signals are at least what is shown")
         problems = list(dict.fromkeys(self._problems))
         return StackStatus(now, channels, undelivered, problems, self._traffic.is_partial)
+
+    def read_without_logs(self, changed_at: Mapping[str, str | None]) -> StackStatus:
+        """Read the status of these channels without traffic and queues; `changed_at` has the secrets' last changes.
+
+        It takes no call of CloudWatch Logs, and some calls a channel. Raises StackMissingError.
+        """
+        now, self._problems, self._names = self.stack.effects.clock(), [], dict(changed_at)
+        store, table = ChannelStore(self.stack), bounded_table(self.stack)
+        debts = self._debts(Ledger(table))
+        channels = [
+            self._channel(
+                store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic=False
+            )
+            for name in sorted(changed_at)
+        ]
+        return StackStatus(now, channels, None, list(dict.fromkeys(self._problems)), is_partial=False)
 
     def _list(self, store: ChannelStore) -> None:
         found = self._guarded("channels", lambda: dict(store.names()))
@@ -142,7 +159,7 @@ class StatusReader:
         return not unread
 
     def _channel(
-        self, store: ChannelStore, table: Table, name: str, debts: Debts | None, now: float, has_traffic: bool
+        self, store: ChannelStore, table: Table, name: str, debts: Debts | None, now: float, *, has_traffic: bool
     ) -> ChannelStatus:
         secret = self._secret(store, name)
         channel, traffic = secret.channel, self._traffic.of(name, now)
@@ -157,7 +174,7 @@ class StatusReader:
         )
         if channel is None:
             return status
-        status = status._replace(limit=channel.policy.max_per_minute, confirms_pages=channel.rest is not None)
+        status = status._replace(policy=channel.policy, confirms_pages=channel.rest is not None)
         if channel.rest and traffic.incidents:
             at, page = self._guarded("ledger", lambda: self._page(table, name, traffic.incidents)) or (None, "")
             status = status._replace(page_at=at, page=page)
@@ -230,8 +247,8 @@ def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float
     every = channel.policy.expect_share_every
     if every is None or uses is None:
         return None
-    shared = [seconds_of(use.used_at) for use in uses if use.door == "inbound" and use.used_at]
-    since = max(shared, default=changed_at)
+    shared_at = last_share(uses)
+    since = changed_at if shared_at is None else shared_at
     return None if since is None else ShareWatch(every, since)
 
 

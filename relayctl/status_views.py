@@ -8,7 +8,7 @@ from rich.text import Text
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
-from relayctl import channel_health, moments, terminal
+from relayctl import channel_health, modes, moments, terminal
 from relayctl.channel_health import ChannelStatus, Health
 from relayctl.credential_uses import Use
 from relayctl.status_reading import StackStatus
@@ -37,7 +37,8 @@ def show(status: StackStatus, *, whole: bool) -> None:
         lead = Text(f"{judgement.health:7}  ", style=_STYLES[judgement.health])
         is_brief = judgement.health == Health.OK and not whole
         said = [_traffic(each, status)] if is_brief else list(judgement.why)
-        terminal.show_line(printable(": ".join([each.name, "; ".join(said)] if said else [each.name])), lead=lead)
+        name = _name(each, status.at, is_brief=is_brief)
+        terminal.show_line(printable(": ".join([name, "; ".join(said)] if said else [name])), lead=lead)
         for line in () if is_brief else _lines(each, status):
             terminal.show_line(printable(line), lead=Text(_INDENT), indent=2)
     if status.undelivered:
@@ -49,10 +50,22 @@ def lines(status: StackStatus) -> Iterator[str]:
     for each, judgement in channel_health.in_order(status.channels, status.at):
         why = f": {'; '.join(judgement.why)}" if judgement.why else ""
         facts = "; ".join((_owed(each, status.at), _traffic(each, status), _pace(each, status.at)))
-        yield printable(f"{moments.iso(status.at)} {each.name} {judgement.health}{why}; {facts}")
+        yield printable(
+            f"{moments.iso(status.at)} {_name(each, status.at, is_brief=True)} {judgement.health}{why}; {facts}"
+        )
+
+
+def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
+    """Return the channel's name, with its mode in brackets unless it is live; if `is_brief`, with a pause's end."""
+    if each.policy is None:
+        return each.name
+    mode = modes.brief(each.policy, now) if is_brief else modes.current(each.policy, now)
+    return each.name if mode == modes.LIVE else f"{each.name} ({mode})"
 
 
 def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
+    if each.policy:
+        yield from modes.words(each.policy, status.at)
     yield _owed(each, status.at)
     yield _traffic(each, status)
     yield _page(each, status.at)
@@ -66,6 +79,8 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return f"owed {_UNKNOWN}"
     if not debts.owed:
         return "nothing is owed"
+    if channel_health.is_held(debts, now):
+        return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for a pause"
     oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = debts.next_attempt
     by = "" if attempt is None else f"; next attempt by {moments.clock(max(attempt, now))}"
@@ -101,7 +116,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
         else ""
     )
     failed = f" after {_count(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
-    limit = _UNKNOWN if each.limit is None else str(each.limit)
+    limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
     state = channel_health.circuit(gate, now)
     return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
 

@@ -5,6 +5,7 @@ from copy import replace
 from typing import Any
 
 from relay.delivery.channel_health import age, next_attempt
+from relay.errors import Reason
 from relay.foreign_text import identifier
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -51,7 +52,9 @@ def _events(entry: Entry) -> Iterator[Event]:
         yield _event(entry.end.refuted_since, "end", "BigPanda answered that the incident is open after all")
     attempt = next_attempt(entry)
     if attempt is not None:
-        yield _event(attempt, "next_attempt", "next attempt, at the latest", reason=entry.debt.reason)
+        is_paused = entry.debt.reason == Reason.PAUSED
+        text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
+        yield _event(attempt, "next_attempt", text, reason=entry.debt.reason)
 
 
 def _signal(signal: AcceptedSignal) -> Event:
@@ -71,6 +74,11 @@ def _event(at: float, kind: str, text: str, **details: Any) -> Event:
     return Event(at, LEDGER, kind, text, details=details)
 
 
+def _is_held(entry: Entry, now: float) -> bool:
+    """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
+    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.held_until > now
+
+
 def _state(state: State) -> str:
     words = ["open" if state.is_open else "over"]
     return ", ".join(words + ([state.status] if state.status and state.is_open else []))
@@ -87,6 +95,7 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "owed_since": moments.iso_or_none(entry.debt.since),
         "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
         "reason": entry.debt.reason or None,
+        "paused_until": moments.iso_or_none(entry.debt.held_until if _is_held(entry, now) else None),
         "next_attempt_by": moments.iso_or_none(attempt),
         "is_dead_lettered": entry.dead_letter.state is not None,
         "fallback_notified": entry.debt.is_notified,
@@ -104,7 +113,8 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
     yield details["state"] or "no state is known"
     if entry.debt.since is not None:
         why = f" ({entry.debt.reason})" if entry.debt.reason else ""
-        yield f"OWED for {age(details['owed_seconds'])}{why}"
+        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.held_until)}"
+        yield f"OWED for {age(details['owed_seconds'])}{held if details['paused_until'] else why}"
     elif entry.announced is not None:
         yield "announced"
     if entry.doubtful:

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay.channels.channel import is_channel_name
+from relay.errors import Reason
 from relay.foreign_text import identifier, quoted
+from relayctl import modes
 from relayctl.log_lines import Line
 from relayctl.timeline import LOG, Event
 
 _MAX_DETAIL = 200
+# Recipients of a signal that are named.
+_MAX_NAMES = 10
 # Jobs that woke too early or had nothing to do.
 _SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate"), ("followup", "unchanged")})
 # Callbacks of the kinds that arrive for each device and each change of a page.
@@ -95,18 +99,39 @@ def _outcome(line: Line) -> str:
             request = f", request {identifier(line.text('request_id'))}" if line.text("request_id") else ""
             return f"signal accepted{tries}{request}{guard}"
         case "queued" if line.text("queue") == "dead_letter":
-            return f"DEAD-LETTERED: {_reason(line)}"
+            return f"DEAD-LETTERED: {_reason(line)}{_remedy(line)}"
         case "queued":
-            return f"owed: {_reason(line)}{guard}"
+            is_paused = line.text("reason") == Reason.PAUSED
+            return f"owed: {"it waits for the end of the channel's pause" if is_paused else _reason(line)}{guard}"
+        case "unsafe":
+            return f"NOT KEPT: {_reason(line)}"
+        case outcome:
+            return _unsent(line, outcome)
+
+
+def _unsent(line: Line, outcome: str) -> str:
+    match outcome:
         case "duplicate":
             return "no signal: a copy of a known share"
         case "superseded":
             return "no signal: a newer state takes its place"
         case "unchanged":
-            return "no signal: this channel does not announce it"
-        case "unsafe":
-            return f"NOT KEPT: {_reason(line)}"
-    return identifier(line.text("outcome") or "unknown")
+            is_paused = modes.LEFT_OUT in line.text("why")
+            return "no signal, and none later" if is_paused else "no signal: this channel does not announce it"
+        case "shadowed":
+            return f"no signal: the channel is in shadow mode; live, it would ring {_recipients(line)}"
+    return identifier(outcome or "unknown")
+
+
+def _recipients(line: Line) -> str:
+    names = line.fields.get("recipients")
+    said = [quoted(str(each), _MAX_DETAIL) for each in names] if isinstance(names, list) else []
+    return ", ".join(said[:_MAX_NAMES] + (["others"] if len(said) > _MAX_NAMES else [])) or "the workflow's recipients"
+
+
+def _remedy(line: Line) -> str:
+    is_shadowed = line.text("reason") == Reason.SHADOWED
+    return ", the channel is in shadow mode; once it is live, the job can be replayed" if is_shadowed else ""
 
 
 def _reason(line: Line) -> str:

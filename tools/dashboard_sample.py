@@ -62,6 +62,7 @@ AREAS: Mapping[str, Mapping[str, Sequence[int]]] = {
         "queued": [0, 0, 1, 0, 0, 0, 31, 8, 0, 0, 0, 0],
         "unchanged": [31, 44, 27, 35, 40, 33, 29, 38, 30, 28, 36, 34],
         "duplicate": [4, 2, 5, 3, 6, 2, 4, 3, 5, 2, 3, 4],
+        "shadowed": [0] * HOURS,
         "superseded": [0, 0, 0, 0, 0, 0, 2, 5, 0, 0, 0, 0],
         "unsafe": [0] * HOURS,
     },

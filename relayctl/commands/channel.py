@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.text import Text
 
 from relay.channels import channel as channels
-from relayctl import credential_uses, dead_letter_reading, doors, draining, name_completion, terminal
+from relayctl import channel_listing, credential_uses, dead_letter_reading, doors, draining, name_completion, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.draining import Drain
 from relayctl.queue_depths import UndeliveredJobs
@@ -63,11 +63,15 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     document = SecretDocument(kept.document)
     urls, masked = doors.urls(stack, name, document), document.masked()
     uses = credential_uses.of_channel(stack, name, document) or []
+    policy, now = channel_listing.policy_of(stack, name, document), stack.effects.clock()
     if as_json:
         used = [each.document() for each in uses]
-        click.echo(json.dumps({"channel": name, **doors.url_members(urls), "secret": masked, "credentials": used}))
+        members = {**doors.url_members(urls), **channel_listing.mode_members(policy, now)}
+        click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
         return
     terminal.labelled("channel", name)
+    for line in channel_listing.mode_lines(policy, now):
+        terminal.show_line(line, lead=Text(f"{'mode':15}"))
     terminal.labelled("callback URL", urls["inbound"])
     if back := urls.get("xmatters.callback"):
         terminal.labelled("from xMatters", back)
@@ -79,24 +83,22 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
 @channel.command("list")
 @on_stack
 def list_(stack: Stack, as_json: bool) -> None:
-    """List the channels of the stack.
+    """List the channels of the stack: mode, health, last share, last change.
+
+    Health is that of relayctl status. A function notes a share once an hour, so the true last share may be up to an
+    hour later. A source that fails is named on stderr.
 
     \b
     Example:
       relayctl channel list --json
     """
-    found = ChannelStore(stack).names()
-    name_completion.remember(click.get_current_context(), (name for name, _ in found), stack.effects.clock)
-    if as_json:
-        click.echo(json.dumps({"channels": [{"channel": name, "changed_at": at} for name, at in found]}))
-    elif found:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("channel")
-        table.add_column("changed")
-        for name, at in found:
-            table.add_row(name, at or "")
-        terminal.output().print(table)
-    if not found:
+    found = dict(ChannelStore(stack).names())
+    name_completion.remember(click.get_current_context(), found, stack.effects.clock)
+    if found:
+        channel_listing.show(stack, found, as_json=as_json)
+    else:
+        if as_json:
+            click.echo(json.dumps({"channels": [], "problems": []}))
         terminal.nothing("no channels yet; make one with: relayctl channel set NAME")
 
 

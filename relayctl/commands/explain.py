@@ -215,7 +215,7 @@ def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
     def ask() -> Knowledge:
         table = stack.table()
         gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in task.rules}
-        return Knowledge(Ledger(table).read(task.name), gates)
+        return Knowledge(Ledger(table).read(case.entry_name), gates)
 
     known, problem = _tried(ask)
     return known or Knowledge(missing=f"the ledger was not read: {problem}")

@@ -20,6 +20,8 @@ REASONS: Mapping[str, str] = {
     "shadowed": "its channel is in shadow mode, which sends nothing",
     "internal": "a part of the relay's own cloud failed",
 }
+# End of `why` for a state that a pause of the channel leaves out.
+_PAUSED = "left out: the channel is paused"
 _CHORES: Mapping[str, str] = {
     "followup": "Following up the page in xMatters",
     "writeback": "Writing xMatters' answer into BigPanda",
@@ -80,12 +82,17 @@ def _of_signal(line: Mapping[str, Any]) -> str:
             return "No signal: a newer state of the incident takes its place."
         case "unchanged":
             return _sentence("No signal", _unsignalled(line, change))
+        case "shadowed":
+            why = f", since {change}" if change else ""
+            return _sentence("No signal", f"{REASONS['shadowed']}; live, it would be signalled{why}")
         case "unsafe":
             return _sentence("Not kept", f"{reason(line) or 'no queue took it'}; BigPanda is asked to send it again")
     return _sentence(str(line.get("outcome") or "Unknown outcome"), change)
 
 
 def _unsignalled(line: Mapping[str, Any], change: str) -> str:
+    if _PAUSED in change:
+        return change
     subject = _TRANSITIONS.get(str(line.get("transition") or ""))
     if subject is None:
         return change or _unguarded(line) or "nothing has to be announced"

@@ -312,8 +312,9 @@ class TestXMattersDoor:
         }
         assert shown["secret"]["xmatters"]["responses"] == {"acknowledge": ["On it"]}
         done = operator.run("channel", "show", "payments")
-        assert done.stdout.splitlines()[:4] == [
+        assert done.stdout.splitlines()[:5] == [
             "channel        payments",
+            "mode           live",
             f"callback URL   {CALLBACK}",
             f"from xMatters  {FROM_XMATTERS}",
             "secret         {",
@@ -448,6 +449,8 @@ class TestShowAndList:
         assert shown == {
             "channel": "payments",
             "callback_url": CALLBACK,
+            "mode": "live",
+            "pauses": [],
             "secret": {
                 "xmatters": {
                     "trigger_url": f"{TRIGGER}?***",
@@ -458,8 +461,9 @@ class TestShowAndList:
             "credentials": [{"door": "inbound", "credential": "current", "kind": "token", "used_at": None}],
         }
         done = operator.run("channel", "show", "payments")
-        assert done.stdout.splitlines()[:3] == [
+        assert done.stdout.splitlines()[:4] == [
             "channel        payments",
+            "mode           live",
             f"callback URL   {CALLBACK}",
             "secret         {",
         ]
@@ -470,7 +474,7 @@ class TestShowAndList:
         assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel payments\n")
 
     def test_list_without_channels_is_exit_code_3(self, operator: Operator) -> None:
-        assert operator.run_json("channel", "list", code=3) == {"channels": []}
+        assert operator.run_json("channel", "list", code=3) == {"channels": [], "problems": []}
         done = operator.run("channel", "list")
         assert (done.exit_code, done.stdout) == (3, "")
         assert "no channels yet; make one with: relayctl channel set NAME" in done.stderr
@@ -484,7 +488,7 @@ class TestShowAndList:
         assert [each["channel"] for each in listed] == ["a", "b"]
         assert all(datetime.fromisoformat(each["changed_at"]).tzinfo for each in listed)
         heading, *rows = operator.run("channel", "list").stdout.splitlines()
-        assert heading.split() == ["channel", "changed"]
+        assert heading.split() == ["channel", "mode", "health", "last", "share", "changed"]
         assert [row.split()[0] for row in rows] == ["a", "b"]
 
 
@@ -493,7 +497,7 @@ class TestRemove:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
         removed = {"channel": "payments", "removed": True, "drained": False, "waiting": 0, "dead_lettered": 0}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed
-        assert operator.run_json("channel", "list", code=3) == {"channels": []}
+        assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.run("channel", "show", "payments").exit_code == 3
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 3
         again = operator.run("channel", "set", "payments", "--trigger-url", URL)

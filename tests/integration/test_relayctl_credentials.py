@@ -354,6 +354,7 @@ QUIET = [
     ["dlq", "export", "DIR/jobs.jsonl"],
     ["dlq", "import", "DIR/jobs.jsonl"],
     ["doctor"],
+    ["shadow", "report", "payments"],
     ["bigpanda", "webhook", "payments"],
     ["bigpanda", "webhook", "payments", "--v2"],
     ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "payments"],
@@ -403,7 +404,7 @@ def test_no_verb_prints_a_stored_credential(
 def test_every_verb_is_checked_for_printed_credentials() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
-    nouns = {"bigpanda", "channel", "dlq", "incident"}
+    nouns = {"bigpanda", "channel", "dlq", "incident", "shadow"}
     others = {"doctor", "explain", "policy", "status", "uninstall"}
     assert set(main.commands) == nouns | others
     nested = {(noun, verb) for noun in nouns for verb in main.commands[noun].commands}  # type: ignore[attr-defined]

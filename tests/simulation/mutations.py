@@ -612,7 +612,7 @@ MUTATIONS = (
         "ledger.entry",
         'acknowledged_by="" if is_anew else entry.acknowledged_by',
         "acknowledged_by=entry.acknowledged_by",
-        seed=510,
+        seed=256,
     ),
     # ---- Capacity --------------------------------------------------------------------------------------------
     Mutation(
@@ -635,7 +635,7 @@ MUTATIONS = (
         "ledger.circuit_breaker",
         "            if troubled:\n",
         "            for _ in range(3):\n",
-        seed=817,
+        seed=255,
     ),
     Mutation(
         "AWS stops chains of messages",

@@ -227,10 +227,6 @@ def test_each_answer_of_where_it_is_decided_exists() -> None:
         assert [name for name in names if name and not re.search(rf"\b{name}\b(\(|\[|:)", source)] == [], module
 
 
-# Verbs that documents show, and that are still to come.
-COMING = {("shadow", "report")}
-
-
 def words_of(line: str) -> list[str]:
     """Return the words after `relayctl` in a line of a document; an empty list if it calls no relayctl."""
     called = re.fullmatch(r"    +(?:.* \| )?relayctl (.+)", line)
@@ -267,8 +263,6 @@ def test_each_relayctl_command_in_a_document_parses(
     # Some commands take a folder that must exist.
     (tmp_path / "channels").mkdir()
     monkeypatch.chdir(tmp_path)
-    if tuple(words[:2]) in COMING and words[1] not in getattr(main.commands.get(words[0]), "commands", {}):
-        pytest.skip("the verb is still to come")
     parse(words)
 
 

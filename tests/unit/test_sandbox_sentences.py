@@ -43,6 +43,19 @@ def line(**fields: Any) -> dict[str, Any]:
             "No signal: it is as announced.",
         ),
         (
+            {"outcome": "unchanged", "why": f"{OPENED}; left out: the channel is paused"},
+            f"No signal: {OPENED}; left out: the channel is paused.",
+        ),
+        (
+            {"outcome": "shadowed"},
+            "No signal: its channel is in shadow mode, which sends nothing; live, it would be signalled, since "
+            f"{OPENED}.",
+        ),
+        (
+            {"outcome": "queued", "queue": "ledger", "reason": "paused"},
+            "Owed: its channel is paused; the relay tries again by itself.",
+        ),
+        (
             {"outcome": "unsafe", "reason": "internal"},
             "Not kept: a part of the relay's own cloud failed; BigPanda is asked to send it again.",
         ),

@@ -24,6 +24,7 @@ export const OUTCOMES = {
   duplicate: ["calm", "Copy"],
   superseded: ["calm", "Superseded"],
   unchanged: ["calm", "No signal"],
+  shadowed: ["calm", "Shadow mode"],
   unsafe: ["bad", "Not kept"],
 };
 const DONE = { answer: ["good", "Answer"], chore: ["good", "Done"] };

@@ -12,7 +12,7 @@ from relay.incidents.transition import State
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import Gate, gate_of
-from relayctl import explanation_text
+from relayctl import explanation_text, modes
 from relayctl.explanation import Case, Explanation, Knowledge
 from tests.samples import body, parsed, secret
 
@@ -150,3 +150,45 @@ def test_text_names_each_part() -> None:
     lines = [line for _, line in shown]
     assert "policy.routes.0: did not match, status is critical, not warning" in lines
     assert "policy.routes.1: matched, status is critical; tag.team is payments" in lines
+
+
+def paused(*, then: str, **more: Any) -> dict[str, Any]:
+    """Return a pause of the policy that is active at NOW."""
+    return {"since": "2027-01-15T08:00:00Z", "until": "2027-01-15T10:00:00Z", "then": then, **more}
+
+
+def test_share_for_a_channel_in_shadow_mode_sends_nothing_and_says_what_it_would_do() -> None:
+    a_case = case(channel(mode="shadow"))
+    found = explained(a_case)
+    assert found.verdict == {
+        "action": "shadow",
+        "outcome": "shadowed",
+        "why": "nothing of this open incident was announced",
+    }
+    assert found.request["is_sent"] is False
+    assert a_case.entry_name.startswith("shadow/noc/")
+    assert case().entry_name.startswith("incident/noc/")
+
+
+def test_share_that_is_not_announced_in_shadow_mode_has_the_outcome_of_a_live_channel() -> None:
+    found = explained(case(channel(mode="shadow")), announced())
+    assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
+
+
+def test_share_in_a_pause_that_keeps_waits_for_its_end() -> None:
+    found = explained(case(channel(pauses=[paused(then="keep")])))
+    assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "paused")
+    assert found.verdict["until"] == "2027-01-15T10:00:00.000Z"
+    assert (found.policy["mode"], len(found.policy["applying_pauses"])) == ("paused", 1)
+
+
+def test_share_in_a_pause_that_drops_is_left_out_and_says_why() -> None:
+    found = explained(case(channel(pauses=[paused(then="drop")])))
+    assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
+    assert modes.LEFT_OUT in found.verdict["why"]
+
+
+def test_pause_for_other_incidents_does_not_apply() -> None:
+    found = explained(case(channel(pauses=[paused(then="drop", when={"status": "warning"})])))
+    assert found.verdict["action"] == "signal"
+    assert (found.policy["applying_pauses"], len(found.policy["pauses"])) == ([], 1)

@@ -9,7 +9,8 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.dead_letter import DeadLetter
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
-from relayctl import timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
+from relay.ledger.row import Row
+from relayctl import moments, timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
 from relayctl.log_lines import Line
 from relayctl.page_history import PageHistory, PersonAnswer
 from relayctl.timeline import LOG, MAX_EVENTS, Event
@@ -110,3 +111,42 @@ def test_newest_events_are_kept_and_the_others_counted() -> None:
     found = timeline.of("i1", [], made, [])
     assert (len(found.events), found.dropped, found.events[-1].text) == (MAX_EVENTS, 5, "0")
     assert "5 older events are left out" in timeline_views.markdown(found, NOW)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"outcome": "shadowed", "transition": "opened", "recipients": ["Ops", 7]},
+            'share: opened; no signal: the channel is in shadow mode; live, it would ring "Ops", "7"',
+        ),
+        (
+            {"outcome": "shadowed", "recipients": []},
+            "share: no signal: the channel is in shadow mode; live, it would ring the workflow's recipients",
+        ),
+        (
+            {"outcome": "queued", "queue": "ledger", "reason": "paused"},
+            "share: owed: it waits for the end of the channel's pause",
+        ),
+        (
+            {"outcome": "unchanged", "transition": "opened", "why": "it is new; left out: the channel is paused"},
+            "share: opened (it is new; left out: the channel is paused); no signal, and none later",
+        ),
+        (
+            {"outcome": "queued", "queue": "dead_letter", "reason": "shadowed"},
+            "share: DEAD-LETTERED: shadowed, the channel is in shadow mode; once it is live, the job can be replayed",
+        ),
+    ],
+)
+def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: str) -> None:
+    assert words("share", **fields) == text
+
+
+def test_standing_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
+    debt = Debt(since=NOW - 60, reason="paused", held_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
+    entry = Entry(newest=STATE, debt=debt)
+    standing = timeline_ledger.standing("noc", (), entry, NOW)
+    assert standing.words[1] == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
+    assert standing.details["paused_until"] == moments.iso(NOW + 3600)
+    assert "pause" in list(timeline_ledger.events("noc", entry))[-1].text
+    assert timeline_ledger.standing("noc", (), entry, NOW + 3601).details["paused_until"] is None

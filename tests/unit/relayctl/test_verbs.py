@@ -32,6 +32,7 @@ def test_relayctl_has_the_documented_verbs() -> None:
         ("doctor",),
         ("explain",),
         ("bigpanda", "webhook"),
+        ("shadow", "report"),
         ("status",),
         ("uninstall",),
     }
@@ -112,6 +113,9 @@ def test_version_option_prints_the_version() -> None:
         (["uninstall", "--yes", "--export", "-"], "give a file"),
         (["uninstall", "--yes", "--export", "/"], "exists, and is not replaced"),
         (["channel", "test", "No Such Name"], "use 1 to 48 of a-z"),
+        (["shadow", "report", "No Such Name"], "use 1 to 48 of a-z"),
+        (["shadow", "report", "noc", "--limit", "-1"], "not in the range"),
+        (["shadow", "report", "noc", "--property", "a,b"], "one text property"),
         (["channel", "list", "--profile", "no-such-profile"], "could not be found"),
     ],
 )

@@ -1,0 +1,68 @@
+"""Words for a channel's mode and its pauses. Pure code."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from relay.channels.pause import Pause
+from relay.channels.policy import Mode, Policy
+from relayctl import moments
+
+LIVE, SHADOW, PAUSED = Mode.LIVE, Mode.SHADOW, "paused"
+# In the explanation of a state that a pause leaves out, as `relay.delivery.decision` writes it.
+LEFT_OUT = "left out: the channel is paused"
+
+
+def current(policy: Policy, now: float) -> str:
+    """Return the mode at `now` (epoch seconds): `shadow`; `paused` if a pause of all incidents is active; `live`."""
+    if policy.mode is Mode.SHADOW:
+        return SHADOW
+    return PAUSED if any(each.is_active(now) and not each.when for each in policy.pauses) else LIVE
+
+
+def brief(policy: Policy, now: float) -> str:
+    """Return the mode with the end of its pause, for a table: `paused until TIME`, or `live, partly paused …`."""
+    active = [each for each in policy.pauses if each.is_active(now)]
+    whole = [each for each in active if not each.when]
+    if policy.mode is Mode.SHADOW or not active:
+        return policy.mode
+    end = moments.moment(max(each.until for each in whole or active))
+    return f"paused until {end}" if whole else f"live, partly paused until {end}"
+
+
+def words(policy: Policy, now: float) -> Iterator[str]:
+    """Yield a line for a mode other than live, and for each pause that is not over at `now` (epoch seconds)."""
+    if policy.mode is Mode.SHADOW:
+        yield "in shadow mode: it sends nothing"
+    for each in open_pauses(policy, now):
+        yield pause_words(each, now)
+
+
+def open_pauses(policy: Policy, now: float) -> list[Pause]:
+    """Return the pauses that are not over at `now` (epoch seconds), the earliest first."""
+    return sorted(each for each in policy.pauses if each.until > now)
+
+
+def pause_words(pause: Pause, now: float) -> str:
+    """Return a pause in words: its time, what becomes of the states that come in it, and its incidents."""
+    start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
+    then = "then the newest states ring" if pause.keeps else "and what comes is left out"
+    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]
+    whom = f", for incidents with {' and '.join(facts)}" if facts else ""
+    return f"{start} until {moments.moment(pause.until)}, {then}{whom}"
+
+
+def document(policy: Policy, now: float) -> dict[str, Any]:
+    """Return the mode, and the pauses that are not over, for programs."""
+    return {
+        "mode": current(policy, now),
+        "pauses": [
+            {
+                "since": moments.iso(each.since),
+                "until": moments.iso(each.until),
+                "then": "keep" if each.keeps else "drop",
+                "when": {fact: list(patterns) for fact, patterns in each.when},
+                "is_active": each.is_active(now),
+            }
+            for each in open_pauses(policy, now)
+        ],
+    }

@@ -1,0 +1,269 @@
+"""Reading of a shadow report's sources: the channel's secret, the webhook's log, and xMatters' pages.
+
+A source that fails is named, and the others are still read.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.channels.channel import Channel, Rest
+from relay.channels.parsing import parse_channel
+from relay.errors import InvalidChannel, SendError
+from relayctl import moments
+from relayctl.aws_errors import aws_failure
+from relayctl.channel_store import ChannelStore
+from relayctl.log_lines import WEBHOOK, Budget, LogReader
+from relayctl.page_counts import NO_INCIDENT, PageCounts, Span
+from relayctl.progress import progress
+from relayctl.shadow_counts import ShadowCounts
+from relayctl.stack import Stack
+from relayctl.timeline import LOG, XMATTERS, Reading
+
+# The log is read in pieces of time, the newest first, so that a budget that ends leaves out the oldest lines.
+MAX_PIECES = 28
+SHORTEST_PIECE_SECONDS = 3600.0
+# Answers of FilterLogEvents that one report reads.
+MAX_ANSWERS = 2000
+# CloudWatch's times may be some seconds ahead of the operator's clock.
+AHEAD_SECONDS = 60.0
+# Incidents that xMatters is asked about, the newest, one request each; and the time for all of them.
+MAX_ASKED = 200
+VENDOR_SECONDS = 180.0
+_DAY = 86_400.0
+
+
+class MissingChannelError(Exception):
+    """There is no such channel."""
+
+
+class IncidentPages(NamedTuple):
+    """An incident's pages in xMatters beside the signals that the channel would have sent.
+
+    Attributes:
+        incident_id: BigPanda's id of the incident.
+        signals: Number of signals, without those that tell its end.
+        ends: Number of signals that tell its end.
+        pages: Number of pages.
+    """
+
+    incident_id: str
+    signals: int
+    ends: int
+    pages: int
+
+
+class Comparison(NamedTuple):
+    """xMatters' pages of the report's time.
+
+    Attributes:
+        key: Text property of the pages by which they were found.
+        all_pages: Number of pages of all senders that the channel's user may see.
+        incidents: The incidents that were looked up, the newest first.
+        not_asked: Number of incidents that were not looked up.
+    """
+
+    key: str
+    all_pages: int
+    incidents: tuple[IncidentPages, ...] = ()
+    not_asked: int = 0
+
+
+class Report(NamedTuple):
+    """Report of what a channel would have done, from all sources.
+
+    Attributes:
+        name: Name of the channel.
+        channel: The channel; None if its secret was not read, or is not valid.
+        since: Start of the time that was asked for (epoch seconds).
+        until: End of it (epoch seconds).
+        complete_from: Start of the time in which all lines were read (epoch seconds); None if there is none.
+        counts: Counts of the channel's shares.
+        pages: xMatters' pages; None if they were not counted.
+        readings: The results of all sources.
+    """
+
+    name: str
+    channel: Channel | None
+    since: float
+    until: float
+    complete_from: float | None
+    counts: ShadowCounts
+    pages: Comparison | None
+    readings: tuple[Reading, ...]
+
+    @property
+    def has_failures(self) -> bool:
+        """True if a source failed, so that the report may lack something."""
+        return any(each.is_failure for each in self.readings)
+
+
+@dataclass
+class ShadowReader:
+    """Reads the sources of one report.
+
+    Attributes:
+        stack: The stack.
+        name: Name of the channel.
+        since: Start of the time (epoch seconds).
+        most: Number of signals to list, the newest.
+        key: Text property that has the incident's id in pages.
+    """
+
+    stack: Stack
+    name: str
+    since: float
+    most: int
+    key: str
+    _readings: list[Reading] = field(default_factory=list)
+
+    def read(self) -> Report:
+        """Read all sources. Raises StackMissingError, or MissingChannelError."""
+        now = self.stack.effects.clock()
+        channel, counts = self._channel(), ShadowCounts(self.most)
+        complete_from = self._log(counts, now)
+        pages = self._pages(channel, counts, now) if channel and counts.shares else None
+        return Report(self.name, channel, self.since, now, complete_from, counts, pages, tuple(self._readings))
+
+    def _channel(self) -> Channel | None:
+        # First: it raises an error if there is no such stack, or the stack is not a relay.
+        store, source = ChannelStore(self.stack), f"secret of channel {self.name}"
+        texts: list[str | None] = []
+        if not self._guarded(source, lambda: texts.append(store.text(self.name))):
+            return None
+        [text] = texts
+        if text is None:
+            raise MissingChannelError(f"there is no channel {self.name}")
+        try:
+            return parse_channel(self.name, text, self.stack.hosts)
+        except InvalidChannel as error:
+            self._readings.append(Reading.failed(source, error))
+            return None
+
+    def _log(self, counts: ShadowCounts, now: float) -> float | None:
+        """Count the lines of the log.
+
+        Return the start of the time in which all lines were read; None if there is none.
+        """
+        reader, budget = LogReader(self.stack.logs, self.stack.name), Budget(MAX_ANSWERS)
+        source, kept_from = f"{LOG} {WEBHOOK}", self._kept_from(now)
+        # `channel` has no character with a meaning in a pattern.
+        pattern = f'{{ ($.message = "share") && ($.channel = "{self.name}") }}'
+        pieces = _pieces(max(self.since, kept_from), now)
+        complete: list[float] = []
+
+        def read(show: Callable[[int, str], None]) -> None:
+            for done, (start, end) in enumerate(pieces):
+                if budget.left <= 0:
+                    budget.is_cut = True
+                for line in () if budget.is_cut else reader.scan(WEBHOOK, pattern, start, end, budget):
+                    if line.message == "share" and line.text("channel") == self.name:
+                        counts.add(line)
+                        show(done, f"{counts.shares:,} shares")
+                if budget.is_cut:
+                    return
+                complete.append(start)
+                show(done + 1, f"{counts.shares:,} shares")
+
+        with progress("reading the webhook's log, by parts", len(pieces), self.stack.effects.ticks) as show:
+            was_read = self._guarded(source, lambda: read(show))
+        if was_read:
+            notes = _log_notes(self.since, kept_from, complete[-1] if complete else now, is_cut=budget.is_cut)
+            self._readings.append(Reading(source, counts.shares, "; ".join(notes) or None, is_failure=budget.is_cut))
+        return complete[-1] if complete else None
+
+    def _kept_from(self, now: float) -> float:
+        """Return the time before which the log has no lines (epoch seconds); 0 if that is not known."""
+        days = self.stack.parameters.get("LogRetentionDays", "")
+        return now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
+
+    def _pages(self, channel: Channel, counts: ShadowCounts, now: float) -> Comparison | None:
+        source = f"{XMATTERS} {channel.name}"
+        if channel.rest is None:
+            problem = "not asked: the channel has no xmatters.rest, so its pages are not compared"
+            self._readings.append(Reading(source, problem=problem))
+            return None
+        found = _Comparing(self.stack, channel.rest, self.key, Span(self.since, now + AHEAD_SECONDS))
+        self._guarded(source, lambda: found.read(counts))
+        if found.problem:
+            self._readings.append(Reading(source, problem=found.problem))
+        return found.result
+
+    def _guarded(self, source: str, read: Callable[[], object]) -> bool:
+        """Read a source; return False if it failed, with the reason among the readings."""
+        try:
+            read()
+        except SendError as error:
+            self._readings.append(Reading.failed(source, error))
+        except (ClientError, BotoCoreError) as error:
+            self._readings.append(Reading.failed(source, aws_failure(error) or type(error).__name__))
+        else:
+            return True
+        return False
+
+
+@dataclass
+class _Comparing:
+    """The questions to xMatters. `result` has the answers so far, also if a request failed."""
+
+    stack: Stack
+    rest: Rest
+    key: str
+    span: Span
+    problem: str | None = None
+    _every: int | None = None
+    _found: list[IncidentPages] = field(default_factory=list)
+    _known: int = 0
+
+    def read(self, counts: ShadowCounts) -> None:
+        """Count the pages of the newest incidents. Raises SendError."""
+        deadline = self.stack.deadline(VENDOR_SECONDS)
+        pages = PageCounts(self.stack.effects.outward(self.stack.hosts.xmatters))
+        self._known = len(counts.incidents)
+        newest = sorted(counts.incidents.items(), key=lambda each: -each[1].last)[:MAX_ASKED]
+        self._every = every = pages.of_time(self.rest, self.span, deadline)
+        if every and pages.of_incident(self.rest, self.key, NO_INCIDENT, self.span, deadline):
+            self.problem = "its pages cannot be matched with incidents: it does not filter by the property"
+            return
+        title = "asking xMatters for the pages of each incident"
+        with progress(title, len(newest), self.stack.effects.ticks) as show:
+            for done, (incident_id, count) in enumerate(newest, 1):
+                # Without any page, there is nothing to ask for.
+                found = every and pages.of_incident(self.rest, self.key, incident_id, self.span, deadline)
+                self._found.append(IncidentPages(incident_id, count.signals - count.ends, count.ends, found))
+                show(done, "")
+        if self._known > len(newest):
+            self.problem = f"only the newest {len(newest)} of {self._known} incidents were looked up"
+
+    @property
+    def result(self) -> Comparison | None:
+        """The answers so far; None without any."""
+        if self._every is None:
+            return None
+        return Comparison(self.key, self._every, tuple(self._found), self._known - len(self._found))
+
+
+def _pieces(since: float, until: float) -> list[tuple[float, float]]:
+    """Return start and end of the pieces between two times (epoch seconds), the newest first."""
+
+    def cut() -> Iterator[tuple[float, float]]:
+        length = max(SHORTEST_PIECE_SECONDS, (until - since) / MAX_PIECES)
+        end = until
+        while end > since:
+            start = max(since, end - length)
+            yield start, end + AHEAD_SECONDS if end == until else end
+            end = start
+
+    return list(cut())
+
+
+def _log_notes(since: float, kept_from: float, complete_from: float, *, is_cut: bool) -> Iterator[str]:
+    if since < kept_from:
+        yield f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
+    if is_cut:
+        yield (
+            f"too many lines: those before {moments.moment(complete_from)} were not all read, so all numbers are too "
+            "low; give a later --since"
+        )

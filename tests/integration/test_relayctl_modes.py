@@ -1,0 +1,173 @@
+"""Shadow mode and pauses of channels, as channel list, channel show, status, channel test and explain show them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.incidents.transition import State
+from relay.jobs.job import timestamp
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key, shadow_of
+from relay.ledger.row import Row
+from relayctl import moments
+from tests import samples
+from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_logs import Logs
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        monkeypatch.setenv("COLUMNS", "80")
+        yield its_operator
+
+
+def pause(operator: Operator, since: float, until: float, then: str = "keep", **when: list[str]) -> dict[str, Any]:
+    """Return a pause from `since` to `until`, in seconds from the operator's time."""
+    now = operator.clock.now
+    times = {"since": timestamp(now + since), "until": timestamp(now + until), "then": then}
+    return {**times, **({"when": when} if when else {})}
+
+
+def keep(operator: Operator, name: str, *pauses: dict[str, Any], **policy: Any) -> None:
+    """Store a channel's secret directly."""
+    document = samples.secret() | {"policy": policy | ({"pauses": list(pauses)} if pauses else {})}
+    operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(document))
+
+
+def held(operator: Operator, channel: str, until: float) -> None:
+    """Write the entry of a critical that came 15 minutes ago, and waits for the end of a pause."""
+    now = operator.clock.now
+    state = State.of(samples.share(), now - 900)
+    row = Row(now + until + 180, job="d/1", is_critical=True)
+    debt = Debt(since=now - 900, reason="paused", held_until=now + until, row=row)
+    assert operator.ledger.write(key(channel, (), "i1"), Entry(), Entry(newest=state, debt=debt))
+
+
+def used(operator: Operator, channel: str, ago: float) -> None:
+    """Note a use of the credential that BigPanda shows for a channel."""
+    [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
+    name = f"used/inbound/{channel}/{fingerprint}"
+    operator.ledger.table.store(name, str(operator.clock.now - ago), lasts=3600)
+
+
+class TestChannelList:
+    def test_mode_health_and_last_share_of_each_channel_are_listed(self, operator: Operator) -> None:
+        keep(operator, "live")
+        keep(operator, "paused", pause(operator, -60, 2 * HOUR))
+        keep(operator, "shadow", mode="shadow")
+        held(operator, "paused", 2 * HOUR)
+        used(operator, "live", 120)
+        listed = {each["channel"]: each for each in operator.run_json("channel", "list")["channels"]}
+        assert {name: (each["mode"], each["health"]) for name, each in listed.items()} == {
+            "live": ("live", "ok"),
+            "paused": ("paused", "owes"),
+            "shadow": ("shadow", "ok"),
+        }
+        assert listed["live"]["last_share_at"] == moments.iso(operator.clock.now - 120)
+        assert listed["shadow"]["last_share_at"] is None
+        shown = operator.run("channel", "list").stdout
+        assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}" in shown
+        assert "2m ago" in shown
+
+    def test_no_log_is_read(self, operator: Operator) -> None:
+        keep(operator, "live")
+        operator.refused = {"FilterLogEvents": "AccessDeniedException"}
+        assert operator.run_json("channel", "list")["problems"] == []
+
+    def test_ledger_that_cannot_be_read_leaves_health_unknown(self, operator: Operator) -> None:
+        keep(operator, "live")
+        operator.refused = {"Query": "AccessDeniedException"}
+        done = operator.run("channel", "list")
+        assert done.exit_code == 0
+        assert "unknown" in done.stdout
+        assert "not known: ledger" in done.stderr
+
+    def test_channel_that_was_removed_and_owes_is_not_listed(self, operator: Operator) -> None:
+        keep(operator, "live")
+        held(operator, "gone", HOUR)
+        assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["live"]
+
+    def test_malformed_secret_has_no_mode(self, operator: Operator) -> None:
+        operator.secrets.create_secret(Name="team/relay/broken", SecretString="{")
+        [found] = operator.run_json("channel", "list")["channels"]
+        assert (found["mode"], found["health"]) == (None, "sick")
+        assert operator.run("channel", "list").exit_code == 0
+
+
+def test_channel_show_has_a_line_for_each_pause(operator: Operator) -> None:
+    keep(operator, "noc", pause(operator, -60, HOUR), pause(operator, 2 * HOUR, 3 * HOUR, "drop", status=["warning"]))
+    lines = [line for line in operator.run("channel", "show", "noc").stdout.splitlines() if line.startswith("mode")]
+    assert ["paused until" in lines[0], "to be paused from" in lines[1], len(lines)] == [True, True, 2]
+    assert [each["then"] for each in operator.run_json("channel", "show", "noc")["pauses"]] == ["keep", "drop"]
+
+
+class TestStatus:
+    def test_paused_channel_is_not_sick_for_what_waits(self, operator: Operator) -> None:
+        Logs(operator)
+        keep(operator, "noc", pause(operator, -60, 2 * HOUR))
+        held(operator, "noc", 2 * HOUR)
+        [found] = operator.run_json("status")["channels"]
+        assert (found["health"], found["mode"], found["reasons"]) == ("owes", "paused", {"paused": 1})
+        assert len(found["pauses"]) == 1
+        done = operator.run("status")
+        text = " ".join(done.stdout.split())
+        assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}, then the newest states ring" in text
+        assert "none is late, since all wait for a pause" in text
+        assert max(map(len, done.stdout.splitlines())) <= 80
+
+    def test_healthy_channel_in_shadow_mode_says_so_in_its_one_line(self, operator: Operator) -> None:
+        Logs(operator)
+        keep(operator, "noc", mode="shadow")
+        assert operator.run("status").stdout.startswith("ok       noc (shadow): 0 shares")
+
+
+class TestChannelTest:
+    def checks(self, operator: Operator, name: str = "noc") -> dict[str, dict[str, str]]:
+        return {each["check"]: each for each in operator.run_json("channel", "test", name)["checks"]}
+
+    def test_shadow_mode_is_a_warning_that_says_how_to_end_it(self, operator: Operator) -> None:
+        keep(operator, "noc", mode="shadow")
+        found = self.checks(operator)["mode"]
+        assert found["state"] == "warning"
+        assert "relayctl channel set noc --set policy.mode=live" in found["detail"]
+
+    @pytest.mark.parametrize(
+        ("since", "until", "remark"),
+        [(-60, HOUR, ""), (-60, 50 * HOUR, "its end is 2d away"), (26 * HOUR, 27 * HOUR, "it begins in 1d")],
+    )
+    def test_pause_is_a_warning_with_its_end_and_says_if_that_is_far_away(
+        self, operator: Operator, since: float, until: float, remark: str
+    ) -> None:
+        keep(operator, "noc", pause(operator, since, until))
+        found = self.checks(operator)["pause"]
+        assert found["state"] == "warning"
+        assert moments.moment(operator.clock.now + until) in found["detail"]
+        assert remark in found["detail"]
+        assert ("relayctl channel resume" in found["detail"]) == bool(remark)
+
+    def test_live_channel_has_neither_check(self, operator: Operator) -> None:
+        keep(operator, "noc", pause(operator, -2 * HOUR, -HOUR))
+        assert not {"mode", "pause"} & set(self.checks(operator))
+
+
+def test_explain_compares_with_the_entry_of_shadow_mode(operator: Operator, tmp_path: Path) -> None:
+    keep(operator, "noc", mode="shadow")
+    file = tmp_path / "share.json"
+    file.write_bytes(samples.body())
+    found = operator.run_json("explain", str(file), "--channel", "noc")
+    assert (found["verdict"]["action"], found["transition"]["ledger_has_entry"]) == ("shadow", False)
+    assert "the channel is in shadow mode" in " ".join(
+        operator.run("explain", str(file), "--channel", "noc").stdout.split()
+    )
+    state = State.of(samples.share(), operator.clock.now)
+    name = shadow_of(key("noc", (), "i1"))
+    assert operator.ledger.write(name, Entry(), Entry().announcing(state, None, operator.clock.now))
+    found = operator.run_json("explain", str(file), "--channel", "noc")
+    assert (found["verdict"]["outcome"], found["transition"]["ledger_has_entry"]) == ("duplicate", True)

@@ -1,0 +1,220 @@
+"""relayctl shadow report: log lines in memory, and xMatters' stand-in over real sockets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.server.in_process import Box
+from tests import samples
+from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_logs import Logs
+
+URL = {"type": "url", "api_key": "canary-url-key"}
+BASIC = {"type": "basic", "username": "asker", "password": "canary-7c21"}
+CHANGES = {
+    "opened": "nothing of this open incident was announced",
+    "worsened": "its status is worse than announced",
+    "resolved": "it was announced as open, and is over",
+    "touched": "it is as announced",
+}
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    with account(monkeypatch) as its_operator:
+        its_operator.parameters["Profile"] = "local"
+        monkeypatch.setenv("COLUMNS", "80")
+        yield its_operator
+
+
+@pytest.fixture
+def logs(operator: Operator) -> Logs:
+    return Logs(operator)
+
+
+def keep(operator: Operator, name: str = "payments", **members: Any) -> None:
+    """Store the secret of a channel in shadow mode directly."""
+    document = samples.secret() | {"policy": {"mode": "shadow"}} | members
+    operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(document))
+
+
+def shared(
+    logs: Logs, ago: float, incident_id: str = "i1", transition: str = "opened", outcome: str = "shadowed", **more: Any
+) -> None:
+    """Write the line of a share."""
+    fields: dict[str, Any] = {"channel": "payments", "incident_id": incident_id, "outcome": outcome}
+    if outcome in {"shadowed", "unchanged"}:
+        fields |= {"transition": transition, "why": CHANGES[transition]}
+    if outcome == "shadowed":
+        fields |= {"status": "critical", "recipients": ["Payments On-Call"]}
+    logs.write("bigpanda-webhook", ago, "share", **fields | more)
+
+
+def story(logs: Logs) -> None:
+    """Write the lines of two incidents."""
+    shared(logs, 7000, "65a1b2c3d4e5f60718293a4b", recipients=["Payments On-Call", "NOC"])
+    shared(logs, 6990, "65a1b2c3d4e5f60718293a4b", "touched", "unchanged")
+    shared(logs, 6980, "65a1b2c3d4e5f60718293a4b", outcome="duplicate")
+    shared(logs, 5000, "65a1b2c3d4e5f60718293a4b", "resolved", status="ok")
+    shared(logs, 4000, "i2", recipients=[])
+    shared(logs, 10, "other", channel="other")
+
+
+def test_report_lists_signals_and_counts_what_would_not_have_rung(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    story(logs)
+    found = operator.run_json("shadow", "report", "payments")
+    assert (found["mode"], found["shares"], found["signals"]) == ("shadow", 5, 3)
+    assert found["by_transition"] == {"opened": 2, "resolved": 1}
+    assert found["by_recipient"] == {"Payments On-Call": 2, "NOC": 1}
+    assert found["without_named_recipient"] == 1
+    assert [(each["incident_id"][:2], each["transition"], each["status"]) for each in found["listed"]] == [
+        *(("65", "opened", "critical"), ("65", "resolved", "ok"), ("i2", "opened", "critical")),
+    ]
+    assert [(each["outcome"], each["why"], each["count"]) for each in found["suppressed"]] == [
+        *(("unchanged", "it is as announced", 1), ("duplicate", "", 1)),
+    ]
+    assert found["complete_from"] == found["since"]
+    assert found["xmatters"] is None
+    assert "not asked" in next(each["problem"] for each in found["sources"] if each["source"] == "xMatters payments")
+
+
+def test_report_fits_into_80_columns(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    story(logs)
+    done = operator.run("shadow", "report", "payments", "--since", "1d")
+    assert done.exit_code == 0
+    assert "in shadow mode" in done.stdout
+    assert [line for line in done.output.splitlines() if len(line) > 80] == []
+
+
+def test_texts_of_shares_cannot_control_the_terminal(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    shared(logs, 60, "i\x1b[2J", status="\x1b]0;x", recipients=["\x1b[31mred"], why="\x07")
+    done = operator.run("shadow", "report", "payments")
+    assert done.exit_code == 0
+    assert "\x1b" not in done.output
+    assert "\x07" not in done.output
+
+
+def test_rate_says_how_many_signals_would_have_waited(operator: Operator, logs: Logs) -> None:
+    keep(operator, policy={"mode": "shadow", "max_per_minute": 2})
+    start = logs.now - logs.now % 60
+    for number in range(5):
+        shared(logs, logs.now - start + 120 - number, f"i{number}")
+    rate = operator.run_json("shadow", "report", "payments")["rate"]
+    assert (rate["peak_signals"], rate["max_per_minute"], rate["would_have_waited"]) == (5, 2, 3)
+
+
+def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    for number in range(4):
+        shared(logs, 100 - number, f"i{number}")
+    found = operator.run_json("shadow", "report", "payments", "--limit", "1")
+    assert (found["signals"], [each["incident_id"] for each in found["listed"]]) == (4, ["i3"])
+    assert "the newest 1 signal (" in operator.run("shadow", "report", "payments", "--limit", "1").stdout
+
+
+def test_channel_that_is_live_still_has_a_report_that_says_so(operator: Operator, logs: Logs) -> None:
+    keep(operator, policy={})
+    shared(logs, 90, "i1")
+    shared(logs, 60, "i1", outcome="delivered")
+    done = operator.run("shadow", "report", "payments")
+    assert done.exit_code == 0
+    assert "the channel is not in shadow mode now" in done.stdout
+    assert "1 share came while the channel was live" in done.stdout
+
+
+def test_time_before_the_logs_retention_is_named(operator: Operator, logs: Logs) -> None:
+    operator.parameters["LogRetentionDays"] = "3"
+    keep(operator)
+    shared(logs, 60)
+    done = operator.run("shadow", "report", "payments")
+    assert done.exit_code == 0
+    assert "LogRetentionDays" in done.stderr
+
+
+def test_no_share_is_exit_code_3(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    done = operator.run("shadow", "report", "payments", "--since", "2h")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "no share of channel payments came since" in done.stderr
+    assert operator.run_json("shadow", "report", "payments", code=3)["shares"] == 0
+
+
+def test_unknown_channel_is_exit_code_3(operator: Operator, logs: Logs) -> None:
+    done = operator.run("shadow", "report", "nowhere")
+    assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel nowhere\n")
+
+
+def test_log_that_cannot_be_read_is_named(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    operator.refused["FilterLogEvents"] = "AccessDeniedException"
+    done = operator.run("shadow", "report", "payments")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "FAILED: log bigpanda-webhook" in done.stderr
+
+
+def test_secret_that_cannot_be_read_leaves_the_rest_of_the_report(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    shared(logs, 60)
+    operator.refused["GetSecretValue"] = "AccessDeniedException"
+    done = operator.run("shadow", "report", "payments")
+    assert done.exit_code == 1
+    assert "the limit is not known" in " ".join(done.stdout.split())
+    assert "FAILED: secret of channel payments" in done.stderr
+
+
+def keep_with_rest(operator: Operator, box: Box, **auth: str) -> None:
+    """Store the secret of a channel in shadow mode with access to the stand-in's REST API."""
+    box.events.declare(BASIC)
+    rest = {"base_url": box.xmatters_url, "auth": BASIC | auth}
+    keep(operator, xmatters=samples.secret()["xmatters"] | {"rest": rest})
+
+
+def page(box: Box, incident_id: str) -> None:
+    """Make a page of an incident in xMatters, as another integration would."""
+    made = requests.post(box.declare(URL).url, json={"id": incident_id}, timeout=60)
+    assert made.status_code == 202
+
+
+class TestPages:
+    def test_pages_of_the_same_incidents_are_counted_beside_the_signals(
+        self, operator: Operator, logs: Logs, box: Box
+    ) -> None:
+        keep_with_rest(operator, box)
+        shared(logs, 60, "i1")
+        shared(logs, 50, "i1", "worsened")
+        shared(logs, 40, "i2", "touched", "unchanged")
+        page(box, "i2")
+        page(box, "elsewhere")
+        found = operator.run_json("shadow", "report", "payments")["xmatters"]
+        assert (found["pages_of_all_senders"], found["is_matched"]) == (2, True)
+        assert found["incidents"] == [
+            {"incident_id": "i2", "signals": 0, "ends": 0, "pages": 1},
+            {"incident_id": "i1", "signals": 2, "ends": 0, "pages": 0},
+        ]
+        shown = operator.run("shadow", "report", "payments").stdout
+        assert "i1: 0 pages, 2 signals" in shown
+        assert "i2: 1 page, 0 signals" in shown
+
+    def test_pages_without_the_property_are_said_to_be_not_compared(
+        self, operator: Operator, logs: Logs, box: Box
+    ) -> None:
+        keep_with_rest(operator, box)
+        shared(logs, 60, "i1")
+        page(box, "i1")
+        done = operator.run("shadow", "report", "payments", "--property", "other_id")
+        assert done.exit_code == 0
+        assert "so they are not compared" in " ".join(done.stdout.split())
+
+    def test_api_that_refuses_is_named_and_the_report_is_shown(self, operator: Operator, logs: Logs, box: Box) -> None:
+        keep_with_rest(operator, box, password="wrong")
+        shared(logs, 60, "i1")
+        done = operator.run("shadow", "report", "payments")
+        assert done.exit_code == 1
+        assert "1 signal would have been sent" in done.stdout
+        assert "FAILED: xMatters payments" in done.stderr

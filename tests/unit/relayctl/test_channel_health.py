@@ -1,0 +1,55 @@
+"""Health of a channel as status and channel list show it."""
+
+from relay.channels.policy import Mode, Policy
+from relay.delivery.channel_health import Debts
+from relay.incidents.transition import State
+from relay.ledger.debt import Debt
+from relay.ledger.entry import Entry
+from relay.ledger.row import Row
+from relayctl import channel_health, moments
+from relayctl.channel_health import ChannelStatus, Health
+from relayctl.credential_uses import Use
+from tests import samples
+
+NOW = 1_800_000_000.0
+
+
+def owed(ago: float, held_until: float = 0.0, reason: str = "paused") -> Entry:
+    """Return the entry of a critical that is owed for `ago` seconds."""
+    state = State.of(samples.share(), NOW - ago)
+    row = Row(NOW + 180, job="d/1", is_critical=True)
+    return Entry(newest=state, debt=Debt(since=NOW - ago, row=row, reason=reason, held_until=held_until))
+
+
+def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> None:
+    status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(9000, NOW + 900)]))
+    judged = channel_health.judge(status, NOW)
+    assert judged.health == Health.OWES
+    assert judged.why == (f"2 owed, waiting for the end of a pause at {moments.moment(NOW + 600)}",)
+
+
+def test_channel_is_sick_once_the_pause_is_over_for_long() -> None:
+    status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW - 600)]))
+    assert channel_health.judge(status, NOW).health == Health.SICK
+
+
+def test_debt_that_no_pause_holds_makes_a_paused_channel_sick() -> None:
+    status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(600, reason="upstream")]))
+    assert channel_health.judge(status, NOW).health == Health.SICK
+
+
+def test_shadow_mode_alone_is_no_sickness() -> None:
+    status = ChannelStatus("noc", policy=Policy(mode=Mode.SHADOW), debts=Debts())
+    judged = channel_health.judge(status, NOW)
+    assert judged.health == Health.OK
+    assert channel_health.document(status, judged, NOW)["mode"] == "shadow"
+
+
+def test_last_share_is_the_last_use_of_the_webhooks_credentials() -> None:
+    uses = (
+        Use("inbound", "previous", "token", "2027-01-15T07:00:00+00:00"),
+        Use("inbound", "current", "token", "2027-01-15T06:00:00+00:00"),
+        Use("callback", "current", "token", "2027-01-15T07:59:00+00:00"),
+    )
+    assert ChannelStatus("noc", uses=uses).shared_at == NOW - 3600
+    assert ChannelStatus("noc").shared_at is None

@@ -1,0 +1,67 @@
+"""Words for a channel's mode and pauses."""
+
+from typing import Any
+
+import pytest
+
+from relay.channels.pause import Pause
+from relay.channels.policy import Mode, Policy
+from relayctl import modes, moments
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+STAGING = (("environment", ("staging", "test*")), ("tag.team", ("web",)))
+ACTIVE = Pause(NOW - HOUR, NOW + HOUR, keeps=True)
+PARTIAL = Pause(NOW - HOUR, NOW + 2 * HOUR, keeps=False, when=STAGING)
+LATER = Pause(NOW + 3 * HOUR, NOW + 4 * HOUR, keeps=True)
+OVER = Pause(NOW - 2 * HOUR, NOW - HOUR, keeps=True)
+
+
+def policy(*pauses: Pause, **members: Any) -> Policy:
+    return Policy(pauses=pauses, **members)
+
+
+@pytest.mark.parametrize(
+    ("found", "mode", "brief"),
+    [
+        (policy(), "live", "live"),
+        (policy(mode=Mode.SHADOW), "shadow", "shadow"),
+        (policy(ACTIVE, mode=Mode.SHADOW), "shadow", "shadow"),
+        (policy(ACTIVE), "paused", f"paused until {moments.moment(NOW + HOUR)}"),
+        (policy(ACTIVE, PARTIAL), "paused", f"paused until {moments.moment(NOW + HOUR)}"),
+        (policy(PARTIAL), "live", f"live, partly paused until {moments.moment(NOW + 2 * HOUR)}"),
+        (policy(LATER, OVER), "live", "live"),
+    ],
+)
+def test_mode_is_paused_only_by_an_active_pause_of_all_incidents(found: Policy, mode: str, brief: str) -> None:
+    assert (modes.current(found, NOW), modes.brief(found, NOW)) == (mode, brief)
+
+
+def test_each_pause_that_is_not_over_has_a_line_with_its_end() -> None:
+    def at(hours: float) -> str:
+        return moments.moment(NOW + hours * HOUR)
+
+    assert list(modes.words(policy(LATER, PARTIAL, ACTIVE, OVER), NOW)) == [
+        f"paused until {at(1)}, then the newest states ring",
+        f"paused until {at(2)}, and what comes is left out, for incidents with environment staging or test* and "
+        "tag.team web",
+        f"to be paused from {at(3)} until {at(4)}, then the newest states ring",
+    ]
+
+
+def test_live_channel_without_pauses_has_no_line() -> None:
+    assert list(modes.words(policy(OVER), NOW)) == []
+
+
+def test_document_has_the_mode_and_the_pauses_that_are_not_over() -> None:
+    found = modes.document(policy(PARTIAL, OVER), NOW)
+    assert found["mode"] == "live"
+    assert found["pauses"] == [
+        {
+            "since": "2027-01-15T07:00:00Z",
+            "until": "2027-01-15T10:00:00Z",
+            "then": "drop",
+            "when": {"environment": ["staging", "test*"], "tag.team": ["web"]},
+            "is_active": True,
+        }
+    ]
