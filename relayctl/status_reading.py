@@ -93,7 +93,7 @@ class StatusReader:
         self._list(store)
         debts = self._debts(Ledger(table))
         has_traffic = self._count(now)
-        self._probes = self._guarded("ledger", lambda: read_probes(table, now)) or Probes()
+        self._probes = self._read_probes(table, now)
         names = {*self._names, *(debts or {})}
         wanted = sorted(names if self.only is None else names & {self.only})
         channels = [
@@ -116,6 +116,7 @@ class StatusReader:
         now, self._problems, self._names = self.stack.effects.clock(), [], dict(changed_at)
         store, table = ChannelStore(self.stack), bounded_table(self.stack)
         debts = self._debts(Ledger(table))
+        self._probes = self._read_probes(table, now)
         channels = [
             self._channel(
                 store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic=False
@@ -123,6 +124,9 @@ class StatusReader:
             for name in sorted(changed_at)
         ]
         return StackStatus(now, channels, None, list(dict.fromkeys(self._problems)), is_partial=False)
+
+    def _read_probes(self, table: Table, now: float) -> Probes:
+        return self._guarded("ledger", lambda: read_probes(table, now)) or Probes()
 
     def _list(self, store: ChannelStore) -> None:
         found = self._guarded("channels", lambda: dict(store.names()))

@@ -6,7 +6,7 @@ works from the rows. A lease keeps two runs from working at the same time.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import replace
@@ -179,7 +179,7 @@ class Sweeper:
             return {}
         oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
         self._report_owing(rows)
-        self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
+        self.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
