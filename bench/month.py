@@ -115,7 +115,7 @@ def section(million: float, alarm_metrics: int) -> Section:
         f"{sweep.write_units:.1f} write units; of the reconcile function: {plan.calls} calls, {plan.secret_reads} of "
         f"them to Secrets Manager. Assumed: {IDLE_SECONDS * 1e3:.0f} ms of CPU a run.",
         f"Off by default and not included: with ChannelMetrics, {CHANNELS} channels with traffic in every hour add "
-        f"${busy:.2f} ({CHANNEL_HOURLY_METRICS} metrics each), and at most ${most:.2f} if signals also fail in every hour.",
+        f"${busy:.2f} ({CHANNEL_HOURLY_METRICS} metrics each), and ${most:.2f} at most, if signals fail in every hour.",
         "Not included: storage, data that leaves AWS, log queries of the dashboard, reconcile runs of channels with a "
         "key of BigPanda's.",
     )
