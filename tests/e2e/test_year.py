@@ -1,0 +1,187 @@
+"""A year of a channel in the local cloud, as an operator lives it: from shadow mode to its removal, share by share."""
+
+import json
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from sandbox import local
+from sandbox.environment import REGION
+from sandbox.server.client import StandIn
+from tests.e2e import channels
+from tests.e2e.channels import UNPACED, Channel
+from tests.e2e.relayctl_operator import Operator
+from tests.waiting import until
+
+# Functions learn of a changed mode or pause within ten seconds.
+IN_FORCE_SECONDS = 11.0
+
+
+@dataclass
+class Year:
+    """A channel's year, and the account of its shares.
+
+    Attributes:
+        channel: the channel.
+        operator: the operator, who runs relayctl.
+        tag: begin of the ids of the year's incidents.
+        token: the token that BigPanda shows.
+        answers: the outcome of each share, by incident, in order.
+    """
+
+    channel: Channel
+    operator: Operator
+    tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    token: str = local.INBOUND_TOKEN
+    answers: dict[str, list[str]] = field(default_factory=dict)
+    _second: int = 1_795_600_000
+
+    def share(self, name: str, status: str = "critical") -> dict[str, Any]:
+        """Share a state of an incident as BigPanda does; return the answer."""
+        self._second += 1
+        incident = {
+            "id": f"{self.tag}-{name}",
+            "status": status,
+            "active": status != "ok",
+            "changedOn": self._second,
+            "tags": {"n": str(self._second)},
+        }
+        headers = {"x-api-key": self.token, "content-type": "application/json"}
+        answer = self.channel.post(json.dumps({"incident": incident}).encode(), headers)
+        document: dict[str, Any] = answer.json() | {"status": answer.status_code}
+        self.answers.setdefault(name, []).append(document.get("outcome", str(answer.status_code)))
+        return document
+
+    def rang(self) -> Counter[str]:
+        """Return the number of signals that xMatters accepted, by incident."""
+        ids = [each["body"]["incident"]["id"] for each in self.channel.signals()]
+        return Counter(each.removeprefix(f"{self.tag}-") for each in ids)
+
+    def relayctl(self, *arguments: str, code: int = 0) -> Any:
+        """Run a verb of relayctl with --json, and return its document."""
+        return self.operator.run_json(*arguments, code=code)
+
+    def sweep(self) -> None:
+        """Run the sweeper, besides its schedule."""
+        functions = boto3.client("lambda", region_name=REGION, endpoint_url=self.channel.cloud.aws_endpoint_url)
+        functions.invoke(FunctionName=self.channel.cloud.outputs["SweeperFunction"])
+
+
+def test_year_of_a_channel_from_shadow_to_removal_loses_no_share(
+    cloud: local.Local, xmatters: StandIn, operator: Operator, tmp_path: Path
+) -> None:
+    year = Year(channels.made(cloud, xmatters, (*UNPACED, "policy.mode=shadow")), operator)
+    _tries_in_shadow(year)
+    _goes_live(year)
+    _rotates(year)
+    _pauses(year)
+    _survives_an_outage(year)
+    _changes_settings(year, tmp_path)
+    # Its retry waits for half a minute.
+    until(lambda: year.rang()["outage"] == 1)
+    _leaves(year)
+    assert year.answers == {
+        "shadow": ["shadowed", "duplicate", "shadowed"],
+        "open": ["shadowed", "delivered", "delivered"],
+        "rotated": ["delivered"],
+        "maintenance": ["queued"],
+        "brief": ["queued", "unchanged"],
+        "outage": ["queued"],
+        "refused": ["queued"],
+        "last": ["delivered"],
+        "gone": ["401"],
+    }
+    assert year.rang() == Counter(open=2, rotated=1, maintenance=1, outage=1, refused=1, last=1)
+
+
+def _tries_in_shadow(year: Year) -> None:
+    """Let shares come in shadow mode: nothing rings, and the report says what would have."""
+    year.share("shadow")
+    year._second -= 1
+    year.share("shadow")
+    year.share("shadow", "ok")
+    year.share("open", "warning")
+    assert year.rang() == Counter()
+    report = year.relayctl("shadow", "report", year.channel.name)
+    assert (report["shares"], report["by_transition"]) == (4, {"opened": 2, "resolved": 1}), report
+
+
+def _goes_live(year: Year) -> None:
+    """End shadow mode: the open incident rings at its next share, and its end too."""
+    year.relayctl("channel", "set", year.channel.name, "--set", "policy.mode=live")
+    time.sleep(IN_FORCE_SECONDS)
+    assert year.share("open", "critical")["transition"] == "opened"
+    assert year.share("open", "ok")["transition"] == "resolved"
+
+
+def _rotates(year: Year) -> None:
+    """Make a new token for BigPanda: it works at once, and the old one until it is retired."""
+    old = year.token
+    rotated = year.relayctl("channel", "rotate", year.channel.name, "inbound")
+    year.token = rotated["headers"][0]["value"].removeprefix("Bearer ")
+    assert year.share("rotated")["status"] == 200
+    year.relayctl("channel", "rotate", year.channel.name, "inbound", "--retire", "--now")
+    until(lambda: year.channel.post(b"{}", {"x-api-key": old}).status_code == 401)
+
+
+def _pauses(year: Year) -> None:
+    """Pause for maintenance: what is over before its end rings nobody, what is open rings then."""
+    name = year.channel.name
+    year.relayctl("channel", "pause", name, "--until", "1h", "--keep")
+    time.sleep(IN_FORCE_SECONDS)
+    assert year.share("maintenance")["reason"] == "paused"
+    assert year.share("brief")["reason"] == "paused"
+    year.share("brief", "ok")
+    [mine] = [each for each in year.relayctl("channel", "list")["channels"] if each["channel"] == name]
+    assert mine["pauses"], mine
+    year.relayctl("channel", "resume", name)
+
+    def rings() -> bool:
+        year.sweep()
+        return year.rang()["maintenance"] == 1
+
+    until(rings)
+    time.sleep(IN_FORCE_SECONDS)
+
+
+def _survives_an_outage(year: Year) -> None:
+    """Let xMatters fail and refuse: one page is retried, the other replayed, and the story of each is told."""
+    year.operator.script({"kind": "status", "status": 503, "times": 3})
+    assert year.share("outage")["queue"] == "retry"
+    year.operator.script({"kind": "status", "status": 404})
+    assert year.share("refused")["queue"] == "dead_letter"
+    year.operator.script()
+    story = year.operator.run("incident", "show", f"{year.tag}-refused").stdout
+    assert "dead" in story, story
+    assert year.relayctl("dlq", "replay", "--channel", year.channel.name, "--yes")["delivered"] == 1
+
+
+def _changes_settings(year: Year, folder: Path) -> None:
+    """Change a setting as code."""
+    name = year.channel.name
+    year.relayctl("channel", "export", str(folder), "--channel", name)
+    file = folder / f"{name}.yaml"
+    file.write_text(file.read_text().replace("max_per_minute: 1000", "max_per_minute: 900"))
+    year.relayctl("channel", "plan", str(folder), code=4)
+    year.relayctl("channel", "apply", str(folder), "--yes")
+    year.relayctl("channel", "plan", str(folder))
+    assert year.share("last")["status"] == 200
+
+
+def _leaves(year: Year) -> None:
+    """Remove the channel: refused while shares come; then each share is refused, and nothing is owed."""
+    name = year.channel.name
+    refused = year.operator.run("channel", "remove", name, "--drain", "--yes", code=1)
+    assert "AutoShare" in refused.stderr, refused.stderr
+    counted = year.relayctl("uninstall", code=1)
+    [mine] = [each for each in counted["channels"] if each["channel"] == name]
+    assert (mine["owed"], mine["dead_lettered"]) == (0, 0)
+    year.relayctl("channel", "remove", name, "--yes", "--drop-owed")
+    headers = {"x-api-key": year.token}
+    until(lambda: year.channel.post(b"{}", headers).status_code == 401)
+    assert year.share("gone")["status"] == 401
