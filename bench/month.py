@@ -14,6 +14,7 @@ from bench.cost import AWS_CALL_SECONDS, MEMORY_GB, MILLION, PLATFORM_LOG_BYTES
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
 from bench.traffic import MeteredDynamoDb
+from relay.telemetry.metrics import CHANNEL_METRICS
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, room
 
@@ -24,6 +25,9 @@ SWEEPS = 60 * HOURS
 PLANS = 12 * HOURS
 # Written in each hour: the sweeper's heartbeat, and the shares.
 HOURLY_METRICS = 2
+# Of each channel, with ChannelMetrics: shares and accepted signals are written in each hour of a busy channel; failed
+# signals and debts only when there are some.
+CHANNEL_HOURLY_METRICS = 2
 # Assumed: failures write ten metrics in this many hours of a month.
 FAILURE_METRICS, FAILURE_HOURS = 10, 24
 # Assumed: CPU of an idle run on its part of a processor, and the bytes of its log line.
@@ -104,11 +108,14 @@ def section(million: float, alarm_metrics: int) -> Section:
     items = bill(million, alarm_metrics, sweep, plan)
     rows = [measured(name, "$", dollars) for name, dollars in items.items()]
     rows.append(measured("the month", "$", sum(items.values()), aim=Aim(AIM)))
+    busy, most = (CHANNELS * metrics * prices.METRIC for metrics in (CHANNEL_HOURLY_METRICS, len(CHANNEL_METRICS)))
     notes = (
         f"List prices, {prices.NOTED}; no free tiers. Every share is owed, which most are not.",
         f"Counted, an idle run of the sweeper: {sweep.calls} calls, {sweep.read_units:.1f} read and "
         f"{sweep.write_units:.1f} write units; of the reconcile function: {plan.calls} calls, {plan.secret_reads} of "
         f"them to Secrets Manager. Assumed: {IDLE_SECONDS * 1e3:.0f} ms of CPU a run.",
+        f"Off by default and not included: with ChannelMetrics, {CHANNELS} channels with traffic in every hour add "
+        f"${busy:.2f} ({CHANNEL_HOURLY_METRICS} metrics each), and ${most:.2f} at most, if signals fail in every hour.",
         "Not included: storage, data that leaves AWS, log queries of the dashboard, reconcile runs of channels with a "
         "key of BigPanda's.",
     )

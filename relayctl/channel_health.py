@@ -5,7 +5,15 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from relay.channels.policy import Policy
-from relay.delivery.channel_health import Debts, ShareWatch, age, lasting_reasons, owed_reasons, passing_reasons
+from relay.delivery.channel_health import (
+    Debts,
+    RefusedCredentials,
+    ShareWatch,
+    age,
+    lasting_reasons,
+    owed_reasons,
+    passing_reasons,
+)
 from relay.jobs.job import seconds_of
 from relay.ledger.rate_limiter import Gate
 from relayctl import modes, moments
@@ -38,6 +46,9 @@ class ChannelStatus(NamedTuple):
         page: Number of that page.
         uses: Last uses of its credentials.
         shares: Expectation of shares; None if the policy has none, or it is not known.
+        probed_at: Time of the sweeper's last probe of the credentials for the vendors' APIs (epoch seconds); None for
+            none, or if the channel has no such credential.
+        refused: Credentials that this probe found refused, and that did not change since; None if there are none.
     """
 
     name: str
@@ -52,6 +63,8 @@ class ChannelStatus(NamedTuple):
     page: str = ""
     uses: Sequence[Use] = ()
     shares: ShareWatch | None = None
+    probed_at: float | None = None
+    refused: RefusedCredentials | None = None
 
     @property
     def shared_at(self) -> float | None:
@@ -73,7 +86,8 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     """Return the health of a channel at `now` (epoch seconds)."""
     debts = status.debts
     sick = [status.problem] if status.problem else []
-    sick += lasting_reasons(debts, status.gate.circuit if status.gate else None, status.shares, now)
+    circuit = status.gate.circuit if status.gate else None
+    sick += lasting_reasons(debts, circuit, status.shares, now, refused=status.refused)
     if debts:
         sick += passing_reasons(debts)
     if sick:
@@ -152,6 +166,8 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "last_page": status.page or None,
         "secret_changed_at": moments.iso_or_none(status.changed_at),
         "credentials": [each.document() for each in status.uses],
+        "credentials_probed_at": moments.iso_or_none(status.probed_at),
+        "credentials_refused": list(status.refused.kinds) if status.refused else [],
     }
 
 

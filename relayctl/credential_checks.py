@@ -1,12 +1,12 @@
 """Checks of the credentials that a channel shows to the vendors. They notify no person, and change nothing."""
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Access, Channel, Rest
 from relay.deadline import Deadline
-from relay.errors import Reason, SendError, reason_for_status
-from relay.http.client import HttpClient, json_object
-from relay.http.session import HttpAnswer
+from relay.errors import BadAnswer, Reason, SendError
+from relay.http.client import HttpClient
 from relay.xmatters.directory import Directory
 from relay.xmatters.rest import EVENTS_PATH, RestApi
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning
@@ -56,19 +56,15 @@ def bigpanda(client: HttpClient, access: Access | None, deadline: Deadline) -> C
 
 
 def _environment(client: HttpClient, access: Access, environment_id: str, deadline: Deadline) -> Check:
-    path = f"/resources/v2.0/environments/{quote(environment_id, safe='')}/incidents?page_size=1"
-    headers = {"Authorization": f"Bearer {access.api_key}"}
     try:
-        answer = client.ask("GET", access.base_url + path, None, headers, deadline)
-        if 200 <= answer.status < 300 and _is_page(answer):
-            return ok(_BIGPANDA, _MAY_READ)
-        if answer.status < 300 or (answer.status == 404 and "errors" not in json_object(answer.body)):
-            return warning(_BIGPANDA, f"not known: HTTP {answer.status} with an answer that is not BigPanda's")
-        reason = reason_for_status(answer.status)
-        raise client.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
+        BigPanda(client).log_in(access, environment_id, deadline)
     except SendError as error:
+        if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_of_another(error.http_status):
+            return warning(_BIGPANDA, f"not known: HTTP {error.http_status} with an answer that is not BigPanda's")
         return of_failure(_BIGPANDA, error)
+    return ok(_BIGPANDA, _MAY_READ)
 
 
-def _is_page(answer: HttpAnswer) -> bool:
-    return bool(json_object(answer.body)) or answer.body.lstrip()[:1] == b"["
+def _is_of_another(status: int | None) -> bool:
+    """True if an answer with this status and the reason UPSTREAM is not BigPanda's."""
+    return status == 404 or (status is not None and status < 300)

@@ -10,8 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.delivery.channel_health import Debts, ShareWatch
+from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.errors import InvalidChannel, LedgerError
+from relay.ledger.credential_probes import Probe, Probes, read_probes
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate, gate_of
@@ -82,6 +83,7 @@ class StatusReader:
     _names: dict[str, str | None] = field(default_factory=dict)
     _secrets: dict[str, _Secret] = field(default_factory=dict)
     _uses: dict[str, tuple[float, list[Use]]] = field(default_factory=dict)
+    _probes: Probes = field(default_factory=Probes)
     _problems: list[str] = field(default_factory=list)
 
     def read(self) -> StackStatus:
@@ -91,6 +93,7 @@ class StatusReader:
         self._list(store)
         debts = self._debts(Ledger(table))
         has_traffic = self._count(now)
+        self._probes = self._read_probes(table, now)
         names = {*self._names, *(debts or {})}
         wanted = sorted(names if self.only is None else names & {self.only})
         channels = [
@@ -113,6 +116,7 @@ class StatusReader:
         now, self._problems, self._names = self.stack.effects.clock(), [], dict(changed_at)
         store, table = ChannelStore(self.stack), bounded_table(self.stack)
         debts = self._debts(Ledger(table))
+        self._probes = self._read_probes(table, now)
         channels = [
             self._channel(
                 store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic=False
@@ -120,6 +124,9 @@ class StatusReader:
             for name in sorted(changed_at)
         ]
         return StackStatus(now, channels, None, list(dict.fromkeys(self._problems)), is_partial=False)
+
+    def _read_probes(self, table: Table, now: float) -> Probes:
+        return self._guarded("ledger", lambda: read_probes(table, now)) or Probes()
 
     def _list(self, store: ChannelStore) -> None:
         found = self._guarded("channels", lambda: dict(store.names()))
@@ -176,7 +183,14 @@ class StatusReader:
             at, page = self._guarded("ledger", lambda: self._page(table, name, traffic.incidents)) or (None, "")
             status = status._replace(page_at=at, page=page)
         uses = self._last_uses(table, channel, now)
-        return status._replace(uses=uses or (), shares=_share_watch(channel, uses, status.changed_at))
+        probe, prints = self._probes.channels.get(name, Probe()), channel.api_fingerprints()
+        kinds = probe.refused_among(prints)
+        return status._replace(
+            uses=uses or (),
+            shares=_share_watch(channel, uses, status.changed_at),
+            probed_at=probe.at if probe.at and prints else None,
+            refused=RefusedCredentials(name, kinds) if kinds else None,
+        )
 
     def _secret(self, store: ChannelStore, name: str) -> _Secret:
         """Return the channel's secret; it is read again only after a change."""

@@ -123,7 +123,8 @@ def _pace(each: ChannelStatus, now: float) -> str:
 
 def _credentials(each: ChannelStatus, now: float) -> str:
     changed = f"secret changed {_ago(each.changed_at, now)}" if each.changed_at is not None else "secret's age ?"
-    return "; ".join([changed, *(_use(use, now) for use in each.uses)])
+    probed = [f"those for the vendors' APIs probed {_ago(each.probed_at, now)}"] if each.probed_at is not None else []
+    return "; ".join([changed, *(_use(use, now) for use in each.uses), *probed])
 
 
 def _use(use: Use, now: float) -> str:

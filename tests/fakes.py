@@ -198,14 +198,14 @@ def secrets_of(**members: Any) -> FakeSecrets:
 class Recorder:
     """The library's own telemetry, set up as in Lambda; its output can be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_channel_metrics: bool = False, is_traced: bool = False) -> None:
         self.out = io.StringIO()
         with pytest.MonkeyPatch.context() as environment, contextlib.redirect_stdout(self.out):
             # Powertools keeps one logger a service for the life of the process.
             service = f"relay-{uuid.uuid4().hex}"
             environment.setenv("POWERTOOLS_SERVICE_NAME", service)
             environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
-            self.telemetry = Telemetry.from_environment()
+            self.telemetry = Telemetry.from_environment(has_channel_metrics=has_channel_metrics, is_traced=is_traced)
         logging.getLogger(service).propagate = False
         self._metrics = self.telemetry._metrics
         self._metrics.clear_metrics()
@@ -213,8 +213,7 @@ class Recorder:
     def written(self) -> str:
         """Return the whole output, metrics included, as Lambda would log it."""
         with contextlib.redirect_stdout(self.out):
-            if self._metrics.metric_set:
-                self._metrics.flush_metrics()
+            self.telemetry.flush()
         return self.out.getvalue()
 
     def lines(self) -> list[dict[str, Any]]:
@@ -222,13 +221,25 @@ class Recorder:
         return [line for line in self._documents() if "_aws" not in line]
 
     def metrics(self) -> dict[str, float]:
-        """Return the sum of each metric that is not zero."""
+        """Return the sum of each metric without a channel that is not zero."""
         total: Counter[str] = Counter()
         for document in self._documents():
             for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
+                if group["Dimensions"] != [["service"]]:
+                    continue
                 for metric in group["Metrics"]:
                     total[metric["Name"]] += sum(document[metric["Name"]])
         return {name: value for name, value in total.items() if value}
+
+    def channel_metrics(self) -> dict[tuple[str, str], float]:
+        """Return the sum of each metric of a channel, by the channel and the metric."""
+        total: Counter[tuple[str, str]] = Counter()
+        for document in self._documents():
+            for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
+                if group["Dimensions"] == [["service", "channel"]]:
+                    names = [metric["Name"] for metric in group["Metrics"]]
+                    total.update({(document["channel"], name): sum(document[name]) for name in names})
+        return dict(total)
 
     def outcomes(self, message: str = "job") -> list[str]:
         """Return the outcomes in the lines of a kind, in order."""

@@ -30,6 +30,13 @@ LIST_CHANNELS = {
     "Action": "secretsmanager:ListSecrets",
     "Resource": "*",
 }
+# AWS has no narrower permission for these, either.
+WRITE_TRACES = {
+    "Sid": "WriteTraces",
+    "Effect": "Allow",
+    "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+    "Resource": "*",
+}
 USE_THE_LEDGER = {
     "Sid": "UseTheLedger",
     "Effect": "Allow",
@@ -560,6 +567,13 @@ class TestPermissions:
             assert keys == BY_KEY[name], name
             assert [each for each in statements if each not in keys] == ours, name
 
+    def test_roles_may_write_traces_only_with_tracing(self) -> None:
+        chosen = of_clone(Tracing="Active")
+        for name, ours in PERMISSIONS.items():
+            [policy] = chosen.resources[name]["Properties"]["Policies"]
+            more = [each for each in policy["PolicyDocument"]["Statement"] if each not in ours]
+            assert more == [WRITE_TRACES], name
+
     def test_only_lambda_may_assume_the_functions_roles(self, on_aws: Stack) -> None:
         for name in PERMISSIONS:
             [statement] = on_aws.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
@@ -583,7 +597,7 @@ class TestPermissions:
 
     def test_each_policy_fits_into_iams_size_limit(self) -> None:
         topics = {"AlarmTopicArn": "a" * 256, "NoticeTopicArn": "n" * 256}
-        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, KmsKeyArn=KEY, **topics)
+        chosen = of_clone(SecretPrefix="p" * 200, FallbackTopicArn="t" * 320, KmsKeyArn=KEY, Tracing="Active", **topics)
         for name in PERMISSIONS:
             [policy] = chosen.resources[name]["Properties"]["Policies"]
             assert len(json.dumps(policy["PolicyDocument"])) < 5000, name
@@ -632,3 +646,38 @@ class TestPermissions:
             statements = chosen.resources[role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
             [tells] = [each for each in statements if each["Sid"] == "TellTheFallback"]
             assert tells["Resource"] == topic
+
+
+class TestTracing:
+    @pytest.mark.parametrize(
+        ("parameters", "mode"),
+        [
+            ({}, "PassThrough"),
+            ({"Tracing": "Active"}, "Active"),
+            ({"Tracing": "Active", "Profile": "local"}, "PassThrough"),
+        ],
+    )
+    def test_api_and_functions_are_traced_only_with_tracing_on_real_aws(
+        self, parameters: dict[str, str], mode: str
+    ) -> None:
+        chosen = of_clone(**parameters)
+        assert chosen.only("AWS::ApiGateway::Stage")["TracingEnabled"] is (mode == "Active")
+        for function in chosen.of_type("AWS::Lambda::Function").values():
+            assert function["TracingConfig"] == {"Mode": mode}
+            assert function["Environment"]["Variables"]["RELAY_TRACING"] == mode
+
+    def test_functions_know_if_they_are_traced(self) -> None:
+        for tracing in ("Active", "PassThrough"):
+            for function in of_clone(Tracing=tracing).of_type("AWS::Lambda::Function").values():
+                config = Config.from_environment(function["Environment"]["Variables"])
+                assert config.is_traced is (tracing == "Active")
+
+
+class TestChannelMetrics:
+    @pytest.mark.parametrize(("parameters", "is_on"), [({}, False), ({"ChannelMetrics": "on"}, True)])
+    def test_all_functions_write_metrics_of_channels_only_if_the_parameter_is_on(
+        self, parameters: dict[str, str], is_on: bool
+    ) -> None:
+        functions = of_clone(**parameters).of_type("AWS::Lambda::Function").values()
+        configs = [Config.from_environment(each["Environment"]["Variables"]) for each in functions]
+        assert [each.has_channel_metrics for each in configs] == [is_on] * len(configs)

@@ -9,6 +9,7 @@ import pytest
 from relay.incidents.transition import State
 from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.credential_probes import Probe, Probes, store_probes
 from relay.ledger.dead_letter import DeadLetter
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
@@ -126,6 +127,24 @@ class TestFacts:
         assert found["credentials"][0]["used_at"] is not None
         assert found["secret_changed_at"] is not None
         assert samples.TOKEN not in json.dumps(document)
+
+    def test_credential_that_the_last_probe_found_refused_makes_the_channel_sick(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
+        document = samples.secret()["xmatters"] | {"rest": rest}
+        keep(operator, "noc", "rotated", "unprobed", xmatters=document)
+        refused = samples.parsed(samples.secret(xmatters=document)).api_fingerprints()
+        at = operator.clock.now - 120
+        probes = {"noc": Probe(at, refused), "rotated": Probe(at, {"rest": "other"}), "unprobed": Probe()}
+        store_probes(operator.ledger.table, Probes(at, probes))
+        found = channels(operator.run_json("status"))
+        assert found["noc"]["why"] == ["xMatters refuses xmatters.rest (type: relayctl channel rotate noc rest)"]
+        assert found["noc"]["credentials_refused"] == ["rest"]
+        assert found["noc"]["credentials_probed_at"] is not None
+        assert (found["rotated"]["health"], found["rotated"]["credentials_refused"]) == ("ok", [])
+        assert found["unprobed"]["credentials_probed_at"] is None
+        assert "probed 2m ago" in operator.run("status", "--channel", "noc").stdout
 
     def test_channel_that_owes_and_was_removed_is_sick(self, operator: Operator, logs: Logs) -> None:
         keep(operator, "noc")

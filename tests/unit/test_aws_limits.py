@@ -38,10 +38,10 @@ def test_line_of_embedded_metrics_has_no_more_metrics_than_cloudwatch_reads() ->
         assert all(len(dimensions) <= 30 for dimensions in each["Dimensions"])
 
 
-def test_no_metric_has_a_dimension_of_a_channel_or_an_incident() -> None:
+def test_no_metric_has_a_dimension_of_a_channel_or_an_incident_by_default() -> None:
     recorder = Recorder()
     recorder.telemetry.notified("noc", ["i1"], is_notified=True)
-    recorder.telemetry.swept(1, 60.0, 1)
+    recorder.telemetry.swept({"noc": 1}, 60.0, 1)
     [line] = [line for line in map(json.loads, recorder.written().splitlines()) if "_aws" in line]
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Dimensions"] == [["service"]]

@@ -23,7 +23,7 @@ from bench.rounds import interleaved
 from relay.channels.inbound import MAX_BODY_BYTES
 from relay.incidents.share import parse_share
 from relay.ledger.row import SHARDS
-from relay.telemetry.metrics import ALWAYS
+from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS
 
 COUNTED = traffic.Counted(
     reads=2, read_units=2, writes=3, write_units=4, sends=1, send_requests=1, jobs=1, secret_reads=0.02
@@ -232,6 +232,13 @@ class TestMonth:
 
     def test_metrics_that_are_written_in_every_hour_are_those_of_the_bill(self) -> None:
         assert len(ALWAYS) == month.HOURLY_METRICS
+
+    def test_month_and_install_guide_have_the_same_price_of_a_channels_metrics(self) -> None:
+        notes = " ".join(month.section(10.0, 40).notes)
+        busy, most = (count * prices.METRIC for count in (month.CHANNEL_HOURLY_METRICS, len(CHANNEL_METRICS)))
+        assert f"add ${month.CHANNELS * busy:.2f}" in notes
+        guide = " ".join((Path(__file__).parents[2] / "docs/install.md").read_text().split())
+        assert f"about ${busy:.2f} a month for a channel with traffic in every hour, ${most:.2f} at most" in guide
 
     def test_typical_month_keeps_to_its_aim(self) -> None:
         template = (Path(__file__).parents[2] / "template.yaml").read_text()

@@ -122,8 +122,19 @@ def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT | arns)
     assert sweeper.health
     assert sweeper.health.table is sweeper.health.survey.table is sweeper.table
-    assert sweeper.health.survey.channels is sweeper.channels
+    assert sweeper.health.probe.table is sweeper.table
+    assert sweeper.health.survey.channels is sweeper.health.probe.channels is sweeper.channels
     assert (sweeper.health.topics.alarm_arn, sweeper.health.topics.notice_arn) == ("arn:wake", "arn:tomorrow")
+
+
+def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credential() -> None:
+    environment = ENVIRONMENT | {"RELAY_ALARM_TOPIC_ARN": "arn:wake"}
+    code = (
+        f"import sys; from relay import bootstrap; assert bootstrap.sweeper({environment!r}).health; "
+        "print({'relay.bigpanda.client', 'relay.bigpanda.api_rate_limit', 'relay.xmatters.directory'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_heartbeat_module_is_not_imported_without_a_url() -> None:

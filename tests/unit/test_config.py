@@ -29,6 +29,8 @@ def test_missing_settings_have_their_defaults() -> None:
         job_worker="",
         alarm_topic_arn="",
         notice_topic_arn="",
+        has_channel_metrics=False,
+        is_traced=False,
         heartbeat_url="",
     )
 
@@ -49,6 +51,8 @@ def test_every_setting_is_read_and_trimmed() -> None:
         "RELAY_JOB_WORKER": "stack-job-worker",
         "RELAY_ALARM_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:wake",
         "RELAY_NOTICE_TOPIC_ARN": "arn:aws:sns:eu-central-1:000000000000:tomorrow",
+        "RELAY_CHANNEL_METRICS": "on",
+        "RELAY_TRACING": "Active",
         "RELAY_HEARTBEAT_URL": "https://switch.example.com/ping/1",
     }
     assert Config.from_environment(environment) == Config(
@@ -65,6 +69,8 @@ def test_every_setting_is_read_and_trimmed() -> None:
         job_worker="stack-job-worker",
         alarm_topic_arn="arn:aws:sns:eu-central-1:000000000000:wake",
         notice_topic_arn="arn:aws:sns:eu-central-1:000000000000:tomorrow",
+        has_channel_metrics=True,
+        is_traced=True,
         heartbeat_url="https://switch.example.com/ping/1",
     )
 
@@ -75,6 +81,8 @@ def test_all_invalid_settings_are_reported_at_once() -> None:
         "RELAY_XMATTERS_HOSTS": "acme.*.com,fine.com",
         "RELAY_BIGPANDA_HOSTS": " , ",
         "RELAY_PROFILE": "prod",
+        "RELAY_CHANNEL_METRICS": "yes",
+        "RELAY_TRACING": "on",
     }
     with pytest.raises(ConfigError) as caught:
         Config.from_environment(wrong)
@@ -88,6 +96,8 @@ def test_all_invalid_settings_are_reported_at_once() -> None:
         "RELAY_RETRY_QUEUE_URL: must be set",
         "RELAY_CHORE_QUEUE_URL: must be set",
         "RELAY_LEDGER_TABLE: must be set",
+        "RELAY_CHANNEL_METRICS: must be off or on, not 'yes'",
+        "RELAY_TRACING: must be PassThrough or Active, not 'on'",
     ]
 
 

@@ -122,7 +122,9 @@ def _adapters(
             hosts, triggers=xmatters, rest=xmatters, bigpanda=bigpanda, heartbeat=_heartbeat(config.heartbeat_url)
         ),
         effects=Effects(time.time, random.random, time.sleep, deadlines, lambda: uuid.uuid4().hex, _at_once),
-        telemetry=Telemetry.from_environment(),
+        telemetry=Telemetry.from_environment(
+            has_channel_metrics=config.has_channel_metrics, is_traced=config.is_traced
+        ),
         cache_seconds=config.secret_cache_seconds,
         unknown_seconds=unknown_seconds,
         has_epoch=has_epoch,

@@ -26,6 +26,8 @@ class Config:
         job_worker: Name of the job worker's function, for the sweeper; empty in other functions.
         alarm_topic_arn: ARN of the topic that wakes people, for the sweeper; empty for none.
         notice_topic_arn: ARN of the topic that people read later, for the sweeper; empty for none.
+        has_channel_metrics: True to write some metrics for each channel.
+        is_traced: True if X-Ray traces the function.
         heartbeat_url: URL of an external dead man's switch, for the sweeper; empty for none. It is a credential.
     """
 
@@ -42,6 +44,8 @@ class Config:
     job_worker: str
     alarm_topic_arn: str
     notice_topic_arn: str
+    has_channel_metrics: bool
+    is_traced: bool
     heartbeat_url: str = field(repr=False)
 
     @classmethod
@@ -65,6 +69,8 @@ class Config:
             job_worker=environment.get("RELAY_JOB_WORKER", ""),
             alarm_topic_arn=environment.get("RELAY_ALARM_TOPIC_ARN", ""),
             notice_topic_arn=environment.get("RELAY_NOTICE_TOPIC_ARN", ""),
+            has_channel_metrics=_chosen(environment, "RELAY_CHANNEL_METRICS", ("off", "on"), problems) == "on",
+            is_traced=_chosen(environment, "RELAY_TRACING", ("PassThrough", "Active"), problems) == "Active",
             heartbeat_url=_https_url(environment, "RELAY_HEARTBEAT_URL", problems),
         )
         problems += [f"{name}: must be set" for name in needs if not environment.get(name)]
@@ -103,6 +109,14 @@ def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tu
     return hosts
 
 
+def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], problems: list[str]) -> str:
+    """Return a setting that has one of these values; the first is the default."""
+    value = environment.get(name, values[0])
+    if value not in values:
+        problems.append(f"{name}: must be {' or '.join(values)}, not {value!r}")
+    return value
+
+
 def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
     """Return a URL; empty if there is none. The problem does not quote it, since it is a credential."""
     url = environment.get(name, "")
@@ -112,9 +126,7 @@ def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -
 
 
 def _profile(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
-    value = environment.get(name, "aws")
-    if value not in {"aws", "local"}:
-        problems.append(f"{name}: must be aws or local, not {value!r}")
+    value = _chosen(environment, name, ("aws", "local"), problems)
     if value == "local" and not _is_on_this_machine(environment.get("AWS_ENDPOINT_URL", "")):
         # AWS sets no such URL; the local cloud sets a loopback URL for each function.
         problems.append(

@@ -1,4 +1,5 @@
 import contextlib
+import json
 from copy import replace
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ from relay.errors import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
 from relay.ledger.flood_detector import Load
+from relay.telemetry.channel_metrics import MAX_CHANNELS, OTHERS
 from relay.telemetry.log_line import MAX_LOGGED_TEXT
-from relay.telemetry.metrics import ALWAYS, METRICS
+from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRICS
 from tests import samples
 from tests.fakes import Recorder
 
@@ -48,7 +50,7 @@ class TestMetrics:
         recorder.telemetry.unreadable("no JSON")
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
-        recorder.telemetry.swept(1, 60.0, 1)
+        recorder.telemetry.swept({"noc": 1}, 60.0, 1)
         recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
         recorder.telemetry.unconfirmed(samples.job(), ("r1",))
@@ -76,7 +78,7 @@ class TestMetrics:
             recorder.telemetry.share(Result(outcome, NOC), {}, correlation_id="c1")
             recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
         recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
-        recorder.telemetry.swept(0, 0.0, 0)
+        recorder.telemetry.swept({}, 0.0, 0)
         recorder.telemetry.flooded({})
         recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
         assert tuple(recorder.metrics()) == ALWAYS
@@ -223,7 +225,7 @@ class TestLines:
 
     def test_run_of_the_sweeper_is_logged_and_counted_as_heartbeat(self) -> None:
         recorder = Recorder()
-        recorder.telemetry.swept(3, 12.4, 0)
+        recorder.telemetry.swept({"noc": 1, "payments": 2}, 12.4, 0)
         [line] = recorder.lines()
         expected = {"level": "INFO", "message": "swept", "owed": 3, "overdue_seconds": 12, "healed": 0}
         assert {name: line[name] for name in expected} == expected
@@ -380,3 +382,105 @@ class TestLines:
         [line] = recorder.lines()
         assert (line["level"], line["detail"]) == ("WARNING", "Secrets Manager could not be reached")
         assert recorder.metrics() == {"stale_channel": 1}
+
+
+class TestChannelMetrics:
+    def recorder(self) -> Recorder:
+        return Recorder(has_channel_metrics=True)
+
+    def result(self, outcome: Outcome, reason: Reason | None = None, channel: str = "noc") -> Result:
+        return Result(outcome, Subject(channel, "i1"), reason)
+
+    def documents(self, recorder: Recorder) -> list[dict[str, Any]]:
+        return [each for each in map(json.loads, recorder.written().splitlines()) if "_aws" in each]
+
+    def test_nothing_of_a_channel_is_written_by_default(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
+        recorder.telemetry.swept({"noc": 2}, 0.0, 0)
+        assert recorder.channel_metrics() == {}
+
+    def test_delivered_share_is_counted_for_the_stack_and_its_channel_in_one_line(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.share(self.result(Outcome.DELIVERED), {}, correlation_id="c1")
+        [document] = self.documents(recorder)
+        dimensions = [each["Dimensions"] for each in document["_aws"]["CloudWatchMetrics"]]
+        assert dimensions == [[["service"]], [["service", "channel"]]]
+        assert {each["Namespace"] for each in document["_aws"]["CloudWatchMetrics"]} == {"relay"}
+        assert (document["channel"], document["share"], document["signal_delivered"]) == ("noc", [1.0], [1.0])
+        assert recorder.metrics() == {"share": 1}
+        assert recorder.channel_metrics() == {("noc", "share"): 1, ("noc", "signal_delivered"): 1}
+
+    def test_failed_signal_is_counted_for_its_channel(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.worked(samples.job(), self.result(Outcome.QUEUED, Reason.UPSTREAM), {})
+        recorder.telemetry.worked(samples.job(), self.result(Outcome.QUEUED, Reason.PACED), {})
+        assert recorder.channel_metrics() == {("noc", "signal_failed"): 1}
+
+    def test_delivered_job_is_counted_for_its_channel_alone(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.worked(samples.job(), self.result(Outcome.DELIVERED), {})
+        assert recorder.metrics() == {}
+        assert recorder.channel_metrics() == {("noc", "signal_delivered"): 1}
+        [document] = self.documents(recorder)
+        assert document["service"].startswith("relay-")
+
+    def test_chore_is_no_signal(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.worked(samples.job(kind="writeback"), self.result(Outcome.DELIVERED), {})
+        assert recorder.channel_metrics() == {}
+
+    def test_debts_of_several_channels_have_a_line_each(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.swept({"noc": 2, "payments": 1}, 0.0, 0)
+        assert recorder.metrics() == {"sweeper_heartbeat": 1, "debts_owed": 3}
+        assert recorder.channel_metrics() == {("noc", "debts_owed"): 2, ("payments", "debts_owed"): 1}
+        assert [each.get("channel") for each in self.documents(recorder)] == [None, "noc", "payments"]
+
+    def test_unsafe_share_makes_no_metric_of_the_name_in_the_request(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.share(self.result(Outcome.UNSAFE, Reason.INTERNAL), {}, correlation_id="c1")
+        assert recorder.channel_metrics() == {}
+        assert recorder.metrics() == {"share_unsafe": 1, "signal_failed": 1}
+
+    def test_channels_beyond_the_bound_are_counted_together(self) -> None:
+        recorder = self.recorder()
+        names = [f"channel{number}" for number in range(MAX_CHANNELS + 5)]
+        for name in [*names, *names]:
+            recorder.telemetry.share(self.result(Outcome.UNCHANGED, channel=name), {}, correlation_id="c1")
+        found = recorder.channel_metrics()
+        assert len(found) == MAX_CHANNELS + 1
+        assert found[OTHERS, "share"] == 10
+        assert found["channel0", "share"] == 2
+
+    def test_metrics_of_a_channel_are_written_once(self) -> None:
+        recorder = self.recorder()
+        recorder.telemetry.share(self.result(Outcome.UNCHANGED), {}, correlation_id="c1")
+        assert recorder.written() == recorder.written()
+
+    def test_only_documented_metrics_have_a_channel(self) -> None:
+        recorder = self.recorder()
+        for outcome in Outcome:
+            for reason in (None, *Reason):
+                recorder.telemetry.share(self.result(outcome, reason), {}, correlation_id="c1")
+                recorder.telemetry.worked(samples.job(), self.result(outcome, reason), {})
+        recorder.telemetry.swept({"noc": 1}, 0.0, 0)
+        assert {name for _, name in recorder.channel_metrics()} == set(CHANNEL_METRICS)
+
+
+class TestTracing:
+    TRACE = "Root=1-65a1b2c3-d4e5f60718293a4b5c6d7e8f;Parent=53995c3f42cd8ad8;Sampled=1"
+
+    def test_lines_of_a_traced_function_have_the_id_of_the_trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", self.TRACE)
+        recorder = Recorder(is_traced=True)
+        recorder.telemetry.notice("stale_channel", "why")
+        [line] = recorder.lines()
+        assert line["xray_trace_id"] == "1-65a1b2c3-d4e5f60718293a4b5c6d7e8f"
+
+    def test_lines_of_other_functions_have_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", self.TRACE)
+        recorder = Recorder()
+        recorder.telemetry.notice("stale_channel", "why")
+        [line] = recorder.lines()
+        assert "xray_trace_id" not in line

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from relay.channels.channel import Access
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, Reason, reason_for_status
-from relay.http.client import HttpClient
+from relay.http.client import HttpClient, json_object
 from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
 from relay.incidents.json_fields import Fields, nested, scalar
 
@@ -60,6 +60,19 @@ class BigPanda:
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
+
+    def log_in(self, access: Access, environment_id: str, deadline: Deadline) -> None:
+        """Read at most one incident of an environment, to test the key.
+
+        An answer that is not BigPanda's, such as a proxy's, raises BadAnswer with the reason UPSTREAM.
+        """
+        path = f"/resources/v2.0/environments/{_quoted(environment_id)}/incidents?page_size=1"
+        answer = self._asked(access, "GET", path, None, deadline)
+        is_success, document = 200 <= answer.status < 300, json_object(answer.body)
+        if is_success and (document or answer.body.lstrip()[:1] == b"["):
+            return
+        is_foreign = is_success or (answer.status == 404 and "errors" not in document)
+        raise self._failure(access, answer, Reason.UPSTREAM if is_foreign else reason_for_status(answer.status))
 
     def comment(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
         """Write a comment on an incident. The API has no idempotency key: a repeated call writes a second comment."""
@@ -180,17 +193,23 @@ class BigPanda:
     def _request(
         self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
     ) -> HttpAnswer:
-        headers = {"Authorization": f"Bearer {access.api_key}", "Content-Type": "application/json"}
-        body = None if document is None else json.dumps(document).encode()
-        answer = self._outward.ask(method, access.base_url + path, body, headers, deadline)
+        answer = self._asked(access, method, path, document, deadline)
         if 200 <= answer.status < 300:
             return answer
-        failure = self._outward.bad_answer(
-            answer, reason_for_status(answer.status), {access.api_key, access.app_key or ""}
-        )
+        failure = self._failure(access, answer, reason_for_status(answer.status))
         # BigPanda may have acted on the request before it failed.
         failure.may_have_acted = answer.status >= 500
         raise failure
+
+    def _asked(
+        self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
+    ) -> HttpAnswer:
+        headers = {"Authorization": f"Bearer {access.api_key}", "Content-Type": "application/json"}
+        body = None if document is None else json.dumps(document).encode()
+        return self._outward.ask(method, access.base_url + path, body, headers, deadline)
+
+    def _failure(self, access: Access, answer: HttpAnswer, reason: Reason) -> BadAnswer:
+        return self._outward.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
 
 
 def _known_as(user: Mapping[str, Any]) -> set[str]:

@@ -21,6 +21,9 @@ from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMea
 
 BIGPANDA_URL = "https://api.bigpanda.io"
 
+# Kind of a credential for a vendor's API, as in `relayctl channel rotate`: xMatters' REST API, or BigPanda's API.
+type ApiKind = Literal["rest", "bigpanda"]
+
 
 @dataclass(frozen=True)
 class Inbound:
@@ -206,6 +209,20 @@ class Channel:
         valid = [each for each in self._credentials(door) if each.expires_at is None or now < each.expires_at]
         compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
         return [secret for secret, fits in compared if fits]
+
+    def api_fingerprints(self) -> dict[ApiKind, str]:
+        """Return a fingerprint of each access to a vendor's API that can be probed; a changed access has another one.
+
+        BigPanda's API is probed by a read of the first environment, so an access without environments is left out.
+        """
+        found: dict[ApiKind, str] = {}
+        if self.rest:
+            shown = [self.rest.base_url, self.rest.auth.type, *sorted(self.rest.auth.members.items())]
+            found["rest"] = self._fingerprint(json.dumps(shown).encode())
+        if self.bigpanda and self.bigpanda.environments:
+            shown = [self.bigpanda.base_url, self.bigpanda.api_key, self.bigpanda.environments[0]]
+            found["bigpanda"] = self._fingerprint(json.dumps(shown).encode())
+        return found
 
     def _fingerprint(self, secret: bytes) -> str:
         # Keyed with other secrets of the channel, so that fingerprints can't be used to test guessed passwords.

@@ -4,10 +4,11 @@ The sweeper's messages and `relayctl status` both judge with this module.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from relay.channels.channel import ApiKind
 from relay.delivery.debts import OVERDUE_SECONDS
 from relay.errors import Reason
 from relay.ledger.circuit_breaker import Circuit
@@ -17,6 +18,10 @@ from relay.ledger.entry import Entry
 SICK_CRITICAL_SECONDS = 120.0
 # Any debt that is older makes the channel sick: the longest backoff is over by then.
 SICK_SECONDS = 900.0
+_REFUSALS: dict[ApiKind, str] = {
+    "rest": "xMatters refuses xmatters.rest",
+    "bigpanda": "BigPanda refuses bigpanda.api_key",
+}
 _LENGTHS = (("d", 86_400), ("h", 3600), ("m", 60))
 
 
@@ -98,6 +103,23 @@ class ShareWatch(NamedTuple):
         return now - self.since > self.every
 
 
+class RefusedCredentials(NamedTuple):
+    """Credentials for the vendors' APIs that the last probe found refused.
+
+    Attributes:
+        channel: Name of the channel.
+        kinds: Kinds of the credentials, as in `relayctl channel rotate`; at least one.
+    """
+
+    channel: str
+    kinds: Sequence[ApiKind]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the channel is sick, with the command to type for each credential."""
+        return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {self.channel} {kind})" for kind in self.kinds]
+
+
 def next_attempt(entry: Entry) -> float | None:
     """Return the latest time of the next attempt (epoch seconds); None if no attempt waits.
 
@@ -109,10 +131,17 @@ def next_attempt(entry: Entry) -> float | None:
     return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
 
 
-def lasting_reasons(debts: Debts | None, circuit: Circuit | None, shares: ShareWatch | None, now: float) -> list[str]:
+def lasting_reasons(
+    debts: Debts | None,
+    circuit: Circuit | None,
+    shares: ShareWatch | None,
+    now: float,
+    *,
+    refused: RefusedCredentials | None = None,
+) -> list[str]:
     """Return why a channel is sick at `now` (epoch seconds), for reasons that last until they are mended.
 
-    The most important reason is first. None stands for a part that is not known, or not expected.
+    The most important reason is first. None stands for a part that is not known, not expected, or well.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -122,6 +151,8 @@ def lasting_reasons(debts: Debts | None, circuit: Circuit | None, shares: ShareW
         found += _owed_too_long(debts, now)
     if shares and shares.is_silent(now):
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
+    if refused:
+        found += refused.reasons
     return found
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.deadline import Deadline
-from relay.delivery.channel_health import Debts, ShareWatch, lasting_reasons, passing_reasons
+from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, lasting_reasons, passing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
 from relay.entrypoints.channel_state import ChannelState, Finding, Told
+from relay.entrypoints.credential_probe import CredentialProbe
 from relay.entrypoints.share_survey import ShareSurvey
 from relay.entrypoints.sweeper_run import Run
 from relay.errors import LedgerError
@@ -53,6 +54,7 @@ class HealthWatch:
     Attributes:
         table: Table with the gates.
         survey: Search for silent channels.
+        probe: Probe of the credentials for the vendors' APIs.
         topics: Publisher to the topics.
         telemetry: Log and metrics.
         at_once: Runs calls in parallel.
@@ -61,26 +63,28 @@ class HealthWatch:
 
     table: Table
     survey: ShareSurvey
+    probe: CredentialProbe
     topics: HealthTopics
     telemetry: Telemetry
     at_once: "AtOnce"
     clock: Callable[[], float]
 
     def judge(self, run: Run, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool) -> None:
-        """Judge the channels that owe states, those that are silent, and those that were sick; publish what changed.
+        """Judge the channels that owe, are silent, have a refused credential, or were sick; publish what changed.
 
         `owed` has the index's entries by channel. `is_whole` is False if the run could not read the whole index: then
         no channel is judged well. Raises LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)
-        names = list(dict.fromkeys([*debts, *silent, *run.health]))
+        refused = {name: RefusedCredentials(name, kinds) for name, kinds in self.probe.refused().items()}
+        names = list(dict.fromkeys([*debts, *silent, *refused, *run.health]))
         circuits = dict(
             zip(names, self.at_once([partial(self._circuit, each, deadline) for each in names]), strict=True)
         )
         now = self.clock()
         for name in names:
-            found = _finding(debts.get(name, Debts()), circuits[name], silent.get(name), now)
+            found = _finding(debts.get(name, Debts()), circuits[name], silent.get(name), refused.get(name), now)
             if is_whole or found.lasting or found.passing:
                 run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
         run.health = self._kept(run.health, now)
@@ -153,8 +157,10 @@ class HealthWatch:
         return {each.channel: run.health[each.channel].told_sick(told, now) for each in message.notices}
 
 
-def _finding(debts: Debts, circuit: Circuit | None, shares: ShareWatch | None, now: float) -> Finding:
-    lasting = lasting_reasons(debts, circuit, shares, now)
+def _finding(
+    debts: Debts, circuit: Circuit | None, shares: ShareWatch | None, refused: RefusedCredentials | None, now: float
+) -> Finding:
+    lasting = lasting_reasons(debts, circuit, shares, now, refused=refused)
     return Finding(tuple(lasting), tuple(passing_reasons(debts)), is_urgent=shares is not None or debts.urgent > 0)
 
 

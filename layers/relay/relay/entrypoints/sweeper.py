@@ -6,7 +6,7 @@ works from the rows. A lease keeps two runs from working at the same time.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import replace
@@ -70,6 +70,8 @@ OWES_SECONDS = 120.0
 LATEST_SECONDS = 52.0
 # Time limit of the judgement of channels' health. It is a deadline of its own, after healing.
 HEALTH_SECONDS = 8.0
+# Time limit of the probes of credentials. A run with less time left probes nothing.
+PROBES_SECONDS = 6.0
 # Time limit of the heartbeat.
 HEARTBEAT_SECONDS = 2.0
 # Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
@@ -183,7 +185,7 @@ class Sweeper:
             return {}
         oldest = max((self.clock() - each.entry.debt.due for each in rows if each.entry.debt.job), default=0.0)
         self._report_owing(rows)
-        self.telemetry.swept(len(rows), max(oldest, 0.0), healed)
+        self.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
@@ -506,6 +508,9 @@ class Sweeper:
             owed = {channel: [each.entry for each in some] for channel, some in _by_channel(rows).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=not self._cut)
+            # After the messages, so that a vendor that hangs does not delay them.
+            if latest.remaining() >= PROBES_SECONDS:
+                self.health.probe.run(self.deadlines(PROBES_SECONDS))
 
     def _beat(self, latest: Deadline) -> None:
         if self.heartbeat:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
     from relay.reconcile.schedule import Schedule
+    from relay.xmatters.directory import Directory
     from relay.xmatters.pages import Pages
 
 # A request waits for this read of the table once in ten seconds.
@@ -233,6 +234,7 @@ class Wiring:
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None without a topic for it."""
         from relay.delivery.health_notice import HealthTopics
+        from relay.entrypoints.credential_probe import CredentialProbe
         from relay.entrypoints.health_watch import HealthWatch
         from relay.entrypoints.share_survey import ShareSurvey
 
@@ -247,9 +249,22 @@ class Wiring:
             at_once=self._at_once,
             clock=self._clock,
         )
+        probe = CredentialProbe(
+            names=resources.secret_names,
+            channels=self.channels,
+            table=resources.table,
+            directory=lambda: self.directory,
+            bigpanda=lambda: self.bigpanda,
+            rate_limit=lambda: self.rate_limit,
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
+            clock=self._clock,
+            deadlines=self._deadlines,
+        )
         return HealthWatch(
             table=resources.table,
             survey=survey,
+            probe=probe,
             topics=HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn),
             telemetry=self._adapters.telemetry,
             at_once=self._at_once,
@@ -364,6 +379,13 @@ class Wiring:
         return Pages(self._rest)
 
     @cached_property
+    def directory(self) -> "Directory":
+        """The client for xMatters' people and groups, over its REST API."""
+        from relay.xmatters.directory import Directory
+
+        return Directory(self._rest)
+
+    @cached_property
     def followup(self) -> "Followup":
         """The follow-up of accepted signals: finds their pages, and terminates past ones."""
         from relay.delivery.page_followup import Followup
@@ -405,7 +427,6 @@ class Wiring:
         """The object that writes callbacks into BigPanda, as comments and assignments."""
         from relay.bigpanda.verification import Verifier
         from relay.bigpanda.writeback import Writeback
-        from relay.xmatters.directory import Directory
 
         return Writeback(
             bigpanda=self.bigpanda,
@@ -413,7 +434,7 @@ class Wiring:
             sources=self.sources,
             table=self._resources.table,
             ledger=self.ledger,
-            verifier=Verifier(self.pages.names_of_request, Directory(self._rest).is_person, self._clock),
+            verifier=Verifier(self.pages.names_of_request, self.directory.is_person, self._clock),
             clock=self._clock,
         )
 

@@ -46,6 +46,9 @@ SOMETIMES = (
     "heartbeat_failed",
 )
 METRICS = (*ALWAYS, *SOMETIMES)
+# Written with the dimension `channel`, if the stack's parameter ChannelMetrics is on: shares, signals that xMatters
+# accepted, signals that failed, and states that are owed.
+CHANNEL_METRICS = ("share", "signal_delivered", "signal_failed", "debts_owed")
 # Reasons that count as a failed signal. With the others nothing failed: the signal waits, or its job ended by its age
 # or with its channel.
 FAILED_SIGNAL_REASONS: frozenset[Reason] = frozenset(

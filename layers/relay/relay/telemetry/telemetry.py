@@ -4,6 +4,8 @@ Lines consist of named fields. Headers, URLs and exceptions' texts are never log
 Control, format and bidi characters are replaced, and texts are cut to MAX_LOGGED_TEXT.
 """
 
+import json
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -24,6 +26,7 @@ from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
 if TYPE_CHECKING:
     from relay.channels.inbound import Request
     from relay.ledger.flood_detector import Load
+    from relay.telemetry.channel_metrics import ChannelMetrics
 
 # Incidents that one log line names at most.
 MAX_LOGGED_IDS = 50
@@ -32,18 +35,32 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 class Telemetry:
-    """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables."""
+    """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
 
-    def __init__(self, logger: Logger, metrics: Metrics) -> None:
+    `by_channel` counts metrics by channel; None without them.
+    """
+
+    def __init__(self, logger: Logger, metrics: Metrics, by_channel: "ChannelMetrics | None" = None) -> None:
         self._logger = logger
         self._metrics = metrics
+        self._by_channel = by_channel
 
     @classmethod
-    def from_environment(cls) -> "Telemetry":
-        """Return the log and the metrics of a Lambda function, with settings from POWERTOOLS_* variables."""
-        # No trace id in the lines, since the functions are not traced.
-        logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, xray_trace_id=None)
-        return cls(logger, Metrics())
+    def from_environment(cls, *, has_channel_metrics: bool = False, is_traced: bool = False) -> "Telemetry":
+        """Return the log and the metrics of a Lambda function, with settings from POWERTOOLS_* variables.
+
+        With `has_channel_metrics`, some metrics are also written for each channel. With `is_traced`, each line of a
+        request has the id of its X-Ray trace: Lambda sets one for functions that are not traced, too.
+        """
+        trace_id: dict[str, Any] = {} if is_traced else {"xray_trace_id": None}
+        logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, **trace_id)
+        by_channel = None
+        if has_channel_metrics:
+            # Imported here, since most stacks do not use it.
+            from relay.telemetry.channel_metrics import ChannelMetrics  # noqa: PLC0415
+
+            by_channel = ChannelMetrics()
+        return cls(logger, Metrics(), by_channel)
 
     def instrument(self, handler: Handler) -> Handler:
         """Wrap a handler: add the request id to its log lines, and write its metrics when it returns."""
@@ -56,10 +73,21 @@ class Telemetry:
             try:
                 return handler(event, context)
             finally:
-                if self._metrics.metric_set:
-                    self._metrics.flush_metrics()
+                self.flush()
 
         return instrumented
+
+    def flush(self) -> None:
+        """Write the metrics that were counted since the last call, and forget them."""
+        if self._by_channel and self._by_channel.counts:
+            whole: Any = self._metrics.serialize_metric_set() if self._metrics.metric_set else None
+            for document in self._by_channel.documents(
+                whole, self._metrics.namespace, self._metrics.service, time.time()
+            ):
+                print(json.dumps(document, separators=(",", ":")))  # noqa: T201 - Lambda takes metrics from stdout
+            self._metrics.clear_metrics()
+        elif self._metrics.metric_set:
+            self._metrics.flush_metrics()
 
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a share. `spent` is the time of each part of the work (milliseconds).
@@ -70,6 +98,10 @@ class Telemetry:
         self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
+        # Not of an unsafe one, or a stranger could make metrics of names that no channel has.
+        if self._by_channel and result.outcome != Outcome.UNSAFE:
+            self._by_channel.add(result.subject.channel, "share")
+            self._count_signal(self._by_channel, result)
         if result.job and result.job.routing.routes_undecided:
             which = f"channel {result.subject.channel}, incident {identifier(result.subject.incident_id or '')}"
             self.notice(
@@ -106,6 +138,8 @@ class Telemetry:
         self._note_cause(result)
         if job.kind == JobKind.SIGNAL:
             self._note_failed_signal(result)
+            if self._by_channel:
+                self._count_signal(self._by_channel, result)
         self._logger.info("job", extra=fields)
 
     def unreadable(self, problem: str) -> None:
@@ -124,13 +158,17 @@ class Telemetry:
         fields = {"channel": channel, "incident_ids": list(incident_ids)[:MAX_LOGGED_IDS], "count": len(incident_ids)}
         self._logger.warning(text, extra=fields)
 
-    def swept(self, owed: int, oldest_overdue: float, healed: int) -> None:
+    def swept(self, owed_by_channel: Mapping[str, int], oldest_overdue: float, healed: int) -> None:
         """Log and count a run of the sweeper.
 
-        `owed` is the number of owed states, `oldest_overdue` the time since the oldest was due (seconds), and `healed`
-        the number of those whose vanished message was replaced.
+        `owed_by_channel` has the number of owed states of each channel, `oldest_overdue` the time since the oldest was
+        due (seconds), and `healed` the number of those whose vanished message was replaced.
         """
+        owed = sum(owed_by_channel.values())
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
+        if self._by_channel:
+            for channel, count in owed_by_channel.items():
+                self._by_channel.add(channel, "debts_owed", count)
         if owed:
             self._metrics.add_metric("debts_owed", MetricUnit.Count, owed)
         if oldest_overdue:
@@ -247,9 +285,15 @@ class Telemetry:
             self._logger.critical("last copy: neither delivered nor kept", extra=fields)
 
     def _note_failed_signal(self, result: Result) -> None:
-        """Count a signal that xMatters did not accept, with or without a later retry."""
-        if result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in FAILED_SIGNAL_REASONS:
+        if _has_failed(result):
             self._metrics.add_metric("signal_failed", MetricUnit.Count, 1)
+
+    def _count_signal(self, by_channel: "ChannelMetrics", result: Result) -> None:
+        """Count the signal of a result for its channel, if one was accepted or failed."""
+        if result.outcome == Outcome.DELIVERED:
+            by_channel.add(result.subject.channel, "signal_delivered")
+        elif _has_failed(result):
+            by_channel.add(result.subject.channel, "signal_failed")
 
     def _note_cause(self, result: Result) -> None:
         """Count refused credentials and the unusual facts of a result, and log its exception if it has one."""
@@ -267,3 +311,8 @@ class Telemetry:
             self._metrics.add_metric("dead_lettered", MetricUnit.Count, 1)
         if result.notices.fault:
             self.crashed(result.notices.fault)
+
+
+def _has_failed(result: Result) -> bool:
+    """True if xMatters did not accept the signal of a result, with or without a later retry."""
+    return result.outcome in {Outcome.QUEUED, Outcome.UNSAFE} and result.reason in FAILED_SIGNAL_REASONS

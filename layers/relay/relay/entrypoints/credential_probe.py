@@ -1,0 +1,228 @@
+"""Hourly probe of the credentials for the vendors' APIs: one harmless GET each, which notifies no person.
+
+Without a probe, a revoked credential is noticed when an answer is lost or a page is not confirmed. The credential for
+the trigger is not probed: only a signal can test it, and the reasons of debts have the result.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+from relay.channels.cache import ChannelCache
+from relay.channels.channel import Access, ApiKind, Channel, Rest
+from relay.deadline import Deadline
+from relay.errors import ChannelError, LedgerError, Reason, SendError, UnknownChannel
+from relay.http.client import SHORTEST_SECONDS
+from relay.ledger.credential_probes import Probe, Probes, read_probes, store_probes
+from relay.ledger.table import Table
+from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.bigpanda.api_rate_limit import RateLimit
+    from relay.bigpanda.client import BigPanda
+    from relay.entrypoints.sweeper import AtOnce
+    from relay.xmatters.directory import Directory
+
+# Time between two probes of a channel.
+PROBE_SECONDS = 3600.0
+# Channels that a run probes. So 600 channels have their turn within the hour, and BigPanda's limit of 5 requests a
+# second for a key has room for other calls.
+MAX_PROBED = 10
+# Channels that are probed at all: their results are one item of the table, which takes 400 KB.
+MAX_CHANNELS = 1000
+# Time limit of one request. Two rounds of parallel requests fit into a run's time for probes.
+CALL_SECONDS = 2.5
+# Time limit of the list of channels, time between two lists, and time until the next list after a failed one.
+LIST_SECONDS = 3.0
+LIST_AGAIN_SECONDS = 3600.0
+LIST_FAILED_SECONDS = 300.0
+
+
+class Answer(Enum):
+    """Result of one request: accepted, credential refused, nothing learned, or not sent for lack of time or room."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    LATE = "late"
+
+
+# One access to an API, equal for channels that share it.
+type _Login = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class CredentialProbe:
+    """Probes the credentials for xMatters' REST API and BigPanda's API, each channel at most once an hour.
+
+    A credential that changed after a refusal is probed at once. Channels in shadow mode and paused channels are probed
+    as well.
+
+    Attributes:
+        names: Returns the names of all channels. Raises ChannelUnreadable.
+        channels: The cached channels.
+        table: Table with the results.
+        directory: Returns the client for xMatters' REST API, created at its first use.
+        bigpanda: Returns the client for BigPanda's API, created at its first use.
+        rate_limit: Returns the rate limiter for BigPanda's API, created at its first use.
+        telemetry: Log and metrics.
+        at_once: Runs calls in parallel.
+        clock: The time in epoch seconds.
+        deadlines: Returns a deadline of a number of seconds.
+    """
+
+    names: Callable[[], Iterable[str]]
+    channels: ChannelCache
+    table: Table
+    directory: "Callable[[], Directory]"
+    bigpanda: "Callable[[], BigPanda]"
+    rate_limit: "Callable[[], RateLimit]"
+    telemetry: Telemetry
+    at_once: "AtOnce"
+    clock: Callable[[], float]
+    deadlines: Callable[[float], Deadline]
+
+    def refused(self) -> dict[str, tuple[ApiKind, ...]]:
+        """Return the kinds of each channel's credentials that their last probe found refused.
+
+        Results that can't be read now count as none, so that the other reasons are judged.
+        """
+        try:
+            probes = read_probes(self.table, self.clock())
+        except LedgerError:
+            return {}
+        found = {name: self._still_refused(name, probe) for name, probe in probes.channels.items() if probe.refused}
+        return {name: kinds for name, kinds in found.items() if kinds}
+
+    def run(self, deadline: Deadline) -> None:
+        """Probe the channels that are due, those that waited longest first. Raises LedgerError."""
+        probes = read_probes(self.table, self.clock())
+        is_changed = self._list(probes, deadline)
+        due = self._due(probes)
+        if due:
+            self._probe(probes, due, deadline)
+        if due or is_changed:
+            store_probes(self.table, probes)
+
+    def _list(self, probes: Probes, deadline: Deadline) -> bool:
+        """List all channels if it is time: new ones are due, removed ones are forgotten. Return False if it is not."""
+        now = self.clock()
+        if now - probes.listed_at < LIST_AGAIN_SECONDS:
+            return False
+        try:
+            names = deadline.run(lambda: list(self.names()), part="probe", at_most=LIST_SECONDS)
+        except (ChannelError, TimeoutError) as error:
+            self.telemetry.notice("health_failed", f"the channels could not be listed: {type(error).__name__}")
+            probes.listed_at = now - LIST_AGAIN_SECONDS + LIST_FAILED_SECONDS
+            return True
+        probes.listed_at = now
+        probes.channels = {name: probes.channels.get(name, Probe()) for name in sorted(names)[:MAX_CHANNELS]}
+        return True
+
+    def _due(self, probes: Probes) -> list[str]:
+        now = self.clock()
+        due = [
+            name
+            for name, each in probes.channels.items()
+            if now - each.at >= PROBE_SECONDS or self._changed(name, each)
+        ]
+        return sorted(due, key=lambda name: probes.channels[name].at)[:MAX_PROBED]
+
+    def _changed(self, name: str, probe: Probe) -> bool:
+        """True if a refused credential was changed or removed since its probe."""
+        return bool(probe.refused) and len(self._still_refused(name, probe)) < len(probe.refused)
+
+    def _still_refused(self, name: str, probe: Probe) -> tuple[ApiKind, ...]:
+        try:
+            return probe.refused_among(self.channels.get(name).api_fingerprints())
+        except UnknownChannel:
+            return ()
+        except ChannelError:
+            # A channel that cannot be read stays as people were told.
+            return tuple(probe.refused)
+
+    def _probe(self, probes: Probes, due: Sequence[str], deadline: Deadline) -> None:
+        """Probe these channels, and change their results in `probes`."""
+        now = self.clock()
+        channels = dict(zip(due, self.at_once([partial(self._channel, name) for name in due]), strict=True))
+        # Channels often share a key, which is probed once for all of them.
+        logins = {_login(access): access for each in channels.values() if each for access in _accesses(each).values()}
+        asked = self.at_once([partial(self._ask, access, deadline) for access in logins.values()])
+        answers = dict(zip(logins, asked, strict=True))
+        for name, channel in channels.items():
+            known = probes.channels[name]
+            if channel is None:
+                # The next list drops it if it was removed.
+                probes.channels[name] = known._replace(at=now)
+                continue
+            found = {kind: answers[_login(access)] for kind, access in _accesses(channel).items()}
+            at = known.at if found and set(found.values()) == {Answer.LATE} else now
+            probes.channels[name] = Probe(at, _refused(channel, found, known))
+            if Answer.REFUSED in found.values():
+                # The copy may be older than the credential: the next run compares the new one with the refused one.
+                with suppress(ChannelError):
+                    self.channels.refresh(name)
+
+    def _channel(self, name: str) -> Channel | None:
+        try:
+            return self.channels.get(name)
+        except ChannelError:
+            return None
+        except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
+            self.telemetry.crashed(error)
+            return None
+
+    def _ask(self, access: Rest | Access, deadline: Deadline) -> Answer:
+        """Send one request, and return what it says of the credential. Only 401, 403 and their like refuse it."""
+        if deadline.remaining() < SHORTEST_SECONDS:
+            return Answer.LATE
+        try:
+            if isinstance(access, Rest):
+                self.directory().log_in(access, self._brief(deadline))
+            else:
+                self.rate_limit().wait(access, "incidents")
+                self.bigpanda().log_in(access, access.environments[0], self._brief(deadline))
+        except SendError as error:
+            if error.reason == Reason.CREDENTIALS:
+                return Answer.REFUSED
+            return Answer.LATE if error.reason == Reason.PACED else Answer.UNKNOWN
+        except LedgerError:
+            return Answer.LATE
+        except Exception as error:  # noqa: BLE001 - a fault in one probe must not stop the others
+            self.telemetry.crashed(error)
+            return Answer.UNKNOWN
+        return Answer.ACCEPTED
+
+    def _brief(self, deadline: Deadline) -> Deadline:
+        return self.deadlines(min(CALL_SECONDS, deadline.remaining()))
+
+
+def _accesses(channel: Channel) -> dict[ApiKind, Rest | Access]:
+    """Return the channel's accesses that can be probed: one to BigPanda needs an environment to read from."""
+    found: dict[ApiKind, Rest | Access] = {}
+    if channel.rest:
+        found["rest"] = channel.rest
+    if channel.bigpanda and channel.bigpanda.environments:
+        found["bigpanda"] = channel.bigpanda
+    return found
+
+
+def _login(access: Rest | Access) -> _Login:
+    if isinstance(access, Rest):
+        return ("rest", access.base_url, access.auth.type, *sorted(access.auth.members.items()))
+    return ("bigpanda", access.base_url, access.api_key, access.environments[0])
+
+
+def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
+    """Return the fingerprints of the refused credentials. A credential of which nothing was learned stays as known."""
+    prints = channel.api_fingerprints()
+    stays = known.refused_among(prints)
+    unsure = {Answer.UNKNOWN, Answer.LATE}
+    return {
+        kind: prints[kind]
+        for kind, each in found.items()
+        if each == Answer.REFUSED or (each in unsure and kind in stays)
+    }

@@ -1,0 +1,62 @@
+"""Metrics with the dimension `channel`, which the stack's parameter ChannelMetrics turns on, in the embedded format.
+
+CloudWatch bills each channel's metrics for each hour in which they are written. So they are few, and are written when
+something happens, never as a zero. Pure code.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Channels that a function names between two cold starts; the others are counted together as OTHERS. This bounds the
+# bill if somebody makes very many channels.
+MAX_CHANNELS = 100
+OTHERS = "(others)"
+
+
+@dataclass
+class ChannelMetrics:
+    """Counts of one invocation by channel.
+
+    Attributes:
+        counts: Value of each metric, by channel.
+    """
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    # Channels that this function named so far.
+    _named: set[str] = field(default_factory=set, repr=False)
+
+    def add(self, channel: str, metric: str, value: int = 1) -> None:
+        """Count a metric of CHANNEL_METRICS for a channel."""
+        if channel not in self._named and len(self._named) >= MAX_CHANNELS:
+            channel = OTHERS
+        else:
+            self._named.add(channel)
+        self.counts.setdefault(channel, Counter())[metric] += value
+
+    def documents(self, whole: dict[str, Any] | None, namespace: str, service: str, at: float) -> list[dict[str, Any]]:
+        """Return the documents to write at `at` (epoch seconds), and forget the counts.
+
+        `whole` is the document of the metrics without a channel; None if there are none. It takes one channel as well,
+        unless a metric had two values then: a document has one value for each name. Each other channel has a document
+        of its own.
+        """
+        documents = [whole] if whole else []
+        for channel, counts in self.counts.items():
+            if not documents or not _takes(documents[0], counts):
+                documents.append({"_aws": {"Timestamp": round(at * 1000), "CloudWatchMetrics": []}, "service": service})
+            into = documents[0] if _takes(documents[0], counts) else documents[-1]
+            metrics = [{"Name": name, "Unit": "Count"} for name in counts]
+            directive = {"Namespace": namespace, "Dimensions": [["service", "channel"]], "Metrics": metrics}
+            into["_aws"]["CloudWatchMetrics"].append(directive)
+            into |= {name: [float(value)] for name, value in counts.items() if name not in into} | {"channel": channel}
+        self.counts = {}
+        return documents
+
+
+def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+    """True if a document has no channel yet, and no other value of these metrics."""
+    return "channel" not in document and all(
+        sum(document.get(name, [value])) == value for name, value in counts.items()
+    )
