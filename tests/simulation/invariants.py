@@ -718,7 +718,9 @@ class Invariants:
             is_anew = change in {"opened", "worsened", "reopened"}
             if ring.recipients in {ACKNOWLEDGER, FORGER}:
                 answers = [at for at, incident in self.acknowledged if incident == state.id]
-                taken = [at for at in answers if anew - CLOCKS_DIFFER <= at < ring.began]
+                # The relay notes the arrival once the credentials of a callback are checked.
+                since = anew - CLOCKS_DIFFER - ADMITTED_SECONDS
+                taken = [at for at in answers if since <= at < ring.began]
                 is_known = change == "worsened" and any(self._was_as_bad(state, rings, at) for at in taken)
                 if (is_anew and not is_known) or not taken:
                     self._problem(f"acknowledged: {state} rang the acknowledger alone, though it {change}")

@@ -341,7 +341,8 @@ class Promptness:
         If SQS refuses both the dead letter and the next message, the job's message stays hidden for a while.
         """
         is_refused = bool(self._spells("sqs"))
-        is_swept = self.has_vanishing or is_refused
+        # A dead-lettered state that the ledger did not record is dead-lettered again, by the sweeper.
+        is_swept = self.has_vanishing or is_refused or bool(self._spells("dynamodb"))
         if is_swept and self.weather.skips_runs:
             return
         most = EXPIRED_SECONDS + (LATE_SECONDS if is_swept else 0.0) + (HIDDEN_SECONDS if is_refused else 0.0)
