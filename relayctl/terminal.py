@@ -8,13 +8,15 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from relay.foreign_text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 # Exit code of shells for a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -22,18 +24,23 @@ INTERRUPTED = 130
 UNFOLDED_COLUMNS = 1000
 
 
-def output() -> Console:
+def output() -> "Console":
     """Return a console on stdout without markup: square brackets and colons are printed as they are."""
+    # Imported here, as below: rich would take more than a third of the time of `relayctl --help`.
+    from rich.console import Console  # noqa: PLC0415
+
     folded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if folded else UNFOLDED_COLUMNS, markup=False, emoji=False, highlight=False)
 
 
-def show_line(line: str, *, lead: Text | None = None, indent: int = 0) -> None:
+def show_line(line: str, *, lead: "Text | None" = None, indent: int = 0) -> None:
     """Write `lead` and a line of plain text to stdout.
 
     On a terminal a long line is wrapped between words; only a word longer than a line is broken. Continuation lines
     are indented by the length of `lead` plus `indent`.
     """
+    from rich.text import Text  # noqa: PLC0415
+
     console, lead = output(), lead or Text()
     if console.width == UNFOLDED_COLUMNS:
         console.print(Text.assemble(lead, line), soft_wrap=True)
@@ -81,6 +88,8 @@ def nothing(message: str) -> NoReturn:
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show a status on stderr while the block runs, if stderr is a terminal. The block must print nothing."""
+    from rich.console import Console  # noqa: PLC0415
+
     console = Console(stderr=True, markup=False, emoji=False)
     with console.status(printable(text)) if console.is_terminal else nullcontext():
         yield
