@@ -256,7 +256,7 @@ MUTATIONS = (
     Mutation(
         "what may have paged is not marked when it is repeated",
         "delivery.sender",
-        "may_repeat = may_repeat or job.failures.may_have_paged or entry.may_have_paged(task.state)",
+        "may_repeat = may_repeat or job.failures.may_have_paged or is_doubtful",
         "may_repeat = False",
         seed=13,
     ),
@@ -783,8 +783,8 @@ MUTATIONS = (
     Mutation(
         "a pause holds no job from the queue",
         "delivery.decision",
-        "if pause := task.pause(now):",
-        "if (pause := task.pause(now)) and task.is_from_webhook:",
+        "if task.pauses and (pause := task.pause(now)):",
+        "if task.is_from_webhook and (pause := task.pause(now)):",
         seed=83,
     ),
     Mutation(

@@ -60,7 +60,7 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         return Revive(entry.reviving(task.state, task.job.age_counts_from))
     if task.hold and task.is_given_up:
         return DeadLetter(task.hold.reason)
-    if pause := task.pause(now):
+    if task.pauses and (pause := task.pause(now)):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
         return (
             Wait(Reason.PAUSED, pause.until) if pause.holds(owed_since) else _settled(task, entry, Standing.UNCHANGED)

@@ -56,7 +56,8 @@ class Sender:
         recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
         """
         is_critical, job = task.state.is_critical, task.job
-        may_repeat = may_repeat or job.failures.may_have_paged or entry.may_have_paged(task.state)
+        is_doubtful = bool(entry.doubtful) and entry.may_have_paged(task.state)
+        may_repeat = may_repeat or job.failures.may_have_paged or is_doubtful
         recipients = (alone,) if alone else job.routing.recipients
         signal = Signal(
             content(task, recipients),
