@@ -28,7 +28,7 @@ from typing import NamedTuple
 class Reason(StrEnum):
     """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters.
 
-    docs/operate.md, "Reasons", explains each.
+    docs/operate.md, "Reasons", explains each. CONTRIBUTING.md, "Add a reason", says what else a new one needs.
     """
 
     RATE_LIMITED = "rate_limited"

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.fallback import MAX_NAMED, MAX_WORDS, Fallback, Missed, OverdueDebt
+from relay.delivery.fallback import MAX_NAMED, MAX_WORDS, Fallback, OverdueDebt, UnknownCritical
 from relay.delivery.topic import MAX_SMS
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from tests import samples
@@ -218,13 +218,16 @@ class TestForgery:
         check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
 
     def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link(self) -> None:
-        forged, like = self.missed(Missed(FORGED, FORGED, FORGED)), self.missed(Missed("i1", "d", f"{LINK}i1"))
+        forged, like = (
+            self.missed(UnknownCritical(FORGED, FORGED, FORGED)),
+            self.missed(UnknownCritical("i1", "d", f"{LINK}i1")),
+        )
         check_forgery(forged, like)
 
-    def missed(self, missed: Missed) -> dict[str, Any]:
+    def missed(self, missed: UnknownCritical) -> dict[str, Any]:
         sns = FakeSns()
         client: Any = sns
-        assert Fallback(lambda: client, TOPIC).missed(["noc"], [missed])
+        assert Fallback(lambda: client, TOPIC).unknown(["noc"], [missed])
         [message] = sns.published
         return message | {"Message": json.loads(message["Message"])}
 

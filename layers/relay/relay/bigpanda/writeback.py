@@ -241,22 +241,26 @@ class Writeback:
         if held is None:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
         try:
-            self._assign_and_comment(to_write, _comment(to_write, mark(job.delivery_id)), held, deadline)
+            self._act_and_comment(to_write, _comment(to_write, mark(job.delivery_id)), held, deadline)
         except SendError as error:
             replace(held, in_doubt=held.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
             return _result(job, Outcome.UNSAFE).failed(error)
         replace(held, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
 
-    def _assign_and_comment(self, to_write: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
+    def _act_and_comment(self, to_write: _CallbackToWrite, comment: Comment, note: Note, deadline: Deadline) -> None:
         assigns = (
             to_write.is_verified and to_write.access.assign and to_write.responses.is_acknowledgement(to_write.callback)
         )
-        assigned = self._assigned(to_write, deadline) if assigns else ""
+        assigned = self._assign(to_write, deadline) if assigns else ""
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
         try:
-            undone = self._undone(to_write, action, comment.text(assigned), deadline) if action and changes else None
+            undone = (
+                self._resolve_or_snooze(to_write, action, comment.text(assigned), deadline)
+                if action and changes
+                else None
+            )
             # BigPanda keeps the text of the comment with an action.
             if undone != "":
                 self._comment(to_write, comment, f"{assigned} {undone or ''}".strip(), note, deadline)
@@ -276,7 +280,9 @@ class Writeback:
         self.rate_limit.wait(to_write.access, "comments")
         self.bigpanda.comment(to_write.access, to_write.incident, comment.text(assigned), deadline)
 
-    def _undone(self, to_write: _CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline) -> str:
+    def _resolve_or_snooze(
+        self, to_write: _CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline
+    ) -> str:
         """Resolve or snooze the incident. Return a sentence for the comment if that was not to be done; "" if it was.
 
         A repeated call changes nothing: BigPanda answers 409, and the end of a snooze counts from the answer. The
@@ -301,7 +307,7 @@ class Writeback:
             raise
         return ""
 
-    def _assigned(self, to_write: _CallbackToWrite, deadline: Deadline) -> str:
+    def _assign(self, to_write: _CallbackToWrite, deadline: Deadline) -> str:
         """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
 
         If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.

@@ -55,8 +55,8 @@ def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     """Return the pause that applies at `now` (epoch seconds); None if there is none.
 
-    Of several, it is the one that ends last. One that keeps the states is preferred, so that nothing is left out by
-    mistake.
+    Of several, it is one that keeps the states, so that nothing is left out by mistake; among these, the one that ends
+    last.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps, each.until), default=None)
@@ -66,7 +66,7 @@ def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:
     """Return the time from which the age of a state counts (epoch seconds): its arrival, or the end of a later pause.
 
     `came` is the state's arrival (epoch seconds), and `longest` the age at which it expires (seconds). A pause that
-    begins after that does not count.
+    begins after the state would have expired does not count.
     """
     start = came
     for each in sorted(pauses):

@@ -31,18 +31,19 @@ _SETTLED = {
 
 
 def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
-    """Return the task and the entry, each updated from the other, and the next action. `now` is in epoch seconds.
+    """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
-    The entry differs from the one that was read only in its memory of a flap, which the action's write records.
+    The task has the version and the attempts of the entry. The entry has its flap updated by the task's state.
 
     | the state | action |
     | --- | --- |
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
-    | is owed, and its job was replayed from the dead-letter queue | Revive |
+    | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
     | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
     | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause leaves it out |
     | is owed, but its incident flaps, and people know it as bad as this | Wait |
+    | is owed, but its job asks for a wait, or the rate limiter reserved a later slot for it | Wait |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """

@@ -122,7 +122,10 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
 
 
 def catch_up(services: Services, task: Task) -> Result:
-    """Record in the ledger a state that was announced without it. The task's job was queued for this."""
+    """Record in the ledger a state that was announced without it, as its job asks for. Return `duplicate` if it worked.
+
+    If the ledger still fails, the job waits, or is dead-lettered if it is too old.
+    """
     try:
         services.ledger.change(task.name, lambda entry: entry.announcing(task.state, None, 0.0))
     except LedgerError:

@@ -23,8 +23,10 @@ MAX_WORDS = 200
 MAX_RECIPIENTS = 1024
 
 
-class Missed(NamedTuple):
-    """A critical incident that a reconcile run found, of which no share came, and which the relay does not signal.
+class UnknownCritical(NamedTuple):
+    """An open critical incident that no channel knows: BigPanda has it, and no share of it came.
+
+    It is reported, not signalled, since its channel is unknown.
 
     Attributes:
         incident_id: BigPanda's id.
@@ -64,7 +66,7 @@ class OverdueDebt(NamedTuple):
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
-        """Return the description of a critical whose signal's job this is."""
+        """Return the overdue debt of a critical incident, from the job of its signal."""
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
@@ -120,16 +122,16 @@ class Fallback:
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
-    def missed(self, channels: Sequence[str], missed: Sequence[Missed]) -> bool:
+    def unknown(self, channels: Sequence[str], found: Sequence[UnknownCritical]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
         `channels` are all channels that the incidents may belong to, since BigPanda's API does not name the channel.
         """
-        more = len(missed) - 1
+        more = len(found) - 1
         subject = (
-            f"CRITICAL, not paged: incident {identifier(missed[0].incident_id)}{f' and {more} more' if more else ''}"
+            f"CRITICAL, not paged: incident {identifier(found[0].incident_id)}{f' and {more} more' if more else ''}"
         )
-        return self._publish(subject, _missed_texts(channels, missed), {})
+        return self._publish(subject, _unknown_texts(channels, found), {})
 
     def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
         return topic.publish(self.client, self.topic_arn, subject, texts, attributes)
@@ -165,19 +167,19 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
     return topic.texts(whole, sms)
 
 
-def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str, str]:
+def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) -> dict[str, str]:
     lines = [
         "BigPanda shows these incidents as critical. The relay got no webhook for them, and notified nobody:",
         "",
     ]
-    for each in missed[:MAX_NAMED]:
+    for each in found[:MAX_NAMED]:
         lines += [
             f"- Incident {_words(each.incident_id, each.description)}",
             f"  {_link(each.link, each.incident_id)}",
             "",
         ]
-    if len(missed) > MAX_NAMED:
-        lines += [f"And {len(missed) - MAX_NAMED} more.", ""]
+    if len(found) > MAX_NAMED:
+        lines += [f"And {len(found) - MAX_NAMED} more.", ""]
     others = " or others" if len(channels) > MAX_NAMED else ""
     lines += [
         f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or belong to another team: BigPanda does "
@@ -186,8 +188,8 @@ def _missed_texts(channels: Sequence[str], missed: Sequence[Missed]) -> dict[str
         'What to do: docs/operate.md, "A missed critical".',
     ]
     whole = "\n".join(lines)
-    first = identifier(missed[0].incident_id)
-    sms = f"CRITICAL, not paged: {len(missed)} incidents without a webhook. First: {first}"
+    first = identifier(found[0].incident_id)
+    sms = f"CRITICAL, not paged: {len(found)} incidents without a webhook. First: {first}"
     return topic.texts(whole, sms)
 
 

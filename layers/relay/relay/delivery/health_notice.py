@@ -44,7 +44,7 @@ class ChannelNotice(NamedTuple):
 
     @property
     def waiting(self) -> str:
-        """The number of incidents that wait, in words."""
+        """The numbers of incidents that wait, such as `3 critical, 2 other`."""
         return f"{self.critical} critical, {self.other} other"
 
 

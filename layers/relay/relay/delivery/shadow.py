@@ -1,6 +1,6 @@
 """Shadow mode: a share is compared with entries of its own in the ledger, and nothing is sent or queued.
 
-An entry of this mode records a signal that would be sent as an accepted one. So the next share is compared as if the
+A signal that would be sent is recorded there as if xMatters had accepted it. So the next share is compared as if the
 channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
 """
 
@@ -20,8 +20,8 @@ MAX_READS = 4
 def observe(services: Services, task: Task) -> Result:
     """Record what the channel would do with a share, and return that as its result.
 
-    The outcome is `shadowed` if a signal would be sent, now or after a wait. If the ledger fails, the outcome is the
-    same, with a notice: nothing is known of the earlier states.
+    The outcome is `shadowed` if a signal would be sent, now or after a wait. If the ledger fails, it is `shadowed` with
+    a notice, whether or not a signal was due: nothing is known of the earlier states.
     """
     name = shadow_of(task.name)
     try:

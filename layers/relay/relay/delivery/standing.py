@@ -1,4 +1,7 @@
-"""Standing of a state: its relation to its incident's entry in the ledger. Pure code."""
+"""Standing of a state: is it owed, or announced, queued, superseded or not to be announced? Pure code.
+
+Here it is decided that a comment pages nobody, and that a replayed or late job is no longer needed.
+"""
 
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
@@ -19,7 +22,7 @@ class Standing(StrEnum):
         OWED: The policy announces the state, and it is not announced yet.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: The policy does not announce its transition.
+        UNCHANGED: Nothing to announce: it may have changed, but the policy does not announce that transition.
         DEAD_LETTERED: The state is on the dead-letter queue, and no operator moved it back.
     """
 

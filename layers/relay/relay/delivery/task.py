@@ -37,7 +37,8 @@ class Task(NamedTuple):
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
         queue_refused_it: True if the retry queue did not accept the job.
-        hold: Wait that the job itself asks for, with reason and end; None if it may be sent.
+        hold: What the worker found before the ledger was read: the job's own wait, or a final reason for which the
+            state must not be sent. None if it found neither.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: BigPanda's environment of the incident; None if unknown.
         is_first: True if the ledger had no entry of the incident before.

@@ -40,7 +40,7 @@ class Flap(NamedTuple):
         return Flap(changes, until, known.is_announced)
 
     def announcing(self) -> "Flap":
-        """Return the memory after a signal was accepted, which said that the incident flaps if it did."""
+        """Return the memory after a signal was accepted. If the incident flaps, that signal said so."""
         return replace(self, is_announced=True) if self.until else self
 
 

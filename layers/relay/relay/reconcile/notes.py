@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 class Unannounced(NamedTuple):
-    """Numbers of reported incidents that no channel of a group knew, in some time such as a day.
+    """Counts of the incidents that a group's runs reported within a day, since no channel of the group knew them.
 
     Attributes:
         found: Number that was reported.

@@ -9,7 +9,7 @@ from copy import replace
 from dataclasses import dataclass
 from functools import partial
 
-from relay.delivery.fallback import Fallback, Missed
+from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
 from relay.reconcile.comparison import SETTLES_SECONDS, Seen, mark_of
@@ -85,7 +85,7 @@ class Reporter:
         return [*criticals, *others] if is_notified else others
 
 
-def _missed(share: Share) -> Missed:
+def _missed(share: Share) -> UnknownCritical:
     found = details_of(share)
     described = (*(alert.description for alert in found.alerts), found.description)
-    return Missed(share.incident_id, next(filter(None, described), ""), found.link)
+    return UnknownCritical(share.incident_id, next(filter(None, described), ""), found.link)
