@@ -73,7 +73,7 @@ class Reporter:
         if not criticals:
             return others
         channels = [member.name for member in run.members if not member.signals]
-        publish = partial(self.fallback.missed, channels, [_missed(each.share) for each in criticals])
+        publish = partial(self.fallback.unknown, channels, [_missed(each.share) for each in criticals])
         try:
             is_notified = run.deadline.run(
                 publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS
