@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
@@ -111,13 +111,20 @@ class Message:
         found: dict[str, Any] = json.loads(self.body)
         return found
 
-    @cached_property
+    @property
     def incident(self) -> dict[str, Any] | None:
         """Return the incident in a signal's envelope, as BigPanda sent it, with the name of its entry."""
-        if self.job["kind"] != "signal":
-            return None
-        incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(self.job["body"])))["incident"]
-        return {"entry": incident["id"]} | incident
+        return _incident(self.body)
+
+
+# The judge asks for the same envelopes after each process.
+@lru_cache(maxsize=4096)
+def _incident(envelope: str) -> dict[str, Any] | None:
+    job = json.loads(envelope)
+    if job["kind"] != "signal":
+        return None
+    incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"]
+    return {"entry": incident["id"]} | incident
 
 
 @dataclass
@@ -344,7 +351,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def owed(self) -> list[dict[str, Any]]:
         """Return the incidents in the stored jobs of all debts, as BigPanda sent them."""
         names = [f"job/{item['pk']['S'].removeprefix('incident/')}/{item['job']['S']}" for item in self.indexed()]
-        found = [Message(name, self.items[name]["text"]["S"], 0, 0).incident for name in names if name in self.items]
+        found = [_incident(self.items[name]["text"]["S"]) for name in names if name in self.items]
         return [incident for incident in found if incident]
 
     def entry_name(self, pk: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -78,7 +79,7 @@ class SharedState:
         name = entry_name(channel, url_recipients, self.id)
         return replace(self, incident=name, channel=channel, url_recipients=url_recipients, arrivals=[], answered=[])
 
-    @property
+    @cached_property
     def version(self) -> tuple[int, int] | None:
         """The state's version, from BigPanda's time stamps; None without them, or if the relay disbelieves them."""
         ahead = BEGINS_AT + self.at + BELIEVED_SECONDS
