@@ -14,7 +14,7 @@ from tools.dashboard_sample import AREAS, HOURS, LINES, TABLES
 # CloudWatch's grid has 24 columns.
 COLUMN, ROW, GAP = 50, 40, 6
 WIDTH = 24 * COLUMN
-COLOURS = ("#1f77b4", "#ff7f0e", "#8c8c8c", "#9467bd", "#17becf", "#d62728")
+COLOURS = ("#1f77b4", "#ff7f0e", "#8c8c8c", "#9467bd", "#17becf", "#d62728", "#e377c2")
 FIRST_HOUR = 2
 _STYLE = """
 body { margin: 0; background: #f2f3f3; color: #16191f; font: 13px/1.35 system-ui, "Helvetica Neue", sans-serif; }
@@ -119,15 +119,18 @@ def _chart(drawn: str, colours: Mapping[str, str], top: float, unit: str, size: 
         f"{FIRST_HOUR + place:02}:00</text>"
         for place in range(0, HOURS, 3)
     )
-    keys, x = [], 0.0
+    keys, x, y = [], 0.0, bottom + 21
     for label, colour in colours.items():
+        taken = 24 + 5.7 * len(label)
+        if x + taken > width:
+            x, y = 0.0, y + 12
         keys.append(
-            f'<rect x="{x}" y="{bottom + 22}" width="9" height="9" fill="{colour}"/>'
-            f'<text class="key" x="{x + 13}" y="{bottom + 30}">{escape(label)}</text>'
+            f'<rect x="{x:.1f}" y="{y}" width="9" height="9" fill="{colour}"/>'
+            f'<text class="key" x="{x + 13:.1f}" y="{y + 8}">{escape(label)}</text>'
         )
-        x += 21 + 5.4 * len(label)
+        x += taken
     said = f'<text x="{width - 4}" y="{bottom + 30}" text-anchor="end">{escape(unit)}</text>'
-    view = f'viewBox="0 0 {width} {height + 2}" width="{width}" height="{height + 2}"'
+    view = f'viewBox="0 0 {width} {height + 12}" width="{width}" height="{height + 12}"'
     return f"<svg {view}>{grid}{drawn}{hours}{''.join(keys)}{said}</svg>"
 
 
