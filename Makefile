@@ -55,6 +55,10 @@ test: setup checks lint ## everything CI runs: lint, types, then unit, integrati
 simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)
 	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
+.PHONY: year
+year: setup ## live through a channel's year in a local cloud, to its uninstallation (about fifteen minutes)
+	@$(PY) -m pytest -q -n 0 -m whole_year tests/e2e/test_year.py
+
 .PHONY: mutations
 mutations: setup ## put known faults into the library, one at a time, and find each (N=2000: schedules; ONLY="circuit pace": words)
 	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)

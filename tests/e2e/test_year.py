@@ -1,6 +1,7 @@
 """A year of a channel in the local cloud, as an operator lives it: from shadow mode to its removal, share by share."""
 
 import json
+import subprocess
 import time
 import uuid
 from collections import Counter
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
+from relayctl.draining import STILL_COME_SECONDS
 from sandbox import local
 from sandbox.environment import REGION
+from sandbox.server import background
 from sandbox.server.client import StandIn
+from sandbox.steps import Steps
 from tests.e2e import channels
 from tests.e2e.channels import UNPACED, Channel
 from tests.e2e.relayctl_operator import Operator
@@ -97,6 +102,37 @@ def test_year_of_a_channel_from_shadow_to_removal_loses_no_share(
         "gone": ["401"],
     }
     assert year.rang() == Counter(open=2, rotated=1, maintenance=1, outage=1, refused=1, last=1)
+
+
+@pytest.mark.whole_year
+def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
+    own_places: local.Places, quiet: Steps, tmp_path: Path
+) -> None:
+    cloud = local.up(own_places, quiet)
+    xmatters = background.running(own_places.standin)
+    assert xmatters
+    channel = channels.made(cloud, xmatters, (*UNPACED, "policy.mode=shadow"))
+    year = Year(channel, Operator(channel))
+    for chapter in (_tries_in_shadow, _goes_live, _rotates, _pauses, _survives_an_outage):
+        chapter(year)
+    _changes_settings(year, tmp_path)
+    until(lambda: year.rang()["outage"] == 1)
+    # A share of the last minute would show that shares still come.
+    time.sleep(STILL_COME_SECONDS)
+    _patient(year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "5m", "--yes"))
+    last = _patient(year.operator.start("uninstall", "--yes", "--quiet", "5m", "--json"))
+    document = json.loads(last)
+    assert (document["can_be_deleted"], document["waiting"], document["dead_lettered"]) == (True, 0, 0)
+    assert any("sam delete" in line for line in document["commands"])
+    assert year.rang() == Counter(open=2, rotated=1, maintenance=1, outage=1, refused=1, last=1)
+
+
+def _patient(child: subprocess.Popen[str]) -> str:
+    """Wait for a relayctl that waits for minutes itself; return its output."""
+    with child:
+        out, err = child.communicate(timeout=1800)
+    assert child.returncode == 0, f"{out}\n{err}"
+    return out
 
 
 def _tries_in_shadow(year: Year) -> None:
