@@ -308,6 +308,10 @@ class Invariants:
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
         return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
 
+    def _is_shadowed(self, state: SharedState) -> bool:
+        """Return True if the state may have come in shadow mode."""
+        return self._is_left_out(state) and self.quiet[state.channel].kind == "shadow"
+
     def _has_left_out(self, incident: str) -> bool:
         return any(state.incident == incident and self._is_left_out(state) for state in self.states.values())
 
@@ -344,11 +348,11 @@ class Invariants:
 
     def _check_safe(self, state: SharedState) -> None:
         """Check that the state or a newer one was announced, is on a queue, or is not owed by policy."""
-        if self._is_left_out(state):
-            return
         others = (other for other in self.states.values() if other.incident == state.incident and self._counts(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
+        if any(self._is_left_out(heir) for heir in heirs):
+            return
         if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
             return
         told = self._told(state.incident)
@@ -550,6 +554,8 @@ class Invariants:
                     self._problem(f"stale: {state} rang after {newer}")
             for other in self.states.values():
                 is_known_over = other.incident == ring.incident and not other.is_open and other.answered
+                # The ledger's own entries know nothing of shadow mode.
+                is_known_over = is_known_over and not self._is_shadowed(other)
                 if (
                     is_known_over
                     and state.is_open

@@ -236,7 +236,8 @@ class Quiet:
         `came` is the state's arrival, and `longest` the channel's age limit in seconds.
         """
         begins, ends = BEGINS_AT + self.begins, BEGINS_AT + self.ends
-        waits = self.kind == "keep" or (self.kind == "drop" and came < begins)
+        # A pause that leaves states out holds those of an incident that was owed before.
+        waits = self.kind != "shadow"
         return ends if waits and begins < came + longest and ends > came else came
 
 
