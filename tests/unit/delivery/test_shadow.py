@@ -85,6 +85,18 @@ def test_signal_from_before_shadow_mode_is_dead_lettered_if_it_is_owed(is_owed: 
     assert len(relay.session.calls) == sent
 
 
+def test_job_that_is_older_than_the_limit_because_of_a_pause_is_not_sent_in_shadow_mode() -> None:
+    pause = {"since": moment(1_799_999_990), "until": moment(1_800_007_200), "then": "keep"}
+    policy = {"preset": "oncall", "max_age_seconds": 3600, "pauses": [pause]}
+    relay = room(policy=policy)
+    relay.share()
+    shadow = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed(**policy).secrets)
+    shadow.sweep(7260)
+    shadow.wake(1)
+    assert relay.session.calls == []
+    assert [job.failures.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED]
+
+
 def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:
     relay = room(samples.refused(503), policy={"preset": "oncall"})
     relay.share()

@@ -217,17 +217,18 @@ class Worker:
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
         """Return the wait that the job itself asks for; None if it may be attempted now.
 
-        Its reason is `expired` if the job is older than the policy allows, and `shadowed` for a signal of a channel in
-        shadow mode.
+        Its reason is `shadowed` for a signal of a channel in shadow mode, and `expired` if the job is older than the
+        policy allows.
         """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
-        if now - job.age_counts_from > policy.max_age_seconds:
-            return Wait(Reason.EXPIRED, now)
+        # Before the age: an expiry does not hold a state whose age counts from the end of a pause or a flap.
         if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW:
             return Wait(Reason.SHADOWED, now)
+        if now - job.age_counts_from > policy.max_age_seconds:
+            return Wait(Reason.EXPIRED, now)
         not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
         return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
