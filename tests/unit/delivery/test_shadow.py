@@ -106,6 +106,17 @@ def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:
     assert shadow.sns.published == []
 
 
+def test_overdue_critical_alarms_nobody_in_shadow_mode_while_the_ledger_fails() -> None:
+    relay, table = hooked(samples.refused(503), policy={"preset": "oncall"})
+    relay.share()
+    shadow = Relay(relay.session, dynamodb=table, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries)
+    for _ in range(8):
+        done = table.calls.count("get_item")
+        table.before = {("get_item", number): table_down for number in range(done, done + 20)}
+        shadow.wake(60)
+    assert (shadow.sns.published, len(shadow.retries.messages)) == ([], 1)
+
+
 def test_replayed_job_rings_once_the_channel_is_live_again() -> None:
     relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall"})
     relay.share()

@@ -257,12 +257,15 @@ class Worker:
         return after_round(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
-        """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it."""
+        """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
+
+        As the sweeper, the worker notifies of nothing while the channel sends nothing.
+        """
         down_since = (result.job or job).message.ledger_down_since
         if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:
             return
-        now = self.clock()
-        is_due = now - seconds_of(down_since) >= self._fallback_after(job)
+        now, policy = self.clock(), self._policy(job)
+        is_due = now - seconds_of(down_since) >= policy.fallback_after_seconds and not policy.stops_all(now)
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
         notify = partial(self.fallback.notify, job.channel, [OverdueDebt.of_job(job)])
@@ -274,11 +277,11 @@ class Worker:
             self.notified[job.channel] = now
         self.telemetry.notified(job.channel, [job.incident_id], is_notified=is_notified)
 
-    def _fallback_after(self, job: Job) -> float:
+    def _policy(self, job: Job) -> Policy:
         try:
-            return self.channels.get(job.channel).policy.fallback_after_seconds
+            return self.channels.get(job.channel).policy
         except ChannelError:
-            return Policy().fallback_after_seconds
+            return Policy()
 
 
 def _faulty(job: Job, detail: str, fault: BaseException) -> Result:
