@@ -224,6 +224,15 @@ class TestDrop:
         pass_hours(relay, 0.5)
         assert len(relay.session.calls) == sent + 1
 
+    def test_state_that_another_pause_keeps_waits_for_the_end_of_both(self) -> None:
+        pauses = [pause("keep"), pause("drop", until=NOW + 2 * HOUR)]
+        relay = room(policy={"preset": "oncall", "pauses": pauses})
+        assert relay.share().reason == Reason.PAUSED
+        pass_hours(relay, 1.8)
+        assert (relay.session.calls, relay.entry().debt.held_until) == ([], NOW + 2 * HOUR)
+        pass_hours(relay, 0.5)
+        assert len(relay.session.calls) == 1
+
     def test_incident_that_is_still_open_rings_at_its_next_share_after_the_pause(self) -> None:
         relay = paused("drop")
         relay.share()
