@@ -57,7 +57,7 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
     kept: list[Pause] = []
     ended: list[Pause] = []
     for each in _remembered(document, now):
-        if _at(each, "until") <= now or (when and each.get("when") != when):
+        if _at(each, "until") <= now or (when and conditions_in(each) != when):
             kept.append(each)
             continue
         ended.append(each)
@@ -82,6 +82,11 @@ def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
             raise click.UsageError("--when: takes FACT=PATTERN, such as environment=staging or tag.team=web*")
         found.setdefault(fact, []).append(pattern)
     return found
+
+
+def conditions_in(each: Pause) -> dict[str, list[str]]:
+    """Return the conditions of a pause as lists of patterns: a person may have written a single pattern as text."""
+    return {fact: [found] if isinstance(found, str) else found for fact, found in each.get("when", {}).items()}
 
 
 def _remembered(document: SecretDocument, now: float) -> list[Pause]:

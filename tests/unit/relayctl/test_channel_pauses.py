@@ -6,6 +6,7 @@ from typing import Any
 from relay.channels.pause import Pause, age_start
 from relay.channels.schema import MOST_PAUSES
 from relayctl import channel_pauses
+from relayctl.commands.channel_pause import described
 from relayctl.moments import iso
 from relayctl.secret_document import SecretDocument
 
@@ -40,3 +41,10 @@ def test_ended_pauses_leave_room_for_a_new_one() -> None:
     channel_pauses.add(found, pause(0, 1), NOW)
     kept = channel_pauses.pauses_of(found)
     assert (len(kept), kept[0], kept[-1]) == (MOST_PAUSES, pause(-2, -1), pause(0, 1))
+
+
+def test_single_pattern_that_was_written_by_hand_is_found_and_shown_as_one() -> None:
+    by_hand = pause(-1, 5) | {"when": {"status": "warning"}}
+    found = document(by_hand)
+    assert channel_pauses.end(found, {"status": ["warning"]}, NOW) == [by_hand]
+    assert described(by_hand).endswith("for incidents with status warning")
