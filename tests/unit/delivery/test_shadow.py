@@ -6,7 +6,7 @@ from relay.errors import Reason
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key, shadow_of
 from tests import samples
-from tests.fakes import Relay, room, table_down, worked
+from tests.fakes import HookedDynamoDb, Relay, room, table_down, worked
 from tests.unit.delivery.test_ledger_down_and_races import hooked
 from tests.unit.delivery.test_pauses import moment
 
@@ -15,6 +15,13 @@ LATER = 1_800_000_001
 
 def shadowed(**policy: object) -> Relay:
     return room(policy={"mode": "shadow", "preset": "oncall", **policy})
+
+
+def fail(table: HookedDynamoDb, calls: int) -> None:
+    """Let the next calls of the table fail."""
+    for name in ("get_item", "update_item", "put_item"):
+        done = table.calls.count(name)
+        table.before |= {(name, number): table_down for number in range(done, done + calls)}
 
 
 def sent_nothing(relay: Relay) -> bool:
@@ -111,8 +118,7 @@ def test_overdue_critical_alarms_nobody_in_shadow_mode_while_the_ledger_fails() 
     relay.share()
     shadow = Relay(relay.session, dynamodb=table, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries)
     for _ in range(8):
-        done = table.calls.count("get_item")
-        table.before = {("get_item", number): table_down for number in range(done, done + 20)}
+        fail(table, 20)
         shadow.wake(60)
     assert (shadow.sns.published, len(shadow.retries.messages)) == ([], 1)
 
@@ -127,3 +133,16 @@ def test_replayed_job_rings_once_the_channel_is_live_again() -> None:
     sent = len(relay.session.calls)
     worked(relay, *shadow.dead_letters.jobs())
     assert len(relay.session.calls) == sent + 1
+
+
+def test_record_of_an_accepted_signal_waits_for_the_ledger_in_shadow_mode() -> None:
+    relay, table = hooked(policy={"preset": "oncall"})
+    fail(table, 60)
+    relay.share()
+    shadow = Relay(relay.session, dynamodb=table, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries)
+    fail(table, 60)
+    shadow.wake()
+    assert (shadow.dead_letters.messages, len(shadow.retries.messages)) == ([], 1)
+    table.before.clear()
+    shadow.wake()
+    assert shadow.entry().announced is not None

@@ -225,7 +225,8 @@ class Worker:
         if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
         # Before the age: an expiry does not hold a state whose age counts from the end of a pause or a flap.
-        if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW:
+        # A job that only records an accepted signal sends nothing.
+        if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW and not job.message.accepted:
             return Wait(Reason.SHADOWED, now)
         if now - job.age_counts_from > policy.max_age_seconds:
             return Wait(Reason.EXPIRED, now)
