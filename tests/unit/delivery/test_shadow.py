@@ -1,5 +1,7 @@
 """Shadow mode: a channel decides as a live one, and sends and queues nothing."""
 
+from typing import Any
+
 import pytest
 
 from relay.errors import Reason
@@ -146,3 +148,21 @@ def test_record_of_an_accepted_signal_waits_for_the_ledger_in_shadow_mode() -> N
     table.before.clear()
     shadow.wake()
     assert shadow.entry().announced is not None
+
+
+def test_flapping_incident_makes_as_many_signals_in_the_report_as_in_a_live_channel() -> None:
+    flap = {"transitions": 2, "minutes": 10}
+    shadow, live = shadowed(flap=flap), room(policy={"preset": "oncall", "flap": flap})
+    resolved: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
+    outcomes = []
+    for number in range(8):
+        changes: dict[str, Any] = {"changedOn": LATER + 60 * number, **(resolved if number % 2 else {})}
+        for relay in (shadow, live):
+            relay.clock.now += 60
+        outcomes.append(shadow.share(**changes).outcome)
+        live.share(**changes)
+    live.sweep(660)
+    live.wake(1)
+    shadow.clock.now += 660
+    outcomes.append(shadow.share(changedOn=LATER + 1200, comments=["over"], **resolved).outcome)
+    assert outcomes.count(Outcome.SHADOWED) == len(live.session.calls) == 4
