@@ -14,6 +14,7 @@ from relay.delivery.channel_health import (
     owed_reasons,
     passing_reasons,
 )
+from relay.errors import Reason
 from relay.jobs.job import seconds_of
 from relay.ledger.rate_limiter import Gate
 from relayctl import modes, moments
@@ -96,15 +97,20 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and is_held(debts, now):
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of a pause at {until}",))
+        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {holder(debts)} at {until}",))
     if debts.owed:
         return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
     return Judgement(Health.OK, ())
 
 
 def is_held(debts: Debts, now: float) -> bool:
-    """True if all owed states wait for the end of a pause, so that none is late at `now` (epoch seconds)."""
+    """True if all owed states wait for the end of a pause or a flap, so that none is late at `now` (epoch seconds)."""
     return debts.oldest is not None and debts.oldest > now
+
+
+def holder(debts: Debts) -> str:
+    """Return in words for whose end all owed states of `is_held` wait. A flap leaves no reason in the ledger."""
+    return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
 
 
 def last_share(uses: Sequence[Use]) -> float | None:

@@ -57,7 +57,7 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
     kept: list[Pause] = []
     ended: list[Pause] = []
     for each in _remembered(document, now):
-        if _at(each, "until") <= now or (when and each.get("when") != when):
+        if _at(each, "until") <= now or (when and conditions_in(each) != when):
             kept.append(each)
             continue
         ended.append(each)
@@ -84,10 +84,25 @@ def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def conditions_in(each: Pause) -> dict[str, list[str]]:
+    """Return the conditions of a pause as lists of patterns: a person may have written a single pattern as text."""
+    return {fact: [found] if isinstance(found, str) else found for fact, found in each.get("when", {}).items()}
+
+
 def _remembered(document: SecretDocument, now: float) -> list[Pause]:
-    """Return the pauses but those that ended longer ago than a state is owed."""
+    """Return the pauses but those that ended longer ago than a state is owed.
+
+    A state may have waited for several pauses, one after the other, so its age counts from the end of the last one only
+    if the earlier ones are still known. Of ended pauses, the oldest go if a new one would find no room.
+    """
     longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
-    return [each for each in pauses_of(document) if _at(each, "until") > now - longest]
+    kept, earliest = list[Pause](), now
+    for each in sorted(pauses_of(document), key=lambda each: _at(each, "until"), reverse=True):
+        is_needed = _at(each, "until") > earliest - longest
+        if is_needed and (len(kept) < MOST_PAUSES - 1 or _at(each, "until") > now):
+            kept.append(each)
+            earliest = min(earliest, _at(each, "since"))
+    return [each for each in pauses_of(document) if each in kept]
 
 
 def _at(each: Pause, name: str) -> float:

@@ -61,7 +61,9 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         paused = debts.reasons[Reason.PAUSED]
         resume = f", {paused} paused: relayctl channel resume {status.name}" if paused else ""
         found.append(f"{debts.owed} owed{since}{resume}")
-    if notices := debts.given_up + debts.unconfirmed:
+    # While the channel sends nothing, the sweeper notifies of nothing. It does so once the channel is removed.
+    is_silent = status.policy is not None and status.policy.stops_all(now)
+    if not is_silent and (notices := debts.given_up + debts.unconfirmed):
         found.append(f"{notices} to be notified of")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:

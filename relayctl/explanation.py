@@ -125,6 +125,8 @@ class Explanation(NamedTuple):
 def _verdict(task: Task, action: Action, rate_limit: dict[str, Any]) -> dict[str, Any]:
     why = task.change.why if task.change else ""
     full = next((each for each in rate_limit["limits"] if each.get("waits")), None)
+    if _is_shadowed(task) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+        return {"action": "nothing", "outcome": Outcome.UNCHANGED, "why": f"{why}; not announced until it is calm"}
     if _is_shadowed(task) and not isinstance(action, Settle):
         return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
     match action:

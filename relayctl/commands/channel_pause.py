@@ -116,6 +116,6 @@ def _changed(
 def described(pause: Mapping[str, Any]) -> str:
     """Return a pause in words: from when, until when, what happens then, and for which incidents."""
     then = "then the newest states ring" if pause["then"] == "keep" else "and what comes is left out"
-    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.get("when", {}).items()]
+    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in channel_pauses.conditions_in(pause).items()]
     whom = f", for incidents with {' and '.join(facts)}" if facts else ""
     return f"from {pause['since']} until {pause['until']}, {then}{whom}"

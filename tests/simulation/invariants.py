@@ -553,7 +553,7 @@ class Invariants:
                 if surely_newer(newer, state) and ring.began > earlier.at + IN_FLIGHT_SECONDS:
                     self._problem(f"stale: {state} rang after {newer}")
             for other in self.states.values():
-                is_known_over = other.incident == ring.incident and not other.is_open and other.answered
+                is_known_over = other.incident == ring.incident and not other.is_open and bool(other.answered)
                 # The ledger's own entries know nothing of shadow mode.
                 is_known_over = is_known_over and not self._is_shadowed(other)
                 if (

@@ -224,6 +224,15 @@ class TestDrop:
         pass_hours(relay, 0.5)
         assert len(relay.session.calls) == sent + 1
 
+    def test_state_that_another_pause_keeps_waits_for_the_end_of_both(self) -> None:
+        pauses = [pause("keep"), pause("drop", until=NOW + 2 * HOUR)]
+        relay = room(policy={"preset": "oncall", "pauses": pauses})
+        assert relay.share().reason == Reason.PAUSED
+        pass_hours(relay, 1.8)
+        assert (relay.session.calls, relay.entry().debt.held_until) == ([], NOW + 2 * HOUR)
+        pass_hours(relay, 0.5)
+        assert len(relay.session.calls) == 1
+
     def test_incident_that_is_still_open_rings_at_its_next_share_after_the_pause(self) -> None:
         relay = paused("drop")
         relay.share()
@@ -231,11 +240,26 @@ class TestDrop:
         assert relay.share(changedOn=LATER, comments=["seen"]).subject.transition == "opened"
         assert len(relay.session.calls) == 1
 
-    def test_ledger_failure_in_the_pause_sends_nothing(self) -> None:
+    def test_state_that_comes_while_the_ledger_fails_is_left_out_once_it_works(self) -> None:
         relay, table = hooked(policy={"pauses": [pause("drop")]})
         table.before["get_item", 0] = table_down
-        assert relay.share().outcome == Outcome.UNCHANGED
-        assert (relay.session.calls, relay.retries.messages) == ([], [])
+        result = relay.share()
+        assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PAUSED, "retry")
+        relay.wake()
+        assert (relay.entry().debt.since, relay.retries.messages) == (None, [])
+        pass_hours(relay, 2)
+        assert (relay.session.calls, relay.sns.published) == ([], [])
+
+    def test_resolve_that_comes_while_the_ledger_fails_supersedes_what_was_owed_before_the_pause(self) -> None:
+        drop = pause("drop", since=NOW + 20)
+        relay, table = hooked(samples.refused(503), policy={"preset": "oncall", "pauses": [drop]})
+        relay.share()
+        sent = len(relay.session.calls)
+        relay.clock.now += 60
+        table.before["get_item", table.calls.count("get_item")] = table_down
+        relay.share(changedOn=LATER, status="ok", active=False, resolved=True)
+        pass_hours(relay, 2)
+        assert (len(relay.session.calls), relay.entry().debt.since) == (sent, None)
 
 
 def test_pause_that_has_ended_changes_nothing() -> None:

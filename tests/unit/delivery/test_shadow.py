@@ -1,12 +1,14 @@
 """Shadow mode: a channel decides as a live one, and sends and queues nothing."""
 
+from typing import Any
+
 import pytest
 
 from relay.errors import Reason
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key, shadow_of
 from tests import samples
-from tests.fakes import Relay, room, table_down, worked
+from tests.fakes import HookedDynamoDb, Relay, room, table_down, worked
 from tests.unit.delivery.test_ledger_down_and_races import hooked
 from tests.unit.delivery.test_pauses import moment
 
@@ -15,6 +17,13 @@ LATER = 1_800_000_001
 
 def shadowed(**policy: object) -> Relay:
     return room(policy={"mode": "shadow", "preset": "oncall", **policy})
+
+
+def fail(table: HookedDynamoDb, calls: int) -> None:
+    """Let the next calls of the table fail."""
+    for name in ("get_item", "update_item", "put_item"):
+        done = table.calls.count(name)
+        table.before |= {(name, number): table_down for number in range(done, done + calls)}
 
 
 def sent_nothing(relay: Relay) -> bool:
@@ -85,6 +94,18 @@ def test_signal_from_before_shadow_mode_is_dead_lettered_if_it_is_owed(is_owed: 
     assert len(relay.session.calls) == sent
 
 
+def test_job_that_is_older_than_the_limit_because_of_a_pause_is_not_sent_in_shadow_mode() -> None:
+    pause = {"since": moment(1_799_999_990), "until": moment(1_800_007_200), "then": "keep"}
+    policy = {"preset": "oncall", "max_age_seconds": 3600, "pauses": [pause]}
+    relay = room(policy=policy)
+    relay.share()
+    shadow = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed(**policy).secrets)
+    shadow.sweep(7260)
+    shadow.wake(1)
+    assert relay.session.calls == []
+    assert [job.failures.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED]
+
+
 def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:
     relay = room(samples.refused(503), policy={"preset": "oncall"})
     relay.share()
@@ -92,6 +113,16 @@ def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:
     shadow = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets)
     shadow.sweep(900)
     assert shadow.sns.published == []
+
+
+def test_overdue_critical_alarms_nobody_in_shadow_mode_while_the_ledger_fails() -> None:
+    relay, table = hooked(samples.refused(503), policy={"preset": "oncall"})
+    relay.share()
+    shadow = Relay(relay.session, dynamodb=table, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries)
+    for _ in range(8):
+        fail(table, 20)
+        shadow.wake(60)
+    assert (shadow.sns.published, len(shadow.retries.messages)) == ([], 1)
 
 
 def test_replayed_job_rings_once_the_channel_is_live_again() -> None:
@@ -104,3 +135,34 @@ def test_replayed_job_rings_once_the_channel_is_live_again() -> None:
     sent = len(relay.session.calls)
     worked(relay, *shadow.dead_letters.jobs())
     assert len(relay.session.calls) == sent + 1
+
+
+def test_record_of_an_accepted_signal_waits_for_the_ledger_in_shadow_mode() -> None:
+    relay, table = hooked(policy={"preset": "oncall"})
+    fail(table, 60)
+    relay.share()
+    shadow = Relay(relay.session, dynamodb=table, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries)
+    fail(table, 60)
+    shadow.wake()
+    assert (shadow.dead_letters.messages, len(shadow.retries.messages)) == ([], 1)
+    table.before.clear()
+    shadow.wake()
+    assert shadow.entry().announced is not None
+
+
+def test_flapping_incident_makes_as_many_signals_in_the_report_as_in_a_live_channel() -> None:
+    flap = {"transitions": 2, "minutes": 10}
+    shadow, live = shadowed(flap=flap), room(policy={"preset": "oncall", "flap": flap})
+    resolved: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
+    outcomes = []
+    for number in range(8):
+        changes: dict[str, Any] = {"changedOn": LATER + 60 * number, **(resolved if number % 2 else {})}
+        for relay in (shadow, live):
+            relay.clock.now += 60
+        outcomes.append(shadow.share(**changes).outcome)
+        live.share(**changes)
+    live.sweep(660)
+    live.wake(1)
+    shadow.clock.now += 660
+    outcomes.append(shadow.share(changedOn=LATER + 1200, comments=["over"], **resolved).outcome)
+    assert outcomes.count(Outcome.SHADOWED) == len(live.session.calls) == 4

@@ -1,5 +1,6 @@
 """Open incidents unknown to every channel: reported by default, since BigPanda does not name their channels."""
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.notes import Unannounced
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from tests import samples
+from tests.unit.delivery.test_pauses import moment
 from tests.unit.reconcile_scene import Scene, incident, make_scene, note_of, with_channels
 
 
@@ -60,6 +62,33 @@ def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> No
     assert scene.relay.retries.messages == []
     assert scene.relay.recorder.metrics()["missed_unannounced"] == 1
     assert "share_missed" not in scene.relay.recorder.metrics()
+
+
+def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> None:
+    pause = {"since": moment(1_799_999_000), "until": moment(1_800_000_000 + 40 * 3600), "then": "keep"}
+    scene = make_scene(reconcile="report", policy={"pauses": [pause]})
+    scene.has(incident(scene.relay.clock))
+    scene.run_twice()
+    for _ in range(6):
+        scene.relay.clock.now += 6 * 3600
+        assert "unannounced" not in scene.run()
+    assert notices(scene) == []
+    scene.relay.clock.now += 6 * 3600
+    assert scene.run()["unannounced"] == 1
+    assert len(notices(scene)) == 1
+
+
+def test_unknown_critical_of_a_group_is_reported_in_the_pause_of_one_channel() -> None:
+    pause = {"since": moment(1_799_999_000), "until": moment(1_800_009_000), "then": "keep"}
+    scene = reporting()
+    with_channels(scene, dba={})
+    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
+    scene.relay.secrets.texts["noc"] = json.dumps(secret | {"policy": {"pauses": [pause]}})
+    scene.relay.clock.now += 301
+    scene.has(incident(scene.relay.clock))
+    assert scene.run_twice()["unannounced"] == 1
+    [message] = scene.relay.sns.published
+    assert "channel dba" in message["Message"]
 
 
 def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:

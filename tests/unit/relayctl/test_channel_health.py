@@ -5,6 +5,7 @@ from relay.delivery.channel_health import Debts
 from relay.incidents.transition import State
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
 from relay.ledger.row import Row
 from relayctl import channel_health, moments
 from relayctl.channel_health import ChannelStatus, Health
@@ -26,6 +27,14 @@ def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> Non
     judged = channel_health.judge(status, NOW)
     assert judged.health == Health.OWES
     assert judged.why == (f"2 owed, waiting for the end of a pause at {moments.moment(NOW + 600)}",)
+
+
+def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause() -> None:
+    entry = owed(60, reason="")
+    flapping = entry._replace(announced=entry.newest, flap=Flap((NOW - 60,), NOW + 600, is_announced=True))
+    judged = channel_health.judge(ChannelStatus("noc", debts=Debts.of([flapping])), NOW)
+    assert judged.health == Health.OWES
+    assert judged.why == (f"1 owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
 
 
 def test_channel_is_sick_once_the_pause_is_over_for_long() -> None:

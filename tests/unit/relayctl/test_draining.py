@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
 from relayctl.channel_health import ChannelStatus
 from relayctl.draining import waits_for
@@ -34,6 +35,11 @@ def test_channel_without_debts_and_with_quiet_is_drained(traffic: Traffic) -> No
 )
 def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
     assert waits_for(status(debts), NOW, QUIET) == [words]
+
+
+def test_channel_in_shadow_mode_is_drained_though_a_notice_waits_for_the_end_of_the_mode() -> None:
+    waiting = status(Debts(given_up=1))._replace(policy=Policy(mode=Mode.SHADOW))
+    assert waits_for(waiting, NOW, QUIET) == []
 
 
 @pytest.mark.parametrize("traffic", [Traffic(last_share=NOW - QUIET + 1), Traffic(last_signal=NOW - QUIET + 1)])

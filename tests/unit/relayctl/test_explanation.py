@@ -202,3 +202,10 @@ def test_state_of_a_flapping_incident_that_is_no_worse_would_wait_for_the_calm()
     assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "flapping")
     assert found.policy["flap"] == {"transitions": 2, "minutes": 10}
     assert found.transition["flapping_until"] == "2027-01-15T08:11:40.000Z"
+
+
+def test_state_that_a_flap_keeps_quiet_is_not_announced_in_shadow_mode() -> None:
+    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_announced=True))
+    found = explained(case(channel(mode="shadow", flap={"transitions": 2, "minutes": 10}), status="warning"), entry)
+    assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
+    assert found.verdict["why"].endswith("it flaps; not announced until it is calm")

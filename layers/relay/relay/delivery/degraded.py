@@ -79,11 +79,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """Leave a state to its job on the retry queue while the channel is paused. `why` is the ledger's error.
 
-    A pause that leaves states out needs no job.
+    A state that the pause leaves out needs a job, too, which records it once the ledger works. Without that record,
+    an older state that it superseded would still be sent after the pause, and its resolve would end no page.
     """
-    if not pause.holds(task.state.came):
-        return task.result(Outcome.UNCHANGED).with_unguarded(why)
-    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + MAX_DELAY_SECONDS))
+    now = services.clock()
+    seconds = MAX_DELAY_SECONDS if pause.holds(task.state.came) else UNGUARDED_WAIT_SECONDS
+    wait = Wait(Reason.PAUSED, min(pause.until, now + seconds))
     task = debts.keep(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)

@@ -8,10 +8,11 @@ from relay.delivery.actions import Settle
 from relay.delivery.decision import next_action
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError
+from relay.errors import LedgerError, Reason
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry_key import shadow_of
+from relay.ledger.wait import Wait
 
 # Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
 MAX_READS = 4
@@ -20,8 +21,9 @@ MAX_READS = 4
 def observe(services: Services, task: Task) -> Result:
     """Record what the channel would do with a share, and return that as its result.
 
-    The outcome is `shadowed` if a signal would be sent, now or after a wait. If the ledger fails, it is `shadowed` with
-    a notice, whether or not a signal was due: nothing is known of the earlier states.
+    The outcome is `shadowed` if a signal would be sent, now or after a wait. A state that waits for the end of a flap
+    is `unchanged`. If it is still owed when the incident is calm, the next share counts. If the ledger fails, the
+    outcome is `shadowed` with a notice, whether or not a signal was due: nothing is known of the earlier states.
     """
     name = shadow_of(task.name)
     try:
@@ -30,6 +32,9 @@ def observe(services: Services, task: Task) -> Result:
             task, entry, action = next_action(task, stored, now)
             if isinstance(action, Settle):
                 result, note = task.result(action.outcome), action.note
+            elif isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+                # As in a live channel, people know the incident as bad as this until it is calm.
+                result, note = task.result(Outcome.UNCHANGED), entry.owing(task.state)
             else:
                 audience = Audience(task.job.routing.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)

@@ -451,7 +451,7 @@ class Wiring:
             comparison=Comparison(self.channels, self.sources, self.ledger, self._clock),
             table=self._resources.table,
             keeper=self.keeper,
-            reporter=Reporter(self.fallback, self._adapters.telemetry, self._clock),
+            reporter=Reporter(self.channels, self.fallback, self._adapters.telemetry, self._clock),
             telemetry=self._adapters.telemetry,
             clock=self._clock,
         )

@@ -217,17 +217,19 @@ class Worker:
     def _hold(self, job: Job, policy: Policy) -> Wait | None:
         """Return the wait that the job itself asks for; None if it may be attempted now.
 
-        Its reason is `expired` if the job is older than the policy allows, and `shadowed` for a signal of a channel in
-        shadow mode.
+        Its reason is `shadowed` for a signal of a channel in shadow mode, and `expired` if the job is older than the
+        policy allows.
         """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
+        # Before the age: an expiry does not hold a state whose age counts from the end of a pause or a flap.
+        # A job that only records an accepted signal sends nothing.
+        if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW and not job.message.accepted:
+            return Wait(Reason.SHADOWED, now)
         if now - job.age_counts_from > policy.max_age_seconds:
             return Wait(Reason.EXPIRED, now)
-        if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW:
-            return Wait(Reason.SHADOWED, now)
         not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
         return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
@@ -256,12 +258,15 @@ class Worker:
         return after_round(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
-        """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it."""
+        """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
+
+        As the sweeper, the worker notifies of nothing while the channel sends nothing.
+        """
         down_since = (result.job or job).message.ledger_down_since
         if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:
             return
-        now = self.clock()
-        is_due = now - seconds_of(down_since) >= self._fallback_after(job)
+        now, policy = self.clock(), self._policy(job)
+        is_due = now - seconds_of(down_since) >= policy.fallback_after_seconds and not policy.stops_all(now)
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
         notify = partial(self.fallback.notify, job.channel, [OverdueDebt.of_job(job)])
@@ -273,11 +278,11 @@ class Worker:
             self.notified[job.channel] = now
         self.telemetry.notified(job.channel, [job.incident_id], is_notified=is_notified)
 
-    def _fallback_after(self, job: Job) -> float:
+    def _policy(self, job: Job) -> Policy:
         try:
-            return self.channels.get(job.channel).policy.fallback_after_seconds
+            return self.channels.get(job.channel).policy
         except ChannelError:
-            return Policy().fallback_after_seconds
+            return Policy()
 
 
 def _faulty(job: Job, detail: str, fault: BaseException) -> Result:

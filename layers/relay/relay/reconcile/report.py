@@ -5,11 +5,14 @@ so a signal could page the wrong people. It is reported instead.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from functools import partial
 
+from relay.channels.cache import ChannelCache
 from relay.delivery.fallback import Fallback, UnknownCritical
+from relay.errors import ChannelError
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
 from relay.reconcile.comparison import SETTLES_SECONDS, Seen, mark_of
@@ -26,11 +29,13 @@ class Reporter:
     """Reports open incidents that no channel knows, to the log and to the fallback topic.
 
     Attributes:
+        channels: The cached channels, for their pauses.
         fallback: Publisher to the fallback topic.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
     """
 
+    channels: ChannelCache
     fallback: Fallback
     telemetry: Telemetry
     clock: Callable[[], float]
@@ -56,6 +61,10 @@ class Reporter:
             elif not known.queued and now - known.since >= SETTLES_SECONDS:
                 found.append(names[name])
         reported = self._notified(run, found)
+        for each in found:
+            # Not forgotten before it is reported, although a pause may last for days.
+            name = short_name(each.share.incident_id)
+            run.unannounced[name] = replace(run.unannounced[name], since=now - SETTLES_SECONDS)
         for share, _ in reported:
             name = short_name(share.incident_id)
             run.unannounced[name] = replace(run.unannounced[name], queued=now)
@@ -66,13 +75,16 @@ class Reporter:
     def _notified(self, run: Run, found: Sequence[Seen]) -> list[Seen]:
         """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
 
-        These are all of them; without the criticals if the notification failed.
+        These are all of them; without the criticals if the notification failed, or if all channels that they may belong
+        to are paused: a run after the pause reports them.
         """
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]
         if not criticals:
             return others
-        channels = [member.name for member in run.members if not member.signals]
+        channels = [each.name for each in run.members if not each.signals and not self._is_silent(each.name)]
+        if not channels:
+            return others
         publish = partial(self.fallback.unknown, channels, [_missed(each.share) for each in criticals])
         try:
             is_notified = run.deadline.run(
@@ -83,6 +95,12 @@ class Reporter:
         if not is_notified:
             self.telemetry.notice("fallback_failed", "the fallback topic could not be notified of a missed critical")
         return [*criticals, *others] if is_notified else others
+
+    def _is_silent(self, name: str) -> bool:
+        """True if the channel sends nothing now. A channel that can't be read is not silent."""
+        with suppress(ChannelError):
+            return self.channels.in_force(name).policy.stops_all(self.clock())
+        return False
 
 
 def _missed(share: Share) -> UnknownCritical:
