@@ -114,7 +114,7 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
         store.write(name, after.text(), replaces=change.replaces)
         _say_stored(stack, change)
     must_act = any(each.key in AT_ONCE for each in change.changes)
-    is_in_force = not must_act or change.is_new or put_in_force(stack, name, "the change acts") is not None
+    is_in_force = not must_act or change.is_new or put_in_force(stack, name, "it acts", revokes=False) is not None
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl channel "

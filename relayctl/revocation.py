@@ -17,18 +17,21 @@ SETTLE_SECONDS = 5.0
 _TABLE_SECONDS = 10.0
 
 
-def put_in_force(stack: Stack, name: str, effect: str = "revoked credentials are refused") -> str | None:
+def put_in_force(
+    stack: Stack, name: str, effect: str = "revoked credentials are refused", *, revokes: bool = True
+) -> str | None:
     """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function has an older copy.
 
-    `effect` says what is so from then on. Return None, after a warning, if the mark could not be written, or on Ctrl-C.
+    `effect` says what is so from then on. If `revokes`, functions that can't read the secret refuse requests then; else
+    they work with their older copy. Return None, after a warning, if the mark could not be written, or on Ctrl-C.
     """
     try:
-        _mark(stack, name)
+        _mark(stack, name, revokes=revokes)
         if not stack.is_local:
             # A function may have read the old version after the first mark.
             with terminal.status("waiting until Secrets Manager serves the new version …"):
                 stack.effects.sleep(SETTLE_SECONDS)
-            _mark(stack, name)
+            _mark(stack, name, revokes=revokes)
     # The secret is stored: the caller must still print the new credential.
     except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
@@ -49,5 +52,6 @@ def bounded_table(stack: Stack) -> Table:
     return stack.table().within(deadline, "table", at_least=1.0, at_most=_TABLE_SECONDS)
 
 
-def _mark(stack: Stack, name: str) -> None:
-    credentials.revoke(bounded_table(stack), name, uuid.uuid4().hex[:12], stack.effects.clock())
+def _mark(stack: Stack, name: str, *, revokes: bool) -> None:
+    mark = credentials.revoke if revokes else credentials.mark_changed
+    mark(bounded_table(stack), name, uuid.uuid4().hex[:12], stack.effects.clock())

@@ -102,7 +102,7 @@ def _changed(
         terminal.nothing(f"channel {name} has no such pause")
     parse_channel(name, after.text(), stack.hosts)
     store.write(name, after.text(), replaces=kept.version)
-    in_force = put_in_force(stack, name, f"it is {what}")
+    in_force = put_in_force(stack, name, f"it is {what}", revokes=False)
     if as_json:
         document: dict[str, Any] = {"channel": name, what: pauses, "in_force_at": in_force}
         click.echo(json.dumps(document))

@@ -42,7 +42,7 @@ def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator
     keep(operator)
     done = run(operator, "pause", "payments", "--until", TEN, "--keep")
     assert pauses(operator) == [{"since": NOW, "until": TEN, "then": "keep"}]
-    assert read_marks(Table(operator.dynamodb, operator.table, operator.clock)).keys() == {"payments"}
+    assert read_marks(Table(operator.dynamodb, operator.table, operator.clock)).keys() == {"payments/settings"}
     assert done.stdout == f"channel payments: paused from {NOW} until {TEN}, then the newest states ring\n"
     assert "channel payments: it is paused everywhere from 08:00:15 UTC on" in done.stderr
 

@@ -304,9 +304,14 @@ class Invariants:
         quiet = self.quiet.get(state.channel)
         if quiet is None or not quiet.leaves_out:
             return False
-        first, last = quiet.begins - CLOCKS_DIFFER, max(quiet.ends, quiet.planned if self._learns_late() else 0)
+        first, last = quiet.begins - CLOCKS_DIFFER, max(quiet.ends, *self._learn_by())
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
         return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
+
+    def _learn_by(self) -> list[float]:
+        """Return the times until which functions may have an old copy of a channel, since they can't read it anew."""
+        spells = (spell for spell in self.weather.spells if spell.service in {"secrets", "dynamodb"})
+        return [0.0, *(spell.ends + REMEMBERED_SECONDS for spell in spells)]
 
     def _is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode."""
@@ -314,10 +319,6 @@ class Invariants:
 
     def _has_left_out(self, incident: str) -> bool:
         return any(state.incident == incident and self._is_left_out(state) for state in self.states.values())
-
-    def _learns_late(self) -> bool:
-        """Return True if functions may have an old copy of a channel for long: secrets or marks can't be read."""
-        return any(spell.service in {"secrets", "dynamodb"} for spell in self.weather.spells)
 
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from relay.channels.epoch import settings_name
 from relay.channels.inbound import Request
 from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
@@ -239,7 +240,7 @@ class Simulation:
     def _end_quiet(self, channel: str) -> None:
         """Store the channel's secret without shadow mode or pause, and mark it, as relayctl does."""
         self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
-        mark = {"pk": {"S": EPOCH_KEY}, "text": {"S": json.dumps({channel: ("m", self.world.now)})}}
+        mark = {"pk": {"S": EPOCH_KEY}, "text": {"S": json.dumps({settings_name(channel): ("m", self.world.now)})}}
         self.dynamodb.items[EPOCH_KEY] = {**mark, "sequence": {"N": "1"}}
 
     def _widen(self) -> None:

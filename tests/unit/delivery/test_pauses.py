@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.errors import Reason
+from relay.errors import ChannelUnreadable, Reason
 from relay.jobs.outcome import Outcome
-from relay.ledger.credentials import revoke
+from relay.ledger.credentials import mark_changed
 from tests import samples
 from tests.fakes import Relay, room, secrets_of, table_down
 from tests.unit.delivery.test_ledger_down_and_races import hooked
@@ -32,7 +32,7 @@ def change_pauses(relay: Relay, *pauses: dict[str, Any]) -> None:
     """Store other pauses in the channel's secret, and mark the channel, as relayctl does."""
     policy = {"min_seconds_between_signals": 0, "preset": "oncall", "pauses": list(pauses)}
     relay.secrets.texts["noc"] = json.dumps(samples.secret(policy=policy))
-    revoke(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
+    mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)
     relay.clock.now += 15
 
 
@@ -182,6 +182,14 @@ class TestKeep:
         change_pauses(relay, pause("keep", since=NOW))
         relay.wake(30)
         assert len(relay.session.calls) == sent
+
+    def test_share_is_taken_though_the_secret_with_the_new_pause_cannot_be_read(self) -> None:
+        relay = room(policy={"preset": "oncall"})
+        assert relay.webhook.serve(samples.request()).status == 200
+        change_pauses(relay, pause("keep", since=NOW))
+        relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager is down")
+        answer = relay.webhook.serve(samples.request(samples.body(id="i2")))
+        assert (answer.status, answer.document["outcome"]) == (200, "delivered")
 
     def test_pause_holds_a_share_on_the_retry_queue_while_the_ledger_fails(self) -> None:
         relay, table = hooked(policy={"pauses": [pause("keep")]})

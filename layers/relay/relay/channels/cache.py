@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel
-from relay.channels.epoch import Epoch
+from relay.channels.epoch import NO_MARKS, Epoch, Marks
 from relay.channels.parsing import parse_channel
 from relay.errors import (
     ChannelError,
@@ -55,7 +55,7 @@ class _Copy:
         read_at: Time of the last read, successful or not (epoch seconds).
         failure: The error text of that read; None if it succeeded.
         good_at: Time of the last successful read (epoch seconds).
-        mark: The channel's revocation mark (see `relay.channels.epoch`), taken before that read; empty if it had none.
+        marks: The channel's marks (see `relay.channels.epoch`), taken before that read.
     """
 
     channel: Channel
@@ -63,14 +63,21 @@ class _Copy:
     read_at: float
     failure: str | None = None
     good_at: float = 0.0
-    mark: str = ""
+    marks: Marks = NO_MARKS
 
-    def is_revoked(self, mark: str) -> bool:
+    def is_revoked(self, marks: Marks) -> bool:
         """True if a credential of the channel was, or may have been, revoked since this copy was read.
 
-        `mark` is the channel's current revocation mark.
+        `marks` are the channel's current ones.
         """
-        return mark not in ("", self.mark)
+        return marks.revocation not in ("", self.marks.revocation)
+
+    def is_outdated(self, marks: Marks) -> bool:
+        """True if the copy is revoked, or the channel's mode or pauses were changed since it was read.
+
+        `marks` are the channel's current ones.
+        """
+        return self.is_revoked(marks) or marks.settings not in ("", self.marks.settings)
 
 
 class ChannelCache:
@@ -133,19 +140,19 @@ class ChannelCache:
         """
         if self._epoch is None:
             return self.get(name)
-        mark = self._epoch.current_mark(name)
+        marks = self._epoch.current_marks(name)
         copy = self._copies.get(name)
         if copy is None:
             return self.get(name)
-        if copy.is_revoked(mark):
+        if copy.is_revoked(marks):
             # A failing read takes seconds, so not every share attempts one.
             if copy.failure is None or not 0 <= self._clock() - copy.read_at < RECENT_SECONDS:
                 self._read_again(name, copy)
                 copy = self._copies[name]
-            if copy.is_revoked(mark):
+            if copy.is_revoked(marks):
                 raise ChannelUnreadable(f"a credential was revoked, and {copy.failure}")
             return copy.channel
-        channel = self.get(name)
+        channel = self._in_force(name, marks)
         copy = self._copies[name]
         if self._clock() - max(copy.good_at, self._epoch.read_at) >= UNPROVED_SECONDS:
             raise ChannelUnreadable(f"neither the secret nor the epoch could be read for an hour: {copy.failure}")
@@ -156,9 +163,11 @@ class ChannelCache:
 
         While its secret can't be read, an older copy stays in use. Raises as `get` does.
         """
-        mark = self._epoch.current_mark(name) if self._epoch else ""
+        return self._in_force(name, self._epoch.current_marks(name) if self._epoch else NO_MARKS)
+
+    def _in_force(self, name: str, marks: Marks) -> Channel:
         copy = self._copies.get(name)
-        if copy is None or not copy.is_revoked(mark):
+        if copy is None or not copy.is_outdated(marks):
             return self.get(name)
         # A failing read takes seconds, so not every job attempts one.
         if copy.failure and 0 <= self._clock() - copy.read_at < REFRESH_SECONDS:
@@ -193,8 +202,8 @@ class ChannelCache:
         return copy.channel
 
     def _read(self, name: str) -> Channel:
-        # Read before the secret, so that a revocation during the read makes this copy outdated.
-        mark = self._epoch.known_mark(name) if self._epoch else ""
+        # Read before the secret, so that a change during the read makes this copy outdated.
+        marks = self._epoch.known_marks(name) if self._epoch else NO_MARKS
         try:
             found = parse_channel(name, self._source(name), self._hosts)
         except UnknownChannel as error:
@@ -209,7 +218,7 @@ class ChannelCache:
             self._remember(name, error, MALFORMED_SECONDS)
             raise
         now = self._clock()
-        self._copies[name] = _Copy(found, now + self._seconds, now, good_at=now, mark=mark)
+        self._copies[name] = _Copy(found, now + self._seconds, now, good_at=now, marks=marks)
         if problems := misconfiguration.problems(found):
             self._notice("misconfigured_channel", f"channel {name}: {'; '.join(map(str, problems))}")
         return found

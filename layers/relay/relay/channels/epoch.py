@@ -1,22 +1,44 @@
-"""Revocation marks of channels ("the epoch"): they end cached copies of a channel whose credential was revoked.
+"""Marks of channels ("the epoch"): they end cached copies of a channel whose secret was changed.
 
-`relayctl channel revoke` changes the secret, and then the channel's mark in DynamoDB. Before a function admits a
-request, it compares the mark with that of its cached copy, and reads the secret again if they differ.
+`relayctl` changes the secret, and then a mark of the channel in DynamoDB: one mark for a revoked credential, another
+one for a changed mode or pause. Before a function works with a cached copy, it compares the marks with those of the
+copy, and reads the secret again if they differ. Only a revocation makes an older copy invalid.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from relay.errors import LedgerError
 
 # Shortest time between two reads of the marks. One read serves all channels and requests.
 EPOCH_SECONDS = 10.0
 
-# Returns the marks by channel; raises LedgerError.
+# Returns the marks by name (a channel's, or `settings_name` of it); raises LedgerError.
 type MarkSource = Callable[[], Mapping[str, str]]
 
 
+def settings_name(channel: str) -> str:
+    """Return the name of the mark for changes of a channel's mode and pauses. No channel has such a name."""
+    return f"{channel}/settings"
+
+
+class Marks(NamedTuple):
+    """Marks of a channel; empty for none.
+
+    Attributes:
+        revocation: Changes when a credential is revoked.
+        settings: Changes when the mode or a pause changes.
+    """
+
+    revocation: str = ""
+    settings: str = ""
+
+
+NO_MARKS = Marks()
+
+
 class Epoch:
-    """The revocation marks of all channels, from the last successful read of the ledger's table.
+    """The marks of all channels, from the last successful read of the ledger's table.
 
     `clock` gives epoch seconds. `notice` counts and logs failed reads.
 
@@ -32,20 +54,20 @@ class Epoch:
         self._tried_at = 0.0
         self.read_at = 0.0
 
-    def current_mark(self, channel: str) -> str:
-        """Return the channel's revocation mark, from a read that was attempted at most ten seconds ago.
+    def current_marks(self, channel: str) -> Marks:
+        """Return the channel's marks, from a read that was attempted at most ten seconds ago.
 
-        The mark is empty if no revocation of the channel is known. A failed read keeps the earlier marks.
+        A failed read keeps the earlier marks.
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.
         if not 0 <= now - self._tried_at < EPOCH_SECONDS:
             self._read(now)
-        return self._marks.get(channel, "")
+        return self.known_marks(channel)
 
-    def known_mark(self, channel: str) -> str:
-        """Return the channel's revocation mark from the last read; empty if no revocation of the channel is known."""
-        return self._marks.get(channel, "")
+    def known_marks(self, channel: str) -> Marks:
+        """Return the channel's marks from the last read."""
+        return Marks(self._marks.get(channel, ""), self._marks.get(settings_name(channel), ""))
 
     def _read(self, now: float) -> None:
         self._tried_at = now

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from relay.channels.epoch import settings_name
 from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.errors import LedgerError
@@ -25,10 +26,10 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 
 
 def read_marks(table: Table) -> Mapping[str, str]:
-    """Return the revocation marks by channel's name. Raises LedgerError.
+    """Return the marks by name. Raises LedgerError.
 
-    A mark is a text that changes when a credential of the channel is revoked. A channel without a recent revocation has
-    none.
+    A mark is a text that changes when a credential of the channel is revoked, under the channel's name, or when its
+    mode or pauses change, under `settings_name`. A channel without a recent change has none.
     """
     found = table.read(EPOCH_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
@@ -39,11 +40,22 @@ def revoke(table: Table, channel: str, mark: str, now: float) -> None:
 
     `mark` is any text that was not used before, and `now` the time in epoch seconds. Raises LedgerError.
     """
+    _mark(table, channel, mark, now)
 
+
+def mark_changed(table: Table, channel: str, mark: str, now: float) -> None:
+    """Store a new mark for a change of a channel's mode or pauses, so that functions read its secret again soon.
+
+    Unlike after a revocation, an older copy stays valid while the secret can't be read. Parameters are as in `revoke`.
+    """
+    _mark(table, settings_name(channel), mark, now)
+
+
+def _mark(table: Table, name: str, mark: str, now: float) -> None:
     def marked(found: Text | None) -> str:
         marks = _marks(found.text) if found else {}
         recent = {name: each for name, each in marks.items() if each[1] > now - MARK_SECONDS}
-        return json.dumps(recent | {channel: (mark, now)})
+        return json.dumps(recent | {name: (mark, now)})
 
     table.change(EPOCH_KEY, marked)
 
