@@ -12,11 +12,35 @@ import requests
 
 from relay.http.session import HttpAnswer, Session
 from tests.simulation.services import Edge
+from tests.simulation.world import Process
 
 # Incidents on a page, whatever page size a request has.
 A_PAGE = 2
 MOST_A_SECOND = 12
 _NOTE = re.compile(r"answer-\d+")
+# BigPanda's answers: it did what was asked; the incident is unknown, or is over or snoozed already.
+DONE, UNKNOWN, CONFLICT = 204, 404, 409
+
+
+@dataclass(frozen=True)
+class Act:
+    """A request that resolved or snoozed an incident.
+
+    Attributes:
+        at: time, in epoch seconds.
+        answer: name of the answer.
+        incident: id of the incident.
+        deed: "resolve" or "snooze".
+        process: the process that asked.
+        is_in_doubt: True if the process got no answer to the request.
+    """
+
+    at: float
+    answer: str
+    incident: str
+    deed: str
+    process: Process
+    is_in_doubt: bool
 
 
 @dataclass
@@ -28,8 +52,11 @@ class Console(Session):
         incidents: returns the present incidents by id.
         shown: called with the id of an incident that was read.
         commented: called with the id of an incident that got a comment.
+        resolve: resolves an incident, by id; returns the status of BigPanda's answer.
+        snooze: snoozes an incident, by id, until a time in epoch seconds; returns the status of BigPanda's answer.
         texts: texts of all comments.
         written: number of comments by answer.
+        acts: requests that resolved or snoozed an incident, oldest first.
         asked: times of all requests by endpoint.
     """
 
@@ -37,8 +64,11 @@ class Console(Session):
     incidents: Callable[[], Mapping[str, Mapping[str, Any]]]
     shown: Callable[[str], object]
     commented: Callable[[str], object]
+    resolve: Callable[[str], int]
+    snooze: Callable[[str, int], int]
     texts: list[str] = field(default_factory=list)
     written: Counter[str] = field(default_factory=Counter)
+    acts: list[Act] = field(default_factory=list)
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def crowded(self) -> Iterator[str]:
@@ -68,16 +98,33 @@ class Console(Session):
             raise requests.ConnectTimeout("too late to be sent")
         fault = self.edge.fault()
         self.asked[_endpoint(url)].append(world.now)
-        if method == "POST" and fault in {None, "timeout did it"}:
-            self._write(json.loads(body or b"{}")["comment"])
-            self.commented(urlsplit(url).path.split("/")[-2])
+        status = 200
+        if method in {"POST", "PUT"} and fault in {None, "timeout did it"}:
+            status = self._change(url, json.loads(body or b"{}"), fault)
         if fault in {"timeout", "timeout did it"}:
             world.wait(seconds)
             raise requests.ReadTimeout("late")
         self.edge.end()
         if fault:
             return HttpAnswer(503 if fault == "503" else 429, {}, b"")
-        return HttpAnswer(204 if method == "POST" else 200, {}, json.dumps(self._found(url)).encode())
+        if method in {"POST", "PUT"}:
+            return HttpAnswer(status, {}, b"{}")
+        return HttpAnswer(status, {}, json.dumps(self._found(url)).encode())
+
+    def _change(self, url: str, document: Mapping[str, Any], fault: str | None) -> int:
+        """Comment on an incident, resolve or snooze it; return the status of the answer."""
+        *_, incident, deed = urlsplit(url).path.split("/")
+        if deed == "comments":
+            self._write(document["comment"])
+            self.commented(incident)
+            return DONE
+        world, text = self.edge.world, document.get("comments") or document["comment"]
+        status = self.resolve(incident) if deed == "resolve" else self.snooze(incident, document["end_time"])
+        world.say(f"bigpanda: {status} to {deed} {incident}: {text}")
+        if status == DONE:
+            for answer in _NOTE.findall(text):
+                self.acts.append(Act(world.now, answer, incident, deed, world.process(), fault is not None))
+        return status
 
     def _found(self, url: str) -> Any:
         parts = urlsplit(url)
@@ -85,8 +132,9 @@ class Console(Session):
         if last == "activities":
             return [{"params": {"comment": text}} for text in reversed(self.texts[-60:])]
         if last == "incidents":
-            since, page = int(query.get("from", ["0"])[0]), int(query["page"][0])
-            inside = [each for each in self.incidents().values() if query["folder"][0] == _folder(each)]
+            since, page = int(query.get("from", ["0"])[0]), int(query.get("page", ["1"])[0])
+            folder = query.get("folder", ["shared"])[0]
+            inside = [each for each in self.incidents().values() if folder == _folder(each)]
             there = [each for each in inside if each["end"] is None or each["end"] >= since]
             return {"items": there[(page - 1) * A_PAGE : page * A_PAGE], "total": len(there)}
         self.shown(last)
@@ -101,7 +149,7 @@ class Console(Session):
 def _endpoint(url: str) -> str:
     """Return the endpoint of a URL; each endpoint has a rate limit of its own."""
     last = urlsplit(url).path.rpartition("/")[2]
-    return last if last in {"comments", "activities", "incidents"} else "others"
+    return last if last in {"comments", "activities", "incidents", "resolve", "snooze"} else "others"
 
 
 def _folder(incident: Mapping[str, Any]) -> str:

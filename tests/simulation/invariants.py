@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 from relay.bigpanda.client import as_webhook
 from relay.incidents.share import parse_share
+from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.flaps import Flaps, span
+from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
 from tests.simulation.promptness import Promptness
@@ -87,6 +89,8 @@ class Invariants:
         routed: recipients of criticals; empty if criticals have no route.
         confirms_ends: True if the first channel confirms ends of incidents with BigPanda.
         quiet: the time in which a channel sends nothing, by channel.
+        actions: what answers do with their incidents, by response text.
+        topics: topics about the health of channels.
         problems: broken invariants.
         doubts: excess signals that cannot be excluded, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -97,6 +101,7 @@ class Invariants:
         expected: incident of each answer that has to be written to BigPanda.
         forged: forged answers that xMatters' REST API can refute.
         acknowledged: time and incident id of each acknowledgement.
+        acting: answers whose text has an action, by name.
         admits: function and channel, for each channel that a function knows.
     """
 
@@ -122,6 +127,8 @@ class Invariants:
     routed: Sequence[str]
     confirms_ends: bool
     quiet: Mapping[str, Quiet]
+    actions: Mapping[str, Mapping[str, Any]]
+    topics: Sequence[str]
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -132,6 +139,7 @@ class Invariants:
     expected: dict[str, str] = field(default_factory=dict)
     forged: set[str] = field(default_factory=set)
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
+    acting: dict[str, ActingAnswer] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -170,6 +178,9 @@ class Invariants:
             self.expected[f"answer-{said.number}"] = said.incident
         if said.is_forged and self.has_rest:
             self.forged.add(f"answer-{said.number}")
+        if said.response in self.actions:
+            name = f"answer-{said.number}"
+            self.acting.setdefault(name, ActingAnswer(name, said, page, self.world.now))
         if said.response == "Acknowledge" and is_credible:
             self.acknowledged.append((self.world.now, said.incident))
 
@@ -274,6 +285,27 @@ class Invariants:
             self.renewed_at,
             self.quiet,
         )
+        answers = ActingAnswers(
+            list(self.acting.values()),
+            self.states.values(),
+            self.naps,
+            self.weather,
+            self.phones,
+            self.console,
+            self.has_operators,
+            self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times},
+            self._is_accepted,
+        )
+        health = Health(
+            self.policies,
+            self.states.values(),
+            self.world,
+            self.weather,
+            self.phones,
+            self.sns,
+            self.quiet,
+            self.topics,
+        )
         flaps = Flaps(
             self.policies,
             self.states.values(),
@@ -285,6 +317,8 @@ class Invariants:
         )
         for problem in (
             *conduct.problems(),
+            *answers.problems(),
+            *health.problems(),
             *flaps.problems(),
             *promptness.problems(),
             *self.capacity.at_the_end(),
@@ -752,7 +786,8 @@ class Invariants:
         for answer in self.taken & self.expected.keys():
             if self.expected[answer] in unguarded:
                 continue
-            if not self.console.written[answer] and answer not in resting:
+            is_done = self.console.written[answer] or any(act.answer == answer for act in self.console.acts)
+            if not is_done and answer not in resting:
                 self._problem(f"unwritten: {answer}")
         for answer, times in self.console.written.items():
             if times > 1:

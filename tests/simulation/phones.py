@@ -226,7 +226,7 @@ class Phones(Session):
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
             self.rest.end()
             return HttpAnswer(200 if is_active else 409, {}, b"{}")
-        wanted = dict(parse_qsl(urlsplit(url).query))["requestId"]
+        wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
         found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
         self.rest.end()
@@ -251,6 +251,11 @@ class Phones(Session):
         """Return the latest page of an incident, by its id, on the first channel."""
         pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
         return max(pages, key=lambda page: page.ring.at, default=None)
+
+    def first_page(self, incident: str) -> Page | None:
+        """Return the first page of an incident, by its id, on the first channel."""
+        pages = (page for page in self.pages if page.ring.incident.partition("@")[0] == incident)
+        return min(pages, key=lambda page: page.ring.at, default=None)
 
     def asked(self, delivery: str) -> int:
         """Return the number of requests for a delivery."""

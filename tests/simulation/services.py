@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from relay.errors import ChannelUnreadable, UnknownChannel
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.weather import Weather
-from tests.simulation.world import World
+from tests.simulation.world import Process, World
 
 DELIVERED_TWICE = 0.02
 LONGEST_DELAY = 900
@@ -450,21 +451,44 @@ class Notice(NamedTuple):
     channel: str
 
 
+class HealthMessage(NamedTuple):
+    """A message about the health of channels.
+
+    Attributes:
+        at: time, in epoch seconds.
+        topic: "alarm" or "notice".
+        health: "sick" or "well".
+        channels: the reasons of the sickness, by channel.
+        process: the process that published the message.
+        is_in_doubt: True if the publisher may have given up before it got the answer.
+    """
+
+    at: float
+    topic: str
+    health: str
+    channels: Mapping[str, str]
+    process: Process
+    is_in_doubt: bool
+
+
 @dataclass
 class SimulatedSns:
-    """A topic that records its messages.
+    """SNS, which records the messages to its topics.
 
     Attributes:
         edge: delays and faults of SNS.
-        told: messages, oldest first.
+        told: messages to the fallback topic, oldest first.
+        of_health: messages about the health of channels, oldest first.
     """
 
     edge: Edge
     told: list[Notice] = field(default_factory=list)
+    of_health: list[HealthMessage] = field(default_factory=list)
 
     def publish(
         self,
         *,
+        TopicArn: str,
         Subject: str,
         Message: str,
         MessageStructure: str,
@@ -476,8 +500,21 @@ class SimulatedSns:
         fault = self.edge.begin()
         if fault == "refuses":
             raise _refused("Publish")
-        channel = MessageAttributes.get("channel", {}).get("StringValue", "")
-        self.told.append(Notice(self.edge.world.now, texts["default"], channel))
-        self.edge.world.say(f"sns: told {Subject}")
+        now, channel = self.edge.world.now, MessageAttributes.get("channel", {}).get("StringValue", "")
+        topic = TopicArn.rpartition(":")[2]
+        if health := MessageAttributes.get("health", {}).get("StringValue"):
+            about, process = _sicknesses(texts["default"], channel), self.edge.world.process()
+            self.of_health.append(HealthMessage(now, topic, health, about, process, fault == "slow"))
+        else:
+            self.told.append(Notice(now, texts["default"], channel))
+        self.edge.world.say(f"sns: told {Subject}{f' ({topic})' if health else ''}")
         self.edge.end()
         return {"MessageId": "n"}
+
+
+def _sicknesses(text: str, channel: str) -> dict[str, str]:
+    """Return the reasons in a message about one channel, or about many, by channel."""
+    if channel:
+        found = re.search(r"^Why.*?: (.*)$", text, re.MULTILINE)
+        return {channel: found[1] if found else ""}
+    return dict(re.findall(r"^- (\S+): since [^;]*; [^;]*; (.*)$", text, re.MULTILINE))

@@ -36,17 +36,18 @@ from relay.reconcile.schedule import Schedule
 from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
-from tests.simulation.console import Console
+from tests.simulation.console import CONFLICT, DONE, UNKNOWN, Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
-from tests.simulation.story import NOC, STORM_SECONDS, Post, Said, SharedState, Story, entry_name, tell
+from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name, tell
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
 TOKEN, NEW_TOKEN, CALLBACK_TOKEN = "inbound-token", "new-inbound-token", "callback-token"
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/{channel}/triggers?apiKey={key}"
+TOPICS = "arn:aws:sns:eu-central-1:000000000000"
 REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "u", "password": "p"}}
 RESENDS = 2
 # The template's visibility timeout, and its receives before the redrive.
@@ -66,6 +67,8 @@ WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
 # Reconcile runs go on for so long after the last share, for several runs.
 LOOKED_AT_SECONDS = 1500.0
+# The first number of states that are not in the story: shares for the relay's own comments, and resolves by answers.
+DYNAMIC = 1000
 # The longest time from a job's expiry to its end: its backoff or wait, with a margin.
 SETTLED_SECONDS = 4000.0
 
@@ -135,7 +138,8 @@ class Simulation:
             Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
         )
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
-        self.console = Console(edge, self._incidents, self._came_by_api, self._echo)
+        self._naps = list(story.naps)
+        self.console = Console(edge, self._incidents, self._came_by_api, self._echo, self._resolve, self._snooze)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
@@ -173,10 +177,12 @@ class Simulation:
             self.dynamodb.owed,
             self._known,
             story.looks_every,
-            story.naps,
+            self._naps,
             story.routed,
             story.confirms_ends,
             story.quiet,
+            story.actions,
+            story.topics,
         )
 
     def run(self) -> Verdict:
@@ -272,6 +278,8 @@ class Simulation:
         if self.story.answers or self.story.looks_every:
             looks = "ring" if self.story.looks_every else False
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
+        if self.story.actions:
+            document["bigpanda"]["actions"] = self.story.actions
         return json.dumps(document)
 
     def _other_secret(self, channel: str, *, is_quiet_over: bool = False) -> str:
@@ -305,11 +313,11 @@ class Simulation:
             chores=_queue(self.chores),
             dead_letters=_queue(self.dead_letters),
             read_secret=self.secrets,
-            secret_names=lambda: [NOC],
+            secret_names=lambda: list(self.secrets.texts) if self.story.topics else [NOC],
             sns=lambda: sns,
-            topic_arn="arn:aws:sns:eu-central-1:000000000000:fallback",
-            alarm_topic_arn="",
-            notice_topic_arn="",
+            topic_arn=f"{TOPICS}:fallback",
+            alarm_topic_arn=f"{TOPICS}:alarm" if "alarm" in self.story.topics else "",
+            notice_topic_arn=f"{TOPICS}:notice" if "notice" in self.story.topics else "",
             invoke=self._invoke,
         )
         effects = Effects(
@@ -329,7 +337,7 @@ class Simulation:
         """Run the sweeper each minute: sometimes late, sometimes twice, sometimes never."""
         lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
         is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
-        is_needed = bool(self.dynamodb.indexed()) and not is_skipped
+        is_needed = bool(self.dynamodb.indexed() or self.story.topics) and not is_skipped
         for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
             self.world.at(self.world.now + lateness, self._start_sweeper)
         if self.world.now + 60 < until:
@@ -391,7 +399,8 @@ class Simulation:
 
     def _take(self, process: Process, said: Said) -> None:
         # A copy has the same page as the first callback.
-        page = self._answered.setdefault(said.number, self.phones.last_page(said.incident))
+        page_of = self.phones.first_page if said.is_to_the_first else self.phones.last_page
+        page = self._answered.setdefault(said.number, page_of(said.incident))
         self.invariants.came_back(said, page)
         headers = {"authorization": f"Bearer {CALLBACK_TOKEN}"}
         body = said.body(page.name if page else "").decode()
@@ -415,7 +424,7 @@ class Simulation:
             known = newest.get(state.incident)
             is_older = known and known.version and state.version and state.version < known.version
             newest[state.incident] = known if known and is_older else state
-        asleep = {nap.incident for nap in self.story.naps if nap.begins <= now < nap.ends}
+        asleep = {nap.incident for nap in self._naps if nap.begins <= now < nap.ends}
         return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()}
 
     def _came_by_api(self, incident: str) -> None:
@@ -436,11 +445,48 @@ class Simulation:
         # With stamps in whole minutes an echo would look newer than later states of the same minute.
         counts_seconds = any((state.updated_on or 0) % 60 for state in happened)
         if last and counts_seconds and last.version and last.version == (last.updated_on, last.changed_on):
-            number = 1000 + sum(state.number >= 1000 for state in states.values())
+            number = self._dynamic_number()
             echo = replace(last, number=number, at=now, updated_on=int(self.world.now), is_comment=True)
             echo = replace(echo, arrivals=[], answered=[], shown=[])
             states[incident, number] = echo
             self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, echo)))
+
+    def _resolve(self, incident: str) -> int:
+        """Resolve an incident, and share that; return the status of BigPanda's answer."""
+        shown, now = self._incidents().get(incident), self.world.now - self.world.began
+        if shown is None:
+            return UNKNOWN
+        if not shown["active"]:
+            return CONFLICT
+        self.invariants.commented(incident)
+        self._naps[:] = [
+            replace(nap, ends=min(nap.ends, max(now, nap.begins))) if nap.incident == incident else nap
+            for nap in self._naps
+        ]
+        states, stamp = self.invariants.states, int(self.world.now)
+        happened = [state for state in states.values() if state.incident == incident and state.at <= now]
+        last = max(happened, key=lambda state: state.at)
+        over = replace(last, number=self._dynamic_number(), at=now, is_open=False, status="ok")
+        over = replace(over, changed_on=stamp, updated_on=stamp, is_comment=False, arrivals=[], answered=[], shown=[])
+        states[incident, over.number] = over
+        self.world.at(self.world.now + self.world.random.uniform(0.5, 5), lambda: self._post(Post(now, over)))
+        return DONE
+
+    def _snooze(self, incident: str, until: int) -> int:
+        """Snooze an incident until a time or its next change; return the status of BigPanda's answer."""
+        shown, now = self._incidents().get(incident), self.world.now - self.world.began
+        if shown is None:
+            return UNKNOWN
+        if not shown["active"] or shown["snooze"]["snoozed"]:
+            return CONFLICT
+        self.invariants.commented(incident)
+        changes = [state.at for state in self.invariants.states.values() if state.id == incident and state.at > now]
+        self._naps.append(Nap(incident, now, min([until - self.world.began, *changes])))
+        return DONE
+
+    def _dynamic_number(self) -> int:
+        """Return a number for a state that is not in the story."""
+        return DYNAMIC + sum(state.number >= DYNAMIC for state in self.invariants.states.values())
 
     def _look(self, until: float) -> None:
         process = Process(f"reconcile {next(self._names)}", self._told(), lambda: self._ended(process))

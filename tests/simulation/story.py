@@ -163,6 +163,8 @@ class Said:
         response: text of the response.
         copies: number of callbacks.
         is_forged: True if a forger sent the callback.
+        knows_page: True if the forger guessed the number of the incident's latest page.
+        is_to_the_first: True if the person answers the incident's first page, and not the latest one.
     """
 
     at: float
@@ -171,15 +173,19 @@ class Said:
     response: str
     copies: int
     is_forged: bool = False
+    knows_page: bool = False
+    is_to_the_first: bool = False
 
     @property
     def who(self) -> str:
         """Description of the answering person."""
-        return "a stranger" if self.is_forged else "somebody"
+        if self.is_forged:
+            return "a stranger who guessed a page" if self.knows_page else "a stranger"
+        return "somebody with the first page" if self.is_to_the_first else "somebody"
 
     def body(self, page: str) -> bytes:
         """Return the callback's body; `page` is the id of the answered page."""
-        event = {"number": "page-of-a-stranger" if self.is_forged else page}
+        event = {"number": "page-of-a-stranger" if self.is_forged and not self.knows_page else page}
         members = {"relay": 1, "kind": "response", "incident_id": self.incident, "event": event}
         person = {"target": "mallory" if self.is_forged else "jdoe"}
         return json.dumps(
@@ -269,6 +275,9 @@ class Story:
         quiet: the time in which a channel sends nothing, by channel.
         token_changes_at: time at which the first channel's inbound token changes, in its secret and in BigPanda; None:
             never.
+        snooze_minutes: minutes for which the answer "Snooze" snoozes its incident, if the answers "Resolve" and
+            "Snooze" act on the first channel; None if they do not.
+        topics: topics about the health of channels: "alarm", "notice"; empty for none.
     """
 
     policy: dict[str, Any]
@@ -289,6 +298,15 @@ class Story:
     ceiling: int | None = None
     quiet: Mapping[str, Quiet] = field(default_factory=dict)
     token_changes_at: float | None = None
+    snooze_minutes: int | None = None
+    topics: tuple[str, ...] = ()
+
+    @property
+    def actions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Actions of the first channel's response texts."""
+        if self.snooze_minutes is None:
+            return {}
+        return {"Resolve": {"do": "resolve"}, "Snooze": {"do": "snooze", "minutes": self.snooze_minutes}}
 
     @property
     def policies(self) -> Mapping[str, Mapping[str, Any]]:
@@ -301,6 +319,12 @@ class Story:
         has_access = bool(self.answers) or self.looks_every is not None
         return has_access and not any(post.state.url_recipients for post in self.posts)
 
+    def _features(self) -> Iterator[str]:
+        if self.actions:
+            yield f"the answers Resolve and Snooze ({self.snooze_minutes} min) act"
+        if self.topics:
+            yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
+
     def words(self) -> Iterator[str]:
         """Yield the story in words, line by line."""
         yield f"policy: {self.policy}"
@@ -309,6 +333,7 @@ class Story:
         yield from (str(spell) for spell in self.spells if spell.share)
         if self.has_rest:
             yield "the relay asks xMatters what became of its signals"
+        yield from self._features()
         if self.token_changes_at is not None:
             yield f"BigPanda's token changes at {self.token_changes_at:.0f} s"
         if self.ceiling:
@@ -385,8 +410,104 @@ def tell(seed: int) -> Story:
     story = _with_a_quiet_channel(Random(f"quiet of {seed}"), story)
     story = _with_flaps(Random(f"{seed}/flap"), story)
     if (calm := Random(f"calm of {seed}")).random() < 0.08:
-        return _calmed(calm, story)
-    return replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
+        story = _calmed(calm, story)
+    else:
+        story = replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
+    story = _with_actions(Random(f"{seed}/actions"), story)
+    return _with_topics(Random(f"{seed}/sickness"), story)
+
+
+def _with_actions(random: Random, story: Story) -> Story:
+    """Return the story with answers that resolve or snooze their incidents in BigPanda, and incidents for them."""
+    # These seeds are few of those that the mutations record, so that the schedules of most of them stay the same.
+    if not 0.062 < random.random() < 0.242 or not story.answers or not story.has_rest:
+        return story
+    posts, answers, spells = list(story.posts), list(story.answers), list(story.spells)
+    for number in range(random.choice([1, 2, 3])):
+        states = list(_answerable(random, f"r{number}"))
+        posts += [
+            replace(post, is_lost=bool(story.looks_every) and random.random() < 0.1) for post in _posts(random, states)
+        ]
+        for _ in range(random.choice([1, 2, 3, 4])):
+            at = random.choice(states).at + 3 + random.expovariate(1 / random.choice([10, 60, 300]))
+            response = random.choice(["Resolve", "Resolve", "Resolve", "Snooze", "Snooze", "Acknowledge"])
+            said = Said(at, len(answers), f"r{number}", response, random.choice([1, 1, 2]))
+            kind = random.choice(["true", "true", "true", "true", "to the first", "to the first", "forged", "guessed"])
+            # An acknowledgement in the name of a stranger is judged by other rules.
+            is_forged = kind in {"forged", "guessed"} and response != "Acknowledge"
+            answers.append(
+                replace(said, is_forged=is_forged, knows_page=kind == "guessed", is_to_the_first=kind == "to the first")
+            )
+    if random.random() < 0.4:
+        begins = random.uniform(0, 400)
+        fault = random.choice(["503", "429", "timeout", "timeout did it", "timeout did it"])
+        spells.append(
+            Spell("bigpanda", fault, begins, begins + random.uniform(20, 400), random.choice([0.3, 0.6, 1.0]))
+        )
+    return replace(
+        story,
+        posts=sorted(posts, key=lambda post: post.at),
+        answers=answers,
+        spells=spells,
+        snooze_minutes=random.choice([3, 5, 10]),
+    )
+
+
+def _answerable(random: Random, incident: str) -> Iterator[SharedState]:
+    """Yield the states of an incident that may be over, worse or open again when its page is answered."""
+    at, status = random.uniform(0, 150), random.choice(["critical", "warning"])
+    gap = random.choice([5, 30, 120])
+    for number in range(random.choice([1, 1, 2, 3, 4, 5])):
+        if number:
+            at += 2 + random.expovariate(1 / gap)
+            status = random.choice([each for each in ("critical", "critical", "warning", "ok") if each != status])
+        stamp = int(BEGINS_AT + at)
+        yield SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+
+
+def _with_topics(random: Random, story: Story) -> Story:
+    """Return the story with topics about the health of channels, and with a channel that may be sick for long."""
+    # These seeds are none of those that the mutations record, so that the schedules of those stay the same.
+    if not 0.3425 < random.random() < 0.4105:
+        return story
+    topics = random.choice([("alarm", "notice"), ("alarm", "notice"), ("alarm", "notice"), ("alarm",), ("notice",)])
+    spells = list(story.spells)
+    if random.random() < 0.3:
+        begins = random.uniform(0, 1500)
+        fault = random.choice(["refuses", "refuses", "slow"])
+        spells.append(Spell("sns", fault, begins, begins + random.uniform(30, 900), random.choice([0.5, 1.0])))
+    posts, others = list(story.posts), dict(story.others)
+    if random.random() < 0.75:
+        policy = _policy(random) | {"max_age_seconds": random.choice([600, 3600, 10800])}
+        policy.pop("max_per_minute_per_recipients", None)
+        others["ill"] = policy
+        posts += _illness(random, random.choice([2, 4, 8]))
+        spells += _relapses(random)
+    posts.sort(key=lambda post: post.at)
+    story = replace(story, topics=topics, spells=spells, posts=posts, others=others)
+    return _with_quiet(random, story) if not story.quiet and random.random() < 0.35 else story
+
+
+def _illness(random: Random, incidents: int) -> Iterator[Post]:
+    """Yield shares of incidents of the channel "ill", over a long time."""
+    for number in range(incidents):
+        at, status = random.uniform(0, 2500), random.choice(["critical", "critical", "warning"])
+        for place in range(random.choice([1, 1, 2, 3])):
+            if place:
+                at += 2 + random.expovariate(1 / 300)
+                status = random.choice([each for each in ("critical", "warning", "ok") if each != status])
+            stamp = int(BEGINS_AT + at)
+            state = SharedState(f"i{number}", place, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+            yield Post(at, state.elsewhere("ill"))
+
+
+def _relapses(random: Random) -> Iterator[Spell]:
+    """Yield times in which the trigger of the channel "ill" fails: a long one, or several with well times between."""
+    at, fault = random.uniform(0, 200), random.choice(["503", "gone", "429", "refused", "timeout"])
+    for _ in range(random.choice([1, 1, 2, 4, 7])):
+        ends = at + random.choice([100, 300, 900]) * random.uniform(0.7, 1.5)
+        yield Spell("xmatters/ill", fault, at, ends, random.choice([0.6, 1.0, 1.0, 1.0]))
+        at = ends + random.choice([60, 200, 500]) * random.uniform(0.5, 1.5)
 
 
 def _calmed(random: Random, story: Story) -> Story:
@@ -397,8 +518,11 @@ def _calmed(random: Random, story: Story) -> Story:
 
 def _with_a_quiet_channel(random: Random, story: Story) -> Story:
     """Return the story with a channel that is paused for some time, or in shadow mode at the beginning."""
-    if random.random() > 0.07:
-        return story
+    return story if random.random() > 0.07 else _with_quiet(random, story)
+
+
+def _with_quiet(random: Random, story: Story) -> Story:
+    """Return the story with a further channel that is paused for some time, or in shadow mode at the beginning."""
     kind = random.choice(["keep", "keep", "drop", "shadow"])
     begins = 0 if kind == "shadow" else random.randrange(0, 60)
     ends = begins + random.randrange(30, 600)

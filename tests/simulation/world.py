@@ -37,6 +37,7 @@ class Process:
         writes: number of writes to the table.
         lost_races: number of those whose condition failed, since another process wrote in between.
         sends: number of messages by queue.
+        started_at: time of the start, in epoch seconds.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Process:
         self.writes = self.lost_races = 0
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
+        self.started_at = 0.0
         self.is_dead = False
         self.is_over = False
         # Calls that the process abandoned do not continue before this time.
@@ -108,6 +110,7 @@ class World:
                 process.thaws_at = self.now + self.random.choice([0.0, self.random.uniform(0, 100), math.inf])
                 process.end()
 
+        process.started_at = self.now
         self._spawn(process, life)
         if at_most < math.inf:
             self.at(self.now + at_most, lambda: self._kill(process))

@@ -203,7 +203,32 @@ class TestOnce:
             relay.share(status=status, changedOn=LATER + second)
         relay.wake(60)
         assert paths(relay) == ["resolve", "comments"]
-        assert "(Not resolved: it changed since the answer.)" in writes(relay)[1][1]["comment"]
+        assert "(Not resolved: it changed since that page.)" in writes(relay)[1][1]["comment"]
+
+    @pytest.mark.parametrize("statuses", [("ok", "critical"), ("warning", "critical")])
+    def test_answer_to_an_earlier_page_that_comes_after_a_later_signal_does_not_end_it(
+        self, statuses: tuple[str, ...]
+    ) -> None:
+        """Found by seed 60001008 of the simulation: the page of the first outage ended the second one."""
+        relay = room(DONE)
+        for second, status in enumerate(statuses):
+            relay.clock.now += 1
+            relay.share(status=status, changedOn=LATER + second)
+        relay.clock.now += 5
+        answer(relay, "Resolve")
+        relay.retries.messages.clear()
+        relay.wake(0)
+        assert paths(relay) == ["comments"]
+        assert "(Not resolved: it changed since that page.)" in writes(relay)[0][1]["comment"]
+
+    def test_answer_that_comes_after_the_resolve_was_signalled_is_settled_by_bigpanda(self) -> None:
+        relay = room(samples.refused(409), DONE)
+        relay.share(status="ok", changedOn=LATER)
+        relay.clock.now += 5
+        answer(relay, "Resolve")
+        relay.retries.messages.clear()
+        relay.wake(0)
+        assert paths(relay) == ["resolve", "comments"]
 
     def test_snooze_whose_time_is_over_when_bigpanda_can_be_asked_is_not_made(self) -> None:
         relay = room(samples.refused(503), DONE)

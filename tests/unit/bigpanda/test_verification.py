@@ -89,7 +89,7 @@ class TestIncident:
 class TestPage:
     @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
     def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
-        assert judged(callback(**named), entry(RAISED)) == CallbackVerdict(Verdict.VERIFIED)
+        assert judged(callback(**named), entry(RAISED)) == CallbackVerdict(Verdict.VERIFIED, signal=RAISED)
 
     @pytest.mark.parametrize(
         "named",

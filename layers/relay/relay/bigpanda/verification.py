@@ -51,10 +51,12 @@ class CallbackVerdict(NamedTuple):
     Attributes:
         verdict: The result.
         why: The reason why the callback is not verified; empty if it is.
+        signal: The signal whose page the callback names; None if xMatters was not asked, or if it is not verified.
     """
 
     verdict: Verdict
     why: str = ""
+    signal: AcceptedSignal | None = None
 
 
 class ReceivedCallback(NamedTuple):
@@ -136,9 +138,9 @@ class Verifier:
         target = received.callback.target
         needs_person = received.is_acknowledgement or received.changes_incident
         if not needs_person or (target and page.notified(target)):
-            return CallbackVerdict(Verdict.VERIFIED)
+            return CallbackVerdict(Verdict.VERIFIED, signal=page)
         if target and self.is_person(rest, target, deadline):
-            return CallbackVerdict(Verdict.VERIFIED)
+            return CallbackVerdict(Verdict.VERIFIED, signal=page)
         verb = "acknowledged" if received.is_acknowledgement else "answered"
         return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 

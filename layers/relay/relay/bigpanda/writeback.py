@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment, comment_of, mark
-from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, ReceivedCallback, Verdict, Verifier
+from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, LedgerError, Reason, SendError
@@ -92,7 +92,8 @@ class _CallbackToWrite(NamedTuple):
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
-        is_overtaken: True if the incident was signalled again, or ended, since the callback came.
+        is_overtaken: True if the incident was signalled again, or ended, since the callback came; or if it was
+            signalled again since the signal whose page the callback names.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -148,7 +149,7 @@ class Writeback:
                 return replace(
                     _failed(job, Reason.IN_FLIGHT, found.why), until=min(now + wait, came + EARLY_CALLBACK_SECONDS)
                 )
-            result = self._written(job, channel, received, entries, deadline, verdict=found.verdict)
+            result = self._written(job, channel, received, entries, deadline, found=found)
         except LedgerError as error:
             # Retried later, since no page depends on a callback.
             return _failed(job, Reason.INTERNAL, str(error))
@@ -164,24 +165,24 @@ class Writeback:
         entries: Sequence[tuple[str, Entry]],
         deadline: Deadline,
         *,
-        verdict: Verdict,
+        found: CallbackVerdict,
     ) -> Result:
         """Record a verified acknowledgement in the ledger, and write the comment. Raises LedgerError.
 
-        `entries` are the incident's ledger entries with their keys.
+        `entries` are the incident's ledger entries with their keys. `found` is the result of the verification.
         """
-        callback, is_verified = received.callback, verdict == Verdict.VERIFIED
+        callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.is_quiet and received.is_acknowledgement and callback.target:
             self._note_who_acknowledged(entries, callback.target, received.came)
         access = channel.bigpanda
-        if access is None or verdict == Verdict.STRANGE:
+        if access is None or found.verdict == Verdict.STRANGE:
             return _result(job, Outcome.UNCHANGED)
         if not access.writes(callback) and not (is_verified and access.action_of(callback)):
             return _result(job, Outcome.UNCHANGED)
         incident = _incident(callback, access, entries)
         if incident is None:
             return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        is_overtaken = any(entry.is_overtaken(received.came) for _, entry in entries)
+        is_overtaken = any(entry.is_overtaken(received.came, found.signal) for _, entry in entries)
         is_over = all(entry.newest is not None and not entry.newest.is_open for _, entry in entries if entry.sequence)
         to_write = _CallbackToWrite(
             callback, incident, access, channel.responses, is_verified, received.came, is_overtaken, is_over
@@ -291,7 +292,7 @@ class Writeback:
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE
         if to_write.is_overtaken:
-            return f"(Not {_DONE[action.deed]}: it changed since the answer.)"
+            return f"(Not {_DONE[action.deed]}: it changed since that page.)"
         if is_snooze and until <= self.clock():
             return f"(Not {_DONE[action.deed]}: that time is over.)"
         try:

@@ -297,9 +297,16 @@ class Entry(NamedTuple):
             entry = replace(entry._doubting(lease.state), debt=replace(entry.debt, rests_until=rests_until))
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
-    def is_overtaken(self, came: float) -> bool:
-        """True if an answer that `came` (epoch seconds) is older than the last signal, or than the incident's end."""
-        return came < max([self.end.at, *(signal.at for signal in self.accepted_signals)])
+    def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
+        """True if the incident was signalled again, or ended, since an answer or since the signal that it answers.
+
+        `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names, None if
+        unknown: an answer to it that comes after a later signal of the open incident does not mean the later one.
+        """
+        if came < max([self.end.at, *(signal.at for signal in self.accepted_signals)]):
+            return True
+        known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
+        return any(later.is_open and later.at > signal.at for signal in known for later in self.accepted_signals)
 
     def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with the findings of a follow-up job: `seen` has its records of signals, by request id."""

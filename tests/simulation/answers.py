@@ -1,0 +1,142 @@
+"""Judge of answers that act: those whose response text resolves or snoozes its incident in BigPanda."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.simulation.console import Act, Console
+from tests.simulation.phones import Page, Phones, Ring
+from tests.simulation.story import Nap, Said, SharedState
+from tests.simulation.weather import Weather
+
+# From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
+RECORDED_SECONDS = 16.0
+# A callback's arrival is noted within so long: Secrets Manager may be slow, and functions' clocks differ.
+NOTED_SECONDS = 7.0
+# An early answer is verified again for five minutes. Its last retry acts within so long after its arrival.
+ACTS_SECONDS = 450.0
+# From BigPanda's resolve to the arrival of its share.
+SHARED_SECONDS = 6.0
+
+
+class ActingAnswer(NamedTuple):
+    """An answer whose text has an action.
+
+    Attributes:
+        name: name of the answer.
+        said: the answer.
+        page: the page that it names; None if there was none.
+        came: arrival of its first callback, in epoch seconds.
+    """
+
+    name: str
+    said: Said
+    page: Page | None
+    came: float
+
+    @property
+    def is_credible(self) -> bool:
+        """True if xMatters confirms the page and the person."""
+        return self.page is not None and not self.said.is_forged
+
+
+@dataclass(frozen=True)
+class ActingAnswers:
+    """Judge of the answers that act, in a finished schedule.
+
+    Attributes:
+        answers: the answers whose text has an action.
+        states: all states that BigPanda shared.
+        naps: snoozes in BigPanda, those by answers included.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        console: the simulated BigPanda.
+        has_operators: True if an operator moved messages.
+        untrusted: incidents of which the ledger need not know all signals.
+        is_accepted: returns True if the relay knows that xMatters accepted a signal.
+    """
+
+    answers: Sequence[ActingAnswer]
+    states: Collection[SharedState]
+    naps: Sequence[Nap]
+    weather: Weather
+    phones: Phones
+    console: Console
+    has_operators: bool
+    untrusted: Collection[str]
+    is_accepted: Callable[[Ring], bool]
+
+    def problems(self) -> Iterator[str]:
+        """Yield answers that acted wrongly, too often, without a word, or not at all."""
+        for answer in self.answers:
+            acts = [act for act in self.console.acts if act.answer == answer.name]
+            texts = [text for text in self.console.texts if answer.name in _words(text)]
+            if acts and not answer.is_credible:
+                yield f"unverified: {answer.name} did {acts[0].deed} {acts[0].incident}"
+            if answer.is_credible and answer.said.incident not in self.untrusted:
+                yield from (problem for act in acts for problem in self._overtaken(answer, act))
+            # The result of an earlier request was not known, or could not be noted.
+            if any(not _is_in_doubt(earlier) for earlier, _ in pairwise(acts)):
+                yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident} {len(acts)} times"
+            if any(not _is_in_doubt(act) for act in acts) and texts:
+                yield f"acted: {answer.name} did {acts[0].deed} {acts[0].incident}, and was a comment too: {texts[0]}"
+            if any("(Not " not in text and not text.startswith("Unverified") for text in texts):
+                yield f"unexplained: {answer.name} did nothing, and its comment does not say why: {texts[0]}"
+            if not acts and answer.is_credible and self._has_to_act(answer):
+                yield f"idle: {answer.name} did nothing with {answer.said.incident}: {texts}"
+
+    def _overtaken(self, answer: ActingAnswer, act: Act) -> Iterator[str]:
+        """Check that the incident was not signalled again, nor its end, before the act's worker read the ledger."""
+        assert answer.page
+        for ring in self.phones.rings:
+            is_of_it = ring.incident.partition("@")[0] == act.incident and ring.channel == answer.page.ring.channel
+            is_known = ring.at + RECORDED_SECONDS < act.process.started_at and self.is_accepted(ring)
+            is_open = any(
+                state.is_open for state in self.states if (state.incident, state.number) == (ring.incident, ring.share)
+            )
+            since = answer.page.ring.began if is_open else answer.came + NOTED_SECONDS
+            if is_of_it and is_known and ring.began > since:
+                yield (
+                    f"overtaken: {answer.name} to share {answer.page.ring.share} did {act.deed} {act.incident}, "
+                    f"of which share {ring.share} was signalled since"
+                )
+                return
+
+    def _has_to_act(self, answer: ActingAnswer) -> bool:
+        """Return True if nothing fails, and the incident is open, awake and unchanged from its page until it acts."""
+        assert answer.page
+        services = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest"}
+        is_fair = not self.weather.crashes and not any(spell.service in services for spell in self.weather.spells)
+        if not is_fair or self.has_operators or answer.said.incident in self.untrusted:
+            return False
+        world, page = self.weather.world, answer.page
+        first, last = page.ring.began - world.began, answer.came + ACTS_SECONDS - world.began
+        states = [state for state in self.states if state.id == answer.said.incident]
+        before = max((state for state in states if state.at <= first), key=lambda state: state.at, default=None)
+        others = [other for other in self.answers if other.said.incident == answer.said.incident and other != answer]
+        is_unchanged = (
+            before is not None
+            and before.is_open
+            and not any(
+                first < state.at < last or first < at - world.began < last
+                for state in states
+                for at in (state.at, *state.arrivals)
+            )
+            and not any(nap.begins < last and nap.ends > first for nap in self.naps if nap.incident == before.id)
+            and not any(other.came < last + world.began for other in others)
+        )
+        is_last = not any(
+            ring.incident.partition("@")[0] == answer.said.incident and ring.began > page.ring.began
+            for ring in self.phones.rings
+        )
+        return is_unchanged and is_last and self.is_accepted(page.ring) and page.found_from < answer.came + 200
+
+
+def _is_in_doubt(act: Act) -> bool:
+    """Return True if the process that asked does not know the result, or could not note it."""
+    return act.is_in_doubt or act.process.is_dead or "ledger" in act.process.troubles
+
+
+def _words(text: str) -> set[str]:
+    return {word.strip('".,()') for word in text.split()}

@@ -1,0 +1,179 @@
+"""Judge of the messages about sick channels."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tests.simulation.oracle import wanted
+from tests.simulation.phones import Phones
+from tests.simulation.services import HealthMessage, SimulatedSns
+from tests.simulation.story import NOC, Quiet, SharedState
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+# The shortest time between two messages about a channel, minus the difference of the functions' clocks.
+LEAST_SECONDS = 899.0
+# A critical that is owed for two minutes makes its channel sick. Two runs of the sweeper have to agree, each of which
+# may be a minute late, and may take so long.
+TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
+# A debt of before a pause is known to wait for it once its job wakes: the longest wait of a critical.
+HELD_SECONDS = 180.0
+# A signal in flight at the start of a pause.
+IN_FLIGHT_SECONDS = 16.0
+
+
+class _Told(NamedTuple):
+    """A possible record of the last message about a channel.
+
+    Attributes:
+        at: time of the message, in epoch seconds; -inf for none.
+        health: "sick" or "well".
+        level: topic of the message; "any" if there is only one.
+    """
+
+    at: float = -math.inf
+    health: str = "well"
+    level: str = ""
+
+    def admits(self, later: "_Told") -> bool:
+        """Return True if `later` may follow: sick, then urgent if that is new, then well, in no short time."""
+        if later.at - self.at < LEAST_SECONDS:
+            return False
+        if later.health == "well":
+            return self.health == "sick"
+        return self.health == "well" or (self.level in {"notice", "any"} and later.level in {"alarm", "urgent"})
+
+
+@dataclass(frozen=True)
+class Health:
+    """Judge of the messages about sick channels in a finished schedule.
+
+    Attributes:
+        policies: policy of each channel.
+        states: all states that BigPanda shared.
+        world: clock and processes.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        sns: the topics.
+        quiet: the time in which a channel sends nothing, by channel.
+        topics: topics about the health of channels.
+    """
+
+    policies: Mapping[str, Mapping[str, Any]]
+    states: Collection[SharedState]
+    world: World
+    weather: Weather
+    phones: Phones
+    sns: SimulatedSns
+    quiet: Mapping[str, Quiet]
+    topics: Sequence[str]
+
+    def problems(self) -> Iterator[str]:
+        """Yield messages that should not have been, and those that are missing."""
+        if not self.topics:
+            if self.sns.of_health:
+                yield "health: a message was published without a topic"
+            return
+        for channel in self.policies:
+            messages = [each for each in self.sns.of_health if channel in each.channels]
+            yield from self._repeated(channel, messages)
+            yield from self._held(channel, messages)
+            yield from self._unheard(channel, messages)
+            yield from self._needless(channel, messages)
+            yield from self._untold(channel, messages)
+            if messages and messages[-1].health == "sick":
+                yield f"health: nobody was told that {channel} is well again"
+
+    def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
+        """Check that sick and well take turns, with the shortest time in between.
+
+        A message that was published without an answer, or could not be noted, may be repeated.
+        """
+        known = {_Told()}
+        for message in messages:
+            told = self._as_told(message)
+            possible = {later for later in told for earlier in known if earlier.admits(later)}
+            if not possible:
+                at = message.at - self.world.began
+                yield f"health: {channel} is {message.health} at {at:.0f} s, after {max(known)}"
+            is_in_doubt = message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles
+            known = (possible or set(told)) | (known if is_in_doubt else set())
+
+    def _as_told(self, message: HealthMessage) -> list[_Told]:
+        """Return the possible records of a message. A single topic does not show which messages are urgent."""
+        if message.health == "well":
+            return [_Told(message.at, "well")]
+        levels = [message.topic] if len(self.topics) > 1 else ["any", "urgent"]
+        return [_Told(message.at, "sick", level) for level in levels]
+
+    def _held(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
+        """Check that nobody is told of debts that wait for the end of a pause, or of a channel in shadow mode."""
+        quiet = self.quiet.get(channel)
+        if quiet is None:
+            return
+        first, last = self.world.began + quiet.begins + IN_FLIGHT_SECONDS, self.world.began + quiet.ends
+        for message in messages:
+            is_owed = "owed for" in message.channels[channel]
+            from_on = first if quiet.kind == "shadow" else first + HELD_SECONDS
+            if message.health == "sick" and is_owed and from_on < message.at < last:
+                yield f"health: {channel} is sick in a time of {quiet.kind}: {message.channels[channel]}"
+
+    def _unheard(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
+        """Check that the topic that wakes people gets the messages about owed criticals."""
+        for message in messages:
+            is_urgent = message.health == "sick" and "a critical is owed" in message.channels[channel]
+            if is_urgent and message.topic == "notice" and "alarm" in self.topics:
+                yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
+
+    def _needless(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
+        """Check that a channel of which all signals were accepted at once is not called sick."""
+        came = {(state.incident, state.number): state for state in self.states if state.channel == channel}
+        rung = {(ring.incident, ring.share): ring.began for ring in self.phones.rings}
+        limit = min(self.policies[channel]["max_per_minute"], 60)
+        is_plain = (
+            channel != NOC
+            and channel not in self.quiet
+            and limit >= max(len(came), 1)
+            and "max_per_minute_per_recipients" not in self.policies[channel]
+            and all(post.is_accepted for post in self.phones.posts if post.channel == channel)
+            and not self._has_spells("dynamodb", "sqs", "lambda", "secrets", f"xmatters/{channel}")
+            and not self.weather.crashes
+            and bool(rung)
+        )
+        if is_plain and any(message.health == "sick" for message in messages):
+            yield f"health: {channel} is called sick, though each of its signals was accepted: {messages[0].channels}"
+
+    def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
+        """Check that people are told of a channel that owes a critical for long."""
+        needed = ("dynamodb", "sqs", "lambda", "secrets", "sns")
+        if self._has_spells(*needed) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+            return
+        for state in self.states:
+            if state.channel == channel and self._is_owed_for_long(state):
+                since = min(state.answered)
+                by = since + TOLD_SECONDS
+                before = [message for message in messages if message.at < by]
+                # A sickness within 15 minutes of the last message is told later.
+                is_known = bool(before) and (before[-1].health == "sick" or by - before[-1].at < LEAST_SECONDS + 300)
+                if not is_known:
+                    yield f"health: nobody was told that {channel} owes {state} at {by - self.world.began:.0f} s"
+
+    def _is_owed_for_long(self, state: SharedState) -> bool:
+        """Return True if a critical that opened its incident is owed until people have to be told of it."""
+        if not state.answered or not state.is_open or state.status != "critical" or state.number != 0:
+            return False
+        policy, until = self.policies[state.channel], min(state.answered) + TOLD_SECONDS
+        others = [other for other in self.states if other.incident == state.incident and other is not state]
+        return (
+            "opened" in wanted(dict(policy))
+            and "flap" not in policy
+            and policy["max_age_seconds"] > TOLD_SECONDS + IN_FLIGHT_SECONDS
+            and not any(at < until for other in others for at in (*other.arrivals, *other.answered))
+            and not any(ring.incident == state.incident and ring.began < until for ring in self.phones.rings)
+            # Refused signals are dead-lettered at once.
+            and not any(post.incident == state.incident and post.fault == "refused" for post in self.phones.posts)
+        )
+
+    def _has_spells(self, *services: str) -> bool:
+        return any(spell.service in services for spell in self.weather.spells)
