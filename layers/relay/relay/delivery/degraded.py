@@ -17,7 +17,6 @@ from relay.errors import LedgerError, Reason
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
-from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 # (docs/decisions.md, D-ledger-down).
 UNGUARDED_AFTER_SECONDS = 120.0
 UNGUARDED_WAIT_SECONDS = 30.0
+# Wait of a state for the end of a pause while the ledger fails. It has no row, so the sweeper does not wake it when an
+# operator ends the pause early.
+PAUSED_WAIT_SECONDS = 120.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
 MAX_CATCH_UP_SECONDS = 300.0
@@ -83,7 +85,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """
     if not pause.holds(task.state.came):
         return task.result(Outcome.UNCHANGED).with_unguarded(why)
-    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + MAX_DELAY_SECONDS))
+    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + PAUSED_WAIT_SECONDS))
     task = debts.keep(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
