@@ -14,10 +14,12 @@ from tests.simulation.weather import Weather
 RECORDED_SECONDS = 16.0
 # A callback's arrival is noted within so long: Secrets Manager may be slow, and functions' clocks differ.
 NOTED_SECONDS = 7.0
-# An early answer is verified again for five minutes. Its last retry acts within so long after its arrival.
-ACTS_SECONDS = 450.0
-# From BigPanda's resolve to the arrival of its share.
-SHARED_SECONDS = 6.0
+# From the arrival of an answer to its act, if its page can be found at once.
+ACTS_SECONDS = 60.0
+# An early answer is verified again for five minutes, and the last waits are long.
+FOUND_SECONDS = 100.0
+# The services that an answer needs to act.
+_NEEDED = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest"}
 
 
 class ActingAnswer(NamedTuple):
@@ -106,31 +108,26 @@ class ActingAnswers:
     def _has_to_act(self, answer: ActingAnswer) -> bool:
         """Return True if nothing fails, and the incident is open, awake and unchanged from its page until it acts."""
         assert answer.page
-        services = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest"}
-        is_fair = not self.weather.crashes and not any(spell.service in services for spell in self.weather.spells)
-        if not is_fair or self.has_operators or answer.said.incident in self.untrusted:
+        world, page, incident = self.weather.world, answer.page, answer.said.incident
+        # A page that is not found yet is looked up again after waits that double.
+        first, last = page.ring.began, answer.came + ACTS_SECONDS + 2 * max(0.0, page.found_from - answer.came)
+        is_seen = self.is_accepted(page.ring) and page.found_from < answer.came + FOUND_SECONDS
+        spells = (spell for spell in self.weather.spells if spell.service in _NEEDED)
+        is_fair = not any(world.began + each.begins < last and first < world.began + each.ends for each in spells)
+        if not is_seen or not is_fair or self.weather.crashes or self.has_operators or incident in self.untrusted:
             return False
-        world, page = self.weather.world, answer.page
-        first, last = page.ring.began - world.began, answer.came + ACTS_SECONDS - world.began
-        states = [state for state in self.states if state.id == answer.said.incident]
-        before = max((state for state in states if state.at <= first), key=lambda state: state.at, default=None)
-        others = [other for other in self.answers if other.said.incident == answer.said.incident and other != answer]
-        is_unchanged = (
-            before is not None
-            and before.is_open
-            and not any(
-                first < state.at < last or first < at - world.began < last
-                for state in states
-                for at in (state.at, *state.arrivals)
-            )
-            and not any(nap.begins < last and nap.ends > first for nap in self.naps if nap.incident == before.id)
-            and not any(other.came < last + world.began for other in others)
+        # The relay's own comment changes nothing.
+        states = [state for state in self.states if state.id == incident and not state.is_comment]
+        before = max((each for each in states if world.began + each.at <= first), key=lambda each: each.at)
+        changes = (at for state in states for at in (world.began + state.at, *state.arrivals))
+        rings = (ring.began for ring in self.phones.rings if ring.incident.partition("@")[0] == incident)
+        naps = (nap for nap in self.naps if nap.incident == incident)
+        return (
+            before.is_open
+            and not any(first < at < last for at in changes if at not in before.arrivals)
+            and not any(first < at < last for at in rings)
+            and not any(world.began + nap.begins < last and first < world.began + nap.ends for nap in naps)
         )
-        is_last = not any(
-            ring.incident.partition("@")[0] == answer.said.incident and ring.began > page.ring.began
-            for ring in self.phones.rings
-        )
-        return is_unchanged and is_last and self.is_accepted(page.ring) and page.found_from < answer.came + 200
 
 
 def _is_in_doubt(act: Act) -> bool:

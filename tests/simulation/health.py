@@ -145,7 +145,7 @@ class Health:
             yield f"health: {channel} is called sick, though each of its signals was accepted: {messages[0].channels}"
 
     def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
-        """Check that people are told of a channel that owes a critical for long."""
+        """Check that people are told of a channel that owes a critical for long, or whose trigger refused it."""
         needed = ("dynamodb", "sqs", "lambda", "secrets", "sns")
         if self._has_spells(*needed) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
@@ -157,10 +157,10 @@ class Health:
                 # A sickness within 15 minutes of the last message is told later.
                 is_known = bool(before) and (before[-1].health == "sick" or by - before[-1].at < LEAST_SECONDS + 300)
                 if not is_known:
-                    yield f"health: nobody was told that {channel} owes {state} at {by - self.world.began:.0f} s"
+                    yield f"health: nobody was told that {channel} owes {state} by {by - self.world.began:.0f} s"
 
     def _is_owed_for_long(self, state: SharedState) -> bool:
-        """Return True if a critical that opened its incident is owed until people have to be told of it."""
+        """Return True if a critical that opened its incident is owed or dead-lettered until people have to be told."""
         if not state.answered or not state.is_open or state.status != "critical" or state.number != 0:
             return False
         policy, until = self.policies[state.channel], min(state.answered) + TOLD_SECONDS
@@ -171,8 +171,6 @@ class Health:
             and policy["max_age_seconds"] > TOLD_SECONDS + IN_FLIGHT_SECONDS
             and not any(at < until for other in others for at in (*other.arrivals, *other.answered))
             and not any(ring.incident == state.incident and ring.began < until for ring in self.phones.rings)
-            # Refused signals are dead-lettered at once.
-            and not any(post.incident == state.incident and post.fault == "refused" for post in self.phones.posts)
         )
 
     def _has_spells(self, *services: str) -> bool:

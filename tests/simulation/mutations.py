@@ -928,6 +928,20 @@ MUTATIONS = (
         seed=60000068,
     ),
     Mutation(
+        "an answer changes nothing",
+        "bigpanda.writeback",
+        "        if is_snooze and until <= self.clock():\n",
+        "        if until <= self.clock() + 86400:\n",
+        seed=60000078,
+    ),
+    Mutation(
+        "nobody is told of a sick channel",
+        "entrypoints.channel_state",
+        "RUNS_SICK = 2",
+        "RUNS_SICK = 200",
+        seed=60000042,
+    ),
+    Mutation(
         "people are told of a sick channel in each run",
         "entrypoints.health_watch",
         "                run.told(self.table, self._states(run, message))",

@@ -196,7 +196,16 @@ class TestKeep:
         table.before["get_item", 0] = table_down
         result = relay.share()
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PAUSED, "retry")
-        assert (relay.session.calls, len(relay.retries.messages), relay.retries.delays()) == ([], 1, [900])
+        assert (relay.session.calls, len(relay.retries.messages), relay.retries.delays()) == ([], 1, [120])
+
+    def test_early_end_of_the_pause_is_noticed_within_two_minutes_although_the_ledger_failed(self) -> None:
+        """Found by seed 63000037 of the simulation: the state slept for 15 minutes, and expired meanwhile."""
+        relay, table = hooked(policy={"pauses": [pause("keep")]})
+        table.before["get_item", 0] = table_down
+        relay.share()
+        change_pauses(relay, pause("keep", until=relay.clock.now))
+        relay.wake(120)
+        assert len(relay.session.calls) == 1
 
     def test_replayed_dead_letter_waits_for_the_end_of_the_pause(self) -> None:
         relay = room(samples.refused(400), samples.accepted(), policy={"preset": "oncall"})

@@ -17,7 +17,6 @@ from relay.errors import LedgerError, Reason
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
-from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 # (docs/decisions.md, D-ledger-down).
 UNGUARDED_AFTER_SECONDS = 120.0
 UNGUARDED_WAIT_SECONDS = 30.0
+# Wait of a state for the end of a pause while the ledger fails. It has no row, so the sweeper does not wake it when an
+# operator ends the pause early.
+PAUSED_WAIT_SECONDS = 120.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
 MAX_CATCH_UP_SECONDS = 300.0
@@ -82,9 +84,8 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     A state that the pause leaves out needs a job, too, which records it once the ledger works. Without that record,
     an older state that it superseded would still be sent after the pause, and its resolve would end no page.
     """
-    now = services.clock()
-    seconds = MAX_DELAY_SECONDS if pause.holds(task.state.came) else UNGUARDED_WAIT_SECONDS
-    wait = Wait(Reason.PAUSED, min(pause.until, now + seconds))
+    seconds = PAUSED_WAIT_SECONDS if pause.holds(task.state.came) else UNGUARDED_WAIT_SECONDS
+    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
     task = debts.keep(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
