@@ -56,7 +56,7 @@ simulate: setup ## drive the library through random schedules (N=100000: how man
 	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
 .PHONY: year
-year: setup ## live through a channel's year in a local cloud, to its uninstallation (about fifteen minutes)
+year: setup ## live through a channel's year in a local cloud, to its uninstallation (about five minutes)
 	@$(PY) -m pytest -q -n 0 -m whole_year tests/e2e/test_year.py
 
 .PHONY: mutations

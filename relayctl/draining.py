@@ -25,7 +25,7 @@ STILL_COME_SECONDS = 60.0
 QUIET = "10m"
 TIMEOUT = "30m"
 # The logs are read for an hour, so a longer quiet time could not be seen.
-QUIET_SPAN = Span("5m", "55m")
+QUIET_SPAN = Span("1m", "55m")
 TIMEOUT_SPAN = Span("1m", "1d")
 
 
@@ -37,7 +37,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
         default=QUIET,
         show_default=True,
         metavar="DURATION",
-        help="Drained is a channel without a share or a signal for so long.",
+        help="Drained is a channel without a share or a signal for so long. Less than 5m only without xmatters.rest.",
     )
     timeout = click.option(
         "--timeout",

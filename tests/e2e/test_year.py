@@ -119,8 +119,8 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
     until(lambda: year.rang()["outage"] == 1)
     # A share of the last minute would show that shares still come.
     time.sleep(STILL_COME_SECONDS)
-    _patient(year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "5m", "--yes"))
-    last = _patient(year.operator.start("uninstall", "--yes", "--quiet", "5m", "--json"))
+    _patient(year.operator.start("channel", "remove", channel.name, "--drain", "--quiet", "1m", "--yes"))
+    last = _patient(year.operator.start("uninstall", "--yes", "--quiet", "1m", "--json"))
     document = json.loads(last)
     assert (document["can_be_deleted"], document["waiting"], document["dead_lettered"]) == (True, 0, 0)
     assert any("sam delete" in line for line in document["commands"])

@@ -108,7 +108,7 @@ def test_version_option_prints_the_version() -> None:
         (["dlq", "show"], "Missing argument 'ID'"),
         (["channel", "show", "No Such Name"], "use 1 to 48 of a-z"),
         (["channel", "remove", "payments", "--days", "3"], "not in the range"),
-        (["channel", "remove", "payments", "--drain", "--quiet", "1m"], "use a duration from 5m to 55m"),
+        (["channel", "remove", "payments", "--drain", "--quiet", "30s"], "use a duration from 1m to 55m"),
         (["uninstall", "--export", "dead.jsonl"], "--export is only for --yes"),
         (["uninstall", "--yes", "--export", "-"], "give a file"),
         (["uninstall", "--yes", "--export", "/"], "exists, and is not replaced"),
