@@ -251,7 +251,8 @@ class TestChannelsPolicy:
         for value in ("30", "60"):
             done = keeper.run("channel", "set", "policy-2", "--set", f"policy.max_per_minute={value}")
             assert done.exit_code == 0
-        assert keeper.run("channel", "remove", "policy-4", "--yes", "--drop-owed").exit_code == 0
+        removed = keeper.run("channel", "remove", "policy-4", "--yes", "--drop-owed")
+        assert removed.exit_code == 0, removed.output
         keeper.may_not(action)
         done = keeper.run("channel", *(str(tmp_path) if each == "DIR" else each for each in verb))
         assert (done.exit_code, done.stdout) == (1, "")
