@@ -1,4 +1,4 @@
-"""Revocation marks in the ledger's table: a function with an older copy of the channel reads its secret again."""
+"""Marks of changed channels in the ledger's table: a function with an older copy reads the channel's secret again."""
 
 import uuid
 from datetime import UTC, datetime
