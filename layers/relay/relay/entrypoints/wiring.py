@@ -137,8 +137,8 @@ class Adapters:
         telemetry: Logs and metrics.
         cache_seconds: Seconds for which a good copy of a channel is used.
         unknown_seconds: Seconds for which the absence of a channel is remembered.
-        has_epoch: True if the function reads the channels' marks, so that a revoked credential is refused, and a changed
-            mode or pause obeyed, before the channel's copy is old.
+        has_epoch: True if the function reads the channels' marks, so that a revoked credential is refused, and a
+            changed mode or pause obeyed, before the channel's copy is old.
     """
 
     resources: Resources
