@@ -69,7 +69,7 @@ def test_nothing_is_sent_while_the_ledger_fails() -> None:
     assert sent_nothing(relay)
 
 
-def test_pause_does_not_matter_in_shadow_mode() -> None:
+def test_pause_that_keeps_does_not_matter_in_shadow_mode() -> None:
     relay = shadowed(pauses=[{"since": moment(1_799_999_000), "until": moment(1_800_009_000), "then": "keep"}])
     assert relay.share().outcome == Outcome.SHADOWED
 
