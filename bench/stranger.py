@@ -19,8 +19,8 @@ from bench.cost import GIGABYTE, MEMORY_GB, MILLION, Invocation, per_million
 from bench.figures import Section, measured
 from bench.functions import Context
 from bench.traffic import Counted, MeteredDynamoDb, MeteredSqs
+from relay.channels.api_gateway import Request
 from relay.channels.budget import OPAQUE_PER_SECOND
-from relay.channels.inbound import Request
 from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, Relay, room

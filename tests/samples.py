@@ -4,8 +4,8 @@ import json
 from copy import replace
 from typing import Any
 
+from relay.channels.api_gateway import Request
 from relay.channels.channel import Channel
-from relay.channels.inbound import Request
 from relay.channels.parsing import parse_channel
 from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share

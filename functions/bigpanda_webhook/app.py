@@ -3,7 +3,7 @@
 from typing import Any
 
 from relay import bootstrap
-from relay.channels.inbound import Request
+from relay.channels.api_gateway import Request
 
 webhook = bootstrap.webhook()
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import click
 from rich.text import Text
 
+from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.channels.channel import Channel, is_channel_name
-from relay.channels.inbound import MAX_BODY_BYTES
 from relay.channels.parsing import parse_channel
 from relay.errors import BadRequest, LedgerError
 from relay.foreign_text import printable

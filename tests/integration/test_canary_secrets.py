@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from relay.channels.inbound import Request
+from relay.channels.api_gateway import Request
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from sandbox.server.in_process import Box
@@ -424,7 +424,7 @@ def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, account
     broken: Any = None
     doors = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
     for door, content, token in doors:
-        for changes in ({"take": broken}, {"admission": dataclasses.replace(door.admission, channels=broken)}):
+        for changes in ({"take": broken}, {"authenticator": dataclasses.replace(door.authenticator, channels=broken)}):
             webhook = dataclasses.replace(door, **changes)
             request = Request.from_event(event(content, x_api_key=token))
             answer = webhook.serve(request).to_response()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.errors import NoAnswer, Reason
+from relay.errors import NoAnswer
 from relay.http.session import HttpAnswer
+from relay.reasons import Reason
 from tests.integration.relayctl_cloud import Knocked, Operator, account
 
 CANARY = "canary-6b2e"

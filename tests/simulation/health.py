@@ -36,7 +36,7 @@ class _Told(NamedTuple):
     health: str = "well"
     level: str = ""
 
-    def admits(self, later: "_Told") -> bool:
+    def accepts(self, later: "_Told") -> bool:
         """Return True if `later` may follow: sick, then urgent if that is new, then well, in no short time."""
         if later.at - self.at < LEAST_SECONDS:
             return False
@@ -93,7 +93,7 @@ class Health:
         known = {_Told()}
         for message in messages:
             told = self._as_told(message)
-            possible = {later for later in told for earlier in known if earlier.admits(later)}
+            possible = {later for later in told for earlier in known if earlier.accepts(later)}
             if not possible:
                 at = message.at - self.world.began
                 yield f"health: {channel} is {message.health} at {at:.0f} s, after {max(known)}"

@@ -162,7 +162,7 @@ class Invariants:
             self._check_safe(state)
 
     def admitted(self, function: int, state: SharedState, *, is_admitted: bool) -> None:
-        """Check a function's admission of a share: a function that knows the channel must admit it, readable or not."""
+        """Check that a function accepts the credentials of a share if it knows the channel, readable or not."""
         known = (function, state.channel)
         if is_admitted:
             self.admits.add(known)

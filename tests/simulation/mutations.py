@@ -150,7 +150,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a signal that may have paged is tried again within seconds",
-        "errors",
+        "reasons",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
         seed=28,
@@ -227,7 +227,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve that nobody announces leaves its pages",
-        "delivery.decision",
+        "delivery.next_action",
         "is_end = task.is_from_webhook and",
         "is_end = not task.is_from_webhook and",
         seed=423,
@@ -241,7 +241,7 @@ MUTATIONS = (
     ),
     Mutation(
         "500, 502 and 504 are taken for a signal that did not ring",
-        "errors",
+        "reasons",
         "return status >= 500 and status != 503",
         "return False",
         seed=111,
@@ -318,14 +318,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.standing",
+        "delivery.decision",
         "        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)\n",
         "        return judge_change(entry, state, notify_on)\n",
         seed=2,
     ),
     Mutation(
         "what rests among the dead letters is told by its digest alone",
-        "delivery.standing",
+        "delivery.decision",
         "entry.dead_letter.holds(state) and (mark",
         "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and (mark",
         seed=2766,
@@ -352,7 +352,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.standing",
+        "delivery.decision",
         "if entry.is_busy(now) or (newest",
         "if entry.sequence or (newest",
         seed=132,
@@ -372,7 +372,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.standing",
+        "delivery.decision",
         "if is_announced and not entry.was_better and not is_owed_anew:",
         "if is_announced and not is_owed_anew:",
         seed=11562,
@@ -417,7 +417,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.standing",
+        "delivery.decision",
         "mark < entry.dead_letter.mark",
         "mark <= entry.dead_letter.mark",
         seed=73,
@@ -482,7 +482,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a backoff lasts for hours",
-        "errors",
+        "reasons",
         "LONGEST_WAIT_SECONDS = 900.0",
         "LONGEST_WAIT_SECONDS = 9000.0",
         seed=124,
@@ -602,7 +602,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what got worse rings the acknowledger alone",
-        "delivery.decision",
+        "delivery.next_action",
         "frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})",
         "frozenset({Transition.OPENED, Transition.REOPENED})",
         seed=321,
@@ -647,7 +647,7 @@ MUTATIONS = (
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
         "a new token of BigPanda's is not read",
-        "channels.admission",
+        "channels.authentication",
         "channel = self.channels.recent(request.channel)",
         "channel = self.channels.current(request.channel)",
         seed=24,
@@ -661,7 +661,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a refused key is tried again after an hour",
-        "errors",
+        "reasons",
         "constant_wait_seconds=300.0",
         "constant_wait_seconds=3600.0",
         seed=44,
@@ -683,7 +683,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.standing",
+        "delivery.decision",
         "return state.name in entry.seen and not state.is_worse_than(newest)",
         "return state.name in entry.seen",
         seed=35,
@@ -775,14 +775,14 @@ MUTATIONS = (
     ),
     Mutation(
         "additional alerts are forgotten after a conflicting write",
-        "delivery.decision",
+        "delivery.next_action",
         "return replace(newest, alerts=task.state.alerts)",
         "return newest",
         seed=36007618,
     ),
     Mutation(
         "a pause holds no job from the queue",
-        "delivery.decision",
+        "delivery.next_action",
         "if task.pauses and (pause := task.pause(now)):",
         "if task.is_from_webhook and (pause := task.pause(now)):",
         seed=83,
@@ -866,7 +866,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what waits for the end of a flap expires meanwhile",
-        "delivery.decision",
+        "delivery.next_action",
         "return task.without_early_expiry(), entry",
         "return task, entry",
         seed=778,
@@ -880,14 +880,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a state of a flapping incident is settled",
-        "delivery.decision",
+        "delivery.next_action",
         "        return Wait(Reason.FLAPPING, task.quiet_until)",
         "        return _settled(task, entry, Standing.UNCHANGED)  # type: ignore[return-value]",
         seed=164,
     ),
     Mutation(
         "what is worse than what was acknowledged goes to that person alone",
-        "delivery.decision",
+        "delivery.next_action",
         "and rank is not None and rank <= entry.acknowledged_rank",
         "and rank is not None",
         seed=517,

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from relay.channels.api_gateway import Request
 from relay.channels.epoch import settings_name
-from relay.channels.inbound import Request
 from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relay.deadline import Deadline

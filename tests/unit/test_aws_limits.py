@@ -2,7 +2,7 @@
 
 import json
 
-from relay.channels.inbound import MAX_BODY_BYTES
+from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.delivery import topic
 from relay.jobs.envelope import attributes_of
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES

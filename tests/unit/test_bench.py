@@ -20,7 +20,7 @@ from bench.drain import Drained
 from bench.figures import Aim, Section, Spread, compared, measured
 from bench.functions import Spent
 from bench.rounds import interleaved
-from relay.channels.inbound import MAX_BODY_BYTES
+from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.incidents.share import parse_share
 from relay.ledger.row import SHARDS
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS

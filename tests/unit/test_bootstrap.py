@@ -54,8 +54,8 @@ def test_each_door_reads_the_epoch_and_records_uses_of_its_own_credentials(
     build: Callable[[dict[str, str]], Endpoint], door: str
 ) -> None:
     webhook = build(ENVIRONMENT)
-    assert webhook.admission.channels._epoch is not None
-    assert webhook.admission.door == webhook.uses.door == door
+    assert webhook.authenticator.channels._epoch is not None
+    assert webhook.authenticator.door == webhook.uses.door == door
 
 
 @pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])

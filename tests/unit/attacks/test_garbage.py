@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from relay.channels import token
+from relay.channels.api_gateway import Reply, Request
 from relay.channels.budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
-from relay.channels.inbound import Reply, Request
 from relay.channels.token import Door
 from relay.errors import ChannelForbidden, ChannelUnreadable
 from tests import samples

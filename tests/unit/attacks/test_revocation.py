@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from relay.channels.api_gateway import Request
 from relay.channels.cache import UNPROVED_SECONDS
 from relay.channels.epoch import EPOCH_SECONDS
-from relay.channels.inbound import Request
 from relay.errors import ChannelUnreadable, UnknownChannel
 from relay.ledger import credentials
 from relay.ledger.credentials import USE_SECONDS

@@ -8,10 +8,11 @@ import pytest
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import Auth, Rest
 from relay.deadline import Deadline
-from relay.errors import NoAnswer, Reason
+from relay.errors import NoAnswer
 from relay.incidents.callback import Callback, Kind
 from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
 from relay.ledger.entry import Entry
+from relay.reasons import Reason
 from tests.unit.states import NOW, state
 
 REST = Rest("https://acme.xmatters.com", Auth("basic", {"username": "u", "password": "p"}))

@@ -202,7 +202,7 @@ class TestLastGoodCopy:
 
 
 class TestRecent:
-    """Reads for admission: the gate reads the secret again before it refuses a credential."""
+    """Reads for authentication: the function reads the secret again before it refuses a credential."""
 
     def test_credential_that_became_valid_two_seconds_ago_is_admitted(self) -> None:
         room = Room(noc=OLD)
@@ -211,7 +211,7 @@ class TestRecent:
         room.clock.now += RECENT_SECONDS
         assert room.recent() == "new-token"
 
-    def test_reads_for_admission_are_two_seconds_apart_however_often_they_are_asked_for(self) -> None:
+    def test_reads_for_authentication_are_two_seconds_apart_however_often_they_are_asked_for(self) -> None:
         room = Room(noc=OLD)
         room.token()
         for _ in range(1000):
@@ -221,7 +221,7 @@ class TestRecent:
         assert 4 <= len(room.secrets.reads) - 1 <= 5
 
     @pytest.mark.parametrize("trouble", [DOWN, MALFORMED])
-    def test_unreadable_secret_is_an_error_for_admission_although_a_cached_channel_exists(
+    def test_unreadable_secret_is_an_error_for_authentication_although_a_cached_channel_exists(
         self, trouble: str | Exception
     ) -> None:
         room = Room(noc=OLD)
@@ -235,7 +235,7 @@ class TestRecent:
         assert [name for name, _ in room.notices] == ["stale_channel"]
         assert room.token() == samples.TOKEN, "requests with the known credential are served from the copy"
 
-    def test_failed_read_for_admission_is_remembered_for_two_seconds(self) -> None:
+    def test_failed_read_for_authentication_is_remembered_for_two_seconds(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -246,7 +246,7 @@ class TestRecent:
         room.clock.now += RECENT_SECONDS
         assert room.recent() == "new-token"
 
-    def test_failed_read_for_a_share_counts_as_a_read_for_admission(self) -> None:
+    def test_failed_read_for_a_share_counts_as_a_read_for_authentication(self) -> None:
         room = Room(noc=OLD)
         room.token()
         room.secrets.texts["noc"] = DOWN
@@ -256,7 +256,7 @@ class TestRecent:
             room.recent()
         assert len(room.secrets.reads) == 2
 
-    def test_reads_for_admission_leave_no_outdated_outbound_credential(self) -> None:
+    def test_reads_for_authentication_leave_no_outdated_outbound_credential(self) -> None:
         room = Room(noc=OLD)
         room.token()
         for _ in range(10):
@@ -274,7 +274,7 @@ class TestRecent:
         room.clock.now -= 3600
         assert room.recent() == "new-token"
 
-    def test_unknown_names_cost_one_lookup_at_admission(self) -> None:
+    def test_unknown_names_cost_one_lookup_at_authentication(self) -> None:
         room = Room()
         for _ in range(50):
             with pytest.raises(UnknownChannel):

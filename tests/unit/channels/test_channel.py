@@ -293,4 +293,4 @@ def test_every_kind_of_credentials_has_a_schema() -> None:
 def test_header_for_bigpanda_is_admitted_by_the_channel(inbound: dict[str, Any]) -> None:
     header = channel.header_for(inbound)
     found = samples.parsed(samples.secret(inbound=inbound))
-    assert found.admits({header["name"].lower(): header["value"]}, NOW)
+    assert found.accepts({header["name"].lower(): header["value"]}, NOW)

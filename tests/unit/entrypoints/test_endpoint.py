@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.channels.inbound import MAX_BODY_BYTES, Reply, Request
+from relay.channels.api_gateway import MAX_BODY_BYTES, Reply, Request
 from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
 from tests import samples

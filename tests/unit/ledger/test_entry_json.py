@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.standing import Standing, judge_share
+from relay.delivery.decision import Standing, judge_share
 from relay.incidents.transition import MAX_ALERTS, PRESETS, State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.dead_letter import DeadLetter

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from relay.errors import NoAnswer, Reason
+from relay.errors import NoAnswer
 from relay.http.session import HttpAnswer
+from relay.reasons import Reason
 from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
 from tests.fakes import Clock
 

@@ -11,9 +11,10 @@ import requests
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, NoAnswer, Reason
+from relay.errors import BadAnswer, NoAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
+from relay.reasons import Reason
 from relay.xmatters.directory import Directory, Finding, Kind
 from tests import samples
 from tests.fakes import HOSTS, Call, Clock, FakeSession

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.channels.channel import Access
-from relay.errors import NoAnswer, Reason
+from relay.errors import NoAnswer
 from relay.ledger.table import Table
+from relay.reasons import Reason
 
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
 CALLS_A_SECOND = 5

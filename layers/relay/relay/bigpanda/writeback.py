@@ -19,7 +19,7 @@ from relay.bigpanda.comment import Comment, comment_of, mark
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, LedgerError, Reason, SendError
+from relay.errors import BadAnswer, LedgerError, SendError
 from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
@@ -28,6 +28,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
+from relay.reasons import Reason
 
 # Longer than a worker works on one callback, so a lease expires only if its worker died.
 WRITEBACK_LEASE_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""Channels: parse, validate and cache their settings and credentials; admit or refuse inbound requests.
+"""Channels: parse, validate and cache their settings and credentials; authenticate inbound requests.
 
 Imports `relay.http` and `relay.incidents`.
 """

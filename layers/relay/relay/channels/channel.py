@@ -166,19 +166,19 @@ class Channel:
     rest: Rest | None = None
     vouched: Vouched = field(default_factory=Vouched)
 
-    def admits(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
+    def accepts(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
         """True if the request's headers (names in lower case) hold valid credentials for an endpoint.
 
         `door` is the endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters'). `now` is in epoch seconds.
         Each credential is compared in constant time. A match does not end the comparison. A channel without credentials
-        for the endpoint admits no request.
+        for the endpoint accepts no request.
         """
         return bool(self._fitting(headers, now, door))
 
     def used(self, headers: Mapping[str, str], now: float, *, door: Door) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
-        Parameters are as in `admits`. A fingerprint is a short keyed hash, from which the credential can't be
+        Parameters are as in `accepts`. A fingerprint is a short keyed hash, from which the credential can't be
         recovered.
         """
         fitting = self._fitting(headers, now, door)
@@ -203,7 +203,7 @@ class Channel:
     def _fitting(self, headers: Mapping[str, str], now: float, door: Door) -> list[bytes]:
         """Return the channel's credentials for an endpoint that the headers hold, compared without an early exit.
 
-        Parameters are as in `admits`.
+        Parameters are as in `accepts`.
         """
         offered = _offered(headers)
         valid = [each for each in self._credentials(door) if each.expires_at is None or now < each.expires_at]

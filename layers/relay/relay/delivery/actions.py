@@ -1,11 +1,11 @@
-"""Actions that the delivery can take next for a state. `delivery.decision` chooses one. Pure code."""
+"""Actions that the delivery can take next for a state. `delivery.next_action` chooses one. Pure code."""
 
 from typing import NamedTuple
 
-from relay.errors import Reason
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
+from relay.reasons import Reason
 
 
 class Settle(NamedTuple):

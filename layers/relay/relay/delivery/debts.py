@@ -9,7 +9,7 @@ from copy import replace
 
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import HANDLING, LedgerError, Reason
+from relay.errors import LedgerError
 from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outbox import last_copy, storable
@@ -18,6 +18,7 @@ from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
+from relay.reasons import HANDLING, Reason
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
 # time-out it leaves 30 s at least, since that attempt may have paged.

@@ -10,16 +10,17 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery import debts
-from relay.delivery.decision import MAX_ATTEMPTS
+from relay.delivery.next_action import MAX_ATTEMPTS
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError, Reason
+from relay.errors import LedgerError
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
+from relay.reasons import Reason
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause

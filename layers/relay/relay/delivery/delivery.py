@@ -16,11 +16,11 @@ from relay.deadline import Deadline
 from relay.delivery import debts, degraded
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.attempt import attempt, give_back
-from relay.delivery.decision import next_action
+from relay.delivery.next_action import next_action
 from relay.delivery.sender import Sender
 from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_of, new_job
-from relay.errors import LedgerError, Reason
+from relay.errors import LedgerError
 from relay.incidents.share import Share
 from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper, last_copy
@@ -29,6 +29,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter, Ticket
 from relay.ledger.wait import Wait
+from relay.reasons import Reason
 
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6

@@ -14,7 +14,7 @@ from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.delivery.resolve_confirmation import Confirmed, ResolveAnswer, ResolveConfirmation
 from relay.delivery.task import entry_of
-from relay.errors import LedgerError, Reason, SendError
+from relay.errors import LedgerError, SendError
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.outbox import storable
@@ -23,6 +23,7 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import FALLBACK_DESCRIPTION
+from relay.reasons import Reason
 from relay.xmatters.pages import Pages
 
 # A signal without a page after this time is unconfirmed.

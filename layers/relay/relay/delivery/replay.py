@@ -1,7 +1,7 @@
 """Replay of dead-lettered jobs: move their messages to the retry queue.
 
 A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between it is on both,
-and the ledger lets only one of them page. The worker decides what is still owed (`delivery.standing.judge_job`).
+and the ledger lets only one of them page. The worker decides what is still owed (`delivery.decision.judge_job`).
 """
 
 import time

@@ -8,12 +8,13 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
-from relay.delivery.decision import MAX_ATTEMPTS
+from relay.delivery.next_action import MAX_ATTEMPTS
 from relay.delivery.task import Task
-from relay.errors import HANDLING, ChannelError, Reason, SendError
+from relay.errors import ChannelError, SendError
 from relay.incidents.share import parse_share
 from relay.jobs.outcome import Sent
 from relay.ledger.entry import Entry
+from relay.reasons import HANDLING, Reason
 from relay.xmatters.trigger import Signal, XMatters
 
 # Time before the deadline that is reserved for the ledger and the queue.

@@ -5,14 +5,15 @@ channel were live. The log line of each share says what would have happened, for
 """
 
 from relay.delivery.actions import Settle
-from relay.delivery.decision import next_action
+from relay.delivery.next_action import next_action
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError, Reason
+from relay.errors import LedgerError
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry_key import shadow_of
 from relay.ledger.wait import Wait
+from relay.reasons import Reason
 
 # Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
 MAX_READS = 4

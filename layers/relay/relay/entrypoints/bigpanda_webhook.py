@@ -3,8 +3,8 @@
 from copy import replace
 from dataclasses import dataclass
 
+from relay.channels.api_gateway import Request, read_body
 from relay.channels.channel import Channel
-from relay.channels.inbound import Request, read_body
 from relay.deadline import Deadline
 from relay.delivery.delivery import Delivery
 from relay.incidents.share import Share, parse_share

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.delivery.page_followup import Followup
-from relay.errors import HANDLING, Reason
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import Keeper
 from relay.jobs.outcome import Outcome, Result, Subject, after_failure
 from relay.ledger.wait import Wait
+from relay.reasons import HANDLING, Reason
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback

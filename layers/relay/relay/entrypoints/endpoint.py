@@ -1,19 +1,20 @@
 """HTTP endpoint, used twice: for BigPanda's webhook and for xMatters' callback.
 
-`channels.admission` checks the credentials.
+`channels.authentication` checks the credentials.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from relay.channels.admission import Admission
+from relay.channels.api_gateway import Reply, Request
+from relay.channels.authentication import Authenticator
 from relay.channels.channel import Channel
-from relay.channels.inbound import Reply, Request
 from relay.channels.token import Door
 from relay.deadline import Deadline
-from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
+from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, UncheckableSender
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.ledger.credentials import Uses
+from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the work for a request.
@@ -26,7 +27,7 @@ _STATUS: Mapping[Door, Mapping[Outcome, int]] = {
     "callback": {Outcome.UNSAFE: 503},
 }
 
-# Processes an admitted request. Raises BadRequest if the request is wrong.
+# Processes an authenticated request. Raises BadRequest if the request is wrong.
 type Take = Callable[[Channel, Request, Deadline], Result]
 
 
@@ -35,14 +36,14 @@ class Endpoint:
     """Serves the requests at one of the two HTTP endpoints.
 
     Attributes:
-        admission: Authenticates requests.
-        take: Processes an admitted request, and returns its result. Raises BadRequest.
+        authenticator: Authenticates requests.
+        take: Processes an authenticated request, and returns its result. Raises BadRequest.
         telemetry: Log and metrics.
         deadlines: Returns a deadline of a number of seconds.
         uses: Records the uses of credentials.
     """
 
-    admission: Admission
+    authenticator: Authenticator
     take: Take
     telemetry: Telemetry
     deadlines: Callable[[float], Deadline]
@@ -51,14 +52,14 @@ class Endpoint:
     @property
     def door(self) -> Door:
         """The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
-        return self.admission.door
+        return self.authenticator.door
 
     def serve(self, request: Request) -> Reply:
         """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
         deadline = self.deadlines(INLINE_SECONDS)
         channel: Channel | None = None
         try:
-            channel = self.admission.admit(request)
+            channel = self.authenticator.authenticate(request)
             result = self.take(channel, request, deadline)
         except BadRequest as error:
             self.telemetry.refused(request, error)
@@ -86,7 +87,7 @@ class Endpoint:
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return
         try:
-            if fingerprint := channel.used(request.headers, self.admission.clock(), door=self.door):
+            if fingerprint := channel.used(request.headers, self.authenticator.clock(), door=self.door):
                 self.uses.note(channel.name, fingerprint, deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)

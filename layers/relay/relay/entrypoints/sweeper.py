@@ -22,7 +22,7 @@ from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.delivery.task import recorded_state
 from relay.entrypoints.sweeper_run import Run
-from relay.errors import ChannelError, LedgerError, Reason
+from relay.errors import ChannelError, LedgerError
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
@@ -34,6 +34,7 @@ from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, FALLBACK_DESCRIPTION, OTHER, Row, shards
 from relay.ledger.table import MAX_BATCH, Table
+from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
-    from relay.channels.admission import Admission
+    from relay.channels.authentication import Authenticator
     from relay.channels.epoch import Epoch
     from relay.channels.token import Door
     from relay.delivery.fallback import Fallback
@@ -168,7 +168,7 @@ class Wiring:
 
         take = Shares(self.delivery, self.sources).take
         return Endpoint(
-            self.admission("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound")
+            self.authenticator("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound")
         )
 
     @cached_property
@@ -179,7 +179,7 @@ class Wiring:
 
         take = Callbacks(self.keeper, self._clock).take
         return Endpoint(
-            self.admission("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
+            self.authenticator("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
         )
 
     @cached_property
@@ -313,12 +313,12 @@ class Wiring:
 
         return Epoch(read, self._clock, self._adapters.telemetry.notice)
 
-    def admission(self, door: "Door") -> "Admission":
+    def authenticator(self, door: "Door") -> "Authenticator":
         """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
-        from relay.channels.admission import Admission
+        from relay.channels.authentication import Authenticator
         from relay.channels.budget import Budgets
 
-        return Admission(self.channels, Budgets(self._clock), self._clock, door)
+        return Authenticator(self.channels, Budgets(self._clock), self._clock, door)
 
     def uses(self, door: "Door") -> "Uses":
         """Return the recorder of credentials' last uses at one endpoint: `inbound` or `callback`."""

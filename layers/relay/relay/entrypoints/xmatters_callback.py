@@ -5,14 +5,14 @@ from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass
 
+from relay.channels.api_gateway import Request, read_body
 from relay.channels.channel import Channel
-from relay.channels.inbound import Request, read_body
 from relay.deadline import Deadline
-from relay.errors import Reason
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
 from relay.jobs.outbox import Keeper, last_copy
 from relay.jobs.outcome import Outcome, Result, Subject
+from relay.reasons import Reason
 
 # Many times the size of known callbacks, and small enough for a queue message.
 MAX_CALLBACK_BYTES = 256 * 1024

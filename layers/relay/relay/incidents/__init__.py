@@ -1,4 +1,4 @@
 """Incidents: parse and compare BigPanda's shares, and parse xMatters' callbacks. Pure code.
 
-Imports only `relay.errors`.
+Imports only `relay.errors` and `relay.reasons`.
 """

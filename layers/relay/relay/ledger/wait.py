@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from relay.errors import Reason
+from relay.reasons import Reason
 
 
 class Slot(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Access, Channel
-from relay.delivery.standing import Standing, judge_change, was_shared
+from relay.delivery.decision import Standing, judge_change, was_shared
 from relay.errors import LedgerError, UnknownChannel
 from relay.incidents.share import Share
 from relay.incidents.transition import State

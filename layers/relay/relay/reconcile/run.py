@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from relay.bigpanda.listing import Position
 from relay.deadline import Deadline
-from relay.errors import Reason, SendError
+from relay.errors import SendError
 from relay.incidents.share import Share
+from relay.reasons import Reason
 from relay.reconcile.comparison import Compared, Group, Seen
 from relay.reconcile.notes import ChannelNote, Difference, GroupNote
 from relay.reconcile.piece import Cursor, Member, Piece

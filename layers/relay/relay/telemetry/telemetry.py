@@ -15,16 +15,17 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
-from relay.errors import BadRequest, Reason, Unauthorized
+from relay.errors import BadRequest, Unauthorized
 from relay.foreign_text import identifier
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
+from relay.reasons import Reason
 from relay.telemetry.log_line import channel_list, history, log_line, result_fields
 from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
 
 if TYPE_CHECKING:
-    from relay.channels.inbound import Request
+    from relay.channels.api_gateway import Request
     from relay.ledger.flood_detector import Load
     from relay.telemetry.channel_metrics import ChannelMetrics
 

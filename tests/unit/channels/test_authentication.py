@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from relay.channels.inbound import Request
+from relay.channels.api_gateway import Request
 from relay.errors import BadRequest, ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSession, Relay
@@ -11,7 +11,7 @@ from tests.fakes import FakeSession, Relay
 class TestAdmit:
     def test_valid_credentials_are_admitted_to_the_channel(self) -> None:
         relay = Relay(FakeSession())
-        assert relay.webhook.admission.admit(samples.request()).name == "noc"
+        assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
 
     @pytest.mark.parametrize(
         "request_",
@@ -27,7 +27,7 @@ class TestAdmit:
     def test_impossible_request_is_refused_without_reading_a_secret(self, request_: Request) -> None:
         relay = Relay(FakeSession())
         with pytest.raises(BadRequest) as caught:
-            relay.webhook.admission.admit(request_)
+            relay.webhook.authenticator.authenticate(request_)
         assert caught.value.status == 401
         assert relay.secrets.reads == []
 
@@ -42,7 +42,7 @@ class TestAdmit:
         refusals = set()
         for each in wrong:
             with pytest.raises(BadRequest) as caught:
-                relay.webhook.admission.admit(each)
+                relay.webhook.authenticator.authenticate(each)
             refusals.add((caught.value.status, caught.value.error, str(caught.value)))
         assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
 
@@ -52,18 +52,18 @@ class TestAdmit:
         relay.secrets.texts["noc"] = json.dumps(samples.secret(inbound={"token": "new-token"}))
         new = samples.request(headers={"x-api-key": "new-token"})
         with pytest.raises(BadRequest):
-            relay.webhook.admission.admit(new)
+            relay.webhook.authenticator.authenticate(new)
         relay.clock.now += 2
-        assert relay.webhook.admission.admit(new).name == "noc"
+        assert relay.webhook.authenticator.authenticate(new).name == "noc"
         with pytest.raises(BadRequest):
-            relay.webhook.admission.admit(samples.request())
+            relay.webhook.authenticator.authenticate(samples.request())
 
     def test_wrong_credentials_cost_a_read_every_two_seconds_at_most(self) -> None:
         relay = Relay(FakeSession())
         for number in range(200):
             relay.clock.now += 0.1
             with pytest.raises(BadRequest):
-                relay.webhook.admission.admit(
+                relay.webhook.authenticator.authenticate(
                     samples.request(headers={"x-api-key": "wrong"}, source=f"192.0.2.{number}")
                 )
         assert 9 <= len(relay.secrets.reads) <= 11
@@ -76,11 +76,11 @@ class TestAdmit:
         new = samples.request(headers={"x-api-key": "new-token"})
         for _ in range(3):
             with pytest.raises(ChannelUnreadable):
-                relay.webhook.admission.admit(new)
-        assert relay.webhook.admission.admit(samples.request()).name == "noc"
+                relay.webhook.authenticator.authenticate(new)
+        assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
 
-    def test_admission_raises_channel_unreadable_if_secret_and_cache_are_missing(self) -> None:
+    def test_authentication_raises_channel_unreadable_if_secret_and_cache_are_missing(self) -> None:
         relay = Relay(FakeSession())
         relay.secrets.texts["noc"] = ChannelUnreadable("down")
         with pytest.raises(ChannelUnreadable):
-            relay.webhook.admission.admit(samples.request())
+            relay.webhook.authenticator.authenticate(samples.request())

@@ -12,7 +12,7 @@ def basic(text: bytes) -> str:
     return "Basic " + base64.b64encode(text).decode()
 
 
-class TestAdmits:
+class TestAccepts:
     @pytest.mark.parametrize(
         "headers",
         [
@@ -26,13 +26,13 @@ class TestAdmits:
         ],
     )
     def test_valid_credentials_are_admitted_in_every_accepted_header(self, headers: dict[str, str]) -> None:
-        assert samples.ROTATED.admits(headers, NOW)
+        assert samples.ROTATED.accepts(headers, NOW)
 
-    # `Channel.admits` takes `any` over the offered credentials, which is false for an empty list.
+    # `Channel.accepts` takes `any` over the offered credentials, which is false for an empty list.
     def test_missing_header_is_never_admitted(self) -> None:
         for document in (samples.secret(), samples.secret(inbound={"basic": {"username": "u", "password": "p"}})):
-            assert not samples.parsed(document).admits({}, NOW)
-            assert not samples.parsed(document).admits({"content-type": "application/json"}, NOW)
+            assert not samples.parsed(document).accepts({}, NOW)
+            assert not samples.parsed(document).accepts({"content-type": "application/json"}, NOW)
 
     @pytest.mark.parametrize(
         "headers",
@@ -67,18 +67,18 @@ class TestAdmits:
         ids=str,
     )
     def test_invalid_credentials_are_not_admitted(self, headers: dict[str, str]) -> None:
-        assert not samples.ROTATED.admits(headers, NOW)
+        assert not samples.ROTATED.accepts(headers, NOW)
 
     @pytest.mark.parametrize("headers", [{"x-api-key": "old-token"}, {"authorization": basic(b"bigpanda:old")}])
     def test_previous_credentials_are_admitted_until_they_expire(self, headers: dict[str, str]) -> None:
-        assert samples.ROTATED.admits(headers, NOW - 0.001)
-        assert not samples.ROTATED.admits(headers, NOW)
+        assert samples.ROTATED.accepts(headers, NOW - 0.001)
+        assert not samples.ROTATED.accepts(headers, NOW)
 
     def test_login_is_not_admitted_as_token_nor_token_as_login(self) -> None:
         only_login = samples.parsed(samples.secret(inbound={"basic": {"username": "u", "password": "p"}}))
-        assert not only_login.admits({"x-api-key": "u:p"}, NOW)
+        assert not only_login.accepts({"x-api-key": "u:p"}, NOW)
         only_token = samples.parsed(samples.secret(inbound={"token": "u:p"}))
-        assert not only_token.admits({"authorization": basic(b"u:p")}, NOW)
+        assert not only_token.accepts({"authorization": basic(b"u:p")}, NOW)
 
     def test_every_credential_is_compared_in_constant_time_even_after_one_fits(
         self, monkeypatch: pytest.MonkeyPatch
@@ -90,5 +90,5 @@ class TestAdmits:
             return real(secret, offer)
 
         monkeypatch.setattr(hmac, "compare_digest", spy)
-        assert samples.ROTATED.admits({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
+        assert samples.ROTATED.accepts({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
         assert len(compared) == 2 * 4

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from relay.channels.api_gateway import Request
 from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
-from relay.channels.inbound import Request
 from relay.channels.token import Door
 from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
 
 
 @dataclass(frozen=True)
-class Admission:
+class Authenticator:
     """Checks the credentials of requests at one of the two endpoints.
 
     Attributes:
@@ -31,7 +31,7 @@ class Admission:
     clock: Callable[[], float]
     door: Door
 
-    def admit(self, request: Request) -> Channel:
+    def authenticate(self, request: Request) -> Channel:
         """Return the channel of a request with valid credentials.
 
         Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
@@ -46,7 +46,7 @@ class Admission:
         known = self.channels.known(request.channel)
         cached = known if self._fits(known, request) else None
         try:
-            return self._admitted(request, kind, cached)
+            return self._authenticated(request, kind, cached)
         except UnknownChannel:
             raise Unauthorized from None
         except LookupsLimited:
@@ -56,8 +56,8 @@ class Admission:
                 raise
             raise UncheckableSender(str(error)) from None
 
-    def _admitted(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
-        """Return the channel if the request's credentials are valid for it. Raises as `admit` does.
+    def _authenticated(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
+        """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
         `cached` is the cached channel that the credentials fit, or None. A request with such a channel spends nothing
         of the budget of refusals.
@@ -80,4 +80,4 @@ class Admission:
         return channel
 
     def _fits(self, channel: Channel | None, request: Request) -> bool:
-        return channel is not None and channel.admits(request.headers, self.clock(), door=self.door)
+        return channel is not None and channel.accepts(request.headers, self.clock(), door=self.door)

@@ -1,0 +1,258 @@
+"""Next action for a state: send, wait, settle, dead-letter. It follows from the incident's ledger entry. Pure code.
+
+The checks run in this order: is the state announced or queued already, is it superseded, is its transition in the
+policy, may it be sent now.
+"""
+
+from copy import replace
+
+from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
+from relay.delivery.decision import Standing, judge_change, judge_job, judge_share
+from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
+from relay.delivery.task import Task
+from relay.incidents.transition import State, Transition, compare
+from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.outcome import Outcome
+from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
+from relay.ledger.wait import Wait
+from relay.reasons import Reason
+
+# Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
+MAX_ATTEMPTS = 3
+# The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
+WAKE_MARGIN_SECONDS = 2.0
+_FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
+_SETTLED = {
+    Standing.DUPLICATE: Outcome.DUPLICATE,
+    Standing.SUPERSEDED: Outcome.SUPERSEDED,
+    Standing.UNCHANGED: Outcome.UNCHANGED,
+}
+
+
+def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
+    """Return the task, the entry, and the next action. `now` is in epoch seconds.
+
+    The task has the version and the attempts of the entry. The entry has its flap updated by the task's state.
+
+    | the state | action |
+    | --- | --- |
+    | is announced, queued or superseded, or its transition is not in the policy | Settle |
+    | is dead-lettered, and this job is not its replay | Settle |
+    | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
+    | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
+    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause leaves it out |
+    | is owed, but its incident flaps, and people know it as bad as this | Wait |
+    | is owed, but its job asks for a wait, or the rate limiter reserved a later slot for it | Wait |
+    | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
+    | is owed | Send |
+    """
+    task, standing = _judged(task, entry)
+    task, entry = _flapping(task, entry, standing, now)
+    action = _action(task, entry, standing, now)
+    is_left_out = standing == Standing.OWED and isinstance(action, Settle)
+    return (_left_out(task) if is_left_out else task), entry, action
+
+
+def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
+    if standing != Standing.OWED:
+        return _settled(task, entry, standing)
+    if _is_to_revive(task, entry):
+        return Revive(entry.reviving(task.state, task.job.age_counts_from))
+    if task.hold and task.is_given_up:
+        return DeadLetter(task.hold.reason)
+    if task.pauses and (pause := task.pause(now)):
+        owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
+        # A pause that keeps states may end before one that leaves them out: what was kept stays kept.
+        is_held = pause.holds(owed_since) or entry.debt.held_until > 0
+        return Wait(Reason.PAUSED, pause.until) if is_held else _settled(task, entry, Standing.UNCHANGED)
+    if wait := _wait(task, entry, now):
+        return wait
+    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
+    return Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+
+
+def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
+    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on."""
+    notify_on = task.channel.policy.notify_on
+    state = _state_after_newest(task, entry)
+    if _is_recorded_by_copy(task, entry):
+        judgement = judge_change(entry, state, notify_on)
+    elif task.is_from_webhook:
+        judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
+    else:
+        judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
+    job = task.job
+    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_same(entry.newest) else 0)
+    payload = replace(
+        job.payload,
+        transition=judgement.change.transition if judgement.change else job.payload.transition,
+        version=state.version,
+        digest=state.digest,
+        has_borrowed_version=state.has_borrowed_version,
+    )
+    received_at = job.received_at if state is task.state else timestamp(state.came)
+    failures = replace(job.failures, attempts=attempts)
+    job = replace(job, received_at=received_at, payload=payload, failures=failures)
+    is_first = task.is_first or entry.sequence == 0
+    task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
+    return _revived_by(task, entry), judgement.standing
+
+
+def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
+    """Return the task and the entry with what the state means for a flap, where the policy has a rule for flaps."""
+    rule = task.channel.policy.flap
+    if rule is None:
+        return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
+    if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
+        flap = entry.flap.seeing(entry.newest, task.state, rule, is_flagged=task.is_flagged)
+        entry = replace(entry, flap=flap)
+    task = replace(task, is_flapping=entry.flap.until > now, quiet_until=entry.quiet_until(task.state))
+    if task.is_flapping and task.change:
+        task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
+    # The state's age counts from the end of its quiet time, which the job does not know.
+    return task.without_early_expiry(), entry
+
+
+def _state_after_newest(task: Task, entry: Entry) -> State:
+    """Return the task's state, ordered after the entry's newest one in spite of clock skew between functions.
+
+    A new share's state without timestamps takes over those of the newest state, so that an older share is not taken for
+    newer than this state. A queued job has these values already, but later timestamps may have been stored since.
+    """
+    newest = entry.newest
+    if newest and _is_recorded_by_copy(task, entry):
+        # The entry stores its newest state without alerts.
+        return replace(newest, alerts=task.state.alerts)
+    if newest is None:
+        return task.state
+    if not task.is_from_webhook or task.is_queued:
+        return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
+    state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
+    if task.is_stamped or newest.version is None:
+        return state
+    return state.with_version_of(newest)
+
+
+def _inherits_later_version(state: State, newest: State) -> bool:
+    """True if a queued state without timestamps of its own follows a stored state with later timestamps.
+
+    The stored state came before, but was recorded after this state was queued.
+    """
+    if newest.version is None or state.precedes(newest):
+        return False
+    return state.version is None or (state.has_borrowed_version and state.version < newest.version)
+
+
+def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
+    """True if another function got a copy of this share, and recorded the state as owed when it had to wait.
+
+    This sender has the rate limiter's permission (`task.ticket`), so it sends the state now. The copy waits for a later
+    slot.
+    """
+    return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
+
+
+def _is_to_revive(task: Task, entry: Entry) -> bool:
+    """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
+    job = task.job.revival
+    return (
+        job.revived_at is not None
+        and job.is_revived
+        and job.mark is not None
+        and job.mark > entry.dead_letter.revived_at
+    )
+
+
+def _revived_by(task: Task, entry: Entry) -> Task:
+    """Return the task, updated if another message brought its state back from the dead-letter queue.
+
+    The age of the state counts from then.
+    """
+    at = entry.dead_letter.revived_at
+    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
+        return task
+    revived = replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
+    hold = task.hold
+    if hold and hold.reason == Reason.EXPIRED and hold.until - at <= task.channel.policy.max_age_seconds:
+        # Another message of the same state has expired by its own age. The revived state has not.
+        return replace(revived, hold=None)
+    return revived
+
+
+def _left_out(task: Task) -> Task:
+    """Return the task of an owed state that a pause leaves out, with that in its explanation."""
+    if task.change is None:
+        return task
+    return replace(task, change=replace(task.change, why=f"{task.change.why}; left out: the channel is paused"))
+
+
+def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
+    if standing == Standing.DEAD_LETTERED:
+        return Settle(Outcome.QUEUED, queue="dead_letter")
+    note = None
+    if standing == Standing.UNCHANGED and not (task.state.is_same(entry.newest) and not entry.debt.since):
+        note = entry.unchanged(task.state)
+    elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
+        note = replace(entry, debt=entry.debt.settled())
+    is_end = task.is_from_webhook and not task.state.is_open and note is not None
+    queues_job = is_end and task.channel.rest is not None and entry.has_live_pages()
+    return Settle(_SETTLED[standing], note, queues_job or _is_to_confirm(task, entry, is_end=is_end))
+
+
+def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
+    """True if BigPanda must be asked if the incident is over, since a forged resolve must not end an open incident.
+
+    `is_end` is True if the state is a resolve that is not announced. It needs a confirmation if it ends an open state.
+    An open state needs one if an unconfirmed resolve superseded it.
+    """
+    if not (task.is_from_webhook and task.channel.confirms_ends):
+        return False
+    silences = is_end and entry.newest is not None and entry.newest.is_open
+    return silences or (task.state.is_open and entry.is_end_in_doubt)
+
+
+def _clears_debt(task: Task, entry: Entry) -> bool:
+    """True if the entry still records this announced state as owed, and only this job can clear that record."""
+    return not task.is_from_webhook and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
+
+
+def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
+    """Return the wait that the state's job or its incident's entry asks for; None if it may be sent at `now`."""
+    if task.quiet_until > now:
+        return Wait(Reason.FLAPPING, task.quiet_until)
+    if task.hold:
+        return task.hold
+    # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
+    if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
+        return Wait(Reason.IN_FLIGHT, entry.lease.until + 1)
+    if entry.debt.rests_until > now and entry.may_have_paged(task.state):
+        return Wait(Reason.IN_FLIGHT, entry.debt.rests_until + WAKE_MARGIN_SECONDS)
+    least = task.channel.policy.min_seconds_between_signals
+    moment = earliest_send_time(entry, task.change.transition, least) if task.change else 0.0
+    if moment > now:
+        return Wait(Reason.PACED, moment)
+    slot = entry.debt.slot
+    if slot and slot.at > now + 1 and not task.ticket and (slot.urgent or not task.state.is_critical):
+        return Wait(Reason.PACED, slot.at, slot)
+    return None
+
+
+def _only_acknowledger(task: Task, entry: Entry) -> str | None:
+    """Return the acknowledger's name if the signal is for them only; None if it is for all recipients.
+
+    It is for all if the incident opened, worsened or reopened against any state that may have been announced.
+    """
+    change = task.change
+    if change is None or not task.channel.is_quiet:
+        return None
+    changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
+    for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, entry) else _FOR_EVERYBODY
+    is_calm = all(each.transition not in for_everybody for each in changes)
+    return entry.acknowledged_by if is_calm else None
+
+
+def _is_known_as_bad(task: Task, entry: Entry) -> bool:
+    """True if the policy has a rule for flaps, and the state is no worse than the one that was acknowledged."""
+    rank = task.state.rank
+    return task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank
