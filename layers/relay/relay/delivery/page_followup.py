@@ -1,8 +1,8 @@
 """Follow-up of accepted signals: find their pages, and terminate pages of past states.
 
 A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
-searches for the page by the signal's request id, several times within three minutes. A page is terminated when its
-incident is over or a newer page replaces it. Only pages of the relay's own signals are terminated, by request id.
+searches for the page by the signal's request id, several times within three minutes. Then the pages of past states are
+terminated (`delivery.page_termination`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
-from relay.delivery.resolve_confirmation import Confirmed, ResolveAnswer, ResolveConfirmation
+from relay.delivery.page_termination import terminate_pages
+from relay.delivery.resolve_confirmation import EndCheck, ResolveAnswer, ResolveConfirmation
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, SendError
 from relay.jobs.envelope import envelope_of
@@ -61,7 +62,7 @@ class Followup:
         """
         ledger = self.ledger.within(deadline)
         try:
-            entry, confirmed = self._confirmed(job, ledger.read(entry_of(job)), channel, ledger, deadline)
+            entry, check = self._end_checked(job, ledger.read(entry_of(job)), channel, ledger, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
@@ -70,34 +71,34 @@ class Followup:
             result = self._pages_followed(
                 job, entry, channel, channel.rest, ledger, deadline, is_end_certain=is_end_certain
             )
-        if confirmed.until and result.outcome != Outcome.UNSAFE:
-            until = min(confirmed.until, result.until or confirmed.until)
+        if check.until and result.outcome != Outcome.UNSAFE:
+            until = min(check.until, result.until or check.until)
             result = result.waiting(Reason.IN_FLIGHT, until)
-        is_news = confirmed.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
-        end = str(confirmed.answer) if is_news else None
+        is_news = check.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
+        end = str(check.answer) if is_news else None
         return replace(result, notices=replace(result.notices, end=end))
 
-    def _confirmed(
+    def _end_checked(
         self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
-    ) -> tuple[Entry, Confirmed]:
+    ) -> tuple[Entry, EndCheck]:
         """Ask BigPanda if the incident is over, if the entry says so and BigPanda has not confirmed it.
 
         Raises LedgerError. Returns the entry, updated by the answer, and the answer.
         """
         if not (channel.confirms_ends and entry.is_end_in_doubt):
-            return entry, Confirmed(ResolveAnswer.CONFIRMED)
+            return entry, EndCheck(ResolveAnswer.NOT_ASKED)
         confirmation = self.confirmation()
-        confirmed, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
-        if confirmed.answer == ResolveAnswer.REFUTED:
+        check, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
+        if check.answer == ResolveAnswer.REFUTED:
             # Several follow-ups of the incident may have asked at the same time. One signal is enough.
             current = ledger.read(entry_of(job))
             if current.end.refuted_since != entry.end.refuted_since:
-                return current, Confirmed(ResolveAnswer.CONFIRMED)
+                return current, EndCheck(ResolveAnswer.NOT_ASKED)
             entry = current
-            confirmed = confirmation.reannounce(confirmed, deadline)
-        if confirmed.answer == ResolveAnswer.WAIT:
-            return entry, confirmed
-        return ledger.change(entry_of(job), lambda each: confirmed.note(each, now), entry), confirmed
+            check = confirmation.reannounce(check, deadline)
+        if check.answer == ResolveAnswer.WAIT:
+            return entry, check
+        return ledger.change(entry_of(job), lambda each: check.note(each, now), entry), check
 
     def _pages_followed(
         self,
@@ -119,15 +120,16 @@ class Followup:
         try:
             for signal in self._without_known_page(entry):
                 seen[signal.request_id] = self._looked_for(signal, rest, deadline)
-            for signal in _to_terminate(
-                entry.followed(seen), replaces=channel.policy.replace, is_end_certain=is_end_certain
-            ):
-                # Searched again: the workflow may have made a page later, or a second one.
-                found = self.pages.of_request(rest, signal.request_id, deadline)
-                pages = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
-                for page in pages:
-                    self.pages.end(rest, page, deadline)
-                seen[signal.request_id] = replace(signal, pages=pages, is_over=True)
+            ended = terminate_pages(
+                self.pages,
+                rest,
+                entry.followed(seen),
+                deadline,
+                replaces=channel.policy.replace,
+                is_end_certain=is_end_certain,
+            )
+            for signal in ended:
+                seen[signal.request_id] = signal
         except SendError as error:
             failure = error
         return self._noted(job, entry, seen, failure, ledger)
@@ -208,32 +210,6 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
     except LedgerError:
         return False
     return True
-
-
-def _to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) -> Iterator[AcceptedSignal]:
-    """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
-
-    `replaces` is the policy's setting for the second case. `is_end_certain` is True if the incident's end is certain.
-    """
-    for place, signal in enumerate(entry.accepted_signals):
-        # The page of a resolve replaces no other page, since the resolve may be forged.
-        newer_ones = [
-            newer for newer in entry.accepted_signals[place + 1 :] if newer.is_open and _takes_over(newer, signal)
-        ]
-        # If the incident reopened and a newer page took over, the old page may end without a confirmation.
-        is_over = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
-        is_resolved = is_over and signal.is_open and signal.at < entry.end.at
-        is_replaced = replaces and bool(newer_ones)
-        if (signal.pages or signal.is_lost) and not signal.is_over and (is_resolved or is_replaced):
-            yield signal
-
-
-def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
-    """True if the newer signal has an active page for all recipients of the older signal.
-
-    A page that is over when it is found may have reached no recipient. A page for other recipients stays.
-    """
-    return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 
 def _result(job: Job, outcome: Outcome, unconfirmed: tuple[str, ...] = ()) -> Result:

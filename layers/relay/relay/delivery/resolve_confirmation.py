@@ -36,6 +36,8 @@ UNREACHABLE_SECONDS = 600.0
 class ResolveAnswer(StrEnum):
     """BigPanda's answer when asked if an incident is over. REFUTED and UNREACHABLE are counted as metrics."""
 
+    # No question was needed, or another follow-up of the incident asked it.
+    NOT_ASKED = "not_asked"
     # The incident is over.
     CONFIRMED = "confirmed"
     # First answer that it is open; asked again later.
@@ -48,7 +50,7 @@ class ResolveAnswer(StrEnum):
     WAIT = "wait"
 
 
-class Confirmed(NamedTuple):
+class EndCheck(NamedTuple):
     """BigPanda's answer, and the next step: another question, or another signal.
 
     Attributes:
@@ -92,7 +94,7 @@ class ResolveConfirmation:
     keeper: Keeper
     clock: Callable[[], float]
 
-    def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> Confirmed:
+    def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
         """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job.
 
         If the incident is open after all, the result contains the job of a new signal, for `reannounce`.
@@ -102,24 +104,24 @@ class ResolveConfirmation:
         if share is None:
             is_late = now - entry.end.at > UNREACHABLE_SECONDS
             if is_late:
-                return Confirmed(ResolveAnswer.UNREACHABLE)
-            return Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
+                return EndCheck(ResolveAnswer.UNREACHABLE)
+            return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
         if not is_open(share):
-            return Confirmed(ResolveAnswer.CONFIRMED)
+            return EndCheck(ResolveAnswer.CONFIRMED)
         if not entry.end.refuted_since:
-            return Confirmed(ResolveAnswer.DOUBTED, now + APART_SECONDS)
+            return EndCheck(ResolveAnswer.DOUBTED, now + APART_SECONDS)
         if now < entry.end.refuted_since + APART_SECONDS:
-            return Confirmed(ResolveAnswer.WAIT, entry.end.refuted_since + APART_SECONDS)
-        return Confirmed(ResolveAnswer.REFUTED, again=self._reannouncing(job, entry, share, channel))
+            return EndCheck(ResolveAnswer.WAIT, entry.end.refuted_since + APART_SECONDS)
+        return EndCheck(ResolveAnswer.REFUTED, again=self._reannouncing(job, entry, share, channel))
 
-    def reannounce(self, refuted: Confirmed, deadline: Deadline) -> Confirmed:
+    def reannounce(self, refuted: EndCheck, deadline: Deadline) -> EndCheck:
         """Queue the job of a refuted end (`refuted.again`), which signals the incident again.
 
         Returns `refuted`; an answer WAIT if the queue does not accept the job.
         """
         now = self.clock()
         is_kept = refuted.again is not None and self.keeper.keep(refuted.again, deadline, until=now)
-        return refuted if is_kept else Confirmed(ResolveAnswer.WAIT, now + APART_SECONDS)
+        return refuted if is_kept else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""

@@ -1,0 +1,72 @@
+"""A tenant of xMatters that makes pages, as tests of follow-ups and of terminated pages need it."""
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from relay.http.session import HttpAnswer
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "username": "relay", "password": "rest-pw"}}
+
+
+class Tenant:
+    """xMatters, which makes a page of each signal, `after` seconds after it accepted the signal."""
+
+    def __init__(self) -> None:
+        self.after = 0.0
+        self.makes_pages = True
+        # Request ids of signals without a page.
+        self.hidden: set[str] = set()
+        self.signals: list[float] = []
+        self.ended: list[str] = []
+        self.asked: list[str] = []
+        self.now: Callable[[], float] = lambda: 0.0
+
+    def accept(self, _: Call) -> HttpAnswer:
+        self.signals.append(self.now())
+        return samples.accepted(f"r{len(self.signals)}")
+
+    def rest(self, call: Call) -> HttpAnswer:
+        if call.method == "POST":
+            document = json.loads(call.body)
+            assert document["status"] == "TERMINATED"
+            self.ended.append(document["id"])
+            return HttpAnswer(200, {}, call.body)
+        [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]
+        self.asked.append(request_id)
+        number = int(request_id[1:])
+        is_there = (
+            self.makes_pages and request_id not in self.hidden and self.now() >= self.signals[number - 1] + self.after
+        )
+        status = "TERMINATED" if f"page-{number}" in self.ended else "ACTIVE"
+        page = {"id": f"page-{number}", "eventId": f"40800{number}", "status": status}
+        return HttpAnswer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
+
+
+def room(
+    tenant: Tenant,
+    *steps: Step,
+    rest: FakeSession | None = None,
+    policy: dict[str, Any] | None = None,
+    dynamodb: FakeDynamoDb | None = None,
+) -> Relay:
+    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
+    document["xmatters"]["rest"] = REST
+    relay = Relay(
+        FakeSession(*steps, tenant.accept),
+        secrets=FakeSecrets(noc=json.dumps(document)),
+        rest=rest or FakeSession(tenant.rest),
+        dynamodb=dynamodb or FakeDynamoDb(),
+    )
+    tenant.now = relay.clock
+    return relay
+
+
+def pages(relay: Relay) -> list[tuple[tuple[str, ...], str, bool, bool]]:
+    return [(each.pages, each.number, each.is_over, each.is_lost) for each in relay.entry().accepted_signals]
