@@ -213,14 +213,14 @@ MUTATIONS = (
     ),
     Mutation(
         "pages outlive their incident",
-        "delivery.page_followup",
+        "delivery.page_termination",
         "signal.is_open and signal.at < entry.end.at",
         "signal.is_open and signal.at < 0",
         seed=13,
     ),
     Mutation(
         "the page of a resolve ends with the others",
-        "delivery.page_followup",
+        "delivery.page_termination",
         "signal.is_open and signal.at < entry.end.at",
         "signal.at <= entry.end.at",
         seed=13,
@@ -269,7 +269,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a replacement that is not there yet ends the page before",
-        "delivery.page_followup",
+        "delivery.page_termination",
         "return bool(newer.pages) and not newer.is_over",
         "return not newer.is_over",
         seed=76,
@@ -291,15 +291,15 @@ MUTATIONS = (
     Mutation(
         "a comment that may stand there is written again",
         "bigpanda.writeback",
-        "if note.in_doubt:",
-        "if note.in_doubt and note.is_written:",
+        "may_be_written=held.in_doubt)",
+        "may_be_written=held.in_doubt and held.is_written)",
         seed=21,
     ),
     Mutation(
         "a callback that comes twice is written twice",
         "bigpanda.writeback",
-        "if note.is_written:",
-        "if note.is_written and note.in_doubt:",
+        "if progress.is_written:",
+        "if progress.is_written and progress.in_doubt:",
         seed=1,
     ),
     Mutation(
@@ -894,7 +894,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer ends what was signalled after it",
-        "bigpanda.writeback",
+        "bigpanda.incident_writer",
         "        if to_write.is_overtaken:\n",
         "        if to_write.is_overtaken and until == 0:\n",
         seed=60000294,
@@ -908,7 +908,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer that is not verified acts",
-        "bigpanda.writeback",
+        "bigpanda.incident_writer",
         "changes = action is not None and action.changes_incident and to_write.is_verified",
         "changes = action is not None and action.changes_incident",
         seed=60000154,
@@ -922,14 +922,14 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody reads why an answer did not act",
-        "bigpanda.writeback",
+        "bigpanda.incident_writer",
         '            if undone != "":\n',
         "            if undone is None:\n",
         seed=60000068,
     ),
     Mutation(
         "an answer changes nothing",
-        "bigpanda.writeback",
+        "bigpanda.incident_writer",
         "        if is_snooze and until <= self.clock():\n",
         "        if until <= self.clock() + 86400:\n",
         seed=60000078,

@@ -90,7 +90,7 @@ def deadline() -> Deadline:
         (lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, SIGNAL, deadline(), reserve=0), "XMattersHosts"),
         (lambda it: it.chores.followup.pages.of_request(REST, "r1", deadline()), "XMattersHosts"),
         (
-            lambda it: it.chores.writeback().bigpanda.comment(ACCESS, Incident("e1", "i1"), "words", deadline()),
+            lambda it: it.chores.writeback().writer.bigpanda.comment(ACCESS, Incident("e1", "i1"), "words", deadline()),
             "BigPandaHosts",
         ),
         (lambda it: it.reconciler().lister.bigpanda.release(ACCESS, "i1", "e", deadline()), "BigPandaHosts"),

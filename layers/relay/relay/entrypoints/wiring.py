@@ -425,12 +425,12 @@ class Wiring:
     @cached_property
     def writeback(self) -> "Writeback":
         """The object that writes callbacks into BigPanda, as comments and assignments."""
+        from relay.bigpanda.incident_writer import IncidentWriter
         from relay.bigpanda.verification import Verifier
         from relay.bigpanda.writeback import Writeback
 
         return Writeback(
-            bigpanda=self.bigpanda,
-            rate_limit=self.rate_limit,
+            writer=IncidentWriter(self.bigpanda, self.rate_limit, self._clock),
             sources=self.sources,
             table=self._resources.table,
             ledger=self.ledger,

@@ -1,0 +1,162 @@
+"""Writes of one callback into its BigPanda incident: assignment, resolve or snooze, and comment.
+
+`bigpanda.writeback` decides if a callback is written, and sees to it that it is written once.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from relay.bigpanda.api_rate_limit import RateLimit
+from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
+from relay.bigpanda.comment import Comment
+from relay.channels.channel import Access
+from relay.deadline import Deadline
+from relay.errors import BadAnswer
+from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings
+from relay.reasons import Reason
+
+MINUTE_SECONDS = 60.0
+# BigPanda's answer to the resolve of an incident that is over, and to the snooze of one that is over or snoozed.
+CONFLICT = 409
+NOT_FOUND = 404
+_DONE = {Deed.RESOLVE: "resolved", Deed.SNOOZE: "snoozed"}
+_CONFLICTS = {Deed.RESOLVE: "it is over", Deed.SNOOZE: "it is over or snoozed"}
+
+
+class CallbackToWrite(NamedTuple):
+    """A callback to write into BigPanda.
+
+    Attributes:
+        callback: The callback.
+        incident: The incident in BigPanda.
+        access: Access to BigPanda's API.
+        responses: Response texts that acknowledge or escalate.
+        is_verified: True if the callback was verified.
+        came: Arrival of the callback (epoch seconds).
+        is_overtaken: True if the incident was signalled again, or ended, since the callback came; or if it was
+            signalled again since the signal whose page the callback names.
+        is_over: True if the incident is over, as far as the ledger knows.
+    """
+
+    callback: Callback
+    incident: Incident
+    access: Access
+    responses: ResponseMeanings
+    is_verified: bool
+    came: float
+    is_overtaken: bool
+    is_over: bool
+
+
+@dataclass(frozen=True)
+class IncidentWriter:
+    """Writes callbacks into incidents of BigPanda.
+
+    Attributes:
+        bigpanda: Client for BigPanda's API.
+        rate_limit: BigPanda's rate limit.
+        clock: The time in epoch seconds.
+    """
+
+    bigpanda: BigPanda
+    rate_limit: RateLimit
+    clock: Callable[[], float]
+
+    def release(self, access: Access, incident_id: str, event: str, deadline: Deadline) -> None:
+        """Report an incident's first share as received, so that BigPanda sends the incident's updates.
+
+        `event` is BigPanda's id of that share. Raises SendError and LedgerError.
+        """
+        self.rate_limit.wait(access, "callback")
+        self.bigpanda.release(access, incident_id, event, deadline)
+
+    def write(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline, *, may_be_written: bool) -> None:
+        """Assign the incident if the channel wants it, resolve or snooze it if the answer does, and write the comment.
+
+        An action takes the comment's text with it. `may_be_written` is True if an earlier attempt may have written the
+        comment: then it is searched first. Raises SendError and LedgerError.
+        """
+        assigns = (
+            to_write.is_verified and to_write.access.assign and to_write.responses.is_acknowledgement(to_write.callback)
+        )
+        assigned = self._assign(to_write, deadline) if assigns else ""
+        action = to_write.access.action_of(to_write.callback)
+        changes = action is not None and action.changes_incident and to_write.is_verified
+        try:
+            undone = (
+                self._resolve_or_snooze(to_write, action, comment.text(assigned), deadline)
+                if action and changes
+                else None
+            )
+            # BigPanda keeps the text of the comment with an action.
+            if undone != "":
+                self._comment(
+                    to_write, comment, f"{assigned} {undone or ''}".strip(), deadline, may_be_written=may_be_written
+                )
+        except BadAnswer as error:
+            # BigPanda need not know an incident that is over.
+            if not (changes and to_write.is_over and error.http_status == NOT_FOUND):
+                raise
+
+    def _comment(
+        self, to_write: CallbackToWrite, comment: Comment, assigned: str, deadline: Deadline, *, may_be_written: bool
+    ) -> None:
+        """Write the comment, unless an earlier attempt wrote it."""
+        if may_be_written:
+            self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
+            if self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline):
+                return
+        self.rate_limit.wait(to_write.access, "comments")
+        self.bigpanda.comment(to_write.access, to_write.incident, comment.text(assigned), deadline)
+
+    def _resolve_or_snooze(
+        self, to_write: CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline
+    ) -> str:
+        """Resolve or snooze the incident. Return a sentence for the comment if that was not to be done; "" if it was.
+
+        A repeated call changes nothing: BigPanda answers 409, and the end of a snooze counts from the answer. The
+        answer to an earlier signal must not end what came later. Raises SendError, also if BigPanda refuses it.
+        """
+        until = int(to_write.came + action.minutes * MINUTE_SECONDS)
+        is_snooze = action.deed == Deed.SNOOZE
+        if to_write.is_overtaken:
+            return f"(Not {_DONE[action.deed]}: it changed since that page.)"
+        if is_snooze and until <= self.clock():
+            return f"(Not {_DONE[action.deed]}: that time is over.)"
+        try:
+            self.rate_limit.wait(to_write.access, action.deed)
+            if is_snooze:
+                self.bigpanda.snooze(to_write.access, to_write.incident, until, text, deadline)
+            else:
+                self.bigpanda.resolve(to_write.access, to_write.incident, text, deadline)
+        except BadAnswer as error:
+            if error.http_status == CONFLICT:
+                return f"(Not {_DONE[action.deed]}: BigPanda answered 409, {_CONFLICTS[action.deed]}.)"
+            error.detail = f"BigPanda did not {action.deed} the incident: {error.detail}"
+            raise
+        return ""
+
+    def _assign(self, to_write: CallbackToWrite, deadline: Deadline) -> str:
+        """Assign the incident to the acknowledger, and return a sentence about the result for the comment.
+
+        If BigPanda refuses the assignment, the comment is still written. Temporary failures are raised.
+        """
+        try:
+            self.rate_limit.wait(to_write.access, "users")
+            user_id = self.bigpanda.user_id(to_write.access, _names(to_write.callback, to_write.access), deadline)
+            if user_id is None:
+                return "(Not assigned: BigPanda has no user of that name.)"
+            self.rate_limit.wait(to_write.access, "assignment")
+            self.bigpanda.assign(to_write.access, to_write.incident, user_id, deadline)
+        except BadAnswer as error:
+            if error.reason not in {Reason.REFUSED, Reason.CREDENTIALS}:
+                raise
+            return f"(Not assigned: BigPanda answered {error.http_status}.)"
+        return "The incident is assigned to them."
+
+
+def _names(callback: Callback, access: Access) -> Iterable[str]:
+    """Return the user names and e-mails that the person of a callback may have in BigPanda."""
+    at_home = f"{callback.target}@{access.email_domain}" if callback.target and access.email_domain else None
+    return dict.fromkeys(name for name in (callback.email, callback.target, at_home) if name)

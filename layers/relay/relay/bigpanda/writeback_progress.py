@@ -1,0 +1,50 @@
+"""Progress of a callback's write-back, stored as a table item, so that a callback is written once.
+
+BigPanda's API has no idempotency key. So a comment ends in a mark, and the item records if
+the comment was written, or may have been.
+"""
+
+import json
+from copy import replace
+from dataclasses import dataclass
+from typing import Self
+
+from relay.errors import LedgerError
+from relay.ledger.table import Table
+
+
+@dataclass(frozen=True)
+class WritebackProgress:
+    """Progress of a callback's write-back.
+
+    Attributes:
+        is_written: True if its comment was written.
+        in_doubt: True if its comment may have been written.
+        until: End of the lease of the worker that writes the comment (epoch seconds); 0 if none does.
+        sequence: Version of the item, for optimistic locking; 0 if there is none.
+    """
+
+    is_written: bool = False
+    in_doubt: bool = False
+    until: float = 0.0
+    sequence: int = 0
+
+    @classmethod
+    def read(cls, table: Table, name: str) -> Self:
+        """Return the progress with the key `name`, an empty one if there is no item. Raises LedgerError."""
+        found = table.read(name)
+        if found is None:
+            return cls()
+        try:
+            is_written, in_doubt, until = json.loads(found.text)
+            return cls(bool(is_written), bool(in_doubt), float(until), found.sequence)
+        except (ValueError, TypeError) as error:
+            raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
+
+    def write(self, table: Table, name: str) -> "WritebackProgress | None":
+        """Write the progress under the key `name`, if the item is still the one that it was read from.
+
+        Raises LedgerError. Returns the written progress; None if another worker changed the item.
+        """
+        sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
+        return replace(self, sequence=sequence) if sequence else None
