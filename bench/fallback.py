@@ -14,7 +14,7 @@ from bench import bodies
 from bench.drain import SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.entrypoints.sweeper import AT_ONCE
+from relay.entrypoints.parallel import AT_ONCE
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from tests import samples
@@ -113,7 +113,11 @@ def notified(seed: int, *, late: float) -> list[float]:
         # All shares arrive at once, each in a function of its own.
         clock.now = began
         _share(relay, name)
-    relay.sweeper = replace(relay.sweeper, at_once=_Parallel(clock))
+    at_once, sweeper = _Parallel(clock), relay.sweeper
+    policies = replace(sweeper.policies, at_once=at_once)
+    notifier = replace(sweeper.notifier, policies=policies, at_once=at_once)
+    replacement = replace(sweeper.replacement, policies=policies)
+    relay.sweeper = replace(sweeper, policies=policies, notifier=notifier, replacement=replacement)
     clock.now = began
     tick = began + chance.uniform(0, MINUTE)
     while len(topic.moments) < CHANNELS:

@@ -431,7 +431,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback is told of each at once",
-        "entrypoints.sweeper",
+        "entrypoints.fallback_notifier",
         "NOTIFIED_AGAIN_SECONDS = 300.0",
         "NOTIFIED_AGAIN_SECONDS = 0.0",
         seed=34,
@@ -468,14 +468,14 @@ MUTATIONS = (
     # ---- Time ------------------------------------------------------------------------------------------------
     Mutation(
         "the fallback topic is told ten times later",
-        "entrypoints.sweeper",
+        "entrypoints.fallback_notifier",
         ">= policy.fallback_after_seconds",
         ">= 10 * policy.fallback_after_seconds",
         seed=32,
     ),
     Mutation(
         "a message that vanished is not replaced",
-        "entrypoints.sweeper",
+        "entrypoints.message_replacement",
         "return bool(entry.debt.job) and is_due and not entry.is_busy(now)",
         "return False",
         seed=1,
@@ -690,7 +690,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback is told of the first incident alone",
-        "entrypoints.sweeper",
+        "entrypoints.fallback_notifier",
         "for each in owed[:MAX_NAMED]]\n"
         "        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)",
         "for each in owed[:1]]\n        return self.fallback.notify(channel, debts)",
@@ -726,7 +726,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that nothing wakes is never handed over",
-        "entrypoints.sweeper",
+        "entrypoints.message_replacement",
         "if run.has_queue and row.sent < number:",
         "if run.has_queue:",
         seed=1,
@@ -747,7 +747,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the sweeper replaces the messages of criticals last",
-        "entrypoints.sweeper",
+        "entrypoints.message_replacement",
         "sorted(placed, key=lambda place: place[:2])",
         "sorted(placed, key=lambda place: (not place[0], place[1]))",
         seed=32,
@@ -768,9 +768,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
-        "entrypoints.sweeper",
-        "return is_open and self.clock() - self._overdue_since(owed) >=",
-        "return is_open and entry.debt.due <= self.clock() and self.clock() - self._overdue_since(owed) >=",
+        "entrypoints.fallback_notifier",
+        "return is_open and now - overdue_since(self.policies, owed, now) >=",
+        "return is_open and entry.debt.due <= now and now - overdue_since(self.policies, owed, now) >=",
         seed=34,
     ),
     Mutation(
@@ -789,8 +789,8 @@ MUTATIONS = (
     ),
     Mutation(
         "an early end of a pause is not noticed",
-        "entrypoints.sweeper",
-        "return debt.held_until > now and not is_sent and not self._is_held(owed, now)",
+        "entrypoints.debt_timing",
+        "return debt.held_until > now and not is_sent and not is_held(policies, owed, now)",
         "return False",
         seed=187,
     ),
@@ -803,14 +803,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback topic is notified in a pause",
-        "entrypoints.sweeper",
-        "if policy.stops_all(self.clock()):",
+        "entrypoints.fallback_notifier",
+        "if policy.stops_all(now):",
         "if policy.stops_all(0.0):",
         seed=195,
     ),
     Mutation(
         "the fallback's time counts through a pause",
-        "entrypoints.sweeper",
+        "entrypoints.debt_timing",
         "return max([owed.late_from, *ends, *([] if has_ended_early else [held_until])])",
         "return owed.since",
         seed=50,
@@ -873,7 +873,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the sweeper does not know that a state waited for the end of a flap",
-        "entrypoints.sweeper",
+        "entrypoints.debt_timing",
         "since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, quiet_until)",
         "since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)",
         seed=778,

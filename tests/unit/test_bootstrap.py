@@ -108,8 +108,10 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
 
 def test_sweeper_is_wired_without_a_call_to_aws() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT)
-    assert sweeper.table is sweeper.ledger.table
-    assert sweeper.backlog == sweeper.keeper.retries.backlog
+    assert sweeper.table is sweeper.rows.ledger.table is sweeper.notifier.table
+    assert sweeper.replacement.backlog == sweeper.replacement.keeper.retries.backlog
+    assert sweeper.rows is sweeper.notifier.rows is sweeper.replacement.rows
+    assert sweeper.policies is sweeper.notifier.policies is sweeper.replacement.policies
 
 
 def test_sweeper_without_topics_and_heartbeat_judges_no_health_and_calls_nobody() -> None:
@@ -123,7 +125,7 @@ def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
     assert sweeper.health
     assert sweeper.health.table is sweeper.health.survey.table is sweeper.table
     assert sweeper.health.probe.table is sweeper.table
-    assert sweeper.health.survey.channels is sweeper.health.probe.channels is sweeper.channels
+    assert sweeper.health.survey.channels is sweeper.health.probe.channels is sweeper.policies.channels
     assert (sweeper.health.topics.alarm_arn, sweeper.health.topics.notice_arn) == ("arn:wake", "arn:tomorrow")
 
 
@@ -174,7 +176,7 @@ def awslambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
 
 
 def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: FakeLambda) -> None:
-    assert bootstrap.sweeper(ENVIRONMENT).invoke('{"schema":1}')
+    assert bootstrap.sweeper(ENVIRONMENT).replacement.invoke('{"schema":1}')
     [request] = awslambda.invoked
     assert (request["FunctionName"], request["InvocationType"]) == ("stack-job-worker", "Event")
     [record] = json.loads(request["Payload"])["Records"]
@@ -190,7 +192,7 @@ def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: Fa
 )
 def test_invocation_returns_false_if_lambda_fails(awslambda: FakeLambda, failure: Exception) -> None:
     awslambda.failure = failure
-    assert not bootstrap.sweeper(ENVIRONMENT).invoke("{}")
+    assert not bootstrap.sweeper(ENVIRONMENT).replacement.invoke("{}")
 
 
 def test_every_sender_has_a_name_of_its_own() -> None:

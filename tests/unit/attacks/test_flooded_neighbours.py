@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERDUE_SECONDS
-from relay.entrypoints.sweeper import HEALED_SECONDS
+from relay.entrypoints.message_replacement import HEALED_SECONDS
 from relay.jobs.outcome import Outcome
 from relay.ledger.rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS

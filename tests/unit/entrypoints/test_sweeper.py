@@ -10,7 +10,9 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
-from relay.entrypoints.sweeper import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN, MAX_ROWS, OWES_SECONDS
+from relay.entrypoints.message_replacement import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN
+from relay.entrypoints.owed_rows import MAX_ROWS
+from relay.entrypoints.sweeper import OWES_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
 from relay.jobs.job import timestamp
@@ -279,7 +281,8 @@ class TestQueueDown:
     def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
         relay = self.down(DOWN)
         moment = due(relay)
-        relay.sweeper = replace(relay.sweeper, invoke=lambda _: False)
+        replacement = replace(relay.sweeper.replacement, invoke=lambda _: False)
+        relay.sweeper = replace(relay.sweeper, replacement=replacement)
         assert sweep_at(relay, moment)["healed"] == 0
         assert due(relay) == moment
         relay.retries.failure = None
@@ -303,7 +306,8 @@ class TestQueueDown:
 
     def test_unknown_backlog_of_the_retry_queue_holds_no_job_back(self) -> None:
         relay = vanished(DOWN, shares=({"status": "warning"},))
-        relay.sweeper = replace(relay.sweeper, backlog=lambda: None)
+        replacement = replace(relay.sweeper.replacement, backlog=lambda: None)
+        relay.sweeper = replace(relay.sweeper, replacement=replacement)
         assert relay.sweep(300)["healed"] == 1
 
 

@@ -24,7 +24,7 @@ from relay.ledger.table import Table
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.entrypoints.sweeper import AtOnce
+    from relay.entrypoints.parallel import AtOnce
 
 # So many channels that get sick, or well, in one run are told with one message.
 MANY = 5

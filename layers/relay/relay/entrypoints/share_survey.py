@@ -20,7 +20,7 @@ from relay.ledger.table import Table
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.entrypoints.sweeper import AtOnce
+    from relay.entrypoints.parallel import AtOnce
 
 # Time between two surveys.
 SURVEY_SECONDS = 3600.0

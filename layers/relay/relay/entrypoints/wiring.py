@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from relay.delivery.resolve_confirmation import ResolveConfirmation
     from relay.entrypoints.endpoint import Endpoint
     from relay.entrypoints.health_watch import HealthWatch
-    from relay.entrypoints.sweeper import AtOnce, Sweeper
+    from relay.entrypoints.parallel import AtOnce
+    from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
@@ -212,18 +213,38 @@ class Wiring:
     @cached_property
     def sweeper(self) -> "Sweeper":
         """The sweeper, which looks after owed states every minute."""
+        from relay.entrypoints.fallback_notifier import FallbackNotifier
+        from relay.entrypoints.message_replacement import MessageReplacement
+        from relay.entrypoints.owed_rows import OwedRows
+        from relay.entrypoints.sweep_policies import SweepPolicies
         from relay.entrypoints.sweeper import Sweeper
 
+        table, telemetry = self._resources.table, self._adapters.telemetry
+        rows = OwedRows(self.ledger, telemetry)
+        policies = SweepPolicies(self.channels, telemetry, self._at_once, self._deadlines)
         return Sweeper(
-            ledger=self.ledger,
-            table=self._resources.table,
-            channels=self.channels,
-            keeper=self.keeper,
-            fallback=self.fallback,
-            telemetry=self._adapters.telemetry,
-            backlog=self._resources.retries.backlog,
-            invoke=self._resources.invoke,
-            at_once=self._at_once,
+            rows=rows,
+            policies=policies,
+            notifier=FallbackNotifier(
+                rows=rows,
+                policies=policies,
+                table=table,
+                fallback=self.fallback,
+                telemetry=telemetry,
+                at_once=self._at_once,
+                clock=self._clock,
+            ),
+            replacement=MessageReplacement(
+                rows=rows,
+                policies=policies,
+                keeper=self.keeper,
+                telemetry=telemetry,
+                backlog=self._resources.retries.backlog,
+                invoke=self._resources.invoke,
+                clock=self._clock,
+            ),
+            table=table,
+            telemetry=telemetry,
             clock=self._clock,
             deadlines=self._deadlines,
             health=self.health_watch,

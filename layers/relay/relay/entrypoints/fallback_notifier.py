@@ -1,0 +1,136 @@
+"""Notifications of the fallback topic about criticals that are overdue, or that have no page: one message a channel.
+
+The texts of the messages are in `delivery.fallback`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import replace
+from dataclasses import dataclass
+from functools import partial
+from itertools import batched
+
+from relay.deadline import Deadline
+from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
+from relay.entrypoints.debt_timing import overdue_since
+from relay.entrypoints.owed_rows import Owed, OwedRows, by_channel
+from relay.entrypoints.parallel import AT_ONCE, AtOnce, attempted
+from relay.entrypoints.sweep_policies import SweepPolicies
+from relay.entrypoints.sweeper_run import Run
+from relay.ledger.row import FALLBACK_DESCRIPTION
+from relay.ledger.table import Table
+from relay.telemetry.telemetry import Telemetry
+
+# Shortest time between two messages to the fallback topic about one channel.
+NOTIFIED_AGAIN_SECONDS = 300.0
+# Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
+# The limit keeps time for the messages of other channels (docs/decisions.md, D-sweeper-fairness).
+MAX_CHECKED = 500
+# Request ids of xMatters that a message names for one incident.
+MAX_REQUEST_IDS = 3
+
+
+@dataclass(frozen=True)
+class FallbackNotifier:
+    """Notifies the fallback topic of overdue criticals.
+
+    Attributes:
+        rows: The rows of the `due` index.
+        policies: The policies of channels in this run.
+        table: Table with the run's state.
+        fallback: Publisher to the fallback topic.
+        telemetry: Log and metrics.
+        at_once: Runs calls, AT_ONCE of them in parallel, and returns their results in order.
+        clock: The time in epoch seconds.
+    """
+
+    rows: OwedRows
+    policies: SweepPolicies
+    table: Table
+    fallback: Fallback
+    telemetry: Telemetry
+    at_once: AtOnce
+    clock: Callable[[], float]
+
+    def notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
+        """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
+
+        Channels with few debts come first, and entries are marked after all messages are sent. So the many debts (owed
+        states) of one channel do not delay the message of another.
+        """
+        self.policies.read(rows)
+        overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each.channel))
+        waiting = by_channel(sorted(overdue, key=lambda each: each.since))
+        notified: dict[str, list[Owed]] = {}
+        for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
+            if not deadline.remaining():
+                break
+            # Read again, since the index lags: no person must be woken for a debt that was settled meanwhile.
+            current = self.rows.current(each for _, owed in some for each in owed[:MAX_CHECKED])
+            due = by_channel(each for each in current if self._is_to_notify(each))
+            unchecked = {channel: len(owed[MAX_CHECKED:]) for channel, owed in some}
+            notified |= self._notify_some(run, due, unchecked)
+        marks = (partial(self._mark, each, deadline) for owed in notified.values() for each in owed)
+        self.at_once([partial(attempted, self.telemetry, each, otherwise=None) for each in marks])
+        return len(notified)
+
+    def _may_notify(self, run: Run, channel: str) -> bool:
+        return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
+
+    def _notify_some(
+        self, run: Run, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
+    ) -> dict[str, list[Owed]]:
+        """Publish one message for each channel in `due`, in parallel, and record the time in the run.
+
+        Returns the debts of each channel whose message SNS accepted. `unchecked` is, by channel, the number of further
+        overdue debts, which are counted from the index without a read of their entries.
+        """
+        publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
+        answers = self.at_once([partial(attempted, self.telemetry, each, otherwise=False) for each in publish])
+        notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
+        for channel, owed in due.items():
+            self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
+        if notified:
+            run.note(self.table, notified, self.clock())
+        return {channel: due[channel] for channel in notified}
+
+    def _mark(self, owed: Owed, deadline: Deadline) -> None:
+        """Record in an incident's entry that the fallback topic was notified.
+
+        If there is no time, the next message repeats the incident.
+        """
+        if deadline.remaining():
+            self.rows.change(owed, lambda entry: replace(entry, debt=entry.debt.notified(entry.newest)))
+
+    def _publish(self, channel: str, owed: Sequence[Owed], unchecked: int) -> bool:
+        debts = [self._debt(each) for each in owed[:MAX_NAMED]]
+        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)
+
+    def _is_to_notify(self, owed: Owed) -> bool:
+        entry, policy, now = owed.entry, self.policies.of(owed.channel), self.clock()
+        if policy.stops_all(now):
+            return False
+        if entry.debt.unconfirmed:
+            return True
+        is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
+        return is_open and now - overdue_since(self.policies, owed, now) >= policy.fallback_after_seconds
+
+    def _debt(self, owed: Owed) -> OverdueDebt:
+        """Return the description of an owed critical for the fallback topic's message.
+
+        It is made from the stored job; without one it has little more than the incident's id.
+        """
+        entry = owed.entry
+        is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
+        name = FALLBACK_DESCRIPTION if is_unconfirmed else entry.debt.job or FALLBACK_DESCRIPTION
+        job = self.rows.stored_job(owed, name)
+        described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
+        is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
+        lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
+        return replace(
+            described,
+            since=owed.since,
+            reason=entry.debt.reason or described.reason,
+            is_given_up=is_given_up,
+            is_unconfirmed=is_unconfirmed,
+            request_ids=lost[-MAX_REQUEST_IDS:],
+        )

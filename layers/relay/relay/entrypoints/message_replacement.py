@@ -1,0 +1,182 @@
+"""Replacement of messages that vanished: a debt whose message is overdue gets a new one from its stored job.
+
+Where SQS fails, the job worker is invoked directly. Debts that expired, or that no worker could finish, are
+dead-lettered.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from copy import replace
+from dataclasses import dataclass
+from functools import partial
+from itertools import batched
+
+from relay.deadline import Deadline
+from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
+from relay.delivery.task import recorded_state
+from relay.entrypoints.debt_timing import expires_at, is_resumed
+from relay.entrypoints.owed_rows import Owed, OwedRows
+from relay.entrypoints.parallel import attempted
+from relay.entrypoints.sweep_policies import SweepPolicies
+from relay.entrypoints.sweeper_run import Run
+from relay.errors import LedgerError
+from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Job
+from relay.jobs.outbox import Keeper
+from relay.ledger.entry import Entry
+from relay.ledger.row import FALLBACK_DESCRIPTION, Row
+from relay.ledger.table import MAX_BATCH
+from relay.reasons import Reason
+from relay.telemetry.telemetry import Telemetry
+
+# Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
+HEALED_SECONDS = 180.0
+# The same for a direct invocation of the worker.
+INVOKED_SECONDS = 60.0
+# Direct invocations of the worker in a run. They add to those by the queue, and the webhook needs concurrency, too.
+MAX_INVOCATIONS = 200
+# The job of a debt is dead-lettered after a worker began this many of its jobs without a recorded result
+# (docs/decisions.md, D-poison-debt).
+MAX_BEGUN = 5
+# If the retry queue has more visible messages than this, only messages of criticals are replaced (docs/decisions.md,
+# D-sweeper-backlog).
+BACKLOG = 200
+
+
+@dataclass(frozen=True)
+class MessageReplacement:
+    """Replaces vanished messages of debts ("heals" them), and dead-letters the jobs of debts that are given up.
+
+    Attributes:
+        rows: The rows of the `due` index.
+        policies: The policies of channels in this run.
+        keeper: The queues.
+        telemetry: Log and metrics.
+        backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
+        invoke: Invokes the job worker directly with an envelope; returns False if that fails.
+        clock: The time in epoch seconds.
+    """
+
+    rows: OwedRows
+    policies: SweepPolicies
+    keeper: Keeper
+    telemetry: Telemetry
+    backlog: Callable[[], int | None]
+    invoke: Callable[[str], bool]
+    clock: Callable[[], float]
+
+    def heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
+        """Replace the messages of overdue debts (owed states), criticals first. Return the number of replaced messages.
+
+        In one run, a channel gets at most the messages that its rate limit allows in a minute. Channels are
+        interleaved, so that the many debts of one channel do not use up the time of the others.
+        """
+        overdue = [each for each in rows if self._is_overdue(each)]
+        if not overdue:
+            return 0
+        self.policies.read(overdue)
+        waiting = self.backlog()
+        if waiting is not None and waiting > BACKLOG:
+            overdue = [each for each in overdue if each.entry.debt.is_critical]
+        healed: dict[str, int] = defaultdict(int)
+
+        def may_heal(owed: Owed) -> bool:
+            return healed[owed.channel] < self.policies.of(owed.channel).max_per_minute
+
+        for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
+            for each in self.rows.current(filter(may_heal, batch)):
+                if not deadline.remaining():
+                    return sum(healed.values())
+                if self._is_overdue(each) and may_heal(each):
+                    heal = partial(self._heal_one, run, each, deadline)
+                    healed[each.channel] += attempted(self.telemetry, heal, otherwise=False)
+        return sum(healed.values())
+
+    def _is_overdue(self, owed: Owed) -> bool:
+        now, entry = self.clock(), owed.entry
+        is_due = entry.debt.due <= now or is_resumed(self.policies, owed, now)
+        return bool(entry.debt.job) and is_due and not entry.is_busy(now)
+
+    def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
+        """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
+
+        The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
+        expired, or that no worker could finish, is dead-lettered instead. Returns False if nothing was done.
+        """
+        job = self.rows.stored_job(owed, owed.entry.debt.job)
+        if job is None:
+            self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
+            self._postpone(owed)
+            return False
+        if owed.entry.debt.begun >= MAX_BEGUN:
+            return self._give_up(owed, job, Reason.INTERNAL, deadline)
+        if self._is_too_old(owed, job):
+            return self._give_up(owed, job, Reason.EXPIRED, deadline)
+        row = owed.entry.debt.row or Row(0.0)
+        number = row.begun + 1
+        job, now = job.healing(number), self.clock()
+        # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
+        # job that was sent before, the queue may not wake the worker at all.
+        if run.has_queue and row.sent < number:
+            run.has_queue = self.keeper.keep(job, deadline, until=now)
+            if run.has_queue:
+                # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
+                due = min(now + HEALED_SECONDS, max(expires_at(self.policies, owed, job) + OVERAGE_SECONDS, now))
+                self._record_sent(owed, number, due)
+                return True
+        if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
+            run.invocations += 1
+            self._record_sent(owed, number, now + INVOKED_SECONDS)
+            return True
+        return False
+
+    def _is_too_old(self, owed: Owed, job: Job) -> bool:
+        """True if the state of the stored job has expired, is the incident's newest one, and is not announced."""
+        newest = owed.entry.newest
+        is_announced = newest is not None and newest.is_of_same_share(owed.entry.announced)
+        is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
+        return is_newest and not is_announced and self.clock() > expires_at(self.policies, owed, job)
+
+    def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
+        """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
+
+        `reason` is recorded in the job. Returns False if it was not dead-lettered.
+        """
+        newest = owed.entry.newest
+        if newest is None or not newest.is_same(recorded_state(job, newest)):
+            # A newer state is owed, and has a message of its own.
+            self._postpone(owed)
+            return False
+        dead_lettered = self.keeper.dead_letter(job.with_reason(reason), deadline)
+        mark = dead_lettered.revival.mark if dead_lettered else None
+        if dead_lettered is None or mark is None:
+            return False
+        if newest.is_critical:
+            # The fallback topic's message describes the incident with this job.
+            with suppress(LedgerError):
+                self.rows.ledger.store(owed.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
+        self.rows.change(owed, lambda entry: entry.dead_lettering(newest, mark, reason))
+        why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
+        self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
+        return False
+
+    def _postpone(self, owed: Owed) -> None:
+        def change(entry: Entry) -> Entry:
+            return replace(entry, debt=entry.debt.postponed(self.clock() + HEALED_SECONDS))
+
+        self.rows.change(owed, change)
+
+    def _record_sent(self, owed: Owed, number: int, until: float) -> None:
+        self.rows.change(owed, lambda entry: replace(entry, debt=entry.debt.with_job_sent(number, until)))
+
+
+def _interleaved(rows: Iterable[Owed]) -> list[Owed]:
+    """Return the rows with criticals first; among criticals and others, one row of each channel at a time."""
+    ranks: dict[tuple[bool, str], int] = defaultdict(int)
+    placed: list[tuple[bool, int, Owed]] = []
+    for each in rows:
+        is_other = not (each.entry.debt.row and each.entry.debt.row.is_critical)
+        ranks[is_other, each.channel] += 1
+        placed.append((is_other, ranks[is_other, each.channel], each))
+    return [each for *_, each in sorted(placed, key=lambda place: place[:2])]

@@ -1,0 +1,126 @@
+"""Rows of the ledger's `due` index, which the sweeper works from: one for each incident that is owed."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from copy import replace
+from dataclasses import dataclass, field
+from itertools import batched
+from typing import NamedTuple
+
+from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.jobs.job import Job
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import channel_of, incident_of
+from relay.ledger.ledger import Ledger
+from relay.ledger.row import shards
+from relay.ledger.table import MAX_BATCH
+from relay.telemetry.telemetry import Telemetry
+
+# Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.
+MAX_ROWS = 5000
+
+
+class Owed(NamedTuple):
+    """A row of the ledger's `due` index: the entry of an incident that is owed, or whose page is missing.
+
+    Attributes:
+        key: Key of the entry.
+        entry: The entry as the index has it; it may be out of date.
+        channel: Name of the channel.
+    """
+
+    key: str
+    entry: Entry
+    channel: str
+
+    @property
+    def incident_id(self) -> str:
+        """The incident's id, or its hash if the id is too long for a key."""
+        return incident_of(self.key)
+
+    @property
+    def since(self) -> float:
+        """The time since which the state is owed (epoch seconds). If its page is missing, it is the state's arrival."""
+        entry = self.entry
+        if entry.debt.since is not None or entry.announced is None:
+            return entry.debt.since or entry.debt.due
+        return entry.announced.came
+
+    @property
+    def late_from(self) -> float:
+        """Time from which the debt's delay counts (epoch seconds): its start, or the end of its quiet time."""
+        newest = self.entry.newest
+        return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)
+
+
+@dataclass(frozen=True)
+class OwedRows:
+    """The rows of the `due` index, and the entries and stored jobs that belong to them.
+
+    Attributes:
+        ledger: The entries, rows and stored jobs.
+        telemetry: Log and metrics.
+    """
+
+    ledger: Ledger
+    telemetry: Telemetry
+    # Shards of the index that have more rows than this run read.
+    _cut: list[str] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if this run read all rows of each shard that it read."""
+        return not self._cut
+
+    def begin_run(self) -> None:
+        """Forget what the run before could not read."""
+        self._cut.clear()
+
+    def read(self, kind: str) -> Iterator[Owed]:
+        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard. Raises LedgerError."""
+        for shard in shards(kind):
+            found = [Owed(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
+            yield from found
+            if len(found) == MAX_ROWS:
+                detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"
+                self.telemetry.notice("sweeper_failed", detail)
+                self._cut.append(shard)
+
+    def current(self, rows: Iterable[Owed]) -> Iterator[Owed]:
+        """Yield the rows with their entries as read from the table, since the index lags behind.
+
+        Rows that DynamoDB did not process are left out.
+        """
+        for batch in batched(rows, MAX_BATCH, strict=False):
+            entries = self.ledger.read_many([each.key for each in batch])
+            for each in batch:
+                if each.key in entries:
+                    yield replace(each, entry=entries[each.key])
+
+    def change(self, owed: Owed, change: Callable[[Entry], Entry]) -> None:
+        """Change the entry of a row. Raises LedgerError."""
+        self.ledger.change(owed.key, change, owed.entry)
+
+    def stored_job(self, owed: Owed, name: str) -> Job | None:
+        """Return the job that is stored under `name` for a row; None if there is none, or it can't be read.
+
+        Raises LedgerError.
+        """
+        text = self.ledger.stored(owed.key, name) if name else None
+        try:
+            return read_envelope(text) if text else None
+        except UnreadableMessage:
+            return None
+
+
+def by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
+    """Return the rows of each channel."""
+    found: dict[str, list[Owed]] = defaultdict(list)
+    for each in rows:
+        found[each.channel].append(each)
+    return found
+
+
+def each_once(rows: Iterable[Owed]) -> list[Owed]:
+    """Return each row once. A row that is written during the query can appear again on a later page."""
+    return list({each.key: each for each in rows}.values())
