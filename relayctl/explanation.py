@@ -172,7 +172,7 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
         "this": _state(task.state),
         "owed_since": timestamp(entry.debt.since) if entry.debt.since is not None else None,
         "acknowledged_by": entry.acknowledged_by or None,
-        "flapping_until": timestamp(entry.flap.until) if entry.flap.until else None,
+        "flapping_until": timestamp(entry.flap.calm_at) if entry.flap.calm_at else None,
     }
 
 

@@ -10,7 +10,7 @@ from relay.incidents.transition import State
 from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.credential_probes import Probe, Probes, store_probes
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -56,7 +56,7 @@ def owe(
     state = State.of(samples.share(id=incident_id), now - ago)
     row = Row(now + 30 + 180, job="d/1", is_critical=is_critical)
     debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-    entry = Entry(newest=state, debt=debt, dead_letter=DeadLetter(dead_lettered))
+    entry = Entry(newest=state, debt=debt, dead_letter=DeadLetterRecord(dead_lettered))
     assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
 
 

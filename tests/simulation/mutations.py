@@ -846,22 +846,22 @@ MUTATIONS = (
     Mutation(
         "the signal of a flap does not begin its quiet time",
         "ledger.flap",
-        "return replace(self, is_announced=True) if self.until else self",
+        "return replace(self, is_signalled=True) if self.calm_at else self",
         "return self",
         seed=205,
     ),
     Mutation(
         "a further change does not prolong a flap",
         "ledger.flap",
-        "is_flapping = is_change and (known.until > 0 or len(changes) >= rule.transitions)",
-        "is_flapping = is_change and known.until == 0 and len(changes) >= rule.transitions",
+        "is_flapping = is_change and (known.calm_at > 0 or len(changes) >= rule.transitions)",
+        "is_flapping = is_change and known.calm_at == 0 and len(changes) >= rule.transitions",
         seed=598,
     ),
     Mutation(
         "what is worse waits for the end of a flap",
         "ledger.entry",
-        "return self.flap.until if self.flap.is_announced and not is_worse else 0.0",
-        "return self.flap.until if self.flap.is_announced else 0.0",
+        "return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0",
+        "return self.flap.calm_at if self.flap.is_signalled else 0.0",
         seed=1240,
     ),
     Mutation(

@@ -13,7 +13,7 @@ from relay.delivery.channel_health import (
     passing_reasons,
 )
 from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
@@ -29,7 +29,7 @@ def owed(ago: float = 1.0, reason: str = "", *, is_critical: bool = True) -> Ent
 
 
 def given_up() -> Entry:
-    return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=True)), dead_letter=DeadLetter(state()))
+    return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=True)), dead_letter=DeadLetterRecord(state()))
 
 
 def why(*entries: Entry) -> list[str]:
@@ -87,7 +87,7 @@ def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
     assert next_attempt(Entry(debt=Debt(row=row))) == NOW
     assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, urgent=True)))) == NOW + 5
     assert next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
-    assert next_attempt(Entry(debt=Debt(row=row), dead_letter=DeadLetter(state()))) is None
+    assert next_attempt(Entry(debt=Debt(row=row), dead_letter=DeadLetterRecord(state()))) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59.9, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")])

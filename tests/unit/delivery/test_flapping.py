@@ -40,7 +40,7 @@ def flapping(*more: str, **policy: Any) -> Relay:
     """Return a relay that announced of a critical incident that it flaps."""
     relay = room(policy=FLAP | policy)
     result = play(relay, "critical", "ok", "critical", "ok", *more)
-    assert relay.entry().flap.is_announced
+    assert relay.entry().flap.is_signalled
     assert result.subject.why
     return relay
 
@@ -82,7 +82,7 @@ class TestQuiet:
         relay.secrets.texts["noc"] = json.dumps(samples.secret(policy={"min_seconds_between_signals": 0}))
         relay.clock.now += 301
         assert play(relay, "ok").outcome == Outcome.DELIVERED
-        assert relay.entry().flap.until == 0
+        assert relay.entry().flap.calm_at == 0
 
     def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so(self) -> None:
         relay = room(policy=FLAP)
@@ -186,7 +186,7 @@ class TestSomebodyKnows:
 def flapping_with_silent_ends(policy: dict[str, Any]) -> Relay:
     relay = room(policy=FLAP | policy)
     play(relay, "critical", "ok", "critical", "ok", "critical", "ok")
-    assert relay.entry().flap.is_announced
+    assert relay.entry().flap.is_signalled
     return relay
 
 

@@ -1,4 +1,4 @@
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, bare, state
 
@@ -16,7 +16,7 @@ class TestRevival:
 
     def test_state_that_is_dead_lettered_again_is_not_revived(self) -> None:
         again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired")
-        assert again.dead_letter == DeadLetter(bare(state()), MARK + 60, 0.0)
+        assert again.dead_letter == DeadLetterRecord(bare(state()), MARK + 60, 0.0)
         assert again.debt.reason == "expired"
 
     def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relay.delivery.decision import Standing, judge_share
 from relay.incidents.transition import MAX_ALERTS, PRESETS, State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
 from relay.ledger.entry import MAX_SEEN, Entry
@@ -78,12 +78,12 @@ ENTRIES = st.builds(
     is_woken=st.booleans(),
     acknowledged_by=st.text(max_size=8),
     acknowledged_rank=st.integers(0, 3),
-    flap=st.builds(Flap, changes=st.lists(MOMENTS, max_size=4).map(tuple), until=MOMENTS, is_announced=st.booleans()),
+    flap=st.builds(Flap, changes=st.lists(MOMENTS, max_size=4).map(tuple), calm_at=MOMENTS, is_signalled=st.booleans()),
     lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
     signal_times=st.lists(MOMENTS, max_size=8).map(tuple),
     accepted_signals=st.lists(SIGNALS, max_size=3).map(tuple),
     debt=DEBTS,
-    dead_letter=st.builds(DeadLetter, state=st.none() | STATES, mark=MOMENTS, revived_at=MOMENTS),
+    dead_letter=st.builds(DeadLetterRecord, state=st.none() | STATES, mark=MOMENTS, revived_at=MOMENTS),
     end=st.builds(End, at=MOMENTS, confirmed_at=MOMENTS, refuted_since=MOMENTS),
     environment_id=st.text(max_size=8),
     others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),

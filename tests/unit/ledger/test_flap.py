@@ -19,18 +19,18 @@ def seen(states: Iterable[State], rule: FlapRule = RULE) -> Flap:
     """Return the memory after these states came, one after the other."""
     flap, before = Flap(), None
     for each in states:
-        flap, before = flap.seeing(before, each, rule, is_flagged=False), each
+        flap, before = flap.after_state(before, each, rule, is_flagged=False), each
     return flap
 
 
 def test_incident_flaps_after_as_many_changes_as_the_policy_says() -> None:
     states = [state(0), over(10), state(20), over(30)]
-    assert seen(states[:3]).until == 0
-    assert seen(states).until == NOW + 30 + TEN_MINUTES
+    assert seen(states[:3]).calm_at == 0
+    assert seen(states).calm_at == NOW + 30 + TEN_MINUTES
 
 
 def test_changes_that_are_too_far_apart_are_no_flap() -> None:
-    assert seen([state(0), over(10), state(20), over(10 + TEN_MINUTES)]).until == 0
+    assert seen([state(0), over(10), state(20), over(10 + TEN_MINUTES)]).calm_at == 0
 
 
 def test_first_state_comments_and_states_without_a_status_are_no_changes() -> None:
@@ -40,22 +40,22 @@ def test_first_state_comments_and_states_without_a_status_are_no_changes() -> No
 
 def test_each_further_change_moves_the_end_of_a_flap() -> None:
     states = [state(0), over(10), state(20), over(30), state(30 + TEN_MINUTES - 1)]
-    assert seen(states).until == NOW + 30 + 2 * TEN_MINUTES - 1
+    assert seen(states).calm_at == NOW + 30 + 2 * TEN_MINUTES - 1
 
 
 def test_incident_that_was_calm_begins_anew() -> None:
     flap = seen([state(0), over(10), state(20), over(30)]).announcing()
-    after = flap.seeing(over(30), state(31 + TEN_MINUTES), RULE, is_flagged=False)
-    assert (after.until, after.is_announced, len(after.changes)) == (0, False, 1)
+    after = flap.after_state(over(30), state(31 + TEN_MINUTES), RULE, is_flagged=False)
+    assert (after.calm_at, after.is_signalled, len(after.changes)) == (0, False, 1)
 
 
 def test_flag_of_bigpanda_is_enough_while_the_incident_is_open() -> None:
-    assert Flap().seeing(None, state(), RULE, is_flagged=True).until == NOW + TEN_MINUTES
-    assert Flap().seeing(state(), over(9), RULE, is_flagged=True).until == 0
+    assert Flap().after_state(None, state(), RULE, is_flagged=True).calm_at == NOW + TEN_MINUTES
+    assert Flap().after_state(state(), over(9), RULE, is_flagged=True).calm_at == 0
 
 
 def test_signal_before_a_flap_announces_no_flap() -> None:
-    assert not seen([state(0), over(10)]).announcing().is_announced
+    assert not seen([state(0), over(10)]).announcing().is_signalled
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 400), st.booleans()), max_size=60), st.integers(2, 20))

@@ -31,7 +31,7 @@ def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> Non
 
 def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause() -> None:
     entry = owed(60, reason="")
-    flapping = entry._replace(announced=entry.newest, flap=Flap((NOW - 60,), NOW + 600, is_announced=True))
+    flapping = entry._replace(announced=entry.newest, flap=Flap((NOW - 60,), NOW + 600, is_signalled=True))
     judged = channel_health.judge(ChannelStatus("noc", debts=Debts.of([flapping])), NOW)
     assert judged.health == Health.OWES
     assert judged.why == (f"1 owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)

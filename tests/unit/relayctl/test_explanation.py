@@ -196,7 +196,7 @@ def test_pause_for_other_incidents_does_not_apply() -> None:
 
 
 def test_state_of_a_flapping_incident_that_is_no_worse_would_wait_for_the_calm() -> None:
-    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_announced=True))
+    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_signalled=True))
     to = channel(flap={"transitions": 2, "minutes": 10})
     found = explained(case(to, status="warning"), entry)
     assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "flapping")
@@ -205,7 +205,7 @@ def test_state_of_a_flapping_incident_that_is_no_worse_would_wait_for_the_calm()
 
 
 def test_state_that_a_flap_keeps_quiet_is_not_announced_in_shadow_mode() -> None:
-    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_announced=True))
+    entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_signalled=True))
     found = explained(case(channel(mode="shadow", flap={"transitions": 2, "minutes": 10}), status="warning"), entry)
     assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
     assert found.verdict["why"].endswith("it flaps; not announced until it is calm")

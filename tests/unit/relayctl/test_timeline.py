@@ -6,7 +6,7 @@ import pytest
 
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
@@ -86,7 +86,7 @@ def test_line_about_several_channels_belongs_to_none_of_them() -> None:
 def test_standing_names_all_that_a_person_has_to_know() -> None:
     lost = AcceptedSignal("r1", NOW, is_open=True, is_lost=True)
     debt = Debt(since=NOW - 60, is_notified=True, reason="refused")
-    entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetter(STATE))
+    entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetterRecord(STATE))
     standing = timeline_ledger.standing("noc", (), entry, NOW)
     assert standing.words == (
         *("open, critical", "OWED for 1m (refused)", "DEAD-LETTERED: relayctl dlq list"),

@@ -105,9 +105,9 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
     if rule is None:
         return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
     if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
-        flap = entry.flap.seeing(entry.newest, task.state, rule, is_flagged=task.is_flagged)
+        flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.is_flagged)
         entry = replace(entry, flap=flap)
-    task = replace(task, is_flapping=entry.flap.until > now, quiet_until=entry.quiet_until(task.state))
+    task = replace(task, is_flapping=entry.flap.calm_at > now, quiet_until=entry.quiet_until(task.state))
     if task.is_flapping and task.change:
         task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
     # The state's age counts from the end of its quiet time, which the job does not know.

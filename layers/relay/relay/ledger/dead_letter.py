@@ -6,7 +6,7 @@ from typing import NamedTuple
 from relay.incidents.transition import State
 
 
-class DeadLetter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """Record of an incident's last dead-lettered state. Times are epoch seconds, 0 for never.
 
     To revive a state is to make it owed again, after an operator replayed its job.
@@ -25,21 +25,21 @@ class DeadLetter(NamedTuple):
         """True if `state` is the dead-lettered state."""
         return state.is_of_same_share(self.state)
 
-    def replaced(self, state: State, mark: float) -> "DeadLetter":
+    def replaced(self, state: State, mark: float) -> "DeadLetterRecord":
         """Return the record with `state` dead-lettered at `mark` (epoch seconds).
 
         If it records that state already, the later one of both marks is kept.
         """
-        return DeadLetter(state.without_alerts(), max(mark, self.mark) if self.holds(state) else mark)
+        return DeadLetterRecord(state.without_alerts(), max(mark, self.mark) if self.holds(state) else mark)
 
-    def revived(self, at: float) -> "DeadLetter":
+    def revived(self, at: float) -> "DeadLetterRecord":
         """Return the record after its state became owed again at `at` (epoch seconds), by a replay."""
         return replace(self, state=None, revived_at=at)
 
-    def settled(self) -> "DeadLetter":
+    def settled(self) -> "DeadLetterRecord":
         """Return the record without a state, since the incident was announced or needs no signal."""
         return replace(self, state=None)
 
-    def superseded(self) -> "DeadLetter":
+    def superseded(self) -> "DeadLetterRecord":
         """Return the record without the time of the revival, since a newer state came than the revived one."""
         return replace(self, revived_at=0.0)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from relay.incidents.transition import State, Transition, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
 from relay.ledger.flap import Flap
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
     signal_times: tuple[float, ...] = ()
     accepted_signals: tuple[AcceptedSignal, ...] = ()
     debt: Debt = Debt()
-    dead_letter: DeadLetter = DeadLetter()
+    dead_letter: DeadLetterRecord = DeadLetterRecord()
     end: End = End()
     flap: Flap = Flap()
     environment_id: str = ""
@@ -132,7 +132,7 @@ class Entry(NamedTuple):
         A state that is worse than one that may have been announced last need not wait.
         """
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
-        return self.flap.until if self.flap.is_announced and not is_worse else 0.0
+        return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
 
     def owing(self, state: State, *, slot: Slot | None = None) -> "Entry":
         """Return the entry with `state` as the newest one, which is owed and on a queue.

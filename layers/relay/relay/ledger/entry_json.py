@@ -10,7 +10,7 @@ from typing import Any
 
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.dead_letter import DeadLetter
+from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
 from relay.ledger.entry import Entry
@@ -96,7 +96,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         signal_times=tuple(members.get("times", ())),
         accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
         debt=_debt(members, row),
-        dead_letter=DeadLetter(
+        dead_letter=DeadLetterRecord(
             state=_known_state(members.get("dead_lettered")),
             mark=members.get("dead_lettered_at", 0.0),
             revived_at=members.get("revived_at", 0.0),
@@ -130,8 +130,8 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
 def _flap(members: Sequence[Any] | None) -> Flap:
     if not members:
         return Flap()
-    changes, until, is_announced = members[: len(Flap._fields)]
-    return Flap(tuple(changes), until, bool(is_announced))
+    changes, calm_at, is_signalled = members[: len(Flap._fields)]
+    return Flap(tuple(changes), calm_at, bool(is_signalled))
 
 
 def _lease(members: Sequence[Any] | None) -> Lease | None:

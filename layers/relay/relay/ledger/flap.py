@@ -15,33 +15,33 @@ class Flap(NamedTuple):
 
     Attributes:
         changes: Times of the last changes of openness or status, oldest first, announced or not.
-        until: When the flapping incident counts as calm, unless it changes again; 0 if it does not flap.
-        is_announced: True if a signal said that the incident flaps. Only what is worse is announced from then on.
+        calm_at: When the flapping incident counts as calm, unless it changes again; 0 if it does not flap.
+        is_signalled: True if a signal said that the incident flaps. Only what is worse is announced from then on.
     """
 
     changes: tuple[float, ...] = ()
-    until: float = 0.0
-    is_announced: bool = False
+    calm_at: float = 0.0
+    is_signalled: bool = False
 
-    def seeing(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
+    def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
         """Return the memory after a newer state than `before` came.
 
         `is_flagged` is True if BigPanda says that the incident flaps. An incident that was calm for long enough begins
         anew.
         """
-        known = self if state.came < self.until else Flap(self.changes)
+        known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
         is_change = before is not None and _differ(before, state)
         if is_change:
             changes = tuple(sorted((*changes, round(state.came, 3))))[-rule.transitions :]
-        is_flapping = is_change and (known.until > 0 or len(changes) >= rule.transitions)
+        is_flapping = is_change and (known.calm_at > 0 or len(changes) >= rule.transitions)
         is_flapping = is_flapping or (is_flagged and state.is_open)
-        until = max(known.until, round(state.came + rule.seconds, 3)) if is_flapping else known.until
-        return Flap(changes, until, known.is_announced)
+        calm_at = max(known.calm_at, round(state.came + rule.seconds, 3)) if is_flapping else known.calm_at
+        return Flap(changes, calm_at, known.is_signalled)
 
     def announcing(self) -> "Flap":
         """Return the memory after a signal was accepted. If the incident flaps, that signal said so."""
-        return replace(self, is_announced=True) if self.until else self
+        return replace(self, is_signalled=True) if self.calm_at else self
 
 
 def _differ(before: State, state: State) -> bool:
