@@ -16,8 +16,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.deadline import Deadline
+from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.endpoint import INLINE_SECONDS
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.errors import SendError, UnknownChannel
 from relay.http.client import HttpClient

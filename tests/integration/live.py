@@ -13,7 +13,8 @@ from typing import Any
 from relay.bootstrap import MOST_BIGPANDA_BYTES
 from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
+from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share

@@ -20,9 +20,10 @@ from relay.channels.parsing import parse_channel
 from relay.channels.token import Door
 from relay.deadline import Deadline
 from relay.delivery.replay import Replay
+from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.endpoint import Endpoint
 from relay.entrypoints.sweeper import Sweeper
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters

@@ -26,7 +26,8 @@ from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
 from relay.channels.secrets_manager import Secrets
 from relay.config import Config
 from relay.deadline import Deadline
-from relay.entrypoints.wiring import Adapters, Effects, Resources, Vendors, Wiring
+from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
+from relay.entrypoints.wiring import Wiring
 from relay.http.session import AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table

@@ -3,28 +3,21 @@
 Functions, tests, the simulation and the benchmarks build the library here; they differ in their adapters alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from relay.channels.cache import UNKNOWN_SECONDS, ChannelCache
-from relay.deadline import Deadline
+from relay.channels.cache import ChannelCache
 from relay.delivery.delivery import Delivery
 from relay.delivery.sender import Sender
+from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
-from relay.http.session import Session, VendorHosts
 from relay.jobs.outbox import Keeper
-from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter
-from relay.ledger.table import Table
-from relay.telemetry.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
-    from mypy_boto3_sns import SNSClient
-
     from relay.bigpanda.api_rate_limit import RateLimit
     from relay.bigpanda.client import BigPanda
     from relay.bigpanda.listing import Lister
@@ -37,7 +30,6 @@ if TYPE_CHECKING:
     from relay.delivery.resolve_confirmation import ResolveConfirmation
     from relay.entrypoints.endpoint import Endpoint
     from relay.entrypoints.health_watch import HealthWatch
-    from relay.entrypoints.parallel import AtOnce
     from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
@@ -52,103 +44,6 @@ EPOCH_READ_SECONDS = 0.7
 
 # Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
 # ruff: noqa: PLC0415
-
-
-class Effects(NamedTuple):
-    """Time, chance and threads, as functions that tests replace.
-
-    Attributes:
-        clock: Gives epoch seconds.
-        random: Gives a number from 0 to 1.
-        sleep: Waits for so many seconds.
-        deadlines: Makes a deadline of so many seconds.
-        owner: Returns a unique name for a sender, as the owner of a lease.
-        at_once: Makes calls in parallel, and returns their results in order.
-    """
-
-    clock: Callable[[], float]
-    random: Callable[[], float]
-    sleep: Callable[[float], object]
-    deadlines: Callable[[float], Deadline]
-    owner: Callable[[], str]
-    at_once: "AtOnce"
-
-
-class Resources(NamedTuple):
-    """The stack's AWS resources, as the library uses them.
-
-    Attributes:
-        table: The ledger's table.
-        credentials: The table with the revocation marks ("epoch") and last uses of credentials: in a stack, the
-            ledger's.
-        retries: The retry queue.
-        chores: The chore queue.
-        dead_letters: The dead-letter queue.
-        read_secret: Returns the text of a channel's secret, by the channel's name.
-        secret_names: Returns the names of the channels that have a secret.
-        sns: Returns the client of the fallback topic.
-        topic_arn: The fallback topic; empty for a function that never notifies it.
-        alarm_topic_arn: The topic that wakes people; empty for none.
-        notice_topic_arn: The topic that people read later; empty for none.
-        invoke: Invokes the job worker with an envelope (a job as message text), without SQS; returns False if that
-            fails.
-    """
-
-    table: Table
-    credentials: Table
-    retries: Queue
-    chores: Queue
-    dead_letters: Queue
-    read_secret: Callable[[str], str]
-    secret_names: Callable[[], Iterable[str]]
-    sns: "Callable[[], SNSClient]"
-    topic_arn: str
-    alarm_topic_arn: str
-    notice_topic_arn: str
-    invoke: Callable[[str], bool]
-
-
-class Vendors(NamedTuple):
-    """The HTTP sessions with both vendors.
-
-    Attributes:
-        hosts: The allow-lists, which a channel's URLs are checked against.
-        triggers: Returns the session for signals to xMatters.
-        rest: Returns the session for xMatters' REST API; in a function, the same as for signals.
-        bigpanda: Returns the session for BigPanda's API.
-        heartbeat: Calls the dead man's switch within a number of seconds, and returns the reason of a failure; None
-            without a switch.
-    """
-
-    hosts: VendorHosts
-    triggers: Callable[[], Session]
-    rest: Callable[[], Session]
-    bigpanda: Callable[[], Session]
-    heartbeat: Callable[[float], str] | None = None
-
-
-@dataclass(frozen=True)
-class Adapters:
-    """Everything outside the library that it works with: AWS, the vendors, time, and the log.
-
-    Attributes:
-        resources: The stack's resources.
-        vendors: The HTTP sessions with both vendors.
-        effects: Time, chance and threads.
-        telemetry: Logs and metrics.
-        cache_seconds: Seconds for which a good copy of a channel is used.
-        unknown_seconds: Seconds for which the absence of a channel is remembered.
-        has_epoch: True if the function reads the channels' marks, so that a revoked credential is refused, and a
-            changed mode or pause obeyed, before the channel's copy is old.
-    """
-
-    resources: Resources
-    vendors: Vendors
-    effects: Effects
-    telemetry: Telemetry
-    cache_seconds: float
-    unknown_seconds: float = UNKNOWN_SECONDS
-    has_epoch: bool = False
 
 
 class Wiring:
