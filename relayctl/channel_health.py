@@ -32,12 +32,12 @@ class Health(StrEnum):
 
 
 class ChannelStatus(NamedTuple):
-    """What is known of a channel. None stands for a part that could not be read.
+    """Health of a channel, as far as it is known. None stands for a part that could not be read.
 
     Attributes:
         name: Name of the channel.
         changed_at: Time of the last change of its secret (epoch seconds).
-        problem: Why its secret cannot be used; None if it can, or it was not read.
+        problem: The reason for which its secret cannot be used; None if it can, or it was not read.
         policy: Its policy.
         confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.

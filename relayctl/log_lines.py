@@ -69,7 +69,7 @@ class Slice(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """What is missing, in words."""
+        """The missing lines, in words."""
         dropped = [f"{self.dropped} older lines were left out"] if self.dropped else []
         last = f"the lines after {moments.iso(self.lines[-1].at)}" if self.lines else "the later lines"
         return dropped + ([f"{last} were not read: they are too many, so give a later --since"] if self.is_cut else [])

@@ -69,7 +69,7 @@ class Reading(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where an incident stands for one channel and one set of recipients of the webhook's URL.
+    """Standing of an incident for one channel and one set of recipients of the webhook's URL.
 
     Attributes:
         channel: Name of the channel.
@@ -89,11 +89,11 @@ class Standing(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """All that the sources know of an incident.
+    """Timeline of an incident, from all sources.
 
     Attributes:
         incident_id: BigPanda's id of the incident.
-        standings: Where the incident stands, by channel and recipients.
+        standings: The incident's standings, by channel and recipients.
         events: The events, oldest first.
         readings: The results of all sources.
         dropped: Number of older events that were left out.

@@ -58,7 +58,7 @@ _HEADER = compiled(
 
 @dataclass(frozen=True)
 class Target:
-    """Where callbacks go.
+    """Destination of callbacks.
 
     Attributes
     ----------

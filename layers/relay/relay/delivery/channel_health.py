@@ -116,7 +116,7 @@ class RefusedCredentials(NamedTuple):
 
     @property
     def reasons(self) -> list[str]:
-        """Why the channel is sick, with the command to type for each credential."""
+        """The reasons for which the channel is sick, each with the command that rotates the credential."""
         return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {self.channel} {kind})" for kind in self.kinds]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
     from relay.delivery.resolve_confirmation import ResolveConfirmation
+    from relay.entrypoints.credential_probe import CredentialProbe
     from relay.entrypoints.endpoint import Endpoint
     from relay.entrypoints.health_watch import HealthWatch
     from relay.entrypoints.sweeper import Sweeper
@@ -114,31 +115,21 @@ class Wiring:
         from relay.entrypoints.sweep_policies import SweepPolicies
         from relay.entrypoints.sweeper import Sweeper
 
-        table, telemetry = self._resources.table, self._adapters.telemetry
+        resources, telemetry = self._resources, self._adapters.telemetry
         rows = OwedRows(self.ledger, telemetry)
         policies = SweepPolicies(self.channels, telemetry, self._at_once, self._deadlines)
+        notifier = FallbackNotifier(
+            rows, policies, resources.table, self.fallback, telemetry, self._at_once, self._clock
+        )
+        replacement = MessageReplacement(
+            rows, policies, self.keeper, telemetry, resources.retries.backlog, resources.invoke, self._clock
+        )
         return Sweeper(
             rows=rows,
             policies=policies,
-            notifier=FallbackNotifier(
-                rows=rows,
-                policies=policies,
-                table=table,
-                fallback=self.fallback,
-                telemetry=telemetry,
-                at_once=self._at_once,
-                clock=self._clock,
-            ),
-            replacement=MessageReplacement(
-                rows=rows,
-                policies=policies,
-                keeper=self.keeper,
-                telemetry=telemetry,
-                backlog=self._resources.retries.backlog,
-                invoke=self._resources.invoke,
-                clock=self._clock,
-            ),
-            table=table,
+            notifier=notifier,
+            replacement=replacement,
+            table=resources.table,
             telemetry=telemetry,
             clock=self._clock,
             deadlines=self._deadlines,
@@ -150,7 +141,6 @@ class Wiring:
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None without a topic for it."""
         from relay.delivery.health_notice import HealthTopics
-        from relay.entrypoints.credential_probe import CredentialProbe
         from relay.entrypoints.health_watch import HealthWatch
         from relay.entrypoints.share_survey import ShareSurvey
 
@@ -165,10 +155,24 @@ class Wiring:
             at_once=self._at_once,
             clock=self._clock,
         )
-        probe = CredentialProbe(
-            names=resources.secret_names,
-            channels=self.channels,
+        return HealthWatch(
             table=resources.table,
+            survey=survey,
+            probe=self._credential_probe,
+            topics=HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn),
+            telemetry=self._adapters.telemetry,
+            at_once=self._at_once,
+            clock=self._clock,
+        )
+
+    @property
+    def _credential_probe(self) -> "CredentialProbe":
+        from relay.entrypoints.credential_probe import CredentialProbe
+
+        return CredentialProbe(
+            names=self._resources.secret_names,
+            channels=self.channels,
+            table=self._resources.table,
             directory=lambda: self.directory,
             bigpanda=lambda: self.bigpanda,
             rate_limit=lambda: self.rate_limit,
@@ -176,15 +180,6 @@ class Wiring:
             at_once=self._at_once,
             clock=self._clock,
             deadlines=self._deadlines,
-        )
-        return HealthWatch(
-            table=resources.table,
-            survey=survey,
-            probe=probe,
-            topics=HealthTopics(resources.sns, resources.alarm_topic_arn, resources.notice_topic_arn),
-            telemetry=self._adapters.telemetry,
-            at_once=self._at_once,
-            clock=self._clock,
         )
 
     @cached_property

@@ -124,11 +124,11 @@ class Deed(StrEnum):
 
 
 class ResponseAction(NamedTuple):
-    """What a response does with its incident in BigPanda.
+    """The effect of a response on its incident in BigPanda.
 
     Attributes:
         deed: The effect.
-        minutes: How long the incident is snoozed (minutes); 0 if it is not.
+        minutes: Duration of the snooze (minutes); 0 without a snooze.
     """
 
     deed: Deed
