@@ -14,11 +14,11 @@ from relay.channels import misconfiguration
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
-from relayctl import doors, recipient_checks, rotation, terminal
+from relayctl import endpoints, recipient_checks, rotation, terminal
 from relayctl.channel_store import ChannelStore, Kept
 from relayctl.credential_input import MAX_BYTES
-from relayctl.door_probe import Knock, verify
-from relayctl.doors import DOORS
+from relayctl.endpoint_probe import Knock, verify
+from relayctl.endpoints import ENDPOINTS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack
@@ -37,8 +37,8 @@ class ChannelChange:
         before: The secret as it was read; empty for a new channel.
         after: The new secret, with replaced credentials as `previous`.
         channel: The new secret as a channel.
-        urls: The URL of each door by its key.
-        expiries: When a replaced credential expires (ISO 8601), by the door's key.
+        urls: The URL of each endpoint by its key.
+        expiries: When a replaced credential expires (ISO 8601), by the endpoint's key.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Done(NamedTuple):
     """Result of a stored change.
 
     Attributes:
-        fresh: The header of each new or changed credential, by the door's key.
+        fresh: The header of each new or changed credential, by the endpoint's key.
         is_verified: True if the relay accepts these credentials, or there are none.
         is_in_force: False if running functions may still work with the settings before, though the change was to act at
             once, as that of a mode.
@@ -94,13 +94,13 @@ def prepare(
         kept: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
         remedies: Advice for settings that may notify nobody, by key.
-        overlap_seconds: Time for which a replaced credential of a door stays valid.
+        overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
     """
     before = SecretDocument(kept.document if kept else None)
     expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
     channel = _checked(stack, name, after, remedies)
     _refuse_short_tokens(before, after)
-    urls = doors.urls(stack, name, after)
+    urls = endpoints.urls(stack, name, after)
     return ChannelChange(name, kept.version if kept else None, before, after, channel, urls, expiries)
 
 
@@ -117,8 +117,8 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     is_in_force = not must_act or change.is_new or put_in_force(stack, name, "it acts", revokes=False) is not None
     for key, expires_at in change.expiries.items():
         terminal.say(
-            f"note: {DOORS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl channel "
-            f"rotate {name} {DOORS[key].name} --retire"
+            f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
+            f"channel rotate {name} {ENDPOINTS[key].name} --retire"
         )
     _warn_of_critical(change.channel)
     findings = recipient_checks.warn(stack, change.channel)
@@ -131,11 +131,11 @@ def _rotate(
     before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float
 ) -> dict[str, str]:
     for key, expires_at in rotation.displaced(before, after, now).items():
-        door = DOORS[key]
+        endpoint = ENDPOINTS[key]
         raise click.UsageError(
-            f"{key}: the credential before the last change works until {expires_at}, and {door.vendor} may still use "
-            f"it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end the old one: "
-            f"relayctl channel rotate {name} {door.name} --retire"
+            f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may still "
+            f"use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end the old "
+            f"one: relayctl channel rotate {name} {endpoint.name} --retire"
         )
     return rotation.keep_previous(before, after, now, name, overlap_seconds)
 
@@ -154,7 +154,7 @@ def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mappin
 
 def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
     """Raise UsageError for a new token that is short enough to guess. A stored one goes on working."""
-    for key in (f"{door}.token" for door in DOORS):
+    for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
         value = after.get(key)
         if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
             raise click.UsageError(

@@ -26,7 +26,7 @@ from relayctl import credential_checks, modes, recipient_checks
 from relayctl.aws_errors import refusal
 from relayctl.channel_store import ChannelStore
 from relayctl.check_results import Check, State, failed, ok, warning
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.policy_file import ANY_HOSTS
 from relayctl.stack import Stack
 
@@ -212,10 +212,12 @@ def _distance(pause: Pause, now: float) -> str:
 
 def _tokens(channel: Channel) -> Iterator[Check]:
     """Yield a warning for each token that is short enough to guess."""
-    for key, door in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
-        if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in door):
+    for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
+        if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
             what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
-            yield warning("tokens", f"{what}: relayctl channel rotate {channel.name} {DOORS[key].name} makes a new one")
+            yield warning(
+                "tokens", f"{what}: relayctl channel rotate {channel.name} {ENDPOINTS[key].name} makes a new one"
+            )
 
 
 def _settings(channel: Channel) -> Iterator[Check]:

@@ -115,7 +115,7 @@ def holder(debts: Debts) -> str:
 
 def last_share(uses: Sequence[Use]) -> float | None:
     """Return the time of the last known use of the webhook's credentials (epoch seconds); None if none is known."""
-    return max((seconds_of(use.used_at) for use in uses if use.door == "inbound" and use.used_at), default=None)
+    return max((seconds_of(use.used_at) for use in uses if use.endpoint == "inbound" and use.used_at), default=None)
 
 
 def is_open(gate: Gate | None, now: float) -> bool:

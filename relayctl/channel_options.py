@@ -9,7 +9,7 @@ import click
 from relay.channels import token
 from relay.channels.schema import AUTH
 from relayctl.credential_input import ASK, CredentialInput, ask
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.secret_document import SecretDocument, typed_value, unknown_key
 
 _AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
@@ -49,24 +49,24 @@ def _key_and_text(setting: str) -> tuple[str, str]:
 
 def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
     """Apply the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
-    had = [key for key in DOORS if _opens(document, key)]
+    had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])
     for key in had:
-        if needs_door(document, key) and not _opens(document, key):
+        if needs_endpoint(document, key) and not _has_credentials(document, key):
             raise click.UsageError(
-                f"--unset {key}: channel {name} needs a credential for {DOORS[key].vendor}; for a new one: relayctl "
-                f"channel rotate {name} {DOORS[key].name}"
+                f"--unset {key}: channel {name} needs a credential for {ENDPOINTS[key].vendor}; for a new one: "
+                f"relayctl channel rotate {name} {ENDPOINTS[key].name}"
             )
     add_missing_tokens(document, name)
 
 
-def _opens(document: SecretDocument, key: str) -> bool:
+def _has_credentials(document: SecretDocument, key: str) -> bool:
     return document.has(f"{key}.token") or document.has(f"{key}.basic")
 
 
-def needs_door(document: SecretDocument, key: str) -> bool:
-    """True if the channel must have credentials for a door: BigPanda's always, xMatters' if it writes to BigPanda."""
+def needs_endpoint(document: SecretDocument, key: str) -> bool:
+    """True if the endpoint needs credentials: BigPanda's always, xMatters' if the channel writes to BigPanda."""
     return key == "inbound" or document.has("bigpanda.api_key")
 
 

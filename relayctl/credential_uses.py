@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.errors import InvalidChannel, LedgerError
 from relay.foreign_text import printable
 from relay.ledger import credentials
 from relay.ledger.table import Table
 from relayctl import terminal
-from relayctl.doors import KEYS
+from relayctl.endpoints import KEYS
 from relayctl.revocation import bounded_table
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack
@@ -22,24 +22,24 @@ class Use(NamedTuple):
     """Last use of a credential.
 
     Attributes:
-        door: `inbound` or `callback`.
+        endpoint: `inbound` or `callback`.
         age: `current` or `previous`.
         kind: `token` or `basic`.
         used_at: ISO 8601, up to an hour too early; None if no use is known.
     """
 
-    door: Door
+    endpoint: EndpointName
     age: str
     kind: str
     used_at: str | None
 
     def document(self) -> dict[str, str | None]:
         """Return the use for programs."""
-        return {"door": self.door, "credential": self.age, "kind": self.kind, "used_at": self.used_at}
+        return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": self.used_at}
 
     def __str__(self) -> str:
         """Return the use for people."""
-        return f"{self.door} {self.age} {self.kind}: {self.used_at or 'none known'}"
+        return f"{self.endpoint} {self.age} {self.kind}: {self.used_at or 'none known'}"
 
 
 def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use] | None:
@@ -54,9 +54,9 @@ def of_channel(stack: Stack, name: str, document: SecretDocument) -> list[Use] |
 def read(table: Table, channel: Channel) -> list[Use]:
     """Return the last use of each credential of a channel. Raises LedgerError."""
     return [
-        Use(door, age, kind, _moment(credentials.last_used(table, channel.name, door, fingerprint)))
-        for door in KEYS
-        for age, kind, fingerprint in channel.fingerprints(door)
+        Use(endpoint, age, kind, _moment(credentials.last_used(table, channel.name, endpoint, fingerprint)))
+        for endpoint in KEYS
+        for age, kind, fingerprint in channel.fingerprints(endpoint)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Retirement of a door's previous credential: the rules, without side effects."""
+"""Retirement of an endpoint's previous credential: the rules, without side effects."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,14 +7,14 @@ from relay.jobs.job import seconds_of
 from relay.ledger.credentials import USE_SECONDS
 from relayctl import moments
 from relayctl.credential_uses import Use
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 
 # A credential that was used within this time is in use.
 IN_USE_SECONDS = 3600.0
 
 
 class LastUses(NamedTuple):
-    """Last recorded uses of a door's credentials. A true last use may be up to USE_SECONDS later.
+    """Last recorded uses of an endpoint's credentials. A true last use may be up to USE_SECONDS later.
 
     Attributes:
         current: Last use of the current credential (epoch seconds); None if none is known.
@@ -26,13 +26,13 @@ class LastUses(NamedTuple):
 
     @classmethod
     def of(cls, uses: Sequence[Use], key: str) -> "LastUses":
-        """Return the newest use of each age, for the door with this key."""
+        """Return the newest use of each age, for the endpoint with this key."""
         return cls(*(_newest(uses, key, age) for age in ("current", "previous")))
 
 
 def _newest(uses: Sequence[Use], key: str, age: str) -> float | None:
-    door = DOORS[key].name
-    found = [seconds_of(use.used_at) for use in uses if (use.door, use.age) == (door, age) and use.used_at]
+    endpoint = ENDPOINTS[key].name
+    found = [seconds_of(use.used_at) for use in uses if (use.endpoint, use.age) == (endpoint, age) and use.used_at]
     return max(found, default=None)
 
 
@@ -41,7 +41,7 @@ def obstacle(uses: LastUses, key: str, now: float) -> str | None:
 
     The vendor may still show it if it was used within the last hour, or if the current one was never used.
     """
-    vendor = DOORS[key].vendor
+    vendor = ENDPOINTS[key].vendor
     if uses.previous is not None and (free_at := uses.previous + USE_SECONDS + IN_USE_SECONDS) > now:
         return (
             f"{vendor} used the old credential at {moments.iso(uses.previous)}, or up to an hour later: paste the new "

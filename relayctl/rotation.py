@@ -1,4 +1,4 @@
-"""Rotation of the credentials of a channel's doors: the replaced credential stays valid for a time."""
+"""Rotation of the credentials of a channel's endpoints: the replaced credential stays valid for a time."""
 
 import re
 import secrets
@@ -9,7 +9,7 @@ from typing import Any
 from relay.channels import token
 from relay.channels.channel import header_for
 from relay.channels.schema import HEADER_PATTERN
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.secret_document import SecretDocument
 
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.
@@ -17,13 +17,13 @@ OVERLAP_SECONDS = 24 * 3600
 
 
 def renew(document: SecretDocument, key: str, name: str) -> None:
-    """Replace the current credentials of a door by new ones of the same kinds. A login keeps its user name."""
-    door = DOORS[key].name
+    """Replace the current credentials of an endpoint by new ones of the same kinds. A login keeps its user name."""
+    endpoint = ENDPOINTS[key].name
     login, fresh = document.get(f"{key}.basic.username"), dict[str, Any]()
     if isinstance(login, str) and login:
-        fresh["basic"] = {"username": login, "password": token.make(name, door, secrets.choice)}
+        fresh["basic"] = {"username": login, "password": token.make(name, endpoint, secrets.choice)}
     if document.has(f"{key}.token") or not fresh:
-        fresh["token"] = token.make(name, door, secrets.choice)
+        fresh["token"] = token.make(name, endpoint, secrets.choice)
     for kind in ("token", "basic"):
         if kind in fresh:
             document.set(f"{key}.{kind}", fresh[kind])
@@ -34,47 +34,47 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 def keep_previous(
     before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
-    """Keep each replaced credential for `overlap_seconds` as the door's `previous` one, instead of an older one.
+    """Keep each replaced credential for `overlap_seconds` as the endpoint's `previous` one, instead of an older one.
 
-    Return the expiry (ISO 8601) by the door's key. A `previous` that the operator set in the same call stays.
+    Return the expiry (ISO 8601) by the endpoint's key. A `previous` that the operator set in the same call stays.
     """
     kept = {}
-    for door in DOORS:
-        replaced = _replaced(before.get(door), after.get(door))
-        if not _is_of(replaced.get("token"), name, door):
-            # The door never accepted this token, and as `previous` it would make the secret invalid.
+    for endpoint in ENDPOINTS:
+        replaced = _replaced(before.get(endpoint), after.get(endpoint))
+        if not _is_of(replaced.get("token"), name, endpoint):
+            # The endpoint never accepted this token, and as `previous` it would make the secret invalid.
             del replaced["token"]
-        others = [_members(after.get(other)) for other in DOORS if other != door]
+        others = [_members(after.get(other)) for other in ENDPOINTS if other != endpoint]
         replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
-        is_set_by_hand = before.get(f"{door}.previous") != after.get(f"{door}.previous") and after.has(
-            f"{door}.previous"
+        is_set_by_hand = before.get(f"{endpoint}.previous") != after.get(f"{endpoint}.previous") and after.has(
+            f"{endpoint}.previous"
         )
         if replaced and not is_set_by_hand:
             expires_at = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
-            after.set(f"{door}.previous", {**replaced, "expires_at": expires_at})
-            kept[door] = expires_at
+            after.set(f"{endpoint}.previous", {**replaced, "expires_at": expires_at})
+            kept[endpoint] = expires_at
     return kept
 
 
-def _is_of(value: Any, name: str, door: str) -> bool:
-    """True unless the value is a token with a checksum, made for another channel or door."""
+def _is_of(value: Any, name: str, endpoint: str) -> bool:
+    """True unless the value is a token with a checksum, made for another channel or endpoint."""
     is_checked = isinstance(value, str) and token.claims_to_check(value)
-    return not is_checked or token.fits(value, name, DOORS[door].name)
+    return not is_checked or token.fits(value, name, ENDPOINTS[endpoint].name)
 
 
 def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
-    """Return the expiry (ISO 8601), by the door's key, of each `previous` credential that this rotation would end.
+    """Return the expiry (ISO 8601), by the endpoint's key, of each `previous` credential that this rotation would end.
 
     Only one `previous` credential is kept. The vendor may still use it: the current one may never have been pasted.
     """
     found = {}
-    for door in DOORS:
-        previous = before.get(f"{door}.previous")
-        is_set_by_hand = previous != after.get(f"{door}.previous")
+    for endpoint in ENDPOINTS:
+        previous = before.get(f"{endpoint}.previous")
+        is_set_by_hand = previous != after.get(f"{endpoint}.previous")
         expires_at = previous.get("expires_at") if isinstance(previous, Mapping) else None
-        is_rotated = _replaced(before.get(door), after.get(door))
+        is_rotated = _replaced(before.get(endpoint), after.get(endpoint))
         if is_rotated and not is_set_by_hand and isinstance(expires_at, str) and _is_later(expires_at, now):
-            found[door] = expires_at
+            found[endpoint] = expires_at
     return found
 
 
@@ -85,19 +85,23 @@ def _is_later(moment: str, now: float) -> bool:
         return False
 
 
-def fresh_header(before: SecretDocument, after: SecretDocument, door: str) -> dict[str, str] | None:
-    """Return the header with the door's new or changed credential; None if no credential changed."""
-    old = _members(before.get(door))
-    fresh = {name: value for name, value in _members(after.get(door)).items() if old.get(name) != value}
+def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
+    """Return the header with the endpoint's new or changed credential; None if no credential changed."""
+    old = _members(before.get(endpoint))
+    fresh = {name: value for name, value in _members(after.get(endpoint)).items() if old.get(name) != value}
     return header_for(fresh) if fresh else None
 
 
-def _members(door: Any) -> dict[str, Any]:
-    return {name: door[name] for name in ("token", "basic") if name in door} if isinstance(door, Mapping) else {}
+def _members(endpoint: Any) -> dict[str, Any]:
+    return (
+        {name: endpoint[name] for name in ("token", "basic") if name in endpoint}
+        if isinstance(endpoint, Mapping)
+        else {}
+    )
 
 
 def _replaced(before: Any, after: Any) -> dict[str, Any]:
-    """Return the old credentials that the door no longer accepts; none if the door was removed."""
+    """Return the old credentials that the endpoint no longer accepts; none if the endpoint was removed."""
     if not isinstance(after, Mapping):
         return {}
     current = _members(after)
@@ -106,7 +110,7 @@ def _replaced(before: Any, after: Any) -> dict[str, Any]:
 
 
 def _is_valid(name: str, value: Any) -> bool:
-    """True if the door accepted the credential. An invalid one of a broken secret must not be kept as `previous`."""
+    """True if the endpoint accepted the credential. An invalid one of a broken secret must not become `previous`."""
     if name == "token":
         return isinstance(value, str) and re.match(HEADER_PATTERN, value) is not None
     is_login = isinstance(value, Mapping) and value.keys() == {"username", "password"}

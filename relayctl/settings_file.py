@@ -17,10 +17,10 @@ from relay.channels import token
 from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check
 from relay.errors import InvalidChannel
-from relayctl.channel_options import add_missing_tokens, needs_door
+from relayctl.channel_options import add_missing_tokens, needs_endpoint
 from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.credential_input import CredentialInput
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.policy_file import ANY_HOSTS
 from relayctl.secret_document import SecretDocument, holds_credential, holds_text, is_credential, unknown_key
 from relayctl.settings_yaml import Flow, SettingsYamlError, decode, encode
@@ -31,7 +31,7 @@ SCHEMA_FILE = "channel.schema.json"
 STORED = "stored"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
-PREVIOUS_KEYS = frozenset(f"{door}.previous" for door in DOORS)
+PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
 OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
 _FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
 # They take the place of credentials while a file is checked without the stack, and are stored nowhere.
@@ -189,16 +189,16 @@ def _joined(key: str, name: str) -> str:
 def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
     """Return the secret that a file asks for. Raises InvalidChannel and UsageError.
 
-    A door that the file leaves out keeps its credentials, as in `channel set`: BigPanda's always, xMatters' callback's
-    if the channel writes to BigPanda. A missing token is made. Pauses are kept.
+    An endpoint that the file leaves out keeps its credentials, as in `channel set`: BigPanda's always, xMatters' if the
+    channel writes to BigPanda. A missing token is made. Pauses are kept.
     """
     after = SecretDocument(_filled_in(file, file.members, "", stored, source))
-    for key in DOORS:
+    for key in ENDPOINTS:
         kept, previous = stored.get(key), stored.get(f"{key}.previous")
         if after.has(key):
             if previous is not None:
                 after.set(f"{key}.previous", previous)
-        elif isinstance(kept, dict) and needs_door(after, key):
+        elif isinstance(kept, dict) and needs_endpoint(after, key):
             after.set(key, kept)
     if pauses := stored.get(PAUSES_KEY):
         after.set(PAUSES_KEY, pauses)
@@ -228,9 +228,9 @@ def _first(file: SettingsFile, reference: Reference, key: str, source: Credentia
         return source.judged(key, key, value, what)
     if reference.file is not None:
         return source.read_file(key, key, str(file.path.parent / reference.file), "the file that it names")
-    for door_key, door in DOORS.items():
-        if key == f"{door_key}.token":
-            return token.make(file.channel, door.name, secrets.choice)
+    for endpoint_key, endpoint in ENDPOINTS.items():
+        if key == f"{endpoint_key}.token":
+            return token.make(file.channel, endpoint.name, secrets.choice)
     raise InvalidChannel(
         f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
         "{secret: stored, file: PATH}"

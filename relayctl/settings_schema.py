@@ -40,7 +40,7 @@ _TO_REFERENCE = {"$ref": "#/definitions/reference"}
 def schema() -> dict[str, Any]:
     """Return the schema, in draft 7, which editors know best."""
     made = _converted(CHANNEL, "")
-    # A door that the file leaves out keeps its credentials, or gets a token.
+    # An endpoint that the file leaves out keeps its credentials, or gets a token.
     made["required"] = [key for key in made["required"] if key != "inbound"]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

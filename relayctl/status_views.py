@@ -130,7 +130,7 @@ def _credentials(each: ChannelStatus, now: float) -> str:
 
 def _use(use: Use, now: float) -> str:
     used = f"used {_ago(seconds_of(use.used_at), now)}" if use.used_at else "no use known"
-    return f"{use.door} {use.age} {use.kind} {used}"
+    return f"{use.endpoint} {use.age} {use.kind} {used}"
 
 
 def _ago(at: float | None, now: float) -> str:

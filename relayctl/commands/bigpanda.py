@@ -9,7 +9,7 @@ from rich.text import Text
 
 from relay.channels.channel import BIGPANDA_URL, header_for
 from relay.channels.parsing import parse_channel
-from relayctl import bigpanda_webhook, doors, terminal
+from relayctl import bigpanda_webhook, endpoints, terminal
 from relayctl.bigpanda_webhook import BODY_FILE, KEY_FILE, V1_FACTS, V2_FACTS, Fact
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
@@ -44,7 +44,7 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
         terminal.nothing(f"there is no channel {name}")
     document = SecretDocument(kept.document)
     channel = parse_channel(name, document.text(), stack.hosts)
-    url, header = doors.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))
+    url, header = endpoints.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))
     scheme = header["value"].partition(" ")[0]
     shown = header if reveal else {**header, "value": f"{scheme} {MASK}"}
     access = channel.bigpanda
@@ -72,7 +72,7 @@ def _documents(facts: Iterable[Fact]) -> list[dict[str, str]]:
 def _show(found: dict[str, Any], url: str, header: dict[str, str], *, is_masked: bool) -> None:
     if "v1" in found:
         click.echo("Webhook v1. In BigPanda: Integrations, New Integration, Webhook.")
-        doors.show({"inbound": url}, {"inbound": [header]})
+        endpoints.show({"inbound": url}, {"inbound": [header]})
         _show_facts(V1_FACTS)
     if "v2" in found:
         body = json.dumps(found["v2"]["request"]["body"], indent=2)

@@ -8,7 +8,15 @@ import click
 from rich.text import Text
 
 from relay.channels import channel as channels
-from relayctl import channel_listing, credential_uses, dead_letter_reading, doors, draining, name_completion, terminal
+from relayctl import (
+    channel_listing,
+    credential_uses,
+    dead_letter_reading,
+    draining,
+    endpoints,
+    name_completion,
+    terminal,
+)
 from relayctl.channel_store import ChannelStore
 from relayctl.draining import Drain
 from relayctl.queue_depths import UndeliveredJobs
@@ -61,12 +69,12 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     if kept is None:
         terminal.nothing(f"there is no channel {name}")
     document = SecretDocument(kept.document)
-    urls, masked = doors.urls(stack, name, document), document.masked()
+    urls, masked = endpoints.urls(stack, name, document), document.masked()
     uses = credential_uses.of_channel(stack, name, document) or []
     policy, now = channel_listing.policy_of(stack, name, document), stack.effects.clock()
     if as_json:
         used = [each.document() for each in uses]
-        members = {**doors.url_members(urls), **channel_listing.mode_members(policy, now)}
+        members = {**endpoints.url_members(urls), **channel_listing.mode_members(policy, now)}
         click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
         return
     terminal.labelled("channel", name)

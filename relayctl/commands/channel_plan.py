@@ -14,7 +14,7 @@ from relayctl.aws_errors import aws_failure
 from relayctl.channel_change import ChannelChange, Done
 from relayctl.channel_store import ChannelChangedError, ChannelStore
 from relayctl.commands.channel import CHANNELS
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.settings_plan import Plan
 from relayctl.stack import Stack, on_stack
 
@@ -152,7 +152,7 @@ def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Applied:
         raise
     for key in done.fresh:
         terminal.say(
-            f"channel {change.name}: {DOORS[key].vendor}'s credential is new; to print it: relayctl channel set "
+            f"channel {change.name}: {ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set "
             f"{change.name} --reveal"
         )
     return Applied(change, done, None)

@@ -6,12 +6,12 @@ import sys
 import click
 
 from relay.channels.parsing import parse_channel
-from relay.channels.token import Door
-from relayctl import doors, rotation, terminal
+from relay.channels.token import EndpointName
+from relayctl import endpoints, rotation, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
-from relayctl.door_probe import Knock, verify
-from relayctl.doors import DOORS, KEYS
+from relayctl.endpoint_probe import Knock, verify
+from relayctl.endpoints import ENDPOINTS, KEYS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
@@ -20,7 +20,7 @@ from relayctl.stack import Stack, on_stack
 @click.command()
 @NAME
 @click.option(
-    "--door",
+    "--endpoint",
     "names",
     type=click.Choice(list(KEYS)),
     multiple=True,
@@ -29,8 +29,8 @@ from relayctl.stack import Stack, on_stack
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
-def revoke(stack: Stack, name: str, names: tuple[Door, ...], yes: bool, as_json: bool) -> None:
-    """Refuse a door's credentials everywhere within 15 seconds, and print a new one, once.
+def revoke(stack: Stack, name: str, names: tuple[EndpointName, ...], yes: bool, as_json: bool) -> None:
+    """Refuse an endpoint's credentials everywhere within 15 seconds, and print a new one, once.
 
     BigPanda's or xMatters' requests are refused until the new credential is pasted there. BigPanda does not send a
     refused share again. A login keeps its user name and gets a new password. To replace a credential that did not leak,
@@ -40,17 +40,17 @@ def revoke(stack: Stack, name: str, names: tuple[Door, ...], yes: bool, as_json:
 
     \b
     Example:
-      relayctl channel revoke payments --door inbound
-      relayctl channel revoke payments --door inbound --door callback --yes
+      relayctl channel revoke payments --endpoint inbound
+      relayctl channel revoke payments --endpoint callback --yes
     """
     store = ChannelStore(stack)
     kept = store.read(name)
     if kept is None:
         terminal.nothing(f"there is no channel {name}")
     before = SecretDocument(kept.document)
-    if absent := [door for door in names if not before.has(KEYS[door])]:
-        raise click.UsageError(f"--door {absent[0]}: channel {name} has no credential for it")
-    keys = [KEYS[door] for door in dict.fromkeys(names)]
+    if absent := [endpoint for endpoint in names if not before.has(KEYS[endpoint])]:
+        raise click.UsageError(f"--endpoint {absent[0]}: channel {name} has no credential for it")
+    keys = [KEYS[endpoint] for endpoint in dict.fromkeys(names)]
     after = _revoked(before, name, keys)
     parse_channel(name, after.text(), stack.hosts)
     _confirm(name, keys, yes=yes)
@@ -58,15 +58,17 @@ def revoke(stack: Stack, name: str, names: tuple[Door, ...], yes: bool, as_json:
         store.write(name, after.text(), replaces=kept.version)
         terminal.say(f"channel {name}: changed")
     in_force = put_in_force(stack, name)
-    urls = doors.urls(stack, name, after)
-    headers = {key: doors.headers(after, key) for key in keys}
+    urls = endpoints.urls(stack, name, after)
+    headers = {key: endpoints.headers(after, key) for key in keys}
     verified = verify(stack, name, {key: Knock(urls[key], found[0]) for key, found in headers.items()})
     if as_json:
-        found = [{"door": key, "url": urls[key], "header": each} for key, these in headers.items() for each in these]
-        document = {"channel": name, "revoked": [DOORS[key].name for key in keys], "in_force_at": in_force}
+        found = [
+            {"endpoint": key, "url": urls[key], "header": each} for key, these in headers.items() for each in these
+        ]
+        document = {"channel": name, "revoked": [ENDPOINTS[key].name for key in keys], "in_force_at": in_force}
         click.echo(json.dumps(document | {"credentials": found, "verified": verified}))
     else:
-        doors.show(urls, headers)
+        endpoints.show(urls, headers)
     if in_force is None or not verified:
         click.get_current_context().exit(1)
 
@@ -85,7 +87,7 @@ def _confirm(name: str, keys: list[str], *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to revoke without being asked")
-    vendors = " and ".join(DOORS[key].vendor for key in keys)
+    vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
     click.confirm(
         f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?", abort=True, err=True
     )

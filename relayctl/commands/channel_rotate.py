@@ -14,7 +14,7 @@ from relayctl import (
     check_results,
     credential_checks,
     credential_uses,
-    doors,
+    endpoints,
     moments,
     outward_credentials,
     rotation,
@@ -26,7 +26,7 @@ from relayctl.channel_store import ChannelStore, Kept
 from relayctl.check_results import Check, State
 from relayctl.commands.channel import NAME
 from relayctl.credential_input import CredentialCommand, CredentialOption
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.outward_credentials import VENDORS
 from relayctl.retirement import LastUses, described, obstacle
 from relayctl.revocation import put_in_force
@@ -34,8 +34,8 @@ from relayctl.secret_document import SecretDocument
 from relayctl.settings_plan import REMEDIES
 from relayctl.stack import Stack, on_stack
 
-# The key of each door's credentials, by the name that the operator types.
-_KEYS: Mapping[str, str] = {door.name: key for key, door in DOORS.items()}
+# The key of each endpoint's credentials, by the name that the operator types.
+_KEYS: Mapping[str, str] = {endpoint.name: key for key, endpoint in ENDPOINTS.items()}
 _FLAGS = ("overlap", "retire", "now", "unchecked")
 
 
@@ -98,12 +98,12 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
         change = channel_change.prepare(stack, name, kept, after, REMEDIES)
         is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
-        door = _Door(stack, store, name, kept, _KEYS[kind])
-        door.check()
+        endpoint = _Endpoint(stack, store, name, kept, _KEYS[kind])
+        endpoint.check()
         is_done = (
-            door.retire(now=flags["now"], as_json=as_json)
+            endpoint.retire(now=flags["now"], as_json=as_json)
             if flags["retire"]
-            else door.rotate(flags["overlap"] or rotation.OVERLAP_SECONDS, as_json=as_json)
+            else endpoint.rotate(flags["overlap"] or rotation.OVERLAP_SECONDS, as_json=as_json)
         )
     if not is_done:
         click.get_current_context().exit(1)
@@ -131,15 +131,15 @@ def _flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
-class _Door(NamedTuple):
-    """A door whose credential is rotated or retired. Its methods return False if the change is not complete.
+class _Endpoint(NamedTuple):
+    """An endpoint whose credential is rotated or retired. Its methods return False if the change is not complete.
 
     Attributes:
         stack: The stack.
         store: The channels' secrets.
         name: The name of the channel.
         kept: The secret as it was read.
-        key: The key of the door's credentials.
+        key: The key of the endpoint's credentials.
     """
 
     stack: Stack
@@ -149,11 +149,11 @@ class _Door(NamedTuple):
     key: str
 
     def check(self) -> None:
-        """Raise UsageError if the channel has no credential for the door."""
+        """Raise UsageError if the channel has no credential for the endpoint."""
         if not SecretDocument(self.kept.document).has(self.key):
             raise click.UsageError(
-                f"channel {self.name} has no credential for {DOORS[self.key].vendor}: relayctl channel set makes one "
-                "for xMatters once the channel has bigpanda.api_key"
+                f"channel {self.name} has no credential for {ENDPOINTS[self.key].vendor}: relayctl channel set makes "
+                "one for xMatters once the channel has bigpanda.api_key"
             )
 
     def rotate(self, overlap_seconds: float, *, as_json: bool) -> bool:
@@ -166,14 +166,14 @@ class _Door(NamedTuple):
         )
         used = LastUses.of(credential_uses.of_channel(self.stack, self.name, before) or (), self.key).current
         done = channel_change.put(self.stack, self.store, change)
-        door, urls = DOORS[self.key], {self.key: change.urls[self.key]}
-        headers = doors.headers(after, self.key)
+        endpoint, urls = ENDPOINTS[self.key], {self.key: change.urls[self.key]}
+        headers = endpoints.headers(after, self.key)
         if as_json:
             old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(self.key)}
-            document = {"channel": self.name, "kind": door.name, **doors.url_members(urls), "headers": headers}
+            document = {"channel": self.name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
             click.echo(json.dumps(document | {"old": old, "verified": done.is_verified}))
         else:
-            doors.show(urls, {self.key: headers})
+            endpoints.show(urls, {self.key: headers})
             terminal.show_line(f"The old one was last used: {described(used)}")
         return done.is_verified
 
@@ -192,11 +192,11 @@ class _Door(NamedTuple):
             self.store.write(self.name, after.text(), replaces=self.kept.version)
             terminal.say(f"channel {self.name}: changed")
         else:
-            terminal.say(f"channel {self.name}: {DOORS[self.key].vendor} has no old credential any more")
+            terminal.say(f"channel {self.name}: {ENDPOINTS[self.key].vendor} has no old credential any more")
         # Even without an old one: an earlier call may have stored the secret without a mark.
         in_force = put_in_force(self.stack, self.name)
         if as_json:
-            document = {"channel": self.name, "kind": DOORS[self.key].name, "retired": is_there}
+            document = {"channel": self.name, "kind": ENDPOINTS[self.key].name, "retired": is_there}
             click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
         elif is_there:
             terminal.show_line(f"The old one is retired; it was last used: {described(used)}")

@@ -9,12 +9,12 @@ import click
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
 from relay.foreign_text import printable
-from relayctl import channel_change, doors, name_completion, terminal
+from relayctl import channel_change, endpoints, name_completion, terminal
 from relayctl.channel_options import apply, resolved
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
 from relayctl.credential_input import CredentialCommand, CredentialOption
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.secret_document import Change, SecretDocument
 from relayctl.stack import Stack, on_stack
 
@@ -99,7 +99,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
     if as_json:
-        document: dict[str, Any] = {"channel": name, **doors.url_members(change.urls)}
+        document: dict[str, Any] = {"channel": name, **endpoints.url_members(change.urls)}
         document |= _header_members(after, change.urls, shown)
         document["changes"] = [each._asdict() for each in change.changes]
         document |= {"verified": done.is_verified} if done.fresh else {}
@@ -115,7 +115,7 @@ def _header_members(
 ) -> dict[str, dict[str, str]]:
     """Return the headers for programs; only those of `shown` have their value."""
     names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
-    return {DOORS[key].header_member: shown.get(key, header) for key, header in names.items()}
+    return {ENDPOINTS[key].header_member: shown.get(key, header) for key, header in names.items()}
 
 
 def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str, dict[str, str]]) -> None:
@@ -124,4 +124,4 @@ def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str
         terminal.output().print(printable(str(line)))
     if changes is not None and not changes:
         click.echo("nothing changed")
-    doors.show(urls, {key: [header] for key, header in shown.items()})
+    endpoints.show(urls, {key: [header] for key, header in shown.items()})

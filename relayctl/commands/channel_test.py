@@ -11,7 +11,7 @@ from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
 from relay.errors import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import check_results, doors, terminal
+from relayctl import check_results, endpoints, terminal
 from relayctl.channel_checks import ChannelChecks
 from relayctl.channel_store import ChannelStore
 from relayctl.check_results import Check, State
@@ -81,7 +81,7 @@ def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
     if not yes:
         recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
         click.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", abort=True, err=True)
-    url = doors.urls(stack, name, document)["inbound"]
+    url = endpoints.urls(stack, name, document)["inbound"]
     effects = stack.effects
     outward = effects.outward(stack.api_host(url))
     share = SampleShare(outward, url, header_for(document.get("inbound")), stack.deadline, effects.clock)

@@ -10,11 +10,11 @@ import click
 from relay.channels import token
 from relayctl import channel_change, settings_plan, terminal
 from relayctl.channel_change import ChannelChange
-from relayctl.channel_options import add_missing_tokens, needs_door
+from relayctl.channel_options import add_missing_tokens, needs_endpoint
 from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.secret_document import SecretDocument
 from relayctl.settings_plan import REMEDIES
 from relayctl.stack import Stack, on_stack
@@ -52,7 +52,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
         document |= {"verified": done.is_verified} if done.fresh else {}
         click.echo(json.dumps(document))
     for key in done.fresh:
-        terminal.say(f"{DOORS[key].vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
+        terminal.say(f"{ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set {name} --reveal")
     if not done.is_verified:
         click.get_current_context().exit(1)
 
@@ -65,7 +65,7 @@ def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
     earlier = store.read_previous(name)
     if earlier is None:
         terminal.nothing(f"channel {name} has no earlier version")
-    after = _with_doors_of(SecretDocument(kept.document), SecretDocument(earlier.document), name)
+    after = _with_endpoints_of(SecretDocument(kept.document), SecretDocument(earlier.document), name)
     change = channel_change.prepare(stack, name, kept, after, REMEDIES)
     if not change.changes:
         terminal.nothing(
@@ -75,17 +75,17 @@ def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
     return change
 
 
-def _with_doors_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:
-    """Return the earlier settings with the current credentials of the doors, and the current pauses.
+def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:
+    """Return the earlier settings with the current credentials of the endpoints, and the current pauses.
 
-    A door that only the earlier version has gets a new token: its old credential may have been withdrawn.
+    An endpoint that only the earlier version has gets a new token: its old credential may have been withdrawn.
     """
     after = SecretDocument(earlier.members)
-    for key, door in DOORS.items():
-        if current.has(key) and (after.has(key) or needs_door(after, key)):
+    for key, endpoint in ENDPOINTS.items():
+        if current.has(key) and (after.has(key) or needs_endpoint(after, key)):
             after.set(key, current.get(key))
         elif after.has(key):
-            after.set(key, {"token": token.make(name, door.name, secrets.choice)})
+            after.set(key, {"token": token.make(name, endpoint.name, secrets.choice)})
     if current.has(PAUSES_KEY):
         after.set(PAUSES_KEY, current.get(PAUSES_KEY))
     else:

@@ -19,7 +19,7 @@ KNOWN = {
     "JobWorkerFunction": "job-worker",
     "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
 }
-DOORS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
+ENDPOINTS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
 # Unneeded modules, each of which adds tens of milliseconds to every cold start.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (
@@ -73,7 +73,7 @@ def test_functions_load_from_bytecode_without_reading_sources(built: Build, work
     for name in FUNCTIONS:
         with loaded(deployed(copy, name), tmp_path / "log") as function:
             assert function.init_seconds > 0
-    for name in DOORS:
+    for name in ENDPOINTS:
         with loaded(deployed(copy, name), tmp_path / "log") as function:
             assert function.invoke({})["statusCode"] == 401
 

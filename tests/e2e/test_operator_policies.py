@@ -204,7 +204,7 @@ class TestChannelsPolicy:
         for verb in (
             ["set", "policy-1", "--trigger-url", URL],
             ["set", "policy-1", "--recipient", "jdoe"],
-            ["revoke", "policy-1", "--door", "inbound", "--yes"],
+            ["revoke", "policy-1", "--endpoint", "inbound", "--yes"],
             ["rotate", "policy-1", "inbound"],
             ["rotate", "policy-1", "inbound", "--retire", "--now"],
             ["show", "policy-1"],

@@ -163,7 +163,7 @@ def test_webhook_and_callback_functions_may_record_the_use_of_a_credential(
     assert channel.post(share(incident_id)).status_code == 200
     called_back(channel, answer(incident_id))
     shown = operator.run_json("channel", "show", channel.name)["credentials"]
-    assert {(each["door"], each["kind"]) for each in shown if each["used_at"]} == {
+    assert {(each["endpoint"], each["kind"]) for each in shown if each["used_at"]} == {
         ("inbound", "token"),
         ("callback", "token"),
     }

@@ -126,7 +126,7 @@ class _CloudHttpClient(HttpClient):
         if urlsplit(url).hostname != API_HOST:
             return super().ask(method, url, body, headers, deadline, reserve=reserve)
         self._operator.knocked.append(Knocked(url, headers, body, self._operator.clock.now))
-        return self._operator.door(self._operator.knocked[-1])
+        return self._operator.endpoint(self._operator.knocked[-1])
 
 
 @dataclass
@@ -142,7 +142,7 @@ class Operator:
         on_delete: called after SQS deleted a batch; it runs in a thread of relayctl.
         on_pause: called when relayctl sleeps.
         on_put: called before a new version of a secret is stored.
-        door: the stack's API; answers a request, or raises.
+        endpoint: the stack's API; answers a request, or raises.
         knocked: the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
         parameters: the stack's parameters.
@@ -160,7 +160,7 @@ class Operator:
     on_delete: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
-    door: Callable[[Knocked], HttpAnswer] = taken
+    endpoint: Callable[[Knocked], HttpAnswer] = taken
     knocked: list[Knocked] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)

@@ -51,8 +51,11 @@ def account(box: Box) -> Iterator[Aws]:
         bigpanda = {"api_key": KEY, "base_url": box.bigpanda.url, "assign": True, "email_domain": "acme.example"}
         document = samples.secret(url=box.declare({"type": "url", "api_key": "k"}).url, bigpanda=bigpanda)
         login = {"username": local.CALLBACK_USERNAME, "password": local.CALLBACK_PASSWORD}
-        for name, door in {"noc": {"token": TOKEN}, "demo": {"token": local.CALLBACK_TOKEN, "basic": login}}.items():
-            account.put_secret(name, document | {"xmatters": document["xmatters"] | {"callback": door}})
+        for name, endpoint in {
+            "noc": {"token": TOKEN},
+            "demo": {"token": local.CALLBACK_TOKEN, "basic": login},
+        }.items():
+            account.put_secret(name, document | {"xmatters": document["xmatters"] | {"callback": endpoint}})
         yield account
 
 

@@ -422,10 +422,13 @@ def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, account
     account.put_secret("noc", document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
     live = Live(account)
     broken: Any = None
-    doors = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
-    for door, content, token in doors:
-        for changes in ({"take": broken}, {"authenticator": dataclasses.replace(door.authenticator, channels=broken)}):
-            webhook = dataclasses.replace(door, **changes)
+    endpoints = [(live.webhook, '{"id": 1}', "canary-token"), (live.callbacks, acknowledgement(1), "canary-callback")]
+    for endpoint, content, token in endpoints:
+        for changes in (
+            {"take": broken},
+            {"authenticator": dataclasses.replace(endpoint.authenticator, channels=broken)},
+        ):
+            webhook = dataclasses.replace(endpoint, **changes)
             request = Request.from_event(event(content, x_api_key=token))
             answer = webhook.serve(request).to_response()
             search.answers.append(answer)

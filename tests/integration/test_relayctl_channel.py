@@ -181,7 +181,7 @@ class TestSetANewChannel:
         assert "xmatters.trigger_url: its host is not among the stack's XMattersHosts" in refused.stderr
 
 
-class TestXMattersDoor:
+class TestXMattersEndpoint:
     """Credentials for xMatters' callbacks, which `set` makes once the channel has bigpanda.api_key."""
 
     def test_bigpanda_api_key_makes_a_callback_token_and_both_headers_are_printed(self, operator: Operator) -> None:
@@ -198,7 +198,7 @@ class TestXMattersDoor:
         }
         assert re.fullmatch(PATTERN, token)
         assert fits(token, "payments", "callback")
-        assert token != secret["inbound"]["token"], "neither opens the other's door"
+        assert token != secret["inbound"]["token"], "neither is valid at the other's endpoint"
 
     @pytest.mark.parametrize(
         ("setting", "is_there", "is_told"),
@@ -458,7 +458,7 @@ class TestShowAndList:
                 },
                 "inbound": {"token": "***"},
             },
-            "credentials": [{"door": "inbound", "credential": "current", "kind": "token", "used_at": None}],
+            "credentials": [{"endpoint": "inbound", "credential": "current", "kind": "token", "used_at": None}],
         }
         done = operator.run("channel", "show", "payments")
         assert done.stdout.splitlines()[:4] == [

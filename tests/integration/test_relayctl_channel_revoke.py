@@ -27,7 +27,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def keep(operator: Operator, **inbound: Any) -> None:
-    """Store a channel with credentials for both doors."""
+    """Store a channel with credentials for both endpoints."""
     document = samples.secret(inbound=inbound or {"token": OLD, "previous": PREVIOUS})
     document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": BACK}}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
@@ -48,19 +48,19 @@ class TestRevoke:
         self, operator: Operator
     ) -> None:
         keep(operator)
-        done = revoke(operator, "--door", "inbound", "--yes")
+        done = revoke(operator, "--endpoint", "inbound", "--yes")
         secret = operator.secret("payments")
         assert secret["inbound"].keys() == {"token"}
         assert fits(secret["inbound"]["token"], "payments", "inbound")
         assert done.output.count(secret["inbound"]["token"]) == 1
         assert [each for each in (OLD, PREVIOUS["token"], BACK) if each in done.output] == []
-        assert secret["xmatters"]["callback"] == {"token": BACK}, "the other door goes on"
+        assert secret["xmatters"]["callback"] == {"token": BACK}, "the other endpoint goes on"
 
     def test_revoke_marks_the_channel_twice_and_prints_when_it_is_in_force(self, operator: Operator) -> None:
         keep(operator)
         began, seen = operator.clock.now, list[dict[str, str]]()
         operator.on_pause = lambda: seen.append(marks(operator))
-        document = operator.run_json("channel", "revoke", "payments", "--door", "inbound", "--yes")
+        document = operator.run_json("channel", "revoke", "payments", "--endpoint", "inbound", "--yes")
         assert [each.keys() for each in (seen[0], marks(operator))] == [{"payments"}, {"payments"}]
         assert seen[0] != marks(operator), "a function may have read the old version after the first mark"
         assert document["in_force_at"] == "2027-01-15T08:00:15+00:00"
@@ -69,16 +69,16 @@ class TestRevoke:
         [credential] = document["credentials"]
         assert credential["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
 
-    def test_revoke_of_both_doors_replaces_both_tokens(self, operator: Operator) -> None:
+    def test_revoke_of_both_endpoints_replaces_both_tokens(self, operator: Operator) -> None:
         keep(operator)
-        revoke(operator, "--door", "callback", "--door", "inbound", "--yes")
+        revoke(operator, "--endpoint", "callback", "--endpoint", "inbound", "--yes")
         secret = operator.secret("payments")
         assert fits(secret["xmatters"]["callback"]["token"], "payments", "callback")
         assert secret["inbound"]["token"] != OLD
 
     def test_revoke_of_token_and_login_renews_both_and_keeps_the_user_name(self, operator: Operator) -> None:
         keep(operator, token=OLD, basic={"username": "bigpanda", "password": "old-password"})
-        done = revoke(operator, "--door", "inbound", "--yes")
+        done = revoke(operator, "--endpoint", "inbound", "--yes")
         inbound = operator.secret("payments")["inbound"]
         assert inbound["basic"]["username"] == "bigpanda"
         assert inbound["basic"]["password"] not in ("old-password", inbound["token"])
@@ -87,7 +87,7 @@ class TestRevoke:
     def test_new_credential_is_printed_if_the_revocation_mark_cannot_be_written(self, operator: Operator) -> None:
         keep(operator)
         operator.dynamodb.delete_table(TableName=operator.table)
-        done = revoke(operator, "--door", "inbound", "--yes", code=1)
+        done = revoke(operator, "--endpoint", "inbound", "--yes", code=1)
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
         assert "warning: stored, but running functions may work with the settings before for 300 s more" in done.stderr
         assert "run the command again" in done.stderr
@@ -100,26 +100,26 @@ class TestRevoke:
             raise KeyboardInterrupt
 
         operator.on_pause = interrupted
-        done = revoke(operator, "--door", "inbound", "--yes", code=1)
+        done = revoke(operator, "--endpoint", "inbound", "--yes", code=1)
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
         assert "(interrupted)" in done.stderr
 
     def test_revoke_without_terminal_and_yes_is_a_usage_error(self, operator: Operator) -> None:
         keep(operator)
-        done = revoke(operator, "--door", "inbound", code=2)
+        done = revoke(operator, "--endpoint", "inbound", code=2)
         assert "give --yes" in done.stderr
         assert operator.secret("payments")["inbound"]["token"] == OLD
 
-    def test_revoke_of_a_door_without_credentials_is_refused(self, operator: Operator) -> None:
+    def test_revoke_of_an_endpoint_without_credentials_is_refused(self, operator: Operator) -> None:
         document = samples.secret()
         document["xmatters"]["recipients"] = ["Ops"]
         operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
-        done = revoke(operator, "--door", "inbound", "--door", "callback", "--yes", code=2)
-        assert "--door callback: channel payments has no credential for it" in done.stderr
+        done = revoke(operator, "--endpoint", "inbound", "--endpoint", "callback", "--yes", code=2)
+        assert "--endpoint callback: channel payments has no credential for it" in done.stderr
         assert operator.secret("payments")["inbound"]["token"] == samples.TOKEN
 
     def test_revoke_of_an_unknown_channel_is_exit_code_3(self, operator: Operator) -> None:
-        assert "there is no channel payments" in revoke(operator, "--door", "inbound", "--yes", code=3).output
+        assert "there is no channel payments" in revoke(operator, "--endpoint", "inbound", "--yes", code=3).output
 
 
 class TestMarksOfOtherVerbs:
@@ -146,14 +146,14 @@ class TestMarksOfOtherVerbs:
         other = "bpr_" + "a" * 38
         done = operator.run("channel", "set", "payments", "--set", f"inbound.token={other}")
         assert done.exit_code == 2
-        assert "was not made for this channel and door, or was cut; make a new one" in done.stderr
+        assert "was not made for this channel and endpoint, or was cut; make a new one" in done.stderr
         assert other not in done.output
 
-    def test_same_token_for_both_doors_is_refused(self, operator: Operator) -> None:
+    def test_same_token_for_both_endpoints_is_refused(self, operator: Operator) -> None:
         keep(operator, token=OLD)
         done = operator.run("channel", "set", "payments", "--set", f"xmatters.callback.token={OLD}")
         assert done.exit_code == 2
-        assert "xmatters.callback.token: opens BigPanda's door, too" in done.stderr
+        assert "xmatters.callback.token: is valid at BigPanda's endpoint, too" in done.stderr
 
 
 class TestLastUses:
@@ -166,9 +166,9 @@ class TestLastUses:
         Uses(table, operator.clock, "inbound").note("payments", fingerprint, Deadline(5, operator.clock))
         shown = operator.run_json("channel", "show", "payments")
         assert shown["credentials"] == [
-            {"door": "inbound", "credential": "current", "kind": "token", "used_at": None},
-            {"door": "inbound", "credential": "previous", "kind": "token", "used_at": "2027-01-15T08:00:00+00:00"},
-            {"door": "callback", "credential": "current", "kind": "token", "used_at": None},
+            {"endpoint": "inbound", "credential": "current", "kind": "token", "used_at": None},
+            {"endpoint": "inbound", "credential": "previous", "kind": "token", "used_at": "2027-01-15T08:00:00+00:00"},
+            {"endpoint": "callback", "credential": "current", "kind": "token", "used_at": None},
         ]
         lines = operator.run("channel", "show", "payments").stdout.splitlines()
         assert "last use       inbound previous token: 2027-01-15T08:00:00+00:00" in lines

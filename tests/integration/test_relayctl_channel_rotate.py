@@ -31,7 +31,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def keep(operator: Operator, xmatters: Any = None, **members: Any) -> None:
-    """Store the channel `payments` with credentials for both doors."""
+    """Store the channel `payments` with credentials for both endpoints."""
     document = samples.secret(inbound={"token": OLD}) | members
     document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": BACK}} | (xmatters or {})
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
@@ -55,7 +55,7 @@ def marks(operator: Operator) -> dict[str, str]:
     return dict(read_marks(Table(operator.dynamodb, operator.table, operator.clock)))
 
 
-class TestDoors:
+class TestEndpoints:
     @pytest.mark.parametrize(("kind", "place", "old"), [("inbound", [], OLD), ("callback", ["xmatters"], BACK)])
     def test_rotate_keeps_the_old_token_as_previous_and_prints_the_new_one_once(
         self, operator: Operator, kind: Any, place: list[str], old: str

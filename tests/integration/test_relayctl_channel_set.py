@@ -130,14 +130,14 @@ class TestRotation:
         assert callback["previous"]["token"] == "back-token-of-24-characters"
         assert callback["token"] == "next-token-of-24-characters"
 
-    @pytest.mark.parametrize(("key", "door"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
-    def test_unset_of_the_only_credential_of_a_door_is_refused_with_the_rotate_command(
-        self, operator: Operator, key: str, door: str
+    @pytest.mark.parametrize(("key", "endpoint"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
+    def test_unset_of_the_only_credential_of_an_endpoint_is_refused_with_the_rotate_command(
+        self, operator: Operator, key: str, endpoint: str
     ) -> None:
         make(operator, "--set", "bigpanda.api_key=k")
         before = operator.secret_text("payments")
         done = set_(operator, "--unset", key, code=2)
-        assert f"relayctl channel rotate payments {door}" in " ".join(done.stderr.split())
+        assert f"relayctl channel rotate payments {endpoint}" in " ".join(done.stderr.split())
         assert operator.secret_text("payments") == before
 
     def test_change_of_another_key_keeps_no_previous_token(self, operator: Operator) -> None:
@@ -147,9 +147,9 @@ class TestRotation:
 
 
 class TestVerification:
-    def test_set_repeats_the_probe_until_the_door_accepts_the_new_token(self, operator: Operator) -> None:
+    def test_set_repeats_the_probe_until_the_endpoint_accepts_the_new_token(self, operator: Operator) -> None:
         answers = [401, 503, 400]
-        operator.door = lambda _: HttpAnswer(answers.pop(0), {}, b"")
+        operator.endpoint = lambda _: HttpAnswer(answers.pop(0), {}, b"")
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe")
         token = operator.secret("payments")["inbound"]["token"]
         assert [each.headers["Authorization"] for each in operator.knocked] == [f"Bearer {token}"] * 3
@@ -158,7 +158,7 @@ class TestVerification:
         assert done.stdout.startswith("Now paste into BigPanda's webhook integration:")
         assert done.stderr.splitlines()[-1] == "channel payments: the relay accepts it"
 
-    def test_probe_calls_each_door_at_its_url(self, operator: Operator) -> None:
+    def test_probe_calls_each_endpoint_at_its_url(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
         assert [each.url.split("/v1/")[1] for each in operator.knocked] == ["bigpanda/payments", "xmatters/payments"]
@@ -170,7 +170,7 @@ class TestVerification:
 
     @pytest.mark.parametrize("status", [401, 503])
     def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator, status: int) -> None:
-        operator.door = answering(status)
+        operator.endpoint = answering(status)
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", code=1)
         assert (
             f"warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP {status})" in done.stderr
@@ -181,7 +181,7 @@ class TestVerification:
         def unreachable(_: Knocked) -> HttpAnswer:
             raise UNREACHABLE
 
-        operator.door = unreachable
+        operator.endpoint = unreachable
         options = ("--trigger-url", TRIGGER, "--recipient", "jdoe")
         document = operator.run_json("channel", "set", "payments", *options, code=1)
         assert document["verified"] is False
@@ -191,7 +191,7 @@ class TestVerification:
         def interrupt(_: Knocked) -> HttpAnswer:
             raise KeyboardInterrupt
 
-        operator.door = interrupt
+        operator.endpoint = interrupt
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", code=1)
         assert "stored, not verified" in done.stderr
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout

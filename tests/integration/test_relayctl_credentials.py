@@ -321,7 +321,7 @@ DOCUMENT: dict[str, Any] = {
 }
 # A settings file that changes the channel.
 SETTINGS = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}"
-# Credentials that --reveal prints: the headers of both doors.
+# Credentials that --reveal prints: the headers of both endpoints.
 REVEALED = {"inbound": f"Bearer {CANARY}-inbound", "callback": f"Bearer {CANARY}-callback"}
 QUIET = [
     ["channel", "show", "payments"],
@@ -337,7 +337,7 @@ QUIET = [
     ["channel", "set", "payments", "--unset", "bigpanda.app_key", "--unset", "bigpanda.callbacks"],
     ["channel", "set", "payments", "--auth", "url"],
     ["channel", "set", "payments", "--recipient", "a,b"],
-    ["channel", "revoke", "payments", "--door", "inbound", "--yes"],
+    ["channel", "revoke", "payments", "--endpoint", "inbound", "--yes"],
     ["channel", "remove", "payments", "--yes", "--drop-owed"],
     ["channel", "remove", "payments", "--yes", "--drain"],
     ["channel", "undo", "payments", "--yes"],
@@ -412,7 +412,7 @@ def test_every_verb_is_checked_for_printed_credentials() -> None:
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_reveal_prints_the_headers_of_both_doors_and_no_other_credential(
+def test_reveal_prints_the_headers_of_both_endpoints_and_no_other_credential(
     furnished: Operator, as_json: list[str]
 ) -> None:
     done = furnished.run("channel", "set", "payments", "--reveal", *as_json)

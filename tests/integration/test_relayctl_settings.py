@@ -156,7 +156,7 @@ class TestPlan:
     def test_rotation_of_a_credential_is_no_change(self, operator: Operator, folder: Path) -> None:
         store(operator, "payments")
         export(operator, folder)
-        assert operator.run("channel", "revoke", "payments", "--door", "inbound", "--yes").exit_code == 0
+        assert operator.run("channel", "revoke", "payments", "--endpoint", "inbound", "--yes").exit_code == 0
         run(operator, "plan", folder)
 
     def test_channel_option_limits_the_plan_to_one_file(self, operator: Operator, folder: Path) -> None:
@@ -291,7 +291,7 @@ class TestApply:
         assert "give --yes to apply" in run(operator, "apply", folder, code=2).stderr
         assert operator.secrets.list_secrets()["SecretList"] == []
 
-    def test_replaced_credential_of_a_door_works_for_24_hours_more(self, operator: Operator, folder: Path) -> None:
+    def test_replaced_credential_of_an_endpoint_works_for_24_hours_more(self, operator: Operator, folder: Path) -> None:
         write(folder, "payments", NEW)
         run(operator, "apply", folder, "--yes")
         old = operator.secret("payments")["inbound"]["token"]
@@ -308,7 +308,7 @@ class TestApply:
         assert "relayctl channel rotate payments inbound --retire" in done.stderr
 
     def test_credential_that_is_not_accepted_is_exit_code_1(self, operator: Operator, folder: Path) -> None:
-        operator.door = lambda _: HttpAnswer(401, {}, b"")
+        operator.endpoint = lambda _: HttpAnswer(401, {}, b"")
         write(folder, "payments", NEW)
         write(folder, "web", NEW)
         document = json.loads(run(operator, "apply", folder, "--yes", "--json", code=1).stdout)
@@ -488,16 +488,16 @@ class TestUndo:
         self.undo(operator, "--yes")
         assert operator.secret("payments") == before
 
-    @pytest.mark.parametrize("door", ["inbound", "callback"])
-    def test_revoked_credential_does_not_come_back(self, operator: Operator, door: str) -> None:
+    @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
+    def test_revoked_credential_does_not_come_back(self, operator: Operator, endpoint: str) -> None:
         store(operator, "payments")
-        assert operator.run("channel", "revoke", "payments", "--door", door, "--yes").exit_code == 0
+        assert operator.run("channel", "revoke", "payments", "--endpoint", endpoint, "--yes").exit_code == 0
         revoked = operator.secret_text("payments")
         done = self.undo(operator, "--yes", code=3)
         assert "nothing to undo: the last change of channel payments changed only what BigPanda or" in done.stderr
         assert operator.secret_text("payments") == revoked
 
-    def test_credential_of_a_door_that_comes_back_is_new(self, operator: Operator, folder: Path) -> None:
+    def test_credential_of_an_endpoint_that_comes_back_is_new(self, operator: Operator, folder: Path) -> None:
         store(operator, "payments")
         old = operator.secret("payments")
         write(folder, "payments", NEW)

@@ -17,7 +17,7 @@ import pytest
 from relay.channels.api_gateway import Request
 from relay.channels.epoch import settings_name
 from relay.channels.parsing import parse_channel
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.deadline import Deadline
 from relay.delivery.replay import Replay
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
@@ -84,10 +84,10 @@ class _Unnoted(Uses):
 class _Wiring(Wiring):
     """Wiring without a record of the uses of credentials."""
 
-    def uses(self, door: Door) -> Uses:
+    def uses(self, endpoint: EndpointName) -> Uses:
         """Return a record that stays empty."""
-        uses = super().uses(door)
-        return _Unnoted(uses.table, uses.clock, door)
+        uses = super().uses(endpoint)
+        return _Unnoted(uses.table, uses.clock, endpoint)
 
 
 @dataclass(frozen=True)

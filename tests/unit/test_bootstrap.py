@@ -46,16 +46,18 @@ def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_webhook_is_wired_without_a_call_to_aws() -> None:
     webhook = bootstrap.webhook(ENVIRONMENT)
-    assert webhook.door == "inbound"
+    assert webhook.name == "inbound"
 
 
-@pytest.mark.parametrize(("build", "door"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")])
-def test_each_door_reads_the_epoch_and_records_uses_of_its_own_credentials(
-    build: Callable[[dict[str, str]], Endpoint], door: str
+@pytest.mark.parametrize(
+    ("build", "endpoint"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")]
+)
+def test_each_endpoint_reads_the_epoch_and_records_uses_of_its_own_credentials(
+    build: Callable[[dict[str, str]], Endpoint], endpoint: str
 ) -> None:
     webhook = build(ENVIRONMENT)
     assert webhook.authenticator.channels._epoch is not None
-    assert webhook.authenticator.door == webhook.uses.door == door
+    assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 
 @pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])

@@ -9,7 +9,7 @@ import pytest
 from relay.channels import token
 from relay.channels.api_gateway import Reply, Request
 from relay.channels.budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.errors import ChannelForbidden, ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
@@ -71,7 +71,7 @@ class TestLookUps:
             CHECKED[:-1] + ("0" if CHECKED[-1] != "0" else "1"),
             "bpr_garbage",
         ],
-        ids=["other channel", "other door", "cut", "one wrong character", "garbage"],
+        ids=["other channel", "other endpoint", "cut", "one wrong character", "garbage"],
     )
     def test_token_with_a_wrong_checksum_costs_no_lookup(self, credential: str) -> None:
         relay = relay_of()
@@ -116,12 +116,12 @@ class TestAnswers:
 
 
 class TestAlarms:
-    @pytest.mark.parametrize("door", ["inbound", "callback"])
+    @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
     def test_requests_of_strangers_raise_no_alarm_for_lost_shares_while_secrets_are_unreadable(
-        self, door: Door
+        self, endpoint: EndpointName
     ) -> None:
         relay = relay_of(ghost=DOWN)
-        webhook = {"inbound": relay.webhook, "callback": relay.callbacks}[door]
+        webhook = {"inbound": relay.webhook, "callback": relay.callbacks}[endpoint]
         for _ in range(40):
             assert webhook.serve(asking("ghost", "garbage")).status == 503
         assert relay.recorder.metrics() == {"undecided_request": OPAQUE_AT_ONCE, "lookups_limited": 20}
@@ -160,7 +160,7 @@ class TestAlarms:
 
 
 class TestMisplacedTokens:
-    """Misplaced tokens: a token stored for another channel or door is answered 503 and logged, not a silent 401."""
+    """Misplaced tokens: a token stored for another channel or endpoint is answered 503 and logged, not a silent 401."""
 
     @pytest.mark.parametrize(
         "inbound",
@@ -176,22 +176,22 @@ class TestMisplacedTokens:
                 },
             },
         ],
-        ids=["other channel", "other door", "cut", "previous"],
+        ids=["other channel", "other endpoint", "cut", "previous"],
     )
-    def test_token_of_another_channel_or_door_makes_the_secret_malformed(self, inbound: dict[str, Any]) -> None:
+    def test_token_of_another_channel_or_endpoint_makes_the_secret_malformed(self, inbound: dict[str, Any]) -> None:
         relay = relay_of(noc=json.dumps(samples.secret(inbound=inbound)))
         assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 503
         [line] = relay.recorder.lines()
-        assert "was not made for this channel and door" in line["detail"]
+        assert "was not made for this channel and endpoint" in line["detail"]
         assert "bpr_" in line["detail"]
         assert str(inbound["token"])[4:] not in relay.recorder.written()
 
     @pytest.mark.parametrize(
         "credential",
-        [{"token": "shared-by-both-doors-of-it"}, {"basic": {"username": "u", "password": "p"}}],
+        [{"token": "shared-by-both-endpoints-of-it"}, {"basic": {"username": "u", "password": "p"}}],
         ids=["token", "basic"],
     )
-    def test_same_credential_for_both_doors_makes_the_secret_malformed(self, credential: dict[str, Any]) -> None:
+    def test_same_credential_for_both_endpoints_makes_the_secret_malformed(self, credential: dict[str, Any]) -> None:
         document = samples.secret(
             inbound={"token": CHECKED, "previous": credential | {"expires_at": "2030-01-31T12:00:00Z"}}
         )
@@ -199,4 +199,4 @@ class TestMisplacedTokens:
         relay = relay_of(noc=json.dumps(document))
         assert relay.webhook.serve(asking("noc", CHECKED, BIGPANDA)).status == 503
         [line] = relay.recorder.lines()
-        assert "opens BigPanda's door, too" in line["detail"]
+        assert "is also valid at BigPanda's endpoint" in line["detail"]

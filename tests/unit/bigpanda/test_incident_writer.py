@@ -64,7 +64,7 @@ def room(*steps: Step, **bigpanda: Any) -> Relay:
 
 
 def answer(relay: Relay, response: str, target: str = "jdoe", **members: Any) -> None:
-    """Send a callback through the door."""
+    """Send a callback through the endpoint."""
     said = {"relay": 1, "kind": "response", "incident_id": "i1", "response": response, "event": {"id": PAGE}}
     person = {"target": target, "firstName": "Jane", "lastName": "Doe"}
     content = json.dumps(said | {"person": person} | members).encode()

@@ -9,11 +9,11 @@ from relay.channels import token
 from relay.channels.token import ALPHABET, PATTERN, RANDOM_LENGTH
 
 
-def made(channel: str = "noc", door: Literal["inbound", "callback"] = "inbound") -> str:
-    return token.make(channel, door, secrets.choice)
+def made(channel: str = "noc", endpoint: Literal["inbound", "callback"] = "inbound") -> str:
+    return token.make(channel, endpoint, secrets.choice)
 
 
-def test_token_fits_its_own_channel_and_door_alone() -> None:
+def test_token_fits_its_own_channel_and_endpoint_alone() -> None:
     text = made()
     assert token.fits(text, "noc", "inbound")
     assert not token.fits(text, "noc", "callback")

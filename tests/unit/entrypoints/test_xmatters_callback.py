@@ -108,7 +108,7 @@ class TestQueues:
         assert relay.recorder.metrics()["callback_unsafe"] == 1
 
 
-class TestDoor:
+class TestEndpoint:
     @pytest.mark.parametrize(
         "headers", [samples.OPEN, {}, {"authorization": "Bearer x"}], ids=["bigpanda", "no", "bad"]
     )

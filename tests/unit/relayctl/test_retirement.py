@@ -1,4 +1,4 @@
-"""Rules for the end of a door's previous credential."""
+"""Rules for the end of an endpoint's previous credential."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_previous_credential_may_end_two_hours_after_its_last_recorded_use_if_th
     assert words is None or words in (found or "")
 
 
-def test_last_uses_are_the_newest_of_each_age_at_the_door() -> None:
+def test_last_uses_are_the_newest_of_each_age_at_the_endpoint() -> None:
     uses = [
         Use("inbound", "current", "token", "2027-01-15T08:00:00+00:00"),
         Use("inbound", "current", "basic", "2027-01-15T07:00:00+00:00"),

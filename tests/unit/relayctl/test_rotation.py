@@ -10,18 +10,18 @@ TOMORROW = "2027-01-16T08:00:00+00:00"
 LOGIN = {"username": "bp", "password": "old"}
 
 
-def rotated(before: Any, after: Any, door: str = "inbound") -> Any:
-    """Return the members of a door after a rotation."""
+def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
+    """Return the members of an endpoint after a rotation."""
     old, new = SecretDocument(), SecretDocument()
-    old.set(door, before)
-    new.set(door, after)
+    old.set(endpoint, before)
+    new.set(endpoint, after)
     rotation.keep_previous(old, new, NOW, "noc")
-    return new.get(door)
+    return new.get(endpoint)
 
 
-@pytest.mark.parametrize("door", ["inbound", "xmatters.callback"])
-def test_replaced_token_is_kept_as_previous_for_24_hours(door: str) -> None:
-    kept = rotated({"token": "old"}, {"token": "new"}, door)
+@pytest.mark.parametrize("endpoint", ["inbound", "xmatters.callback"])
+def test_replaced_token_is_kept_as_previous_for_24_hours(endpoint: str) -> None:
+    kept = rotated({"token": "old"}, {"token": "new"}, endpoint)
     assert kept == {"token": "new", "previous": {"token": "old", "expires_at": TOMORROW}}
 
 
@@ -65,7 +65,7 @@ def test_previous_credential_set_by_the_operator_stays() -> None:
     assert rotated({"token": "old"}, {"token": "new", "previous": chosen})["previous"] == chosen
 
 
-def test_removed_door_keeps_no_previous_credential() -> None:
+def test_removed_endpoint_keeps_no_previous_credential() -> None:
     before = SecretDocument({"xmatters": {"callback": {"token": "old"}}})
     after = SecretDocument({"xmatters": {}})
     assert rotation.keep_previous(before, after, NOW, "noc") == {}
@@ -97,7 +97,7 @@ class TestFreshHeader:
         assert header is not None
         assert header["value"].startswith("Basic ")
 
-    def test_fresh_header_of_an_unchanged_door_is_none(self) -> None:
+    def test_fresh_header_of_an_unchanged_endpoint_is_none(self) -> None:
         document = SecretDocument({"inbound": {"token": "t"}})
         assert rotation.fresh_header(document, document, "inbound") is None
         assert rotation.fresh_header(document, document, "xmatters.callback") is None
@@ -114,7 +114,7 @@ class TestRenew:
             ({}, {"token"}),
         ],
     )
-    def test_renewed_door_has_new_credentials_of_the_same_kinds(self, members: Any, kinds: set[str]) -> None:
+    def test_renewed_endpoint_has_new_credentials_of_the_same_kinds(self, members: Any, kinds: set[str]) -> None:
         document = SecretDocument({"inbound": members})
         rotation.renew(document, "inbound", "noc")
         renewed = document.get("inbound")
@@ -122,7 +122,7 @@ class TestRenew:
         assert all(renewed[kind] != members.get(kind) for kind in kinds)
         assert "basic" not in kinds or renewed["basic"]["username"] == "bp"
 
-    def test_renewed_door_keeps_its_previous_credential(self) -> None:
+    def test_renewed_endpoint_keeps_its_previous_credential(self) -> None:
         previous = {"token": "older", "expires_at": TOMORROW}
         document = SecretDocument({"inbound": {"token": "t", "previous": previous}})
         rotation.renew(document, "inbound", "noc")

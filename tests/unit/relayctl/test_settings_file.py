@@ -125,12 +125,12 @@ class TestFirstValues:
         made = asked_for(LEAST.replace("stored", "stored, env: TRIGGER"), secret)
         assert made["xmatters"]["trigger_url"] == secret["xmatters"]["trigger_url"]
 
-    @pytest.mark.parametrize("door", ["inbound", "callback"])
-    def test_reference_to_a_token_that_is_not_stored_makes_one_for_its_door(self, door: Any) -> None:
+    @pytest.mark.parametrize("endpoint", ["inbound", "callback"])
+    def test_reference_to_a_token_that_is_not_stored_makes_one_for_its_endpoint(self, endpoint: Any) -> None:
         text = "inbound: {token: {secret: stored}}\nxmatters: {callback: {token: {secret: stored}}, trigger_url: "
         made = asked_for(f"{text}https://acme.xmatters.com/, auth: {{type: url}}}}")
-        value = made["inbound"]["token"] if door == "inbound" else made["xmatters"]["callback"]["token"]
-        assert token.fits(value, "payments", door)
+        value = made["inbound"]["token"] if endpoint == "inbound" else made["xmatters"]["callback"]["token"]
+        assert token.fits(value, "payments", endpoint)
 
     @pytest.mark.parametrize(
         ("reference", "words"),
@@ -157,18 +157,18 @@ class TestFirstValues:
         assert CANARY not in str(refused.value)
 
 
-class TestDoorsThatAFileLeavesOut:
-    def test_door_of_bigpanda_keeps_its_credentials(self) -> None:
+class TestEndpointsThatAFileLeavesOut:
+    def test_endpoint_of_bigpanda_keeps_its_credentials(self) -> None:
         secret = every_setting("payments")
         assert asked_for(LEAST, secret)["inbound"] == secret["inbound"]
 
-    def test_callback_door_stays_as_long_as_the_channel_writes_to_bigpanda(self) -> None:
+    def test_callback_endpoint_stays_as_long_as_the_channel_writes_to_bigpanda(self) -> None:
         secret = every_setting("payments")
         with_key = asked_for(f"{LEAST}bigpanda: {{api_key: {{secret: stored}}}}", secret)
         assert with_key["xmatters"]["callback"] == secret["xmatters"]["callback"]
         assert "callback" not in asked_for(LEAST, secret)["xmatters"]
 
-    def test_callback_door_gets_a_token_once_the_channel_writes_to_bigpanda(
+    def test_callback_endpoint_gets_a_token_once_the_channel_writes_to_bigpanda(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("KEY", "k")
@@ -176,7 +176,7 @@ class TestDoorsThatAFileLeavesOut:
         made = asked_for(f"{text}bigpanda: {{api_key: {{secret: stored, env: KEY}}}}")
         assert token.fits(made["xmatters"]["callback"]["token"], "payments", "callback")
 
-    def test_broken_door_of_the_stored_secret_is_replaced_by_a_new_token(self) -> None:
+    def test_broken_endpoint_of_the_stored_secret_is_replaced_by_a_new_token(self) -> None:
         secret = every_setting("payments") | {"inbound": "broken"}
         assert token.fits(asked_for(LEAST, secret)["inbound"]["token"], "payments", "inbound")
 

@@ -62,7 +62,7 @@ def test_schema_refuses_a_file_that_relayctl_refuses(change: dict[str, Any]) -> 
         HOLDS(settings() | change)
 
 
-def test_schema_allows_a_file_without_doors() -> None:
+def test_schema_allows_a_file_without_endpoints() -> None:
     document = settings()
     del document["inbound"]
     HOLDS(document)

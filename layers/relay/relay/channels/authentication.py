@@ -11,7 +11,7 @@ from relay.channels.api_gateway import Request
 from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
 
 
@@ -23,13 +23,13 @@ class Authenticator:
         channels: The cached channels.
         budgets: Limits on refused requests for each source address.
         clock: The time in epoch seconds.
-        door: The endpoint: BigPanda's webhook (`inbound`) or xMatters' callback (`callback`).
+        endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
     """
 
     channels: ChannelCache
     budgets: Budgets
     clock: Callable[[], float]
-    door: Door
+    endpoint: EndpointName
 
     def authenticate(self, request: Request) -> Channel:
         """Return the channel of a request with valid credentials.
@@ -40,7 +40,7 @@ class Authenticator:
         """
         if not is_channel_name(request.channel):
             raise Unauthorized
-        kind = credential_kind(request.headers, request.channel, self.door)
+        kind = credential_kind(request.headers, request.channel, self.endpoint)
         if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
         known = self.channels.known(request.channel)
@@ -80,4 +80,4 @@ class Authenticator:
         return channel
 
     def _fits(self, channel: Channel | None, request: Request) -> bool:
-        return channel is not None and channel.accepts(request.headers, self.clock(), door=self.door)
+        return channel is not None and channel.accepts(request.headers, self.clock(), endpoint=self.endpoint)

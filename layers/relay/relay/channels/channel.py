@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus, urlsplit
 from relay.channels import token
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import CHANNEL_NAME
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 
@@ -166,47 +166,47 @@ class Channel:
     rest: Rest | None = None
     vouched: Vouched = field(default_factory=Vouched)
 
-    def accepts(self, headers: Mapping[str, str], now: float, *, door: Door = "inbound") -> bool:
+    def accepts(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName = "inbound") -> bool:
         """True if the request's headers (names in lower case) hold valid credentials for an endpoint.
 
-        `door` is the endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters'). `now` is in epoch seconds.
+        `endpoint` is `inbound` (BigPanda's webhook) or `callback` (xMatters'). `now` is in epoch seconds.
         Each credential is compared in constant time. A match does not end the comparison. A channel without credentials
         for the endpoint accepts no request.
         """
-        return bool(self._fitting(headers, now, door))
+        return bool(self._fitting(headers, now, endpoint))
 
-    def used(self, headers: Mapping[str, str], now: float, *, door: Door) -> str | None:
+    def used(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
         Parameters are as in `accepts`. A fingerprint is a short keyed hash, from which the credential can't be
         recovered.
         """
-        fitting = self._fitting(headers, now, door)
+        fitting = self._fitting(headers, now, endpoint)
         return self._fingerprint(fitting[0]) if fitting else None
 
-    def fingerprints(self, door: Door) -> tuple[tuple[str, str, str], ...]:
+    def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
         """Return the channel's credentials for an endpoint, each with its fingerprint.
 
         Each is `current` or `previous`, `token` or `basic`, and the fingerprint. A fingerprint is a short keyed hash.
-        `door` is the endpoint: `inbound` or `callback`.
+        `endpoint` is `inbound` or `callback`.
         """
-        ages = zip(("current", "previous"), self._credentials(door), strict=False)
+        ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
             (age, secret.partition(b":")[0].decode(), self._fingerprint(secret))
             for age, each in ages
             for secret in _secrets(each)
         )
 
-    def _credentials(self, door: Door) -> tuple[Inbound, ...]:
-        return self.inbound if door == "inbound" else self.callback
+    def _credentials(self, endpoint: EndpointName) -> tuple[Inbound, ...]:
+        return self.inbound if endpoint == "inbound" else self.callback
 
-    def _fitting(self, headers: Mapping[str, str], now: float, door: Door) -> list[bytes]:
+    def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
         """Return the channel's credentials for an endpoint that the headers hold, compared without an early exit.
 
         Parameters are as in `accepts`.
         """
         offered = _offered(headers)
-        valid = [each for each in self._credentials(door) if each.expires_at is None or now < each.expires_at]
+        valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]
         compared = [(secret, _same(secret, offer)) for each in valid for secret in _secrets(each) for offer in offered]
         return [secret for secret, fits in compared if fits]
 
@@ -316,20 +316,20 @@ class CredentialKind(Enum):
 _LIKELIEST = (CredentialKind.RIGHT_CHECKSUM, CredentialKind.NO_CHECKSUM, CredentialKind.WRONG_CHECKSUM)
 
 
-def credential_kind(headers: Mapping[str, str], name: str, door: Door) -> CredentialKind:
+def credential_kind(headers: Mapping[str, str], name: str, endpoint: EndpointName) -> CredentialKind:
     """Return the kind of the credentials in a request's headers; of several, the one that is most likely to be valid.
 
     `headers` have names in lower case. `name` is the channel's.
     """
-    kinds = {_kind(offer, name, door) for offer in _offered(headers)}
+    kinds = {_kind(offer, name, endpoint) for offer in _offered(headers)}
     return min(kinds, key=_LIKELIEST.index, default=CredentialKind.NONE)
 
 
-def _kind(offer: bytes, name: str, door: Door) -> CredentialKind:
+def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
     kind, _, text = offer.partition(b":")
     if kind != b"token" or not token.claims_to_check(text.decode("utf-8", "replace")):
         return CredentialKind.NO_CHECKSUM
-    if token.fits(text.decode("utf-8", "replace"), name, door):
+    if token.fits(text.decode("utf-8", "replace"), name, endpoint):
         return CredentialKind.RIGHT_CHECKSUM
     return CredentialKind.WRONG_CHECKSUM
 

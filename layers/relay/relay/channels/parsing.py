@@ -33,12 +33,12 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
     xmatters = document["xmatters"]
     return Channel(
         name=name,
-        inbound=tuple(_door(document["inbound"])),
+        inbound=tuple(_endpoint(document["inbound"])),
         trigger_url=xmatters["trigger_url"],
         auth=_auth(xmatters["auth"]),
         recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
         policy=Policy.of(document.get("policy", {})),
-        callback=tuple(_door(xmatters["callback"])) if "callback" in xmatters else (),
+        callback=tuple(_endpoint(xmatters["callback"])) if "callback" in xmatters else (),
         responses=_responses(xmatters.get("responses", {})),
         bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
         rest=_rest(xmatters["rest"]) if "rest" in xmatters else None,
@@ -51,9 +51,9 @@ def check(document: Any, hosts: VendorHosts) -> None:
     _CHANNEL.check(document, "")
     _check_text(document)
     inbound, xmatters = document["inbound"], document["xmatters"]
-    _check_door(inbound, "inbound")
+    _check_endpoint(inbound, "inbound")
     if "callback" in xmatters:
-        _check_door(xmatters["callback"], "xmatters.callback")
+        _check_endpoint(xmatters["callback"], "xmatters.callback")
     _AUTH[xmatters["auth"]["type"]].check(xmatters["auth"], "xmatters.auth")
     if "rest" in xmatters:
         _AUTH[xmatters["rest"]["auth"]["type"]].check(xmatters["rest"]["auth"], "xmatters.rest.auth")
@@ -159,11 +159,11 @@ def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
     return key in definition.get("properties", {}) or any(re.search(pattern, key) for pattern in patterns)
 
 
-def _check_door(door: Mapping[str, Any], key: str) -> None:
-    _check_credentials(door, key)
-    if "previous" in door:
-        _check_credentials(door["previous"], f"{key}.previous")
-        _check_moment(door["previous"]["expires_at"], f"{key}.previous.expires_at")
+def _check_endpoint(endpoint: Mapping[str, Any], key: str) -> None:
+    _check_credentials(endpoint, key)
+    if "previous" in endpoint:
+        _check_credentials(endpoint["previous"], f"{key}.previous")
+        _check_moment(endpoint["previous"]["expires_at"], f"{key}.previous.expires_at")
 
 
 def _check_credentials(inbound: Mapping[str, Any], key: str) -> None:
@@ -180,25 +180,27 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
         dict(_credentials(document.get("inbound", {}), "inbound")),
         dict(_credentials(document["xmatters"].get("callback", {}), "xmatters.callback")),
     )
-    doors: tuple[tuple[token.Door, dict[str, Any]], ...] = (("inbound", inbound), ("callback", callback))
-    for door, found in doors:
+    endpoints: tuple[tuple[token.EndpointName, dict[str, Any]], ...] = (("inbound", inbound), ("callback", callback))
+    for endpoint, found in endpoints:
         for key, value in found.items():
-            if isinstance(value, str) and token.claims_to_check(value) and not token.fits(value, name, door):
+            if isinstance(value, str) and token.claims_to_check(value) and not token.fits(value, name, endpoint):
                 raise InvalidChannel(
-                    f"{key}: begins with {token.PREFIX} and was not made for this channel and door, or was cut; "
+                    f"{key}: begins with {token.PREFIX} and was not made for this channel and endpoint, or was cut; "
                     "make a new one"
                 )
     for key, value in callback.items():
         if twin := next((each for each, other in inbound.items() if other == value), None):
-            raise InvalidChannel(f"{key}: opens BigPanda's door, too (it is the same as {twin}); make a new one")
+            raise InvalidChannel(
+                f"{key}: is also valid at BigPanda's endpoint (it is the same as {twin}); make a new one"
+            )
 
 
-def _credentials(door: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+def _credentials(endpoint: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
     """Yield the current and previous tokens and logins of an endpoint, each with its key in the secret.
 
-    `door` is the member `inbound` or `callback` of the secret, and `key` its own key.
+    `endpoint` is the member `inbound` or `callback` of the secret, and `key` its own key.
     """
-    for place, members in ((key, door), (f"{key}.previous", door.get("previous", {}))):
+    for place, members in ((key, endpoint), (f"{key}.previous", endpoint.get("previous", {}))):
         yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
 
@@ -239,7 +241,7 @@ def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str
         yield "bigpanda.base_url", document["bigpanda"]["base_url"], hosts.bigpanda
 
 
-def _door(members: Mapping[str, Any]) -> Iterable[Inbound]:
+def _endpoint(members: Mapping[str, Any]) -> Iterable[Inbound]:
     """Yield the current credentials of an endpoint, and the previous ones, which are valid until they expire.
 
     `members` is the member `inbound` or `callback` of the secret.

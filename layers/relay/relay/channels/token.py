@@ -1,4 +1,4 @@
-"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one endpoint ("door").
+"""Tokens with a checksum: a prefix, random characters, and a checksum bound to one channel and one endpoint.
 
 The checksum is no secret and proves nothing. It lets the relay refuse garbage, and tokens of another channel or
 endpoint, without a look-up of the channel. Pure code.
@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-# Door: one of the two endpoints that check credentials, BigPanda's webhook (`inbound`) and xMatters' callback.
-type Door = Literal["inbound", "callback"]
+# EndpointName: one of the two endpoints that check credentials, BigPanda's webhook (`inbound`) and xMatters' callback.
+type EndpointName = Literal["inbound", "callback"]
 
 PREFIX = "bpr_"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -25,13 +25,13 @@ _SHAPE = re.compile(rf"{PATTERN}\Z")
 LEAST_TYPED_LENGTH = 24
 
 
-def make(channel: str, door: Door, choose: Callable[[str], str]) -> str:
+def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> str:
     """Return a new token for a channel's endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
 
     `choose` returns one of the given characters at random.
     """
     start = PREFIX + "".join(choose(ALPHABET) for _ in range(RANDOM_LENGTH))
-    return start + _checksum(start, channel, door)
+    return start + _checksum(start, channel, endpoint)
 
 
 def claims_to_check(token: str) -> bool:
@@ -39,14 +39,14 @@ def claims_to_check(token: str) -> bool:
     return token.startswith(PREFIX)
 
 
-def fits(token: str, channel: str, door: Door) -> bool:
-    """True if the token is complete, and its checksum is right for this channel and endpoint (`door`)."""
+def fits(token: str, channel: str, endpoint: EndpointName) -> bool:
+    """True if the token is complete, and its checksum is right for this channel and endpoint."""
     start, checksum = token[:-CHECKSUM_LENGTH], token[-CHECKSUM_LENGTH:]
-    return _SHAPE.match(token) is not None and checksum == _checksum(start, channel, door)
+    return _SHAPE.match(token) is not None and checksum == _checksum(start, channel, endpoint)
 
 
-def _checksum(start: str, channel: str, door: Door) -> str:
-    number = int.from_bytes(hashlib.sha256(f"{start} {channel} {door}".encode()).digest())
+def _checksum(start: str, channel: str, endpoint: EndpointName) -> str:
+    number = int.from_bytes(hashlib.sha256(f"{start} {channel} {endpoint}".encode()).digest())
     digits = []
     for _ in range(CHECKSUM_LENGTH):
         number, digit = divmod(number, len(ALPHABET))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from relay.channels.api_gateway import Reply, Request
 from relay.channels.authentication import Authenticator
 from relay.channels.channel import Channel
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.deadline import Deadline
 from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, UncheckableSender
 from relay.jobs.outcome import Outcome, Result, Subject
@@ -22,7 +22,7 @@ INLINE_SECONDS = 8.0
 # relayctl tests a new credential with a request. That does not count as a use by the vendor.
 _OPERATORS_AGENT = "relayctl"
 # A queued callback is answered 200: xMatters only needs to know that it arrived.
-_STATUS: Mapping[Door, Mapping[Outcome, int]] = {
+_STATUS: Mapping[EndpointName, Mapping[Outcome, int]] = {
     "inbound": {Outcome.QUEUED: 202, Outcome.UNSAFE: 503},
     "callback": {Outcome.UNSAFE: 503},
 }
@@ -50,9 +50,9 @@ class Endpoint:
     uses: Uses
 
     @property
-    def door(self) -> Door:
+    def name(self) -> EndpointName:
         """The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
-        return self.authenticator.door
+        return self.authenticator.endpoint
 
     def serve(self, request: Request) -> Reply:
         """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
@@ -76,7 +76,7 @@ class Endpoint:
             self.telemetry.crashed(error, raw_body=request.body if channel else None)
             name = channel.name if channel else "(not known)"
             result = Result(Outcome.UNSAFE, Subject(name), Reason.INTERNAL)
-        log = self.telemetry.share if self.door == "inbound" else self.telemetry.called_back
+        log = self.telemetry.share if self.name == "inbound" else self.telemetry.called_back
         log(result, deadline.spent, correlation_id=request.id)
         if channel:
             self._note_use(channel, request, deadline)
@@ -87,7 +87,7 @@ class Endpoint:
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return
         try:
-            if fingerprint := channel.used(request.headers, self.authenticator.clock(), door=self.door):
+            if fingerprint := channel.used(request.headers, self.authenticator.clock(), endpoint=self.name):
                 self.uses.note(channel.name, fingerprint, deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)
@@ -103,4 +103,4 @@ class Endpoint:
         }
         sometimes = {"request_id": result.exchange.request_id, "reason": result.reason, "queue": result.queue}
         document = always | {name: value for name, value in sometimes.items() if value is not None}
-        return Reply(_STATUS[self.door].get(result.outcome, 200), document)
+        return Reply(_STATUS[self.name].get(result.outcome, 200), document)

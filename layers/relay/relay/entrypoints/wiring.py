@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
     from relay.channels.epoch import Epoch
-    from relay.channels.token import Door
+    from relay.channels.token import EndpointName
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
     from relay.delivery.resolve_confirmation import ResolveConfirmation
@@ -198,7 +198,7 @@ class Wiring:
             deadlines=self._deadlines,
         )
 
-    # ---- Channels and doors ----------------------------------------------------------------------------------------
+    # ---- Channels and endpoints ------------------------------------------------------------------------------------
 
     @cached_property
     def channels(self) -> ChannelCache:
@@ -224,18 +224,18 @@ class Wiring:
 
         return Epoch(read, self._clock, self._adapters.telemetry.notice)
 
-    def authenticator(self, door: "Door") -> "Authenticator":
+    def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
         """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         from relay.channels.authentication import Authenticator
         from relay.channels.budget import Budgets
 
-        return Authenticator(self.channels, Budgets(self._clock), self._clock, door)
+        return Authenticator(self.channels, Budgets(self._clock), self._clock, endpoint)
 
-    def uses(self, door: "Door") -> "Uses":
+    def uses(self, endpoint: "EndpointName") -> "Uses":
         """Return the recorder of credentials' last uses at one endpoint: `inbound` or `callback`."""
         from relay.ledger.credentials import Uses
 
-        return Uses(self._resources.credentials, self._clock, door)
+        return Uses(self._resources.credentials, self._clock, endpoint)
 
     # ---- Ledger, queues and topic ----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from relay.channels.epoch import settings_name
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relay.deadline import Deadline
 from relay.errors import LedgerError
 from relay.ledger.table import Table, Text
@@ -67,13 +67,13 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
         raise LedgerError(f"the item {EPOCH_KEY} can't be read") from None
 
 
-def last_used(table: Table, channel: str, door: Door, fingerprint: str) -> float | None:
+def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:
     """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind.
 
-    Returns None if no use is recorded. `door` is the endpoint, and `fingerprint` one of `Channel.fingerprints`. Raises
+    Returns None if no use is recorded. `fingerprint` is one of `Channel.fingerprints`. Raises
     LedgerError.
     """
-    return _time(table.read(use_key(channel, door, fingerprint)))
+    return _time(table.read(use_key(channel, endpoint, fingerprint)))
 
 
 def newest_use(table: Table, keys: Collection[str]) -> float | None:
@@ -82,9 +82,9 @@ def newest_use(table: Table, keys: Collection[str]) -> float | None:
     return max((at for at in times if at is not None), default=None)
 
 
-def use_key(channel: str, door: Door, fingerprint: str) -> str:
+def use_key(channel: str, endpoint: EndpointName, fingerprint: str) -> str:
     """Return the key of the item with the last use of a credential."""
-    return f"used/{door}/{channel}/{fingerprint}"
+    return f"used/{endpoint}/{channel}/{fingerprint}"
 
 
 def _time(found: Text | None) -> float | None:
@@ -100,12 +100,12 @@ class Uses:
     Attributes:
         table: The ledger's table.
         clock: The time in epoch seconds.
-        door: The endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
+        endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters').
     """
 
     table: Table
     clock: Callable[[], float]
-    door: Door
+    endpoint: EndpointName
     # Time before which a credential's use is not recorded again (epoch seconds), by its key.
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
@@ -114,7 +114,7 @@ class Uses:
 
         `fingerprint` is the credential's (see `Channel.used`).
         """
-        key, now = use_key(channel, self.door, fingerprint), self.clock()
+        key, now = use_key(channel, self.endpoint, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:
             return
         self._noted[key] = now + USES_RETRY_SECONDS

@@ -1,4 +1,4 @@
-"""Doors of a channel: the URLs that BigPanda and xMatters call, and the headers with their credentials."""
+"""Endpoints of a channel: the URLs that BigPanda and xMatters call, and the headers with their credentials."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.channels.channel import header_for
-from relay.channels.token import Door
+from relay.channels.token import EndpointName
 from relayctl import terminal
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack
@@ -14,19 +14,19 @@ from relayctl.stack import Stack
 _PASTE_COLUMNS = 17
 
 
-class VendorDoor(NamedTuple):
-    """A door of a channel.
+class VendorEndpoint(NamedTuple):
+    """An endpoint of a channel.
 
     Attributes:
-        name: `inbound` or `callback`, as `--door` takes it.
-        vendor: The vendor that calls the door.
+        name: `inbound` or `callback`, as `--endpoint` takes it.
+        vendor: The vendor that calls the endpoint.
         output: The stack output with the URL; `{channel}` in it stands for the channel's name.
         url_member: The member of a JSON document that holds the URL.
         header_member: The member of a JSON document that holds the header.
         place: The place at the vendor where URL and header are pasted.
     """
 
-    name: Door
+    name: EndpointName
     vendor: str
     output: str
     url_member: str
@@ -35,8 +35,8 @@ class VendorDoor(NamedTuple):
 
 
 # By the key of their credentials in the channel's secret.
-DOORS: Mapping[str, VendorDoor] = {
-    "inbound": VendorDoor(
+ENDPOINTS: Mapping[str, VendorEndpoint] = {
+    "inbound": VendorEndpoint(
         name="inbound",
         vendor="BigPanda",
         output="BigPandaWebhookUrl",
@@ -44,7 +44,7 @@ DOORS: Mapping[str, VendorDoor] = {
         header_member="header",
         place="BigPanda's webhook integration",
     ),
-    "xmatters.callback": VendorDoor(
+    "xmatters.callback": VendorEndpoint(
         name="callback",
         vendor="xMatters",
         output="XMattersCallbackUrl",
@@ -53,32 +53,32 @@ DOORS: Mapping[str, VendorDoor] = {
         place="xMatters' workflow (docs/xmatters)",
     ),
 }
-# The same keys by the doors' names.
-KEYS: Mapping[Door, str] = {door.name: key for key, door in DOORS.items()}
+# The same keys by the endpoints' names.
+KEYS: Mapping[EndpointName, str] = {endpoint.name: key for key, endpoint in ENDPOINTS.items()}
 
 
 def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
-    """Return the URL of each door by its key; xMatters' door is there only if the channel has credentials for it."""
-    used = [key for key, door in DOORS.items() if door.name == "inbound" or document.has(key)]
-    return {key: stack.output(DOORS[key].output).replace("{channel}", name) for key in used}
+    """Return the URL of each endpoint by its key; that of xMatters only if the channel has credentials for it."""
+    used = [key for key, endpoint in ENDPOINTS.items() if endpoint.name == "inbound" or document.has(key)]
+    return {key: stack.output(ENDPOINTS[key].output).replace("{channel}", name) for key in used}
 
 
 def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
     """Return the URLs as members of a JSON document."""
-    return {DOORS[key].url_member: url for key, url in urls_by_key.items()}
+    return {ENDPOINTS[key].url_member: url for key, url in urls_by_key.items()}
 
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
-    """Return the header (`name` and `value`) of each current credential of a door: token, then login."""
+    """Return the header (`name` and `value`) of each current credential of an endpoint: token, then login."""
     members: Mapping[str, Any] = document.get(key)
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
 
 
 def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:
-    """Print URL and headers of each door as the operator pastes them at the vendor."""
+    """Print URL and headers of each endpoint as the operator pastes them at the vendor."""
     for key, found in headers_by_key.items():
         for header in found:
-            click.echo(f"Now paste into {DOORS[key].place}:")
+            click.echo(f"Now paste into {ENDPOINTS[key].place}:")
             terminal.labelled("  Callback URL", urls_by_key[key], _PASTE_COLUMNS)
             terminal.labelled("  Header name", header["name"], _PASTE_COLUMNS)
             terminal.labelled("  Header value", header["value"], _PASTE_COLUMNS)

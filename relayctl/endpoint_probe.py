@@ -1,4 +1,4 @@
-"""Probe of a channel's doors: wait until the deployed functions accept a new credential."""
+"""Probe of a channel's endpoints: wait until the deployed functions accept a new credential."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.http.client import HttpClient
 from relayctl import terminal
-from relayctl.doors import DOORS
+from relayctl.endpoints import ENDPOINTS
 from relayctl.stack import Stack
 
 # Secrets Manager may serve the old version for seconds after a write, and a function reads the secret every 2 s.
@@ -28,7 +28,7 @@ class Knock(NamedTuple):
     """A request with a credential and an empty body.
 
     Attributes:
-        url: The URL of the channel's door.
+        url: The URL of the channel's endpoint.
         header: `name` and `value` of the header with the credential.
     """
 
@@ -37,8 +37,8 @@ class Knock(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DoorProbe:
-    """Sends requests with a credential, with growing gaps, until the door accepts it.
+class EndpointProbe:
+    """Sends requests with a credential, with growing gaps, until the endpoint accepts it.
 
     The body is empty, so an accepted credential is answered 400 and no person is notified. The access log's alarm on
     401 counts only requests with a body.
@@ -56,7 +56,7 @@ class DoorProbe:
     first_seconds: float = FIRST_SECONDS
 
     def wait(self, knocks: Mapping[str, Knock]) -> dict[str, str]:
-        """Return the doors that do not accept their credential within 90 seconds, each with its last answer."""
+        """Return the endpoints that do not accept their credential within 90 seconds, each with its last answer."""
         end = Deadline(TOTAL_SECONDS, self.ticks)
         closed = dict.fromkeys(knocks, "not called")
         unanswered = 0
@@ -64,8 +64,8 @@ class DoorProbe:
             if not closed or unanswered >= _MOST_UNANSWERED or gap > end.remaining():
                 break
             self.sleep(gap)
-            said = {door: self._answer(knocks[door]) for door in closed}
-            closed = {door: answer for door, answer in said.items() if answer != _ACCEPTED}
+            said = {endpoint: self._answer(knocks[endpoint]) for endpoint in closed}
+            closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
             unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
         return closed
 
@@ -88,9 +88,9 @@ def _gaps(first: float) -> Iterator[float]:
 
 
 def verify(stack: Stack, name: str, knocks: Mapping[str, Knock]) -> bool:
-    """Wait until each door, by its key, accepts its credential, with progress on stderr.
+    """Wait until each endpoint, by its key, accepts its credential, with progress on stderr.
 
-    Return False if a door does not accept it in time, or on Ctrl-C: the secret is stored already.
+    Return False if an endpoint does not accept it in time, or on Ctrl-C: the secret is stored already.
     """
     if not knocks:
         return True
@@ -105,13 +105,15 @@ def verify(stack: Stack, name: str, knocks: Mapping[str, Knock]) -> bool:
     if not closed:
         terminal.say(f"channel {name}: the relay accepts it")
     for key, said in closed.items():
-        terminal.say(f"warning: stored, not verified: {DOORS[key].vendor}'s credential is not accepted yet ({said})")
+        terminal.say(
+            f"warning: stored, not verified: {ENDPOINTS[key].vendor}'s credential is not accepted yet ({said})"
+        )
     return not closed
 
 
-def _probe(stack: Stack, url: str) -> DoorProbe:
-    """Return a probe for the host of the URL: both doors are on the same host."""
+def _probe(stack: Stack, url: str) -> EndpointProbe:
+    """Return a probe for the host of the URL: both endpoints are on the same host."""
     effects = stack.effects
     # A local cloud has no second copy of a secret that could be stale.
     first_seconds = 0.0 if stack.is_local else FIRST_SECONDS
-    return DoorProbe(effects.outward(stack.api_host(url)), effects.ticks, effects.sleep, first_seconds)
+    return EndpointProbe(effects.outward(stack.api_host(url)), effects.ticks, effects.sleep, first_seconds)

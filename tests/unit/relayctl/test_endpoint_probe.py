@@ -6,7 +6,7 @@ import pytest
 from relay.errors import NoAnswer
 from relay.http.session import HttpAnswer
 from relay.reasons import Reason
-from relayctl.door_probe import FIRST_SECONDS, TOTAL_SECONDS, DoorProbe, Knock
+from relayctl.endpoint_probe import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, Knock
 from tests.fakes import Clock
 
 INBOUND = Knock("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})
@@ -15,7 +15,7 @@ UNREACHABLE = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
 
 
 class Api:
-    """Fake API: it answers the requests of each door in the given order, and repeats the last answer."""
+    """Fake API: it answers the requests of each endpoint in the given order, and repeats the last answer."""
 
     def __init__(self, **scripts: list[int | NoAnswer]) -> None:
         self.scripts = scripts
@@ -32,7 +32,7 @@ class Api:
 
 
 def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **knocks: Knock) -> dict[str, str]:
-    return DoorProbe(api, clock, clock.sleep, first).wait(knocks or {"inbound": INBOUND})
+    return EndpointProbe(api, clock, clock.sleep, first).wait(knocks or {"inbound": INBOUND})
 
 
 def test_probe_posts_an_empty_body_with_the_new_credential() -> None:
@@ -85,7 +85,7 @@ def test_probe_goes_on_after_one_lost_answer() -> None:
     assert probed(Api(bigpanda=[UNREACHABLE, 401, UNREACHABLE, UNREACHABLE, 400]), Clock()) == {}
 
 
-def test_doors_share_the_90_seconds_and_an_accepting_door_is_not_called_again() -> None:
+def test_endpoints_share_the_90_seconds_and_an_accepting_endpoint_is_not_called_again() -> None:
     clock, api = Clock(), Api(bigpanda=[400], xmatters=[401])
     assert probed(api, clock, inbound=INBOUND, callback=CALLBACK) == {"callback": "HTTP 401"}
     assert sum(clock.slept) == TOTAL_SECONDS
