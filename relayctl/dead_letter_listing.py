@@ -52,7 +52,7 @@ def document(held: Held) -> dict[str, Any]:
         "http_status": job.failures.http_status,
         "response_excerpt": job.failures.response_excerpt,
         "attempts": job.failures.attempts,
-        "rounds": job.failures.rounds,
+        "failed_retries": job.failures.failed_retries,
         "replays": job.revival.replays,
         "may_have_paged": job.failures.may_have_paged,
         "received_at": job.received_at,

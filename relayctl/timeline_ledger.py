@@ -42,7 +42,7 @@ def _events(entry: Entry) -> Iterator[Event]:
         yield _event(entry.debt.since, "debt", "the first state that is still owed came", reason=entry.debt.reason)
     if dead:
         text = f"dead-lettered: {_state(dead)}" + (f", {entry.debt.reason}" if entry.debt.reason else "")
-        yield _event(entry.dead_letter.mark, "dead_letter", text, reason=entry.debt.reason)
+        yield _event(entry.dead_letter.at, "dead_letter", text, reason=entry.debt.reason)
     if entry.dead_letter.revived_at:
         yield _event(entry.dead_letter.revived_at, "replay", "replayed: the dead-lettered state is owed again")
     if entry.end.at and not (newest and newest.is_open):

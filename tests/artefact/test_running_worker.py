@@ -88,7 +88,7 @@ def test_job_is_resent_as_a_copy_in_an_outage_and_delivered_after_it(world: Worl
     [copy] = world.waiting()
     job = json.loads(copy["Body"])
     assert copy["MessageAttributes"]["reason"]["StringValue"] == "unreachable"
-    assert (job["attempts"], job["rounds"]) == (4, 1)
+    assert (job["attempts"], job["failed_retries"]) == (4, 1)
 
     world.box.listening(True)
     assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
@@ -160,7 +160,7 @@ def test_each_job_has_one_log_line(world: World) -> None:
     world.worker.invoke(read(REPLAYS[0]))
     lines = [line for line in logged(since(world.worker, before)) if "outcome" in line]
     assert [(line["message"], line["outcome"]) for line in lines] == [("job", "delivered")] * 2
-    assert {"rounds", "replays", "received_at", "delivery_id", "correlation_id"} <= lines[0].keys()
+    assert {"failed_retries", "replays", "received_at", "delivery_id", "correlation_id"} <= lines[0].keys()
 
 
 def test_worker_reports_a_malformed_event_and_goes_on(built: Build, aws: Aws, tmp_path: Path) -> None:

@@ -458,7 +458,7 @@ class TestFollowup:
         box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
         [waiting] = live.aws.chores.jobs()
-        assert (waiting.kind, waiting.failures.reason, waiting.failures.rounds) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.failures.reason, waiting.failures.failed_retries) == ("followup", reason, 1)
         live.ahead += 301
         assert live.worker.work([{"messageId": "m1", "body": envelope_of(waiting)}]) == []
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]

@@ -179,8 +179,8 @@ MUTATIONS = (
     Mutation(
         "the worker sends nothing",
         "entrypoints.worker",
-        "hold = self._hold(job, channel.policy)",
-        "hold = Wait(Reason.PACED, self.clock() + 600)",
+        "own_wait = self._own_wait(job, channel.policy)",
+        "own_wait = Wait(Reason.PACED, self.clock() + 600)",
         seed=1,
     ),
     Mutation(
@@ -207,7 +207,7 @@ MUTATIONS = (
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
         "ledger.debt",
-        "row = Row(mark, is_critical=True) if state.is_critical and not self.is_notified else None",
+        "row = Row(at, is_critical=True) if state.is_critical and not self.is_notified else None",
         "row = None",
         seed=9,
     ),
@@ -291,8 +291,8 @@ MUTATIONS = (
     Mutation(
         "a comment that may stand there is written again",
         "bigpanda.writeback",
-        "may_be_written=held.in_doubt)",
-        "may_be_written=held.in_doubt and held.is_written)",
+        "may_be_written=leased.in_doubt)",
+        "may_be_written=leased.in_doubt and leased.is_written)",
         seed=21,
     ),
     Mutation(
@@ -326,8 +326,9 @@ MUTATIONS = (
     Mutation(
         "what rests among the dead letters is told by its digest alone",
         "delivery.decision",
-        "entry.dead_letter.holds(state) and (mark",
-        "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and (mark",
+        "entry.dead_letter.has(state) and (dead_lettered_at is",
+        "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and "
+        "(dead_lettered_at is",
         seed=2766,
     ),
     Mutation(
@@ -418,8 +419,8 @@ MUTATIONS = (
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
         "delivery.decision",
-        "mark < entry.dead_letter.mark",
-        "mark <= entry.dead_letter.mark",
+        "dead_lettered_at < entry.dead_letter.at",
+        "dead_lettered_at <= entry.dead_letter.at",
         seed=73,
     ),
     Mutation(

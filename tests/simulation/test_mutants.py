@@ -10,8 +10,8 @@ from tests.simulation.mutations import Mutation
 NOTHING_IS_SENT = Mutation(
     "the worker sends nothing",
     "entrypoints.worker",
-    "hold = self._hold(job, channel.policy)",
-    "hold = Wait(Reason.PACED, self.clock() + 600)",
+    "own_wait = self._own_wait(job, channel.policy)",
+    "own_wait = Wait(Reason.PACED, self.clock() + 600)",
     seed=1,
 )
 HARMLESS = Mutation(

@@ -20,7 +20,7 @@ _BIGPANDA_LINK = re.compile(
     r"https://(?:[a-z0-9-]+\.)*bigpanda\.io(?::443)?(?:[/?#][a-z0-9\-._~!$&'()*+,;=:@/?#%]*)?",
     re.ASCII | re.IGNORECASE,
 )
-# A double quote would end a quotation early. Square brackets enclose the mark at the end of the relay's comments.
+# A double quote would end a quotation early. Square brackets enclose the tag at the end of the relay's comments.
 _QUOTES = '"\u201c\u201d\u201e\u201f\u2033\u301d\u301e\uff02'
 _LOOK_ALIKES = str.maketrans({**dict.fromkeys(_QUOTES, "'"), "[": "(", "]": ")", "\uff3b": "(", "\uff3d": ")"})
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.comment import MAX_ASSIGNED, MAX_COMMENT, Comment, comment_of, mark
+from relay.bigpanda.comment import MAX_ASSIGNED, MAX_COMMENT, Comment, comment_of, tag_of
 from relay.incidents.callback import ResponseMeanings, parse_callback
 
-MARK = mark("1a2b3c4d" + "0" * 24)
+MARK = tag_of("1a2b3c4d" + "0" * 24)
 
 
 def comment(**members: Any) -> Comment:

@@ -238,7 +238,7 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.failures.reason, waiting.failures.rounds, waiting.failures.attempts) == (reason, 1, 1)
+        assert (waiting.failures.reason, waiting.failures.failed_retries, waiting.failures.attempts) == (reason, 1, 1)
         relay.wake(301)
         assert asked(relay) == ["POST comments", "POST comments"]
         assert relay.chores.messages == []

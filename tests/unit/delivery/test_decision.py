@@ -27,7 +27,7 @@ def dead_lettered() -> Entry:
 
 def job(entry: Entry, of: State, *, mark: float | None = None) -> Standing:
     """Return the standing of a job that woke up; `mark` is the time at which it was dead-lettered."""
-    return judge_job(entry, of, PARITY, mark=mark).standing
+    return judge_job(entry, of, PARITY, dead_lettered_at=mark).standing
 
 
 def transition(judgement: Judgement) -> str | None:
@@ -105,7 +105,7 @@ class TestUnsignalledEasing:
         entry = announced(state()).unchanged(state(5, status="warning"))
         judged = judge_share(entry, state(9), ONCALL)
         assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
-        assert judge_job(entry, state(9), ONCALL, mark=None).standing == Standing.OWED
+        assert judge_job(entry, state(9), ONCALL, dead_lettered_at=None).standing == Standing.OWED
 
     def test_incident_that_is_open_again_after_an_unsignalled_resolve_is_owed_as_reopened(self) -> None:
         entry = announced(state()).unchanged(over(5))

@@ -43,10 +43,10 @@ def next_write(table: HookedDynamoDb) -> tuple[str, int]:
     return "update_item", table.calls.count("update_item")
 
 
-def resumed(relay: Relay, job: Job, *, hold: Wait | None = None) -> Result:
+def resumed(relay: Relay, job: Job, *, own_wait: Wait | None = None) -> Result:
     """Let the relay resume a job; return the result."""
     return relay.delivery.resume(
-        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), hold=hold
+        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), own_wait=own_wait
     )
 
 
@@ -521,11 +521,11 @@ class TestLedgerDown:
         [job] = relay.retries.jobs()[-1:]
         assert job.message.accepted == (what == "note")
         relay.retries.messages = relay.retries.messages[-1:]
-        rounds = 0
-        while relay.retries.messages and rounds < 1000:
+        failed_retries = 0
+        while relay.retries.messages and failed_retries < 1000:
             relay.wake(relay.retries.delays()[0])
-            rounds += 1
-        assert (rounds < 200, len(relay.session.calls)) == (True, 1)
+            failed_retries += 1
+        assert (failed_retries < 200, len(relay.session.calls)) == (True, 1)
         # A sent signal that was never recorded is dead-lettered, and a replay can record it.
         assert [letter.message.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
 
@@ -683,7 +683,7 @@ class TestJobsWhileTheLedgerIsDown:
     def test_held_job_is_not_sent_without_the_ledger(self, reason: Reason, seconds: float) -> None:
         relay = self.down()
         until = relay.clock.now + seconds
-        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), hold=Wait(reason, until))
+        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), own_wait=Wait(reason, until))
         assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
         assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
 

@@ -262,7 +262,7 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [waiting] = relay.chores.jobs()
-        assert (waiting.kind, waiting.failures.reason, waiting.failures.rounds) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.failures.reason, waiting.failures.failed_retries) == ("followup", reason, 1)
         relay.wake(301)
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 

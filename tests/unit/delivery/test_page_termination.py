@@ -151,7 +151,7 @@ class TestEnd:
             relay.share(status=status, changedOn=LATER + seconds)
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
-        assert (again.failures.reason, again.failures.rounds, relay.chores.delays()) == ("in_flight", 0, [0])
+        assert (again.failures.reason, again.failures.failed_retries, relay.chores.delays()) == ("in_flight", 0, [0])
         relay.drain()
         assert tenant.ended == ["page-1", "page-2", "page-3"]
 
@@ -164,7 +164,7 @@ class TestEnd:
         relay.share()
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
-        assert (again.failures.reason, again.failures.rounds) == ("timeout", 1)
+        assert (again.failures.reason, again.failures.failed_retries) == ("timeout", 1)
         assert relay.chores.delays()[0] > 0
 
     def test_page_that_a_person_ended_is_not_ended_again(self, tenant: Tenant) -> None:

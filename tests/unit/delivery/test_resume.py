@@ -18,7 +18,7 @@ LATER = 1_800_000_001
 def resumed(relay: Relay, job: Job) -> Result:
     """Let the relay resume a job; return the result."""
     return relay.delivery.resume(
-        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), hold=None
+        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), own_wait=None
     )
 
 

@@ -161,7 +161,7 @@ class TestVanishedMessages:
         relay.sweep(300)
         relay.wake(0)
         [job] = relay.retries.jobs()
-        assert (job.failures.rounds, job.failures.attempts, begun(relay)) == (1, 4, 0)
+        assert (job.failures.failed_retries, job.failures.attempts, begun(relay)) == (1, 4, 0)
 
 
 class TestOrder:

@@ -78,14 +78,14 @@ class TestMessages:
         assert (
             again.failures.reason,
             again.failures.attempts,
-            again.failures.rounds,
+            again.failures.failed_retries,
             again.failures.may_have_paged,
         ) == ("internal", 4, 1, True)
         assert "canary-words" not in relay.recorder.written()
 
     def test_job_is_logged_in_one_line(self) -> None:
         relay = room(DOWN)
-        relay.worker.work(jobs("i1", rounds=2))
+        relay.worker.work(jobs("i1", failed_retries=2))
         [line] = relay.recorder.lines()
         expected = {
             "message": "job",
@@ -96,7 +96,7 @@ class TestMessages:
             "reason": "upstream",
             "queue": "retry",
             "attempts": 1,
-            "rounds": 2,
+            "failed_retries": 2,
             "http_status": 503,
             "correlation_id": "request-1",
         }

@@ -70,11 +70,11 @@ class TestRevival:
 
     def test_backoff_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
-        before = samples.changed(moved(relay), rounds=9)
+        before = samples.changed(moved(relay), failed_retries=9)
         relay.retries.messages.clear()
         worked(relay, before)
         [job] = relay.retries.jobs()
-        assert (job.failures.rounds, job.revival.replays, job.failures.attempts) == (1, 1, 2)
+        assert (job.failures.failed_retries, job.revival.replays, job.failures.attempts) == (1, 1, 2)
         assert relay.retries.delays()[0] <= 60
 
     def test_age_of_a_revived_job_counts_from_the_revival(self) -> None:
@@ -102,7 +102,7 @@ class TestRevival:
         assert (again.failures.reason, again.failures.attempts) == ("refused", 2)
         assert seconds_of(again.revival.dead_lettered_at or "") > seconds_of(first.revival.dead_lettered_at or "")
         entry = relay.entry()
-        assert (entry.dead_letter.mark, entry.debt.reason) == (
+        assert (entry.dead_letter.at, entry.debt.reason) == (
             seconds_of(again.revival.dead_lettered_at or ""),
             "refused",
         )

@@ -37,11 +37,11 @@ def waiting(relay: Relay) -> Job:
 class TestByCopy:
     def test_copy_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
         relay = room(DOWN, chance=0.5)
-        assert woken(relay, attempts=3, rounds=1, first_failed_at=None) == []
+        assert woken(relay, attempts=3, failed_retries=1, first_failed_at=None) == []
         job = samples.job(
             received_at=NOW,
             attempts=4,
-            rounds=2,
+            failed_retries=2,
             reason="upstream",
             http_status=503,
             response_excerpt="down",
@@ -122,7 +122,7 @@ class TestByCopy:
 
 class TestSchedule:
     @pytest.mark.parametrize(
-        ("failure", "chance", "rounds", "delay"),
+        ("failure", "chance", "failed_retries", "delay"),
         [
             (DOWN, 1.0, 0, 30),
             (DOWN, 1.0, 1, 60),
@@ -141,17 +141,21 @@ class TestSchedule:
             (requests.ConnectTimeout("gone"), 0.0, 0, 0),
         ],
     )
-    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, rounds: int, delay: float) -> None:
+    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, failed_retries: int, delay: float) -> None:
         relay = room(failure, chance=chance)
-        woken(relay, rounds=rounds)
+        woken(relay, failed_retries=failed_retries)
         job = waiting(relay)
-        assert (relay.retries.delays(), job.failures.rounds, job.failures.attempts) == ([delay], rounds + 1, 1)
+        assert (relay.retries.delays(), job.failures.failed_retries, job.failures.attempts) == (
+            [delay],
+            failed_retries + 1,
+            1,
+        )
         assert job.message.not_before == timestamp(relay.clock.now + delay)
 
-    @pytest.mark.parametrize(("rounds", "delay"), [(2, 120), (9, 900), (10_000, 900)])
-    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, rounds: int, delay: float) -> None:
+    @pytest.mark.parametrize(("failed_retries", "delay"), [(2, 120), (9, 900), (10_000, 900)])
+    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, failed_retries: int, delay: float) -> None:
         relay = room(DOWN, chance=1.0)
-        woken(relay, rounds=rounds, status="warning", body=samples.body(status="warning"))
+        woken(relay, failed_retries=failed_retries, status="warning", body=samples.body(status="warning"))
         assert relay.retries.delays() == [delay]
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
@@ -183,7 +187,12 @@ class TestNoAttempt:
 
     def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
         job = waiting(relay)
-        assert (job.failures.reason, job.failures.attempts, job.failures.rounds, job.failures.may_have_paged) == (
+        assert (
+            job.failures.reason,
+            job.failures.attempts,
+            job.failures.failed_retries,
+            job.failures.may_have_paged,
+        ) == (
             reason,
             2,
             5,
@@ -196,7 +205,7 @@ class TestNoAttempt:
         relay = room(samples.refused(429, retry_after="200"))
         relay.share(id="i9")
         relay.retries.messages.clear()
-        woken(relay, attempts=2, rounds=5)
+        woken(relay, attempts=2, failed_retries=5)
         self.unchanged(relay, Reason.CIRCUIT_OPEN, asked=1)
         assert 200 <= relay.retries.delays()[0] <= 205
 
@@ -205,13 +214,13 @@ class TestNoAttempt:
         relay.share(id="i9")
         relay.retries.messages.clear()
         relay.clock.now += 1
-        woken(relay, attempts=2, rounds=5)
+        woken(relay, attempts=2, failed_retries=5)
         self.unchanged(relay, Reason.PACED, asked=1)
         assert 60 <= relay.retries.delays()[0] <= 61
 
     def test_lease_of_another_sender_does_not_count_as_an_attempt(self) -> None:
         def meets(_: Call) -> Any:
-            woken(relay, attempts=2, rounds=5, recipients=(), version=(LATER, LATER), digest="other")
+            woken(relay, attempts=2, failed_retries=5, recipients=(), version=(LATER, LATER), digest="other")
             return samples.accepted()
 
         relay = room(meets)
@@ -224,7 +233,7 @@ class TestNoAttempt:
     def test_ledger_that_is_down_does_not_count_as_an_attempt(self) -> None:
         relay = room()
         relay.dynamodb.failure = TimeoutError()
-        woken(relay, attempts=2, rounds=5)
+        woken(relay, attempts=2, failed_retries=5)
         self.unchanged(relay, Reason.INTERNAL, asked=0)
         assert relay.retries.delays() == [30]
 
@@ -232,7 +241,7 @@ class TestNoAttempt:
 class TestExpiry:
     def test_job_that_is_owed_past_its_age_is_dead_lettered_as_expired(self) -> None:
         relay = room(DOWN)
-        woken(relay, attempts=7, rounds=30)
+        woken(relay, attempts=7, failed_retries=30)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
         assert (job.failures.reason, job.failures.attempts, job.revival.dead_lettered_at) == (
@@ -293,7 +302,7 @@ class TestExpiry:
         relay = room(REFUSED)
         relay.dead_letters.failure = NO
         woken(relay, status="warning", body=samples.body(status="warning"))
-        assert (waiting(relay).failures.reason, waiting(relay).failures.rounds, relay.retries.delays()) == (
+        assert (waiting(relay).failures.reason, waiting(relay).failures.failed_retries, relay.retries.delays()) == (
             "refused",
             0,
             [60],
@@ -320,7 +329,11 @@ class TestChannelUnreadable:
         relay = room()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
         assert woken(relay) == []
-        assert (waiting(relay).failures.reason, waiting(relay).failures.attempts, waiting(relay).failures.rounds) == (
+        assert (
+            waiting(relay).failures.reason,
+            waiting(relay).failures.attempts,
+            waiting(relay).failures.failed_retries,
+        ) == (
             "internal",
             0,
             1,
@@ -334,7 +347,7 @@ class TestChannelUnreadable:
         not_before = timestamp(relay.clock.now + 500)
         woken(relay, reason="credentials", not_before=not_before)
         assert (waiting(relay).failures.reason, waiting(relay).message.not_before) == ("credentials", not_before)
-        assert waiting(relay).failures.rounds == 0
+        assert waiting(relay).failures.failed_retries == 0
 
     def test_job_of_an_unreadable_channel_does_not_expire_at_the_default_age(self) -> None:
         # The channel's own age may be longer.

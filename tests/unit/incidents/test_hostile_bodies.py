@@ -123,7 +123,7 @@ def interrupted_when_stuck(seconds: float = STUCK_SECONDS) -> Iterator[None]:
 
 
 def counted(work: Callable[[], object]) -> Counter[str]:
-    """Count the calls, generator steps and loop rounds of some work, and the characters that its calls get.
+    """Count the calls, generator steps and loop failed_retries of some work, and the characters that its calls get.
 
     The counts are the same on every machine, however busy it is.
     """
@@ -343,7 +343,7 @@ def check_callback(content: bytes) -> None:
     assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
     assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
     assert len(said.digest) == 32
-    whole = comment.comment_of(said, ResponseMeanings(), comment.mark("0" * 32), is_verified=False)
+    whole = comment.comment_of(said, ResponseMeanings(), comment.tag_of("0" * 32), is_verified=False)
     words = whole.text("a" * comment.MAX_ASSIGNED)
     assert len(words) <= comment.MAX_COMMENT
     assert words.endswith(" [relay 00000000]")

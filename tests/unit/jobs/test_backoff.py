@@ -10,12 +10,14 @@ JITTERED = [reason for reason in Reason if HANDLING[reason].constant_wait_second
 
 
 def test_backoff_doubles_from_30_seconds_up_to_15_minutes() -> None:
-    longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0) for rounds in range(8)]
+    longest = [wait_seconds(Reason.UPSTREAM, failed_retries, None, 1.0) for failed_retries in range(8)]
     assert longest == [30, 60, 120, 240, 480, 900, 900, 900]
 
 
 def test_critical_that_surely_did_not_notify_is_retried_within_a_minute_however_often_it_failed() -> None:
-    longest = [wait_seconds(Reason.UPSTREAM, rounds, None, 1.0, is_critical=True) for rounds in range(8)]
+    longest = [
+        wait_seconds(Reason.UPSTREAM, failed_retries, None, 1.0, is_critical=True) for failed_retries in range(8)
+    ]
     assert longest == [30, *[60] * 7]
     assert wait_seconds(Reason.UPSTREAM, 7, None, 1.0, is_critical=True, may_have_acted=True) == 900
 
@@ -33,7 +35,11 @@ def test_signal_that_may_have_notified_waits_at_least_half_a_minute(reason: Reas
 
 def test_refused_credentials_are_retried_every_five_minutes() -> None:
     assert CONSTANT == [Reason.CREDENTIALS]
-    assert {wait_seconds(Reason.CREDENTIALS, rounds, 7, chance) for rounds in (0, 9) for chance in (0.0, 1.0)} == {300}
+    assert {
+        wait_seconds(Reason.CREDENTIALS, failed_retries, 7, chance)
+        for failed_retries in (0, 9)
+        for chance in (0.0, 1.0)
+    } == {300}
 
 
 def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
@@ -51,11 +57,13 @@ def test_retry_after_is_honoured_up_to_the_longest_wait() -> None:
     st.booleans(),
 )
 def test_backoff_is_never_longer_than_the_delay_of_a_message(
-    reason: Reason, rounds: int, retry_after: float | None, chance: float, may_have_acted: bool
+    reason: Reason, failed_retries: int, retry_after: float | None, chance: float, may_have_acted: bool
 ) -> None:
-    assert 0 <= wait_seconds(reason, rounds, retry_after, chance, may_have_acted=may_have_acted) <= 900
+    assert 0 <= wait_seconds(reason, failed_retries, retry_after, chance, may_have_acted=may_have_acted) <= 900
 
 
 @given(st.sampled_from(JITTERED), st.integers(0, 20), st.floats(0, 1))
-def test_backoff_never_shrinks_with_more_failures_at_equal_jitter(reason: Reason, rounds: int, chance: float) -> None:
-    assert wait_seconds(reason, rounds, None, chance) <= wait_seconds(reason, rounds + 1, None, chance)
+def test_backoff_never_shrinks_with_more_failures_at_equal_jitter(
+    reason: Reason, failed_retries: int, chance: float
+) -> None:
+    assert wait_seconds(reason, failed_retries, None, chance) <= wait_seconds(reason, failed_retries + 1, None, chance)

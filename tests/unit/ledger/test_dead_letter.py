@@ -24,7 +24,7 @@ class TestRevival:
         assert revived.dead_lettering(state(), MARK, "refused") == revived
 
     def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
-        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused").dead_letter.mark == MARK
+        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused").dead_letter.at == MARK
 
     def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
         assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).dead_letter.revived_at == 0.0

@@ -83,7 +83,7 @@ ENTRIES = st.builds(
     signal_times=st.lists(MOMENTS, max_size=8).map(tuple),
     accepted_signals=st.lists(SIGNALS, max_size=3).map(tuple),
     debt=DEBTS,
-    dead_letter=st.builds(DeadLetterRecord, state=st.none() | STATES, mark=MOMENTS, revived_at=MOMENTS),
+    dead_letter=st.builds(DeadLetterRecord, state=st.none() | STATES, at=MOMENTS, revived_at=MOMENTS),
     end=st.builds(End, at=MOMENTS, confirmed_at=MOMENTS, refuted_since=MOMENTS),
     environment_id=st.text(max_size=8),
     others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),

@@ -153,7 +153,7 @@ class TestLines:
     def test_log_line_of_a_job_has_its_attempts_and_times(self) -> None:
         recorder = Recorder()
         result = Result(Outcome.QUEUED, NOC, Reason.UPSTREAM, queue="retry", exchange=Exchange(attempts=1))
-        recorder.telemetry.worked(samples.job(rounds=4, replays=1), result, {"send": 3.5})
+        recorder.telemetry.worked(samples.job(failed_retries=4, replays=1), result, {"send": 3.5})
         [line] = recorder.lines()
         expected = {
             "message": "job",
@@ -161,7 +161,7 @@ class TestLines:
             "reason": "upstream",
             "queue": "retry",
             "kind": "signal",
-            "rounds": 4,
+            "failed_retries": 4,
             "replays": 1,
             "received_at": "2027-01-15T08:00:00.000Z",
             "correlation_id": "request-1",

@@ -8,7 +8,7 @@ from relay.incidents.callback import Callback, Kind, ResponseMeanings
 
 # No limit of a comment is documented. BigPanda's limit for the comment of a resolve is 1,000 characters.
 MAX_COMMENT = 1000
-MARK_LENGTH = 8
+TAG_LENGTH = 8
 # Longest quotation of a name, and of a reason.
 MAX_NAME = 80
 MAX_REASON = 300
@@ -24,13 +24,13 @@ class Comment(NamedTuple):
     Attributes:
         action: Sentence with the person and what the person did.
         note: Note that the person wrote; empty if there is none.
-        mark: Text in square brackets at the end, to find the comment again after an ambiguous write.
+        tag: Text in square brackets at the end, to find the comment again after an ambiguous write.
         doubt: Beginning of a comment for an unverified callback; empty for a verified one.
     """
 
     action: str
     note: str
-    mark: str
+    tag: str
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
@@ -38,37 +38,37 @@ class Comment(NamedTuple):
 
         `assigned` has the sentences about the incident's assignment and the answer's action; empty for none.
         """
-        return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.mark)))
+        return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.tag)))
 
     def is_contained_in(self, found: str) -> bool:
-        """True if a text from BigPanda (`found`) has this comment: the action, and after it the note and the mark.
+        """True if a text from BigPanda (`found`) has this comment: the action, and after it the note and the tag.
 
-        The mark alone proves nothing, since another user can write it into a comment. A text with all parts has the
+        The tag alone proves nothing, since another user can write it into a comment. A text with all parts has the
         whole content of the comment, so a second one is not needed.
         """
-        action, end, line = map(_spaced, (self.action, f"{self.note} {self.mark}", found))
+        action, end, line = map(_spaced, (self.action, f"{self.note} {self.tag}", found))
         start = line.find(action)
         return start >= 0 and line.find(end, start + len(action)) >= 0
 
 
-def mark(delivery_id: str) -> str:
+def tag_of(delivery_id: str) -> str:
     """Return the text in square brackets that ends a callback's comment, by which the comment is found again.
 
     `delivery_id` is the id of the callback's job. Quoted text in a comment never has square brackets.
     """
-    return f"[relay {delivery_id[:MARK_LENGTH]}]"
+    return f"[relay {delivery_id[:TAG_LENGTH]}]"
 
 
-def comment_of(callback: Callback, responses: ResponseMeanings, mark: str, *, is_verified: bool = True) -> Comment:
+def comment_of(callback: Callback, responses: ResponseMeanings, tag: str, *, is_verified: bool = True) -> Comment:
     """Return the comment for a callback, with person, action, device and note.
 
-    `responses` has the channel's meanings of response texts. `mark` is the end of the comment. `is_verified` is False
+    `responses` has the channel's meanings of response texts. `tag` is the end of the comment. `is_verified` is False
     if xMatters did not confirm the callback: then the comment says so.
     """
     action, doubt = _action(callback, responses), "" if is_verified else UNVERIFIED
-    around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", mark)))
+    around = " ".join(filter(None, (doubt, action, "a" * MAX_ASSIGNED, "Note: ", tag)))
     room = MAX_COMMENT - len(around)
-    return Comment(action, f"Note: {quoted(callback.note, room)}" if callback.note else "", mark, doubt)
+    return Comment(action, f"Note: {quoted(callback.note, room)}" if callback.note else "", tag, doubt)
 
 
 def _spaced(text: str) -> str:

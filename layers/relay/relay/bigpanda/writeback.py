@@ -13,7 +13,7 @@ from copy import replace
 from dataclasses import dataclass
 
 from relay.bigpanda.client import Incident
-from relay.bigpanda.comment import comment_of, mark
+from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.bigpanda.writeback_progress import WritebackProgress
@@ -170,18 +170,18 @@ class Writeback:
         progress = replace(
             progress, in_doubt=progress.in_doubt or progress.until > 0, until=now + WRITEBACK_LEASE_SECONDS
         )
-        held = progress.write(self.table, name)
-        if held is None:
+        leased = progress.write(self.table, name)
+        if leased is None:
             return replace(_failed(job, Reason.IN_FLIGHT, "another worker took the lease"), until=now + RACE_SECONDS)
         try:
             comment = comment_of(
-                to_write.callback, to_write.responses, mark(job.delivery_id), is_verified=to_write.is_verified
+                to_write.callback, to_write.responses, tag_of(job.delivery_id), is_verified=to_write.is_verified
             )
-            self.writer.write(to_write, comment, deadline, may_be_written=held.in_doubt)
+            self.writer.write(to_write, comment, deadline, may_be_written=leased.in_doubt)
         except SendError as error:
-            replace(held, in_doubt=held.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
+            replace(leased, in_doubt=leased.in_doubt or error.may_have_acted, until=0.0).write(self.table, name)
             return _result(job, Outcome.UNSAFE).failed(error)
-        replace(held, is_written=True, until=0.0).write(self.table, name)
+        replace(leased, is_written=True, until=0.0).write(self.table, name)
         return _delivered(job)
 
 

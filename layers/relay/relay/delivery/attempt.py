@@ -137,7 +137,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
             sent.maybe_accepted,
             until=until,
             reason=result.reason or "",
-            dead_lettered_at=debts.mark_of(result),
+            dead_lettered_at=debts.dead_lettered_at(result),
             rests_until=until + AMBIGUOUS_WAIT_SECONDS - WAKE_MARGIN_SECONDS,
         )
 

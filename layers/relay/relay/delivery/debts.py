@@ -136,7 +136,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
         return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
     wait = wait_seconds(
         reason,
-        task.job.failures.rounds,
+        task.job.failures.failed_retries,
         result.exchange.retry_after,
         services.sender.random(),
         may_have_acted=result.exchange.may_have_acted,
@@ -148,12 +148,12 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
     """Dead-letter a state that is owed, and record that in the ledger. `reason` is as in `actions.DeadLetter`."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
-    mark, until = mark_of(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
+    at, until = dead_lettered_at(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 
     def change(now: Entry) -> Entry:
-        if mark is None:
+        if at is None:
             return replace(now, debt=now.debt.postponed(until))
-        return now.dead_lettering(task.state, mark, reason)
+        return now.dead_lettering(task.state, at, reason)
 
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
@@ -179,9 +179,9 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
     return replace(result, detail=f"{result.detail}; no queue took it").with_last_copy(last_copy(job))
 
 
-def mark_of(result: Result) -> float | None:
+def dead_lettered_at(result: Result) -> float | None:
     """Return the time at which this result's job was dead-lettered (epoch seconds); None if it was not."""
-    return result.job.revival.mark if result.queue == "dead_letter" and result.job else None
+    return result.job.revival.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None
 
 
 def _store_as(services: Services, name: str, task: Task) -> None:

@@ -60,12 +60,14 @@ def judge_share(
     return judge_change(entry, state, notify_on)
 
 
-def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *, mark: float | None) -> Judgement:
+def judge_job(
+    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, dead_lettered_at: float | None
+) -> Judgement:
     """Return the standing of the state of a job from the queue.
 
-    `notify_on` has the transitions that the policy announces. `mark` is the time at which the job's message was
-    dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by the message
-    that was dead-lettered last: its mark is not before the entry's. Other copies of the job are ignored.
+    `notify_on` has the transitions that the policy announces. `dead_lettered_at` is the time at which the job's message
+    was dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by the
+    message that was dead-lettered last: its time is not before the entry's. Other copies of the job are ignored.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
@@ -76,7 +78,7 @@ def judge_job(entry: Entry, state: State, notify_on: AbstractSet[Transition], *,
         state.precedes(entry.announced) or state.precedes(entry.newest) or _is_copy(entry, state)
     ):
         return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if entry.dead_letter.holds(state) and (mark is None or mark < entry.dead_letter.mark):
+    if entry.dead_letter.has(state) and (dead_lettered_at is None or dead_lettered_at < entry.dead_letter.at):
         return Judgement(Standing.DEAD_LETTERED)
     judgement = judge_change(entry, state, notify_on)
     is_news = judgement.standing == Standing.OWED or not is_announced
@@ -90,11 +92,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     signal, the transition from that eased state counts too: it can worsen again, back to the announced state.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
-    again = compare(entry.eased, state) if entry.eased else changes[0]
-    if entry.is_woken and state.is_open:
-        again = Change(Transition.REOPENED, "its snooze is over")
-    if again.transition in _WORSE:
-        changes.append(again)
+    from_eased = compare(entry.eased, state) if entry.eased else changes[0]
+    if entry.is_woken and state.is_open:  # an announced critical whose snooze in BigPanda is over
+        from_eased = Change(Transition.REOPENED, "its snooze is over")
+    if from_eased.transition in _WORSE:
+        changes.append(from_eased)
     for change in changes:
         if change.transition in notify_on:
             return Judgement(Standing.OWED, change)

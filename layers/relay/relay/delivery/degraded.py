@@ -55,10 +55,10 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
         task = debts.keep(services, task, waiting)
-        can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.hold is not None
+        can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.own_wait is not None
         can_be_late = can_be_late or can_wait(task, now)
         if task.is_queued and can_be_late:
-            until = max(waiting.until, task.hold.until if task.hold else 0.0)
+            until = max(waiting.until, task.own_wait.until if task.own_wait else 0.0)
             return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
     attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
@@ -135,8 +135,8 @@ def catch_up(services: Services, task: Task) -> Result:
         why = "the sent signal could not be recorded"
     else:
         return task.result(Outcome.DUPLICATE)
-    if task.hold and task.is_given_up:
-        given_up = replace(task.result(Outcome.UNSAFE), reason=task.hold.reason)
+    if task.own_wait and task.is_given_up:
+        given_up = replace(task.result(Outcome.UNSAFE), reason=task.own_wait.reason)
         return debts.dead_letter(services, task, given_up).with_unguarded(why)
     now = services.clock()
     return task.waiting(_soon(task, now), "retry").with_unguarded(why)

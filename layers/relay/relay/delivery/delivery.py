@@ -83,14 +83,14 @@ class Delivery:
             return shadow.observe(self._within(deadline), task)
         return self._attend(task, deadline)
 
-    def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
+    def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Announce the state of a job from the queue, if it is still owed.
 
-        `share` is parsed from the job's body. `hold` is a wait that the job itself asks for; None if it may be sent
+        `share` is parsed from the job's body. `own_wait` is a wait that the job itself asks for; None if it may be sent
         now. If the result is `queued` on `retry`, the caller has to put the job back on the queue. If it is `queued` on
         `dead_letter`, the job is on the dead-letter queue already.
         """
-        task = Task.of_job(channel, share, job, self.owner(), hold)
+        task = Task.of_job(channel, share, job, self.owner(), own_wait)
         if job.message.accepted:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)

@@ -59,8 +59,8 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         return _settled(task, entry, standing)
     if _is_to_revive(task, entry):
         return Revive(entry.reviving(task.state, task.job.age_counts_from))
-    if task.hold and task.is_given_up:
-        return DeadLetter(task.hold.reason)
+    if task.own_wait and task.is_given_up:
+        return DeadLetter(task.own_wait.reason)
     if task.pauses and (pause := task.pause(now)):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
         # A pause that keeps states may end before one that leaves them out: what was kept stays kept.
@@ -81,7 +81,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     elif task.is_from_webhook:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
-        judgement = judge_job(entry, state, notify_on, mark=task.job.revival.mark)
+        judgement = judge_job(entry, state, notify_on, dead_lettered_at=task.job.revival.dead_lettered_seconds)
     job = task.job
     attempts = max(job.failures.attempts, entry.debt.attempts if state.is_same(entry.newest) else 0)
     payload = replace(
@@ -159,8 +159,8 @@ def _is_to_revive(task: Task, entry: Entry) -> bool:
     return (
         job.revived_at is not None
         and job.is_revived
-        and job.mark is not None
-        and job.mark > entry.dead_letter.revived_at
+        and job.dead_lettered_seconds is not None
+        and job.dead_lettered_seconds > entry.dead_letter.revived_at
     )
 
 
@@ -173,10 +173,10 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
     revived = replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
-    hold = task.hold
-    if hold and hold.reason == Reason.EXPIRED and hold.until - at <= task.channel.policy.max_age_seconds:
+    own_wait = task.own_wait
+    if own_wait and own_wait.reason == Reason.EXPIRED and own_wait.until - at <= task.channel.policy.max_age_seconds:
         # Another message of the same state has expired by its own age. The revived state has not.
-        return replace(revived, hold=None)
+        return replace(revived, own_wait=None)
     return revived
 
 
@@ -221,8 +221,8 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     """Return the wait that the state's job or its incident's entry asks for; None if it may be sent at `now`."""
     if task.quiet_until > now:
         return Wait(Reason.FLAPPING, task.quiet_until)
-    if task.hold:
-        return task.hold
+    if task.own_wait:
+        return task.own_wait
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
     if entry.lease and entry.is_busy(now) and entry.lease.owner != task.owner:
         return Wait(Reason.IN_FLIGHT, entry.lease.until + 1)

@@ -41,8 +41,8 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) 
             newer for newer in entry.accepted_signals[place + 1 :] if newer.is_open and _takes_over(newer, signal)
         ]
         # If the incident reopened and a newer page took over, the old page may end without a confirmation.
-        is_over = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
-        is_resolved = is_over and signal.is_open and signal.at < entry.end.at
+        may_end = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
+        is_resolved = may_end and signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
         if (signal.pages or signal.is_lost) and not signal.is_over and (is_resolved or is_replaced):
             yield signal

@@ -23,15 +23,15 @@ def fate(moved: Moved, entry: Entry) -> Fate:
     state, job = moved.state, moved.job
     if state is None:
         return moved.first_fate
-    mark = job.revival.mark
-    is_received = mark is None or entry.dead_letter.revived_at > mark
+    dead_lettered_at = job.revival.dead_lettered_seconds
+    is_received = dead_lettered_at is None or entry.dead_letter.revived_at > dead_lettered_at
     if state.is_of_same_share(entry.announced):
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
     if state.precedes(entry.announced) or state.precedes(entry.newest) or state.is_same(entry.announced):
         return Fate(Became.NOT_OWED)
-    if entry.dead_letter.holds(state):
-        # An equal mark is that of the moved message: no worker has received it yet.
-        is_again = mark is None or entry.dead_letter.mark > mark
+    if entry.dead_letter.has(state):
+        # An equal time is that of the moved message: no worker has received it yet.
+        is_again = dead_lettered_at is None or entry.dead_letter.at > dead_lettered_at
         return Fate(Became.DEAD_LETTERED, entry.debt.reason or None) if is_again else Fate(Became.WAITING)
     if state.is_of_same_share(entry.newest):
         if entry.debt.since is None:

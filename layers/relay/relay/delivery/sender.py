@@ -102,10 +102,10 @@ class Sender:
             sent = _with_failure(sent, failure)
             if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_acted):
                 return sent
-            again = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
-            if again is None:
+            refreshed = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
+            if refreshed is None:
                 return sent
-            channel = again
+            channel = refreshed
             signal = replace(
                 signal,
                 attempt=signal.attempt + failure.was_sent,

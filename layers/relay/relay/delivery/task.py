@@ -37,7 +37,7 @@ class Task(NamedTuple):
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
         queue_refused_it: True if the retry queue did not accept the job.
-        hold: What the worker found before the ledger was read: the job's own wait, or a final reason for which the
+        own_wait: What the worker found before the ledger was read: the job's own wait, or a final reason for which the
             state must not be sent. None if it found neither.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: BigPanda's environment of the incident; None if unknown.
@@ -60,7 +60,7 @@ class Task(NamedTuple):
     is_from_webhook: bool = False
     is_queued: bool = False
     queue_refused_it: bool = False
-    hold: Wait | None = None
+    own_wait: Wait | None = None
     change: Change | None = None
     environment_id: str | None = None
     is_first: bool = False
@@ -84,17 +84,17 @@ class Task(NamedTuple):
         return task.with_pauses(share) if channel.policy.pauses else task
 
     @classmethod
-    def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, hold: Wait | None) -> Self:
+    def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, own_wait: Wait | None) -> Self:
         """Return the task of a job from the queue.
 
-        `share` is parsed from its body, and `owner` names the sender's lease. `hold` is a wait that the job itself asks
-        for; None if it may be sent now.
+        `share` is parsed from its body, and `owner` names the sender's lease. `own_wait` is a wait that the job itself
+        asks for; None if it may be sent now.
         """
         state = State.of(share, seconds_of(job.received_at))
         state = recorded_state(job, state)
         state = state.without_alerts() if job.payload.found else state
         name, place = entry_of(job), _place(channel, share)
-        task = cls(job, name, state, channel, owner, is_queued=True, hold=hold, environment_id=place)
+        task = cls(job, name, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=place)
         task = task._replace(is_flagged=share.flapping is True)
         return task.with_pauses(share) if channel.policy.pauses else task
 
@@ -106,10 +106,10 @@ class Task(NamedTuple):
         return self._replace(pauses=found).without_early_expiry()
 
     def without_early_expiry(self) -> Self:
-        """Return the task without a hold for expiry, if the state's age counts from later than its job knows."""
-        hold = self.hold
-        is_early = hold is not None and hold.reason == Reason.EXPIRED and hold.until <= self.expires_at
-        return self._replace(hold=None) if is_early else self
+        """Return the task without a wait for expiry, if the state's age counts from later than its job knows."""
+        own_wait = self.own_wait
+        is_early = own_wait is not None and own_wait.reason == Reason.EXPIRED and own_wait.until <= self.expires_at
+        return self._replace(own_wait=None) if is_early else self
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""
@@ -154,8 +154,8 @@ class Task(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the state must not be sent any more, as `hold` says. If it is owed, it has to be dead-lettered."""
-        return self.hold is not None and HANDLING[self.hold.reason].is_final
+        """True if the state must not be sent any more, as `own_wait` says: if owed, it has to be dead-lettered."""
+        return self.own_wait is not None and HANDLING[self.own_wait.reason].is_final
 
     def without_ledger(self, now: float) -> "Task":
         """Return the task with the ledger's failure recorded in its job, from `now` (epoch seconds) or earlier."""

@@ -49,18 +49,20 @@ class Chores:
     deadlines: Callable[[float], Deadline]
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
-    def do(self, job: Job, channel: Channel, deadline: Deadline, *, hold: Wait | None) -> Result:
+    def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates.
 
-        `hold` is a wait that the job itself asks for; None if it may be done now. A chore whose vendor's API hung a
+        `own_wait` is a wait that the job itself asks for; None if it may be done now. A chore whose vendor's API hung a
         moment ago waits, too. The result has the queue if the chore has to wait or was dead-lettered.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
-        if hold is None and silent_until > began:
-            hold = Wait(Reason.CIRCUIT_OPEN, silent_until)
-        if hold:
-            result = replace(Result.unsafe(job, hold.reason, "not attempted: it waits or expired"), until=hold.until)
+        if own_wait is None and silent_until > began:
+            own_wait = Wait(Reason.CIRCUIT_OPEN, silent_until)
+        if own_wait:
+            result = replace(
+                Result.unsafe(job, own_wait.reason, "not attempted: it waits or expired"), until=own_wait.until
+            )
         elif job.kind == JobKind.WRITEBACK:
             result = self.writeback().write(job, channel, deadline)
         elif job.kind == JobKind.RELEASE:

@@ -61,7 +61,7 @@ class Endpoint:
         try:
             channel = self.authenticator.authenticate(request)
             result = self.take(channel, request, deadline)
-        except BadRequest as error:
+        except BadRequest as error:  # also Unauthorized, which has status 401
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
         except (LookupsLimited, UncheckableSender) as error:

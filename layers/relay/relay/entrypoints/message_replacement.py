@@ -149,14 +149,14 @@ class MessageReplacement:
             self._postpone(owed)
             return False
         dead_lettered = self.keeper.dead_letter(job.with_reason(reason), deadline)
-        mark = dead_lettered.revival.mark if dead_lettered else None
-        if dead_lettered is None or mark is None:
+        at = dead_lettered.revival.dead_lettered_seconds if dead_lettered else None
+        if dead_lettered is None or at is None:
             return False
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
                 self.rows.ledger.store(owed.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
-        self.rows.change(owed, lambda entry: entry.dead_lettering(newest, mark, reason))
+        self.rows.change(owed, lambda entry: entry.dead_lettering(newest, at, reason))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
         return False

@@ -135,11 +135,11 @@ class Worker:
             return _faulty(job, detail, NotImplementedError(detail))
         try:
             channel = self.channels.in_force(job.channel)
-            hold = self._hold(job, channel.policy)
+            own_wait = self._own_wait(job, channel.policy)
             if job.kind != JobKind.SIGNAL:
-                return self.chores.do(job, channel, deadline, hold=hold)
+                return self.chores.do(job, channel, deadline, own_wait=own_wait)
             share = parse_share(job.payload.body)
-            result = self.delivery.resume(job, share, channel, deadline, hold=hold)
+            result = self.delivery.resume(job, share, channel, deadline, own_wait=own_wait)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
                 # The function that took the share may have died before it noted that.
                 self.sources.note_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
@@ -188,34 +188,36 @@ class Worker:
         if HANDLING[error.reason].is_final:
             return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
         # With the longest possible age limit, since the channel's own limit is unknown.
-        hold = self._hold(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
-        if hold and HANDLING[hold.reason].is_final:
-            return self._given_up(job, replace(result, reason=hold.reason), hold, deadline)
+        own_wait = self._own_wait(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
+        if own_wait and HANDLING[own_wait.reason].is_final:
+            return self._given_up(job, replace(result, reason=own_wait.reason), own_wait, deadline)
         if job.kind != JobKind.SIGNAL:
-            return self.chores.failed(job, replace(result, until=hold.until if hold else None), deadline)
+            return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = job.payload.status == "critical"
-        wait = wait_seconds(error.reason, job.failures.rounds, None, self.random(), is_critical=is_critical)
+        wait = wait_seconds(error.reason, job.failures.failed_retries, None, self.random(), is_critical=is_critical)
         again = after_round(job, result, now)
         result = replace(result.queued("retry"), until=now + wait, job=again)
-        if hold:
-            result = replace(result, reason=hold.reason, until=hold.until, job=job)
+        if own_wait:
+            result = replace(result, reason=own_wait.reason, until=own_wait.until, job=job)
         self.delivery.postpone(job, result.until or now, deadline)
         return result
 
-    def _given_up(self, job: Job, result: Result, hold: Wait, deadline: Deadline) -> Result:
+    def _given_up(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired meanwhile, unless it needs no further work.
 
-        `hold` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's credentials. A
-        signal is dead-lettered only if the ledger says that it is owed.
+        `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's
+        credentials. A signal is dead-lettered only if the ledger says that it is owed.
         """
-        if job.kind == JobKind.FOLLOWUP and hold.reason == Reason.CHANNEL_REMOVED:
+        if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
-            return self.delivery.resume(job, parse_share(job.payload.body), removed(job.channel), deadline, hold=hold)
+            return self.delivery.resume(
+                job, parse_share(job.payload.body), removed(job.channel), deadline, own_wait=own_wait
+            )
         return self.chores.failed(job, result, deadline)
 
-    def _hold(self, job: Job, policy: Policy) -> Wait | None:
+    def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
         """Return the wait that the job itself asks for; None if it may be attempted now.
 
         Its reason is `shadowed` for a signal of a channel in shadow mode, and `expired` if the job is older than the
@@ -225,7 +227,7 @@ class Worker:
         # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
-        # Before the age: an expiry does not hold a state whose age counts from the end of a pause or a flap.
+        # Before the age: an expiry does not stop a state whose age counts from the end of a pause or a flap.
         # A job that only records an accepted signal sends nothing.
         if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW and not job.message.accepted:
             return Wait(Reason.SHADOWED, now)
@@ -255,7 +257,7 @@ class Worker:
             return job.waiting(reason, result.until)
         if HANDLING[reason].is_final:
             return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
-        wait = wait_seconds(reason, job.failures.rounds, result.exchange.retry_after, self.random())
+        wait = wait_seconds(reason, job.failures.failed_retries, result.exchange.retry_after, self.random())
         return after_round(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:

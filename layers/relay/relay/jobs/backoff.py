@@ -2,7 +2,7 @@
 
 | failed attempt | wait until the next one |
 | --- | --- |
-| those of a new share | 36 s: `delivery.debts.FIRST_WAKE_SECONDS` |
+| the first attempts of a new share | 36 s: `delivery.debts.FIRST_WAKE_SECONDS` |
 | from the retry queue | a random time below 30 s, then below 60, 120, … up to 900 s |
 | the same, of a critical that certainly did not page | a random time below 30 s, then below 60 s |
 | with an ambiguous answer | the same, at least 30 s |
@@ -25,7 +25,7 @@ _MOST_DOUBLINGS = 10
 
 def wait_seconds(
     reason: Reason,
-    rounds: int,
+    failed_retries: int,
     retry_after: float | None,
     jitter: float,
     *,
@@ -34,8 +34,8 @@ def wait_seconds(
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    `rounds` is the number of earlier failed attempts from the retry queue, 0 for the first one. `retry_after` is
-    xMatters' Retry-After in seconds, None without one. `jitter` is a random number from 0 to 1.
+    `failed_retries` is the number of earlier failed attempts from the retry queue, 0 for the first one.
+    `retry_after` is xMatters' Retry-After in seconds, None without one. `jitter` is a random number from 0 to 1.
 
     After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
     that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
@@ -46,6 +46,6 @@ def wait_seconds(
     if handling.constant_wait_seconds is not None:
         return handling.constant_wait_seconds
     most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS
-    longest = min(most, handling.first_backoff_seconds * 2.0 ** min(rounds, _MOST_DOUBLINGS))
+    longest = min(most, handling.first_backoff_seconds * 2.0 ** min(failed_retries, _MOST_DOUBLINGS))
     asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
     return max(jitter * longest, AMBIGUOUS_WAIT_SECONDS if may_have_acted else 0.0, asked_for)

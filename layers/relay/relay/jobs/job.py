@@ -80,7 +80,8 @@ class Failures(NamedTuple):
         first_failed_at: When an attempt failed first; None if none failed.
         last_failed_at: When an attempt failed last; None if none failed.
         attempts: Number of requests that were really sent.
-        rounds: Number of failed attempts from the retry queue since the arrival or the last replay, for the backoff.
+        failed_retries: Number of failed attempts from the retry queue, since the arrival or the last replay. The
+            backoff grows with it.
         http_status: Status of the last answer; None if there was none.
         response_excerpt: Redacted start of the last answer; empty if there was none.
         may_have_paged: True if xMatters may have accepted one of the attempts.
@@ -90,7 +91,7 @@ class Failures(NamedTuple):
     first_failed_at: str | None = None
     last_failed_at: str | None = None
     attempts: int = 0
-    rounds: int = 0
+    failed_retries: int = 0
     http_status: int | None = None
     response_excerpt: str = ""
     may_have_paged: bool = False
@@ -135,7 +136,7 @@ class Revival(NamedTuple):
     revived_at: str | None = None
 
     @property
-    def mark(self) -> float | None:
+    def dead_lettered_seconds(self) -> float | None:
         """Time at which the job was dead-lettered last (epoch seconds); None if `dead_lettered_at` is."""
         return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
 
@@ -194,9 +195,9 @@ class Job(NamedTuple):
 
         `revived_at` is later than `dead_lettered_at`, although clocks of functions differ.
         """
-        at = timestamp(max(now, (self.revival.mark or 0.0) + MILLISECOND))
+        at = timestamp(max(now, (self.revival.dead_lettered_seconds or 0.0) + MILLISECOND))
         return self.fresh()._replace(
-            failures=self.failures._replace(rounds=0),
+            failures=self.failures._replace(failed_retries=0),
             revival=self.revival._replace(revived_at=at, replays=self.revival.replays + 1),
         )
 
@@ -206,9 +207,9 @@ class Job(NamedTuple):
         `dead_lettered_at` is later than `revived_at`, even if the clocks of two functions differ.
         """
         revived = seconds_of(self.revival.revived_at) if self.revival.revived_at else 0.0
-        mark = timestamp(max(now, revived + MILLISECOND))
+        at = timestamp(max(now, revived + MILLISECOND))
         return self._replace(
-            message=self.message._replace(spare=False), revival=self.revival._replace(dead_lettered_at=mark)
+            message=self.message._replace(spare=False), revival=self.revival._replace(dead_lettered_at=at)
         )
 
     def fresh(self) -> Self:

@@ -45,7 +45,7 @@ def followup_job(job: Job) -> Job:
     return replace(
         job,
         kind=JobKind.FOLLOWUP,
-        failures=replace(job.failures, rounds=0),
+        failures=replace(job.failures, failed_retries=0),
         message=replace(job.message, not_before=None),
         revival=Revival(replays=job.revival.replays),
     )

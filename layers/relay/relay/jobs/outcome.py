@@ -232,9 +232,9 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
 
 
 def after_round(job: Job, result: Result, now: float) -> Job:
-    """Return the job after a failed attempt from the retry queue: with the failure, and one more in `rounds`.
+    """Return the job after a failed attempt from the retry queue: with the failure, and one more in `failed_retries`.
 
     The backoff grows with that number. `now` is in epoch seconds.
     """
     failed = after_failure(job, result, now)
-    return replace(failed, failures=replace(failed.failures, rounds=job.failures.rounds + 1))
+    return replace(failed, failures=replace(failed.failures, failed_retries=job.failures.failed_retries + 1))

@@ -13,24 +13,24 @@ class DeadLetterRecord(NamedTuple):
 
     Attributes:
         state: The state, without alerts; None if there is none, or it was revived.
-        mark: When the state's message was dead-lettered. It tells a replayed message from older copies of its job.
+        at: When the state's message was dead-lettered. It tells a replayed message from older copies of its job.
         revived_at: When the newest state was revived; 0 if it was not, or if a newer state came since.
     """
 
     state: State | None = None
-    mark: float = 0.0
+    at: float = 0.0
     revived_at: float = 0.0
 
-    def holds(self, state: State) -> bool:
+    def has(self, state: State) -> bool:
         """True if `state` is the dead-lettered state."""
         return state.is_of_same_share(self.state)
 
-    def replaced(self, state: State, mark: float) -> "DeadLetterRecord":
-        """Return the record with `state` dead-lettered at `mark` (epoch seconds).
+    def replaced(self, state: State, at: float) -> "DeadLetterRecord":
+        """Return the record with `state` dead-lettered at `at` (epoch seconds).
 
-        If it records that state already, the later one of both marks is kept.
+        If it records that state already, the later time is kept.
         """
-        return DeadLetterRecord(state.without_alerts(), max(mark, self.mark) if self.holds(state) else mark)
+        return DeadLetterRecord(state.without_alerts(), max(at, self.at) if self.has(state) else at)
 
     def revived(self, at: float) -> "DeadLetterRecord":
         """Return the record after its state became owed again at `at` (epoch seconds), by a replay."""

@@ -93,12 +93,12 @@ class Debt(NamedTuple):
         """Return the debt with nothing owed: without a row, a slot, and a notification."""
         return replace(self.without_row(), since=None, is_notified=False, slot=None, held_until=0.0)
 
-    def dead_lettered(self, state: State, mark: float) -> "Debt":
-        """Return the debt of the newest state after it was dead-lettered at `mark` (epoch seconds).
+    def dead_lettered(self, state: State, at: float) -> "Debt":
+        """Return the debt of the newest state after it was dead-lettered at `at` (epoch seconds).
 
         A dead-lettered critical stays in the table's index, so that the fallback topic is notified in time.
         """
-        row = Row(mark, is_critical=True) if state.is_critical and not self.is_notified else None
+        row = Row(at, is_critical=True) if state.is_critical and not self.is_notified else None
         return self.owing(state).with_row(row)
 
     def with_row(self, row: Row | None) -> "Debt":

@@ -148,7 +148,7 @@ class Entry(NamedTuple):
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
         """
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.was_better
-        if state.precedes(self.newest) or is_announced or self.dead_letter.holds(state):
+        if state.precedes(self.newest) or is_announced or self.dead_letter.has(state):
             return self
         entry = self.owing(state)
         return replace(entry, debt=entry.debt.with_row(row))
@@ -165,7 +165,7 @@ class Entry(NamedTuple):
         is_woken = self.is_woken and is_silent and not is_better
         entry = self._with_newest(state)
         entry = replace(entry, eased=eased, is_woken=is_woken, debt=entry.debt.settled())
-        if entry.dead_letter.holds(state):
+        if entry.dead_letter.has(state):
             entry = replace(entry, dead_letter=entry.dead_letter.settled())
         if state.is_open:
             return entry
@@ -323,7 +323,7 @@ class Entry(NamedTuple):
             return self
         dead_letter, debt = self.dead_letter.replaced(state, at), replace(self.debt, reason=reason)
         if self.newest is None or state.is_of_same_share(self.newest):
-            debt = debt.dead_lettered(state, dead_letter.mark)
+            debt = debt.dead_lettered(state, dead_letter.at)
         return replace(self, dead_letter=dead_letter, debt=debt)
 
     def reviving(self, state: State, at: float) -> "Entry":

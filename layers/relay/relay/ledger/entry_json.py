@@ -72,7 +72,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "held_until": debt.held_until,
         "unconfirmed": debt.unconfirmed,
         "dead_lettered": _state_members(dead_letter.state),
-        "dead_lettered_at": dead_letter.mark,
+        "dead_lettered_at": dead_letter.at,
         "revived_at": dead_letter.revived_at,
         "over_at": end.at,
         "confirmed_at": end.confirmed_at,
@@ -98,7 +98,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         debt=_debt(members, row),
         dead_letter=DeadLetterRecord(
             state=_known_state(members.get("dead_lettered")),
-            mark=members.get("dead_lettered_at", 0.0),
+            at=members.get("dead_lettered_at", 0.0),
             revived_at=members.get("revived_at", 0.0),
         ),
         end=End(

@@ -44,9 +44,9 @@ class Ledger:
         return decoded(found)
 
     def store(self, name: str, stored_name: str, envelope: str, *, lasts: float) -> None:
-        """Store the envelope (the queue message's text) of a job for `lasts` seconds, outside the entry.
+        """Store the envelope (the queue message's text) of a job for `lasts` seconds, as a table item of its own.
 
-        `name` is the entry's key, and `stored_name` the name of the job (see `row.stored_key`).
+        `name` is the entry's key. `stored_name` tells the stored jobs of one entry apart (see `row.stored_key`).
         """
         self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)
 

@@ -251,9 +251,11 @@ class Comparison:
         reopen and resolve again.
         """
         now, known = self.clock(), compared.differing.get(name)
-        mark = mark_of(state)
-        is_new = known is None or known.mark != mark or (known.queued > 0 and _has_moved_on(differing, known.queued))
-        difference = Difference(mark, now) if known is None or is_new else known
+        summary = summary_of(state)
+        is_new = (
+            known is None or known.summary != summary or (known.queued > 0 and _has_moved_on(differing, known.queued))
+        )
+        difference = Difference(summary, now) if known is None or is_new else known
         compared.differing[name] = difference
         return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
@@ -311,7 +313,7 @@ def seen_at(share: Share, now: float) -> Seen:
     return Seen(share, State.of(share, now).without_alerts())
 
 
-def mark_of(state: State) -> str:
+def summary_of(state: State) -> str:
     """Return the part of a state that must be the same in two runs, as text: open or not, and status."""
     return f"{state.is_open:d}{state.rank}"
 

@@ -28,12 +28,12 @@ class Difference(NamedTuple):
     """A difference between BigPanda's state of an incident and the ledger, or an incident that no channel knows.
 
     Attributes:
-        mark: BigPanda's state in short: open or not, and status (see `mark_of`).
+        summary: BigPanda's state in short: open or not, and status (see `summary_of`).
         since: Time at which a run saw the difference first (epoch seconds).
         queued: Time at which it was put on the retry queue, or reported (epoch seconds); 0 if it was not.
     """
 
-    mark: str
+    summary: str
     since: float
     queued: float = 0.0
 
@@ -240,7 +240,10 @@ def _written(table: Table, key: str, members: Mapping[str, Any]) -> int | None:
 
 
 def _differences(members: Mapping[str, Any]) -> dict[str, Difference]:
-    return {name: Difference(str(mark), float(since), float(queued)) for name, (mark, since, queued) in members.items()}
+    return {
+        name: Difference(str(summary), float(since), float(queued))
+        for name, (summary, since, queued) in members.items()
+    }
 
 
 def _newest(differences: Mapping[str, Difference]) -> dict[str, Difference]:

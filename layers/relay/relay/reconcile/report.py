@@ -15,7 +15,7 @@ from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.errors import ChannelError
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
-from relay.reconcile.comparison import SETTLES_SECONDS, Seen, mark_of
+from relay.reconcile.comparison import SETTLES_SECONDS, Seen, summary_of
 from relay.reconcile.notes import Difference, short_name
 from relay.reconcile.run import Run
 from relay.telemetry.telemetry import Telemetry
@@ -56,8 +56,8 @@ class Reporter:
             is_recent = state.version is None or state.version[0] >= run.since or name in run.asleep
             if known is None and not is_recent:
                 continue
-            if known is None or known.mark != mark_of(state):
-                run.unannounced[name] = Difference(mark_of(state), now)
+            if known is None or known.summary != summary_of(state):
+                run.unannounced[name] = Difference(summary_of(state), now)
             elif not known.queued and now - known.since >= SETTLES_SECONDS:
                 found.append(names[name])
         reported = self._notified(run, found)

@@ -79,10 +79,10 @@ def _is_shadowed(result: Result) -> bool:
 
 
 def history(job: Job) -> dict[str, Any]:
-    """Return the fields of a log line about a job's earlier life: kind, failed rounds, replays and arrival."""
+    """Return the fields of a log line about a job's earlier life: kind, failed retries, replays and arrival."""
     return {
         "kind": job.kind,
-        "rounds": job.failures.rounds,
+        "failed_retries": job.failures.failed_retries,
         "replays": job.revival.replays,
         "received_at": job.received_at,
     }

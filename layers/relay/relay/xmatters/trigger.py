@@ -1,6 +1,7 @@
 """Client for xMatters' triggers: request, authentication, and classification of the answer.
 
-Facts and open questions: docs/vendors.md, "The xMatters trigger".
+`http.client` reads a Retry-After header. `delivery.sender` waits for it within the request, and `jobs.backoff` on the
+retry queue. Facts and open questions: docs/vendors.md, "The xMatters trigger".
 """
 
 import re
