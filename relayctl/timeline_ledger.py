@@ -45,16 +45,23 @@ def _events(entry: Entry) -> Iterator[Event]:
         yield _event(entry.dead_letter.at, "dead_letter", text, reason=entry.debt.reason)
     if entry.dead_letter.revived_at:
         yield _event(entry.dead_letter.revived_at, "replay", "replayed: the dead-lettered state is owed again")
-    if entry.end.at and not (newest and newest.is_open):
-        sure = "" if not entry.is_end_in_doubt else "; the end is not confirmed by BigPanda yet"
-        yield _event(entry.end.at, "end", f"over{sure}")
-    if entry.end.refuted_since:
-        yield _event(entry.end.refuted_since, "end", "BigPanda answered that the incident is open after all")
+    yield from _end(entry)
     attempt = next_attempt(entry)
     if attempt is not None:
         is_paused = entry.debt.reason == Reason.PAUSED
         text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
         yield _event(attempt, "next_attempt", text, reason=entry.debt.reason)
+
+
+def _end(entry: Entry) -> Iterator[Event]:
+    if entry.end.at and not (entry.newest and entry.newest.is_open):
+        sure = "" if not entry.is_end_in_doubt else "; the end is not confirmed by BigPanda yet"
+        yield _event(entry.end.at, "end", f"over{sure}")
+    if entry.end.is_suspected:
+        text = "a resolve came: it counts once BigPanda confirms it, since BigPanda contradicted an earlier one"
+        yield _event(entry.end.suspected_at, "end", text)
+    if entry.end.refuted_since:
+        yield _event(entry.end.refuted_since, "end", "BigPanda answered that the incident is open after all")
 
 
 def _signal(signal: AcceptedSignal) -> Event:

@@ -17,11 +17,14 @@ from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, FakeSqs, Relay
 
 STEP_SECONDS = 6.0
+# Steps of a schedule in which resolves are forged in a rhythm.
+RHYTHM_STEP_SECONDS = 2.0
 LASTS_SECONDS = 1500.0
 # The policy's default: the fallback topic is notified of a critical that is owed for so long.
 FALLBACK_SECONDS = 300.0
-# From a forged resolve to the signal that refutes it: the job's delay, two answers a minute apart, the rate limit.
-REFUTED_SECONDS = 300.0
+# Most signals in a schedule that say of an open incident that it is over, where resolves are forged in a rhythm: one
+# before BigPanda contradicts a resolve, and one more once that is too long ago.
+MOST_FALSE_ENDS = 2
 TOKEN, CALLBACK_TOKEN = "attacked-webhook-token", "attacked-callback-token"
 STRANGER = "mallory"
 ENVIRONMENT = "e1"
@@ -54,14 +57,20 @@ class Attack:
         seed: seed of the schedule.
         holds: the token that the attacker holds, "webhook" or "callback".
         problems: broken invariants.
+        rhythm: seconds between the resolves that are forged of one incident all the time; 0 if forgeries are random.
     """
 
     seed: int
     holds: str
     problems: list[str] = field(default_factory=list)
+    rhythm: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._random = Random(f"{self.holds} {self.seed}")
+        of_rhythm = Random(f"rhythm {self.holds} {self.seed}")
+        is_in_rhythm = self.holds == "webhook" and of_rhythm.random() < 0.3
+        self.rhythm = of_rhythm.choice([1.0, 2.0, 5.0, 12.0, 30.0]) if is_in_rhythm else 0.0
+        self._ahead, self._rhythm_begins = of_rhythm.choice([0, 2, 4]), of_rhythm.uniform(0, 600)
         self.truths = [
             Truth(f"i{number}", opened, opened + self._random.choice([200.0, 900.0, 5000.0]))
             for number in range(3)
@@ -84,7 +93,6 @@ class Attack:
         self._pages: dict[str, tuple[str, int]] = {}
         # For each true incident, the time of each signal, and True if the signal announced an open incident.
         self.told: dict[str, list[tuple[float, bool]]] = {}
-        self.forged: dict[str, list[float]] = {}
         self.comments: list[tuple[str, str]] = []
 
     @property
@@ -184,8 +192,9 @@ class Attack:
                 self.relay.sweep(0.0)
                 next_sweep += 60.0
             self._judge_now()
-            self.relay.clock.now += STEP_SECONDS
+            self.relay.clock.now += RHYTHM_STEP_SECONDS if self.rhythm else STEP_SECONDS
         self._judge_comments()
+        self._judge_false_ends()
         return self.problems
 
     def _true_shares(self) -> Iterator[tuple[float, Any]]:
@@ -194,6 +203,12 @@ class Attack:
             yield truth.over, lambda truth=truth: self._post(truth.id, "ok", self._began + truth.over)
 
     def _attacks(self) -> Iterator[tuple[float, Any]]:
+        if self.rhythm:
+            at = self._rhythm_begins
+            while at < LASTS_SECONDS:
+                yield at, lambda: self._post("i0", "ok", self.relay.clock.now + self._ahead)
+                at += self.rhythm
+            return
         for _ in range(self._random.choice([1, 3, 12])):
             at = self._random.uniform(30, 1000)
             yield at, self._forged_share if self.holds == "webhook" else self._forged_callback
@@ -202,8 +217,6 @@ class Attack:
         name = self._random.choice([*(truth.id for truth in self.truths), "of-nobody"])
         status = self._random.choice(["ok", "ok", "critical", "unknown"])
         ahead = self._random.choice([0, 4, 3600, -60])
-        if status == "ok":
-            self.forged.setdefault(name, []).append(self.now)
         environment_id = self._random.choice([ENVIRONMENT, "..", "e-of-a-stranger"])
         recipients = self._random.choice([(), (STRANGER,)])
         self._post(name, status, self.relay.clock.now + ahead, environment_id, recipients)
@@ -246,19 +259,24 @@ class Attack:
     # ---- Invariants --------------------------------------------------------------------------------------------------
 
     def _judge_now(self) -> None:
-        """Check that an open critical is announced, or the fallback topic notified, in time."""
+        """Check that an open critical is announced in time, whatever is forged of it meanwhile."""
         for truth in self.truths:
             if not truth.is_open(self.now):
                 continue
             told = self.told.get(truth.id, [])
-            silenced = [at for at in self.forged.get(truth.id, ()) if at >= truth.opened]
-            since = max([truth.opened, *([told[-1][0]] if told else []), *silenced])
+            since = max([truth.opened, *([told[-1][0]] if told else [])])
             since = max([since, *(ends for begins, ends in self._outages.values() if begins < self.now)])
             is_silent = not told or not told[-1][1]
-            most = FALLBACK_SECONDS + REFUTED_SECONDS
             what = f"{truth.id} is open, and nobody knows"
-            if is_silent and self.now - since > most and what not in self.problems:
+            if is_silent and self.now - since > FALLBACK_SECONDS and what not in self.problems:
                 self.problems.append(what)
+
+    def _judge_false_ends(self) -> None:
+        """Check that resolves which are forged in a rhythm are not told again and again."""
+        for truth in self.truths if self.rhythm else ():
+            false_ends = sum(truth.is_open(at) and not is_open for at, is_open in self.told.get(truth.id, ()))
+            if false_ends > MOST_FALSE_ENDS:
+                self.problems.append(f"people were told {false_ends} times that {truth.id} is over, and it is open")
 
     def _judge_comments(self) -> None:
         for name, text in self.comments:

@@ -17,5 +17,5 @@ def test_schedules_hold_what_they_promise() -> None:
     attacks = [Attack(seed, "webhook") for seed in range(SCHEDULES)]
     for attack in attacks:
         attack.run()
-    assert sum(bool(attack.forged) for attack in attacks) > SCHEDULES / 2
+    assert sum(attack.rhythm > 0 for attack in attacks) > SCHEDULES / 5
     assert sum(attack.refuted > 0 for attack in attacks) > SCHEDULES / 4

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from relay.delivery.resolve_confirmation import APART_SECONDS, UNREACHABLE_SECONDS
+from relay.errors import QueueError
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay
@@ -68,9 +69,9 @@ class Scene:
         """Return the status of each signal."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
-    def resolve(self) -> None:
-        """Share a resolve; whether it is true or forged depends on BigPanda's answer."""
-        now = int(self.relay.clock.now)
+    def resolve(self, ahead: int = 0) -> None:
+        """Share a resolve, `ahead` seconds ahead; whether it is true or forged depends on BigPanda's answer."""
+        now = int(self.relay.clock.now) + ahead
         self.relay.share(
             samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=now, updatedOn=now)
         )
@@ -178,6 +179,119 @@ def test_resolves_that_are_forged_repeatedly_are_refuted() -> None:
         scene.wait(12)
         scene.resolve()
     assert "critical" in scene.signalled()[2:]
+
+
+def forged_each_second(scene: Scene, seconds: int) -> None:
+    """Share a resolve from the near future each second, as an attacker who holds the webhook's token can."""
+    for second in range(seconds):
+        scene.resolve(ahead=4)
+        scene.relay.wake(1)
+        if second % 60 == 59:
+            scene.relay.sweep(0)
+
+
+def test_resolves_that_are_forged_each_second_silence_no_critical_for_longer_than_a_few_minutes() -> None:
+    scene = Scene()
+    forged_each_second(scene, 100)
+    opened = int(scene.relay.clock.now)
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=opened, updatedOn=opened))
+    forged_each_second(scene, 180)
+    assert scene.signalled() == ["critical"]
+    forged_each_second(scene, 1200)
+    assert scene.signalled() == ["critical"], "the attack ends nothing, and rings nobody again"
+    assert scene.ended == []
+
+
+def test_critical_after_a_warning_rings_although_resolves_are_forged_each_second() -> None:
+    scene = Scene()
+    scene.says = scene.incident("warning", active=True)
+    scene.relay.share(samples.enveloped("e1", active=True, status="warning"))
+    forged_each_second(scene, 400)
+    scene.says = scene.incident("critical", active=True)
+    now = int(scene.relay.clock.now)
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=now, updatedOn=now))
+    assert scene.signalled()[-1] == "critical"
+
+
+def distrusted() -> Scene:
+    """Return a scene in which BigPanda refuted a resolve a short time ago, so that the next ones are suspected."""
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.signalled() == ["critical", "ok", "critical"]
+    return scene
+
+
+def test_suspected_resolve_is_signalled_and_ends_pages_once_bigpanda_confirms_it() -> None:
+    scene = distrusted()
+    scene.resolve()
+    assert (scene.signalled()[3:], scene.relay.entry().end.is_suspected) == ([], True)
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(120)
+    assert scene.signalled() == ["critical", "ok", "critical", "ok"]
+    assert scene.ended == ["page-r1", "page-r3"]
+    assert not scene.relay.entry().end.is_suspected
+
+
+def test_suspected_resolve_is_not_lost_if_bigpandas_api_lags_behind_its_webhook() -> None:
+    scene = distrusted()
+    scene.resolve()
+    scene.wait(48)
+    scene.resolve()
+    scene.wait(APART_SECONDS)
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(120)
+    assert scene.signalled()[3:] == ["ok"]
+
+
+def test_suspected_resolve_is_believed_if_bigpanda_does_not_answer_for_ten_minutes() -> None:
+    scene = distrusted()
+    scene.says = samples.refused(503)
+    scene.resolve()
+    scene.wait(UNREACHABLE_SECONDS - 60)
+    assert scene.signalled()[3:] == []
+    scene.wait(180)
+    assert scene.signalled()[3:] == ["ok"]
+    assert scene.relay.recorder.metrics()["resolve_unreachable"] >= 1
+
+
+def test_one_follow_up_asks_about_all_suspected_resolves() -> None:
+    scene = distrusted()
+    for _ in range(30):
+        scene.resolve()
+        scene.relay.clock.now += 1
+    assert len(scene.relay.chores.messages) == 1
+
+
+def test_suspected_resolve_is_answered_503_if_no_queue_takes_its_follow_up() -> None:
+    scene = distrusted()
+    scene.relay.chores.failure = scene.relay.dead_letters.failure = QueueError("down")
+    now = int(scene.relay.clock.now)
+    resolve = samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=now, updatedOn=now)
+    assert scene.relay.share(resolve).outcome == "unsafe"
+    assert not scene.relay.entry().end.is_suspected
+
+
+def test_suspected_resolves_do_not_make_an_incident_flap() -> None:
+    scene = Scene(policy={"flap": {"transitions": 3, "minutes": 10}}).opened_and_resolved()
+    scene.wait(36 + APART_SECONDS + 36)
+    changes = scene.relay.entry().flap.changes
+    forged_each_second(scene, 5)
+    assert scene.relay.entry().flap.changes == changes
+
+
+def test_fallback_is_notified_if_the_critical_of_a_refuted_resolve_can_not_be_signalled() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(48)
+    [followup] = scene.relay.chores.messages
+    scene.relay.clock.now += APART_SECONDS
+    scene.relay.worker.work([{"messageId": "m1", "body": followup["MessageBody"]}])
+    assert scene.relay.entry().debt.is_critical
+    # The message of the new signal vanishes before a worker has it, and xMatters fails.
+    scene.relay.retries.messages.clear()
+    scene.relay.session.steps[:] = [samples.refused(503)]
+    for _ in range(6):
+        scene.relay.sweep(60)
+    assert len(scene.relay.sns.published) == 1
 
 
 def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:

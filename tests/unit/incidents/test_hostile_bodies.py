@@ -33,6 +33,7 @@ from relay.incidents.transition import State
 from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
 from relay.xmatters.pages import MAX_PAGES, Pages
+from tests import samples
 from tests.fakes import FakeSession, room
 
 # Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
@@ -367,6 +368,12 @@ def check_callback(content: bytes) -> None:
 @example(json.dumps({"kind": "response", "incident_id": "i1", "person": {"first_name": LONG}, "note": LONG}).encode())
 def test_any_callback_is_refused_or_bounded(content: bytes) -> None:
     check_callback(content)
+
+
+@pytest.mark.parametrize("dots", [".", "..", " .. "])
+def test_share_with_a_relative_path_as_id_is_refused(dots: str) -> None:
+    with pytest.raises(BadRequest, match=r"incident\.id"):
+        parse_share(samples.body(id=dots))
 
 
 @pytest.mark.parametrize("dots", [".", "..", " .. "])

@@ -106,6 +106,15 @@ def test_incident_is_remembered_with_the_recipients_of_its_shares() -> None:
     assert relay.sources.of_incidents("noc", ["i1", "i2"]) == {"i1": (("a", "b"), ("c",)), "i2": ()}
 
 
+def test_recipients_of_the_first_shares_of_an_incident_are_kept_however_many_others_follow() -> None:
+    relay = relay_with()
+    post(relay, recipients=("true",))
+    for number in range(MAX_SOURCES + 5):
+        post(relay, recipients=(f"forged-{number}",))
+    known = relay.sources.of_incident(relay.channels.get("noc"), "i1")
+    assert (known[0], len(known)) == (("true",), MAX_SOURCES)
+
+
 def test_recipients_of_an_incident_are_not_noted_without_key_and_callbacks() -> None:
     relay = room()
     post(relay, recipients=("a",))

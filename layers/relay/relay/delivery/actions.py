@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
@@ -14,14 +15,13 @@ class Settle(NamedTuple):
     Attributes:
         outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
-        queues_job: True to queue the job of this resolve, since it has to confirm the incident's end and terminate
-            pages.
+        job: Job to queue, which has the incident's end confirmed and its pages terminated; None for none.
         queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
     """
 
     outcome: Outcome
     note: Entry | None = None
-    queues_job: bool = False
+    job: Job | None = None
     queue: str | None = None
 
 

@@ -199,7 +199,7 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
     result = replace(task.result(action.outcome), queue=action.queue)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    is_kept = not action.queues_job or services.keeper.keep(task.job, services.deadline, until=services.clock())
+    is_kept = action.job is None or services.keeper.keep(action.job, services.deadline, until=services.clock())
     if not is_kept:
         why = "no queue accepted the job that terminates its pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)

@@ -12,6 +12,7 @@ from relay.delivery.incident_rate_limit import earliest_send_time, room_for_sign
 from relay.delivery.task import Task
 from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.outbox import followup_job
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
@@ -22,6 +23,8 @@ from relay.reasons import Reason
 MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
+# A follow-up that asks BigPanda about a resolve wakes once a minute. Without one for so long, it may be lost.
+FOLLOWUP_LOST_SECONDS = 300.0
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
@@ -37,6 +40,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
 
     | the state | action |
     | --- | --- |
+    | is a resolve by the webhook, a short time after BigPanda contradicted one | Settle, and ask BigPanda |
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
@@ -48,10 +52,12 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     | is owed | Send |
     """
     task, standing = _judged(task, entry)
+    if _is_suspect(task, entry, standing, now):
+        return _explained(task, "not believed before BigPanda confirms it"), entry, _suspected(task, entry)
     task, entry = _flapping(task, entry, standing, now)
     action = _action(task, entry, standing, now)
     is_left_out = standing == Standing.OWED and isinstance(action, Settle)
-    return (_left_out(task) if is_left_out else task), entry, action
+    return (_explained(task, "left out: the channel is paused") if is_left_out else task), entry, action
 
 
 def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
@@ -180,11 +186,29 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     return revived
 
 
-def _left_out(task: Task) -> Task:
-    """Return the task of an owed state that a pause leaves out, with that in its explanation."""
+def _explained(task: Task, why: str) -> Task:
+    """Return the task with one more reason in the explanation of its transition."""
     if task.change is None:
         return task
-    return replace(task, change=replace(task.change, why=f"{task.change.why}; left out: the channel is paused"))
+    return replace(task, change=replace(task.change, why=f"{task.change.why}; {why}"))
+
+
+def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> bool:
+    """True if the state is a new resolve by the webhook that is not believed unless BigPanda confirms it."""
+    is_resolve = task.is_from_webhook and not task.state.is_open and task.channel.confirms_ends
+    return is_resolve and standing in {Standing.OWED, Standing.UNCHANGED} and entry.is_resolve_suspect(now)
+
+
+def _suspected(task: Task, entry: Entry) -> Settle:
+    """Return the action for a suspect resolve: it is recorded, but the incident stays as it is. BigPanda is asked.
+
+    One follow-up asks for all suspected resolves. Another one is queued if the last resolve is so old that the
+    follow-up may be lost.
+    """
+    end, came = entry.end, task.state.came
+    asks = not end.is_suspected or came - end.suspected_at > FOLLOWUP_LOST_SECONDS
+    note = replace(entry, end=end.suspected(came))
+    return Settle(Outcome.UNCHANGED, note, followup_job(task.job) if asks else None)
 
 
 def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
@@ -196,8 +220,9 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
     elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
         note = replace(entry, debt=entry.debt.settled())
     is_end = task.is_from_webhook and not task.state.is_open and note is not None
-    queues_job = is_end and task.channel.rest is not None and entry.has_live_pages()
-    return Settle(_SETTLED[standing], note, queues_job or _is_to_confirm(task, entry, is_end=is_end))
+    ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
+    queues_job = ends_pages or _is_to_confirm(task, entry, is_end=is_end)
+    return Settle(_SETTLED[standing], note, task.job if queues_job else None)
 
 
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
@@ -209,7 +234,7 @@ def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     if not (task.is_from_webhook and task.channel.confirms_ends):
         return False
     silences = is_end and entry.newest is not None and entry.newest.is_open
-    return silences or (task.state.is_open and entry.is_end_in_doubt)
+    return silences or (task.state.is_open and entry.is_closed_in_doubt)
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:

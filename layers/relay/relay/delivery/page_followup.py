@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.delivery.page_termination import terminate_pages
-from relay.delivery.resolve_confirmation import EndCheck, ResolveAnswer, ResolveConfirmation
+from relay.delivery.resolve_confirmation import APART_SECONDS, EndCheck, ResolveAnswer, ResolveConfirmation
 from relay.delivery.task import entry_of
 from relay.errors import LedgerError, SendError
 from relay.jobs.envelope import envelope_of
@@ -89,16 +89,20 @@ class Followup:
             return entry, EndCheck(ResolveAnswer.NOT_ASKED)
         confirmation = self.confirmation()
         check, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
-        if check.answer == ResolveAnswer.REFUTED:
+        if check.again:
             # Several follow-ups of the incident may have asked at the same time. One signal is enough.
             current = ledger.read(entry_of(job))
-            if current.end.refuted_since != entry.end.refuted_since:
+            if not _is_same_question(entry, current):
                 return current, EndCheck(ResolveAnswer.NOT_ASKED)
             entry = current
+            if check.reopened:
+                _store(ledger, job, check.again, check.again.stored_name)
             check = confirmation.reannounce(check, deadline)
         if check.answer == ResolveAnswer.WAIT:
             return entry, check
-        return ledger.change(entry_of(job), lambda each: check.note(each, now), entry), check
+        entry = ledger.change(entry_of(job), lambda each: check.note(each, now), entry)
+        # Resolves that came meanwhile are still suspected.
+        return entry, check._replace(until=check.until or (now + APART_SECONDS if entry.end.is_suspected else 0.0))
 
     def _pages_followed(
         self,
@@ -143,7 +147,7 @@ class Followup:
         is_alarming, now = _is_silent(after, seen), self.clock()
 
         if is_alarming:
-            _store(ledger, job)
+            _store(ledger, job, job, FALLBACK_DESCRIPTION)
 
         def change(current: Entry) -> Entry:
             followed = current.followed(seen)
@@ -195,13 +199,20 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
     return is_lost and entry.announced is not None and entry.announced.is_open
 
 
-def _store(ledger: Ledger, job: Job) -> None:
-    """Store the job, so that the fallback topic's message can describe the incident, not only name its id.
+def _is_same_question(before: Entry, now: Entry) -> bool:
+    """True if the question that BigPanda answered is still open: no other follow-up recorded an answer to it."""
+    if before.is_closed_in_doubt:
+        return now.end.refuted_since == before.end.refuted_since and now.is_closed_in_doubt
+    return now.end.is_suspected
+
+
+def _store(ledger: Ledger, followup: Job, job: Job, name: str) -> None:
+    """Store a job of the follow-up's incident in the ledger under `name`: for the sweeper, or as a description.
 
     Errors of the ledger are ignored.
     """
     with suppress(LedgerError):
-        ledger.store(entry_of(job), FALLBACK_DESCRIPTION, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
+        ledger.store(entry_of(followup), name, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:

@@ -3,6 +3,9 @@
 A resolve can be forged by anyone who has the webhook's token. So, if the channel has an API key, a follow-up asks
 BigPanda if the incident is over. Two answers that it is open, a minute apart, refute the resolve. The incident is then
 signalled again.
+
+After an answer that contradicts a resolve, the webhook's next resolves are only suspected for some time: the incident
+stays as it is, and a resolve is signalled once BigPanda confirms it (`Entry.is_resolve_suspect`).
 """
 
 import hashlib
@@ -15,13 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import Access, Channel
 from relay.deadline import Deadline
-from relay.delivery.task import new_job
+from relay.delivery.debts import OVERDUE_SECONDS
+from relay.delivery.task import new_job, state_of
 from relay.errors import LedgerError, SendError
-from relay.incidents.share import Share
-from relay.incidents.transition import is_open
+from relay.incidents.share import Share, parse_share
+from relay.incidents.transition import State, is_open
 from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper
 from relay.ledger.entry import Entry
+from relay.ledger.row import Row
 
 if TYPE_CHECKING:
     # Not imported at run time: this would slow the cold starts of functions that only send signals.
@@ -56,12 +61,15 @@ class EndCheck(NamedTuple):
     Attributes:
         answer: The answer.
         until: Time of the next question (epoch seconds); 0 if none is needed.
-        again: Job that signals the incident again, after a refutation; None in other cases.
+        again: Job that signals the incident as it is: open after a refutation, closed after a suspected resolve was
+            confirmed. None if no signal is needed.
+        reopened: The open state of that job after a refutation, which is owed; None in other cases.
     """
 
     answer: ResolveAnswer
     until: float = 0.0
     again: Job | None = None
+    reopened: State | None = None
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer recorded at `now` (epoch seconds).
@@ -76,8 +84,15 @@ class EndCheck(NamedTuple):
             case ResolveAnswer.DOUBTED:
                 return replace(entry, end=entry.end.doubted(now))
             case ResolveAnswer.REFUTED:
-                return replace(entry, end=entry.end.refuted())
+                return replace(self._owing_again(entry, now), end=entry.end.refuted(now))
         return entry
+
+    def _owing_again(self, entry: Entry, now: float) -> Entry:
+        """Return the entry with the open state owed, so that later resolves do not supersede it unnoticed."""
+        if self.again is None or self.reopened is None:
+            return entry
+        row = Row(now + OVERDUE_SECONDS, self.again.stored_name, is_critical=self.reopened.is_critical)
+        return entry.waiting(self.reopened, row)
 
 
 @dataclass(frozen=True)
@@ -97,31 +112,41 @@ class ResolveConfirmation:
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
         """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job.
 
-        If the incident is open after all, the result contains the job of a new signal, for `reannounce`.
+        If the incident has to be signalled as it is, the result contains the job of that signal, for `reannounce`.
         """
-        now, access = self.clock(), channel.bigpanda
+        now, end, access = self.clock(), entry.end, channel.bigpanda
+        is_closed = entry.is_closed_in_doubt
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
-            is_late = now - entry.end.at > UNREACHABLE_SECONDS
-            if is_late:
-                return EndCheck(ResolveAnswer.UNREACHABLE)
-            return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
+            asked_since = end.at if is_closed else max(end.suspected_since, end.contradicted_at)
+            if now - asked_since <= UNREACHABLE_SECONDS:
+                return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
+            # The suspected resolve is believed: its share is in the follow-up's job.
+            again = None if is_closed else self._announcing(job, entry, parse_share(job.payload.body), channel)
+            return EndCheck(ResolveAnswer.UNREACHABLE, again=again)
         if not is_open(share):
-            return EndCheck(ResolveAnswer.CONFIRMED)
-        if not entry.end.refuted_since:
+            again = None if is_closed else self._announcing(job, entry, share, channel)
+            return EndCheck(ResolveAnswer.CONFIRMED, again=again)
+        # While the incident counts as open, both answers have to be later than the last suspected resolve: nothing is
+        # lost meanwhile.
+        is_first = not end.refuted_since or (not is_closed and end.refuted_since <= end.suspected_at)
+        if is_first:
             return EndCheck(ResolveAnswer.DOUBTED, now + APART_SECONDS)
-        if now < entry.end.refuted_since + APART_SECONDS:
-            return EndCheck(ResolveAnswer.WAIT, entry.end.refuted_since + APART_SECONDS)
-        return EndCheck(ResolveAnswer.REFUTED, again=self._reannouncing(job, entry, share, channel))
+        if now < end.refuted_since + APART_SECONDS:
+            return EndCheck(ResolveAnswer.WAIT, end.refuted_since + APART_SECONDS)
+        if not is_closed:
+            return EndCheck(ResolveAnswer.REFUTED)
+        again = self._announcing(job, entry, share, channel)
+        return EndCheck(ResolveAnswer.REFUTED, again=again, reopened=state_of(again, share))
 
-    def reannounce(self, refuted: EndCheck, deadline: Deadline) -> EndCheck:
-        """Queue the job of a refuted end (`refuted.again`), which signals the incident again.
+    def reannounce(self, check: EndCheck, deadline: Deadline) -> EndCheck:
+        """Queue the job that signals the incident as it is (`check.again`).
 
-        Returns `refuted`; an answer WAIT if the queue does not accept the job.
+        Returns `check`; an answer WAIT if the queue does not accept the job.
         """
         now = self.clock()
-        is_kept = refuted.again is not None and self.keeper.keep(refuted.again, deadline, until=now)
-        return refuted if is_kept else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
+        is_kept = check.again is None or self.keeper.keep(check.again, deadline, until=now)
+        return check if is_kept else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
@@ -135,15 +160,17 @@ class ResolveConfirmation:
                 return share
         return None
 
-    def _reannouncing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
-        """Return the job that signals an incident which is still open, although a share said that it is over.
+    def _announcing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
+        """Return the job that signals an incident as `share` shows it, whatever the webhook said.
 
-        It arrives now, so it is newer than the resolve.
+        It arrives now, so it is newer than every resolve that came.
         """
-        body, trail = json.dumps(share.document).encode(), f"refuted-{share.incident_id}"[:100]
+        word = "refuted" if is_open(share) else "confirmed"
+        body, trail = json.dumps(share.document).encode(), f"{word}-{share.incident_id}"[:100]
         made = new_job(channel, share, body, job.routing.url_recipients or (), trail, self.clock())
         # A new delivery id: a workflow may treat a known one as a repeated signal.
-        again = hashlib.sha256(f"{made.delivery_id} {entry.end.at}".encode()).hexdigest()[:32]
+        resolved_at = max(entry.end.at, entry.end.suspected_at)
+        again = hashlib.sha256(f"{made.delivery_id} {resolved_at}".encode()).hexdigest()[:32]
         # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
         # older share stays older.
         version = entry.newest.version if entry.newest else None

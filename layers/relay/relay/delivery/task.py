@@ -90,9 +90,7 @@ class Task(NamedTuple):
         `share` is parsed from its body, and `owner` names the sender's lease. `own_wait` is a wait that the job itself
         asks for; None if it may be sent now.
         """
-        state = State.of(share, seconds_of(job.received_at))
-        state = recorded_state(job, state)
-        state = state.without_alerts() if job.payload.found else state
+        state = state_of(job, share)
         name, place = entry_of(job), _place(channel, share)
         task = cls(job, name, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=place)
         task = task._replace(is_flagged=share.flapping is True)
@@ -204,6 +202,12 @@ class Task(NamedTuple):
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits: on the retry queue (`retry`), or in the ledger only (`ledger`)."""
         return self.result(Outcome.QUEUED).waiting(wait.reason, wait.until, queue)
+
+
+def state_of(job: Job, share: Share) -> State:
+    """Return the state of a job; `share` is parsed from its body. BigPanda's API shows a share without its alerts."""
+    state = recorded_state(job, State.of(share, seconds_of(job.received_at)))
+    return state.without_alerts() if job.payload.found else state
 
 
 def recorded_state(job: Job, state: State) -> State:

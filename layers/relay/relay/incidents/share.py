@@ -168,6 +168,8 @@ def _incident_id(incident: Fields, outside: Fields, wrapped: Any) -> str:
         raise BadRequest("incident.id", f"must be a string or a number, and not blank; it is {_kind(given[0])}")
     if len(text) > MAX_ID_LENGTH:
         raise BadRequest("incident.id", f"is longer than {MAX_ID_LENGTH} characters")
+    if not text.strip(". "):
+        raise BadRequest("incident.id", "must not consist of dots: it would change the path of an API call")
     return text
 
 

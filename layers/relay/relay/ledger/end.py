@@ -3,6 +3,10 @@
 from copy import replace
 from typing import NamedTuple
 
+# After an answer of BigPanda's that contradicts a resolve, the webhook's next resolves are believed only once BigPanda
+# confirms them (docs/decisions.md, D-distrusted-resolve).
+DISTRUST_SECONDS = 900.0
+
 
 class End(NamedTuple):
     """End of an incident. Times are epoch seconds, 0 for never.
@@ -11,11 +15,27 @@ class End(NamedTuple):
         at: When the incident was resolved last. Pages of signals that were sent before have to be terminated.
         confirmed_at: The newest `at` that BigPanda confirmed, or about which BigPanda did not answer in time.
         refuted_since: When BigPanda first answered that the incident is open after all.
+        contradicted_at: When BigPanda last answered that an incident is open of which a resolve came.
+        suspected_since: When the first of the resolves came that are not believed unless BigPanda confirms them; 0 if
+            none waits for that.
+        suspected_at: When the last of them came; 0 if none waits.
     """
 
     at: float = 0.0
     confirmed_at: float = 0.0
     refuted_since: float = 0.0
+    contradicted_at: float = 0.0
+    suspected_since: float = 0.0
+    suspected_at: float = 0.0
+
+    @property
+    def is_suspected(self) -> bool:
+        """True if a resolve came that is not believed unless BigPanda confirms it."""
+        return self.suspected_since > 0
+
+    def is_distrusted(self, now: float) -> bool:
+        """True if BigPanda contradicted a resolve of the incident within DISTRUST_SECONDS before `now`."""
+        return now - self.contradicted_at < DISTRUST_SECONDS
 
     @property
     def is_confirmed(self) -> bool:
@@ -28,22 +48,33 @@ class End(NamedTuple):
 
     def confirmed(self) -> "End":
         """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
-        return replace(self, confirmed_at=self.at, refuted_since=0.0)
+        return replace(self, confirmed_at=self.at, refuted_since=0.0, suspected_since=0.0, suspected_at=0.0)
+
+    def suspected(self, at: float) -> "End":
+        """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it."""
+        return replace(self, suspected_since=self.suspected_since or at, suspected_at=max(self.suspected_at, at))
 
     def doubted(self, now: float) -> "End":
         """Return the end after BigPanda answered at `now` (epoch seconds) that the incident is open.
 
-        The first answer counts.
+        The first answer after the last suspected resolve counts.
         """
-        return replace(self, refuted_since=self.refuted_since or now)
+        is_first = self.refuted_since <= self.suspected_at
+        return replace(self, refuted_since=now if is_first else self.refuted_since, contradicted_at=now)
 
-    def refuted(self) -> "End":
-        """Return the end after BigPanda refuted the resolve twice: the incident counts as open, and its pages stay."""
-        return replace(self, at=0.0, refuted_since=0.0)
+    def refuted(self, now: float) -> "End":
+        """Return the end after BigPanda refuted the resolve twice: the incident counts as open, and its pages stay.
+
+        `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
+        stays suspected.
+        """
+        after = replace(self, at=0.0, refuted_since=0.0, contradicted_at=now)
+        is_answered = self.suspected_at < self.refuted_since
+        return replace(after, suspected_since=0.0, suspected_at=0.0) if is_answered else after
 
     def without_doubt(self) -> "End":
-        """Return the end without `refuted_since`.
+        """Return the end without BigPanda's answers and without suspected resolves.
 
-        BigPanda's answer is void once a share says that the incident is open.
+        They are void once a share says that the incident is open.
         """
-        return replace(self, refuted_since=0.0)
+        return replace(self, refuted_since=0.0, suspected_since=0.0, suspected_at=0.0)

@@ -96,8 +96,24 @@ class Entry(NamedTuple):
 
     @property
     def is_end_in_doubt(self) -> bool:
+        """True if BigPanda has to be asked if the incident is over.
+
+        Either the newest state is closed and the end is not confirmed, or there is a suspected resolve.
+        """
+        return self.is_closed_in_doubt or self.end.is_suspected
+
+    @property
+    def is_closed_in_doubt(self) -> bool:
         """True if the newest state is closed, and the incident's end is not confirmed with BigPanda."""
         return not self.end.is_confirmed and self.newest is not None and not self.newest.is_open
+
+    def is_resolve_suspect(self, now: float) -> bool:
+        """True if a resolve that comes at `now` (epoch seconds) is not believed unless BigPanda confirms it.
+
+        BigPanda contradicted an earlier resolve a short time ago, and the incident is not known to be over.
+        """
+        is_closed = self.newest is not None and not self.newest.is_open and self.debt.since is None
+        return self.end.is_distrusted(now) and not (is_closed and self.end.is_confirmed)
 
     @property
     def was_better(self) -> bool:
@@ -186,7 +202,8 @@ class Entry(NamedTuple):
         same_version = self.newest is not None and self.newest.version == state.version
         seen = (*(name for name in (self.seen if same_version else ()) if name != state.name), state.name)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
-        end = self.end.without_doubt() if state.is_open and self.end.refuted_since else self.end
+        is_in_doubt = self.end.refuted_since > 0 or self.end.is_suspected
+        end = self.end.without_doubt() if state.is_open and is_in_doubt else self.end
         known = replace(self, newest=newest, seen=seen[-MAX_SEEN:], end=end)
         if is_same:
             return known

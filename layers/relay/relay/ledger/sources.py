@@ -19,7 +19,8 @@ from relay.errors import LedgerError
 from relay.ledger.entry_key import legal
 from relay.ledger.table import Table, Text
 
-# Environments of a channel, and sets of recipients of an incident, that are kept; the oldest is dropped first.
+# Environments of a channel that are kept: the latest ones. Sets of recipients of an incident that are kept: the first
+# ones, so that no later share can drop the true set.
 MAX_SOURCES = 20
 # Shortest time between two writes of the same fact.
 NOTE_AGAIN_SECONDS = 24 * 3600.0
@@ -187,9 +188,9 @@ def _sets(found: Text | None) -> list[Recipients]:
 
 
 def _with_set(found: Text | None, recipients: Recipients) -> str | None:
-    """Return the table item's text with one more set of recipients; None if it has that set already."""
+    """Return the table item's text with one more set of recipients; None if it has that set already, or is full."""
     known = _sets(found)
-    return None if recipients in known else json.dumps([*known, recipients][-MAX_SOURCES:])
+    return None if recipients in known or len(known) >= MAX_SOURCES else json.dumps([*known, recipients])
 
 
 def _ordered(recipients: Recipients) -> Recipients:
