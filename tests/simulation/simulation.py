@@ -146,6 +146,7 @@ class Simulation:
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
         self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
+        self.retries.found = self._found
         every = [post.state for post in story.posts]
         entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
@@ -436,6 +437,17 @@ class Simulation:
             state.arrivals.append(self.world.now)
             state.shown.append(self.world.now)
 
+    def _found(self, incident: Mapping[str, Any]) -> None:
+        """Note the arrival of a state that a reconcile run queues, unless the run's request for details did so.
+
+        After a failed request a run asks for no further details, and queues what BigPanda's list shows. The state comes
+        then, and its age counts from then: it may be one that came long ago, of an incident whose snooze is over.
+        """
+        state = self.invariants.states[incident["entry"], incident["share"]]
+        if not any(at >= self.world.process().started_at for at in state.shown):
+            state.arrivals.append(self.world.now)
+            state.shown.append(self.world.now)
+
     def _echo(self, incident: str) -> None:
         """Share an incident again after the relay's own comment: only its time of update differs."""
         self.invariants.commented(incident)
@@ -535,7 +547,7 @@ class Simulation:
         named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
         incidents = self._told() if job["kind"] == "reconcile" else [named]
         process = Process(f"worker {next(self._names)}", incidents, ended)
-        process.woken_by, process.hops = queue.label, message.hops
+        process.woken_by, process.hops, process.works = queue.label, message.hops, job["kind"]
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
 

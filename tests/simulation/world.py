@@ -34,6 +34,7 @@ class Process:
         at_its_end: called once at its end or death.
         woken_by: the queue whose message started it.
         hops: length of that message's chain.
+        works: kind of that message's job; empty if no message started the process.
         writes: number of writes to the table.
         lost_races: number of those whose condition failed, since another process wrote in between.
         sends: number of messages by queue.
@@ -47,7 +48,7 @@ class Process:
         self.incidents = frozenset(incidents)
         self.claimed: set[str] = set()
         self.troubles: set[str] = set()
-        self.woken_by, self.hops = "", 0
+        self.woken_by, self.hops, self.works = "", 0, ""
         self.writes = self.lost_races = 0
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
