@@ -20,7 +20,7 @@ from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.promptness import Promptness
+from tests.simulation.promptness import Promptness, Swept
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
@@ -103,6 +103,7 @@ class Invariants:
         acknowledged: time and incident id of each acknowledgement.
         acting: answers whose text has an action, by name.
         admits: function and channel, for each channel that a function knows.
+        swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
     """
 
     policies: Mapping[str, Mapping[str, object]]
@@ -141,6 +142,7 @@ class Invariants:
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
     acting: dict[str, ActingAnswer] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
+    swept: list[Swept] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
@@ -284,6 +286,7 @@ class Invariants:
             any(queue.vanishing for queue in self.queues),
             self.renewed_at,
             self.quiet,
+            self.swept,
         )
         answers = ActingAnswers(
             list(self.acting.values()),

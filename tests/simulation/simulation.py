@@ -40,6 +40,7 @@ from tests.simulation.capacity import Capacity
 from tests.simulation.console import CONFLICT, DONE, UNKNOWN, Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
+from tests.simulation.promptness import Swept
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name, tell
 from tests.simulation.weather import Weather
@@ -351,7 +352,10 @@ class Simulation:
         self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
 
     def _swept(self, process: Process) -> None:
-        self.world.say(f"{process.name}: {self._any().sweeper.sweep()}")
+        counts = self._any().sweeper.sweep()
+        self.world.say(f"{process.name}: {counts}")
+        if counts:
+            self.invariants.swept.append(Swept(process.started_at, self.world.now))
 
     def _invoke(self, envelope: str) -> bool:
         """Start a worker for a job, as Lambda does for an asynchronous invocation."""
