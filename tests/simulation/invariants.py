@@ -20,7 +20,7 @@ from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.promptness import Promptness
+from tests.simulation.promptness import Promptness, Swept
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
@@ -103,6 +103,9 @@ class Invariants:
         acknowledged: time and incident id of each acknowledgement.
         acting: answers whose text has an action, by name.
         admits: function and channel, for each channel that a function knows.
+        straddled: incident and start of each process that read the first channel's secret after the channel got another
+            recipient, and began before.
+        swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
     """
 
     policies: Mapping[str, Mapping[str, object]]
@@ -141,6 +144,8 @@ class Invariants:
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
     acting: dict[str, ActingAnswer] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
+    straddled: set[tuple[str, float]] = field(default_factory=set)
+    swept: list[Swept] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
@@ -212,6 +217,8 @@ class Invariants:
         """Note the end or the death of a process, and check the invariants."""
         self.running.discard(process)
         self.capacity.ended(process)
+        if self.widens_at is not None and process.started_at < self.world.began + self.widens_at <= process.read_at:
+            self.straddled.update((incident, process.started_at) for incident in process.incidents)
         if process.is_dead or "bug" in process.troubles:
             # A signal in flight may have paged.
             self.doubts.update(process.claimed)
@@ -284,6 +291,7 @@ class Invariants:
             any(queue.vanishing for queue in self.queues),
             self.renewed_at,
             self.quiet,
+            self.swept,
         )
         answers = ActingAnswers(
             list(self.acting.values()),
@@ -826,7 +834,11 @@ class Invariants:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
     def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
-        """Return the possible recipients of a state that arrived before a time; two sets near a change."""
+        """Return the possible recipients of a state that arrived before a time; two sets near a change.
+
+        A share that arrives just before the change has the later rule if its function read the secret after it. Without
+        such a read no function can know that rule.
+        """
         if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
             return [tuple(self.routed)]
         first, second = ("Ops",), ("Ops", "Dba")
@@ -835,7 +847,8 @@ class Invariants:
         # A state that only a list of BigPanda's API showed has no arrival.
         arrivals = [at for at in state.arrivals if at <= before] or [before]
         changes = self.world.began + self.widens_at
-        if max(arrivals) < changes:
+        is_straddled = any((state.incident, at) in self.straddled for at in arrivals)
+        if max(arrivals) < changes and not is_straddled:
             return [first]
         is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)
         return [second] if is_readable and min(arrivals) > changes + REMEMBERED_SECONDS else [first, second]

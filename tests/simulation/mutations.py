@@ -970,4 +970,27 @@ MUTATIONS = (
         "return max(self.debt.since, self",
         seed=60000920,
     ),
+    Mutation(
+        "a state that waits rings the recipients that its channel gets meanwhile",
+        "delivery.sender",
+        "        recipients = (alone,) if alone else job.routing.recipients\n",
+        "        recipients = (alone,) if alone else job.routing.recipients\n"
+        "        if not alone and not task.channel.policy.routes:\n"
+        "            recipients = tuple(dict.fromkeys((*task.channel.recipients, *recipients)))\n",
+        seed=70000125,
+    ),
+    Mutation(
+        "a state that a reconcile run found is never too old",
+        "entrypoints.worker",
+        "> policy.max_age_seconds:",
+        "> policy.max_age_seconds * (1000 if job.payload.found else 1):",
+        seed=70000659,
+    ),
+    Mutation(
+        "what a pause held is left alone for a quarter of an hour",
+        "entrypoints.message_replacement",
+        "is_due = entry.debt.due <= now or",
+        "is_due = entry.debt.due + (900 if entry.debt.held_until else 0) <= now or",
+        seed=70000114,
+    ),
 )

@@ -45,8 +45,22 @@ REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 62.0, 1
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # From the end of a pause, which functions learn within ten seconds if it comes early, to the sweeper's next run.
 RESUMES_SECONDS = 200.0
+# From the end of a state's age until the sweeper acts on its row, and the differences of clocks.
+ROW_DUE_SECONDS = 18.0
 # Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
+
+
+class Swept(NamedTuple):
+    """A complete run of the sweeper. Times are in epoch seconds.
+
+    Attributes:
+        began: start of the run.
+        ended: end of the run.
+    """
+
+    began: float
+    ended: float
 
 
 class Debt(NamedTuple):
@@ -97,6 +111,7 @@ class Promptness:
         has_vanishing: True if messages vanish.
         renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
         quiet: the time in which a channel sends nothing, by channel.
+        swept: complete runs of the sweeper.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -112,6 +127,7 @@ class Promptness:
     has_vanishing: bool
     renewed_at: float | None
     quiet: Mapping[str, Quiet]
+    swept: Sequence[Swept]
 
     def problems(self) -> Iterator[str]:
         """Yield the late signals and notifications, and those out of order."""
@@ -338,7 +354,8 @@ class Promptness:
     def _late_expiry(self) -> Iterator[str]:
         """Check that an expired debt is dead-lettered in time, or by the sweeper if it may have no message.
 
-        If SQS refuses both the dead letter and the next message, the job's message stays hidden for a while.
+        If SQS refuses both the dead letter and the next message, the job's message stays hidden for a while. A state
+        that a pause or a flap held has a row and no message, so its dead letter waits for the sweeper's next run.
         """
         is_refused = bool(self._spells("sqs"))
         # A dead-lettered state that the ledger did not record is dead-lettered again, by the sweeper.
@@ -353,9 +370,22 @@ class Promptness:
             policy = self.policies[job["channel"]]
             # A state may have waited for the end of a flap first.
             due = since + policy["max_age_seconds"] + (span(policy) + NOTED_SECONDS if policy.get("flap") else 0.0)
-            late = seconds_of(job["dead_lettered_at"]) - max(due, self._fair_from(job["channel"]))
-            if late > most:
+            at, due = seconds_of(job["dead_lettered_at"]), max(due, self._fair_from(job["channel"]))
+            late = at - due
+            if late > most and not (self._may_lack_message(job) and not self._is_swept(due + ROW_DUE_SECONDS, at)):
                 yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"
+
+    def _may_lack_message(self, job: Mapping[str, Any]) -> bool:
+        """Return True if a pause or a flap may have held a job's state, so that only the sweeper sends its job."""
+        came = seconds_of(job["revived_at"] or job["received_at"])
+        quiet = self.quiet.get(job["channel"])
+        # In shadow mode nothing is held.
+        is_paused = quiet is not None and quiet.kind != "shadow" and self._resumed_at(job["channel"], came) > 0
+        return is_paused or bool(self.policies[job["channel"]].get("flap"))
+
+    def _is_swept(self, first: float, last: float) -> bool:
+        """Return True if a complete run of the sweeper lies between two times."""
+        return any(first < run.began and run.ended < last for run in self.swept)
 
     def _late_notices(self, debts: Sequence[Debt]) -> Iterator[str]:
         """Check that the fallback topic is notified of an owed critical in time."""

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from relay.errors import ChannelUnreadable, UnknownChannel
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
+from tests.simulation.story import NOC
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -140,6 +141,7 @@ class SimulatedSqs:
         redrive: the dead-letter queue; None without one.
         max_receives: receives before the redrive.
         woken: called with the time at which a sent message becomes visible.
+        found: called with the incident in a signal that a reconcile run sends.
         vanishing: fraction of messages that vanish before they are received.
         luck: random generator that chooses the vanishing messages.
         most: the most messages that were on the queue at once.
@@ -156,6 +158,7 @@ class SimulatedSqs:
     redrive: "SimulatedSqs | None" = None
     max_receives: int = 0
     woken: Callable[[float], None] = lambda _: None
+    found: Callable[[Mapping[str, Any]], None] = lambda _: None
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
     most: int = 0
@@ -184,6 +187,8 @@ class SimulatedSqs:
             job = json.loads(MessageBody)
             self.swept.append((process.name, job["channel"], job["status"] == "critical"))
         name = self.put(MessageBody, DelaySeconds, hops=process.hops + 1 if process.woken_by == self.label else 0)
+        if process.works == "reconcile" and (incident := _incident(MessageBody)):
+            self.found(incident)
         self.edge.end()
         if fault == "answer lost":
             self.world.say(f"{self.label}: takes a message, and its answer is lost")
@@ -434,6 +439,8 @@ class SimulatedSecrets:
             raise KeyError("bug")
         if name not in self.texts:
             raise UnknownChannel(name)
+        if name == NOC:
+            self.edge.world.process().read_at = self.edge.world.now
         return self.texts[name]
 
 

@@ -40,6 +40,7 @@ from tests.simulation.capacity import Capacity
 from tests.simulation.console import CONFLICT, DONE, UNKNOWN, Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
+from tests.simulation.promptness import Swept
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name, tell
 from tests.simulation.weather import Weather
@@ -146,6 +147,7 @@ class Simulation:
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
         self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
+        self.retries.found = self._found
         every = [post.state for post in story.posts]
         entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
         self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
@@ -350,7 +352,10 @@ class Simulation:
         self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
 
     def _swept(self, process: Process) -> None:
-        self.world.say(f"{process.name}: {self._any().sweeper.sweep()}")
+        counts = self._any().sweeper.sweep()
+        self.world.say(f"{process.name}: {counts}")
+        if counts:
+            self.invariants.swept.append(Swept(process.started_at, self.world.now))
 
     def _invoke(self, envelope: str) -> bool:
         """Start a worker for a job, as Lambda does for an asynchronous invocation."""
@@ -433,6 +438,17 @@ class Simulation:
         shown = self._incidents().get(incident)
         if shown:
             state = self.invariants.states[incident, shown["share"]]
+            state.arrivals.append(self.world.now)
+            state.shown.append(self.world.now)
+
+    def _found(self, incident: Mapping[str, Any]) -> None:
+        """Note the arrival of a state that a reconcile run queues, unless the run's request for details did so.
+
+        After a failed request a run asks for no further details, and queues what BigPanda's list shows. The state comes
+        then, and its age counts from then: it may be one that came long ago, of an incident whose snooze is over.
+        """
+        state = self.invariants.states[incident["entry"], incident["share"]]
+        if not any(at >= self.world.process().started_at for at in state.shown):
             state.arrivals.append(self.world.now)
             state.shown.append(self.world.now)
 
@@ -535,7 +551,7 @@ class Simulation:
         named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
         incidents = self._told() if job["kind"] == "reconcile" else [named]
         process = Process(f"worker {next(self._names)}", incidents, ended)
-        process.woken_by, process.hops = queue.label, message.hops
+        process.woken_by, process.hops, process.works = queue.label, message.hops, job["kind"]
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.simulation.simulation import Simulation, silence
 from tests.simulation.story import Post, SharedState, Story
+from tests.simulation.weather import Spell
 from tests.simulation.world import BEGINS_AT
 
 PLAIN: dict[str, Any] = {
@@ -54,3 +55,14 @@ def test_second_lost_resolve_within_an_hour_is_found_by_a_reconcile_run() -> Non
         verdict = simulation.run()
     assert verdict.problems == []
     assert signalled(simulation) == [0, 1, 2, 3]
+
+
+def test_share_may_name_a_recipient_that_its_channel_gets_while_the_secret_is_read() -> None:
+    """Found by seed 70011482: the share came before the change, and its function read the slow secret after it."""
+    share = state(0, 10, "critical")
+    slow = Spell("secrets", "slow", 0.0, 20.0, 1.0)
+    simulation = Simulation(70011482, story([Post(10.0, share)], widens_at=10.1, spells=[slow]))
+    with silence():
+        verdict = simulation.run()
+    assert verdict.problems == []
+    assert [ring.recipients for ring in simulation.phones.rings] == [("Ops", "Dba")]

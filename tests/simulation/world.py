@@ -34,10 +34,12 @@ class Process:
         at_its_end: called once at its end or death.
         woken_by: the queue whose message started it.
         hops: length of that message's chain.
+        works: kind of that message's job; empty if no message started the process.
         writes: number of writes to the table.
         lost_races: number of those whose condition failed, since another process wrote in between.
         sends: number of messages by queue.
         started_at: time of the start, in epoch seconds.
+        read_at: time of its last read of the first channel's secret, in epoch seconds; 0 if it read none.
     """
 
     def __init__(
@@ -47,11 +49,11 @@ class Process:
         self.incidents = frozenset(incidents)
         self.claimed: set[str] = set()
         self.troubles: set[str] = set()
-        self.woken_by, self.hops = "", 0
+        self.woken_by, self.hops, self.works = "", 0, ""
         self.writes = self.lost_races = 0
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
-        self.started_at = 0.0
+        self.started_at = self.read_at = 0.0
         self.is_dead = False
         self.is_over = False
         # Calls that the process abandoned do not continue before this time.
