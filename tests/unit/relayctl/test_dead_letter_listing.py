@@ -162,7 +162,7 @@ class TestText:
         text = whole(held(job(dead_lettered_at="2027-01-15T09:00:00.000Z", may_have_paged=True, failed_retries=4)))
         assert "dead lettered at  2027-01-15T09:00:00.000Z" in text.splitlines()
         assert "may have paged    True" in text.splitlines()
-        assert "failed_retries            4" in text.splitlines()
+        assert "failed retries    4" in text.splitlines()
 
     def test_text_leaves_out_times_that_are_none(self) -> None:
         text = whole(held(job(first_failed_at=None, last_failed_at=None)))
