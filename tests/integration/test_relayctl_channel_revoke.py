@@ -153,7 +153,7 @@ class TestMarksOfOtherVerbs:
         keep(operator, token=OLD)
         done = operator.run("channel", "set", "payments", "--set", f"xmatters.callback.token={OLD}")
         assert done.exit_code == 2
-        assert "xmatters.callback.token: is valid at BigPanda's endpoint, too" in done.stderr
+        assert "xmatters.callback.token: is also valid at BigPanda's endpoint" in done.stderr
 
 
 class TestLastUses:
