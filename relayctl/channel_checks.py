@@ -79,7 +79,7 @@ class ChannelChecks:
 
     @classmethod
     def of_stack(cls, stack: Stack, store: ChannelStore) -> Self:
-        """Return the checks for the channels of a stack."""
+        """Return the object that checks channels of a stack. Nothing is checked yet."""
         hosts, effects = stack.hosts, stack.effects
         directory = Directory(effects.outward(hosts.xmatters))
         bigpanda = effects.outward(hosts.bigpanda)

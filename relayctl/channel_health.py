@@ -42,11 +42,12 @@ class ChannelStatus(NamedTuple):
         confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.
         debts: Its debts.
-        gate: Its rate limiter and circuit breaker.
-        page_at: Time of the newest signal whose page is known (epoch seconds); None if none of the hour's is.
-        page: Number of that page.
+        gate: State of its rate limiter and circuit breaker (`ledger.rate_limiter`).
+        page_at: Time of the last hour's newest signal whose page is known (epoch seconds); None if there is none.
+        page: Number of that page, as text.
         uses: Last uses of its credentials.
-        shares: Expectation of shares; None if the policy has none, or it is not known.
+        shares: How often its policy expects a share, and the last share; None if the policy expects none, or it is not
+            known.
         probed_at: Time of the sweeper's last probe of the credentials for the vendors' APIs (epoch seconds); None for
             none, or if the channel has no such credential.
         refused: Credentials that this probe found refused, and that did not change since; None if there are none.

@@ -56,10 +56,10 @@ class IncidentPages(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """xMatters' pages of the report's time.
+    """Pages that xMatters really made in the reported time, to compare with the signals of the shadow mode.
 
     Attributes:
-        key: Text property of the pages by which they were found.
+        key: Text property of the pages that holds the incident's id.
         all_pages: Number of pages of all senders that the channel's user may see.
         incidents: The incidents that were looked up, the newest first.
         not_asked: Number of incidents that were not looked up.

@@ -1,4 +1,4 @@
-"""Shadow reports for people, at 80 columns, and for programs."""
+"""Output of `relayctl shadow report`: text of 80 columns, and a JSON document."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -123,7 +123,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
 
-        The result is `unsafe` with a reason if the request failed.
+        BigPanda withholds them until then. The result is `unchanged` if the channel does not use this, and `unsafe`
+        with a reason if the request failed.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:

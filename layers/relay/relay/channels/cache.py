@@ -111,10 +111,10 @@ class ChannelCache:
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
 
     def get(self, name: str) -> Channel:
-        """Return the channel of that name, from a copy or its secret.
+        """Return the channel of that name from the cache; from its secret if the cached copy is too old.
 
-        Raises UnknownChannel. Raises ChannelUnreadable when there is no earlier copy, and the secret can't be read or
-        is malformed.
+        If the secret can't be read or is malformed, an old copy is used; without one, raises ChannelUnreadable. Raises
+        UnknownChannel.
         """
         now = self._clock()
         copy = self._copies.get(name)
@@ -159,9 +159,10 @@ class ChannelCache:
         return channel
 
     def in_force(self, name: str) -> Channel:
-        """Return the channel for work on a job or a debt: no copy from before a marked change, such as a pause.
+        """Return the channel for work on a job or a debt.
 
-        While its secret can't be read, an older copy stays in use. Raises as `get` does.
+        A cached copy from before a revoked credential, or a changed mode or pause, is read again. While the secret
+        can't be read, that copy stays in use. Raises as `get` does.
         """
         return self._in_force(name, self._epoch.current_marks(name) if self._epoch else NO_MARKS)
 

@@ -211,9 +211,10 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def api_fingerprints(self) -> dict[ApiKind, str]:
-        """Return a fingerprint of each access to a vendor's API that can be probed; a changed access has another one.
+        """Return a keyed hash of URL and credentials of each vendor's API that can be probed: `rest`, `bigpanda`.
 
-        BigPanda's API is probed by a read of the first environment, so an access without environments is left out.
+        The hash changes if they change. BigPanda's API is probed by a read of the first environment, so an access
+        without environments is left out.
         """
         found: dict[ApiKind, str] = {}
         if self.rest:
@@ -255,7 +256,7 @@ class Channel:
 
     @property
     def is_quiet(self) -> bool:
-        """True if, after an acknowledgement, signals go to the acknowledger only, unless it worsened or reopened."""
+        """True if the signals of an acknowledged incident go to the acknowledger only, until it worsens or reopens."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
     def heeds(self, callback: Callback) -> bool:

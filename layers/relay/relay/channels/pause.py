@@ -14,9 +14,9 @@ class Pause(NamedTuple):
     Attributes:
         since: Start of the pause (epoch seconds).
         until: End of the pause (epoch seconds). A pause ends by itself.
-        keeps: True if the states of the pause wait for its end, and the newest one of an incident is signalled then.
-            False if they are left out: nothing of the pause is signalled later.
-        when: Conditions as of a route; only incidents that meet all of them are paused. Empty for all incidents.
+        keeps: True if the newest state of each incident is signalled when the pause ends. False if states that become
+            owed in the pause are never signalled.
+        when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
     """
 
     since: float

@@ -25,11 +25,11 @@ class Mode(StrEnum):
 
 
 class FlapRule(NamedTuple):
-    """Number of changes within a time from which on an incident flaps.
+    """Rule for flaps: an incident flaps after so many changes within so many minutes.
 
     Attributes:
-        transitions: Number of changes of openness or status.
-        minutes: The time in which they come, and for which the incident then has to stay as it is (minutes).
+        transitions: Number of changes: the incident opens, ends, or has another status.
+        minutes: The minutes in which they come. The incident is calm after as many minutes without a change.
     """
 
     transitions: int

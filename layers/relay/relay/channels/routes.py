@@ -59,7 +59,7 @@ class Route(NamedTuple):
 
 
 def conditions_of(members: Mapping[str, Any]) -> Conditions:
-    """Read conditions from the `when` of a valid secret."""
+    """Return the conditions in the `when` of a route or a pause, whose secret is known to be valid."""
     return tuple(
         (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
         for fact, patterns in members.items()

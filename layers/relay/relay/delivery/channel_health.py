@@ -64,7 +64,7 @@ class Debts:
 
     @property
     def urgent(self) -> int:
-        """Number of critical incidents of which people may not know: owed, dead-lettered, or without a page."""
+        """Number of reasons to look at once: criticals that are owed, dead-lettered, or without a page."""
         return self.critical + self.given_up + self.unconfirmed
 
     def add(self, entry: Entry) -> None:

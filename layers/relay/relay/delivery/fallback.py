@@ -118,7 +118,8 @@ class Fallback:
     def notify(self, channel: str, debts: Sequence[OverdueDebt], others: int = 0) -> bool:
         """Publish one message about a channel's overdue criticals. Return False if SNS does not accept it.
 
-        The first ten of `debts` are described, the others counted. `others` is the number of debts not in the list.
+        The message describes the first ten of `debts`, and counts the rest. `others` is the number of further debts
+        that are not in `debts`.
         """
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})

@@ -89,7 +89,10 @@ class ChannelState(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value != plain[name]}
 
     def judged(self, found: Finding, now: float) -> "ChannelState":
-        """Return the state after a run's finding."""
+        """Return the state after one run of the sweeper.
+
+        `found` has the reasons why the channel is sick; without any it is well.
+        """
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
             state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)

@@ -109,7 +109,10 @@ class CredentialProbe:
             store_probes(self.table, probes)
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
-        """List all channels if it is time: new ones are due, removed ones are forgotten. Return False if it is not."""
+        """List all channels again if that is due, and add new channels to the probes and drop removed ones.
+
+        Returns True if the probes have to be stored, also after a listing that failed.
+        """
         now = self.clock()
         if now - probes.listed_at < LIST_AGAIN_SECONDS:
             return False

@@ -132,7 +132,10 @@ class MessageReplacement:
         return False
 
     def _is_too_old(self, owed: Owed, job: Job) -> bool:
-        """True if the state of the stored job has expired, is the incident's newest one, and is not announced."""
+        """True if the stored job has to be dead-lettered as `expired`.
+
+        Its state is too old, and it is still the newest one and not announced.
+        """
         newest = owed.entry.newest
         is_announced = newest is not None and newest.is_of_same_share(owed.entry.announced)
         is_newest = newest is not None and newest.is_same(recorded_state(job, newest))

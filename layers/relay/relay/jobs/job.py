@@ -225,7 +225,7 @@ class Job(NamedTuple):
         return self._replace(message=self.message._replace(healed=number))
 
     def with_reason(self, reason: str) -> Self:
-        """Return the job with another reason of its last failure or wait."""
+        """Return the job with `reason` in place of the reason of its last failure or wait."""
         return self._replace(failures=self.failures._replace(reason=reason))
 
     def waiting(self, reason: str, until: float) -> Self:

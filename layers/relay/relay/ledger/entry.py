@@ -326,7 +326,10 @@ class Entry(NamedTuple):
         return any(later.is_open and later.at > signal.at for signal in known for later in self.accepted_signals)
 
     def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
-        """Return the entry with the findings of a follow-up job: `seen` has its records of signals, by request id."""
+        """Return the entry with what a follow-up job found out about accepted signals: their pages, and which are over.
+
+        `seen` has the signals that the job looked at, by request id.
+        """
         followed = (known.merged(seen.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 

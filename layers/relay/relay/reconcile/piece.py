@@ -65,10 +65,10 @@ class Piece(NamedTuple):
 
     Attributes:
         run: Id of the run.
-        planned_at: Time of the schedule that started the run (ISO 8601, UTC).
+        planned_at: Time at which the schedule started the run (ISO 8601, UTC).
         environment_id: BigPanda's id of the environment.
         members: The channels.
-        cursor: Start of the piece.
+        cursor: Place in the listing at which the piece begins, and the totals of earlier pieces.
     """
 
     run: str

@@ -126,10 +126,11 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log the result of a job that came from a queue, and count its failure.
+        """Log the result of a job from a queue, and count it if its signal failed.
 
-        A share's job that was queued in case the webhook dies finds nothing to do if the share was delivered. It is
-        logged at DEBUG. `spent` is the time of each part of the work (milliseconds).
+        Each share's job is queued before the first attempt, in case the webhook dies. If the share was delivered, the
+        job is a `duplicate` that never failed: it is logged at DEBUG only. `spent` is the time of each part of the work
+        (milliseconds).
         """
         fields = result_fields(result, spent, job.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted

@@ -189,7 +189,10 @@ class _OnCall:
     is_known: bool = True
 
     def add(self, members: Any) -> None:
-        """Add the people of a shift; `members` is that part of xMatters' answer."""
+        """Add the people of one on-call shift. `members` is the shift's member list in xMatters' answer.
+
+        If it can't be read, the number of people is not known any more.
+        """
         people = nested(members, "data")
         if not isinstance(people, list):
             self.is_known = False
