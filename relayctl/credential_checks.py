@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from relay.bigpanda.client import BigPanda
-from relay.channels.channel import Access, Channel, Rest
+from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, SendError
 from relay.http.client import HttpClient
@@ -46,7 +46,7 @@ def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check
     return ok(_TRIGGER, f"{parts.hostname} knows the channel's user; whether it may start the trigger is not checked")
 
 
-def bigpanda(client: HttpClient, access: Access | None, deadline: Deadline) -> Check:
+def bigpanda(client: HttpClient, access: BigPandaAccess | None, deadline: Deadline) -> Check:
     """Check the key for BigPanda's API by reading one incident of each environment of the channel."""
     if access is None:
         return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
@@ -56,7 +56,7 @@ def bigpanda(client: HttpClient, access: Access | None, deadline: Deadline) -> C
     return next((each for each in found if each.state != State.OK), ok(_BIGPANDA, _MAY_READ))
 
 
-def _environment(client: HttpClient, access: Access, environment_id: str, deadline: Deadline) -> Check:
+def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> Check:
     try:
         BigPanda(client).log_in(access, environment_id, deadline)
     except SendError as error:

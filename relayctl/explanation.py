@@ -200,7 +200,7 @@ def _policy(task: Task, now: float) -> dict[str, Any]:
         "body": "xmatters" if policy.own_body else "bigpanda",
         "max_age_seconds": policy.max_age_seconds,
         "fallback_after_seconds": policy.fallback_after_seconds if task.state.is_critical else None,
-        "quiet_after_acknowledge": task.channel.is_quiet,
+        "quiet_after_acknowledge": task.channel.signals_acknowledger_only,
         "flap": policy.flap._asdict() if policy.flap else None,
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.foreign_text import printable
-from relay.xmatters.directory import Directory, Finding, Kind
+from relay.xmatters.directory import Directory, Kind, RecipientCheck
 from relayctl import terminal
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack import Stack
@@ -21,28 +21,28 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*channel.recipients, *routed)))
 
 
-def judged(finding: Finding) -> Check:
+def judged(finding: RecipientCheck) -> Check:
     """Return OK if a signal to the recipient would notify a person: it exists, is active, and has a person on call."""
     what = f"recipient {finding.name}"
     match finding:
-        case Finding(kind=Kind.NOTHING):
+        case RecipientCheck(kind=Kind.NOTHING):
             return failed(what, "xMatters knows no user and no group of that name")
-        case Finding(kind=Kind.NOT_KNOWN):
+        case RecipientCheck(kind=Kind.NOT_KNOWN):
             return warning(what, f"not checked: {finding.detail}")
-        case Finding(is_active=False):
+        case RecipientCheck(is_active=False):
             return failed(what, f"{finding.kind}, inactive")
-        case Finding(is_active=None):
+        case RecipientCheck(is_active=None):
             return warning(what, f"{finding.kind}; {finding.detail}")
-        case Finding(kind=Kind.USER):
+        case RecipientCheck(kind=Kind.USER):
             return ok(what, "user, active")
-        case Finding(on_call=None):
+        case RecipientCheck(on_call=None):
             return warning(what, f"group, active; not known: {finding.detail}")
-        case Finding(on_call=0):
+        case RecipientCheck(on_call=0):
             return warning(what, "group, active, but nobody is on call now")
     return ok(what, f"group, active, {finding.on_call} on call now")
 
 
-def documents(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
     """Return the findings for programs."""
     return [
         {"name": each.name, "kind": each.kind, "is_active": each.is_active, "on_call": each.on_call}

@@ -2,7 +2,7 @@
 
 from copy import replace
 
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.ledger.table import Table
 from relay.reconcile.notes import (
     ChannelNote,
@@ -14,22 +14,22 @@ from relay.reconcile.notes import (
 )
 
 
-def access(base_url: str, api_key: str) -> Access:
+def access(base_url: str, api_key: str) -> BigPandaAccess:
     """Return a channel's access to BigPanda with the members that the names of notes depend on."""
-    return Access(base_url, api_key, (), assign=False, email_domain=None, comments=frozenset())
+    return BigPandaAccess(base_url, api_key, (), assign=False, email_domain=None, comments=frozenset())
 
 
-def group_note(table: Table, known: Access, environment_id: str) -> GroupNote:
+def group_note(table: Table, known: BigPandaAccess, environment_id: str) -> GroupNote:
     """Return the note of the group of channels that list this environment."""
     return GroupNote.read(table, group_name(known, environment_id))
 
 
-def channel_note(table: Table, known: Access, environment_id: str, channel: str) -> ChannelNote:
+def channel_note(table: Table, known: BigPandaAccess, environment_id: str, channel: str) -> ChannelNote:
     """Return the note of a channel that lists this environment."""
     return read_channel_notes(table, {channel: channel_key(place_name(known, environment_id), channel)})[channel]
 
 
-def put_back(table: Table, known: Access, environment_id: str, channel: str, seconds: float) -> None:
+def put_back(table: Table, known: BigPandaAccess, environment_id: str, channel: str, seconds: float) -> None:
     """Make the runs of a channel, and the differences that they noted, older by so many seconds."""
     note = group_note(table, known, environment_id)
     unannounced = {name: each._replace(since=each.since - seconds) for name, each in note.unannounced.items()}

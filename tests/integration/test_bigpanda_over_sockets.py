@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident, Listing
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.errors import BadAnswer, SendError
 from relay.http.client import HttpClient
@@ -26,14 +26,14 @@ INCIDENT = Incident("63bd", "i/1 ü")
 MARK = "[relay 1a2b3c4d]"
 JANE = USERS[0]
 
-type Ask = Callable[[BigPanda, Access, Deadline], object]
+type Ask = Callable[[BigPanda, BigPandaAccess, Deadline], object]
 
 
-def comment(client: BigPanda, access: Access, time_left: Deadline) -> None:
+def comment(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> None:
     client.comment(access, INCIDENT, f'Jane ("jdoe") — on it {MARK}', time_left)
 
 
-def assign(client: BigPanda, access: Access, time_left: Deadline) -> None:
+def assign(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> None:
     client.assign(access, INCIDENT, JANE["id"], time_left)
 
 
@@ -41,23 +41,23 @@ def is_ours(text: str) -> bool:
     return MARK in text
 
 
-def look(client: BigPanda, access: Access, time_left: Deadline) -> bool:
+def look(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> bool:
     return client.has_comment(access, INCIDENT, is_ours, time_left)
 
 
-def find(client: BigPanda, access: Access, time_left: Deadline) -> str | None:
+def find(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> str | None:
     return client.user_id(access, ["jdoe", JANE["userName"]], time_left)
 
 
-def release(client: BigPanda, access: Access, time_left: Deadline) -> None:
+def release(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> None:
     client.release(access, INCIDENT.id, "incident#new", time_left)
 
 
-def search(client: BigPanda, access: Access, time_left: Deadline) -> Listing:
+def search(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> Listing:
     return client.incidents(access, INCIDENT.environment_id, "shared", 1, None, time_left)
 
 
-def show(client: BigPanda, access: Access, time_left: Deadline) -> dict[str, Any]:
+def show(client: BigPanda, access: BigPandaAccess, time_left: Deadline) -> dict[str, Any]:
     return client.incident(access, INCIDENT, time_left)
 
 
@@ -82,7 +82,7 @@ def new_client() -> BigPanda:
     return BigPanda(HttpClient(Session(LOOPBACK)))
 
 
-def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> Access:
+def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> BigPandaAccess:
     bigpanda = {"api_key": api_key, "base_url": "https://api.bigpanda.io", "callbacks": True, "app_key": app_key}
     found = samples.parsed(samples.secret(bigpanda=bigpanda)).bigpanda
     assert found
@@ -90,7 +90,7 @@ def access_to(url: str, api_key: str = KEY, app_key: str = APP) -> Access:
 
 
 @pytest.fixture
-def access(box: Box) -> Access:
+def access(box: Box) -> BigPandaAccess:
     """Access to the stand-in."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
@@ -98,25 +98,25 @@ def access(box: Box) -> Access:
     return access_to(box.bigpanda.url)
 
 
-def failure(ask: Ask, access: Access, seconds: float = 20) -> SendError:
+def failure(ask: Ask, access: BigPandaAccess, seconds: float = 20) -> SendError:
     with pytest.raises(SendError) as caught:
         ask(new_client(), access, deadline(seconds))
     return caught.value
 
 
 class TestDone:
-    def test_comment_arrives_in_bigpanda_unchanged(self, box: Box, access: Access) -> None:
+    def test_comment_arrives_in_bigpanda_unchanged(self, box: Box, access: BigPandaAccess) -> None:
         comment(new_client(), access, deadline(20))
         [kept] = box.bigpanda.comments()
         assert (kept.environment_id, kept.incident_id) == ("63bd", "i/1 ü")
         assert kept.document == {"comment": f'Jane ("jdoe") — on it {MARK}'}
 
-    def test_assignment_arrives_in_bigpanda(self, box: Box, access: Access) -> None:
+    def test_assignment_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
         assign(new_client(), access, deadline(20))
         [made] = box.bigpanda.assignments()
         assert (made.incident_id, made.document) == ("i/1 ü", {"assignee": JANE["id"]})
 
-    def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: Access) -> None:
+    def test_release_of_an_incident_arrives_in_bigpanda(self, box: Box, access: BigPandaAccess) -> None:
         release(new_client(), access, deadline(20))
         [told] = box.bigpanda.releases()
         assert (told.incident_id, told.status) == ("i/1 ü", 200)
@@ -124,19 +124,21 @@ class TestDone:
 
     @pytest.mark.parametrize("kind", ["status", "html"])
     @pytest.mark.parametrize("status", [404, 409])
-    def test_release_answered_404_or_409_counts_as_done(self, box: Box, access: Access, kind: str, status: int) -> None:
+    def test_release_answered_404_or_409_counts_as_done(
+        self, box: Box, access: BigPandaAccess, kind: str, status: int
+    ) -> None:
         box.script([{"kind": kind, "status": status, "on": "release"}])
         release(new_client(), access, deadline(20))
         assert [(call.route, call.status) for call in box.bigpanda.calls.all()] == [("release", status)]
 
-    def test_own_comment_is_found_on_its_incident_only(self, access: Access) -> None:
+    def test_own_comment_is_found_on_its_incident_only(self, access: BigPandaAccess) -> None:
         assert look(new_client(), access, deadline(20)) is False
         comment(new_client(), access, deadline(20))
         assert look(new_client(), access, deadline(20)) is True
         other = Incident("63bd", "i2")
         assert new_client().has_comment(access, other, is_ours, deadline(20)) is False
 
-    def test_own_comment_is_found_on_the_second_page_of_activities(self, box: Box, access: Access) -> None:
+    def test_own_comment_is_found_on_the_second_page_of_activities(self, box: Box, access: BigPandaAccess) -> None:
         client = new_client()
         comment(client, access, deadline(20))
         for number in range(ACTIVITIES_A_PAGE):
@@ -146,13 +148,15 @@ class TestDone:
         assert [each["page"] for each in asked] == ["1", "2"]
         assert {each["types"] for each in asked} == {"incident_commented"}
 
-    def test_bigpanda_user_is_found_by_any_of_several_names_in_one_request(self, box: Box, access: Access) -> None:
+    def test_bigpanda_user_is_found_by_any_of_several_names_in_one_request(
+        self, box: Box, access: BigPandaAccess
+    ) -> None:
         assert find(new_client(), access, deadline(20)) == JANE["id"]
         assert len(box.bigpanda.calls.all()) == 1
 
     @pytest.mark.parametrize("name", ['quote "here', "back\\slash", "jörg@acme.example", "a or b", "&filter=x#"])
     def test_bigpanda_user_name_with_special_characters_is_searched_for_unchanged(
-        self, box: Box, access: Access, name: str
+        self, box: Box, access: BigPandaAccess, name: str
     ) -> None:
         box.bigpanda.declare_users([*USERS, {"id": "odd", "userName": name}])
         try:
@@ -160,7 +164,7 @@ class TestDone:
         finally:
             box.bigpanda.declare_users(list(USERS))
 
-    def test_incidents_of_a_folder_are_listed_page_by_page(self, box: Box, access: Access) -> None:
+    def test_incidents_of_a_folder_are_listed_page_by_page(self, box: Box, access: BigPandaAccess) -> None:
         several = [known(f"i{number}", 1_800_000_000 + number) for number in range(INCIDENTS_A_PAGE + 1)]
         box.bigpanda.declare_incidents("63 ü", [*several, known("other", folders=["resolved"])])
         pages = [new_client().incidents(access, "63 ü", "shared", page, None, deadline(20)) for page in (1, 2, 3)]
@@ -172,11 +176,11 @@ class TestDone:
             for page in (1, 2, 3)
         ]
 
-    def test_reconcile_query_reaches_bigpanda_unchanged(self, box: Box, access: Access) -> None:
+    def test_reconcile_query_reaches_bigpanda_unchanged(self, box: Box, access: BigPandaAccess) -> None:
         search(new_client(), replace(access, reconcile_query='team = "ä&b" AND n > 5%'), deadline(20))
         assert box.bigpanda.calls.all()[0].query["query"] == 'team = "ä&b" AND n > 5%'
 
-    def test_incident_is_read_with_the_details_of_its_alerts(self, box: Box, access: Access) -> None:
+    def test_incident_is_read_with_the_details_of_its_alerts(self, box: Box, access: BigPandaAccess) -> None:
         alerts = [{"alert_id": "a1", "description": "disk full"}]
         box.bigpanda.declare_incidents(INCIDENT.environment_id, [known(alerts=alerts)])
         assert show(new_client(), access, deadline(20))["alerts"] == alerts
@@ -311,7 +315,7 @@ class TestFailures:
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else value if value in ROUTES else "",
     )
     def test_bigpanda_failure_has_its_reason_and_tells_if_the_write_may_be_done(
-        self, box: Box, access: Access, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
+        self, box: Box, access: BigPandaAccess, route: str, fault: dict[str, Any], reason: Reason, may_be_done: bool
     ) -> None:
         box.script([fault | {"on": route}])
         found = failure(ROUTES[route], access, seconds=1 if fault["kind"] == "slow" else 20)
@@ -319,12 +323,12 @@ class TestFailures:
         assert isinstance(found, BadAnswer) == ("status" in fault or fault["kind"] == "redirect")
         assert len(box.bigpanda.calls.all()) == 1, "there is no immediate retry"
 
-    def test_wrong_bigpanda_api_key_fails_with_reason_credentials(self, box: Box, access: Access) -> None:
+    def test_wrong_bigpanda_api_key_fails_with_reason_credentials(self, box: Box, access: BigPandaAccess) -> None:
         for ask in ROUTES.values():
             assert failure(ask, access_to(box.bigpanda.url, "BPU-wrong")).reason == Reason.CREDENTIALS
         assert [call.accepted for call in box.bigpanda.calls.all()] == [False] * len(ROUTES)
 
-    def test_wrong_bigpanda_app_key_fails_with_reason_credentials(self, box: Box, access: Access) -> None:
+    def test_wrong_bigpanda_app_key_fails_with_reason_credentials(self, box: Box, access: BigPandaAccess) -> None:
         found = failure(release, replace(access, app_key="app-canary-wrong"))
         assert (found.reason, found.http_status) == (Reason.CREDENTIALS, 403)
         assert box.bigpanda.releases() == []
@@ -339,7 +343,7 @@ class TestFailures:
         assert (found.http_status, '"errors"' in found.excerpt) == (400, True)
         assert "canary" not in found.excerpt + str(found)
 
-    def test_retry_after_of_a_bigpanda_429_is_read(self, box: Box, access: Access) -> None:
+    def test_retry_after_of_a_bigpanda_429_is_read(self, box: Box, access: BigPandaAccess) -> None:
         box.script([{"kind": "status", "status": 429, "retry_after": "7", "on": "comment"}])
         assert failure(comment, access).retry_after == 7
 
@@ -356,7 +360,7 @@ class TestFailures:
     @pytest.mark.parametrize("ask", [search, show])
     @pytest.mark.parametrize("kind", ["reset_body", "truncated_json"])
     def test_truncated_answer_to_an_incident_search_or_read_is_an_error(
-        self, box: Box, access: Access, ask: Ask, kind: str
+        self, box: Box, access: BigPandaAccess, ask: Ask, kind: str
     ) -> None:
         box.script([{"kind": kind, "on": route} for route in ("incidents", "incident")])
         assert failure(ask, access).reason == Reason.UPSTREAM
@@ -370,7 +374,7 @@ class TestFailures:
         ],
     )
     def test_users_answer_with_a_truncated_body_finds_none_and_a_slow_one_is_read(
-        self, box: Box, access: Access, fault: dict[str, Any], found: str | None
+        self, box: Box, access: BigPandaAccess, fault: dict[str, Any], found: str | None
     ) -> None:
         box.script([fault | {"on": "users"}])
         assert find(new_client(), access, deadline(20)) == found

@@ -14,7 +14,7 @@ from relay.errors import BadAnswer, NoAnswer
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.reasons import Reason
-from relay.xmatters.directory import Directory, Finding, Kind
+from relay.xmatters.directory import Directory, Kind, RecipientCheck
 from sandbox.server.in_process import Box
 from tests import samples
 
@@ -61,11 +61,11 @@ def new_directory() -> Directory:
     return Directory(HttpClient(Session(HOSTS.xmatters)))
 
 
-def check(rest: Rest, names: list[str], seconds: float = 20) -> list[Finding]:
+def check(rest: Rest, names: list[str], seconds: float = 20) -> list[RecipientCheck]:
     return new_directory().check(rest, names, Deadline(seconds, time.monotonic))
 
 
-def shapes(found: list[Finding]) -> list[tuple[Kind, bool | None, int | None]]:
+def shapes(found: list[RecipientCheck]) -> list[tuple[Kind, bool | None, int | None]]:
     return [(each.kind, each.is_active, each.on_call) for each in found]
 
 

@@ -649,8 +649,8 @@ MUTATIONS = (
     Mutation(
         "a new token of BigPanda's is not read",
         "channels.authentication",
-        "channel = self.channels.recent(request.channel)",
-        "channel = self.channels.current(request.channel)",
+        "channel = self.channels.for_refusal(request.channel)",
+        "channel = self.channels.for_authentication(request.channel)",
         seed=24,
     ),
     Mutation(
@@ -770,8 +770,8 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.fallback_notifier",
-        "return is_open and now - overdue_since(self.policies, owed, now) >=",
-        "return is_open and entry.debt.due <= now and now - overdue_since(self.policies, owed, now) >=",
+        "return is_open and now - delay_start_after_pauses(self.policies, owed, now) >=",
+        "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, owed, now) >=",
         seed=34,
     ),
     Mutation(
@@ -812,7 +812,7 @@ MUTATIONS = (
     Mutation(
         "the fallback's time counts through a pause",
         "entrypoints.debt_timing",
-        "return max([owed.late_from, *ends, *([] if has_ended_early else [held_until])])",
+        "return max([owed.delay_start, *ends, *([] if has_ended_early else [held_until])])",
         "return owed.since",
         seed=50,
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
@@ -136,7 +136,7 @@ def make_scene(
     return Scene(relay, tenant)
 
 
-def access_of(relay: Relay) -> Access:
+def access_of(relay: Relay) -> BigPandaAccess:
     access = relay.channels.get("noc").bigpanda
     assert access
     return access

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay import bootstrap
 from relay.bigpanda.client import Incident
-from relay.channels.channel import Access, Auth, Rest
+from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.entrypoints.endpoint import Endpoint
 from relay.entrypoints.worker import Worker
@@ -68,7 +68,7 @@ def test_parts_of_the_workers_share_channels_keeper_and_table(build: Callable[[d
     assert worker.delivery.ledger.table is worker.delivery.rate_limiter.table
 
 
-ACCESS = Access(
+ACCESS = BigPandaAccess(
     base_url="https://acme.xmatters.com",
     api_key="BPU-key",
     environments=("e1",),
@@ -76,7 +76,7 @@ ACCESS = Access(
     email_domain=None,
     comments=frozenset(),
 )
-REST = Rest("https://api.bigpanda.io", Auth("basic", {"username": "u", "password": "p"}))
+REST = Rest("https://api.bigpanda.io", OutboundCredentials("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
 SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 

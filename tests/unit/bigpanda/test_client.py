@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from relay.bigpanda.client import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.errors import NoAnswer, SendError
 from relay.http.client import HttpClient
@@ -25,7 +25,7 @@ OURS = 'Jane said "ü" [relay 1a2b3c4d]'
 IS_OURS = OURS.__eq__
 
 
-def access(**members: Any) -> Access:
+def access(**members: Any) -> BigPandaAccess:
     found = samples.parsed(samples.secret(bigpanda={"api_key": KEY} | members)).bigpanda
     assert found
     return found

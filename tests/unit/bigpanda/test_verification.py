@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
-from relay.channels.channel import Auth, Rest
+from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.incidents.callback import Callback, Kind
@@ -15,7 +15,7 @@ from relay.ledger.entry import Entry
 from relay.reasons import Reason
 from tests.unit.states import NOW, state
 
-REST = Rest("https://acme.xmatters.com", Auth("basic", {"username": "u", "password": "p"}))
+REST = Rest("https://acme.xmatters.com", OutboundCredentials("basic", {"username": "u", "password": "p"}))
 PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
 RAISED = AcceptedSignal("r1", NOW, is_open=True, pages=(PAGE,), number="408005", recipients=hashes_of(("Ops", "jdoe")))
 CAME = NOW + 30

@@ -44,8 +44,8 @@ class Room:
     def refreshed(self, name: str = "noc") -> str | None:
         return self.cache.refresh(name).inbound[0].token
 
-    def recent(self, name: str = "noc") -> str | None:
-        return self.cache.recent(name).inbound[0].token
+    def for_refusal(self, name: str = "noc") -> str | None:
+        return self.cache.for_refusal(name).inbound[0].token
 
 
 class TestKnown:
@@ -209,14 +209,14 @@ class TestRecent:
         room.token()
         room.secrets.texts["noc"] = NEW
         room.clock.now += RECENT_SECONDS
-        assert room.recent() == "new-token"
+        assert room.for_refusal() == "new-token"
 
     def test_reads_for_authentication_are_two_seconds_apart_however_often_they_are_asked_for(self) -> None:
         room = Room(noc=OLD)
         room.token()
         for _ in range(1000):
             room.clock.now += 0.01
-            room.recent()
+            room.for_refusal()
         # Within 10 seconds there is one read every two seconds after the first one.
         assert 4 <= len(room.secrets.reads) - 1 <= 5
 
@@ -230,7 +230,7 @@ class TestRecent:
         room.clock.now += RECENT_SECONDS
         for _ in range(10):
             with pytest.raises(ChannelUnreadable):
-                room.recent()
+                room.for_refusal()
         assert len(room.secrets.reads) == 2
         assert [name for name, _ in room.notices] == ["stale_channel"]
         assert room.token() == samples.TOKEN, "requests with the known credential are served from the copy"
@@ -241,10 +241,10 @@ class TestRecent:
         room.secrets.texts["noc"] = DOWN
         room.clock.now += RECENT_SECONDS
         with pytest.raises(ChannelUnreadable):
-            room.recent()
+            room.for_refusal()
         room.secrets.texts["noc"] = NEW
         room.clock.now += RECENT_SECONDS
-        assert room.recent() == "new-token"
+        assert room.for_refusal() == "new-token"
 
     def test_failed_read_for_a_share_counts_as_a_read_for_authentication(self) -> None:
         room = Room(noc=OLD)
@@ -253,7 +253,7 @@ class TestRecent:
         room.clock.now += 300
         assert room.token() == samples.TOKEN
         with pytest.raises(ChannelUnreadable):
-            room.recent()
+            room.for_refusal()
         assert len(room.secrets.reads) == 2
 
     def test_reads_for_authentication_leave_no_outdated_outbound_credential(self) -> None:
@@ -261,10 +261,10 @@ class TestRecent:
         room.token()
         for _ in range(10):
             room.clock.now += RECENT_SECONDS
-            room.recent()
+            room.for_refusal()
         room.secrets.texts["noc"] = NEW
         room.clock.now += RECENT_SECONDS
-        room.recent()
+        room.for_refusal()
         assert room.refreshed() == "new-token"
 
     def test_clock_that_is_set_back_does_not_keep_an_old_secret(self) -> None:
@@ -272,13 +272,13 @@ class TestRecent:
         room.token()
         room.secrets.texts["noc"] = NEW
         room.clock.now -= 3600
-        assert room.recent() == "new-token"
+        assert room.for_refusal() == "new-token"
 
     def test_unknown_names_cost_one_lookup_at_authentication(self) -> None:
         room = Room()
         for _ in range(50):
             with pytest.raises(UnknownChannel):
-                room.recent("ghost")
+                room.for_refusal("ghost")
         assert room.secrets.reads == ["ghost"]
 
     def test_removed_channel_is_refused_within_two_seconds(self) -> None:
@@ -287,7 +287,7 @@ class TestRecent:
         del room.secrets.texts["noc"]
         room.clock.now += RECENT_SECONDS
         with pytest.raises(UnknownChannel):
-            room.recent()
+            room.for_refusal()
 
 
 class TestMisconfigured:

@@ -11,14 +11,14 @@ from relay.entrypoints.channel_state import (
     RUNS_WELL,
     TOLD_AGAIN_SECONDS,
     ChannelState,
-    Finding,
+    SickReasons,
     Told,
 )
 
 NOW = 1_800_000_000.0
-SICK = Finding(("its circuit is open",))
+SICK = SickReasons(("its circuit is open",))
 URGENT = SICK._replace(is_urgent=True)
-WELL = Finding()
+WELL = SickReasons()
 
 
 class Watch:
@@ -29,7 +29,7 @@ class Watch:
         self.messages: list[tuple[int, str]] = []
         self.runs = 0
 
-    def run(self, *findings: Finding, seconds: float = 60.0) -> None:
+    def run(self, *findings: SickReasons, seconds: float = 60.0) -> None:
         for found in findings:
             self.now += seconds
             self.runs += 1
@@ -106,14 +106,14 @@ def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
 
 
 def test_passing_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch: Watch) -> None:
-    watch.run(Finding(passing=("1 critical signals made no page",)), *[WELL] * 30)
+    watch.run(SickReasons(passing=("1 critical signals made no page",)), *[WELL] * 30)
     assert watch.messages[0] == (2, "alarm")
     assert watch.state.why in {"", "1 critical signals made no page"}
     assert [kind for _, kind in watch.messages] == ["alarm", "well"]
 
 
 def test_passing_reason_ends_after_its_time(watch: Watch) -> None:
-    watch.run(Finding(passing=("x",)), seconds=60)
+    watch.run(SickReasons(passing=("x",)), seconds=60)
     watch.run(*[WELL] * int(PASSING_SECONDS / 60))
     assert watch.state.sick_runs == 0
 
@@ -125,5 +125,5 @@ def test_state_survives_its_json_and_unknown_members(watch: Watch) -> None:
 
 
 def test_state_of_a_channel_has_a_bounded_size(watch: Watch) -> None:
-    watch.run(*[Finding(("é" * 5000,), ("ü" * 5000,))] * 3)
+    watch.run(*[SickReasons(("é" * 5000,), ("ü" * 5000,))] * 3)
     assert len(json.dumps(watch.state.members())) < 4096

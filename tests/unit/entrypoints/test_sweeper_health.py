@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from relay.entrypoints.channel_state import RUNS_WELL
 from relay.entrypoints.health_watch import MANY, MAX_WATCHED
 from relay.entrypoints.sweeper import LATEST_SECONDS
-from relay.entrypoints.sweeper_run import KEY, Run
+from relay.entrypoints.sweeper_run import KEY, SweeperRun
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -165,7 +165,7 @@ class TestWell:
 
     def test_channel_is_not_judged_well_by_a_part_of_the_index(self) -> None:
         relay = self.sick()
-        watch, run = relay.sweeper.health, Run.begin(relay.table, relay.clock.now)
+        watch, run = relay.sweeper.health, SweeperRun.begin(relay.table, relay.clock.now)
         assert watch
         assert run
         for is_whole in (False, True):
@@ -200,7 +200,7 @@ class TestManyChannels:
 
 def test_states_of_very_many_sick_channels_fit_into_the_item() -> None:
     relay = watched()
-    run = Run.begin(relay.table, relay.clock.now)
+    run = SweeperRun.begin(relay.table, relay.clock.now)
     assert relay.sweeper.health
     assert run
     row = Row(relay.clock.now, job="d/1", is_critical=True)

@@ -114,7 +114,7 @@ NAMES = (
         "token",
         "refresh_token",
         "id_token",
-        "X-Auth-Token",
+        "X-OutboundCredentials-Token",
     ),
     *(
         "client_secret",

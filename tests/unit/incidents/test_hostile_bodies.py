@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from relay.bigpanda import comment
 from relay.bigpanda.client import BigPanda, Incident
-from relay.channels.channel import Access, Auth, Rest
+from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.channels.routes import MAX_WORK, Route, Work, chosen
 from relay.deadline import Deadline
 from relay.errors import BadRequest, SendError
@@ -408,7 +408,7 @@ HEADERS = st.fixed_dictionaries(
 )
 STATUSES = st.sampled_from([100, 200, 202, 204, 302, 400, 401, 404, 409, 429, 500, 599, 999])
 REPLIES = st.builds(HttpAnswer, STATUSES, HEADERS, ANSWERS)
-ACCESS = Access(
+ACCESS = BigPandaAccess(
     base_url="https://api.bigpanda.io",
     api_key="BPU-canary",
     environments=("e1",),
@@ -418,7 +418,7 @@ ACCESS = Access(
     callbacks=True,
     app_key="app-canary",
 )
-OAUTH = Auth("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
+OAUTH = OutboundCredentials("oauth", {"client_id": "c", "username": "u", "password": "canary-pw"})
 REST = Rest("https://acme.xmatters.com", OAUTH)
 
 
@@ -451,7 +451,7 @@ def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: HttpAnswer) 
 @given(REPLIES)
 def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: HttpAnswer) -> None:
     tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
-    basic = Rest(REST.base_url, Auth("basic", {"username": "u", "password": "canary-pw"}))
+    basic = Rest(REST.base_url, OutboundCredentials("basic", {"username": "u", "password": "canary-pw"}))
     client = Pages(outward(reply))
     tried(lambda: client.end(basic, "page-1", Deadline(8, time.monotonic)))
     pages = tried(lambda: client.of_request(basic, "r\ud800", Deadline(8, time.monotonic))) or []

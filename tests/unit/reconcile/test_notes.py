@@ -5,7 +5,7 @@ from copy import replace
 
 import pytest
 
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.ledger.table import Table
 from relay.reconcile.notes import (
     DAY_SECONDS,
@@ -25,7 +25,7 @@ from relay.reconcile.notes import (
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
 
 NOW = 1_800_000_000.123456
-ACCESS = Access("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
+ACCESS = BigPandaAccess("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from relay.errors import BadAnswer, NoAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.reasons import Reason
-from relay.xmatters.directory import Directory, Finding, Kind
+from relay.xmatters.directory import Directory, Kind, RecipientCheck
 from tests import samples
 from tests.fakes import HOSTS, Call, Clock, FakeSession
 
@@ -71,10 +71,10 @@ class Tenant:
         self.replies["on-call"] = reply
         return self
 
-    def check(self, *names: str, seconds: float = 30) -> list[Finding]:
+    def check(self, *names: str, seconds: float = 30) -> list[RecipientCheck]:
         return self.directory.check(rest(), names, Deadline(seconds, self.clock))
 
-    def check_one(self, name: str) -> Finding:
+    def check_one(self, name: str) -> RecipientCheck:
         [finding] = self.check(name)
         assert finding.name == name
         return finding
@@ -89,14 +89,14 @@ class Tenant:
         return reply
 
 
-def of_shape(finding: Finding) -> tuple[Kind, bool | None, int | None]:
+def of_shape(finding: RecipientCheck) -> tuple[Kind, bool | None, int | None]:
     return finding.kind, finding.is_active, finding.on_call
 
 
 class TestOneName:
     def test_active_user_takes_one_request(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe"))
-        assert tenant.check_one("jdoe") == Finding("jdoe", Kind.USER, is_active=True, id="id-jdoe")
+        assert tenant.check_one("jdoe") == RecipientCheck("jdoe", Kind.USER, is_active=True, id="id-jdoe")
         assert tenant.asked == ["people/jdoe"]
 
     def test_inactive_user_is_reported_as_inactive(self) -> None:
@@ -115,7 +115,7 @@ class TestOneName:
 
     def test_name_of_neither_user_nor_group_is_nothing(self) -> None:
         tenant = Tenant()
-        assert tenant.check_one("nope") == Finding("nope", Kind.NOTHING)
+        assert tenant.check_one("nope") == RecipientCheck("nope", Kind.NOTHING)
 
     def test_device_is_looked_for_by_its_user(self) -> None:
         tenant = Tenant().people(jdoe=person("jdoe"))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.errors import NoAnswer
 from relay.ledger.table import Table
 from relay.reasons import Reason
@@ -32,7 +32,7 @@ class RateLimit:
     clock: Callable[[], float]
     sleep: Callable[[float], object]
 
-    def wait(self, access: Access, endpoint: str, *, calls: int = 1) -> None:
+    def wait(self, access: BigPandaAccess, endpoint: str, *, calls: int = 1) -> None:
         """Wait until so many `calls` are within the rate limit of an endpoint of BigPanda's API, and count them.
 
         `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises

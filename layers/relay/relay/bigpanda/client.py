@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.errors import BadAnswer
 from relay.http.client import HttpClient, json_object
@@ -62,7 +62,7 @@ class BigPanda:
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
 
-    def log_in(self, access: Access, environment_id: str, deadline: Deadline) -> None:
+    def log_in(self, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> None:
         """Read at most one incident of an environment, to test the key.
 
         An answer that is not BigPanda's, such as a proxy's, raises BadAnswer with the reason UPSTREAM.
@@ -75,11 +75,13 @@ class BigPanda:
         is_foreign = is_success or (answer.status == 404 and "errors" not in document)
         raise self._failure(access, answer, Reason.UPSTREAM if is_foreign else reason_for_status(answer.status))
 
-    def comment(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
+    def comment(self, access: BigPandaAccess, incident: Incident, text: str, deadline: Deadline) -> None:
         """Write a comment on an incident. The API has no idempotency key: a repeated call writes a second comment."""
         self._request(access, "POST", f"{incident.path}/comments", {"comment": text}, deadline)
 
-    def has_comment(self, access: Access, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline) -> bool:
+    def has_comment(
+        self, access: BigPandaAccess, incident: Incident, is_it: Callable[[str], bool], deadline: Deadline
+    ) -> bool:
         """Return True if one of the incident's latest comments is the wanted one.
 
         `is_it` is called with each text of these comments, and returns True for the wanted one.
@@ -97,7 +99,7 @@ class BigPanda:
                 return False
         return False
 
-    def activities(self, access: Access, incident_id: str, deadline: Deadline) -> list[dict[str, Any]]:
+    def activities(self, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> list[dict[str, Any]]:
         """Return the incident's latest activities as BigPanda writes them, newest first.
 
         At most ACTIVITY_PAGES pages of them are read.
@@ -115,20 +117,20 @@ class BigPanda:
                 break
         return found
 
-    def assign(self, access: Access, incident: Incident, user_id: str, deadline: Deadline) -> None:
+    def assign(self, access: BigPandaAccess, incident: Incident, user_id: str, deadline: Deadline) -> None:
         """Assign the incident to a user. The call is idempotent."""
         self._request(access, "PUT", f"{incident.path}/assignment", {"assignee": user_id}, deadline)
 
-    def resolve(self, access: Access, incident: Incident, text: str, deadline: Deadline) -> None:
+    def resolve(self, access: BigPandaAccess, incident: Incident, text: str, deadline: Deadline) -> None:
         """Resolve the incident, with a text for its activities. BigPanda answers 409 if it is over already."""
         self._request(access, "POST", f"{incident.path}/resolve", {"comments": text}, deadline)
 
-    def snooze(self, access: Access, incident: Incident, until: int, text: str, deadline: Deadline) -> None:
+    def snooze(self, access: BigPandaAccess, incident: Incident, until: int, text: str, deadline: Deadline) -> None:
         """Snooze the incident until a time (epoch seconds), or until it changes, with a text for its activities."""
         document = {"end_time": until, "comment": text, "cancel_on_incident_updates": True}
         self._request(access, "PUT", f"{incident.path}/snooze", document, deadline)
 
-    def user_id(self, access: Access, names: Iterable[str], deadline: Deadline) -> str | None:
+    def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
         """Return the id of the user whose user name or e-mail is the first known one of `names`.
 
         Returns None if BigPanda knows none of them.
@@ -147,7 +149,7 @@ class BigPanda:
         found = (identity for name in wanted for identity, known in users if identity and name.lower() in known)
         return next(found, None)
 
-    def release(self, access: Access, incident_id: str, event: str, deadline: Deadline) -> None:
+    def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda stops withholding the incident's updates.
 
         `event` is BigPanda's name of the event that caused the share. If BigPanda withholds no updates, that is no
@@ -161,7 +163,13 @@ class BigPanda:
                 raise
 
     def incidents(
-        self, access: Access, environment_id: str, folder: str, page: int, since: float | None, deadline: Deadline
+        self,
+        access: BigPandaAccess,
+        environment_id: str,
+        folder: str,
+        page: int,
+        since: float | None,
+        deadline: Deadline,
     ) -> Listing:
         """Return one page of the incidents in a folder of an environment. `page` counts from 1.
 
@@ -183,7 +191,7 @@ class BigPanda:
             raise self._outward.bad_answer(answer, Reason.UPSTREAM, {access.api_key})
         return Listing([item for item in items if isinstance(item, dict)], total)
 
-    def incident(self, access: Access, incident: Incident, deadline: Deadline) -> dict[str, Any]:
+    def incident(self, access: BigPandaAccess, incident: Incident, deadline: Deadline) -> dict[str, Any]:
         """Return an incident as a JSON object, with the details of its alerts."""
         answer = self._request(access, "GET", f"{incident.path}?expand=alerts", None, deadline)
         document = _json(answer)
@@ -192,7 +200,7 @@ class BigPanda:
         return document
 
     def _request(
-        self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
+        self, access: BigPandaAccess, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
     ) -> HttpAnswer:
         answer = self._asked(access, method, path, document, deadline)
         if 200 <= answer.status < 300:
@@ -203,13 +211,13 @@ class BigPanda:
         raise failure
 
     def _asked(
-        self, access: Access, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
+        self, access: BigPandaAccess, method: str, path: str, document: Mapping[str, Any] | None, deadline: Deadline
     ) -> HttpAnswer:
         headers = {"Authorization": f"Bearer {access.api_key}", "Content-Type": "application/json"}
         body = None if document is None else json.dumps(document).encode()
         return self._outward.ask(method, access.base_url + path, body, headers, deadline)
 
-    def _failure(self, access: Access, answer: HttpAnswer, reason: Reason) -> BadAnswer:
+    def _failure(self, access: BigPandaAccess, answer: HttpAnswer, reason: Reason) -> BadAnswer:
         return self._outward.bad_answer(answer, reason, {access.api_key, access.app_key or ""})
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.errors import BadAnswer
 from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings
@@ -30,7 +30,7 @@ class CallbackToWrite(NamedTuple):
     Attributes:
         callback: The callback.
         incident: The incident in BigPanda.
-        access: Access to BigPanda's API.
+        access: BigPandaAccess to BigPanda's API.
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
@@ -41,7 +41,7 @@ class CallbackToWrite(NamedTuple):
 
     callback: Callback
     incident: Incident
-    access: Access
+    access: BigPandaAccess
     responses: ResponseMeanings
     is_verified: bool
     came: float
@@ -63,7 +63,7 @@ class IncidentWriter:
     rate_limit: RateLimit
     clock: Callable[[], float]
 
-    def release(self, access: Access, incident_id: str, event: str, deadline: Deadline) -> None:
+    def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda sends the incident's updates.
 
         `event` is BigPanda's id of that share. Raises SendError and LedgerError.
@@ -156,7 +156,7 @@ class IncidentWriter:
         return "The incident is assigned to them."
 
 
-def _names(callback: Callback, access: Access) -> Iterable[str]:
+def _names(callback: Callback, access: BigPandaAccess) -> Iterable[str]:
     """Return the user names and e-mails that the person of a callback may have in BigPanda."""
     at_home = f"{callback.target}@{access.email_domain}" if callback.target and access.email_domain else None
     return dict.fromkeys(name for name in (callback.email, callback.target, at_home) if name)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import BigPanda, Incident, as_webhook
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.errors import BadRequest, NoAnswer, SendError
 from relay.incidents.share import Share, parse_share
@@ -79,7 +79,7 @@ class Lister:
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def page(
-        self, access: Access, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
+        self, access: BigPandaAccess, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
     ) -> Page:
         """Return the page `at` of an environment's listing, and where the next page is.
 
@@ -105,7 +105,7 @@ class Lister:
         shared = [share for share in fresh if share.document["incident"].get("shared") is not False]
         return Page(folder, shared, len(listing.items) - len(shares), after, is_cut)
 
-    def details(self, access: Access, environment_id: str, share: Share, deadline: Deadline) -> Share:
+    def details(self, access: BigPandaAccess, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return the incident of a share as BigPanda has it now, with the details of its alerts.
 
         Returns the share unchanged if BigPanda's answer has no status or is older.
@@ -115,14 +115,16 @@ class Lister:
         is_newer = found is not None and (found.version or (0, 0)) >= (share.version or (0, 0))
         return found if found and is_better and is_newer else share
 
-    def incident(self, access: Access, environment_id: str, incident_id: str, deadline: Deadline) -> Share | None:
+    def incident(
+        self, access: BigPandaAccess, environment_id: str, incident_id: str, deadline: Deadline
+    ) -> Share | None:
         """Return the current state of an incident; None if the answer does not describe it."""
         ask = partial(self.bigpanda.incident, access, Incident(environment_id, incident_id))
         found = _share(self._asked(access, "incident", ask, deadline), environment_id)
         is_its = found is not None and found.incident_id == incident_id and (found.active, found.status) != (None, None)
         return found if is_its else None
 
-    def _asked[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
+    def _asked[T](self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.
 
         After a failed call that took long, BigPanda is not called for a while: NoAnswer is raised at once.
@@ -135,7 +137,9 @@ class Lister:
         self.rate_limit.sleep(SLOWER_SECONDS)
         return self._asked_once(access, endpoint, ask, deadline)
 
-    def _asked_once[T](self, access: Access, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
+    def _asked_once[T](
+        self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline
+    ) -> T:
         if self.silent.get(access.base_url, 0.0) > self.clock():
             raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
         self.rate_limit.wait(access, endpoint)

@@ -17,7 +17,7 @@ from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.bigpanda.writeback_progress import WritebackProgress
-from relay.channels.channel import Access, Channel
+from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
 from relay.errors import LedgerError, SendError
 from relay.incidents.callback import Callback, parse_callback
@@ -66,7 +66,7 @@ class Writeback:
         The result is `unsafe` with a reason if the write failed. The caller then retries or dead-letters the job.
         """
         callback, came = parse_callback(job.payload.body), seconds_of(job.received_at)
-        if not channel.heeds(callback):
+        if not channel.wants_callback(callback):
             return _result(job, Outcome.UNCHANGED)
         try:
             entries = self._entries(channel, callback.incident_id)
@@ -103,7 +103,7 @@ class Writeback:
         `entries` are the incident's ledger entries with their keys. `found` is the result of the verification.
         """
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
-        if is_verified and channel.is_quiet and received.is_acknowledgement and callback.target:
+        if is_verified and channel.signals_acknowledger_only and received.is_acknowledgement and callback.target:
             self._note_who_acknowledged(entries, callback.target, received.came)
         access = channel.bigpanda
         if access is None or found.verdict == Verdict.STRANGE:
@@ -186,7 +186,7 @@ class Writeback:
         return _delivered(job)
 
 
-def _incident(callback: Callback, access: Access, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
+def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
     """Return the address of a callback's incident in BigPanda's API; None if its environment is unknown.
 
     The environment is that of the ledger, else of the callback, else the secret's first.

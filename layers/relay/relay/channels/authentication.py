@@ -43,7 +43,7 @@ class Authenticator:
         kind = credential_kind(request.headers, request.channel, self.endpoint)
         if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
-        known = self.channels.known(request.channel)
+        known = self.channels.cached(request.channel)
         cached = known if self._fits(known, request) else None
         try:
             return self._authenticated(request, kind, cached)
@@ -64,16 +64,16 @@ class Authenticator:
         """
         if cached:
             with suppress(UnknownChannel):
-                channel = self.channels.current(request.channel)
+                channel = self.channels.for_authentication(request.channel)
                 if channel is cached or self._fits(channel, request):
                     return channel
         budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():
             raise LookupsLimited("too many requests of one source address were refused; try again")
-        channel = self.channels.current(request.channel)
+        channel = self.channels.for_authentication(request.channel)
         if not self._fits(channel, request):
             # BigPanda does not resend a refused share, so a credential that was rotated a moment ago must be accepted.
-            channel = self.channels.recent(request.channel)
+            channel = self.channels.for_refusal(request.channel)
         if not self._fits(channel, request):
             raise Unauthorized(channel_exists=True)
         budget.give_back()

@@ -127,12 +127,12 @@ class ChannelCache:
             raise kind(detail)
         return self._read(name)
 
-    def known(self, name: str) -> Channel | None:
+    def cached(self, name: str) -> Channel | None:
         """Return the last good copy of a channel, however old, without a read; None if there is no copy."""
         copy = self._copies.get(name)
         return copy.channel if copy else None
 
-    def current(self, name: str) -> Channel:
+    def for_authentication(self, name: str) -> Channel:
         """Return the channel for the check of a request's credentials: no copy from before a known revocation.
 
         While its secret can't be read, a copy stays valid as long as the revocation marks can be read; without both,
@@ -152,21 +152,21 @@ class ChannelCache:
             if copy.is_revoked(marks):
                 raise ChannelUnreadable(f"a credential was revoked, and {copy.failure}")
             return copy.channel
-        channel = self._in_force(name, marks)
+        channel = self._for_work(name, marks)
         copy = self._copies[name]
         if self._clock() - max(copy.good_at, self._epoch.read_at) >= UNPROVED_SECONDS:
             raise ChannelUnreadable(f"neither the secret nor the epoch could be read for an hour: {copy.failure}")
         return channel
 
-    def in_force(self, name: str) -> Channel:
+    def for_work(self, name: str) -> Channel:
         """Return the channel for work on a job or a debt.
 
         A cached copy from before a revoked credential, or a changed mode or pause, is read again. While the secret
         can't be read, that copy stays in use. Raises as `get` does.
         """
-        return self._in_force(name, self._epoch.current_marks(name) if self._epoch else NO_MARKS)
+        return self._for_work(name, self._epoch.current_marks(name) if self._epoch else NO_MARKS)
 
-    def _in_force(self, name: str, marks: Marks) -> Channel:
+    def _for_work(self, name: str, marks: Marks) -> Channel:
         copy = self._copies.get(name)
         if copy is None or not copy.is_outdated(marks):
             return self.get(name)
@@ -185,7 +185,7 @@ class ChannelCache:
             return self.get(name)
         return self._read_again(name, copy)
 
-    def recent(self, name: str) -> Channel:
+    def for_refusal(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
         Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: the credential

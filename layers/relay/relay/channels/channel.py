@@ -26,7 +26,7 @@ type ApiKind = Literal["rest", "bigpanda"]
 
 
 @dataclass(frozen=True)
-class Inbound:
+class EndpointCredentials:
     """Credentials that a vendor shows to the relay: a token, or a user name and password, or both.
 
     Attributes:
@@ -43,7 +43,7 @@ class Inbound:
 
 
 @dataclass(frozen=True)
-class Auth:
+class OutboundCredentials:
     """Credentials that the relay shows to xMatters.
 
     Attributes:
@@ -65,11 +65,11 @@ class Rest:
     """
 
     base_url: str = field(repr=False)
-    auth: Auth
+    auth: OutboundCredentials
 
 
 @dataclass(frozen=True)
-class Access:
+class BigPandaAccess:
     """Access to BigPanda's API, and the channel's settings for it.
 
     Attributes:
@@ -149,20 +149,20 @@ class Channel:
         policy: The policy.
         callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
         responses: Response texts that acknowledge or escalate.
-        bigpanda: Access to BigPanda's API; None if there is none.
-        rest: Access to xMatters' REST API; None if there is none.
+        bigpanda: BigPandaAccess to BigPanda's API; None if there is none.
+        rest: BigPandaAccess to xMatters' REST API; None if there is none.
         vouched: Statements of the operator that can't be checked from the secret alone.
     """
 
     name: str
-    inbound: tuple[Inbound, ...] = field(repr=False)
+    inbound: tuple[EndpointCredentials, ...] = field(repr=False)
     trigger_url: str = field(repr=False)
-    auth: Auth
+    auth: OutboundCredentials
     recipients: tuple[str, ...]
     policy: Policy
-    callback: tuple[Inbound, ...] = field(default=(), repr=False)
+    callback: tuple[EndpointCredentials, ...] = field(default=(), repr=False)
     responses: ResponseMeanings = field(default_factory=ResponseMeanings)
-    bigpanda: Access | None = None
+    bigpanda: BigPandaAccess | None = None
     rest: Rest | None = None
     vouched: Vouched = field(default_factory=Vouched)
 
@@ -175,7 +175,7 @@ class Channel:
         """
         return bool(self._fitting(headers, now, endpoint))
 
-    def used(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
+    def matching_fingerprint(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
         Parameters are as in `accepts`. A fingerprint is a short keyed hash, from which the credential can't be
@@ -197,7 +197,7 @@ class Channel:
             for secret in _secrets(each)
         )
 
-    def _credentials(self, endpoint: EndpointName) -> tuple[Inbound, ...]:
+    def _credentials(self, endpoint: EndpointName) -> tuple[EndpointCredentials, ...]:
         return self.inbound if endpoint == "inbound" else self.callback
 
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
@@ -247,7 +247,7 @@ class Channel:
         """True if the channel's incidents are compared with BigPanda's listing. In shadow mode they are not."""
         return self.bigpanda is not None and self.bigpanda.reconcile is not None and self.policy.mode is Mode.LIVE
 
-    def follows(self, *, ends: bool) -> bool:
+    def needs_followup(self, *, ends: bool) -> bool:
         """True if a signal needs a follow-up job: to find its page, or to ask BigPanda if the incident is over.
 
         `ends` is True if the signal may announce an incident's end.
@@ -255,15 +255,15 @@ class Channel:
         return self.rest is not None or (ends and self.confirms_ends)
 
     @property
-    def is_quiet(self) -> bool:
+    def signals_acknowledger_only(self) -> bool:
         """True if the signals of an acknowledged incident go to the acknowledger only, until it worsens or reopens."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
-    def heeds(self, callback: Callback) -> bool:
+    def wants_callback(self, callback: Callback) -> bool:
         """True if the channel has a use for a callback: it is written to BigPanda, or acknowledges."""
         access = self.bigpanda
         is_written = access is not None and (access.writes(callback) or access.action_of(callback) is not None)
-        return is_written or (self.is_quiet and self.responses.is_acknowledgement(callback))
+        return is_written or (self.signals_acknowledger_only and self.responses.is_acknowledgement(callback))
 
     def secrets(self) -> frozenset[str]:
         """Return every text that must be redacted from logs, stored data and answers."""
@@ -287,7 +287,7 @@ def _fits(name: str, pattern: str) -> bool:
 
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel: its name and the default policy, without credentials."""
-    return Channel(name, (), "", Auth("url", {}), (), Policy())
+    return Channel(name, (), "", OutboundCredentials("url", {}), (), Policy())
 
 
 def is_channel_name(name: str) -> bool:
@@ -358,7 +358,7 @@ def _offered(headers: Mapping[str, str]) -> list[bytes]:
     return offered
 
 
-def _secrets(inbound: Inbound) -> Iterable[bytes]:
+def _secrets(inbound: EndpointCredentials) -> Iterable[bytes]:
     if inbound.token:
         yield b"token:" + inbound.token.encode()
     if inbound.username and inbound.password:

@@ -9,7 +9,15 @@ from typing import Any, Literal, Never
 import fastjsonschema
 
 from relay.channels import token
-from relay.channels.channel import BIGPANDA_URL, Access, Auth, Channel, Inbound, Rest, Vouched
+from relay.channels.channel import (
+    BIGPANDA_URL,
+    BigPandaAccess,
+    Channel,
+    EndpointCredentials,
+    OutboundCredentials,
+    Rest,
+    Vouched,
+)
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
 from relay.errors import InvalidChannel
@@ -241,7 +249,7 @@ def _urls(document: Mapping[str, Any], hosts: VendorHosts) -> Iterable[tuple[str
         yield "bigpanda.base_url", document["bigpanda"]["base_url"], hosts.bigpanda
 
 
-def _endpoint(members: Mapping[str, Any]) -> Iterable[Inbound]:
+def _endpoint(members: Mapping[str, Any]) -> Iterable[EndpointCredentials]:
     """Yield the current credentials of an endpoint, and the previous ones, which are valid until they expire.
 
     `members` is the member `inbound` or `callback` of the secret.
@@ -258,8 +266,8 @@ def _responses(members: Mapping[str, Any]) -> ResponseMeanings:
     )
 
 
-def _auth(members: Mapping[str, str]) -> Auth:
-    return Auth(members["type"], {name: value for name, value in members.items() if name != "type"})
+def _auth(members: Mapping[str, str]) -> OutboundCredentials:
+    return OutboundCredentials(members["type"], {name: value for name, value in members.items() if name != "type"})
 
 
 def _rest(members: Mapping[str, Any]) -> Rest:
@@ -274,9 +282,9 @@ _RECONCILE: Mapping[Any, Literal["report", "ring"] | None] = {
 }
 
 
-def _access(members: Mapping[str, Any]) -> Access:
+def _access(members: Mapping[str, Any]) -> BigPandaAccess:
     environments = (members.get("environment_id"), *members.get("environments", ()))
-    return Access(
+    return BigPandaAccess(
         base_url=members.get("base_url", BIGPANDA_URL).rstrip("/"),
         api_key=members["api_key"],
         environments=tuple(dict.fromkeys(filter(None, environments))),
@@ -294,10 +302,10 @@ def _access(members: Mapping[str, Any]) -> Access:
     )
 
 
-def _inbound(members: Mapping[str, Any]) -> Inbound:
+def _inbound(members: Mapping[str, Any]) -> EndpointCredentials:
     login = members.get("basic", {})
     expires_at = members.get("expires_at")
-    return Inbound(
+    return EndpointCredentials(
         token=members.get("token"),
         username=login.get("username"),
         password=login.get("password"),

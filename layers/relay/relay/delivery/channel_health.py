@@ -70,7 +70,7 @@ class Debts:
     def add(self, entry: Entry) -> None:
         """Count the entry of a row of the ledger's index."""
         self.unconfirmed += entry.debt.unconfirmed
-        since = entry.overdue_since
+        since = entry.delay_start
         if since is None:
             return
         if entry.dead_letter.state is not None:

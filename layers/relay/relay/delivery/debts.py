@@ -13,7 +13,7 @@ from relay.errors import LedgerError
 from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outbox import last_copy, storable
-from relay.jobs.outcome import Outcome, Result, after_failure, after_round
+from relay.jobs.outcome import Outcome, Result, after_failed_retry, after_failure
 from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
@@ -142,7 +142,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
         may_have_acted=result.exchange.may_have_acted,
         is_critical=task.state.is_critical,
     )
-    return replace(queued, job=after_round(task.job, result, now), until=task.wake_at(now + wait, now))
+    return replace(queued, job=after_failed_retry(task.job, result, now), until=task.wake_at(now + wait, now))
 
 
 def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:

@@ -269,7 +269,7 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
     It is for all if the incident opened, worsened or reopened against any state that may have been announced.
     """
     change = task.change
-    if change is None or not task.channel.is_quiet:
+    if change is None or not task.channel.signals_acknowledger_only:
         return None
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
     for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, entry) else _FOR_EVERYBODY

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.channels.channel import Access, Channel
+from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERDUE_SECONDS
 from relay.delivery.task import new_job, state_of
@@ -148,7 +148,7 @@ class ResolveConfirmation:
         is_kept = check.again is None or self.keeper.keep(check.again, deadline, until=now)
         return check if is_kept else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
-    def _asked(self, access: Access, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
+    def _asked(self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
         places = dict.fromkeys(filter(None, (access.place(entry.environment_id), *access.environments)))
         for environment_id in places:

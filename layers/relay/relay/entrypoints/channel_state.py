@@ -35,7 +35,7 @@ class Told(StrEnum):
     ALARM = "alarm"
 
 
-class Finding(NamedTuple):
+class SickReasons(NamedTuple):
     """Result of a run for one channel.
 
     Attributes:
@@ -88,7 +88,7 @@ class ChannelState(NamedTuple):
         plain = ChannelState()._asdict()
         return {name: value for name, value in self._asdict().items() if value != plain[name]}
 
-    def judged(self, found: Finding, now: float) -> "ChannelState":
+    def judged(self, found: SickReasons, now: float) -> "ChannelState":
         """Return the state after one run of the sweeper.
 
         `found` has the reasons why the channel is sick; without any it is well.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import Access, ApiKind, Channel, Rest
+from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.errors import ChannelError, LedgerError, SendError, UnknownChannel
 from relay.http.client import SHORTEST_SECONDS
@@ -179,7 +179,7 @@ class CredentialProbe:
             self.telemetry.crashed(error)
             return None
 
-    def _ask(self, access: Rest | Access, deadline: Deadline) -> Answer:
+    def _ask(self, access: Rest | BigPandaAccess, deadline: Deadline) -> Answer:
         """Send one request, and return what it says of the credential. Only 401, 403 and their like refuse it."""
         if deadline.remaining() < SHORTEST_SECONDS:
             return Answer.LATE
@@ -204,9 +204,9 @@ class CredentialProbe:
         return self.deadlines(min(CALL_SECONDS, deadline.remaining()))
 
 
-def _accesses(channel: Channel) -> dict[ApiKind, Rest | Access]:
+def _accesses(channel: Channel) -> dict[ApiKind, Rest | BigPandaAccess]:
     """Return the channel's accesses that can be probed: one to BigPanda needs an environment to read from."""
-    found: dict[ApiKind, Rest | Access] = {}
+    found: dict[ApiKind, Rest | BigPandaAccess] = {}
     if channel.rest:
         found["rest"] = channel.rest
     if channel.bigpanda and channel.bigpanda.environments:
@@ -214,7 +214,7 @@ def _accesses(channel: Channel) -> dict[ApiKind, Rest | Access]:
     return found
 
 
-def _login(access: Rest | Access) -> _Login:
+def _login(access: Rest | BigPandaAccess) -> _Login:
     if isinstance(access, Rest):
         return ("rest", access.base_url, access.auth.type, *sorted(access.auth.members.items()))
     return ("bigpanda", access.base_url, access.api_key, access.environments[0])

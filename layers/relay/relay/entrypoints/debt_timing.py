@@ -13,14 +13,14 @@ from relay.incidents.transition import is_open
 from relay.jobs.job import Job
 
 
-def overdue_since(policies: SweepPolicies, owed: Owed, now: float) -> float:
-    """Return the time from which the delay counts (epoch seconds): `Owed.late_from`, or the end of a pause."""
+def delay_start_after_pauses(policies: SweepPolicies, owed: Owed, now: float) -> float:
+    """Return the time from which the delay counts (epoch seconds): `Owed.delay_start`, or the end of a pause."""
     held_until = owed.entry.debt.held_until
     has_ended_early = held_until > now and not is_held(policies, owed, now)
     past = [each for each in policies.of(owed.channel).pauses if owed.since < each.until <= now]
     # Which past pause held a state is known if the pause was for all incidents, or held this state when it ended.
     ends = [each.until for each in past if has_ended_early or not each.when]
-    return max([owed.late_from, *ends, *([] if has_ended_early else [held_until])])
+    return max([owed.delay_start, *ends, *([] if has_ended_early else [held_until])])
 
 
 def is_held(policies: SweepPolicies, owed: Owed, now: float) -> bool:

@@ -87,7 +87,9 @@ class Endpoint:
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return
         try:
-            if fingerprint := channel.used(request.headers, self.authenticator.clock(), endpoint=self.name):
+            if fingerprint := channel.matching_fingerprint(
+                request.headers, self.authenticator.clock(), endpoint=self.name
+            ):
                 self.uses.note(channel.name, fingerprint, deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)

@@ -11,11 +11,11 @@ from itertools import batched
 
 from relay.deadline import Deadline
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
-from relay.entrypoints.debt_timing import overdue_since
+from relay.entrypoints.debt_timing import delay_start_after_pauses
 from relay.entrypoints.owed_rows import Owed, OwedRows, by_channel
-from relay.entrypoints.parallel import AT_ONCE, AtOnce, attempted
+from relay.entrypoints.parallel import AT_ONCE, AtOnce, run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
-from relay.entrypoints.sweeper_run import Run
+from relay.entrypoints.sweeper_run import SweeperRun
 from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
 from relay.telemetry.telemetry import Telemetry
@@ -51,7 +51,7 @@ class FallbackNotifier:
     at_once: AtOnce
     clock: Callable[[], float]
 
-    def notify(self, run: Run, rows: Sequence[Owed], deadline: Deadline) -> int:
+    def notify(self, run: SweeperRun, rows: Sequence[Owed], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
 
         Channels with few debts come first, and entries are marked after all messages are sent. So the many debts (owed
@@ -70,14 +70,14 @@ class FallbackNotifier:
             unchecked = {channel: len(owed[MAX_CHECKED:]) for channel, owed in some}
             notified |= self._notify_some(run, due, unchecked)
         marks = (partial(self._mark, each, deadline) for owed in notified.values() for each in owed)
-        self.at_once([partial(attempted, self.telemetry, each, otherwise=None) for each in marks])
+        self.at_once([partial(run_logging_failure, self.telemetry, each, otherwise=None) for each in marks])
         return len(notified)
 
-    def _may_notify(self, run: Run, channel: str) -> bool:
+    def _may_notify(self, run: SweeperRun, channel: str) -> bool:
         return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
 
     def _notify_some(
-        self, run: Run, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
+        self, run: SweeperRun, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
     ) -> dict[str, list[Owed]]:
         """Publish one message for each channel in `due`, in parallel, and record the time in the run.
 
@@ -85,7 +85,9 @@ class FallbackNotifier:
         overdue debts, which are counted from the index without a read of their entries.
         """
         publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
-        answers = self.at_once([partial(attempted, self.telemetry, each, otherwise=False) for each in publish])
+        answers = self.at_once(
+            [partial(run_logging_failure, self.telemetry, each, otherwise=False) for each in publish]
+        )
         notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
         for channel, owed in due.items():
             self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
@@ -112,7 +114,7 @@ class FallbackNotifier:
         if entry.debt.unconfirmed:
             return True
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
-        return is_open and now - overdue_since(self.policies, owed, now) >= policy.fallback_after_seconds
+        return is_open and now - delay_start_after_pauses(self.policies, owed, now) >= policy.fallback_after_seconds
 
     def _debt(self, owed: Owed) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from relay.deadline import Deadline
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, lasting_reasons, passing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
-from relay.entrypoints.channel_state import ChannelState, Finding, Told
+from relay.entrypoints.channel_state import ChannelState, SickReasons, Told
 from relay.entrypoints.credential_probe import CredentialProbe
 from relay.entrypoints.share_survey import ShareSurvey
-from relay.entrypoints.sweeper_run import Run
+from relay.entrypoints.sweeper_run import SweeperRun
 from relay.errors import LedgerError
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
@@ -69,7 +69,9 @@ class HealthWatch:
     at_once: "AtOnce"
     clock: Callable[[], float]
 
-    def judge(self, run: Run, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool) -> None:
+    def judge(
+        self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool
+    ) -> None:
         """Judge the channels that owe, are silent, have a refused credential, or were sick; publish what changed.
 
         `owed` has the index's entries by channel. `is_whole` is False if the run could not read the whole index: then
@@ -107,7 +109,7 @@ class HealthWatch:
         except LedgerError:
             return None
 
-    def _publish(self, run: Run, debts: Mapping[str, Debts], deadline: Deadline) -> None:
+    def _publish(self, run: SweeperRun, debts: Mapping[str, Debts], deadline: Deadline) -> None:
         failed: set[str] = set()
         for message in self._messages(run, debts):
             arn = self.topics.arn(is_urgent=message.is_urgent)
@@ -138,7 +140,7 @@ class HealthWatch:
             self.telemetry.crashed(error)
             return False
 
-    def _messages(self, run: Run, debts: Mapping[str, Debts]) -> list[Message]:
+    def _messages(self, run: SweeperRun, debts: Mapping[str, Debts]) -> list[Message]:
         """Return the messages that are due, urgent ones first."""
         now = self.clock()
         sick = [_notice(name, each, debts) for name, each in run.health.items() if each.is_to_tell_sick(now)]
@@ -149,7 +151,7 @@ class HealthWatch:
         ]
         return sorted(messages, key=lambda each: not each.is_urgent)
 
-    def _states(self, run: Run, message: Message) -> dict[str, ChannelState]:
+    def _states(self, run: SweeperRun, message: Message) -> dict[str, ChannelState]:
         now = self.clock()
         if message.health == "well":
             return {each.channel: run.health[each.channel].told_well(now) for each in message.notices}
@@ -159,9 +161,9 @@ class HealthWatch:
 
 def _finding(
     debts: Debts, circuit: Circuit | None, shares: ShareWatch | None, refused: RefusedCredentials | None, now: float
-) -> Finding:
+) -> SickReasons:
     lasting = lasting_reasons(debts, circuit, shares, now, refused=refused)
-    return Finding(tuple(lasting), tuple(passing_reasons(debts)), is_urgent=shares is not None or debts.urgent > 0)
+    return SickReasons(tuple(lasting), tuple(passing_reasons(debts)), is_urgent=shares is not None or debts.urgent > 0)
 
 
 def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:

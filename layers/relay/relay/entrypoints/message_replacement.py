@@ -17,9 +17,9 @@ from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
 from relay.entrypoints.debt_timing import expires_at, is_resumed
 from relay.entrypoints.owed_rows import Owed, OwedRows
-from relay.entrypoints.parallel import attempted
+from relay.entrypoints.parallel import run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
-from relay.entrypoints.sweeper_run import Run
+from relay.entrypoints.sweeper_run import SweeperRun
 from relay.errors import LedgerError
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
@@ -66,7 +66,7 @@ class MessageReplacement:
     invoke: Callable[[str], bool]
     clock: Callable[[], float]
 
-    def heal(self, run: Run, rows: Iterable[Owed], deadline: Deadline) -> int:
+    def heal(self, run: SweeperRun, rows: Iterable[Owed], deadline: Deadline) -> int:
         """Replace the messages of overdue debts (owed states), criticals first. Return the number of replaced messages.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. Channels are
@@ -90,7 +90,7 @@ class MessageReplacement:
                     return sum(healed.values())
                 if self._is_overdue(each) and may_heal(each):
                     heal = partial(self._heal_one, run, each, deadline)
-                    healed[each.channel] += attempted(self.telemetry, heal, otherwise=False)
+                    healed[each.channel] += run_logging_failure(self.telemetry, heal, otherwise=False)
         return sum(healed.values())
 
     def _is_overdue(self, owed: Owed) -> bool:
@@ -98,7 +98,7 @@ class MessageReplacement:
         is_due = entry.debt.due <= now or is_resumed(self.policies, owed, now)
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
-    def _heal_one(self, run: Run, owed: Owed, deadline: Deadline) -> bool:
+    def _heal_one(self, run: SweeperRun, owed: Owed, deadline: Deadline) -> bool:
         """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that

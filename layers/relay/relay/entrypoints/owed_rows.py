@@ -47,7 +47,7 @@ class Owed(NamedTuple):
         return entry.announced.came
 
     @property
-    def late_from(self) -> float:
+    def delay_start(self) -> float:
         """Time from which the debt's delay counts (epoch seconds): its start, or the end of its quiet time."""
         newest = self.entry.newest
         return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)

@@ -17,7 +17,7 @@ class AtOnce(Protocol):
         """Make the calls, and return their results in the same order."""
 
 
-def attempted[T](telemetry: Telemetry, call: Callable[[], T], otherwise: T) -> T:
+def run_logging_failure[T](telemetry: Telemetry, call: Callable[[], T], otherwise: T) -> T:
     """Return the result of a call of the sweeper, or log its failure and return `otherwise`.
 
     So a failure in one debt or channel does not stop the others.

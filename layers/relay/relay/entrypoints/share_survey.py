@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery.channel_health import ShareWatch
-from relay.entrypoints.sweeper_run import Run
+from relay.entrypoints.sweeper_run import SweeperRun
 from relay.errors import ChannelError, UnknownChannel
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.table import Table
@@ -60,7 +60,7 @@ class ShareSurvey:
     at_once: "AtOnce"
     clock: Callable[[], float]
 
-    def silent(self, run: Run, deadline: Deadline) -> dict[str, ShareWatch]:
+    def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
         """Return the expectations of the silent channels. Raises LedgerError."""
         now = self.clock()
         if now - run.surveyed_at >= SURVEY_SECONDS:
@@ -73,7 +73,7 @@ class ShareSurvey:
         expected = {name: run.expected[name] for name in sure if name in run.expected}
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
-    def _survey(self, run: Run, deadline: Deadline) -> None:
+    def _survey(self, run: SweeperRun, deadline: Deadline) -> None:
         """Read the policies of all channels. What cannot be read stays as it is, and is read again earlier."""
         run.surveyed_at = self.clock() - SURVEY_SECONDS + SURVEY_AGAIN_SECONDS
         try:
@@ -87,7 +87,7 @@ class ShareSurvey:
         if Read.LATE not in reads:
             run.surveyed_at = self.clock()
 
-    def _read(self, run: Run, name: str, deadline: Deadline) -> Read:
+    def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
         """Read a channel's policy, and its last share if one is expected.
 
         The credentials may have changed since the last read. Raises LedgerError.
@@ -118,5 +118,5 @@ class ShareSurvey:
         return max(known.since, newest or 0.0)
 
 
-def _is_told(run: Run, name: str) -> bool:
+def _is_told(run: SweeperRun, name: str) -> bool:
     return name in run.health and bool(run.health[name].told)

@@ -71,7 +71,7 @@ class SweepPolicies:
             self._policies[channel] = Policy()
             self._unread.add(channel)
             try:
-                self._policies[channel] = self.channels.in_force(channel).policy
+                self._policies[channel] = self.channels.for_work(channel).policy
                 self._unread.discard(channel)
             except ChannelError:
                 pass

@@ -14,13 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
-from relay.entrypoints.debt_timing import overdue_since
+from relay.entrypoints.debt_timing import delay_start_after_pauses
 from relay.entrypoints.fallback_notifier import FallbackNotifier
 from relay.entrypoints.message_replacement import MessageReplacement
 from relay.entrypoints.owed_rows import Owed, OwedRows, by_channel, each_once
-from relay.entrypoints.parallel import attempted
+from relay.entrypoints.parallel import run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
-from relay.entrypoints.sweeper_run import Run
+from relay.entrypoints.sweeper_run import SweeperRun
 from relay.errors import LedgerError
 from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.row import CRITICAL, OTHER
@@ -82,7 +82,7 @@ class Sweeper:
         self.policies.begin_run()
         self.rows.begin_run()
         try:
-            run = Run.begin(self.table, self.clock())
+            run = SweeperRun.begin(self.table, self.clock())
             if run is None:
                 return {}
             critical = each_once(self.rows.read(CRITICAL))
@@ -92,7 +92,7 @@ class Sweeper:
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
             healed = self.replacement.heal(run, rows, deadline)
-            attempted(self.telemetry, partial(self._judge_health, run, rows, latest), otherwise=None)
+            run_logging_failure(self.telemetry, partial(self._judge_health, run, rows, latest), otherwise=None)
             run.end(self.table)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
@@ -103,19 +103,19 @@ class Sweeper:
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
-    def _judge_loads(self, run: Run, rows: Sequence[Owed]) -> None:
+    def _judge_loads(self, run: SweeperRun, rows: Sequence[Owed]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
         self.policies.read(rows)
         now = self.clock()
         # What waits for the end of a flap does not wait for the rate limit.
-        moving = by_channel(each for each in rows if each.late_from <= now)
+        moving = by_channel(each for each in rows if each.delay_start <= now)
         owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
         above = {load.channel: load for load in FloodDetector(self.table).above(owed, self.policies.known, now)}
         since = run.above_since(above.keys(), now)
         flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
         self.telemetry.flooded(flooded)
 
-    def _judge_health(self, run: Run, rows: Iterable[Owed], latest: Deadline) -> None:
+    def _judge_health(self, run: SweeperRun, rows: Iterable[Owed], latest: Deadline) -> None:
         if self.health:
             owed = {channel: [each.entry for each in some] for channel, some in by_channel(rows).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
@@ -135,7 +135,7 @@ class Sweeper:
         """Log each channel that has owed a state for longer than OWES_SECONDS."""
         now = self.clock()
         for channel, owed in by_channel(rows).items():
-            oldest = min(owed, key=lambda each: overdue_since(self.policies, each, now))
-            seconds = now - overdue_since(self.policies, oldest, now)
+            oldest = min(owed, key=lambda each: delay_start_after_pauses(self.policies, each, now))
+            seconds = now - delay_start_after_pauses(self.policies, oldest, now)
             if seconds >= OWES_SECONDS:
                 self.telemetry.owes(channel, len(owed), seconds, oldest.entry.debt.reason)

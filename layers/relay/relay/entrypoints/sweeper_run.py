@@ -18,7 +18,7 @@ NOTES_KEPT_SECONDS = 3600.0
 
 
 @dataclass
-class Run:
+class SweeperRun:
     """A run of the sweeper that has the lease, with the state that lasts from run to run.
 
     Attributes:

@@ -30,7 +30,7 @@ from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Job, JobKind, seconds_of, timestamp
 from relay.jobs.outbox import Keeper, followup_job
-from relay.jobs.outcome import Outcome, Result, after_round
+from relay.jobs.outcome import Outcome, Result, after_failed_retry
 from relay.ledger.sources import Sources
 from relay.ledger.wait import Wait
 from relay.reasons import HANDLING, Reason
@@ -134,7 +134,7 @@ class Worker:
             detail = f"this version does not know jobs of kind {job.kind}"
             return _faulty(job, detail, NotImplementedError(detail))
         try:
-            channel = self.channels.in_force(job.channel)
+            channel = self.channels.for_work(job.channel)
             own_wait = self._own_wait(job, channel.policy)
             if job.kind != JobKind.SIGNAL:
                 return self.chores.do(job, channel, deadline, own_wait=own_wait)
@@ -145,7 +145,7 @@ class Worker:
                 self.sources.note_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
             is_over = not is_open(share)
             ends = is_over or result.outcome == Outcome.SUPERSEDED
-            if not channel.follows(ends=ends) or (job.message.spare and result.outcome != Outcome.DELIVERED):
+            if not channel.needs_followup(ends=ends) or (job.message.spare and result.outcome != Outcome.DELIVERED):
                 return result
             return self._followed(job, result, channel, deadline, is_over=is_over)
         except ChannelError as error:
@@ -196,7 +196,7 @@ class Worker:
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = job.payload.status == "critical"
         wait = wait_seconds(error.reason, job.failures.failed_retries, None, self.random(), is_critical=is_critical)
-        again = after_round(job, result, now)
+        again = after_failed_retry(job, result, now)
         result = replace(result.queued("retry"), until=now + wait, job=again)
         if own_wait:
             result = replace(result, reason=own_wait.reason, until=own_wait.until, job=job)
@@ -258,7 +258,7 @@ class Worker:
         if HANDLING[reason].is_final:
             return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
         wait = wait_seconds(reason, job.failures.failed_retries, result.exchange.retry_after, self.random())
-        return after_round(job, result, now).waiting(reason, now + wait)
+        return after_failed_retry(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.

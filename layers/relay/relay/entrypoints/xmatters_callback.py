@@ -39,7 +39,7 @@ class Callbacks:
         callback = parse_callback(body)
         job = _job(channel, callback, body, request.id, self.clock())
         result = Result(Outcome.QUEUED, Subject.of_job(job, transition=callback.kind))
-        if not channel.heeds(callback):
+        if not channel.wants_callback(callback):
             return replace(result, outcome=Outcome.UNCHANGED)
         if self.keeper.keep(job, deadline, until=self.clock()):
             return result.queued("retry")

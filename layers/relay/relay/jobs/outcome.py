@@ -231,7 +231,7 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
     return replace(job, failures=failures)
 
 
-def after_round(job: Job, result: Result, now: float) -> Job:
+def after_failed_retry(job: Job, result: Result, now: float) -> Job:
     """Return the job after a failed attempt from the retry queue: with the failure, and one more in `failed_retries`.
 
     The backoff grows with that number. `now` is in epoch seconds.

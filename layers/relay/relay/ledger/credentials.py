@@ -112,7 +112,7 @@ class Uses:
     def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Record that a credential was used now, at most once an hour. Errors of the table are ignored.
 
-        `fingerprint` is the credential's (see `Channel.used`).
+        `fingerprint` is the credential's (see `Channel.matching_fingerprint`).
         """
         key, now = use_key(channel, self.endpoint, fingerprint), self.clock()
         if self._noted.get(key, 0.0) > now:

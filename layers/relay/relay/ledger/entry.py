@@ -133,7 +133,7 @@ class Entry(NamedTuple):
         return any(state.is_same(doubtful) for doubtful in self.doubtful)
 
     @property
-    def overdue_since(self) -> float | None:
+    def delay_start(self) -> float | None:
         """The time from which people count the delay (epoch seconds); None if nothing is owed.
 
         It is the time since which a state is owed, or the end of a later pause or quiet time.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import Access, Channel
+from relay.channels.channel import BigPandaAccess, Channel
 from relay.delivery.decision import Standing, judge_change, was_shared
 from relay.errors import LedgerError, UnknownChannel
 from relay.incidents.share import Share
@@ -34,11 +34,11 @@ class Group(NamedTuple):
     """Channels that are compared together, since they share a listing of BigPanda's incidents.
 
     Attributes:
-        access: Access to BigPanda's API, with the key, base URL and query that the channels have in common.
+        access: BigPandaAccess to BigPanda's API, with the key, base URL and query that the channels have in common.
         environment_id: BigPanda's id of the environment.
     """
 
-    access: Access
+    access: BigPandaAccess
     environment_id: str
 
     @property
@@ -71,7 +71,7 @@ class Seen(NamedTuple):
     state: State
 
 
-class Finding(NamedTuple):
+class StateToQueue(NamedTuple):
     """A state that has to be queued as jobs for a channel, since no share brought it, or its snooze ended.
 
     Attributes:
@@ -110,7 +110,7 @@ class Compared:
     before: ChannelNote
     note: ChannelNote
     differing: dict[str, Difference]
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[StateToQueue] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     waits: bool = False
@@ -121,7 +121,7 @@ class Compared:
         note = replace(self.note, differing=self.differing)
         return None if note == self.before else note
 
-    def queued(self, finding: Finding, at: float) -> None:
+    def queued(self, finding: StateToQueue, at: float) -> None:
         """Record that the state of a finding was put on the retry queue at `at` (epoch seconds)."""
         name = short_name(finding.seen.share.incident_id)
         if not finding.is_woken:
@@ -240,7 +240,7 @@ class Comparison:
             compared.differing.pop(name, None)
         for recipients, is_woken in ((woken, True), (missed, False)):
             if recipients:
-                compared.findings.append(Finding(member, seen, tuple(recipients), not known, is_woken))
+                compared.findings.append(StateToQueue(member, seen, tuple(recipients), not known, is_woken))
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
         """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
@@ -301,7 +301,7 @@ def group_of(channel: Channel) -> tuple[str, str, str | None] | None:
     return _common(channel.bigpanda) if channel.bigpanda and channel.is_reconciled else None
 
 
-def _common(access: Access) -> tuple[str, str, str | None]:
+def _common(access: BigPandaAccess) -> tuple[str, str, str | None]:
     return access.base_url, access.api_key, access.reconcile_query
 
 

@@ -12,7 +12,7 @@ from copy import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from relay.channels.channel import Access
+from relay.channels.channel import BigPandaAccess
 from relay.ledger.table import Table
 
 # Limits on the incidents in a note and the length of their names, so that the note fits into a DynamoDB item.
@@ -177,7 +177,7 @@ def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, Chann
     return {channel: ChannelNote.of(*_members(found[key])) for channel, key in keys.items() if key in found}
 
 
-def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str]) -> Unannounced:
+def read_unannounced(table: Table, access: BigPandaAccess, environment_ids: Iterable[str]) -> Unannounced:
     """Return the numbers of incidents that no channel knew in the last MAX_DAYS days.
 
     They are those of the groups with this access to BigPanda and these environments. Raises LedgerError.
@@ -187,12 +187,12 @@ def read_unannounced(table: Table, access: Access, environment_ids: Iterable[str
     return Unannounced(sum(day.found for day in days), sum(day.came for day in days))
 
 
-def place_name(access: Access, environment_id: str) -> str:
+def place_name(access: BigPandaAccess, environment_id: str) -> str:
     """Return the short name of a place: base URL, query and environment. A change of one gives another place."""
     return _hashed([access.base_url, access.reconcile_query, environment_id])
 
 
-def group_name(access: Access, environment_id: str) -> str:
+def group_name(access: BigPandaAccess, environment_id: str) -> str:
     """Return the short name of a group: base URL, API key, query and environment.
 
     The key can't be recovered from it.

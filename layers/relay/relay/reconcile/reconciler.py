@@ -29,15 +29,15 @@ from relay.reconcile.comparison import (
     Compared,
     Comparison,
     Entries,
-    Finding,
     Group,
     Seen,
+    StateToQueue,
     seen_at,
 )
 from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short_name
 from relay.reconcile.piece import Cursor, Member, Piece
 from relay.reconcile.report import Reporter
-from relay.reconcile.run import COUNTS, Run
+from relay.reconcile.run import COUNTS, PieceProgress
 from relay.telemetry.telemetry import Telemetry
 
 # A piece has 15 seconds. The listing takes 5 s at most; the comparison ends when 5 s are left, the queueing at 1.5 s.
@@ -103,7 +103,7 @@ class Reconciler:
             return None
         return self._worked(run) if run else None
 
-    def _worked(self, run: Run) -> Found | None:
+    def _worked(self, run: PieceProgress) -> Found | None:
         cursor: Cursor | None = None
         failed: SendError | QueueError | LedgerError | None = None
         try:
@@ -135,7 +135,7 @@ class Reconciler:
                 return Group(channel.bigpanda, piece.environment_id)
         return None
 
-    def _begun(self, piece: Piece, group: Group, deadline: Deadline) -> Run | None:
+    def _begun(self, piece: Piece, group: Group, deadline: Deadline) -> PieceProgress | None:
         """Take the group's lease for a piece, and return its progress.
 
         Returns None if another run or worker has the lease, or the piece is done already. Raises LedgerError.
@@ -156,12 +156,12 @@ class Reconciler:
             name: each for name, each in taken.unannounced.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS
         }
         counts = Counter(dict(zip(COUNTS, cursor.counts, strict=True)))
-        run = Run(piece, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
+        run = PieceProgress(piece, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
         run.done, run.known, run.unknown = cursor.members, set(cursor.known), set(cursor.unknown)
         run.asked = cursor.details
         return run
 
-    def _piece(self, run: Run) -> None:
+    def _piece(self, run: PieceProgress) -> None:
         """Work a piece: list incidents, compare, report, and queue missed states. Raises QueueError and LedgerError."""
         keys = {member.name: channel_key(run.group.place, member.name) for member in run.members}
         run.notes = read_channel_notes(self.table, keys)
@@ -177,7 +177,7 @@ class Reconciler:
             for incident_id in run.incidents:
                 run.asleep.pop(short_name(incident_id), None)
 
-    def _last(self, run: Run) -> float:
+    def _last(self, run: PieceProgress) -> float:
         """Return the start of the group's last complete run (epoch seconds).
 
         For a new group (after a change of the API key), it is the oldest of its channels'.
@@ -187,7 +187,7 @@ class Reconciler:
             return run.note.last
         return min(note.seen if now - note.seen < LAST_RUN_FORGOTTEN_SECONDS else now for note in run.notes.values())
 
-    def _list(self, run: Run) -> None:
+    def _list(self, run: PieceProgress) -> None:
         """List pages of incidents while there is time for them and for the comparison.
 
         The incidents that are not snoozed are kept in the run. Raises LedgerError.
@@ -221,7 +221,7 @@ class Reconciler:
         run.incidents = {name: seen for name, seen in run.incidents.items() if name in awake}
         run.counts["compared"] += len(run.incidents) if run.is_counted else 0
 
-    def _compare(self, run: Run) -> None:
+    def _compare(self, run: PieceProgress) -> None:
         """Compare the channels with the incidents of this piece, in batches, until too little time is left.
 
         At least one batch is compared. Raises LedgerError.
@@ -236,7 +236,7 @@ class Reconciler:
                 self._compare_one(run, member, incidents, entries[member.name])
                 run.done += 1
 
-    def _compare_one(self, run: Run, member: Member, incidents: Sequence[Seen], entries: Entries) -> None:
+    def _compare_one(self, run: PieceProgress, member: Member, incidents: Sequence[Seen], entries: Entries) -> None:
         note = run.notes[member.name]
         try:
             compared = self.comparison.compare(run.group, member, note, incidents, entries, run.asleep)
@@ -252,7 +252,7 @@ class Reconciler:
             run.unknown |= compared.unknown
             run.waits |= compared.waits
 
-    def _relay(self, run: Run) -> None:
+    def _relay(self, run: PieceProgress) -> None:
         """Queue missed states (of which no share came), criticals first, while there is time.
 
         Raises QueueError and LedgerError.
@@ -271,7 +271,7 @@ class Reconciler:
                 count += 1
                 run.counts["woken" if finding.is_woken else "missed"] += 1
 
-    def _keep(self, run: Run, finding: Finding, compared: Compared) -> bool:
+    def _keep(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
         """Put the jobs for a finding (a missed state) on the retry queue.
 
         Return False if the channel no longer wants it. Raises QueueError if the retry queue does not accept a job.
@@ -297,7 +297,7 @@ class Reconciler:
         compared.queued(finding, seconds_of(timestamp(now)))
         return True
 
-    def _channel(self, run: Run, finding: Finding) -> Channel | None:
+    def _channel(self, run: PieceProgress, finding: StateToQueue) -> Channel | None:
         try:
             channel = self.comparison.channel(run.group, finding.member)
         except ChannelError as error:
@@ -306,7 +306,7 @@ class Reconciler:
         signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
         return channel if signals or not finding.is_first else None
 
-    def _whole(self, run: Run, share: Share) -> Share:
+    def _whole(self, run: PieceProgress, share: Share) -> Share:
         """Return the share with details of its alerts from BigPanda, if the run may still request them.
 
         Else the share is returned unchanged.
@@ -325,7 +325,7 @@ class Reconciler:
         return found
 
     def _ended(
-        self, run: Run, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
+        self, run: PieceProgress, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
     ) -> Found | None:
         """Write the notes (the stored state of runs), and queue the next piece, if `cursor` has one.
 
@@ -362,7 +362,7 @@ class Reconciler:
             found = replace(found, failure=detail, reason=failed.reason)
         return self._said(run.piece, found, run.deadline)
 
-    def _write_channel_notes(self, run: Run, now: float) -> None:
+    def _write_channel_notes(self, run: PieceProgress, now: float) -> None:
         """Write the channels' notes (the stored state of runs) that changed.
 
         Once in NOTED_SECONDS, the time of the last complete run is written into the others.
@@ -382,6 +382,6 @@ class Reconciler:
         self.telemetry.notice("reconcile_failed", f"channel {member.name}: {type(error).__name__}")
 
 
-def _urgency(finding: Finding) -> tuple[bool, bool]:
+def _urgency(finding: StateToQueue) -> tuple[bool, bool]:
     """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
     return not finding.seen.state.is_critical, not finding.seen.state.is_open

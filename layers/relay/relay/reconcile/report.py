@@ -17,7 +17,7 @@ from relay.incidents.details import details_of
 from relay.incidents.share import Share
 from relay.reconcile.comparison import SETTLES_SECONDS, Seen, summary_of
 from relay.reconcile.notes import Difference, short_name
-from relay.reconcile.run import Run
+from relay.reconcile.run import PieceProgress
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the publication to the fallback topic.
@@ -40,7 +40,7 @@ class Reporter:
     telemetry: Telemetry
     clock: Callable[[], float]
 
-    def report(self, run: Run) -> None:
+    def report(self, run: PieceProgress) -> None:
         """Report open incidents that no channel of the group knows: all to the log, criticals to the fallback topic.
 
         A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
@@ -72,7 +72,7 @@ class Reporter:
         run.counts["unannounced"] += len(reported)
         run.note = run.note.counting(now, found=len(reported), came=len(came))
 
-    def _notified(self, run: Run, found: Sequence[Seen]) -> list[Seen]:
+    def _notified(self, run: PieceProgress, found: Sequence[Seen]) -> list[Seen]:
         """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
 
         These are all of them; without the criticals if the notification failed, or if all channels that they may belong
@@ -99,7 +99,7 @@ class Reporter:
     def _is_silent(self, name: str) -> bool:
         """True if the channel sends nothing now. A channel that can't be read is not silent."""
         with suppress(ChannelError):
-            return self.channels.in_force(name).policy.stops_all(self.clock())
+            return self.channels.for_work(name).policy.stops_all(self.clock())
         return False
 
 

@@ -18,7 +18,7 @@ COUNTS = ("compared", "missed", "woken", "unannounced", "unreadable")
 
 
 @dataclass
-class Run:
+class PieceProgress:
     """Progress of one piece of a reconcile run: the part of it that one job works.
 
     Attributes:

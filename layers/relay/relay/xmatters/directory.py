@@ -47,7 +47,7 @@ class Kind(StrEnum):
     NOT_KNOWN = "not_known"
 
 
-class Finding(NamedTuple):
+class RecipientCheck(NamedTuple):
     """Result of the check of one recipient in xMatters.
 
     Attributes:
@@ -77,7 +77,7 @@ class Directory:
         """Send the smallest request that follow-ups need, to test the credentials. Raises NoAnswer or BadAnswer."""
         self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
 
-    def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[Finding]:
+    def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
         """Check if these recipients exist in xMatters. Return a finding for each, in the order of `names`.
 
         A failed request gives a finding NOT_KNOWN, never an exception. For `name|Device`, the part before the bar is
@@ -85,7 +85,7 @@ class Directory:
         all requests, none is sent.
         """
         given_up: str | None = None
-        found: dict[str, Finding] = {}
+        found: dict[str, RecipientCheck] = {}
         for target in dict.fromkeys(map(_target, names)):
             try:
                 found[target] = self._find(rest, target, deadline) if given_up is None else _not_known(target, given_up)
@@ -108,7 +108,7 @@ class Directory:
             return False if _says_not_found(answer) else None
         return True if _read(answer, name, Kind.USER, "PERSON").kind == Kind.USER else None
 
-    def _find(self, rest: Rest, target: str, deadline: Deadline) -> Finding:
+    def _find(self, rest: Rest, target: str, deadline: Deadline) -> RecipientCheck:
         if not target.strip("."):
             # A name of dots would change the URL's path.
             return _not_known(target, "an empty name, or one of dots, can't be looked up")
@@ -118,9 +118,9 @@ class Directory:
                 return _read(answer, target, kind, word)
             if not _says_not_found(answer):
                 return _not_known(target, _ODD)
-        return Finding(target, Kind.NOTHING)
+        return RecipientCheck(target, Kind.NOTHING)
 
-    def _counted(self, rest: Rest, groups: list[Finding], deadline: Deadline) -> list[Finding]:
+    def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
         """Return these findings of groups with the number of people on call for each."""
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
@@ -135,8 +135,8 @@ class Directory:
         ]
 
 
-def _not_known(name: str, detail: str) -> Finding:
-    return Finding(name, Kind.NOT_KNOWN, detail=detail)
+def _not_known(name: str, detail: str) -> RecipientCheck:
+    return RecipientCheck(name, Kind.NOT_KNOWN, detail=detail)
 
 
 def _target(name: str) -> str:
@@ -158,7 +158,7 @@ def _says_not_found(answer: HttpAnswer) -> bool:
     return scalar(json_object(answer.body).get("code")) == "404"
 
 
-def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> Finding:
+def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCheck:
     """Read a finding from an answer about `target`; `word` is xMatters' name of the expected kind.
 
     The finding is NOT_KNOWN if the answer is about something else.
@@ -171,7 +171,7 @@ def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> Finding:
     status = (scalar(fields.first("status")) or "").upper()
     is_active = {"ACTIVE": True, "INACTIVE": False}.get(status)
     unsaid = "xMatters does not say whether it is active"
-    return Finding(target, kind, is_active, detail=unsaid if is_active is None else "", id=identity)
+    return RecipientCheck(target, kind, is_active, detail=unsaid if is_active is None else "", id=identity)
 
 
 @dataclass
@@ -210,7 +210,7 @@ class _OnCall:
         return found if self.is_known and (is_whole or found) else None
 
 
-def _counts(answer: HttpAnswer, groups: list[Finding]) -> list[int | None]:
+def _counts(answer: HttpAnswer, groups: list[RecipientCheck]) -> list[int | None]:
     """Return the number of people on call for each group, from xMatters' answer; None if it is unknown."""
     entries = listed(answer)
     if entries is None:

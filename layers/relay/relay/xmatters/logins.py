@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeIs
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from relay.channels.channel import Auth
+from relay.channels.channel import OutboundCredentials
 from relay.deadline import Deadline
 from relay.errors import NoAnswer
 from relay.http.client import HttpClient, basic, json_object
@@ -28,7 +28,7 @@ class Login(NamedTuple):
         url: Any URL of the host that the credentials are for.
     """
 
-    auth: Auth
+    auth: OutboundCredentials
     url: str
 
 
