@@ -10,7 +10,7 @@ from relay.delivery.resolve_confirmation import APART_SECONDS, UNREACHABLE_SECON
 from relay.errors import QueueError
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, table_down
 
 OPENED = 1_800_000_000
 ACCESS: dict[str, Any] = {"api_key": "BPU-1", "environment_id": "e1"}
@@ -388,3 +388,130 @@ def test_confirmation_keeps_the_bigpanda_key_out_of_jobs_and_logs() -> None:
     scene.wait(700)
     kept = [each["MessageBody"] for each in (*scene.relay.chores.messages, *scene.relay.dead_letters.messages)]
     assert "BPU-1" not in "".join(kept) + scene.relay.recorder.written()
+
+
+def test_suspected_resolve_is_not_lost_if_the_refuted_critical_is_rung_after_it() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    while not scene.relay.entry().end.refuted_since:
+        scene.wait(12)
+    relay, [followup] = scene.relay, scene.relay.chores.messages
+    relay.clock.now += APART_SECONDS
+    relay.chores.messages.clear()
+    relay.worker.work([{"messageId": "m1", "body": followup["MessageBody"]}])
+    assert relay.entry().debt.is_critical
+    scene.resolve()
+    scene.says = scene.incident("ok", active=False)
+    relay.worker.work(relay.retries.records())
+    scene.wait(200)
+    assert scene.signalled() == ["critical", "ok", "critical", "ok"]
+
+
+def test_late_older_share_does_not_void_a_suspected_resolve() -> None:
+    scene = distrusted()
+    before = int(scene.relay.clock.now)
+    scene.relay.clock.now += 10
+    scene.resolve()
+    scene.says = scene.incident("ok", active=False)
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=before, updatedOn=before))
+    scene.wait(200)
+    assert scene.signalled()[3:] == ["ok"]
+
+
+def test_late_older_share_does_not_ring_after_a_suspected_resolve_was_confirmed() -> None:
+    scene = distrusted()
+    before = int(scene.relay.clock.now)
+    scene.relay.clock.now += 10
+    scene.resolve()
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(200)
+    late = samples.enveloped("e1", active=True, changedOn=before, updatedOn=before)
+    assert scene.relay.share(late).outcome == "superseded"
+
+
+def test_follow_up_of_an_open_state_does_not_answer_for_a_suspected_resolve() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    while len(scene.signalled()) < 3:
+        scene.wait(12)
+    scene.says = samples.refused(503)
+    scene.relay.clock.now += 1
+    scene.resolve()
+    scene.wait(1200)
+    assert scene.signalled()[3:] == ["ok"]
+
+
+def test_follow_up_of_a_suspected_resolve_does_not_run_before_the_resolve_is_written() -> None:
+    scene = distrusted()
+    scene.resolve()
+    assert scene.relay.chores.delays() == [15]
+
+
+@pytest.mark.parametrize("rest", [True, False])
+@pytest.mark.parametrize("removes_key", [True, False])
+def test_suspected_resolve_is_believed_if_the_confirmation_is_switched_off(rest: bool, removes_key: bool) -> None:
+    scene = Scene(rest=rest).opened_and_resolved()
+    scene.wait(36 + APART_SECONDS + 36)
+    scene.resolve()
+    document = json.loads(str(scene.relay.secrets.texts["noc"]))
+    document["policy"]["confirm_resolve"] = False
+    if removes_key:
+        del document["bigpanda"]
+    scene.relay.secrets.texts["noc"] = json.dumps(document)
+    scene.relay.clock.now += 301
+    scene.wait(120)
+    assert scene.signalled()[3:] == ["ok"]
+
+
+def test_one_follow_up_asks_although_the_incident_changes_while_resolves_are_forged() -> None:
+    scene = distrusted()
+    for number in range(8):
+        now, status = int(scene.relay.clock.now) + 1, ("warning", "critical")[number % 2]
+        scene.says = scene.incident(status, active=True)
+        scene.relay.share(samples.enveloped("e1", active=True, status=status, changedOn=now, updatedOn=now))
+        forged_each_second(scene, 80)
+    forged_each_second(scene, 120)
+    assert len(scene.relay.chores.messages) == 1
+
+
+def test_suspected_resolve_is_not_lost_after_an_attack_of_many_hours() -> None:
+    scene = distrusted()
+    for _ in range(2 * 365):
+        scene.resolve(ahead=2)
+        scene.relay.wake(30)
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(120)
+    assert scene.signalled()[3:] == ["ok"]
+
+
+def test_resolve_that_was_queued_since_it_could_not_be_recorded_is_suspected_too() -> None:
+    scene = distrusted()
+    write = scene.relay.dynamodb.update_item
+
+    def fails(**_: Any) -> Any:
+        table_down()
+
+    scene.relay.dynamodb.update_item = fails  # type: ignore[method-assign]
+    scene.resolve()
+    assert [job.kind for job in scene.relay.retries.jobs()] == ["signal"]
+    scene.relay.dynamodb.update_item = write  # type: ignore[method-assign]
+    scene.wait(300)
+    assert scene.signalled() == ["critical", "ok", "critical"]
+
+
+def test_forged_resolve_is_refuted_although_xmatters_refuses_the_search_for_pages() -> None:
+    scene = Scene()
+    scene.relay.share(samples.enveloped("e1", active=True))
+    scene.relay.rest.steps[:] = [samples.refused(400)]
+    scene.wait(120)
+    scene.resolve()
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.signalled() == ["critical", "ok", "critical"]
+
+
+def test_forged_resolve_is_refuted_in_time_although_xmatters_rest_credentials_are_wrong() -> None:
+    scene = Scene()
+    scene.relay.share(samples.enveloped("e1", active=True))
+    scene.relay.rest.steps[:] = [samples.refused(401)]
+    scene.wait(120)
+    scene.resolve()
+    scene.wait(36 + APART_SECONDS + 36)
+    assert scene.signalled() == ["critical", "ok", "critical"]

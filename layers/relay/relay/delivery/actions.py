@@ -17,12 +17,14 @@ class Settle(NamedTuple):
         note: Ledger entry to write; None to write nothing.
         job: Job to queue, which has the incident's end confirmed and its pages terminated; None for none.
         queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
+        is_suspected: True if the state is a resolve that is not believed before BigPanda confirms it.
     """
 
     outcome: Outcome
     note: Entry | None = None
     job: Job | None = None
     queue: str | None = None
+    is_suspected: bool = False
 
 
 class Revive(NamedTuple):

@@ -24,13 +24,15 @@ from relay.errors import LedgerError
 from relay.incidents.share import Share
 from relay.jobs.job import Job
 from relay.jobs.outbox import Keeper, last_copy
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.outcome import Notices, Outcome, Result
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter, Ticket
 from relay.ledger.wait import Wait
 from relay.reasons import Reason
 
+# Delay of the follow-up of a suspected resolve. The entry is written by then, in spite of the deadline.
+SUSPECTED_SECONDS = 15.0
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6
 
@@ -197,9 +199,12 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
     """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
-    result = replace(task.result(action.outcome), queue=action.queue)
+    notices = Notices(is_suspected=action.is_suspected)
+    result = replace(task.result(action.outcome), queue=action.queue, notices=notices)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    is_kept = action.job is None or services.keeper.keep(action.job, services.deadline, until=services.clock())
+    # A follow-up that ran before that write would find nothing to ask about.
+    until = services.clock() + (SUSPECTED_SECONDS if action.is_suspected else 0.0)
+    is_kept = action.job is None or services.keeper.keep(action.job, services.deadline, until=until)
     if not is_kept:
         why = "no queue accepted the job that terminates its pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)

@@ -53,7 +53,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     """
     task, standing = _judged(task, entry)
     if _is_suspect(task, entry, standing, now):
-        return _explained(task, "not believed before BigPanda confirms it"), entry, _suspected(task, entry)
+        return _explained(task, "not believed before BigPanda confirms it"), entry, _suspected(task, entry, now)
     task, entry = _flapping(task, entry, standing, now)
     action = _action(task, entry, standing, now)
     is_left_out = standing == Standing.OWED and isinstance(action, Settle)
@@ -194,21 +194,30 @@ def _explained(task: Task, why: str) -> Task:
 
 
 def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> bool:
-    """True if the state is a new resolve by the webhook that is not believed unless BigPanda confirms it."""
-    is_resolve = task.is_from_webhook and not task.state.is_open and task.channel.confirms_ends
+    """True if the state is a new resolve by the webhook that is not believed unless BigPanda confirms it.
+
+    The webhook may have queued it before it was recorded, since the ledger failed or others wrote the entry.
+    """
+    is_recorded = task.state.is_same(entry.newest) or task.job.payload.found
+    is_new = task.is_from_webhook or not is_recorded
+    is_resolve = is_new and not task.state.is_open and task.channel.confirms_ends
     return is_resolve and standing in {Standing.OWED, Standing.UNCHANGED} and entry.is_resolve_suspect(now)
 
 
-def _suspected(task: Task, entry: Entry) -> Settle:
+def _suspected(task: Task, entry: Entry, now: float) -> Settle:
     """Return the action for a suspect resolve: it is recorded, but the incident stays as it is. BigPanda is asked.
 
-    One follow-up asks for all suspected resolves. Another one is queued if the last resolve is so old that the
-    follow-up may be lost.
+    One follow-up asks for all suspected resolves. Another one is queued if the last one, and BigPanda's last answer,
+    are so old that the follow-up may be lost.
     """
-    end, came = entry.end, task.state.came
-    asks = not end.is_suspected or came - end.suspected_at > FOLLOWUP_LOST_SECONDS
-    note = replace(entry, end=end.suspected(came))
-    return Settle(Outcome.UNCHANGED, note, followup_job(task.job) if asks else None)
+    end = entry.end
+    asks = not end.is_suspected or now - max(end.asked_at, end.contradicted_at) > FOLLOWUP_LOST_SECONDS
+    # The follow-up counts from now, since the state may have waited on the queue.
+    followup = followup_job(task.job)
+    followup = replace(followup, revival=replace(followup.revival, revived_at=timestamp(now)))
+    end = end.suspected(task.state.came, task.state.version)
+    end = replace(end, asked_at=now, asker=followup.stored_name) if asks else end
+    return Settle(Outcome.UNCHANGED, replace(entry, end=end), followup if asks else None, is_suspected=True)
 
 
 def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:

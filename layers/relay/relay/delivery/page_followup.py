@@ -12,19 +12,21 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
+from relay.delivery.debts import STORED_SECONDS
 from relay.delivery.page_termination import terminate_pages
 from relay.delivery.resolve_confirmation import APART_SECONDS, EndCheck, ResolveAnswer, ResolveConfirmation
-from relay.delivery.task import entry_of
+from relay.delivery.task import Task, entry_of
 from relay.errors import LedgerError, SendError
+from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
-from relay.jobs.job import Job
+from relay.jobs.job import Job, timestamp
 from relay.jobs.outbox import storable
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import FALLBACK_DESCRIPTION
-from relay.reasons import Reason
+from relay.reasons import HANDLING, Reason
 from relay.xmatters.pages import Pages
 
 # A signal without a page after this time is unconfirmed.
@@ -71,9 +73,15 @@ class Followup:
             result = self._pages_followed(
                 job, entry, channel, channel.rest, ledger, deadline, is_end_certain=is_end_certain
             )
-        if check.until and result.outcome != Outcome.UNSAFE:
+        if check.until and result.outcome == Outcome.UNSAFE and not HANDLING[result.reason or Reason.INTERNAL].is_final:
+            # BigPanda is asked in time although xMatters' REST API fails.
+            result = replace(result, until=check.until)
+        elif check.until:
             until = min(check.until, result.until or check.until)
             result = result.waiting(Reason.IN_FLIGHT, until)
+        if check.answer == ResolveAnswer.DOUBTED:
+            # The question may stay open for longer than a job may get old.
+            result = replace(result, job=replace(job, revival=replace(job.revival, revived_at=timestamp(self.clock()))))
         is_news = check.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
         end = str(check.answer) if is_news else None
         return replace(result, notices=replace(result.notices, end=end))
@@ -85,10 +93,15 @@ class Followup:
 
         Raises LedgerError. Returns the entry, updated by the answer, and the answer.
         """
-        if not (channel.confirms_ends and entry.is_end_in_doubt):
+        # One follow-up asks about suspected resolves. That of another signal may have no resolve to believe.
+        is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
+        if not (is_asker or (entry.is_closed_in_doubt and channel.confirms_ends)):
             return entry, EndCheck(ResolveAnswer.NOT_ASKED)
-        confirmation = self.confirmation()
-        check, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
+        confirmation, now = self.confirmation(), self.clock()
+        if channel.confirms_ends:
+            check, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
+        else:
+            check = confirmation.unasked(job, entry, channel)
         if check.again:
             # Several follow-ups of the incident may have asked at the same time. One signal is enough.
             current = ledger.read(entry_of(job))
@@ -96,13 +109,15 @@ class Followup:
                 return current, EndCheck(ResolveAnswer.NOT_ASKED)
             entry = current
             if check.reopened:
-                _store(ledger, job, check.again, check.again.stored_name)
+                lasts = _expires_at(check.again, channel) - now + STORED_SECONDS
+                ledger.store(entry_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
             check = confirmation.reannounce(check, deadline)
         if check.answer == ResolveAnswer.WAIT:
             return entry, check
         entry = ledger.change(entry_of(job), lambda each: check.note(each, now), entry)
         # Resolves that came meanwhile are still suspected.
-        return entry, check._replace(until=check.until or (now + APART_SECONDS if entry.end.is_suspected else 0.0))
+        is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
+        return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))
 
     def _pages_followed(
         self,
@@ -147,7 +162,9 @@ class Followup:
         is_alarming, now = _is_silent(after, seen), self.clock()
 
         if is_alarming:
-            _store(ledger, job, job, FALLBACK_DESCRIPTION)
+            with suppress(LedgerError):
+                described = envelope_of(storable(job))
+                ledger.store(entry_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
             followed = current.followed(seen)
@@ -206,13 +223,9 @@ def _is_same_question(before: Entry, now: Entry) -> bool:
     return now.end.is_suspected
 
 
-def _store(ledger: Ledger, followup: Job, job: Job, name: str) -> None:
-    """Store a job of the follow-up's incident in the ledger under `name`: for the sweeper, or as a description.
-
-    Errors of the ledger are ignored.
-    """
-    with suppress(LedgerError):
-        ledger.store(entry_of(followup), name, envelope_of(storable(job)), lasts=OLD_SIGNAL_SECONDS)
+def _expires_at(job: Job, channel: Channel) -> float:
+    """Return when the state of a signal's job expires (epoch seconds): a pause of the channel delays that."""
+    return Task.of_job(channel, parse_share(job.payload.body), job, "", None).expires_at
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:

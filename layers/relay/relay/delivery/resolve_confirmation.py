@@ -84,6 +84,8 @@ class EndCheck(NamedTuple):
             case ResolveAnswer.DOUBTED:
                 return replace(entry, end=entry.end.doubted(now))
             case ResolveAnswer.REFUTED:
+                if self.again is None:
+                    return replace(entry, end=entry.end.unfounded(now))
                 return replace(self._owing_again(entry, now), end=entry.end.refuted(now))
         return entry
 
@@ -139,6 +141,14 @@ class ResolveConfirmation:
         again = self._announcing(job, entry, share, channel)
         return EndCheck(ResolveAnswer.REFUTED, again=again, reopened=state_of(again, share))
 
+    def unasked(self, job: Job, entry: Entry, channel: Channel) -> EndCheck:
+        """Return the answer for suspected resolves if nobody can be asked any more: they are believed.
+
+        The operator switched the confirmation off, or removed the API key. `job` is a follow-up of such a resolve.
+        """
+        again = self._announcing(job, entry, parse_share(job.payload.body), channel)
+        return EndCheck(ResolveAnswer.UNREACHABLE, again=again)
+
     def reannounce(self, check: EndCheck, deadline: Deadline) -> EndCheck:
         """Queue the job that signals the incident as it is (`check.again`).
 
@@ -173,7 +183,8 @@ class ResolveConfirmation:
         again = hashlib.sha256(f"{made.delivery_id} {resolved_at}".encode()).hexdigest()[:32]
         # BigPanda's own timestamps may be those from before the forged resolve. With the resolve's, a late copy of an
         # older share stays older.
-        version = entry.newest.version if entry.newest else None
-        has_version = version is not None
-        payload = replace(made.payload, found=True, version=version, has_borrowed_version=has_version)
+        known = [entry.newest.version if entry.newest else None]
+        known += [] if is_open(share) else [entry.end.suspected_version, made.payload.version]
+        version = max(filter(None, known), default=None)
+        payload = replace(made.payload, found=True, version=version, has_borrowed_version=version is not None)
         return replace(made, delivery_id=again, payload=payload)

@@ -14,7 +14,7 @@ from relay.deadline import Deadline
 from relay.delivery.page_followup import Followup
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import Keeper
-from relay.jobs.outcome import Outcome, Result, Subject, after_failure
+from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.wait import Wait
 from relay.reasons import HANDLING, Reason
 
@@ -67,12 +67,10 @@ class Chores:
             result = self.writeback().write(job, channel, deadline)
         elif job.kind == JobKind.RELEASE:
             result = self.writeback().release(job, channel, deadline)
-        elif channel.rest or channel.confirms_ends:
+        else:
             brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
             result = self.followup.follow(job, channel, brief)
             deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
-        else:
-            result = Result(Outcome.UNCHANGED, Subject.of_job(job))
         if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE:

@@ -147,6 +147,9 @@ class Worker:
             ends = is_over or result.outcome == Outcome.SUPERSEDED
             if not channel.needs_followup(ends=ends) or (job.message.spare and result.outcome != Outcome.DELIVERED):
                 return result
+            if result.notices.is_suspected:
+                # One follow-up asks about all suspected resolves. It is queued already.
+                return result
             return self._followed(job, result, channel, deadline, is_over=is_over)
         except ChannelError as error:
             return self._without_channel(job, error, deadline)

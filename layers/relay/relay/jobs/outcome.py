@@ -101,6 +101,7 @@ class Notices(NamedTuple):
         end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
         unverified: The reason why a callback is not verified.
         refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
+        is_suspected: True for a resolve that is not believed before BigPanda confirms it.
     """
 
     fault: BaseException | None = None
@@ -110,6 +111,7 @@ class Notices(NamedTuple):
     end: str | None = None
     unverified: str | None = None
     refused_recipients: int = 0
+    is_suspected: bool = False
 
 
 class Result(NamedTuple):

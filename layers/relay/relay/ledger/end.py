@@ -3,6 +3,8 @@
 from copy import replace
 from typing import NamedTuple
 
+from relay.incidents.share import Version
+
 # After an answer of BigPanda's that contradicts a resolve, the webhook's next resolves are believed only once BigPanda
 # confirms them (docs/decisions.md, D-distrusted-resolve).
 DISTRUST_SECONDS = 900.0
@@ -19,6 +21,9 @@ class End(NamedTuple):
         suspected_since: When the first of the resolves came that are not believed unless BigPanda confirms them; 0 if
             none waits for that.
         suspected_at: When the last of them came; 0 if none waits.
+        suspected_version: The latest of their timestamps (`State.version`); None if none waits, or none has timestamps.
+        asked_at: When a follow-up that asks about them was queued last; 0 if none waits.
+        asker: Name of its job (`Job.stored_name`): other follow-ups do not ask about them. Empty if none waits.
     """
 
     at: float = 0.0
@@ -27,6 +32,9 @@ class End(NamedTuple):
     contradicted_at: float = 0.0
     suspected_since: float = 0.0
     suspected_at: float = 0.0
+    suspected_version: Version | None = None
+    asked_at: float = 0.0
+    asker: str = ""
 
     @property
     def is_suspected(self) -> bool:
@@ -48,11 +56,22 @@ class End(NamedTuple):
 
     def confirmed(self) -> "End":
         """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
-        return replace(self, confirmed_at=self.at, refuted_since=0.0, suspected_since=0.0, suspected_at=0.0)
+        return replace(self._unsuspected(), confirmed_at=self.at, refuted_since=0.0)
 
-    def suspected(self, at: float) -> "End":
-        """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it."""
-        return replace(self, suspected_since=self.suspected_since or at, suspected_at=max(self.suspected_at, at))
+    def suspected(self, at: float, version: Version | None = None) -> "End":
+        """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it.
+
+        `version` has its timestamps.
+        """
+        return replace(
+            self,
+            suspected_since=self.suspected_since or at,
+            suspected_at=max(self.suspected_at, at),
+            suspected_version=max(filter(None, (self.suspected_version, version)), default=None),
+        )
+
+    def _unsuspected(self) -> "End":
+        return replace(self, suspected_since=0.0, suspected_at=0.0, suspected_version=None, asked_at=0.0, asker="")
 
     def doubted(self, now: float) -> "End":
         """Return the end after BigPanda answered at `now` (epoch seconds) that the incident is open.
@@ -68,13 +87,23 @@ class End(NamedTuple):
         `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
         stays suspected.
         """
-        after = replace(self, at=0.0, refuted_since=0.0, contradicted_at=now)
-        is_answered = self.suspected_at < self.refuted_since
-        return replace(after, suspected_since=0.0, suspected_at=0.0) if is_answered else after
+        return replace(self.unfounded(now), at=0.0)
 
-    def without_doubt(self) -> "End":
-        """Return the end without BigPanda's answers and without suspected resolves.
+    def unfounded(self, now: float) -> "End":
+        """Return the end after BigPanda refuted suspected resolves twice. Parameters are as in `refuted`.
 
-        They are void once a share says that the incident is open.
+        An earlier resolve that was believed stays.
         """
-        return replace(self, refuted_since=0.0, suspected_since=0.0, suspected_at=0.0)
+        after = replace(self, refuted_since=0.0, contradicted_at=now)
+        is_answered = self.suspected_at < self.refuted_since
+        return after._unsuspected() if is_answered else after
+
+    def reopened(self, came: float, version: Version | None) -> "End":
+        """Return the end after an open state that `came` at that time (epoch seconds), with these timestamps.
+
+        BigPanda's answers and suspected resolves are void, unless a suspected resolve is newer than the state.
+        """
+        is_older = version is not None and self.suspected_version is not None and version < self.suspected_version
+        if self.is_suspected and (is_older or came <= self.suspected_at):
+            return self
+        return replace(self._unsuspected(), refuted_since=0.0)

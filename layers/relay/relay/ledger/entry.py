@@ -203,7 +203,7 @@ class Entry(NamedTuple):
         seen = (*(name for name in (self.seen if same_version else ()) if name != state.name), state.name)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
         is_in_doubt = self.end.refuted_since > 0 or self.end.suspected_since > 0
-        end = self.end.without_doubt() if state.is_open and is_in_doubt else self.end
+        end = self.end.reopened(state.came, state.version) if state.is_open and is_in_doubt else self.end
         known = replace(self, newest=newest, seen=seen[-MAX_SEEN:], end=end)
         if is_same:
             return known

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import replace
 from typing import Any
 
+from relay.incidents.share import Version
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.dead_letter import DeadLetterRecord
@@ -80,6 +81,9 @@ def _members(entry: Entry) -> dict[str, Any]:
         "contradicted_at": end.contradicted_at,
         "suspected_since": end.suspected_since,
         "suspected_at": end.suspected_at,
+        "suspected_version": end.suspected_version,
+        "asked_at": end.asked_at,
+        "asker": end.asker,
         "flap": entry.flap if entry.flap != Flap() else None,
         "environment_id": entry.environment_id,
     }
@@ -111,6 +115,9 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
             contradicted_at=members.get("contradicted_at", 0.0),
             suspected_since=members.get("suspected_since", 0.0),
             suspected_at=members.get("suspected_at", 0.0),
+            suspected_version=_version(members.get("suspected_version")),
+            asked_at=members.get("asked_at", 0.0),
+            asker=members.get("asker", ""),
         ),
         flap=_flap(members.get("flap")),
         environment_id=members.get("environment_id", ""),
@@ -172,8 +179,13 @@ def _state(members: Sequence[Any]) -> State:
     version, digest, came, is_open, rank, *more = members
     alerts, is_borrowed, *_ = (*more, "", 0)
     names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
-    known = (version[0], version[1]) if version else None
-    return State(known, digest, came, bool(is_open), rank, frozenset(names), has_borrowed_version=bool(is_borrowed))
+    return State(
+        _version(version), digest, came, bool(is_open), rank, frozenset(names), has_borrowed_version=bool(is_borrowed)
+    )
+
+
+def _version(members: Sequence[float] | None) -> Version | None:
+    return (members[0], members[1]) if members else None
 
 
 # Names of the members that this version knows.
