@@ -84,6 +84,8 @@ class Invariants:
         console: the simulated BigPanda.
         owed: returns the incidents of debts that have a row and a stored job.
         known: returns the digest of the state that the ledger keeps of an incident, and the time of its arrival.
+        suspected: returns the time at which the last suspected resolve of an incident came, as the ledger has it; 0
+            without one.
         looks_every: seconds between reconcile runs; None without runs.
         naps: snoozes in BigPanda.
         routed: recipients of criticals; empty if criticals have no route.
@@ -94,6 +96,7 @@ class Invariants:
         problems: broken invariants.
         doubts: excess signals that cannot be excluded, by incident.
         unguarded: incidents that were processed without the ledger.
+        unbelieved: incident and number of each resolve that was answered while BigPanda has still to confirm it.
         unqueued: incidents that no queue took.
         died: incidents of processes that died; the arrival of their shares is noted only on their job.
         running: running processes.
@@ -125,6 +128,7 @@ class Invariants:
     console: Console
     owed: Callable[[], Sequence[Mapping[str, Any]]]
     known: Callable[[SharedState], tuple[str, float]]
+    suspected: Callable[[SharedState], float]
     looks_every: float | None
     naps: Sequence[Nap]
     routed: Sequence[str]
@@ -135,6 +139,7 @@ class Invariants:
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
+    unbelieved: set[tuple[str, int]] = field(default_factory=set)
     unqueued: set[str] = field(default_factory=set)
     died: set[str] = field(default_factory=set)
     running: set[Process] = field(default_factory=set)
@@ -398,6 +403,9 @@ class Invariants:
             return
         if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
             return
+        if self._is_suspected(state):
+            self.unbelieved.add((state.incident, state.number))
+            return
         told = self._told(state.incident)
         if not all(self._is_wanted(told, heir) for heir in heirs):
             return
@@ -407,6 +415,13 @@ class Invariants:
         if not is_guarded and self._seems_told(state.incident, heirs):
             return
         self._problem(f"lost: {state}; people were told {told}")
+
+    def _is_suspected(self, state: SharedState) -> bool:
+        """Return True if the state is a resolve that BigPanda has still to confirm, since it contradicted one."""
+        if state.is_open or not self.confirms_ends:
+            return False
+        at = self.suspected(state)
+        return any(arrival <= at + CLOCKS_DIFFER for arrival in state.arrivals)
 
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
         """Return True if the policy announces `state` after `told`.
@@ -486,7 +501,12 @@ class Invariants:
             is_newer_told = told is not None and not surely_newer(state, told)
             # Without the ledger only the order is lost: an announcement still counts.
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
-            if is_newer_told or not self._is_wanted(told, state) or self._is_on_a_queue(state):
+            if (
+                is_newer_told
+                or self._is_suspected(state)
+                or not self._is_wanted(told, state)
+                or self._is_on_a_queue(state)
+            ):
                 return
             if incident in self.unguarded and (self._seems_told(incident, [state]) or self._is_unplaced(state, states)):
                 return
@@ -599,6 +619,8 @@ class Invariants:
                 is_known_over = other.incident == ring.incident and not other.is_open and bool(other.answered)
                 # The ledger's own entries know nothing of shadow mode.
                 is_known_over = is_known_over and not self._is_shadowed(other)
+                # Until BigPanda confirms it, a suspected resolve changes nothing.
+                is_known_over = is_known_over and (other.incident, other.number) not in self.unbelieved
                 if (
                     is_known_over
                     and state.is_open

@@ -179,6 +179,7 @@ class Simulation:
             self.console,
             self.dynamodb.owed,
             self._known,
+            self._suspected,
             story.looks_every,
             self._naps,
             story.routed,
@@ -241,6 +242,10 @@ class Simulation:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
         newest = json.loads(item["text"]["S"]).get("newest") if item else None
         return (newest[1], newest[2]) if newest else ("", 0.0)
+
+    def _suspected(self, state: SharedState) -> float:
+        item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
+        return float(json.loads(item["text"]["S"]).get("suspected_at", 0.0)) if item else 0.0
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY

@@ -294,6 +294,22 @@ def test_fallback_is_notified_if_the_critical_of_a_refuted_resolve_can_not_be_si
     assert len(scene.relay.sns.published) == 1
 
 
+def test_late_older_share_does_not_ring_after_both_resolves_before_it_were_confirmed() -> None:
+    scene = Scene().opened_and_resolved()
+    between = int(scene.relay.clock.now) + 1
+    while not scene.relay.entry().end.refuted_since:
+        scene.wait(12)
+    # The incident was open again for a moment. The share of that comes late, after BigPanda confirmed the next resolve.
+    scene.resolve()
+    assert scene.relay.entry().end.is_suspected
+    scene.says = scene.incident("ok", active=False)
+    scene.wait(120)
+    assert not scene.relay.entry().is_end_in_doubt
+    late = samples.enveloped("e1", active=True, changedOn=between, updatedOn=between)
+    assert scene.relay.share(late).outcome == "superseded"
+    assert scene.signalled() == ["critical", "ok"]
+
+
 def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(48)

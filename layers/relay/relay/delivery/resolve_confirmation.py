@@ -80,7 +80,9 @@ class EndCheck(NamedTuple):
             return entry
         match self.answer:
             case ResolveAnswer.CONFIRMED | ResolveAnswer.UNREACHABLE:
-                return replace(entry, end=entry.end.confirmed())
+                # If an open state came meanwhile, the resolve has to be signalled first: BigPanda is asked again.
+                is_signalled = self.again is not None or entry.is_closed_in_doubt
+                return entry.with_end_confirmed() if is_signalled else entry
             case ResolveAnswer.DOUBTED:
                 return replace(entry, end=entry.end.doubted(now))
             case ResolveAnswer.REFUTED:

@@ -107,6 +107,21 @@ class Entry(NamedTuple):
         """True if the newest state is closed, and the incident's end is not confirmed with BigPanda."""
         return not self.end.is_confirmed and self.newest is not None and not self.newest.is_open
 
+    def with_end_confirmed(self) -> "Entry":
+        """Return the entry with its end confirmed with BigPanda.
+
+        If there are suspected resolves, the newest closed state gets their timestamps, so that an older open state that
+        comes late does not count as newer.
+        """
+        newest, version = self.newest, self.end.suspected_version
+        entry = replace(self, end=self.end.confirmed())
+        if newest is None or newest.is_open or version is None or self.debt.since is not None:
+            return entry
+        if newest.version is not None and newest.version >= version:
+            return entry
+        newest = newest._replace(version=version, has_borrowed_version=True)
+        return replace(entry, newest=newest, seen=(newest.name,))
+
     def is_resolve_suspect(self, now: float) -> bool:
         """True if a resolve that comes at `now` (epoch seconds) is not believed unless BigPanda confirms it.
 
