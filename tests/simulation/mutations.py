@@ -317,6 +317,13 @@ MUTATIONS = (
         "return False",
     ),
     Mutation(
+        "a state without timestamps that returns is taken for a copy",
+        "delivery.decision",
+        "if is_stamped and (_came_before(entry, state) or state.is_same(entry.newest)):",
+        "if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):",
+        seed=70010274,
+    ),
+    Mutation(
         "a job that was overtaken is sent all the same",
         "delivery.decision",
         "        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)\n",
