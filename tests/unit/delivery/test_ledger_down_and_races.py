@@ -740,7 +740,7 @@ class TestOneShareWithBadTimestamps:
 
 
 class TestReturnWithoutTimestamps:
-    """No share has timestamps, and a state returns while the ledger takes no writes, so that it lacks the one between."""
+    """No share has timestamps, and a state returns while the ledger takes no writes, so it lacks the state between."""
 
     def relay(self, *steps: Step) -> Relay:
         return room(*steps, policy={"min_seconds_between_signals": 0})
