@@ -318,6 +318,7 @@ class Invariants:
             self.sns,
             self.quiet,
             self.topics,
+            [vanished for queue in self.queues for vanished in queue.vanished],
         )
         flaps = Flaps(
             self.policies,

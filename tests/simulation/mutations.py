@@ -70,7 +70,7 @@ MUTATIONS = (
         "ledger.entry",
         "entry = entry.owing(lease.state) if queued else entry",
         "entry = entry.owing(lease.state)",
-        seed=215,
+        seed=296,
     ),
     Mutation(
         "the lease is dropped",
@@ -84,7 +84,7 @@ MUTATIONS = (
         "ledger.entry",
         "return entry._counting(lease, 0, lease.began) if lease.owner == owner else entry._doubting(lease.state)",
         "return entry",
-        seed=832,
+        seed=181,
     ),
     Mutation(
         "what may have paged is forgotten",
@@ -223,7 +223,7 @@ MUTATIONS = (
         "delivery.page_termination",
         "signal.is_open and signal.at < entry.end.at",
         "signal.at <= entry.end.at",
-        seed=13,
+        seed=15,
     ),
     Mutation(
         "a resolve that nobody announces leaves its pages",
@@ -315,6 +315,13 @@ MUTATIONS = (
         "incidents.transition",
         "return came_before or not self.has_borrowed_version",
         "return False",
+    ),
+    Mutation(
+        "a state without timestamps that returns is taken for a copy",
+        "delivery.decision",
+        "if is_stamped and (_came_before(entry, state) or state.is_same(entry.newest)):",
+        "if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):",
+        seed=70010274,
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
@@ -549,7 +556,7 @@ MUTATIONS = (
         "ledger.rate_limiter",
         "uncount = {count_name(int(now)): -1}",
         "uncount = {count_name(int(now)): 0}",
-        seed=43,
+        seed=25,
     ),
     Mutation(
         "a job lives twice as long as it may",
@@ -658,7 +665,7 @@ MUTATIONS = (
         "delivery.sender",
         "found = self.channels.refresh(channel.name)",
         "found = channel",
-        seed=28,
+        seed=145,
     ),
     Mutation(
         "a refused key is tried again after an hour",
@@ -744,7 +751,7 @@ MUTATIONS = (
         "bigpanda.api_rate_limit",
         'if counted is None or counted["calls"] <= limit:',
         "if counted is None or limit:",
-        seed=692,
+        seed=802,
     ),
     Mutation(
         "the sweeper replaces the messages of criticals last",
@@ -779,7 +786,7 @@ MUTATIONS = (
         "delivery.next_action",
         "return replace(newest, alerts=task.state.alerts)",
         "return newest",
-        seed=36007618,
+        seed=36038515,
     ),
     Mutation(
         "a pause holds no job from the queue",
@@ -800,7 +807,7 @@ MUTATIONS = (
         "channels.pause",
         "if each.since < start + longest and each.until > start:",
         "if each.since > each.until:",
-        seed=50,
+        seed=38,
     ),
     Mutation(
         "the fallback topic is notified in a pause",
@@ -814,7 +821,7 @@ MUTATIONS = (
         "entrypoints.debt_timing",
         "return max([owed.delay_start, *ends, *([] if has_ended_early else [held_until])])",
         "return owed.since",
-        seed=50,
+        seed=38,
     ),
     Mutation(
         "a share in a pause is sent if the ledger fails",

@@ -129,6 +129,22 @@ def _incident(envelope: str) -> dict[str, Any] | None:
     return {"entry": incident["id"]} | incident
 
 
+class Vanished(NamedTuple):
+    """A signal's message that vanished from a queue before it was received.
+
+    Attributes:
+        at: time at which it vanished, in epoch seconds.
+        channel: the job's channel.
+        incident: name of the ledger entry of the job's incident.
+        share: number of the job's share.
+    """
+
+    at: float
+    channel: str
+    incident: str
+    share: int
+
+
 @dataclass
 class SimulatedSqs:
     """One SQS queue, as its client: delays, visibility, receive counts, redrive, at-least-once delivery.
@@ -144,6 +160,7 @@ class SimulatedSqs:
         found: called with the incident in a signal that a reconcile run sends.
         vanishing: fraction of messages that vanish before they are received.
         luck: random generator that chooses the vanishing messages.
+        vanished: the signals' messages that vanished.
         most: the most messages that were on the queue at once.
         messages: messages on the queue by id.
         wrong_delays: invalid delays that SQS was asked for.
@@ -161,6 +178,7 @@ class SimulatedSqs:
     found: Callable[[Mapping[str, Any]], None] = lambda _: None
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
+    vanished: list[Vanished] = field(default_factory=list)
     most: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
@@ -213,6 +231,9 @@ class SimulatedSqs:
         message = self.messages.get(name)
         if message and not message.receives:
             self.world.say(f"{self.label}: {name} vanishes")
+            if incident := message.incident:
+                vanished = Vanished(self.world.now, message.job["channel"], incident["entry"], incident["share"])
+                self.vanished.append(vanished)
             del self.messages[name]
 
     def receive(self, most: int) -> list[Message]:

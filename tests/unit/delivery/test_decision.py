@@ -167,8 +167,14 @@ class TestEqualTimestamps:
 
 
 class TestWithoutTimestamps:
-    def test_share_without_timestamps_that_equals_the_newest_is_a_duplicate(self) -> None:
-        assert share(announced(unstamped()), unstamped(9)) == Standing.DUPLICATE
+    def test_share_without_timestamps_that_equals_the_newest_is_no_duplicate(self) -> None:
+        assert share(announced(unstamped()), unstamped(9)) == Standing.UNCHANGED
+        assert share(Entry().owing(unstamped()), unstamped(9)) == Standing.OWED
+
+    def test_job_that_equals_the_announced_state_and_came_later_is_no_duplicate_with_a_borrowed_version(self) -> None:
+        told, again = (unstamped(came).with_version_of(state()) for came in (5, 9))
+        assert job(announced(told), told) == Standing.DUPLICATE
+        assert job(announced(told), again) == Standing.UNCHANGED
 
     def test_share_without_timestamps_that_returns_to_an_earlier_state_is_no_duplicate(self) -> None:
         entry = announced(unstamped()).owing(unstamped(5, status="ok"))

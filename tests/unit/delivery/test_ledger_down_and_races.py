@@ -732,11 +732,54 @@ class TestOneShareWithBadTimestamps:
         relay.clock.now += 20
         assert relay.share(**over, **stamps).subject.transition == "resolved"
 
-    def test_repeated_share_with_a_stamp_in_the_future_is_a_duplicate(self) -> None:
+    def test_repeated_share_with_a_stamp_in_the_future_is_not_announced_again(self) -> None:
         relay = room()
         relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001)
         ahead: dict[str, Any] = {"status": "warning", "changedOn": self.AHEAD}
-        assert [relay.share(**ahead).outcome for _ in range(2)] == [Outcome.DELIVERED, Outcome.DUPLICATE]
+        assert [relay.share(**ahead).outcome for _ in range(2)] == [Outcome.DELIVERED, Outcome.UNCHANGED]
+
+
+class TestReturnWithoutTimestamps:
+    """No share has timestamps, and a state returns while the ledger takes no writes, so it lacks the state between."""
+
+    def relay(self, *steps: Step) -> Relay:
+        return room(*steps, policy={"min_seconds_between_signals": 0})
+
+    def share(self, relay: Relay, status: str) -> Result:
+        relay.clock.now += 3
+        return relay.share(status=status, active=status != "ok", resolved=status == "ok", changedOn=None)
+
+    @pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "last first"])
+    def test_announced_critical_that_returns_is_the_last_state_that_people_hear(self, is_reversed: bool) -> None:
+        relay = self.relay()
+        self.share(relay, "critical")
+        relay.retries.messages.clear()
+        relay.dynamodb.refuses_writes = True
+        assert [self.share(relay, status).queue for status in ("ok", "critical")] == ["retry", "retry"]
+        relay.dynamodb.refuses_writes = False
+        if is_reversed:
+            relay.retries.messages.reverse()
+        for _ in range(4):
+            relay.wake(60)
+        assert _statuses(relay)[-1] == "critical"
+
+    @pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "last first"])
+    def test_owed_critical_that_returns_is_the_last_state_that_people_hear(self, is_reversed: bool) -> None:
+        relay = self.relay(DOWN, DOWN, DOWN, samples.accepted())
+        assert self.share(relay, "critical").queue == "retry"
+        relay.dynamodb.refuses_writes = True
+        assert [self.share(relay, status).queue for status in ("unknown", "critical")] == ["retry", None]
+        relay.dynamodb.refuses_writes = False
+        if is_reversed:
+            relay.retries.messages.reverse()
+        for _ in range(4):
+            relay.wake(60)
+        assert _statuses(relay)[-1] == "critical"
+
+
+def _statuses(relay: Relay) -> list[str]:
+    """Return the statuses of the signals in the order in which they were sent."""
+    return [json.loads(call.body)["incident"]["status"] for call in relay.session.calls]
 
 
 def _counted(relay: Relay) -> int:

@@ -51,9 +51,11 @@ def judge_share(
     """Return the standing of a new share's state. `is_stamped` is True if the share has BigPanda's timestamps.
 
     `notify_on` has the transitions that the policy announces. A duplicate or superseded share needs no further work:
-    its state, or a newer one, is in the entry already, as announced, queued, or not to be announced.
+    its state, or a newer one, is in the entry already, as announced, queued, or not to be announced. A share without
+    timestamps is never a duplicate: another state may have come in between that the ledger does not hold yet. So its
+    arrival is recorded, and supersedes that state.
     """
-    if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):
+    if is_stamped and (_came_before(entry, state) or state.is_same(entry.newest)):
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.newest):
         return Judgement(Standing.SUPERSEDED)
@@ -126,7 +128,8 @@ def _is_announced(entry: Entry, state: State) -> bool:
     announced = entry.announced
     if announced is None or not state.is_same(announced):
         return False
-    return state.version is not None or not announced.precedes(state)
+    is_stamped = state.version is not None and not state.has_borrowed_version
+    return is_stamped or not announced.precedes(state)
 
 
 def _is_copy(entry: Entry, state: State) -> bool:

@@ -224,7 +224,7 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
     if standing == Standing.DEAD_LETTERED:
         return Settle(Outcome.QUEUED, queue="dead_letter")
     note = None
-    if standing == Standing.UNCHANGED and not (task.state.is_same(entry.newest) and not entry.debt.since):
+    if standing == Standing.UNCHANGED and not (task.state.is_of_same_share(entry.newest) and not entry.debt.since):
         note = entry.unchanged(task.state)
     elif standing == Standing.DUPLICATE and _clears_debt(task, entry):
         note = replace(entry, debt=entry.debt.settled())
