@@ -427,11 +427,12 @@ class Invariants:
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
         """Return True if the policy announces `state` after `told`.
 
-        Joined alerts are exempt after a state that BigPanda's API showed: the relay keeps no alerts of such a state,
+        Joined alerts are exempt if BigPanda's API showed one of the states: the relay keeps no alerts of such a state,
         since the API may name them in another way than the webhook.
         """
         change = changed(told, state)
-        is_exempt = change == "grew" and told is not None and bool(told.shown)
+        is_only_shown = bool(state.shown) and not state.answered
+        is_exempt = change == "grew" and (is_only_shown or (told is not None and bool(told.shown)))
         return not is_exempt and change in self.wanted(state.incident)
 
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:

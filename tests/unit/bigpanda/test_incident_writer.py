@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
@@ -167,6 +168,23 @@ class TestOnce:
         assert paths(relay) == ["resolve", "comments"]
         assert "(Not resolved: BigPanda answered 409, it is over.)" in writes(relay)[1][1]["comment"]
         assert relay.chores.messages == relay.dead_letters.messages == []
+
+    def test_answer_whose_comment_was_written_in_doubt_does_not_end_the_incident_that_is_open_again(self) -> None:
+        written: list[str] = []
+
+        def timed_out(call: Call) -> HttpAnswer:
+            written.append(json.loads(call.body)["comment"])
+            raise requests.ReadTimeout
+
+        def activities(_: Call) -> HttpAnswer:
+            return HttpAnswer(200, {}, json.dumps({"items": [{"comment": text} for text in written]}).encode())
+
+        relay = room(samples.refused(409), timed_out, activities, ACCEPTED)
+        answer(relay, "Resolve")
+        relay.wake(0)
+        relay.wake(60)
+        assert paths(relay) == ["resolve", "comments"], "it is not resolved after the comment that says it was not"
+        assert relay.chores.messages == []
 
     def test_refusal_is_dead_lettered_with_its_reason(self) -> None:
         relay = room(samples.refused(400, b"no"))

@@ -77,13 +77,13 @@ class IncidentWriter:
         An action takes the comment's text with it. `may_be_written` is True if an earlier attempt may have written the
         comment: then it is searched first. Raises SendError and LedgerError.
         """
-        assigns = (
-            to_write.is_verified and to_write.access.assign and to_write.responses.is_acknowledgement(to_write.callback)
-        )
-        assigned = self._assign(to_write, deadline) if assigns else ""
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
         try:
+            # Before the action, too: the incident may have changed since the attempt that wrote the comment.
+            if may_be_written and self._is_written(to_write, comment, deadline):
+                return
+            assigned = self._assign(to_write, deadline) if _is_to_assign(to_write) else ""
             undone = (
                 self._resolve_or_snooze(to_write, action, comment.text(assigned), deadline)
                 if action and changes
@@ -91,24 +91,20 @@ class IncidentWriter:
             )
             # BigPanda keeps the text of the comment with an action.
             if undone != "":
-                self._comment(
-                    to_write, comment, f"{assigned} {undone or ''}".strip(), deadline, may_be_written=may_be_written
-                )
+                self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
         except BadAnswer as error:
             # BigPanda need not know an incident that is over.
             if not (changes and to_write.is_over and error.http_status == NOT_FOUND):
                 raise
 
-    def _comment(
-        self, to_write: CallbackToWrite, comment: Comment, assigned: str, deadline: Deadline, *, may_be_written: bool
-    ) -> None:
-        """Write the comment, unless an earlier attempt wrote it."""
-        if may_be_written:
-            self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
-            if self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline):
-                return
+    def _is_written(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline) -> bool:
+        """Return True if an earlier attempt wrote the comment."""
+        self.rate_limit.wait(to_write.access, "activities", calls=ACTIVITY_PAGES)
+        return self.bigpanda.has_comment(to_write.access, to_write.incident, comment.is_contained_in, deadline)
+
+    def _comment(self, to_write: CallbackToWrite, text: str, deadline: Deadline) -> None:
         self.rate_limit.wait(to_write.access, "comments")
-        self.bigpanda.comment(to_write.access, to_write.incident, comment.text(assigned), deadline)
+        self.bigpanda.comment(to_write.access, to_write.incident, text, deadline)
 
     def _resolve_or_snooze(
         self, to_write: CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline
@@ -154,6 +150,11 @@ class IncidentWriter:
                 raise
             return f"(Not assigned: BigPanda answered {error.http_status}.)"
         return "The incident is assigned to them."
+
+
+def _is_to_assign(to_write: CallbackToWrite) -> bool:
+    is_wanted = to_write.is_verified and to_write.access.assign
+    return is_wanted and to_write.responses.is_acknowledgement(to_write.callback)
 
 
 def _names(callback: Callback, access: BigPandaAccess) -> Iterable[str]:
