@@ -782,13 +782,6 @@ MUTATIONS = (
         seed=34,
     ),
     Mutation(
-        "additional alerts are forgotten after a conflicting write",
-        "delivery.next_action",
-        "return replace(newest, alerts=task.state.alerts)",
-        "return newest",
-        seed=36038515,
-    ),
-    Mutation(
         "a pause holds no job from the queue",
         "delivery.next_action",
         "if task.pauses and (pause := task.pause(now)):",
@@ -999,5 +992,19 @@ MUTATIONS = (
         "is_due = entry.debt.due <= now or",
         "is_due = entry.debt.due + (900 if entry.debt.held_until else 0) <= now or",
         seed=70000114,
+    ),
+    Mutation(
+        "a confirmed end keeps the timestamps from before the suspected resolve",
+        "delivery.resolve_confirmation",
+        "return entry.with_end_confirmed() if is_signalled else entry",
+        "return replace(entry, end=entry.end.confirmed()) if is_signalled else entry",
+        seed=73002131,
+    ),
+    Mutation(
+        "an answer acts again after the comment that says why it did not",
+        "bigpanda.incident_writer",
+        "if may_be_written and self._is_written(",
+        "if may_be_written and not changes and self._is_written(",
+        seed=52018659,
     ),
 )
