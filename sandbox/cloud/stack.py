@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import boto3
 
@@ -140,20 +141,44 @@ def _sam(
         raise SandboxError(f"the SAM CLI is not at {command}; `make setup` installs it")
     shop.state.mkdir(parents=True, exist_ok=True)
     log = shop.state / f"sam-{arguments[0]}.log"
+    # The SAM CLI looks for its settings beside the template, and the built template is in another folder.
+    whole = [str(command), *arguments, "--config-file", str(shop.root / "samconfig.toml"), "--config-env", "local"]
     with _home(shop.state) as home, log.open("wb") as output:
-        child = subprocess.Popen(
-            # The SAM CLI looks for its settings beside the template, and the built template is in another folder.
-            [command, *arguments, "--config-file", shop.root / "samconfig.toml", "--config-env", "local"],
-            cwd=shop.root,
-            env=_environment(shop.root, home) | dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        problem = _wait(child, seconds)
+        environment = _environment(shop.root, home) | dict(environment)
+        with _child(whole, shop.root, environment, output) as child:
+            problem = _wait(child, seconds)
     if problem:
         raise SandboxError(f"sam {arguments[0]} {problem}; the end of {log}:\n{processes.tail(log, LOG_LINES)}\n{hint}")
+
+
+@contextmanager
+def _child(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], output: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a session of its own for a `with` block, and kill it at the end if it still runs."""
+    child: subprocess.Popen[bytes] | None = None
+    interrupts = {signal.SIGINT, signal.SIGTERM}
+    try:
+        # An interrupt while the process starts would leave it behind, so it is held back until the process is known.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts)
+        try:
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield child
+    finally:
+        # Ctrl-C does not reach the child, which has a session of its own; without a kill it would outlive this command.
+        if child is not None and child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> str | None:
@@ -161,11 +186,6 @@ def _wait(child: subprocess.Popen[bytes], seconds: float) -> str | None:
         code = child.wait(seconds)
     except subprocess.TimeoutExpired:
         return f"took longer than {seconds:.0f} s"
-    finally:
-        # Ctrl-C does not reach the child, which has a session of its own; without a kill it would outlive this command.
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
     return f"failed (exit code {code})" if code else None
 
 

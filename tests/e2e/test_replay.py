@@ -11,7 +11,8 @@ from tests.waiting import until
 
 def share(incident_id: str, indent: int = 0) -> bytes:
     """Return a share with unusual white space, which a re-encoding would lose."""
-    return json.dumps({"incident": {"id": incident_id, "status": "critical", "note": "ü"}}, indent=indent).encode()
+    incident = {"id": incident_id, "status": "critical", "note": "ü", "changedOn": 1_700_000_000}
+    return json.dumps({"incident": incident}, indent=indent).encode()
 
 
 def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operator: Operator) -> None:
