@@ -407,6 +407,8 @@ class Invariants:
         if self._is_suspected(state):
             self.unbelieved.add((state.incident, state.number))
             return
+        if self._is_refuted(state):
+            return
         told = self._told(state.incident)
         if not all(self._is_wanted(told, heir) for heir in heirs):
             return
@@ -423,6 +425,14 @@ class Invariants:
             return False
         at = self.suspected(state)
         return any(arrival <= at + CLOCKS_DIFFER for arrival in state.arrivals)
+
+    def _is_refuted(self, state: SharedState) -> bool:
+        """Return True if BigPanda's API showed an open state since an unbelieved resolve that is not newer than it."""
+        if (state.incident, state.number) not in self.unbelieved:
+            return False
+        others = (other for other in self.states.values() if other.incident == state.incident and other.is_open)
+        later = (other for other in others if not surely_newer(state, other))
+        return any(at > min(state.arrivals) for other in later for at in other.shown)
 
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
         """Return True if the policy announces `state` after `told`.
@@ -506,6 +516,7 @@ class Invariants:
             if (
                 is_newer_told
                 or self._is_suspected(state)
+                or self._is_refuted(state)
                 or not self._is_wanted(told, state)
                 or self._is_on_a_queue(state)
             ):

@@ -996,8 +996,8 @@ MUTATIONS = (
     Mutation(
         "a confirmed end keeps the timestamps from before the suspected resolve",
         "delivery.resolve_confirmation",
-        "return entry.with_end_confirmed() if is_signalled else entry",
-        "return replace(entry, end=entry.end.confirmed()) if is_signalled else entry",
+        "return entry.with_end_confirmed() if entry.is_closed_in_doubt else entry",
+        "return replace(entry, end=entry.end.confirmed()) if entry.is_closed_in_doubt else entry",
         seed=73002131,
     ),
     Mutation(

@@ -213,6 +213,11 @@ def test_critical_after_a_warning_rings_although_resolves_are_forged_each_second
     assert scene.signalled()[-1] == "critical"
 
 
+def job_status(message: dict[str, Any]) -> str:
+    """Return the status of the share of which a queue's message was made."""
+    return str(json.loads(message["MessageBody"])["status"])
+
+
 def distrusted() -> Scene:
     """Return a scene in which BigPanda refuted a resolve a short time ago, so that the next ones are suspected."""
     scene = Scene(policy={"replace": False}).opened_and_resolved()
@@ -292,6 +297,20 @@ def test_fallback_is_notified_if_the_critical_of_a_refuted_resolve_can_not_be_si
     for _ in range(6):
         scene.relay.sweep(60)
     assert len(scene.relay.sns.published) == 1
+
+
+def test_confirmed_resolve_is_signalled_although_its_message_vanishes() -> None:
+    scene = distrusted()
+    scene.resolve()
+    scene.says = scene.incident("ok", active=False)
+    [followup] = [each for each in scene.relay.chores.messages if "ok" in job_status(each)]
+    scene.relay.clock.now += 20
+    scene.relay.worker.work([{"messageId": "m1", "body": followup["MessageBody"]}])
+    scene.relay.retries.messages.clear()
+    for _ in range(6):
+        scene.relay.sweep(60)
+        scene.wait(12)
+    assert scene.signalled()[3:] == ["ok"]
 
 
 def test_late_older_share_does_not_ring_after_both_resolves_before_it_were_confirmed() -> None:

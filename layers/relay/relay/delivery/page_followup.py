@@ -108,9 +108,8 @@ class Followup:
             if not _is_same_question(entry, current):
                 return current, EndCheck(ResolveAnswer.NOT_ASKED)
             entry = current
-            if check.reopened:
-                lasts = _expires_at(check.again, channel) - now + STORED_SECONDS
-                ledger.store(entry_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
+            lasts = _expires_at(check.again, channel) - now + STORED_SECONDS
+            ledger.store(entry_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
             check = confirmation.reannounce(check, deadline)
         if check.answer == ResolveAnswer.WAIT:
             return entry, check

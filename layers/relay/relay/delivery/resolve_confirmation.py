@@ -63,13 +63,13 @@ class EndCheck(NamedTuple):
         until: Time of the next question (epoch seconds); 0 if none is needed.
         again: Job that signals the incident as it is: open after a refutation, closed after a suspected resolve was
             confirmed. None if no signal is needed.
-        reopened: The open state of that job after a refutation, which is owed; None in other cases.
+        owed: The state of that job, which is owed; None without a job.
     """
 
     answer: ResolveAnswer
     until: float = 0.0
     again: Job | None = None
-    reopened: State | None = None
+    owed: State | None = None
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer recorded at `now` (epoch seconds).
@@ -80,23 +80,24 @@ class EndCheck(NamedTuple):
             return entry
         match self.answer:
             case ResolveAnswer.CONFIRMED | ResolveAnswer.UNREACHABLE:
+                if self.again is not None:
+                    return replace(self._owing(entry, now), end=entry.end.confirmed())
                 # If an open state came meanwhile, the resolve has to be signalled first: BigPanda is asked again.
-                is_signalled = self.again is not None or entry.is_closed_in_doubt
-                return entry.with_end_confirmed() if is_signalled else entry
+                return entry.with_end_confirmed() if entry.is_closed_in_doubt else entry
             case ResolveAnswer.DOUBTED:
                 return replace(entry, end=entry.end.doubted(now))
             case ResolveAnswer.REFUTED:
                 if self.again is None:
                     return replace(entry, end=entry.end.unfounded(now))
-                return replace(self._owing_again(entry, now), end=entry.end.refuted(now))
+                return replace(self._owing(entry, now), end=entry.end.refuted(now))
         return entry
 
-    def _owing_again(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with the open state owed, so that later resolves do not supersede it unnoticed."""
-        if self.again is None or self.reopened is None:
+    def _owing(self, entry: Entry, now: float) -> Entry:
+        """Return the entry with the state of the job owed: its message may vanish, or a forged resolve may come."""
+        if self.again is None or self.owed is None:
             return entry
-        row = Row(now + OVERDUE_SECONDS, self.again.stored_name, is_critical=self.reopened.is_critical)
-        return entry.waiting(self.reopened, row)
+        row = Row(now + OVERDUE_SECONDS, self.again.stored_name, is_critical=self.owed.is_critical)
+        return entry.waiting(self.owed, row)
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,10 @@ class ResolveConfirmation:
             if now - asked_since <= UNREACHABLE_SECONDS:
                 return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
             # The suspected resolve is believed: its share is in the follow-up's job.
-            again = None if is_closed else self._announcing(job, entry, parse_share(job.payload.body), channel)
-            return EndCheck(ResolveAnswer.UNREACHABLE, again=again)
+            return EndCheck(ResolveAnswer.UNREACHABLE) if is_closed else self.unasked(job, entry, channel)
         if not is_open(share):
-            again = None if is_closed else self._announcing(job, entry, share, channel)
-            return EndCheck(ResolveAnswer.CONFIRMED, again=again)
+            confirmed = EndCheck(ResolveAnswer.CONFIRMED)
+            return confirmed if is_closed else self._signalling(confirmed, job, entry, share, channel)
         # While the incident counts as open, both answers have to be later than the last suspected resolve: nothing is
         # lost meanwhile.
         is_first = not end.refuted_since or (not is_closed and end.refuted_since <= end.suspected_at)
@@ -138,18 +138,21 @@ class ResolveConfirmation:
             return EndCheck(ResolveAnswer.DOUBTED, now + APART_SECONDS)
         if now < end.refuted_since + APART_SECONDS:
             return EndCheck(ResolveAnswer.WAIT, end.refuted_since + APART_SECONDS)
-        if not is_closed:
-            return EndCheck(ResolveAnswer.REFUTED)
-        again = self._announcing(job, entry, share, channel)
-        return EndCheck(ResolveAnswer.REFUTED, again=again, reopened=state_of(again, share))
+        refuted = EndCheck(ResolveAnswer.REFUTED)
+        return self._signalling(refuted, job, entry, share, channel) if is_closed else refuted
 
     def unasked(self, job: Job, entry: Entry, channel: Channel) -> EndCheck:
         """Return the answer for suspected resolves if nobody can be asked any more: they are believed.
 
         The operator switched the confirmation off, or removed the API key. `job` is a follow-up of such a resolve.
         """
-        again = self._announcing(job, entry, parse_share(job.payload.body), channel)
-        return EndCheck(ResolveAnswer.UNREACHABLE, again=again)
+        share = parse_share(job.payload.body)
+        return self._signalling(EndCheck(ResolveAnswer.UNREACHABLE), job, entry, share, channel)
+
+    def _signalling(self, check: EndCheck, job: Job, entry: Entry, share: Share, channel: Channel) -> EndCheck:
+        """Return the answer with the job that signals the incident as `share` shows it."""
+        again = self._announcing(job, entry, share, channel)
+        return check._replace(again=again, owed=state_of(again, share))
 
     def reannounce(self, check: EndCheck, deadline: Deadline) -> EndCheck:
         """Queue the job that signals the incident as it is (`check.again`).
