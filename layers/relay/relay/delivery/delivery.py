@@ -202,11 +202,11 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     notices = Notices(is_suspected=action.is_suspected)
     result = replace(task.result(action.outcome), queue=action.queue, notices=notices)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    # A follow-up that ran before that write would find nothing to ask about.
+    # The follow-up of a suspected resolve gets a delay: before that write it would find nothing to ask about.
     until = services.clock() + (SUSPECTED_SECONDS if action.is_suspected else 0.0)
     is_kept = action.job is None or services.keeper.keep(action.job, services.deadline, until=until)
     if not is_kept:
-        why = "no queue accepted the job that terminates its pages"
+        why = "no queue accepted the job that confirms the end and terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))
     if action.note is None:

@@ -1,7 +1,7 @@
 """Next action for a state: send, wait, settle, dead-letter. It follows from the incident's ledger entry. Pure code.
 
 The checks run in this order: is the state announced or queued already, is it superseded, is its transition in the
-policy, may it be sent now.
+policy, is it a resolve that BigPanda has to confirm first, may it be sent now.
 """
 
 from copy import replace
@@ -194,9 +194,10 @@ def _explained(task: Task, why: str) -> Task:
 
 
 def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> bool:
-    """True if the state is a new resolve by the webhook that is not believed unless BigPanda confirms it.
+    """True if the state is a new resolve from the webhook that is not believed unless BigPanda confirms it.
 
-    The webhook may have queued it before it was recorded, since the ledger failed or others wrote the entry.
+    A job from the queue can have such a resolve, too: the webhook queued it, since the ledger failed or another sender
+    changed the entry.
     """
     is_recorded = task.state.is_same(entry.newest) or task.job.payload.found
     is_new = task.is_from_webhook or not is_recorded
@@ -205,10 +206,10 @@ def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> boo
 
 
 def _suspected(task: Task, entry: Entry, now: float) -> Settle:
-    """Return the action for a suspect resolve: it is recorded, but the incident stays as it is. BigPanda is asked.
+    """Return the action for a suspect resolve: record it, leave the incident as it is, and have BigPanda asked.
 
-    One follow-up asks for all suspected resolves. Another one is queued if the last one, and BigPanda's last answer,
-    are so old that the follow-up may be lost.
+    One follow-up job asks BigPanda about all suspected resolves. A second one is queued only if the first was queued,
+    and BigPanda answered last, so long ago that the first may be lost.
     """
     end = entry.end
     asks = not end.is_suspected or now - max(end.asked_at, end.contradicted_at) > FOLLOWUP_LOST_SECONDS

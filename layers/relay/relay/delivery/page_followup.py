@@ -2,7 +2,8 @@
 
 A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
 searches for the page by the signal's request id, several times within three minutes. Then the pages of past states are
-terminated (`delivery.page_termination`).
+terminated (`delivery.page_termination`). If the incident's end is in doubt, BigPanda is asked first
+(`delivery.resolve_confirmation`).
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -155,7 +155,7 @@ class ResolveConfirmation:
         return check._replace(again=again, owed=state_of(again, share))
 
     def reannounce(self, check: EndCheck, deadline: Deadline) -> EndCheck:
-        """Queue the job that signals the incident as it is (`check.again`).
+        """Queue the job that signals the incident as BigPanda shows it (`check.again`), if there is one.
 
         Returns `check`; an answer WAIT if the queue does not accept the job.
         """
