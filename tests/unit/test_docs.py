@@ -104,6 +104,12 @@ def _anchor(line: str) -> str:
     return re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_documents_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:tests|layers|functions|relayctl|bench|sandbox)/[\w./]+\.\w+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_sections_of_documents_that_code_cites_exist() -> None:
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/vendors.md").read_text(), re.MULTILINE)
     cited = 0
