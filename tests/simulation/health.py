@@ -86,7 +86,7 @@ class Health:
             yield from self._unheard(channel, messages)
             yield from self._needless(channel, messages)
             yield from self._untold(channel, messages)
-            if messages and messages[-1].health == "sick":
+            if messages and messages[-1].health == "sick" and not _is_in_doubt(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
 
     def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -101,8 +101,7 @@ class Health:
             if not possible:
                 at = message.at - self.world.began
                 yield f"health: {channel} is {message.health} at {at:.0f} s, after {max(known)}"
-            is_in_doubt = message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles
-            known = (possible or set(told)) | (known if is_in_doubt else set())
+            known = (possible or set(told)) | (known if _is_in_doubt(message) else set())
 
     def _as_told(self, message: HealthMessage) -> list[_Told]:
         """Return the possible records of a message. A single topic does not show which messages are urgent."""
@@ -198,3 +197,8 @@ class Health:
 
     def _has_spells(self, *services: str) -> bool:
         return any(spell.service in services for spell in self.weather.spells)
+
+
+def _is_in_doubt(message: HealthMessage) -> bool:
+    """Return True if the run that published a message may have failed to note that."""
+    return message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles

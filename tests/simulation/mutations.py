@@ -751,7 +751,7 @@ MUTATIONS = (
         "bigpanda.api_rate_limit",
         'if counted is None or counted["calls"] <= limit:',
         "if counted is None or limit:",
-        seed=802,
+        seed=511,
     ),
     Mutation(
         "the sweeper replaces the messages of criticals last",

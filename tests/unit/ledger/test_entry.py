@@ -56,8 +56,13 @@ class TestOwing:
     def test_attempts_of_an_older_state_do_not_count_for_a_newer_one(self) -> None:
         entry = Entry().owing(state())
         entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
-        assert entry.owing(state(9, version=0)).debt.attempts == 3
+        assert entry.owing(state()).debt.attempts == 3
         assert entry.owing(state(9)).debt.attempts == 0
+
+    def test_attempts_of_an_earlier_share_do_not_count_for_a_later_one_with_the_same_state(self) -> None:
+        entry = Entry().owing(state())
+        entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
+        assert entry.owing(state(9, version=0)).debt.attempts == 0
 
 
 class TestSeen:

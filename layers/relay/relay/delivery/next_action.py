@@ -89,7 +89,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
     else:
         judgement = judge_job(entry, state, notify_on, dead_lettered_at=task.job.revival.dead_lettered_seconds)
     job = task.job
-    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_same(entry.newest) else 0)
+    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_of_same_share(entry.newest) else 0)
     payload = replace(
         job.payload,
         transition=judgement.change.transition if judgement.change else job.payload.transition,

@@ -220,10 +220,12 @@ class Entry(NamedTuple):
         is_in_doubt = self.end.refuted_since > 0 or self.end.suspected_since > 0
         end = self.end.reopened(state.came, state.version) if state.is_open and is_in_doubt else self.end
         known = replace(self, newest=newest, seen=seen[-MAX_SEEN:], end=end)
+        if not state.is_of_same_share(self.newest):
+            known = replace(known, debt=self.debt.started_anew())
         if is_same:
             return known
         dead_letter = self.dead_letter.superseded() if self.dead_letter.revived_at else self.dead_letter
-        return replace(known, debt=self.debt.started_anew(), dead_letter=dead_letter)
+        return replace(known, dead_letter=dead_letter)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send.
@@ -322,7 +324,7 @@ class Entry(NamedTuple):
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
-        if entry is not self and lease.state.is_same(entry.newest):
+        if entry is not self and lease.state.is_of_same_share(entry.newest):
             entry = replace(entry, debt=entry.debt.failed(attempts, reason).resumed(until))
         entry = entry._counting(lease, maybe_accepted, until)
         if maybe_accepted:
