@@ -436,18 +436,27 @@ def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, account
     search.finds_nothing(live.recorder.written())
 
 
-def test_no_credential_is_written_when_xmatters_echoes_a_page_search(account: Aws, search: Search) -> None:
+# The pages of a signal are looked up for an answer to it. If the page is known, the person who answered is looked up.
+SIGNALS = {"page search": AcceptedSignal("r1", 0.0, is_open=True)}
+SIGNALS["person"] = SIGNALS["page search"]._replace(pages=("1",))
+
+
+@pytest.mark.parametrize("looked_up", SIGNALS)
+def test_no_credential_is_written_when_xmatters_echoes_a_request(account: Aws, search: Search, looked_up: str) -> None:
     live = Live(account)
     with site(echo) as server:
         trigger = "https://acme.xmatters.com/?apiKey=canary"
         account.put_secret("noc", document(trigger, AUTHS["url"], server.url, rest_url=server.url))
-        account.announce("noc", "i1", signals=(AcceptedSignal("r1", live.clock(), is_open=True),))
+        account.announce("noc", "i1", signals=(SIGNALS[looked_up]._replace(at=live.clock()),))
         said = json.loads(acknowledgement(1)) | {"event": {"number": "1"}}
         called_back = samples.request(json.dumps(said).encode(), headers={"authorization": "Bearer canary-callback"})
         assert live.callbacks.serve(called_back).status == 200
         [envelope] = search.empty(account.chores)
         live.ahead += 301
         assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
-    assert server.received
+    asked = [each.target for each in server.received]
+    assert any("/people/" in target for target in asked) == (looked_up == "person")
+    [comment] = [each.body.decode() for each in server.received if each.target.endswith("/comments")]
+    assert "Unverified" in comment
     assert "xMatters could not be asked" in live.recorder.written()
-    search.finds_nothing(live.recorder.written())
+    search.finds_nothing(live.recorder.written(), comment)

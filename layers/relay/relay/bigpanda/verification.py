@@ -74,6 +74,12 @@ class ReceivedCallback(NamedTuple):
     came: float
     changes_incident: bool = False
 
+    @property
+    def answered_at(self) -> float:
+        """Time of the answer (epoch seconds): the callback's own time, or its arrival if that is earlier."""
+        said_at = _seconds_of(self.callback.at)
+        return self.came if said_at is None else min(self.came, said_at)
+
 
 @dataclass(frozen=True)
 class Verifier:
@@ -110,7 +116,7 @@ class Verifier:
             verdict = Verdict.UNVERIFIED if is_known else Verdict.STRANGE
             return CallbackVerdict(verdict, "the channel did not announce the incident")
         first = min((at for entry in announced for at in _times(entry)), default=0.0)
-        if received.came < first - VENDOR_CLOCKS_DIFFER_SECONDS:
+        if received.answered_at < first - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the signals of the incident")
         if rest is None:
             return CallbackVerdict(Verdict.VERIFIED)
@@ -132,8 +138,7 @@ class Verifier:
         page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
         if page is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
-        said_at = _seconds_of(received.callback.at)
-        if min(received.came, said_at or received.came) < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
+        if received.answered_at < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
         target = received.callback.target
         needs_person = received.is_acknowledgement or received.changes_incident
