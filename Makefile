@@ -8,7 +8,7 @@ PYTHON ?= python3.13
 VENV := .venv
 SAM_VENV := .venv-sam
 LAMBDA_VENV := .venv-lambda
-CHECKOV_VENV := .venv-checkov
+SCANNERS_VENV := .venv-scanners
 AUDIT_VENV := .venv-audit
 CLIENT_VENV := .venv-python-xmatters
 BROWSER := .venv-browser
@@ -72,17 +72,18 @@ pictures: checks ## make the README's pictures anew, from runs of the demo and o
 	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lint
-lint: setup checks ## format check, lint, strict types, import order, template
+lint: setup checks ## format check, lint, strict types, import order, security rules, template
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary
 	@said=$$($(VENV)/bin/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
 	@$(SAM_VENV)/bin/cfn-lint template.yaml
+	@said=$$($(SCANNERS_VENV)/bin/bandit --quiet --recursive layers/relay functions relayctl 2>&1) || { echo "$$said" >&2; exit 1; }
 	@$(MAKE) --silent .cache/checkov.done
 
 # It takes ten seconds, so it runs for a template or rules that changed.
-.cache/checkov.done: template.yaml .checkov.yaml $(CHECKOV_VENV)/.done
-	@said=$$($(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml 2>&1) || { echo "$$said" >&2; exit 1; }
+.cache/checkov.done: template.yaml .checkov.yaml $(SCANNERS_VENV)/.done
+	@said=$$($(SCANNERS_VENV)/bin/checkov --config-file .checkov.yaml 2>&1) || { echo "$$said" >&2; exit 1; }
 	@mkdir -p $(@D) && touch $@
 
 .PHONY: fmt
@@ -96,7 +97,7 @@ schema: setup ## write the JSON Schema of channels' settings files anew, into do
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
-	@for name in sam lambda checkov audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in sam lambda scanners audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml requirements/build.in -o requirements/relayctl.txt
 	@$(LOCK) --no-emit-package botocore bench/requirements-usual.in -o bench/requirements-usual.txt
@@ -120,7 +121,7 @@ audit: checks ## look the pinned packages up in a vulnerability index (1: found 
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(CHECKOV_VENV) $(AUDIT_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom
 
 .PHONY: help
 help: ## list the commands
@@ -152,10 +153,10 @@ $(LAMBDA_VENV)/.done: requirements/lambda.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j3 --output-sync=line $(CHECKOV_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
+	@$(MAKE) --silent -j3 --output-sync=line $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
 
-$(CHECKOV_VENV)/.done: requirements/checkov.txt
-	@$(call fetched,$(CHECKOV_VENV),requirements/checkov.txt,checkov)
+$(SCANNERS_VENV)/.done: requirements/scanners.txt
+	@$(call fetched,$(SCANNERS_VENV),requirements/scanners.txt,bandit and checkov)
 	@touch $@
 
 $(AUDIT_VENV)/.done: requirements/audit.txt

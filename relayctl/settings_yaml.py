@@ -47,7 +47,7 @@ def decode(content: bytes) -> Any:
         raise SettingsYamlError("is not UTF-8 text") from None
     try:
         # A subclass of SafeLoader: it makes no objects of Python.
-        return yaml.load(text, _Loader)  # noqa: S506 - see the line above
+        return yaml.load(text, _Loader)  # nosec B506  # noqa: S506 - see the line above
     except yaml.MarkedYAMLError as error:
         raise SettingsYamlError(_complaint(error)) from None
     except (yaml.YAMLError, RecursionError, ValueError):

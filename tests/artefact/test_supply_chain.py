@@ -14,7 +14,7 @@ from relay.version import VERSION
 from tools.audit import NOT_CHECKED
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKOV = ROOT / ".venv-checkov/bin/checkov"
+CHECKOV = ROOT / ".venv-scanners/bin/checkov"
 SBOMS = {"lambda": "layers/dependencies/requirements.txt", "relayctl": "requirements/relayctl.txt"}
 type Pins = dict[tuple[str, str], set[str]]
 

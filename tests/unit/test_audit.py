@@ -84,5 +84,5 @@ def test_audit_reads_every_file_of_pinned_packages() -> None:
     names = [str(path.relative_to(ROOT)) for path in pinned_files(ROOT)]
     assert names[0] == "layers/dependencies/requirements.txt"
     assert set(names) >= {
-        f"requirements/{name}.txt" for name in ("relayctl", "dev", "sam", "lambda", "audit", "checkov")
+        f"requirements/{name}.txt" for name in ("relayctl", "dev", "sam", "lambda", "audit", "scanners")
     }

@@ -28,10 +28,10 @@ def test_each_action_of_a_workflow_is_pinned_by_commit() -> None:
 
 def test_pre_commit_runs_each_check_of_make_lint() -> None:
     recipe = (ROOT / "Makefile").read_text().partition("\nlint: ")[2].partition("\n\n")[0]
-    checks = set(re.findall(r"\b(ruff format|ruff check|mypy|lint-imports|cfn-lint|checkov)\b", recipe))
+    checks = set(re.findall(r"\b(ruff format|ruff check|mypy|lint-imports|cfn-lint|bandit|checkov)\b", recipe))
     hooks = yaml_parse((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     entries = " ".join(hook["entry"] for hook in hooks)
-    assert len(checks) == 6
+    assert len(checks) == 7
     assert [check for check in checks if check not in entries] == []
 
 

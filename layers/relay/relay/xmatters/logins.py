@@ -15,7 +15,7 @@ from relay.errors import NoAnswer
 from relay.http.client import HttpClient, basic, json_object
 from relay.reasons import Reason, reason_for_status
 
-TOKEN_PATH = "/api/xm/1/oauth2/token"  # noqa: S105 - a path
+TOKEN_PATH = "/api/xm/1/oauth2/token"  # nosec B105  # noqa: S105 - a path
 # A token is renewed this long before it expires, since it could expire on its way.
 TOKEN_MARGIN_SECONDS = 30.0
 
