@@ -38,9 +38,10 @@ def pause(
 
 
 def add(document: SecretDocument, new: Pause, now: float) -> None:
-    """Add a pause to the secret, and drop pauses that no state can remember. `now` is in epoch seconds.
+    """Add a pause to the secret. `now` is in epoch seconds.
 
-    Raises UsageError if there are too many.
+    Pauses that ended too long ago to matter for the age of an owed state are dropped. Raises UsageError if more than
+    MOST_PAUSES pauses would remain.
     """
     kept = [*_remembered(document, now), new]
     if len(kept) > MOST_PAUSES:

@@ -45,7 +45,7 @@ class Check(NamedTuple):
     detail: str
 
     def document(self) -> dict[str, str]:
-        """Return the result for programs."""
+        """Return the result as a JSON object for programs."""
         return {"check": self.what, "state": self.state, "detail": self.detail}
 
 
@@ -89,7 +89,7 @@ def show(checks: Iterable[Check]) -> None:
 
 
 def listing(checks: Iterable[Check]) -> dict[str, Any]:
-    """Return all results for programs."""
+    """Return all results as a JSON object for programs."""
     return {"checks": [each.document() for each in checks]}
 
 

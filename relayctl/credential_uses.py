@@ -34,11 +34,11 @@ class Use(NamedTuple):
     used_at: str | None
 
     def document(self) -> dict[str, str | None]:
-        """Return the use for programs."""
+        """Return the use as a JSON object for programs."""
         return {"endpoint": self.endpoint, "credential": self.age, "kind": self.kind, "used_at": self.used_at}
 
     def __str__(self) -> str:
-        """Return the use for people."""
+        """Return the credential and its last use as one line of text."""
         return f"{self.endpoint} {self.age} {self.kind}: {self.used_at or 'none known'}"
 
 

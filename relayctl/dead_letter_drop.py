@@ -36,7 +36,7 @@ class Critical(NamedTuple):
         return self.is_owed is not False
 
     def document(self) -> dict[str, Any]:
-        """Return the critical for programs."""
+        """Return the critical as a JSON object for programs."""
         return {
             "channel": self.job.channel,
             "incident_id": self.job.incident_id,

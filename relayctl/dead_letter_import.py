@@ -45,7 +45,7 @@ class Checked:
         self.by_reason[line.job.failures.reason] += 1
 
     def sums(self) -> dict[str, Any]:
-        """Return the counts of the jobs to send for programs."""
+        """Return the counts of the jobs to send, as a JSON object for programs."""
         return {
             "by_channel": dict(self.by_channel),
             "by_kind": dict(self.by_kind),

@@ -52,7 +52,7 @@ def pause_words(pause: Pause, now: float) -> str:
 
 
 def document(policy: Policy, now: float) -> dict[str, Any]:
-    """Return the mode, and the pauses that are not over, for programs."""
+    """Return the mode, and the pauses that are not over, as a JSON object for programs."""
     return {
         "mode": current(policy, now),
         "pauses": [

@@ -43,7 +43,7 @@ def judged(finding: RecipientCheck) -> Check:
 
 
 def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
-    """Return the findings for programs."""
+    """Return the findings as JSON objects for programs."""
     return [
         {"name": each.name, "kind": each.kind, "is_active": each.is_active, "on_call": each.on_call}
         | judged(each).document()

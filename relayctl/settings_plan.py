@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         return f"{new} new, {len(self.pending) - new} changed, {len(self.changes) - len(self.pending)} unchanged"
 
     def document(self) -> dict[str, Any]:
-        """Return the plan for programs."""
+        """Return the plan as a JSON object for programs."""
         channels = [
             {"channel": each.name, "state": state(each), "changes": [change._asdict() for change in each.changes]}
             for each in self.changes

@@ -71,7 +71,11 @@ def _complaint(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the scalars of `_SCALARS` alone. Refuses aliases, duplicate keys, and keys that are not text."""
+    """YAML loader of settings files.
+
+    A plain scalar that matches a pattern of `_SCALARS` becomes a bool, a number or None; any other is text.
+    The loader refuses aliases, duplicate keys, and keys that are not text.
+    """
 
     # PyYAML's registries, which other packages extend for every loader: AWS's own tools add tags to SafeLoader.
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's interface

@@ -19,7 +19,7 @@ _INDENT = " " * 9
 
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
-    """Return the status for programs."""
+    """Return the status as a JSON object for programs."""
     judged = channel_health.in_order(status.channels, status.at)
     return {
         "stack": stack,

@@ -35,7 +35,7 @@ class Event(NamedTuple):
     details: Mapping[str, Any] = _NOTHING
 
     def document(self) -> dict[str, Any]:
-        """Return the event for programs."""
+        """Return the event as a JSON object for programs."""
         members = {"at": moments.iso(self.at), "source": self.source, "kind": self.kind, "text": self.text}
         known = {name: value for name, value in self.details.items() if value not in (None, "", [], ())}
         return members | {"channel": self.channel or None} | known
@@ -64,18 +64,18 @@ class Reading(NamedTuple):
         return cls(source, problem=str(error), is_failure=True)
 
     def document(self) -> dict[str, Any]:
-        """Return the result for programs."""
+        """Return the result as a JSON object for programs."""
         return self._asdict()
 
 
 class Standing(NamedTuple):
-    """Standing of an incident for one channel and one set of recipients of the webhook's URL.
+    """Where an incident stands now, for one channel and one set of recipients of the webhook's URL.
 
     Attributes:
         channel: Name of the channel.
         recipients: Recipients that the webhook's URL named; empty if it named none.
-        words: The standing in words, the most important first.
-        details: The same for programs.
+        words: Short statements about what is announced, owed or dead-lettered, the most important first.
+        details: The same facts as members of a JSON object.
     """
 
     channel: str
@@ -84,7 +84,7 @@ class Standing(NamedTuple):
     details: Mapping[str, Any] = _NOTHING
 
     def document(self) -> dict[str, Any]:
-        """Return the standing for programs."""
+        """Return this as a JSON object for programs."""
         return {"channel": self.channel, "url_recipients": list(self.recipients), **self.details}
 
 
@@ -122,7 +122,7 @@ class Timeline(NamedTuple):
         return sorted(names - {""})
 
     def document(self) -> dict[str, Any]:
-        """Return the timeline for programs."""
+        """Return the timeline as a JSON object for programs."""
         return {
             "incident_id": self.incident_id,
             "channels": [each.document() for each in self.standings],

@@ -23,7 +23,7 @@ class ChannelDebts(NamedTuple):
     last_share_at: str | None
 
     def document(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the channel as a JSON object for programs; `channel` is null if the name is empty."""
         members = self._asdict()
         return {"channel": members.pop("name") or None, **members}
 

@@ -51,8 +51,9 @@ class Applied(NamedTuple):
 def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Show how the channels differ from their settings files. Changes nothing.
 
-    DIR has a file for each channel, such as payments.yaml; relayctl channel export writes them. Credentials are
-    references and shown as ***. Channels without a file are named.
+    DIR has a file for each channel, such as payments.yaml; relayctl channel export writes them. A file holds no
+    credential: it has a reference, such as {secret: stored}, to the value in the channel's secret. The plan shows each
+    credential as ***. It also lists the channels of the stack that have no file.
 
     Exit codes: 0 no change, 4 changes pending, 1 failed, 2 usage or an invalid file, 3 no file in DIR.
 

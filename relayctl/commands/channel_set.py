@@ -67,9 +67,10 @@ def _credential_option(name: str, text: str) -> Callable[[Callable[..., None]], 
 def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -> None:
     """Make a channel, or change the given settings of one.
 
-    A new or changed credential of BigPanda or xMatters is verified for up to 90 seconds. Then relayctl prints what to
-    paste there. The header's value is a secret: it is printed only if it is new, or with --reveal. The previous
-    credential works for 24 hours more. New credentials for a channel: relayctl channel rotate.
+    BigPanda and xMatters call the relay with a header, whose value is a credential. If such a credential is new or
+    changed, relayctl tries it at the relay for up to 90 seconds. Then relayctl prints the URL and the header to paste
+    at the vendor. The header's value is printed only if it is new, or with --reveal. The previous credential works for
+    24 hours more. To replace these credentials: relayctl channel rotate.
 
     With bigpanda.api_key, people's answers are written to BigPanda, and what to paste into xMatters is printed too.
     With xmatters.rest, the recipients are checked, with warnings on stderr.

@@ -94,7 +94,11 @@ class Live:
         return life.ACTIONS[action].why_not(self._find(incident_id).incident)
 
     def comment(self, incident_id: str, text: str) -> None:
-        """Note a comment on an incident, known or not; a live one is shared again."""
+        """Note a comment in an incident's activities; the incident need not exist.
+
+        An incident that was opened or changed in this sandbox is also updated. It is shared again if the rules
+        of the channel allow it.
+        """
         with self._lock:
             self._note(incident_id, "incident_commented", {"comment": text})
             if place := self._live(incident_id):
@@ -103,7 +107,7 @@ class Live:
                 self._keep(place, Change(after, "incident#commented", None, ""))
 
     def assign(self, incident_id: str, user: User | None) -> None:
-        """Assign an incident, known or not, to a user, or to nobody."""
+        """Assign an incident to a user, or to nobody; the incident need not exist."""
         with self._lock:
             kind = "incident_assigned" if user else "incident_unassigned"
             self._note(incident_id, kind, {"assignee": user["id"]} if user else {})

@@ -58,7 +58,7 @@ class Records:
         self.webhooks: deque[dict[str, Any]] = deque(maxlen=MOST_WEBHOOKS)
 
     def of(self, incident: Incident) -> Record:
-        """Return the record of an incident; one is made for a declared incident that had none."""
+        """Return the record of an incident; make one if a test put the incident into the store."""
         return self.by_id.setdefault(incident["id"], Record(_title(incident)))
 
     def sent(self, webhook: Webhook, answer: WebhookAnswer, at: datetime) -> None:

@@ -150,7 +150,11 @@ class Directory:
     async def serve(
         self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], VendorAnswer]
     ) -> web.Response:
-        """Answer a request as `honest` or a scripted fault says, and log the request."""
+        """Answer a request, and log it.
+
+        Bad credentials are refused first. Otherwise `honest` makes the answer; its InvalidError is answered with 400. A
+        scripted fault for the route may then replace, shorten or cut the answer.
+        """
         verdict = self._refusal(request) or _valid(honest)
         fault = self._script.take(route)
         answer = fault.changed(verdict, answers.error) if fault else verdict

@@ -61,7 +61,7 @@ class Records:
         return await self._events.serve("annotations", request, self._annotations)
 
     async def annotation(self, request: web.Request) -> web.Response:
-        """Route: one annotation."""
+        """Route: get one annotation of an event. An unknown event or annotation is 404."""
         return await self._events.serve("annotations", request, self._annotation)
 
     async def annotate(self, request: web.Request) -> web.Response:

@@ -79,7 +79,7 @@ class Bells:
         self._all[page.id] = Ringing()
 
     def of(self, page_id: str) -> Ringing | None:
-        """Return the state of a page; None if the page has ended."""
+        """Return the `Ringing` of a page; None if the page has ended."""
         return self._all.get(page_id)
 
     def stop(self, page_id: str) -> None:

@@ -39,7 +39,7 @@ ACKNOWLEDGED = (
 
 
 def awake(world: World) -> dict[str, Any]:
-    """Take the chores off their queue; return the event of their worker, without waiting times."""
+    """Take the chores off their queue; return the chore worker's event for them, without `not_before`: they are due."""
     return records(*(changed(message["Body"], not_before=None) for message in world.chores()))
 
 

@@ -48,7 +48,10 @@ def python_xmatters(box: Box, login: Mapping[str, str], calls: Sequence[Sequence
 def xmtoolbox(
     box: Box, node: Path, packages: Path, login: tuple[str, str], calls: Sequence[Sequence[Any]]
 ) -> list[Outcome]:
-    """Let xmtoolbox do calls, each a module, a function and its arguments; `login` is a user or key, and its secret."""
+    """Let xmtoolbox do calls, and return the outcome of each. A call is a module, a function and its arguments.
+
+    `login` is a user name or an API key, and its secret.
+    """
     command = [str(node), str(HERE / "drive_xmtoolbox.cjs"), str(packages)]
     said = {"url": box.xmatters_url, "user": login[0], "pass": login[1], "calls": list(calls)}
     return _run(command, said, {"NODE_EXTRA_CA_CERTS": str(box.xmatters_authority)})

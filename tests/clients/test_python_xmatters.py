@@ -13,7 +13,7 @@ CLIENT = {"client_id": OAUTH["client_id"], **PASSWORD}
 
 
 def event(name: str) -> list[Any]:
-    """Return the steps to one event."""
+    """Return the call of python-xmatters that gets one event, as the list of steps that the driver takes."""
     return ["events_endpoint", ("get_event_by_id", name)]
 
 

@@ -61,7 +61,7 @@ class Page:
 
 @pytest.fixture
 def page(cloud: local.Local, xmatters: StandIn) -> Iterator[Page]:
-    """The page, with all switches off and empty queues."""
+    """The sandbox's page without a fault: xMatters answers, no AWS service is denied, and the queues are empty."""
     queues.purge(cloud)
     page = Page(xmatters.control_url)
     yield page

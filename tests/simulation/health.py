@@ -1,4 +1,4 @@
-"""Judge of the messages about sick channels."""
+"""Judge of the messages that a channel is sick, because it can't deliver, or well again: none false, none missing."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence

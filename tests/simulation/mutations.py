@@ -1,4 +1,4 @@
-"""Typical faults of such code. Each is put into the library, and a schedule must find it."""
+"""Deliberate faults for mutation tests. Each is written into the relay's library, and a schedule must find it."""
 
 from dataclasses import dataclass
 

@@ -145,7 +145,7 @@ class Simulation:
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
-        self.retries, self.chores = self._waking("retries", sqs), self._waking("chores", sqs)
+        self.retries, self.chores = self._queue_with_workers("retries", sqs), self._queue_with_workers("chores", sqs)
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
         self.retries.found = self._found
         every = [post.state for post in story.posts]
@@ -523,8 +523,11 @@ class Simulation:
 
     # ---- SQS and the workers -------------------------------------------------------------------------------------
 
-    def _waking(self, label: str, edge: Edge) -> SimulatedSqs:
-        """Return a queue with workers of its own, one message each."""
+    def _queue_with_workers(self, label: str, edge: Edge) -> SimulatedSqs:
+        """Return a queue whose messages start workers when they become visible.
+
+        The queue has its own pool of workers; each takes one message.
+        """
 
         def wake_at(moment: float) -> None:
             self.world.at(moment + self.world.random.uniform(0, 1.5), lambda: self._poll(queue))

@@ -215,8 +215,8 @@ class Quiet:
     Attributes:
         kind: "keep" or "drop", for a pause; or "shadow", for shadow mode from the beginning.
         begins: start.
-        ends: end. An operator ends it if it is not the planned one.
-        planned: end of the pause as it is in the secret at first; of shadow mode the same as `ends`.
+        ends: the real end. An operator ends a pause then if `ends` is not `planned`, and always ends shadow mode.
+        planned: end of the pause as the secret has it at first. For shadow mode it is the same as `ends`.
     """
 
     kind: str

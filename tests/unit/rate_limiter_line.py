@@ -53,7 +53,7 @@ class Line:
         self._count = 0
 
     def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Wait:
-        """Ask now; the call takes some milliseconds."""
+        """Ask the rate limiter to send now; return its ticket, or a wait with a slot. The call takes 2 ms."""
         self.clock.now += 0.002
         answer = self.rate_limiter.enter(self.rules, urgent=urgent, slot=slot)
         if isinstance(answer, Ticket):

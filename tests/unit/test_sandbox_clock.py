@@ -1,4 +1,4 @@
-"""The sandbox's clock: turns, the order of actions, and its thread. The real time is a fake one, unless said."""
+"""The sandbox's clock: turning it ahead, its actions' order, and its thread. The real time is faked, unless said."""
 
 import threading
 from collections.abc import Iterator
