@@ -263,7 +263,7 @@ class Relay:
         session: xMatters' triggers.
         secrets: Secrets of the channels; one channel `noc` by default.
         retries: Retry queue.
-        chores: Piece queue.
+        chores: Chore queue.
         dead_letters: Dead-letter queue.
         dynamodb: Table of the ledger.
         credentials: The same table for epoch and uses of credentials, with its own count of calls.
