@@ -73,9 +73,11 @@ def per_million(
     *,
     waits: tuple[float, float] = (XMATTERS_SECONDS, 0.0),
 ) -> dict[str, float]:
-    """Return the dollars for a million owed shares, or answers, by item of the bill. `worker` is one run with one job.
+    """Return the dollars for a million requests and their jobs, by item of the bill.
 
-    `waits`: seconds for which the webhook and the worker wait for a vendor.
+    A request is an owed share, or a person's answer from xMatters. `counted` has the average use of AWS by one request,
+    `webhook` is a run of the function that takes it, and `worker` a run with one job. `waits` has the seconds for which
+    a run of the webhook, and one of the worker, wait for a vendor.
     """
     wakes = counted.jobs
     webhook_seconds, worker_seconds = webhook.billed_seconds(waits[0]), worker.billed_seconds(waits[1])

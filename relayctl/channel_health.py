@@ -98,7 +98,7 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and is_held(debts, now):
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {holder(debts)} at {until}",))
+        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {what_holds(debts)} at {until}",))
     if debts.owed:
         return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
     return Judgement(Health.OK, ())
@@ -109,8 +109,12 @@ def is_held(debts: Debts, now: float) -> bool:
     return debts.oldest is not None and debts.oldest > now
 
 
-def holder(debts: Debts) -> str:
-    """Return in words for whose end all owed states of `is_held` wait. A flap leaves no reason in the ledger."""
+def what_holds(debts: Debts) -> str:
+    """Return what holds the owed states back, in words: "a pause", or "a pause or a flap".
+
+    Call it only if `is_held` is true. The ledger has the reason `paused` for a pause, and none for a flap. So a
+    flap is never named alone.
+    """
     return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
 
 

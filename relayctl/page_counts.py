@@ -38,8 +38,11 @@ class PageCounts:
     def __init__(self, outward: HttpClient) -> None:
         self._api = RestApi(outward)
 
-    def of_time(self, rest: Rest, span: Span, deadline: Deadline) -> int:
-        """Return the number of pages of all senders that the user may see."""
+    def in_span(self, rest: Rest, span: Span, deadline: Deadline) -> int:
+        """Return the number of pages that were made in the span, by the relay or by anything else.
+
+        xMatters counts only the pages that the user of `rest` may see.
+        """
         return self._count(rest, span, {}, deadline)
 
     def of_incident(self, rest: Rest, name: str, incident_id: str, span: Span, deadline: Deadline) -> int:

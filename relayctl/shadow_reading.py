@@ -223,7 +223,7 @@ class _Comparing:
         pages = PageCounts(self.stack.effects.outward(self.stack.hosts.xmatters))
         self._known = len(counts.incidents)
         newest = sorted(counts.incidents.items(), key=lambda each: -each[1].last)[:MAX_ASKED]
-        self._every = every = pages.of_time(self.rest, self.span, deadline)
+        self._every = every = pages.in_span(self.rest, self.span, deadline)
         if every and pages.of_incident(self.rest, self.key, NO_INCIDENT, self.span, deadline):
             self.problem = "its pages cannot be matched with incidents: it does not filter by the property"
             return

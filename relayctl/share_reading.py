@@ -67,9 +67,9 @@ def read(share: Share) -> Reading:
     for way in ways[:MAX_MEMBERS]:
         changed = _changed(sample, way, before)
         for name in changed:
-            origins.setdefault(name, []).append(shown(way))
+            origins.setdefault(name, []).append(path_text(way))
         if not changed:
-            ignored.append(shown(way))
+            ignored.append(path_text(way))
 
     def with_origin(values: Mapping[str, Any]) -> tuple[Field, ...]:
         return tuple(Field(name, value, tuple(origins.get(name, ()))) for name, value in values.items())
@@ -82,8 +82,8 @@ def read(share: Share) -> Reading:
     )
 
 
-def shown(way: Way) -> str:
-    """Return the dotted name of a member."""
+def path_text(way: Way) -> str:
+    """Return the path of a member of the body as text, such as `incident.alerts[].id`."""
     return ".".join(way).replace(f".{_ITEMS}", _ITEMS)
 
 

@@ -80,7 +80,7 @@ def _owed(each: ChannelStatus, now: float) -> str:
     if not debts.owed:
         return "nothing is owed"
     if channel_health.is_held(debts, now):
-        held_by = channel_health.holder(debts)
+        held_by = channel_health.what_holds(debts)
         return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
     oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = debts.next_attempt

@@ -14,8 +14,8 @@ from relayctl import moments
 from relayctl.timeline import LEDGER, Event, Standing
 
 
-def known_since(entry: Entry) -> bool:
-    """True if the ledger knows the incident: the entry is written."""
+def is_known(entry: Entry) -> bool:
+    """True if the ledger has an item for the entry; an incident without an item is read as an empty entry."""
     return entry.sequence > 0
 
 

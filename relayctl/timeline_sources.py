@@ -158,7 +158,7 @@ class Collector:
                     places[key(name, recipients, self.incident_id)] = (name, recipients)
             entries = ledger.read_many(places)
             found = ((*places[place], entry) for place, entry in entries.items())
-            known.extend(Known(*each) for each in found if timeline_ledger.known_since(each[2]))
+            known.extend(Known(*each) for each in found if timeline_ledger.is_known(each[2]))
 
         if self._guarded(LEDGER, read):
             known.sort(key=lambda each: (each.channel, each.recipients))

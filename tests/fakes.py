@@ -77,7 +77,10 @@ type Step = HttpAnswer | Exception | Callable[[Call], HttpAnswer]
 
 
 class FakeSession(Session):
-    """A session that answers with one step after the other, and repeats the last one for ever."""
+    """A session that meets each request with the next of its steps, and repeats the last step for ever.
+
+    A step is an answer, an exception to raise, or a function from the request to the answer.
+    """
 
     def __init__(self, *steps: Step) -> None:
         self.calls: list[Call] = []

@@ -34,7 +34,7 @@ class WebhookAnswer:
     status
         HTTP status; None if no answer came.
     document
-        The answer's JSON object; None if it is none, or too large.
+        The answer's body, if it is a JSON object; None if it is anything else, or too large.
     """
 
     status: int | None

@@ -4,7 +4,8 @@ Guesses, to be checked against an organisation:
 
 - the callback lock starts with an incident's first share, holds the newest 50 updates, and sends all of them, as they
   were when they were triggered, when it ends; an incident has one lock in its life;
-- an update that was due while BigPanda was silent is never sent; nor is a resend.
+- while BigPanda is silent, it sends no webhook (`Sharing.silence`); an update or a resend that was due then is
+  never sent.
 """
 
 import threading

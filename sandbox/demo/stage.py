@@ -95,7 +95,11 @@ class Stage:
         return found
 
     def soon[T](self, text: str, find: Callable[[], T], seconds: float | None = None) -> T:
-        """Wait until a claim holds, print the claim with the time that it took, and return what `find` found."""
+        """Print a claim, with the time that it took, as soon as it holds; return the value that `find` returned.
+
+        The claim holds when `find` returns a true value. SandboxError is raised if that takes more than `seconds`.
+        The default of `seconds` is `patience_seconds`.
+        """
         began = time.monotonic()
         found = self.until(text, find, seconds)
         self._print_claim(text, f" ({time.monotonic() - began:.1f} s)")

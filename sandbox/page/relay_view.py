@@ -54,11 +54,11 @@ class RelayView:
             try:
                 return self._read(deployment)
             except (BotoCoreError, ClientError, requests.RequestException, ValueError, KeyError, TypeError):
-                return _view(shares=self._log.newest(), problem="The local cloud does not answer.")
+                return _view(shares=self._log.shares(), problem="The local cloud does not answer.")
 
     def _read(self, deployment: Deployment) -> dict[str, Any]:
         self._log.read(deployment)
-        shares = self._log.newest()
+        shares = self._log.shares()
         queues = _messages(deployment)
         waiting = queues.get(_name(deployment.outputs["RetryQueueUrl"]), [])
         dead = queues.get(_name(deployment.outputs["DeadLetterQueueUrl"]), [])
@@ -97,8 +97,8 @@ class _Log:
                 self._keep(text)
         self.since = newest
 
-    def newest(self) -> list[dict[str, Any]]:
-        """Return the newest lines as shares, newest first."""
+    def shares(self) -> list[dict[str, Any]]:
+        """Return at most MAX_SHARES of the kept log lines, newest first, as entries of the view's `shares`."""
         found = sorted(self._lines.values(), key=lambda each: str(each["at"]), reverse=True)
         return found[:MAX_SHARES]
 

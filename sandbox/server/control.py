@@ -70,7 +70,7 @@ _INCIDENTS = compiled({"environment_id": {"type": "string", "minLength": 1}, "in
 
 
 class Control:
-    """Routes over both stand-ins, the scripted faults, and xMatters' listener."""
+    """Routes of the control API, which reads and changes the stand-ins, the faults, and xMatters' port."""
 
     def __init__(self, xmatters: XMatters, bigpanda: BigPanda, script: Script, vendor: Listener) -> None:
         self._xmatters = xmatters

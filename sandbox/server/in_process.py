@@ -114,7 +114,11 @@ class Box:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
-        """Forget requests, events, live incidents, their channel and scripted faults; keep declarations and keys."""
+        """Forget requests, events, live incidents, their sharing channel and scripted faults.
+
+        Settings of the workflow, of rate limits and of how events are made go back to their defaults. Declared
+        triggers, people, groups, users and incidents stay, and so do the keys that BigPanda's API takes.
+        """
         self._script.rewrite([])
         self.xmatters.clear()
         self.events.make()

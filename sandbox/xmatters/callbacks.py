@@ -164,7 +164,7 @@ class Callbacks:
         self._send(News("escalation", page, self._now(), person, group=group, reason=reason))
 
     def failure(self, page: Page, group: str, reason: str) -> None:
-        """Tell that a recipient can't be notified any further."""
+        """Send a callback which says that nobody is left to notify in a group."""
         self._send(News("failure", page, self._now(), group=group, reason=reason))
 
     def _send(self, news: News) -> None:

@@ -168,7 +168,11 @@ class Pages:
             self._records[page_id].log.append({"at": self._now().isoformat(), "text": text})
 
     def audit(self, page_id: str, audit_type: str, **members: Any) -> None:
-        """Add an audit to a page."""
+        """Add a record to a page's audit trail; xMatters' REST API calls such a record an audit.
+
+        `audit_type` is one of AUDIT_TYPES. `members` are further members of the record; without any, the record
+        refers to the page.
+        """
         with self.lock:
             record, order = self._records[page_id], self._next_audit
             self._next_audit += 1

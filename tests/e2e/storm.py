@@ -77,7 +77,7 @@ class Storm:
 
 
 def planned(random: Random) -> Plan:
-    """Return the storm of a random generator."""
+    """Return the plan of a storm; `random` chooses the copies and the order of the shares in each wave."""
     names = [f"{life}, {number}" for life in LIVES for number in range(INCIDENTS // len(LIVES))]
     lives = {name: _states(name, LIVES[name.partition(",")[0]]) for name in names}
     counts = {name: len(LIVES[name.partition(",")[0]][0]) for name in names}

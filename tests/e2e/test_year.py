@@ -198,7 +198,7 @@ def _survives_an_outage(year: Year) -> None:
 
 
 def _changes_settings(year: Year, folder: Path) -> None:
-    """Change a setting as code."""
+    """Export the settings to a file, change one in the file, and apply it; then no change is left to apply."""
     name = year.channel.name
     year.relayctl("channel", "export", str(folder), "--channel", name)
     file = folder / f"{name}.yaml"

@@ -234,7 +234,7 @@ class Runs:
         return self.one(sample)
 
     def put_back(self) -> None:
-        """Make the noted runs ten minutes older."""
+        """Date the ledger's notes of earlier reconcile runs ten minutes back, as if that time had passed since."""
         table = Table(self._account.dynamodb, self._account.table, time.time)
         reconciling.put_back(table, self._access, "e1", "noc", 600)
 

@@ -90,7 +90,10 @@ class SharedState:
 
     @property
     def has_wrong_stamps(self) -> bool:
-        """True if the time stamps are those of a wrong clock, so that only arrivals order the state among others."""
+        """True if the time stamps come from a wrong clock, and the relay does not believe them.
+
+        The relay then orders the state among others by its time of arrival only.
+        """
         return self.version is None and self.updated_on is not None
 
     def tells_the_same(self, other: "SharedState") -> bool:

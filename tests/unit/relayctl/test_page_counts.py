@@ -45,7 +45,7 @@ def test_pages_of_an_incident_are_asked_for_by_a_text_property_within_the_time()
 
 def test_all_pages_of_the_time_are_asked_for_without_a_property() -> None:
     found, asked, deadline = counts({"total": 0, "data": []})
-    assert found.of_time(rest(), SPAN, deadline) == 0
+    assert found.in_span(rest(), SPAN, deadline) == 0
     assert set(asked[0]) == {"from", "to", "limit"}
 
 
@@ -63,4 +63,4 @@ def test_all_pages_of_the_time_are_asked_for_without_a_property() -> None:
 def test_answer_without_a_number_is_an_error(answer: Any) -> None:
     found, _, deadline = counts(answer)
     with pytest.raises(BadAnswer):
-        found.of_time(rest(), SPAN, deadline)
+        found.in_span(rest(), SPAN, deadline)
