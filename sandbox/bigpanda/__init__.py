@@ -1,5 +1,7 @@
-"""The BigPanda stand-in: the Incidents API, users, the service that ends a callback lock, and incidents that live.
+"""The BigPanda stand-in: the Incidents API, users, the service that ends a callback lock, and live incidents.
+
+Live incidents are those that people and callers of the API open and change here; declared incidents are set by tests.
 
 `api.BigPanda` holds the state, and lists all routes. `live.Live` changes incidents as people and callers of the API
-ask, and shares them by webhooks. Imports `sandbox.http` only, and nothing of the relay, which it is there to test.
+request, and shares them by webhooks. Imports `sandbox.http` only, and nothing of the relay, which it is there to test.
 """

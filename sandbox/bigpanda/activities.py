@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.bigpanda.incidents import count
+from sandbox.bigpanda.incidents import positive_number
 
 type Activity = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ MOST_INCIDENTS = 5000
 
 
 class Activities:
-    """The activities of all incidents, known or not. Safe to use from several threads."""
+    """Log of incidents' activities, also for ids of which no incident exists. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class Activities:
         self._next = 0
 
     def add(self, incident_id: str, kind: str, params: Any, timestamp: int) -> None:
-        """Add an activity, such as `incident_commented`."""
+        """Add an activity; `kind` is its type, such as `incident_commented`, and `timestamp` is in epoch seconds."""
         with self._lock:
             happened = self._by_incident.setdefault(incident_id, deque(maxlen=MOST_ACTIVITIES))
             happened.append({"id": f"activity-{self._next}", "type": kind, "timestamp": timestamp, "params": params})
@@ -42,7 +42,7 @@ class Activities:
 
     def page(self, incident_id: str, query: Mapping[str, str]) -> list[Activity]:
         """Return one page of an incident's activities, newest first. Raises InvalidError if the query is invalid."""
-        number, size = count(query, "page", 1), count(query, "per_page", PAGE_SIZE)
+        number, size = positive_number(query, "page", 1), positive_number(query, "per_page", PAGE_SIZE)
         types = [name.strip() for name in query.get("types", "").split(",") if name.strip()]
         with self._lock:
             newest = list(reversed(self._by_incident.get(incident_id, ())))

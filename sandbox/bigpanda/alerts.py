@@ -1,10 +1,11 @@
-"""Alerts of live incidents: made from what a caller says, and turned to another status. Pure code.
+"""Alerts of live incidents: created as a caller declares them, and changed to another status. Pure code.
 
 Documented by BigPanda (docs/vendors.md, "What BigPanda sends"): an alert's members, and its limits of 2,048 characters
 a description and 300 alerts an incident.
 
 Guesses, to be checked against an organisation: in API v2, too, a whole alert has ``description``,
-``primary_property``, ``secondary_property``, ``source_system`` and ``tags``; its times are named as the incident's.
+``primary_property``, ``secondary_property``, ``source_system`` and ``tags``;
+its times have the same names as those of an incident.
 """
 
 import secrets
@@ -28,7 +29,7 @@ _TAG = {
     "properties": {"name": _TEXT, "value": _TEXT},
     "additionalProperties": False,
 }
-# Checker of what a caller says about an alert.
+# Checker of an alert that a caller declares.
 CHECKED = compiled(
     {},
     {
@@ -37,7 +38,7 @@ CHECKED = compiled(
         "tags": {"type": "array", "items": _TAG, "maxItems": MOST_TAGS},
     },
 )
-# Description, host and check of the alerts that a caller says nothing about, in turn.
+# Description, host and check of alerts that are declared by their number only, in turn.
 _SAMPLES = (
     ("Replica lag is 340 s (limit 30 s)", "pay-db-1", "replication"),
     ("p99 latency is 2.4 s (limit 1 s)", "pay-api-3", "latency"),
@@ -52,19 +53,19 @@ def rank(status: str) -> int:
 
 
 def word(status: object) -> str:
-    """Return a status in lower case; unknown if it is none."""
+    """Return a status in lower case; "unknown" if it is not one of `STATUSES`."""
     lowered = status.lower() if isinstance(status, str) else ""
     return lowered if lowered in STATUSES else "unknown"
 
 
 def description(alert: Alert) -> str:
-    """Return an alert's description; empty if it has none."""
+    """Return an alert's description; "" if it has none."""
     found = alert.get("description")
     return found if isinstance(found, str) else ""
 
 
 def tag(alert: Alert, name: str) -> str:
-    """Return the value of an alert's tag; empty if it has none."""
+    """Return the value of an alert's tag; "" if the alert has no such tag."""
     tags = alert.get("tags")
     values = (
         [each.get("value") for each in tags if isinstance(each, dict) and each.get("name") == name]
@@ -75,19 +76,20 @@ def tag(alert: Alert, name: str) -> str:
 
 
 def primary(alerts: Sequence[Alert]) -> Alert:
-    """Return the primary alert: the first of the most severe; an empty one if there is none."""
+    """Return the primary alert: the first of the most severe alerts; an empty object without alerts."""
     return max(alerts, key=lambda each: rank(word(each.get("status"))), default={})
 
 
-def made(said: Any, title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
-    """Return new alerts, from a list of what is said about each, or from their number.
+def made(declared: Any, title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
+    """Return new alerts. `declared` is a list with the known members of each alert, or the number of alerts.
 
-    `title` describes the first, unless it has a description of its own. `status` is that of alerts without one.
-    `place` is the number of alerts before them.
+    `title` is the description of the first alert, and `status` the status of each alert, if its entry has none. `place`
+    is the number of alerts that the incident has already; it selects the sample texts.
 
     Raises InvalidError, which names the entry and the key.
     """
-    entries = [{} for _ in range(min(int(said), MOST_ALERTS + 1))] if isinstance(said, int | float) else said
+    is_number = isinstance(declared, int | float)
+    entries = [{} for _ in range(min(int(declared), MOST_ALERTS + 1))] if is_number else declared
     if not 1 <= len(entries) <= MOST_ALERTS:
         raise InvalidError(f"incident.alerts must be 1 to {MOST_ALERTS} alerts, or their number")
     checked = [CHECKED(each, f"incident.alerts[{number}]") for number, each in enumerate(entries)]
@@ -97,17 +99,17 @@ def made(said: Any, title: str | None, status: str, now: int, *, place: int = 0)
 
 
 def turned(alert: Alert, status: str, now: int) -> Alert:
-    """Return the alert with another status; ok ends it."""
+    """Return the alert with another status and the time of the change (epoch seconds); the status ok ends it."""
     is_over = status == "ok"
     stamps = {"changed_at": now, "updated_at": now, "end": now if is_over else None}
     return {**alert, "status": status.title(), "active": not is_over, **stamps}
 
 
-def _made(said: Mapping[str, Any], now: int, place: int) -> Alert:
+def _made(entry: Mapping[str, Any], now: int, place: int) -> Alert:
     text, host, check = _SAMPLES[place % len(_SAMPLES)]
-    tags = said.get("tags", [{"name": "host", "value": host}, {"name": "check", "value": check}])
+    tags = entry.get("tags", [{"name": "host", "value": host}, {"name": "check", "value": check}])
     plain = {
         "alert_id": secrets.token_hex(12), "start": now, "primary_property": "host", "secondary_property": "check",
-        "source_system": "nagios.nagios_east", "description": said.get("description", text), "tags": tags,
+        "source_system": "nagios.nagios_east", "description": entry.get("description", text), "tags": tags,
     }  # fmt: skip
-    return turned(plain, said["status"], now)
+    return turned(plain, entry["status"], now)

@@ -2,7 +2,7 @@
 
 Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
-- what changes an incident: comment, assignment, resolve and snooze (`sandbox.bigpanda.writes`);
+- requests that change an incident: comment, assignment, resolve and snooze (`sandbox.bigpanda.writes`);
 - incidents of an environment by folder, and one incident (`sandbox.bigpanda.incidents`);
 - an incident's activities (`sandbox.bigpanda.activities`);
 - a user's API key as bearer token;
@@ -14,10 +14,10 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 Guesses, to be checked against an organisation:
 
 - every caller with a key sees everything; 403 is answered only when scripted;
-- reads know declared incidents and environments only; anything else is 404;
+- a read of an unknown incident or environment is 404; only activities can be listed for an unknown incident;
 - an unknown key is answered 401 before anything else is checked;
 - a body without a required text is 400;
-- an unknown app key of a callback is 403; any event is 200, and so is an incident without a lock;
+- the callback service answers 403 to an unknown app key, and 200 to any event, also for an incident without a lock;
 - SCIM takes ``filter``; an unknown filter is 400 (`sandbox.bigpanda.users`);
 - the rate limit counts by seconds of the clock, refused requests included.
 """
@@ -73,9 +73,9 @@ class BigPanda:
     url
         Base URL of the API.
     calls
-        Every request, done or not.
+        Log of every request, refused requests included.
     live
-        Live incidents, and their sharing.
+        Incidents that people and callers of the API open and change, and their sharing.
     """
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime], *, is_paced: bool = False) -> None:
@@ -96,7 +96,7 @@ class BigPanda:
 
     def application(self) -> web.Application:
         """Return BigPanda's routes as a web application."""
-        app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.errors)])
+        app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.bigpanda_error)])
         app.router.add_get(INCIDENTS_PATH, self.find_incidents)
         app.router.add_get(INCIDENT_PATH, self.incident)
         for route, (method, path) in WRITES.items():
@@ -134,7 +134,7 @@ class BigPanda:
         self.live.forget_missing()
 
     def story(self) -> dict[str, Any]:
-        """Return the live incidents with their logs, and the newest webhooks, for people."""
+        """Return what the page shows of BigPanda: channel, incidents with their logs, and newest webhooks."""
         return self.live.story()
 
     def comments(self) -> list[Call]:
@@ -155,37 +155,37 @@ class BigPanda:
         self._activity_log.clear()
 
     async def find_incidents(self, request: web.Request) -> web.Response:
-        """Route: list the incidents of an environment."""
+        """Answer a request for the list of an environment's incidents."""
         return await self._serve("incidents", request, self._incidents_found)
 
     async def incident(self, request: web.Request) -> web.Response:
-        """Route: one incident."""
+        """Answer a request for one incident."""
         return await self._serve("incident", request, self._incident_found)
 
     async def write(self, route: str, request: web.Request) -> web.Response:
-        """Route: a change of an incident."""
+        """Answer a request that changes an incident; `route` is a key of `WRITES`."""
         return await self._serve(route, request, getattr(self._writes, route))
 
     async def activities(self, request: web.Request) -> web.Response:
-        """Route: list the activities of an incident."""
+        """Answer a request for the list of an incident's activities."""
         return await self._serve("activities", request, self._activities)
 
     async def find_users(self, request: web.Request) -> web.Response:
-        """Route: list users."""
+        """Answer a request for the list of users."""
         return await self._serve("users", request, self._users_found)
 
     async def release(self, request: web.Request) -> web.Response:
-        """Route: the callback service, which ends the callback lock of an incident."""
+        """Answer a request to the callback service, which ends the callback lock of an incident."""
         return await self._serve("release", request, self._released)
 
     async def _serve(
-        self, route: str, request: web.Request, honest: Callable[[web.Request, Any], VendorAnswer | Verdict]
+        self, route: str, request: web.Request, unscripted: Callable[[web.Request, Any], VendorAnswer | Verdict]
     ) -> web.Response:
         document = json_or_none(await request.read())
-        found = self._refused(route, request) or honest(request, document)
+        found = self._refused(route, request) or unscripted(request, document)
         verdict = Verdict(found) if isinstance(found, VendorAnswer) else found
         fault = self._script.take(route)
-        answer = fault.changed(verdict.answer, answers.errors) if fault else verdict.answer
+        answer = fault.changed(verdict.answer, answers.bigpanda_error) if fault else verdict.answer
         is_accepted = verdict.answer.status < 300 and (fault is None or fault.accept)
         if is_accepted:
             verdict.change()
@@ -208,48 +208,48 @@ class BigPanda:
     def _refused(self, route: str, request: web.Request) -> VendorAnswer | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or key.strip() not in self._keys:
-            return answers.errors(401, "The API key is missing or wrong")
+            return answers.bigpanda_error(401, "The API key is missing or wrong")
         with self._lock:
             second = int(self._now().timestamp())
             self._asked[route, second] += 1
             is_too_much = self._asked[route, second] > LIMITS[route]
-        return answers.errors(429, "Too many requests") if self._is_paced and is_too_much else None
+        return answers.bigpanda_error(429, "Too many requests") if self._is_paced and is_too_much else None
 
     def _incidents_found(self, request: web.Request, _: Any) -> VendorAnswer:
         known = self._store.of(request.match_info["environment"])
         if known is None:
-            return answers.errors(404, "There is no such environment")
+            return answers.bigpanda_error(404, "There is no such environment")
         try:
             return answers.document(200, incidents.page(known, request.query))
         except InvalidError as error:
-            return answers.errors(400, str(error))
+            return answers.bigpanda_error(400, str(error))
 
     def _incident_found(self, request: web.Request, _: Any) -> VendorAnswer:
         known = self._store.of(request.match_info["environment"]) or ()
         try:
             found = incidents.one(known, request.match_info["incident"], request.query)
         except InvalidError as error:
-            return answers.errors(400, str(error))
-        return answers.document(200, found) if found else answers.errors(404, "There is no such incident")
+            return answers.bigpanda_error(400, str(error))
+        return answers.document(200, found) if found else answers.bigpanda_error(404, "There is no such incident")
 
     def _activities(self, request: web.Request, _: Any) -> VendorAnswer:
         try:
             return answers.document(200, self._activity_log.page(request.match_info["incident"], request.query))
         except InvalidError as error:
-            return answers.errors(400, str(error))
+            return answers.bigpanda_error(400, str(error))
 
     def _users_found(self, request: web.Request, _: Any) -> VendorAnswer:
         try:
             return answers.document(200, users.listed(users.found(self._users, request.query.get("filter"))))
         except InvalidError as error:
-            return answers.errors(400, str(error))
+            return answers.bigpanda_error(400, str(error))
 
     def _released(self, _: web.Request, document: Any) -> VendorAnswer | Verdict:
         missing = next((name for name in RELEASE_TEXTS if not text(document, name)), None)
         if missing:
-            return answers.errors(400, f"{missing} must be a text")
+            return answers.bigpanda_error(400, f"{missing} must be a text")
         if document["app_key"] not in self._apps:
-            return answers.errors(403, "The app key is not known")
+            return answers.bigpanda_error(403, "The app key is not known")
         return Verdict(
             answers.document(200, {"status": 200}), lambda: self.live.sharing.release(document["incident_id"])
         )

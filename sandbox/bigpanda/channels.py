@@ -1,11 +1,11 @@
-"""The sharing channel: its settings, and the changes of an incident that it is sent. Pure code.
+"""The sharing channel: its settings, and the rules for which changes of an incident are shared. Pure code.
 
 Documented by BigPanda (docs/vendors.md, "What BigPanda sends" and "How BigPanda takes the answer"):
 
 - one URL for each integration, with a static header;
 - AutoShare shares new incidents of its environment; an older one is shared when it reopens or starts flapping;
-- an update goes to all who were told before, also after a manual share;
-- no updates of a snoozed or flapping incident after its recipients were told of that state;
+- an update goes to all recipients of earlier shares, also after a manual share;
+- an incident that became snoozed or flapping is shared once in that state, and then not updated while it lasts;
 - with callbacks, updates after the first share are held until the callback service is called, or for 5 minutes (another
   page says 15).
 
@@ -69,7 +69,7 @@ class Channel:
     url
         Address that webhooks are posted to, on this machine.
     header
-        Name and value of the header that proves BigPanda to the receiver.
+        Name and value of the header by which the receiver authenticates BigPanda.
     version
         v1 or v2.
     resends
@@ -81,7 +81,7 @@ class Channel:
     callbacks
         True if updates after the first share are held until the callback service is called.
     lock_seconds
-        Seconds after which that lock ends by itself.
+        Seconds after which the callback lock, which holds those updates, ends by itself.
     environment_id
         Id of the environment whose incidents are shared.
     """
@@ -109,7 +109,11 @@ def parse(declared: object) -> Channel:
 
 
 def why_not_sent(channel: Channel, environment_id: str, before: Incident, after: Incident, event: str) -> str | None:
-    """Return the reason why a change is not shared with the channel, as a sentence; None if it is shared."""
+    """Return the reason why a change is not shared with the channel, as a sentence; None if it is shared.
+
+    `before` and `after` are the incident before and after the change, and `event` is the trigger's name in webhook v2,
+    or "manual".
+    """
     if environment_id != channel.environment_id:
         return "Not shared: the channel is of another environment."
     if event == "manual":

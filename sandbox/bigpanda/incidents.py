@@ -10,7 +10,8 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
 Guesses, to be checked against an organisation:
 
-- ``folders`` names the folders of an incident; so `assigned`, which only the page about the object names, is one, too;
+- ``folders`` names the folders of an incident; `assigned` is one of them, though only BigPanda's documentation of the
+  incident object names it;
 - the last change is ``changed_at``, newest first; ``total`` counts all pages; a page after the last is empty;
 - an unknown folder, page or ``expand`` is 400; a page without alerts has no limit;
 - whole alerts are shown as declared, ``alert_id`` included.
@@ -88,12 +89,12 @@ def parse(declared: object, environment: str) -> tuple[Incident, ...]:
 
 
 def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, Any]:
-    """Return one page of a folder, the last changed incident first. Raises InvalidError if the query is invalid.
+    """Return one page of a folder, the incident that changed last first. Raises InvalidError if the query is invalid.
 
     Reads ``folder``, ``page``, ``page_size`` and ``expand``; ignores ``query``, which is in BigPanda's own language.
     """
     folder, is_expanded = query.get("folder"), _is_expanded(query)
-    number, size = count(query, "page", 1), count(query, "page_size", PAGE_SIZE)
+    number, size = positive_number(query, "page", 1), positive_number(query, "page_size", PAGE_SIZE)
     if folder is not None and folder not in FOLDERS:
         raise InvalidError(f"folder must be one of {', '.join(FOLDERS)}")
     if is_expanded and size > MOST_EXPANDED:
@@ -110,8 +111,11 @@ def one(incidents: Sequence[Incident], name: str, query: Mapping[str, str]) -> d
     return next((_shown(each, is_expanded=is_expanded) for each in incidents if each["id"] == name), None)
 
 
-def count(query: Mapping[str, str], name: str, default: int) -> int:
-    """Return a number of a query. Raises InvalidError if the value is no whole number, or less than 1."""
+def positive_number(query: Mapping[str, str], name: str, default: int) -> int:
+    """Return the number in the query parameter `name`, or `default` without it.
+
+    Raises InvalidError if the value is no whole number, or less than 1.
+    """
     value = query.get(name, str(default))
     if not value.isdecimal() or int(value) == 0:
         raise InvalidError(f"{name} must be a whole number, 1 or more")

@@ -52,7 +52,7 @@ class Change:
     event
         Trigger of a sharing update, by its name in webhook v2; None if the change triggers none.
     activity
-        Type of the activity that the change becomes; None if BigPanda documents none.
+        Type of the entry in the incident's activities; None if BigPanda documents none.
     text
         One sentence for the incident's log.
     """
@@ -81,14 +81,15 @@ class Action(NamedTuple):
     checked: Callable[[object, str], dict[str, Any]] = _NOTHING
 
 
-def opened(said: object, now: int) -> tuple[Incident, str]:
-    """Return a new incident without environment, and its title.
+def opened(declared: object, now: int) -> tuple[Incident, str]:
+    """Return a new incident, which has no environment yet, and its title.
 
-    `said` has ``title``, ``status`` (critical) and ``alerts``, all optional: a list of alerts, or their number.
+    `declared` is an object that may have ``title``, ``status`` (by default critical), and ``alerts``: a list of alerts,
+    or their number (by default 1).
 
     Raises InvalidError, which names the key.
     """
-    wanted = _OPENING(said, "incident")
+    wanted = _OPENING(declared, "incident")
     status = wanted.get("status", "critical")
     made = alerts.made(wanted.get("alerts", 1), wanted.get("title"), status, now)
     worst = max((word(each["status"]) for each in made), key=rank)
@@ -109,7 +110,7 @@ def possible(incident: Incident) -> list[str]:
 
 
 def changed(action: str, incident: Incident, now: int, options: Options) -> Change:
-    """Return the effect of an action. Raises Impossible."""
+    """Return the effect of an action. Raises Impossible if the incident's state forbids the action."""
     why_not = ACTIONS[action].why_not(incident)
     if why_not:
         raise Impossible(why_not)

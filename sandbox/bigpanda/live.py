@@ -5,7 +5,7 @@ documents one. `sandbox.bigpanda.life` has the actions, `sandbox.bigpanda.channe
 
 Guesses, to be checked against an organisation: a comment is a sharing update, so it moves ``changed_at``, too.
 
-A declared incident stays as it was declared, until an action makes it live.
+A declared incident stays as it was declared until an action on it; then it is live, too.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from sandbox.http.schema import InvalidError
 MOST_OPENED = 200
 # Incidents in the story, the newest update first.
 MOST_SHOWN = 100
-# A declared snooze may end after any number of seconds, and a clock takes only so many.
+# Latest end of a snooze that the timer is set to (epoch seconds). A declared end may be larger than a timer takes.
 LAST_SECOND = 10**11
 
 
@@ -35,7 +35,10 @@ class UnknownIncident(LookupError):
 
 
 class Live:
-    """Live incidents. Safe to use from several threads; no method waits for a webhook."""
+    """Incidents that people and the API open and change.
+
+    Safe to use from several threads; no method waits for a webhook.
+    """
 
     def __init__(self, store: Store, activities: Activities, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -46,14 +49,14 @@ class Live:
         self._timer = Timer()
         self.sharing = Sharing(self._lock, self._records, self._timer, now)
 
-    def open(self, said: object) -> dict[str, Any]:
-        """Open an incident in the channel's environment, and return it; `said` is what `life.opened` takes.
+    def open(self, declared: object) -> dict[str, Any]:
+        """Open an incident in the channel's environment, and return it; `life.opened` describes `declared`.
 
         Raises InvalidError, which names the key.
         """
         with self._lock:
             environment_id = self.sharing.environment_id
-            incident, title = life.opened(said, self._seconds())
+            incident, title = life.opened(declared, self._seconds())
             incident = {**incident, "environments": [environment_id]}
             self._store.add(environment_id, incident)
             self._records.by_id[incident["id"]] = Record(title, environment_id)
@@ -81,7 +84,7 @@ class Live:
             return self._shown(self._find(incident_id))
 
     def forget_missing(self) -> None:
-        """Forget what was kept of incidents that are no longer in the store."""
+        """Remove the records of incidents that are no longer in the store."""
         with self._lock:
             for incident_id in [each for each in self._records.by_id if self._store.find(each) is None]:
                 del self._records.by_id[incident_id]
@@ -94,10 +97,9 @@ class Live:
         return life.ACTIONS[action].why_not(self._find(incident_id).incident)
 
     def comment(self, incident_id: str, text: str) -> None:
-        """Note a comment in an incident's activities; the incident need not exist.
+        """Add a comment to an incident's activities; the incident need not exist.
 
-        An incident that was opened or changed in this sandbox is also updated. It is shared again if the rules
-        of the channel allow it.
+        If the incident is live, it is also updated, and shared again if the rules of the channel allow it.
         """
         with self._lock:
             self._note(incident_id, "incident_commented", {"comment": text})
@@ -118,12 +120,15 @@ class Live:
                 self._keep(place, Change(after, None, None, ""))
 
     def has_opened(self, environment_id: str) -> bool:
-        """Return True if an incident was opened in the environment, whose unknown ids are answered 404 then."""
+        """Return True if an incident was opened in the environment.
+
+        The API then refuses comments and assignments for unknown ids there; otherwise it takes them.
+        """
         with self._lock:
             return any(record.environment_id == environment_id for record in self._records.by_id.values())
 
     def story(self) -> dict[str, Any]:
-        """Return the incidents of the channel's environment, the newest update first, and the newest webhooks."""
+        """Return the channel, its environment's incidents with the newest update first, and the newest webhooks."""
         with self._lock:
             environment_id = self.sharing.environment_id
             known = sorted(self._store.of(environment_id) or (), key=lambda each: -each["updated_at"])
@@ -131,7 +136,7 @@ class Live:
             return {"environment_id": environment_id, "incidents": incidents, **self.sharing.shown()}
 
     def clear(self) -> None:
-        """Forget the channel, the opened incidents and the webhooks, and send again; declared incidents stay."""
+        """Forget the channel, the opened incidents and the webhooks, and end the silence; declared incidents stay."""
         with self._lock:
             for incident_id in list(self._records.by_id):
                 self._forget(incident_id)
@@ -140,7 +145,7 @@ class Live:
             self.sharing.clear()
 
     def stop(self) -> None:
-        """Send nothing more, and end the background threads."""
+        """Send no further webhook, and end the background threads."""
         self._timer.stop()
         self.sharing.stop()
 
@@ -218,11 +223,11 @@ class Live:
         return int(self._now().timestamp())
 
 
-def checked(action: str, said: object) -> Mapping[str, Any]:
-    """Return the options of an action. Raises InvalidError, which names the key, or the action if it is none."""
+def checked(action: str, declared: object) -> Mapping[str, Any]:
+    """Return the valid options of an action. Raises InvalidError if the action is unknown, or an option is invalid."""
     if action not in life.ACTIONS:
         raise InvalidError(f"action must be one of {', '.join(life.ACTIONS)}")
-    return life.ACTIONS[action].checked(said, "options")
+    return life.ACTIONS[action].checked(declared, "options")
 
 
 def _person(user: User) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Memory of live incidents beside the store: title, log, callback lock, and the newest webhooks.
+"""Records of live incidents, with data that API v2 does not show: title, log, callback lock; and the newest webhooks.
 
 Not safe to use from several threads: `Live` and `Sharing` use it under the store's lock.
 """
@@ -23,20 +23,20 @@ MOST_TEXT = 300
 
 @dataclass
 class Record:
-    """Memory of one live incident.
+    """Data about one live incident that its object of API v2 does not have.
 
     Attributes
     ----------
     title
-        Title for people; BigPanda makes it from the primary alert.
+        Title that the page shows; BigPanda's own title comes from the primary alert.
     environment_id
         Id of the environment in which the incident was opened; None if the incident was declared.
     log
-        The newest entries, oldest first.
+        The newest entries of the incident's log, oldest first; each has ``at``, ``kind`` and ``text``.
     held
         Webhooks that the callback lock holds; None without a lock.
     had_lock
-        True once the incident had its callback lock; there is no second one.
+        True once the incident had a callback lock; it gets no second one.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Record:
     had_lock: bool = False
 
     def say(self, at: datetime, kind: str, text: str) -> None:
-        """Add an entry of the kind change, share, comment or assignment."""
+        """Add an entry to the log; `kind` is change, share, comment or assignment."""
         self.log.append({"at": at.isoformat(), "kind": kind, "text": text})
 
 
@@ -58,7 +58,7 @@ class Records:
         self.webhooks: deque[dict[str, Any]] = deque(maxlen=MOST_WEBHOOKS)
 
     def of(self, incident: Incident) -> Record:
-        """Return the record of an incident; make one if a test put the incident into the store."""
+        """Return the record of an incident; make one if there is none, since a test declared the incident."""
         return self.by_id.setdefault(incident["id"], Record(_title(incident)))
 
     def sent(self, webhook: Webhook, answer: WebhookAnswer, at: datetime) -> None:
@@ -81,7 +81,7 @@ class Records:
         self.webhooks.clear()
 
     def shown(self, incident: Incident, possible: Sequence[str]) -> dict[str, Any]:
-        """Return one incident for people: its state, its log, and the actions that are `possible` now."""
+        """Return one incident as the page shows it: its state, its log, and the actions that are `possible` now."""
         record = self.by_id.get(incident["id"])
         return {
             "id": incident["id"],
@@ -102,7 +102,7 @@ class Records:
 
 
 def cut(text: str) -> str:
-    """Return a text, cut to a length that fits into a log."""
+    """Return a text, cut to at most MOST_TEXT characters."""
     return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
 
 

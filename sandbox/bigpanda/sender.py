@@ -48,7 +48,10 @@ class WebhookAnswer:
 
 
 class Sender:
-    """Posts webhooks. Safe to use from several threads; `answered` is called on the sender's own threads."""
+    """Sender of webhooks. Safe to use from several threads.
+
+    `answered` is called with each webhook and its answer, on one of the sender's own threads.
+    """
 
     def __init__(self, answered: Callable[[Webhook, WebhookAnswer], None]) -> None:
         self._answered = answered

@@ -25,7 +25,10 @@ from sandbox.bigpanda.webhooks import Webhook
 
 
 class Sharing:
-    """The channel, and the way of an update to it. Safe to use from several threads; no method waits for a webhook."""
+    """The channel, and the sending, holding and resending of webhooks to it.
+
+    Safe to use from several threads; no method waits for a webhook.
+    """
 
     def __init__(self, lock: threading.RLock, records: Records, timer: Timer, now: Callable[[], datetime]) -> None:
         self._lock = lock
@@ -38,7 +41,7 @@ class Sharing:
 
     @property
     def environment_id(self) -> str:
-        """Id of the channel's environment, in which incidents are opened."""
+        """Id of the channel's environment, or of the default environment; incidents are opened in it."""
         return self._channel.environment_id if self._channel else ENVIRONMENT
 
     @property
@@ -53,7 +56,7 @@ class Sharing:
             self._channel = channel
 
     def silence(self, is_silent: bool) -> None:
-        """Send nothing from now on, what is waiting included; or send again."""
+        """Send no webhooks from now on, and drop the waiting ones; or, if `is_silent` is false, send webhooks again."""
         with self._lock:
             self._is_silent = is_silent
             if is_silent:
@@ -66,7 +69,7 @@ class Sharing:
         return channels.why_not_sent(self._channel, environment_id, before, after, event)
 
     def share(self, environment_id: str, incident: Incident, event: str) -> None:
-        """Send an update of an incident; or hold it, if the callback lock says so."""
+        """Send an update of an incident; or hold it, while the incident has a callback lock."""
         with self._lock:
             if self._channel:
                 self._share(Webhook(self._channel, environment_id, incident, event))
@@ -76,7 +79,7 @@ class Sharing:
         self._unlock(incident_id, "The receiver called the callback service: the lock ended.")
 
     def shown(self) -> dict[str, Any]:
-        """Return the channel without secrets, the newest webhooks, and the silence."""
+        """Return the channel without secrets, the newest webhooks, and whether BigPanda is silent."""
         return {
             "channel": self._channel.shown() if self._channel else None,
             "webhooks": list(self._records.webhooks),
@@ -84,13 +87,13 @@ class Sharing:
         }
 
     def clear(self) -> None:
-        """Forget the channel, drop what is waiting, and end the silence."""
+        """Forget the channel, drop the waiting webhooks, and end the silence."""
         with self._lock:
             self._channel, self._is_silent = None, False
             self._sender.clear()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Drop the waiting webhooks, and end the sender's threads."""
         self._sender.stop()
 
     def _share(self, webhook: Webhook) -> None:

@@ -1,4 +1,4 @@
-"""State of an incident of API v2: open, snoozed, shared, its folders and times. Pure code.
+"""Reads and changes of an incident's state in API v2: open, snoozed, shared, folders and times. Pure code.
 
 Documented by BigPanda (docs/vendors.md, "What BigPanda sends"):
 
@@ -33,7 +33,10 @@ def is_quiet(incident: Incident) -> bool:
 
 
 def stamped(incident: Incident, now: int, *, is_update: bool = True, **members: Any) -> Incident:
-    """Return the incident with other members and times; `is_update` is True if that triggers a sharing update."""
+    """Return the incident with these members changed, and with the time and folders that follow from it.
+
+    `is_update` is True for a change that triggers a sharing update: it also moves ``changed_at``.
+    """
     stamps = {"updated_at": max(now, incident["updated_at"])}
     if is_update:
         stamps["changed_at"] = max(now, incident["changed_at"])
@@ -52,12 +55,12 @@ def assigned(incident: Incident, person: Mapping[str, Any] | None, now: int) -> 
 
 
 def shared(incident: Incident) -> Incident:
-    """Return the incident as one that recipients have been told of."""
+    """Return the incident marked as shared."""
     return in_folders({**incident, "shared": True})
 
 
 def in_folders(incident: Incident) -> Incident:
-    """Return the incident in the folders that its state puts it into."""
+    """Return the incident with ``folders`` as they follow from its state."""
     is_awake = is_open(incident) and not is_snoozed(incident)
     held = {
         "active": is_awake,

@@ -1,6 +1,6 @@
 """The one store of BigPanda's incidents: objects of API v2, by environment.
 
-Declared and live incidents lie here together. An incident is never changed in place: a change replaces the object.
+It holds declared and live incidents alike. An incident is never changed in place: a change replaces the object.
 """
 
 import threading
@@ -34,7 +34,7 @@ class Store:
         return self._environments.get(environment_id)
 
     def find(self, incident_id: str) -> Place | None:
-        """Return the incident of this id, in whichever environment it is; None if there is none."""
+        """Return the incident of this id, with its environment; None if there is none."""
         with self.lock:
             return next(
                 (
@@ -52,7 +52,7 @@ class Store:
             self._environments[environment_id] = incidents
 
     def add(self, environment_id: str, incident: Incident) -> None:
-        """Add an incident to an environment, which is made if there is none."""
+        """Add an incident to an environment; make the environment if it does not exist."""
         with self.lock:
             self._environments[environment_id] = (*self._environments.get(environment_id, ()), incident)
 

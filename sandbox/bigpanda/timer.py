@@ -17,7 +17,7 @@ class Timer:
         self._thread: threading.Thread | None = None
 
     def set(self, key: Hashable, seconds: float, action: Callable[[], object]) -> bool:
-        """Run an action after so many seconds, in place of the one with the same key; return False if too many wait."""
+        """Run an action after `seconds`, in place of the one with the same key; return False if the timer is full."""
         with self._changed:
             if key not in self._waiting and len(self._waiting) >= MOST_WAITING:
                 return False

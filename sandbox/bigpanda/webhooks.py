@@ -3,7 +3,8 @@
 Documented by BigPanda (docs/vendors.md, "What BigPanda sends"):
 
 - v1: the incident with whole alerts, statuses in lower case, ``snooze`` with ``end_time`` and ``autoCancel``;
-- v2: a body that is wholly the customer's template, for each trigger, with the incident's times and its primary alert.
+- v2: the body is a template of the customer's, one for each trigger; its variables include the incident's times and its
+  primary alert.
 
 Seen in a client's code: v1 wraps the incident in ``incident``, beside ``metadata.environment_id``; it has ``resolved``.
 
@@ -59,7 +60,7 @@ class Webhook:
         return str(self.incident["id"])
 
     def body(self) -> bytes:
-        """Return the body in the channel's version."""
+        """Return the body as JSON, in the version of webhooks that the channel is set to."""
         version = version_1 if self.channel.version == "v1" else version_2
         return json.dumps(version(self)).encode()
 

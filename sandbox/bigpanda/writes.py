@@ -1,19 +1,19 @@
-"""Changes of an incident that the API is asked for: comment, assignment, resolve, snooze.
+"""Requests to the API that change an incident: comment, assignment, resolve, snooze.
 
 Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
 - comments and assignments: paths, methods and bodies; 204 without a body; a comment written twice is two comments;
 - resolve: the text ``comments``, and 202, since BigPanda resolves later; 409 for a resolved incident;
-- snooze: ``end_time`` in epoch seconds, ``comment`` and ``cancel_on_incident_updates``; its end; 204;
-- the end of an assignment: 204, or 400;
+- snooze: ``end_time`` in epoch seconds, ``comment`` and ``cancel_on_incident_updates``; a snooze and its end are 204;
+- the end of an assignment is 204, or 400;
 - an unknown incident is 404.
 
 Guesses, to be checked against an organisation:
 
 - in an environment in which no incident was opened, comments and assignments are taken for unknown incidents, too;
-- an unknown assignee is 400, and so is the end of an assignment that there is none of;
+- an unknown assignee is 400, and so is the end of an assignment if the incident has no assignee;
 - a resolve is done at once; its ``comments`` may be null;
-- the snooze of a snoozed or resolved incident is 409, and so is the end of a snooze that there is none of.
+- the snooze of a snoozed or resolved incident is 409, and so is the end of a snooze if the incident is not snoozed.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,14 +33,17 @@ from sandbox.http.answers import VendorAnswer
 
 
 class Verdict(NamedTuple):
-    """The answer to a request, and the change that is made if the answer is a success."""
+    """The answer to a request, and a function that makes the change; the caller calls it if the answer is a success."""
 
     answer: VendorAnswer
     change: Callable[[], object] = lambda: None
 
 
 class Writes:
-    """One method for each route: it checks the request, and changes nothing by itself."""
+    """Checks of the requests that change an incident, one method for each route.
+
+    A method changes nothing: it returns the answer together with a function that makes the change.
+    """
 
     def __init__(
         self, store: Store, live: Live, users: Callable[[], Sequence[User]], now: Callable[[], datetime]
@@ -51,7 +54,7 @@ class Writes:
         self._now = now
 
     def comment(self, request: web.Request, document: Any) -> Verdict:
-        """Write a comment."""
+        """Check a request that adds a comment to the incident."""
         said = text(document, "comment")
         if said is None:
             return _refused(400, "comment must be a text")
@@ -60,7 +63,7 @@ class Writes:
         )
 
     def assignment(self, request: web.Request, document: Any) -> Verdict:
-        """Assign the incident to a user."""
+        """Check a request that assigns the incident to a user."""
         assignee = text(document, "assignee")
         user = next((user for user in self._users() if user["id"] == assignee), None)
         if user is None:
@@ -70,7 +73,7 @@ class Writes:
         )
 
     def unassign(self, request: web.Request, _: Any) -> Verdict:
-        """End the assignment."""
+        """Check a request that ends the incident's assignment."""
         place = self._store.find(_incident_id(request))
         if place is None or place.environment_id != request.match_info["environment"]:
             return _refused(404, "There is no such incident")
@@ -79,14 +82,14 @@ class Writes:
         return Verdict(VendorAnswer(204), lambda: self._live.assign(_incident_id(request), None))
 
     def resolve(self, request: web.Request, document: Any) -> Verdict:
-        """Resolve the incident."""
+        """Check a request that resolves the incident."""
         if not isinstance(document, dict) or not isinstance(document.get("comments", 0), str | None):
             return _refused(400, "comments must be a text")
         done = answers.document(202, {"status": 202, "data": {}})
         return self._acted(request, "resolve", {"comments": document["comments"]}, done)
 
     def snooze(self, request: web.Request, document: Any) -> Verdict:
-        """Snooze the incident until a time."""
+        """Check a request that snoozes the incident until a time."""
         said = document if isinstance(document, dict) else {}
         end, now = said.get("end_time"), self._now().timestamp()
         if type(end) is not int or not now < end < now + life.MOST_SNOOZE_SECONDS:
@@ -98,7 +101,7 @@ class Writes:
         return self._acted(request, "snooze", options, VendorAnswer(204))
 
     def unsnooze(self, request: web.Request, _: Any) -> Verdict:
-        """End the snooze."""
+        """Check a request that ends the incident's snooze."""
         return self._acted(request, "unsnooze", {}, VendorAnswer(204))
 
     def _acted(self, request: web.Request, action: str, options: life.Options, done: VendorAnswer) -> Verdict:
@@ -125,13 +128,13 @@ class Writes:
 
 
 def text(document: Any, name: str) -> str | None:
-    """Return the text of a document under a name; None if there is none, or it is blank."""
+    """Return the text that is the member `name` of a JSON object; None if there is none, or it is blank."""
     value = document.get(name) if isinstance(document, dict) else None
     return value if isinstance(value, str) and value.strip() else None
 
 
 def _refused(status: int, message: str) -> Verdict:
-    return Verdict(answers.errors(status, message))
+    return Verdict(answers.bigpanda_error(status, message))
 
 
 def _incident_id(request: web.Request) -> str:

@@ -49,12 +49,12 @@ def accepted(request_id: str) -> VendorAnswer:
     return document(202, {"requestId": request_id}, {"x-trace": request_id})
 
 
-def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer:
+def xmatters_error(status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer:
     """Return an answer with xMatters' error object."""
     return document(status, {"code": status, "reason": _phrase(status), "message": message}, headers)
 
 
-def errors(status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer:
+def bigpanda_error(status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer:
     """Return an answer with BigPanda's error object."""
     return document(status, {"status": status, "errors": [message]}, headers)
 

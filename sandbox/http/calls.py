@@ -1,4 +1,4 @@
-"""Logs of the requests that a stand-in received, done or not."""
+"""Logs of the requests that a stand-in received, refused requests included."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ class Call:
     route
         A route of BigPanda or xMatters, by its name in `sandbox.http.faults`.
     environment_id, incident_id
-        From the path, or the incident from the body of a release; None if the request has none.
+        The ids in the path; for a release of the callback lock, the incident's id in the body. None without them.
     query
         The last value of each parameter.
     document
@@ -48,7 +48,7 @@ class Call:
 
 
 class CallLog[Entry]:
-    """Entries in the order of their arrival, each built with its index. Safe to use from several threads."""
+    """Entries for requests, in the order of arrival. Each has an index. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -22,8 +22,8 @@ truncated_json                                    a complete answer whose JSON i
 - of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one),
   "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "deliveries", "person", "people",
   "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary";
-- from xMatters to the relay: "callback". A fault that is not done loses the callback; a slow or dripping one sends it
-  after that time; the others send it twice;
+- from xMatters to the relay: "callback". The relay answers it, so a fault acts on the request: a kind that is not done
+  loses the callback; slow and drip send it after ``seconds``; the other kinds send it twice;
 - of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "unassign", "resolve", "snooze",
   "unsnooze", "activities", "users", "release".
 
@@ -84,7 +84,7 @@ _EVERY_KIND = {
 
 
 class ErrorObject(Protocol):
-    """Makes a vendor's error object; `sandbox.http.answers` has one for each vendor."""
+    """Function that makes a vendor's error answer: `xmatters_error` or `bigpanda_error` of `sandbox.http.answers`."""
 
     def __call__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> VendorAnswer: ...
 
@@ -102,7 +102,7 @@ class Fault:
     times
         Number of requests that still meet the fault; None: until the script is replaced.
     status
-        Status to answer; None: that of the honest answer.
+        Status to answer; None: the status of the answer without the fault.
     retry_after
         Value of the Retry-After header; None: no such header.
     location
@@ -110,7 +110,7 @@ class Fault:
     seconds
         Duration of a slow or dripping answer.
     accept
-        True if the vendor does what was asked all the same.
+        True if the vendor does what was asked, although the client gets another answer, a late one or none.
     """
 
     kind: str
@@ -127,9 +127,9 @@ class Fault:
         """True if the connection is cut before the first byte of an answer."""
         return self.kind in ("reset", "accept_then_reset")
 
-    def changed(self, honest: VendorAnswer, error: ErrorObject) -> VendorAnswer:
-        """Return the answer to send instead of the honest one; `error` makes the vendor's error object."""
-        status = self.status or honest.status
+    def changed(self, unscripted: VendorAnswer, error: ErrorObject) -> VendorAnswer:
+        """Return the answer to send with this fault; `unscripted` is the answer that is sent without it."""
+        status = self.status or unscripted.status
         match self.kind:
             case "status" | "accept_then_status":
                 retry_after = {"Retry-After": self.retry_after} if self.retry_after else {}
@@ -139,10 +139,10 @@ class Fault:
             case "redirect":
                 return VendorAnswer(status, headers={"Location": self.location or ""})
             case "truncated_json":
-                return replace(honest, body=honest.body[: len(honest.body) // 2])
+                return replace(unscripted, body=unscripted.body[: len(unscripted.body) // 2])
             case "slow" | "drip" if not self.accept:
                 return error(504, "This answer was scripted in the sandbox")
-        return honest
+        return unscripted
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry in the form that `Script.rewrite` takes, with the number of requests left."""
@@ -152,7 +152,7 @@ class Fault:
 
 
 class Script:
-    """The faults that are still to be met. Safe to use from several threads."""
+    """List of the faults that later requests will still meet. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -66,7 +66,7 @@ def compiled(required: dict[str, Any], optional: dict[str, Any]) -> Callable[[ob
 
 
 def one_of(document: object, key: str, choices: list[str], name: str) -> str:
-    """Return the value of `key`, which selects an object's schema.
+    """Return the value of `key` in `document`, if it is one of `choices`; `name` is the document's name in messages.
 
     Raises
     ------

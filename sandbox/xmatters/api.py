@@ -88,7 +88,7 @@ class XMatters:
     def application(self) -> web.Application:
         """Return xMatters' routes as a web application."""
         # No limit on the size of a body: none is documented, and a limit here would hide a body that is too large.
-        app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.error)])
+        app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.xmatters_error)])
         app.router.add_post(TRIGGER_PATH, self.triggers.call)
         app.router.add_post(TOKEN_PATH, self.token)
         app.router.add_get(EVENTS_PATH, self.events.find)
@@ -136,13 +136,13 @@ class XMatters:
         self.callbacks.close()
 
     async def token(self, request: web.Request) -> web.Response:
-        """Route: a request for an OAuth token."""
+        """Answer a request for an OAuth token."""
         body = (await request.read()).decode(errors="replace")
         form = {**request.query, **dict(parse_qsl(body))}
         accounts = [self.events.account, *(trigger.account for trigger in self.triggers.all())]
-        honest = self.tokens.grant(form, [each for each in accounts if each])
+        unscripted = self.tokens.grant(form, [each for each in accounts if each])
         fault = self._script.take("token")
-        answer = fault.changed(honest, answers.error) if fault else honest
+        answer = fault.changed(unscripted, answers.xmatters_error) if fault else unscripted
         status = None if fault and fault.cuts_before_answer else answer.status
         self.token_requests.append(
             TokenRequest(self._now(), form.get("grant_type"), status, fault.kind if fault else None)

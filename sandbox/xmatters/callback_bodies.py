@@ -29,23 +29,24 @@ OUTBOUND = ("incident_id", "environment_id", "status")
 
 
 @dataclass(frozen=True)
-class News:
-    """Something that a workflow calls back about.
+class CallbackFacts:
+    """Facts that a callback reports, before they are written in one of `SHAPES`.
 
     Attributes
     ----------
     kind
         One of `KINDS`.
     person, device
-        Who answered, wrote, or was notified, and where; None if the news has none.
+        The person who answered, commented, escalated or was notified, and the device; None for kinds without them.
     word
-        The response, the delivery status (`DELIVERED` or `FAILED`), or the page's status in the legacy words.
+        The response; the delivery status (`DELIVERED` or `FAILED`); or the page's status, as the legacy JSON writes it,
+        such as `terminated_external`. None for other kinds.
     note
         Text that the person wrote; None without one.
     group, reason
         Group of an escalation or a failure, and the cause; None for other kinds.
     username
-        User of the REST API who changed the status; "" for none.
+        User of the REST API who changed the page's status; "" for any other cause.
     """
 
     kind: str
@@ -60,64 +61,64 @@ class News:
     username: str = ""
 
 
-def body_of(news: News, shape: str) -> dict[str, Any]:
-    """Return the body of a callback, in one of `SHAPES`."""
-    return _flow(news) if shape == "flow" else _legacy(news)
+def body_of(facts: CallbackFacts, shape: str) -> dict[str, Any]:
+    """Return the body of a callback as a JSON object; `shape` is one of `SHAPES`."""
+    return _flow(facts) if shape == "flow" else _legacy(facts)
 
 
-def _legacy(news: News) -> dict[str, Any]:
-    properties = news.page.properties
+def _legacy(facts: CallbackFacts) -> dict[str, Any]:
+    properties = facts.page.properties
     common: dict[str, Any] = {
-        "xmatters_callback_type": {"delivery": "deliveryStatus"}.get(news.kind, news.kind),
-        "eventIdentifier": news.page.number,
-        "date": news.at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00"),
+        "xmatters_callback_type": {"delivery": "deliveryStatus"}.get(facts.kind, facts.kind),
+        "eventIdentifier": facts.page.number,
+        "date": facts.at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00"),
         "eventProperties": [{name: properties[name]} for name in OUTBOUND if name in properties],
     }
-    return common | dict(_legacy_members(news))
+    return common | dict(_legacy_members(facts))
 
 
-def _legacy_members(news: News) -> Mapping[str, Any]:
-    target = news.person.name if news.person else news.group
-    device = news.device.name if news.device else None
-    match news.kind:
+def _legacy_members(facts: CallbackFacts) -> Mapping[str, Any]:
+    target = facts.person.name if facts.person else facts.group
+    device = facts.device.name if facts.device else None
+    match facts.kind:
         case "response":
-            annotation = news.note or "null"
-            return {"recipient": target, "device": device, "response": news.word, "annotation": annotation}
+            annotation = facts.note or "null"
+            return {"recipient": target, "device": device, "response": facts.word, "annotation": annotation}
         case "delivery":
-            identifier = shown_device(news.person, news.device)["id"] if news.person and news.device else None
+            identifier = shown_device(facts.person, facts.device)["id"] if facts.person and facts.device else None
             return {
                 "recipient": target,
                 "device": device,
                 "deviceId": identifier,
-                "deliveryStatus": (news.word or "").capitalize(),
-                "message": news.page.order.subject,
+                "deliveryStatus": (facts.word or "").capitalize(),
+                "message": facts.page.order.subject,
                 "eventType": "USER",
             }
         case "status":
-            return {"status": news.word, "username": news.username}
+            return {"status": facts.word, "username": facts.username}
         case "annotation":
-            author = {"firstName": news.person.first_name, "lastName": news.person.last_name} if news.person else {}
-            return {"author": {"targetName": target, **author}, "comment": news.note}
-    return {"recipient": target, "group": news.group, "reason": news.reason}
+            author = {"firstName": facts.person.first_name, "lastName": facts.person.last_name} if facts.person else {}
+            return {"author": {"targetName": target, **author}, "comment": facts.note}
+    return {"recipient": target, "group": facts.group, "reason": facts.reason}
 
 
-def _flow(news: News) -> dict[str, Any]:
-    page, word = news.page, news.word
+def _flow(facts: CallbackFacts) -> dict[str, Any]:
+    page, word = facts.page, facts.word
     members = {
         "relay": 1,
-        "kind": news.kind,
+        "kind": facts.kind,
         "incident_id": page.incident_id,
         "environment_id": page.order.environment_id,
         "event": {"id": page.id, "number": page.number},
-        "person": _flow_person(news.person),
-        "device": news.device.name if news.device else None,
-        "response": word if news.kind == "response" else None,
-        "note": news.note,
-        "status": (word or "").partition("_")[0].upper() if news.kind == "status" else None,
-        "delivery_status": word if news.kind == "delivery" else None,
-        "group": news.group,
-        "reason": news.reason,
-        "at": rest_time(news.at),
+        "person": _flow_person(facts.person),
+        "device": facts.device.name if facts.device else None,
+        "response": word if facts.kind == "response" else None,
+        "note": facts.note,
+        "status": (word or "").partition("_")[0].upper() if facts.kind == "status" else None,
+        "delivery_status": word if facts.kind == "delivery" else None,
+        "group": facts.group,
+        "reason": facts.reason,
+        "at": rest_time(facts.at),
     }
     return {name: value for name, value in members.items() if value}
 

@@ -1,4 +1,4 @@
-"""Callbacks: xMatters tells the relay what people answered, and what became of a page.
+"""Callbacks: xMatters' requests to the relay that report people's answers and the states of pages.
 
 Documented by xMatters, for the BigPanda workflow: status, delivery and response callbacks are on by default. The other
 kinds are off unless declared.
@@ -7,8 +7,8 @@ Guesses, to be checked against a tenant:
 
 - each callback is one POST; no answer, 429 and 5xx are tried once more at once, in both shapes (the step in
   docs/xmatters/tell-relay.js does so); a redirect is not followed;
-- callbacks are sent one after the other, in the order of what they tell;
-- in the flow shape, a page without an incident's id calls nobody back (the step fails).
+- callbacks are sent one after the other, in the order of what they report;
+- in the flow shape, no callback is sent for a page without an incident's id, since the custom step fails.
 """
 
 import json
@@ -24,7 +24,7 @@ import requests
 
 from sandbox.http.faults import Script
 from sandbox.http.schema import compiled
-from sandbox.xmatters.callback_bodies import KINDS, SHAPES, News, body_of
+from sandbox.xmatters.callback_bodies import KINDS, SHAPES, CallbackFacts, body_of
 from sandbox.xmatters.notifications import Notification
 from sandbox.xmatters.pages import Page
 from sandbox.xmatters.people import Person
@@ -90,12 +90,15 @@ class Callbacks:
         self._lock = threading.Lock()
         self._targets: dict[str | None, Target] = {}
         self._log: deque[dict[str, Any]] = deque(maxlen=MOST_LOGGED)
-        self._queue: queue.Queue[tuple[News, Target] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[CallbackFacts, Target] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
 
     def declare(self, document: object) -> dict[str, Any]:
-        """Set where callbacks go, of all triggers or with ``function`` of one; return the declaration, masked.
+        """Set the destination of callbacks; return the declaration with its secret masked.
+
+        With ``function``, the UUID of a trigger, the destination is for the pages of that trigger only. Without it, the
+        destination is for the pages of all triggers that have none of their own.
 
         ``url`` null ends them; ``header`` has ``name`` and ``value``; ``shape`` is legacy or flow (default); ``kinds``
         lists the kinds to send.
@@ -119,7 +122,7 @@ class Callbacks:
         return wanted | {"function": function, "header": shown}
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the newest callbacks that were sent, or lost, oldest first."""
+        """Return the newest callbacks that were sent, or could not be, oldest first."""
         with self._lock:
             return list(self._log)
 
@@ -129,11 +132,11 @@ class Callbacks:
             self._log.clear()
 
     def settle(self) -> None:
-        """Wait until nothing is left to send."""
+        """Wait until each queued callback was sent, or lost by a fault."""
         self._queue.join()
 
     def close(self) -> None:
-        """Send nothing more, and end the thread."""
+        """Send no further callback, and end the thread."""
         with self._lock:
             self._closing.set()
             thread, self._thread = self._thread, None
@@ -143,39 +146,41 @@ class Callbacks:
             thread.join(timeout=1)
 
     def status(self, page: Page, word: str, username: str = "") -> None:
-        """Tell the status of a page, in the legacy words."""
-        self._send(News("status", page, self._now(), word=word, username=username))
+        """Queue a callback with the status of a page; `word` is the status as the legacy JSON writes it."""
+        self._send(CallbackFacts("status", page, self._now(), word=word, username=username))
 
     def delivery(self, made: Notification) -> None:
-        """Tell that a notification was delivered, or failed."""
-        self._send(News("delivery", made.page, self._now(), made.person, made.device, made.delivery_status))
+        """Queue a callback which reports that a notification was delivered, or failed."""
+        self._send(CallbackFacts("delivery", made.page, self._now(), made.person, made.device, made.delivery_status))
 
     def response(self, answered: Notification, comment: str | None) -> None:
-        """Tell an answer."""
-        news = News("response", answered.page, self._now(), answered.person, answered.device, answered.answer, comment)
-        self._send(news)
+        """Queue a callback with a person's answer, and the comment written with it."""
+        facts = CallbackFacts(
+            "response", answered.page, self._now(), answered.person, answered.device, answered.answer, comment
+        )
+        self._send(facts)
 
     def annotation(self, page: Page, person: Person, comment: str) -> None:
-        """Tell a comment on a page."""
-        self._send(News("annotation", page, self._now(), person, note=comment))
+        """Queue a callback with a person's comment on a page."""
+        self._send(CallbackFacts("annotation", page, self._now(), person, note=comment))
 
     def escalation(self, page: Page, person: Person, group: str, reason: str) -> None:
-        """Tell that a group's next member is notified."""
-        self._send(News("escalation", page, self._now(), person, group=group, reason=reason))
+        """Queue a callback which reports that a group's next member is notified after `person`; `reason` says why."""
+        self._send(CallbackFacts("escalation", page, self._now(), person, group=group, reason=reason))
 
     def failure(self, page: Page, group: str, reason: str) -> None:
-        """Send a callback which says that nobody is left to notify in a group."""
-        self._send(News("failure", page, self._now(), group=group, reason=reason))
+        """Queue a callback which reports that nobody is left to notify in a group."""
+        self._send(CallbackFacts("failure", page, self._now(), group=group, reason=reason))
 
-    def _send(self, news: News) -> None:
+    def _send(self, facts: CallbackFacts) -> None:
         with self._lock:
-            target = self._targets.get(news.page.function.lower()) or self._targets.get(None)
-            if target is None or news.kind not in target.kinds or self._closing.is_set():
+            target = self._targets.get(facts.page.function.lower()) or self._targets.get(None)
+            if target is None or facts.kind not in target.kinds or self._closing.is_set():
                 return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="sandbox-callbacks", daemon=True)
                 self._thread.start()
-        self._queue.put((news, target))
+        self._queue.put((facts, target))
 
     def _work(self) -> None:
         with requests.Session() as session:
@@ -189,22 +194,22 @@ class Callbacks:
                 finally:
                     self._queue.task_done()
 
-    def _deliver(self, session: requests.Session, news: News, target: Target) -> None:
-        if target.shape == "flow" and news.page.incident_id is None:
-            self._record(news, None, "was not sent, since the page has no incident's id")
+    def _deliver(self, session: requests.Session, facts: CallbackFacts, target: Target) -> None:
+        if target.shape == "flow" and facts.page.incident_id is None:
+            self._record(facts, None, "was not sent, since the page has no incident's id")
             return
         fault = self._script.take("callback")
         if fault and not (fault.accept or fault.kind in ("accept_then_reset", "reset_body", "truncated_json")):
-            self._record(news, None, f"was lost by the scripted fault {fault.kind}")
+            self._record(facts, None, f"was lost by the scripted fault {fault.kind}")
             return
         if fault:
             self._closing.wait(fault.seconds)
-        body = json.dumps(body_of(news, target.shape)).encode()
+        body = json.dumps(body_of(facts, target.shape)).encode()
         status = self._post(session, target, body)
         retried = _may_pass(status) or (fault is not None and fault.kind not in ("slow", "drip"))
         if retried:
             status = self._post(session, target, body)
-        self._record(news, status, _outcome(status) + (", at the second attempt" if retried else ""))
+        self._record(facts, status, _outcome(status) + (", at the second attempt" if retried else ""))
 
     def _post(self, session: requests.Session, target: Target, body: bytes) -> int | None:
         headers = {"Content-Type": "application/json", **target.headers}
@@ -214,13 +219,13 @@ class Callbacks:
             return None
         return answer.status_code
 
-    def _record(self, news: News, status: int | None, what: str) -> None:
+    def _record(self, facts: CallbackFacts, status: int | None, what: str) -> None:
         entry = {
-            "at": news.at.isoformat(),
-            "page": news.page.number,
-            "kind": news.kind,
+            "at": facts.at.isoformat(),
+            "page": facts.page.number,
+            "kind": facts.kind,
             "status": status,
-            "text": f"The {news.kind} callback for page {news.page.number} {what}.",
+            "text": f"The {facts.kind} callback for page {facts.page.number} {what}.",
         }
         with self._lock:
             self._log.append(entry)

@@ -42,8 +42,8 @@ GROUP_PATH = "/api/xm/1/groups/{name}"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request to these routes, logged before it is answered.
+class DirectoryCall:
+    """One request about people, groups or on-call, logged before it is answered.
 
     Attributes
     ----------
@@ -74,8 +74,8 @@ class Asked:
 class Directory:
     """REST API of people and groups. Safe to use from several threads.
 
-    `now` is the time of the log. `refusal` returns the answer to a request without the
-    right credentials, and None if they are right.
+    `now` returns the time for the log of requests. `refusal` returns the answer to a request without the right
+    credentials or above the rate limit, and None for others.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Directory:
         now: Callable[[], datetime],
         refusal: Callable[[web.Request], VendorAnswer | None],
     ) -> None:
-        self.calls = CallLog[Asked]()
+        self.calls = CallLog[DirectoryCall]()
         self._people = people
         self._script = script
         self._now = now
@@ -114,53 +114,56 @@ class Directory:
         return {"people": people, "groups": groups}
 
     async def person(self, request: web.Request) -> web.Response:
-        """Route: one person."""
+        """Answer a request for one person."""
         return await self._one(request, "person", self._people.person(request.match_info["name"]))
 
     async def group(self, request: web.Request) -> web.Response:
-        """Route: one group."""
+        """Answer a request for one group."""
         return await self._one(request, "group", self._people.group(request.match_info["name"]))
 
     async def people(self, request: web.Request) -> web.Response:
-        """Route: list people."""
+        """Answer a request for the list of people."""
         return await self.serve(request, "people", [], lambda: self._listed(request, self._people.people()))
 
     async def groups(self, request: web.Request) -> web.Response:
-        """Route: list groups."""
+        """Answer a request for the list of groups."""
         return await self.serve(request, "groups", [], lambda: self._listed(request, self._people.groups()))
 
     async def devices(self, request: web.Request) -> web.Response:
-        """Route: the devices of a person."""
+        """Answer a request for the list of a person's devices."""
         name = request.match_info["name"]
 
-        def honest() -> VendorAnswer:
+        def unscripted() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             person = self._people.person(name)
             if person is None:
-                return answers.error(404, "The name is unknown")
+                return answers.xmatters_error(404, "The name is unknown")
             found = [shown_device(person, each) for each in person.devices]
             return answers.document(200, page(request.path, request.query, found, limit, offset))
 
-        return await self.serve(request, "devices", [name], honest)
+        return await self.serve(request, "devices", [name], unscripted)
 
     async def _one(self, request: web.Request, route: str, found: Person | Group | None) -> web.Response:
-        honest = answers.document(200, shown(found)) if found else answers.error(404, "The name is unknown")
-        return await self.serve(request, route, [request.match_info["name"]], lambda: honest)
+        unscripted = (
+            answers.document(200, shown(found)) if found else answers.xmatters_error(404, "The name is unknown")
+        )
+        return await self.serve(request, route, [request.match_info["name"]], lambda: unscripted)
 
     async def serve(
-        self, request: web.Request, route: str, names: Sequence[str], honest: Callable[[], VendorAnswer]
+        self, request: web.Request, route: str, names: Sequence[str], unscripted: Callable[[], VendorAnswer]
     ) -> web.Response:
         """Answer a request, and log it.
 
-        Bad credentials are refused first. Otherwise `honest` makes the answer; its InvalidError is answered with 400. A
-        scripted fault for the route may then replace, shorten or cut the answer.
+        Bad credentials, and requests above the rate limit, are refused first. Otherwise `unscripted` makes the answer.
+        If it raises InvalidError, the answer is 400. A scripted fault for the route may then replace, shorten or cut
+        the answer.
         """
-        verdict = self._refusal(request) or _valid(honest)
+        verdict = self._refusal(request) or _valid(unscripted)
         fault = self._script.take(route)
-        answer = fault.changed(verdict, answers.error) if fault else verdict
+        answer = fault.changed(verdict, answers.xmatters_error) if fault else verdict
         status = None if fault and fault.cuts_before_answer else answer.status
         kind = fault.kind if fault else None
-        self.calls.add(lambda index: Asked(index, self._now(), route, tuple(names), status, kind))
+        self.calls.add(lambda index: DirectoryCall(index, self._now(), route, tuple(names), status, kind))
         return await transport.send(answer, fault, request)
 
     def _listed(self, request: web.Request, entries: Sequence[Person | Group]) -> VendorAnswer:
@@ -206,11 +209,11 @@ def shown_device(person: Person, device: Device) -> dict[str, Any]:
     }
 
 
-def _valid(honest: Callable[[], VendorAnswer]) -> VendorAnswer:
+def _valid(unscripted: Callable[[], VendorAnswer]) -> VendorAnswer:
     try:
-        return honest()
+        return unscripted()
     except InvalidError as error:
-        return answers.error(400, str(error))
+        return answers.xmatters_error(400, str(error))
 
 
 def _searched(entry: Person | Group) -> str:

@@ -76,7 +76,7 @@ _EMBEDS = _LISTED_EMBEDS | {"recipients", "responseOptions", "messages"}
 class Events(Rest):
     """All events, and the credentials of the REST API. Safe to use from several threads.
 
-    `now` is the time of the log of calls, `page_now` that of pages.
+    `now` returns the time for the log of calls, `page_now` the time on the clock of pages, which can be turned ahead.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Events(Rest):
         self._making = _MAKING({"per_signal": per_signal, "delay_seconds": delay_seconds}, "making")
 
     def making(self) -> Mapping[str, Any]:
-        """Return the settings of `make`."""
+        """Return the settings that `make` set."""
         return dict(self._making)
 
     def all(self) -> list[Page]:
@@ -125,24 +125,24 @@ class Events(Rest):
         self._notifier.clear()
 
     async def find(self, request: web.Request) -> web.Response:
-        """Route: list events."""
+        """Answer a request for the list of events."""
         return await self.serve("events", request, self._found)
 
     async def one(self, request: web.Request) -> web.Response:
-        """Route: one event."""
+        """Answer a request for one event."""
         return await self.serve("one_event", request, self._one)
 
     async def change(self, request: web.Request) -> web.Response:
-        """Route: change the status of an event."""
+        """Answer a request that changes the status of an event."""
         return await self.serve("event", request, self._changed)
 
     def visible(self) -> list[Page]:
-        """Return the events that the REST API finds, oldest first."""
+        """Return the events that the REST API finds already, oldest first (see `make`)."""
         latest = self._page_now() - timedelta(seconds=self._making["delay_seconds"])
         return [event for event in self.all() if event.created <= latest]
 
     def visible_one(self, name: str) -> Page | None:
-        """Return the event of a UUID or a number; None if the REST API finds none."""
+        """Return the event with this UUID or number; None if the REST API does not find it, or not yet."""
         found = self._pages.get(name)
         latest = self._page_now() - timedelta(seconds=self._making["delay_seconds"])
         return found if found and found.created <= latest else None
@@ -175,7 +175,7 @@ class Events(Rest):
         if event is None:
             return Verdict(no_such_event())
         if event.status == "TERMINATED":
-            return Verdict(answers.error(409, "The event is terminated"))
+            return Verdict(answers.xmatters_error(409, "The event is terminated"))
         username = self.username(request)
 
         def apply() -> VendorAnswer:
@@ -212,11 +212,11 @@ class Events(Rest):
 
 def no_such_event() -> VendorAnswer:
     """Return the answer for an unknown event."""
-    return answers.error(404, "There is no such event")
+    return answers.xmatters_error(404, "There is no such event")
 
 
 def listing(data: list[Any]) -> dict[str, Any]:
-    """Return a listing that is embedded as a whole."""
+    """Return a list, as the REST API embeds it in another object: whole, without links to further pages."""
     return {"count": len(data), "total": len(data), "data": data}
 
 
@@ -243,7 +243,7 @@ def _filter(query: Mapping[str, str]) -> Callable[[Page], bool]:
 
 
 def _is_of_workflow(event: Page, query: Mapping[str, str]) -> bool:
-    """Return True if the event fits ``plan``, ``form`` and ``search``."""
+    """Return True if the event matches ``plan``, ``form`` and ``search`` of the query."""
     document = event.document()
     names = [(query[name].lower(), document[name].values()) for name in ("plan", "form") if name in query]
     is_named = all(name in {each.lower() for each in known} for name, known in names)
@@ -251,7 +251,7 @@ def _is_of_workflow(event: Page, query: Mapping[str, str]) -> bool:
 
 
 def _properties(query: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the names and values that an event's properties must have, in lower case."""
+    """Return the names and values of properties that the query asks for, in lower case."""
     names = [name for name in query.get("propertyName", "").lower().split(",") if name]
     values = query.get("propertyValue", "").lower().split(",")
     if not names:

@@ -52,7 +52,7 @@ class Shift:
     begins, ends
         Hours in UTC, such as "08:00"; the whole day if they are equal. A shift may go past midnight.
     members
-        Its members in the order of escalation.
+        Members of the shift, in the order of escalation.
     """
 
     name: str = DEFAULT_SHIFT
@@ -62,17 +62,17 @@ class Shift:
 
     @property
     def minutes(self) -> int:
-        """Its length in minutes."""
+        """Length of the shift in minutes."""
         return (_minute(self.ends) - _minute(self.begins) - 1) % _MINUTES_A_DAY + 1
 
     def begun_at(self, time: datetime) -> datetime:
-        """Return when the newest shift began that had begun by this time."""
+        """Return the latest time, at or before `time`, at which this daily shift begins."""
         day = time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         begun = day + timedelta(minutes=_minute(self.begins))
         return begun if begun <= time else begun - timedelta(days=1)
 
     def ends_at(self, time: datetime) -> datetime:
-        """Return when the shift ends that had begun by this time."""
+        """Return the end of the shift that begins at `begun_at(time)`."""
         return self.begun_at(time) + timedelta(minutes=self.minutes)
 
     def covers(self, time: datetime) -> bool:

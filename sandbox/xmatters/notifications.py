@@ -61,7 +61,7 @@ class Notification:
 
     @property
     def source(self) -> str:
-        """Name of the device's type in a response."""
+        """Type of the device, as xMatters names it in a response, such as ANDROID."""
         return _SOURCES.get(self.device.kind, self.device.kind)
 
     def as_json(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Notifications:
             return self._all.get(notification_id)
 
     def newest(self, most: int) -> list[Notification]:
-        """Return at most so many of the newest notifications, oldest first."""
+        """Return the `most` newest notifications, or all if there are fewer, oldest first."""
         with self._lock:
             return list(self._all.values())[-most:]
 

@@ -35,13 +35,13 @@ from sandbox.xmatters.notifications import (
     response_option,
     text_with_details,
 )
+from sandbox.xmatters.open_pages import Escalation, OpenPages
 from sandbox.xmatters.pages import Page, Pages, record_time
 from sandbox.xmatters.people import Device, People, Person
-from sandbox.xmatters.ringing import Bells, Escalation
 
 
 class UnknownError(InvalidError):
-    """A name or an id that does not exist."""
+    """The error for a page or a notification that does not exist."""
 
 
 class Notifier:
@@ -55,16 +55,16 @@ class Notifier:
         self._floods = floods
         self._callbacks = callbacks
         self._lock = pages.lock
-        self._bells = Bells(clock, pages)
+        self._open_pages = OpenPages(clock, pages)
 
     def start(self, page: Page) -> None:
         """Notify the recipients of a new page."""
         with self._lock:
-            self._bells.start(page)
+            self._open_pages.start(page)
             self._pages.audit(page.id, "EVENT_CREATED")
             self._pages.note(page.id, f"Page {page.number} was made with priority {page.order.priority}.")
             self._callbacks.status(page, "active")
-            self._bells.after(
+            self._open_pages.after(
                 page, page.order.expiration_minutes * 60, lambda: self._expire(page.id), if_suspended=True
             )
             if not page.order.recipients:
@@ -74,14 +74,16 @@ class Notifier:
             self._end_if_informed(page)
 
     def answer(self, notification_id: int, response: str, comment: str | None = None) -> Notification:
-        """Record a person's answer on a device, and do what it says.
+        """Record a person's answer on a device, and act on it.
+
+        Acknowledge ends the page; Escalate notifies the group's next member.
 
         Raises
         ------
         UnknownError
             If there is no such notification.
         InvalidError
-            If the notification can't be answered so.
+            If `response` is not one of the notification's possible responses.
         """
         with self._lock:
             asked = self.notifications.get(notification_id)
@@ -102,7 +104,11 @@ class Notifier:
             return answered
 
     def set_status(self, page_id: str, status: str, username: str = "") -> Page:
-        """Suspend, resume or terminate a page that is not terminated; `username` is the API's user, "" for a person."""
+        """Suspend, resume or terminate a page, and return the page.
+
+        `username` is the user of the REST API who did that; "" for a person in xMatters. Raises InvalidError if the
+        page does not exist, has that status already, or has ended.
+        """
         with self._lock:
             page, who = self._pages.get(page_id), username or "A user"
             if page is None or page.status in (status, "TERMINATED"):
@@ -114,11 +120,11 @@ class Notifier:
             self._pages.note(page_id, f"{who} {'suspended' if status == 'SUSPENDED' else 'resumed'} the page.")
             self._callbacks.status(page, status.lower(), username)
             if status == "ACTIVE":
-                self._bells.resume(page)
+                self._open_pages.resume(page)
             return page
 
     def end(self, name: str) -> Page:
-        """Terminate the page of a UUID or a number.
+        """Terminate the page with this UUID or number.
 
         Raises
         ------
@@ -143,9 +149,9 @@ class Notifier:
             return added
 
     def clear(self) -> None:
-        """Forget all pages and notifications; nothing rings any more."""
+        """Forget all pages and notifications, and cancel all delayed notifications."""
         with self._lock:
-            self._bells.clear()
+            self._open_pages.clear()
             self.notifications.clear()
             self._pages.clear()
             self._floods.clear()
@@ -167,11 +173,11 @@ class Notifier:
             self._pages.note(page.id, f"{what}, so nobody is notified for this recipient.")
 
     def _notify_group(self, page: Page, group: Group) -> None:
-        ringing = self._bells.of(page.id)
-        if ringing is None or group.name in ringing.escalations:
+        open_page = self._open_pages.of(page.id)
+        if open_page is None or group.name in open_page.escalations:
             return
         shifts = group.shifts_at(self._clock.now())
-        escalation = ringing.escalations[group.name] = Escalation(group, self._people.active_members(shifts))
+        escalation = open_page.escalations[group.name] = Escalation(group, self._people.active_members(shifts))
         if group.shifts and not shifts:
             self._pages.note(page.id, f"No shift of the group {group.name} covers this time.")
         skipped = sum(len(each.members) for each in shifts) - len(escalation.left)
@@ -180,8 +186,8 @@ class Notifier:
         self._next_member(page, escalation)
 
     def _next_member(self, page: Page, escalation: Escalation) -> None:
-        if escalation.later:
-            escalation.later.cancel()
+        if escalation.next_step:
+            escalation.next_step.cancel()
         if not escalation.left:
             self._pages.note(page.id, f"Nobody is left in the group {escalation.group.name}.")
             self._callbacks.failure(page, escalation.group.name, "nobody is left in the group")
@@ -190,7 +196,9 @@ class Notifier:
         self._ring_person(page, person, person.devices, escalation.group.name)
         if not page.order.is_over:
             seconds = escalation.left[0][1] if escalation.left else ESCALATION_SECONDS
-            escalation.later = self._bells.after(page, seconds, lambda: self._unanswered(page, escalation, person))
+            escalation.next_step = self._open_pages.after(
+                page, seconds, lambda: self._unanswered(page, escalation, person)
+            )
 
     def _unanswered(self, page: Page, escalation: Escalation, person: Person) -> None:
         self._pages.note(page.id, f"{person.full_name} did not answer in time.")
@@ -200,23 +208,23 @@ class Notifier:
         self._next_member(page, escalation)
 
     def _escalate(self, answered: Notification) -> None:
-        page, person, ringing = answered.page, answered.person, self._bells.of(answered.page.id)
-        if ringing is None or answered.group is None:
+        page, person, open_page = answered.page, answered.person, self._open_pages.of(answered.page.id)
+        if open_page is None or answered.group is None:
             return
-        ringing.stopped.add((person.name, answered.group))
+        open_page.stopped.add((person.name, answered.group))
         self.notifications.stop(
             each
             for each in self.notifications.of_page(page.id)
             if (each.person.name, each.group) == (person.name, answered.group)
         )
-        escalation = ringing.escalations[answered.group]
+        escalation = open_page.escalations[answered.group]
         self._callbacks.escalation(page, person, answered.group, f"{person.full_name} escalated")
-        if escalation.later:
-            escalation.later.cancel()
-        self._bells.do(page, lambda: self._next_member(page, escalation))
+        if escalation.next_step:
+            escalation.next_step.cancel()
+        self._open_pages.do(page, lambda: self._next_member(page, escalation))
 
     def _ring_person(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
-        """Notify those of a person's devices that take pages of this priority."""
+        """Notify those of a person's devices that take pages with the priority of `page`."""
         priority = page.order.priority
         taking = tuple(each for each in devices if each.takes(priority))
         if left_out := [each.name for each in devices if each not in taking]:
@@ -234,18 +242,18 @@ class Notifier:
 
     def _ring_later(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
         def ring() -> None:
-            ringing = self._bells.of(page.id)
-            if ringing is None:
+            open_page = self._open_pages.of(page.id)
+            if open_page is None:
                 return
-            ringing.waiting_devices -= 1
-            if (person.name, group) not in ringing.stopped:
+            open_page.waiting_devices -= 1
+            if (person.name, group) not in open_page.stopped:
                 self._ring_device(page, person, devices[0], group)
                 self._ring(page, person, devices[1:], group)
             self._end_if_informed(page)
 
-        if ringing := self._bells.of(page.id):
-            ringing.waiting_devices += 1
-            self._bells.after(page, devices[0].delay_seconds, ring)
+        if open_page := self._open_pages.of(page.id):
+            open_page.waiting_devices += 1
+            self._open_pages.after(page, devices[0].delay_seconds, ring)
 
     def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
         whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
@@ -292,13 +300,13 @@ class Notifier:
         self._end(page_id, "EVENT_COMPLETED", "terminated", "it expired, and no answer had ended it")
 
     def _end_if_informed(self, page: Page) -> None:
-        ringing = self._bells.of(page.id)
-        is_informed = self.notifications.of_page(page.id) and ringing and not ringing.waiting_devices
+        open_page = self._open_pages.of(page.id)
+        is_informed = self.notifications.of_page(page.id) and open_page and not open_page.waiting_devices
         if page.order.is_over and is_informed:
             self._end(page.id, "EVENT_COMPLETED", "terminated", "it was for information, and all are notified")
 
     def _end(self, page_id: str, audit_type: str, word: str, because: str, username: str = "") -> Page:
-        self._bells.stop(page_id)
+        self._open_pages.stop(page_id)
         page = self._pages.change(page_id, "TERMINATED", because)
         self.notifications.stop(self.notifications.of_page(page_id))
         self._pages.audit(page_id, audit_type)

@@ -42,11 +42,11 @@ class Page:
     function
         UUID of the trigger.
     order
-        Content and recipients, from the flow.
+        Content and recipients of the page, as the flow read them from the signal.
     status
         One of `STATUSES`.
     terminated, ended_because
-        Time and reason of its end; None until then.
+        Time and reason of the page's end; None until then.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Page:
 
     @property
     def incident_id(self) -> str | None:
-        """BigPanda's incident; None if the signal names none."""
+        """Id of the BigPanda incident; None if the signal names none."""
         return self.order.incident_id
 
     @property
@@ -149,13 +149,13 @@ class Pages:
             return [record.page for record in self._records.values()]
 
     def get(self, name: str) -> Page | None:
-        """Return the page of a UUID or a number; None if there is none."""
+        """Return the page with this UUID or number; None if there is none."""
         with self.lock:
             record = self._records.get(self._numbers.get(name, name.lower()))
             return record.page if record else None
 
     def change(self, page_id: str, status: str, ended_because: str | None = None) -> Page:
-        """Set the status of a page, and return the page; it is terminated at this time if the status says so."""
+        """Set the status of a page, and return the page; TERMINATED also sets the time of its end."""
         with self.lock:
             record = self._records[page_id]
             terminated = self._now() if status == "TERMINATED" else None

@@ -19,7 +19,7 @@ def check_parameters(query: Mapping[str, str], known: Collection[str]) -> None:
 
 
 def limit_and_offset(query: Mapping[str, str], known: Collection[str]) -> tuple[int, int]:
-    """Return ``limit`` and ``offset`` of a query, which has no further parameters but those in `known`.
+    """Return ``limit`` and ``offset`` of a query; `known` are the other parameters that it may have.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def limit_and_offset(query: Mapping[str, str], known: Collection[str]) -> tuple[
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int, allowed: range) -> int:
-    """Return a number of a query. Raises InvalidError if the value is not in the allowed range."""
+    """Return the number in the query parameter `name`, or `default`. Raises InvalidError if it is not in `allowed`."""
     value = query.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", value) or int(value) not in allowed:
         raise InvalidError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}")
@@ -40,7 +40,7 @@ def whole_number(query: Mapping[str, str], name: str, default: int, allowed: ran
 
 
 def moment(query: Mapping[str, str], name: str) -> datetime | None:
-    """Return a time of a query; None if the query has none. Raises InvalidError if the value is no time."""
+    """Return the time in the query parameter `name`; None without it. Raises InvalidError if the value is no time."""
     if name not in query:
         return None
     try:
@@ -51,9 +51,9 @@ def moment(query: Mapping[str, str], name: str) -> datetime | None:
 
 
 def page(path: str, query: Mapping[str, str] | str, found: Sequence[Any], limit: int, offset: int) -> dict[str, Any]:
-    """Return one page of JSON objects, with links to itself, the next and the previous page.
+    """Return one page of the objects in `found`, with links to this page, the next and the previous page.
 
-    A query that is a text is encoded already.
+    `query` is the request's query: a mapping, or a text that is URL-encoded already. The links repeat it.
     """
     texts = query.split("&") if isinstance(query, str) else urlencode(query).split("&")
     kept = [each for each in texts if each and each.partition("=")[0] not in ("limit", "offset")]

@@ -1,15 +1,15 @@
 """People with devices, and groups with shifts: one directory for the REST API and for notifying.
 
-Documented by xMatters, or recorded from a tenant: the types of devices; a device's priority threshold, below which it
-is not notified; a group's members in order, with escalation delays. In the REST API both kinds of delays are whole
-minutes; here they are seconds.
+Documented by xMatters, or recorded from a tenant: the types of devices; a device is not notified of
+pages below its priority threshold; a group's members in order, with escalation delays. In the REST API both kinds of
+delays are whole minutes; here they are seconds.
 
 Guesses, to be checked against a tenant:
 
 - a device's delay counts from the previous device of the same person; the first one's from the start;
 - a device below its threshold is left out, and the next one keeps its own delay;
 - a member's delay counts from the previous active member; the first active member is notified at once;
-- a person who is declared without devices has one for e-mail; a group's member who is not declared is such a person.
+- a person who is declared without devices has one for e-mail, and so has a group's member who is not declared.
 """
 
 import threading
@@ -137,7 +137,7 @@ class People:
         self._groups: tuple[Group, ...] = ()
 
     def declare(self, people: object, groups: object) -> None:
-        """Replace all people and groups, named as in the REST API; `Directory.declare` describes the entries."""
+        """Replace all people and groups, given without devices and delays, as `Directory.declare` describes."""
         found = [_person(each) for each in _entries(people, _PERSON, "people")]
         self._replace(found, [_group(each) for each in _entries(groups, _GROUP, "groups")])
 
@@ -174,15 +174,15 @@ class People:
             return self._groups
 
     def person(self, name: str) -> Person | None:
-        """Return the person of a name, in any letter case, or of a UUID; None if unknown."""
+        """Return the person with this name, in any letter case, or this UUID; None if unknown."""
         return _found(self.people(), name)
 
     def group(self, name: str) -> Group | None:
-        """Return the group of a name, in any letter case, or of a UUID; None if unknown."""
+        """Return the group with this name, in any letter case, or this UUID; None if unknown."""
         return _found(self.groups(), name)
 
     def member(self, name: str) -> Person:
-        """Return the person who is a member of a group."""
+        """Return the person with this name or UUID; for an unknown name, an active person with default devices."""
         return self.person(name) or Person(name, name)
 
     def active_members(self, shifts: Iterable[Shift]) -> list[tuple[Person, float]]:

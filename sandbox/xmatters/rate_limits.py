@@ -63,4 +63,6 @@ class RateLimits:
             if len(times) < limit:
                 times.append(now)
                 return None
-        return answers.error(429, "The limit of requests a minute is exceeded", {"X-Rate-Limit-Limit": str(limit)})
+        return answers.xmatters_error(
+            429, "The limit of requests a minute is exceeded", {"X-Rate-Limit-Limit": str(limit)}
+        )

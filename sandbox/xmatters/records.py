@@ -57,23 +57,23 @@ class Records:
         self._notifier = notifier
 
     async def annotations(self, request: web.Request) -> web.Response:
-        """Route: list the annotations of an event."""
+        """Answer a request for the list of an event's annotations."""
         return await self._events.serve("annotations", request, self._annotations)
 
     async def annotation(self, request: web.Request) -> web.Response:
-        """Route: get one annotation of an event. An unknown event or annotation is 404."""
+        """Answer a request for one annotation of an event; an unknown event or annotation is 404."""
         return await self._events.serve("annotations", request, self._annotation)
 
     async def annotate(self, request: web.Request) -> web.Response:
-        """Route: add an annotation to an event."""
+        """Answer a request that adds an annotation to an event."""
         return await self._events.serve("annotation", request, self._annotated)
 
     async def audits(self, request: web.Request) -> web.Response:
-        """Route: list the audits of an event."""
+        """Answer a request for the list of an event's audits."""
         return await self._events.serve("audits", request, self._audits)
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """Route: list the users whom an event notified."""
+        """Answer a request for the list of users whom an event notified."""
         return await self._events.serve("deliveries", request, self._deliveries)
 
     def _annotations(self, request: web.Request, _: Any) -> Verdict:
@@ -88,7 +88,9 @@ class Records:
         event = self._events.visible_one(request.match_info["event"])
         found = self._pages.annotations(event.id) if event else []
         wanted = next((each for each in found if each["id"] == request.match_info["annotation"]), None)
-        return Verdict(answers.document(200, wanted) if wanted else answers.error(404, "There is no such annotation"))
+        return Verdict(
+            answers.document(200, wanted) if wanted else answers.xmatters_error(404, "There is no such annotation")
+        )
 
     def _annotated(self, request: web.Request, document: Any) -> Verdict:
         comment = _COMMENT(document, "annotation")["comment"]
@@ -136,7 +138,7 @@ class Records:
 
 
 def _delivery(event: Page, notifications: Sequence[Notification]) -> dict[str, Any]:
-    """Return the delivery to the user whom these notifications are for."""
+    """Return a user delivery, as the REST API shows it; `notifications` are those of one user."""
     statuses = {each.delivery_status for each in notifications}
     answered = next((each for each in reversed(notifications) if each.answer), None)
     person = shown(notifications[0].person)

@@ -25,10 +25,10 @@ class Verdict:
     Attributes
     ----------
     answer
-        The honest answer.
+        The answer to send if no fault is scripted.
     change
-        Does what was asked, unless a fault prevents it, and may return the answer to send then; None for a call that
-        changes nothing.
+        Function that does what was asked, and may return an answer to send instead of `answer`. It is not called if a
+        fault prevents that. None for a call that changes nothing.
     """
 
     answer: VendorAnswer
@@ -41,7 +41,7 @@ class Rest:
     Attributes
     ----------
     calls
-        Every request to the routes about events, by route.
+        Log of every request to the routes about events.
     """
 
     def __init__(self, script: Script, tokens: Tokens, limits: RateLimits, now: Callable[[], datetime]) -> None:
@@ -86,7 +86,7 @@ class Rest:
             return self._limits.refusal("rest")
         if shown and shown[0].kind == "oauth":
             return answers.invalid_token()
-        return answers.error(401, "The credentials are missing or wrong")
+        return answers.xmatters_error(401, "The credentials are missing or wrong")
 
     def username(self, request: web.Request) -> str:
         """Return the user that a request with the right credentials acts as; an API key acts as its own name."""
@@ -102,20 +102,25 @@ class Rest:
         return ""
 
     async def serve(
-        self, route: str, request: web.Request, honest: Callable[[web.Request, Any], Verdict]
+        self, route: str, request: web.Request, unscripted: Callable[[web.Request, Any], Verdict]
     ) -> web.Response:
-        """Answer a request as `honest` or a scripted fault says, and log the request."""
+        """Answer a request, and log it.
+
+        Bad credentials, and requests above the rate limit, are refused first. Otherwise `unscripted` makes the verdict.
+        If it raises InvalidError, the answer is 400. A scripted fault for the route may then prevent the change, and
+        replace, shorten or cut the answer.
+        """
         document = json_or_none(await request.read())
         refusal = self.refusal(request)
         try:
-            verdict = Verdict(refusal) if refusal else honest(request, document)
+            verdict = Verdict(refusal) if refusal else unscripted(request, document)
         except InvalidError as error:
-            verdict = Verdict(answers.error(400, str(error)))
+            verdict = Verdict(answers.xmatters_error(400, str(error)))
         fault = self._script.take(route)
         accepted = verdict.answer.status < 300 and (fault is None or fault.accept)
         done = verdict.change() if verdict.change and accepted else None
         answer = done or verdict.answer
-        answer = fault.changed(answer, answers.error) if fault else answer
+        answer = fault.changed(answer, answers.xmatters_error) if fault else answer
         self.calls.add(
             lambda index: Call(
                 index=index,

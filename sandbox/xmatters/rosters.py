@@ -62,7 +62,7 @@ class Rosters:
         self._clock = clock
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes to xMatters."""
+        """Add the routes to the application of the xMatters stand-in."""
         app.router.add_get(SHIFTS_PATH, self.shifts)
         app.router.add_get(SHIFT_PATH, self.shift)
         app.router.add_get(SHIFT_MEMBERS_PATH, self.shift_members)
@@ -72,9 +72,9 @@ class Rosters:
             app.router.add_get(SUMMARY_PATH + slash, self.on_call_summary)
 
     async def shifts(self, request: web.Request) -> web.Response:
-        """Route: the shifts of a group."""
+        """Answer a request for the list of a group's shifts."""
 
-        def honest() -> VendorAnswer:
+        def unscripted() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             group = self._people.group(request.match_info["name"])
             if group is None:
@@ -82,22 +82,22 @@ class Rosters:
             found = [self._shown_shift(group, each) for each in group.shifts]
             return answers.document(200, page(request.path, request.query, found, limit, offset))
 
-        return await self._directory.serve(request, "shifts", [request.match_info["name"]], honest)
+        return await self._directory.serve(request, "shifts", [request.match_info["name"]], unscripted)
 
     async def shift(self, request: web.Request) -> web.Response:
-        """Route: one shift."""
+        """Answer a request for one shift."""
 
-        def honest() -> VendorAnswer:
+        def unscripted() -> VendorAnswer:
             check_parameters(request.query, {"embed"})
             group, shift = self._wanted_shift(request)
             return answers.document(200, self._shown_shift(group, shift)) if group and shift else _unknown()
 
-        return await self._directory.serve(request, "shift", [request.match_info["name"]], honest)
+        return await self._directory.serve(request, "shift", [request.match_info["name"]], unscripted)
 
     async def shift_members(self, request: web.Request) -> web.Response:
-        """Route: the members of a shift."""
+        """Answer a request for the list of a shift's members."""
 
-        def honest() -> VendorAnswer:
+        def unscripted() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, ())
             group, shift = self._wanted_shift(request)
             if group is None or shift is None:
@@ -105,12 +105,12 @@ class Rosters:
             found = self._shift_members(group, shift)
             return answers.document(200, page(request.path, request.query, found, limit, offset))
 
-        return await self._directory.serve(request, "shift", [request.match_info["name"]], honest)
+        return await self._directory.serve(request, "shift", [request.match_info["name"]], unscripted)
 
     async def members(self, request: web.Request) -> web.Response:
-        """Route: the members of a group, each with its shifts."""
+        """Answer a request for the list of a group's members, with their shifts if ``embed`` asks for them."""
 
-        def honest() -> VendorAnswer:
+        def unscripted() -> VendorAnswer:
             limit, offset = limit_and_offset(request.query, {"embed"})
             group = self._people.group(request.match_info["name"])
             if group is None:
@@ -119,23 +119,23 @@ class Rosters:
             found = [self._membership(group, each.name, with_shifts=with_shifts) for each in group.members]
             return answers.document(200, page(request.path, request.query, found, limit, offset))
 
-        return await self._directory.serve(request, "members", [request.match_info["name"]], honest)
+        return await self._directory.serve(request, "members", [request.match_info["name"]], unscripted)
 
     async def on_call(self, request: web.Request) -> web.Response:
-        """Route: the members on call of some groups."""
+        """Answer a request for the on-call members of some groups, by shift."""
         names = _listed_names(request)
         return await self._directory.serve(request, "on_call", names, lambda: self._on_call(request, names))
 
     async def on_call_summary(self, request: web.Request) -> web.Response:
-        """Route: the members on call of some groups in the order of escalation, as a bare array."""
+        """Answer a request for the on-call members of some groups: a bare array in the order of escalation."""
         names = _listed_names(request)
 
-        def honest() -> VendorAnswer:
+        def unscripted() -> VendorAnswer:
             check_parameters(request.query, {"groups"})
             found = [each for group in self._wanted(names) for each in self._summary(group)]
             return answers.document(200, found[:LARGEST_PAGE])
 
-        return await self._directory.serve(request, "on_call_summary", names, honest)
+        return await self._directory.serve(request, "on_call_summary", names, unscripted)
 
     def _on_call(self, request: web.Request, names: Sequence[str]) -> VendorAnswer:
         query = request.query
@@ -253,11 +253,11 @@ def _shift_id(group: Group, shift: Shift) -> str:
 
 
 def _unknown() -> VendorAnswer:
-    return answers.error(404, "The name is unknown")
+    return answers.xmatters_error(404, "The name is unknown")
 
 
 def _listed_names(request: web.Request) -> list[str]:
-    """Return the groups that a request names; an encoded comma is part of a name."""
+    """Return the names in a request's ``groups``; an encoded comma is part of a name."""
     raw = request.rel_url.raw_query_string
     values = [each.partition("=")[2] for each in raw.split("&") if each.partition("=")[0] == "groups"]
     return [unquote_plus(name) for value in values for name in value.split(",") if name]

@@ -129,11 +129,11 @@ class Triggers:
         return list(self._triggers.values())
 
     async def call(self, request: web.Request) -> web.Response:
-        """Route: a signal to a trigger."""
+        """Answer a signal to a trigger, log it, and call `on_signal`."""
         body = await request.read()
         verdict = self._judge(request)
         fault = self._script.take("trigger")
-        answer = fault.changed(verdict.answer, answers.error) if fault else verdict.answer
+        answer = fault.changed(verdict.answer, answers.xmatters_error) if fault else verdict.answer
         accepted = verdict.request_id is not None and (fault is None or fault.accept)
         signal = self.signals.add(
             lambda index: Signal(
@@ -158,7 +158,7 @@ class Triggers:
         shown = presented(request.headers.get("Authorization"), request.query.get("apiKey"))
         first = shown[0].kind if shown else None
         if trigger is None:
-            return _Verdict(answers.error(404, "The function does not exist or is not deployed"), first)
+            return _Verdict(answers.xmatters_error(404, "The function does not exist or is not deployed"), first)
         matching = next((each for each in shown if self._tokens.match(each, trigger.auth)), None)
         refusal = self._limits.refusal("trigger") if matching else None
         if matching and refusal:
@@ -168,7 +168,7 @@ class Triggers:
             return _Verdict(answers.accepted(request_id), matching.kind, request_id)
         if first == "oauth":
             return _Verdict(answers.invalid_token(), first)
-        return _Verdict(answers.error(401, "The credentials are missing or wrong"), first)
+        return _Verdict(answers.xmatters_error(401, "The credentials are missing or wrong"), first)
 
 
 def _recipients(request: web.Request) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Workflow:
         self._without_page: deque[dict[str, str]] = deque(maxlen=MOST_LOGGED)
 
     def set(self, document: object) -> None:
-        """Change the settings that the document has: ``mode`` is page or no_page, ``floods`` a truth value.
+        """Change the settings that the document has: ``mode`` is page or no_page, ``floods`` true or false.
 
         Raises
         ------
@@ -59,11 +59,11 @@ class Workflow:
                 self._floods.are_on = wanted["floods"]
 
     def reset(self) -> None:
-        """Make pages, without flood control, as at the start."""
+        """Set the defaults again: signals make pages, without flood control."""
         self.set({"mode": "page", "floods": False})
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the settings of `set`."""
+        """Return the settings that `set` changes: ``mode`` and ``floods``."""
         with self._pages.lock:
             return {"mode": self._mode, "floods": self._floods.are_on}
 
