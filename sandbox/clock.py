@@ -26,7 +26,7 @@ def utc_now() -> datetime:
 
 
 class Alarm:
-    """An action that waits for its time."""
+    """An action that a clock runs once at a planned time, unless the action is cancelled."""
 
     def __init__(self, when: datetime, action: Callable[[], None]) -> None:
         self.when = when
@@ -95,7 +95,8 @@ class Clock:
     def turn(self, seconds: float) -> None:
         """Turn the clock ahead, and run all actions that become due, in the order of their time.
 
-        During an action, the clock shows the action's own time. So an action that plans the next one plans it right.
+        While an action runs, `now` returns the time for which the action was planned. So an action that plans the next
+        one relative to `now` gets the right time.
 
         Raises
         ------
@@ -133,7 +134,11 @@ class Clock:
             thread.join()
 
     def _next_due(self, ahead: timedelta | None = None) -> Alarm | None:
-        """Remove and return the next action that is due; with `ahead`, turn the clock up to its time."""
+        """Remove and return the next action that is due; None if none is due.
+
+        With `ahead`, an action is due if the clock reaches its time when it is that far ahead of the real time. The
+        clock is then turned to the action's time.
+        """
         with self._changed:
             real = self._real()
             limit = real + (self._ahead if ahead is None else ahead)

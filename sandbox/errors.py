@@ -1,4 +1,4 @@
-"""The exception of everything local that can fail."""
+"""The exception that the sandbox raises if something fails on this machine."""
 
 
 class SandboxError(Exception):

@@ -67,7 +67,7 @@ class Places:
 
     @property
     def owner(self) -> Path:
-        """The record of the process that stops the cloud at its own end; no file for a cloud that stays up."""
+        """The record of the command that stops the cloud when the command ends; no file if the cloud stays up."""
         return self.folder / "owner.json"
 
     @property
@@ -155,7 +155,7 @@ def joined(places: Places, steps: Steps) -> Iterator[Joined]:
     is_guest = True
     try:
         with alone(places.folder):
-            is_guest = _is_anothers(places)
+            is_guest = _is_to_stay(places)
             if not is_guest:
                 processes.write_atomically(places.owner, processes.own_record())
             up = _up(places, steps)
@@ -184,7 +184,7 @@ def down(places: Places) -> bool:
 
 
 def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
-    """Stop the remains of an earlier run, and start from nothing; the caller holds the folder with `alone`."""
+    """Stop the remains of an earlier run, and start from nothing; the caller must hold the folder's lock, `alone`."""
     if stop(places):
         steps.say("stopped the remains of an earlier run")
     try:
@@ -224,8 +224,11 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _is_anothers(places: Places) -> bool:
-    """Return True if a cloud runs that is not to be stopped; raise SandboxError if that cloud has no stand-ins."""
+def _is_to_stay(places: Places) -> bool:
+    """Return True if a cloud runs that this command must leave running; raise SandboxError if it has no stand-ins.
+
+    Such a cloud has no owner (`Places.owner`), or an owner that still runs.
+    """
     known = _running(places)
     if known and known[1] is None:
         raise SandboxError("the local cloud runs without stand-ins; stop it first: make local-down")
@@ -233,7 +236,10 @@ def _is_anothers(places: Places) -> bool:
 
 
 def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = False) -> None:
-    """Stop the cloud, unless it is another's: the record names another command, or none, if one took it over."""
+    """Stop the cloud if this command still owns it: it is no guest, and `Places.owner` names its process.
+
+    Another command may have taken the cloud over meanwhile, or stopped it.
+    """
     if is_guest or not processes.is_own(places.owner):
         return
     with steps.step("stopping the local cloud"), alone(places.folder):
@@ -306,7 +312,10 @@ def _api_url(outputs: Mapping[str, str]) -> str:
 
 
 def _set_up_channel(cloud: Emulator, vendors: StandIn, api_url: str) -> None:
-    """Make the channel `demo`, and declare it to both stand-ins: people, callbacks, BigPanda's webhook."""
+    """Make the channel `demo` in the relay, and its counterparts in both stand-ins.
+
+    xMatters gets the trigger, the people and the URL for callbacks; BigPanda gets the URL for its webhooks.
+    """
     function = str(uuid.uuid4())
     trigger_url = vendors.add_function(function, secrets.token_urlsafe(24))
     vendors.have_phones(team.PEOPLE, team.GROUPS)
@@ -317,14 +326,14 @@ def _set_up_channel(cloud: Emulator, vendors: StandIn, api_url: str) -> None:
 
 
 def set_channel(endpoint_url: str, trigger_url: str, settings: Sequence[str]) -> None:
-    """Make the channel `demo` in the cloud at `endpoint_url`, with this trigger and these further settings."""
+    """Make or change the channel `demo` in the cloud at `endpoint_url`; `settings` are KEY=VALUE, as in relayctl."""
     recipients = [part for name in RECIPIENTS for part in ("--recipient", name)]
     wanted = (f"inbound.token={INBOUND_TOKEN}", *settings)
     relayctl.set_channel(endpoint_url, CHANNEL, trigger_url, wanted, recipients)
 
 
 def bigpanda_settings(vendors: StandIn) -> list[str]:
-    """Return a channel's settings for comments and assignments in the BigPanda stand-in, with a new API key for it."""
+    """Add an API key to the BigPanda stand-in; return a channel's settings for callbacks, comments and assignments."""
     api_key = f"BPU-{secrets.token_urlsafe(24)}"
     vendors.let_into_bigpanda(api_key)
     return [
@@ -340,7 +349,7 @@ def bigpanda_settings(vendors: StandIn) -> list[str]:
 
 
 def xmatters_settings(vendors: StandIn) -> list[str]:
-    """Return a channel's settings for xMatters' REST API in the stand-in, and for the team's routes."""
+    """Set the credentials of xMatters' REST API; return a channel's settings for that API and the team's routes."""
     vendors.let_into_rest(team.REST_AUTH)
     rest = {"base_url": vendors.xmatters_url, "auth": team.REST_AUTH}
     return [

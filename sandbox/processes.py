@@ -2,7 +2,7 @@
 
 The record is written as soon as the process runs, so that the process can be stopped even if its starter was killed.
 The system may give the process id to another process later. So the record also holds the start time, and a process
-is stopped only if both agree.
+is stopped only if its id and its start time are those of the record.
 """
 
 import json
@@ -94,7 +94,7 @@ def stop(process: Process, grace_seconds: float = GRACE_SECONDS) -> None:
 
 
 def record_in(folder: Path) -> Path:
-    """Return the path of the record of the process that keeps its files in `folder`."""
+    """Return the path at which the record of a process lies, if `folder` holds the files of that process."""
     return folder / "process.json"
 
 

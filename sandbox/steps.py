@@ -10,9 +10,10 @@ from rich.text import Text
 
 
 class Steps:
-    """Writer of lines such as `name: what … 1.2 s`, one for each step; on a terminal the seconds run during the step.
+    """Writer of progress lines such as `demo: starting the cloud … 1.2 s`, one for each step.
 
-    `clock` returns seconds and is monotonic.
+    On a terminal the seconds are counted up while the step runs. `name` is the text before the colon. `clock` returns
+    seconds, and is monotonic.
     """
 
     def __init__(self, name: str, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +39,7 @@ class Steps:
             self.console.print(line.append(shown, style="red" if ended else "green"), soft_wrap=True)
 
     def say(self, what: str) -> None:
-        """Write a line that is no step."""
+        """Write a line without a duration."""
         self.console.print(Text(f"{self.name}: {what}"), soft_wrap=True)
 
     @contextmanager

@@ -17,7 +17,7 @@ LISTING_SECONDS = 10.0
 
 
 class Deployment(Protocol):
-    """A deployed relay, as `sandbox.local.up` returns it."""
+    """Addresses of a deployed relay; `sandbox.local.Local` has them."""
 
     @property
     def aws_endpoint_url(self) -> str: ...
@@ -42,9 +42,9 @@ def dead_letters(up: Deployment) -> int:
 
 
 def wake_times(up: Deployment) -> dict[str, float]:
-    """Return the time at which the newest queued job of each incident wakes, in whole epoch seconds, by incident id.
+    """Return, by incident id, the time at which the incident's newest job on the retry queue wakes (epoch seconds).
 
-    Read from MiniStack's own listing, which receives no message; Amazon SQS has none.
+    Only the retry queue is read. MiniStack lists its messages without receiving them; Amazon SQS has no such call.
     """
     with requests.Session() as session:
         session.trust_env = False

@@ -45,7 +45,7 @@ def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> st
 def set_channel(
     endpoint_url: str, name: str, trigger_url: str, settings: Sequence[str], options: Sequence[str] = ()
 ) -> None:
-    """Make or change a channel with `relayctl channel set`.
+    """Make or change a channel with `relayctl channel set`; `options` are its further arguments.
 
     Credentials in `settings` (KEY=VALUE) reach relayctl in files that only this user can read.
     """

@@ -11,7 +11,7 @@ END_SECONDS = 150.0
 
 
 def play(stage: Stage) -> str:
-    """Play the act, and return the incident's id; its last page is still open."""
+    """Play act 1, and return the incident's id; its last page is still open."""
     stage.title("1  An incident opens, and the on-call group is rung")
     stage.say(f"BigPanda opens “{TITLE}”, a warning, and shares it.")
     incident_id = stage.open(TITLE)

@@ -23,18 +23,18 @@ MOST_CHANGES = 12
 
 @dataclass(frozen=True)
 class Outage:
-    """Ids of the incidents that changed during the outage.
+    """The incidents that changed during the outage, by their ids.
 
     Attributes
     ----------
     short
-        Opened, changed and resolved.
+        Id of the incident that opened, changed and resolved.
     warnings
-        Opened as warnings.
+        Ids of the incidents that opened as warnings and stayed warnings.
     critical
-        Opened last, as a warning, and worsened.
+        Id of the incident that opened last, as a warning, and worsened to critical.
     signals
-        Number of signals that xMatters had accepted before.
+        Number of signals that xMatters had accepted before the outage.
     """
 
     short: str
@@ -44,7 +44,7 @@ class Outage:
 
     @property
     def incident_ids(self) -> tuple[str, ...]:
-        """All of them, in the order in which they opened."""
+        """Ids of all these incidents, in the order in which they opened."""
         return (self.short, *self.warnings, self.critical)
 
 
@@ -112,7 +112,7 @@ def _short_lived(stage: Stage) -> str:
 
 
 def _worst_of_all(stage: Stage, warnings: Sequence[str]) -> str:
-    """Open a warning that worsens, and return its id."""
+    """Open an incident, worsen it, and return its id once its job wakes clearly before those of `warnings`."""
     incident_id = _shared(stage, stage.open(ERRORS), 1)
     stage.act(incident_id, "worsen")
     _shared(stage, incident_id, 2)
@@ -128,7 +128,7 @@ def _worst_of_all(stage: Stage, warnings: Sequence[str]) -> str:
 
 
 def _shared(stage: Stage, incident_id: str, number: int) -> str:
-    """Wait until the relay answered so many shares of an incident, and return the incident's id."""
+    """Wait until the relay has answered `number` shares of an incident, and return the incident's id."""
     stage.until("the relay answers each share", lambda: len(stage.webhooks(incident_id)) >= number)
     return incident_id
 

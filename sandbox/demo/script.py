@@ -30,7 +30,7 @@ class Step:
     says
         One sentence for the terminal.
     act
-        What to do.
+        Name of the action.
     incident
         The script's own name of an incident; "" for acts without one.
     options
@@ -105,7 +105,7 @@ class Player:
         return self._incidents[step.incident]
 
     def _answer(self, incident_id: str, response: str, comment: str | None) -> None:
-        """Answer as the person who was notified of the incident last."""
+        """Answer a page of the incident as the person who was notified last; wait until a phone rings."""
         deadline = self._clock() + RING_SECONDS
         while not (ringing := self._ringing(incident_id, response)):
             if self._clock() >= deadline:

@@ -84,7 +84,10 @@ class Stage:
         return [each for each in self.told(incident_id, person) if each["responses"]]
 
     def until[T](self, what: str, find: Callable[[], T], seconds: float | None = None) -> T:
-        """Return what `find` finds, as soon as that is true; raise SandboxError after so many seconds."""
+        """Call `find` until it returns a true value, and return that value; raise SandboxError after `seconds`.
+
+        `what` says in the error what was awaited. The default of `seconds` is `patience_seconds`.
+        """
         seconds = self.patience_seconds if seconds is None else seconds
         deadline = time.monotonic() + seconds
         with self.console.status(Text(what)) if self.console.is_terminal else nullcontext():
@@ -121,7 +124,7 @@ class Stage:
         self.console.print(Text(text))
 
     def quote(self, *lines: str) -> None:
-        """Print what a phone or a vendor shows."""
+        """Print, indented, the text that a phone or a vendor shows."""
         for line in lines:
             self.console.print(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
 

@@ -29,13 +29,13 @@ FIRST_MILLISECONDS = 3_600_000
 MAX_LOG_PAGES = 20
 ANSWER_SECONDS = 3.0
 _SHOWN = frozenset({"share", "job", "callback"})
-# Jobs that woke too early or had nothing to do, and callbacks of deliveries and states, say nothing new.
+# Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states.
 _SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate")})
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
 
 
 class RelayView:
-    """Reader of the relay's view. It keeps the log lines that it read, so that each read asks for new ones only."""
+    """Reader of the relay's part of the page. It keeps the log lines that it read, and asks for new ones only."""
 
     def __init__(self, find: Find) -> None:
         self._find = find
@@ -44,7 +44,10 @@ class RelayView:
         self._log = _Log()
 
     def read(self) -> dict[str, Any]:
-        """Return the view; a local cloud that fails is named in `problem`, and never raises."""
+        """Return the shares, owed states and dead letters as JSON types.
+
+        If there is no local cloud, or it fails, `problem` says so in a sentence; no exception is raised.
+        """
         with self._lock:
             deployment = self._find()
             if deployment is not self._deployment:
@@ -105,7 +108,7 @@ class _Log:
     def _groups(self, deployment: Deployment) -> list[str]:
         prefix = f"/aws/lambda/{deployment.stack_name}-"
         found = deployment.logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
-        # They never come back with other names, so a group that a busy emulator leaves out is still read.
+        # A log group keeps its name, so a group that a busy emulator leaves out of the list is still read.
         self.groups = sorted({*self.groups, *(each["logGroupName"] for each in found)})
         return self.groups
 

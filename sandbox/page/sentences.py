@@ -47,7 +47,7 @@ _TRANSITIONS: Mapping[str, str] = {
 
 
 def why(line: Mapping[str, Any]) -> str:
-    """Return one sentence about a log line `share`, `job` or `callback`."""
+    """Return one sentence that explains a log line; the line's `message` is share, job or callback."""
     if line.get("message") == "callback":
         return _of_callback(line)
     if line.get("message") == "job" and line.get("kind", "signal") != "signal":

@@ -60,7 +60,7 @@ type Read = Callable[[], Mapping[str, Any]]
 
 
 class SwitchBoard(Protocol):
-    """The switches, as `sandbox.page.switches.Switches` has them."""
+    """Interface of the switches; `sandbox.page.switches.Switches` implements it."""
 
     def state(self) -> dict[str, Any]: ...
 
@@ -75,7 +75,7 @@ class Site:
     """The page's routes and state.
 
     `bigpanda` and `xmatters` return the vendors' stories, `relay` reads the relay's view, and `replay` replays the dead
-    letters of an incident (None: all) and returns what it said.
+    letters of an incident (None: of all incidents) and returns relayctl's output.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class _Cached:
         self._read_at = float("-inf")
 
     async def refresh(self) -> None:
-        """Read again, unless that was done just now."""
+        """Read again, unless the last read ended less than `seconds` ago."""
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             if time.monotonic() - self._read_at >= self._seconds:
@@ -198,7 +198,7 @@ class _Cached:
 
 
 def joining(find: Find) -> Joining:
-    """Return the page of a sandbox whose relay `find` finds."""
+    """Return the function that adds the page to a sandbox's control API; `find` returns the deployment to show."""
 
     def joined(parts: Parts) -> Callable[[web.Application], None]:
         site = Site(

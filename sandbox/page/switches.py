@@ -1,7 +1,7 @@
 """Switches that make a part of the story fail: xMatters' answers, and the relay's permissions in the local cloud.
 
-A service of AWS fails for the relay in one honest way that the emulator has: an explicit Deny in the roles of all
-functions, which it applies as AWS does. Outages and throttling of AWS's services cannot be made with it.
+The emulator can make a service of AWS fail for the relay in one realistic way: by an explicit Deny in the roles of all
+functions, which it applies as AWS does. It cannot make outages or throttling of AWS's services.
 """
 
 import json
@@ -50,7 +50,10 @@ class Switches:
         self._denied: tuple[Deployment | None, list[str]] = (None, [])
 
     def state(self) -> dict[str, Any]:
-        """Return the switches: xMatters' way to answer ("scripted" for others' faults), and the denied services."""
+        """Return the positions of the switches: xMatters' way to answer, and the denied services.
+
+        The way to answer is "scripted" while a fault applies that is none of `ANSWERS`, such as one set by a test.
+        """
         deployment, denied = self._denied
         return {"xmatters": self._answer(), "denied": denied if deployment is self._find() else []}
 

@@ -69,11 +69,11 @@ class StandIn:
         return list(self._call("GET", f"/events?incident_id={quote(incident_id)}")["events"])
 
     def event_calls(self) -> list[dict[str, Any]]:
-        """Return every request to xMatters' events API, oldest first, done or not."""
+        """Return every request to xMatters' events API, oldest first, refused requests included."""
         return list(self._call("GET", "/events/calls")["calls"])
 
     def have(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Replace xMatters' people and groups; `sandbox.xmatters.directory` describes the entries."""
+        """Replace xMatters' people and groups, given as names; `Directory.declare` describes the entries."""
         self._call("PUT", "/directory", {"people": list(people), "groups": list(groups)})
 
     def phones(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class StandIn:
         return story
 
     def have_phones(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Replace xMatters' people and groups, with devices and delays; `sandbox.xmatters.people` describes them."""
+        """Replace xMatters' people and groups, given with devices and delays, as `People.declare_phones` describes."""
         self._call("PUT", "/phones", {"people": list(people), "groups": list(groups)})
 
     def answer(self, notification: int, response: str, comment: str | None = None) -> dict[str, Any]:
@@ -91,13 +91,17 @@ class StandIn:
         return dict(self._call("POST", "/phones/answer", document))
 
     def end_page(self, page: str) -> dict[str, Any]:
-        """Terminate the page of a UUID or a number, and return the page."""
+        """Terminate the page with this UUID or number, and return the page."""
         return dict(self._call("POST", "/phones/end", {"page": page}))
 
     def send_callbacks(
         self, url: str | None, header: tuple[str, str] | None = None, shape: str = "flow", function: str | None = None
     ) -> None:
-        """Set where xMatters' callbacks go, of one trigger's pages or of all; None for no callbacks."""
+        """Set the URL that xMatters' callbacks are posted to; None ends them.
+
+        `header` is the name and value of a header with credentials, `shape` one of "flow" and "legacy". With
+        `function`, the UUID of a trigger, the call concerns the pages of that trigger only.
+        """
         shown = {"name": header[0], "value": header[1]} if header else None
         self._call("PUT", "/phones/callbacks", {"url": url, "header": shown, "shape": shape, "function": function})
 
@@ -106,7 +110,7 @@ class StandIn:
         self._call("POST", "/clock", {"seconds": seconds})
 
     def set_flow(self, *, mode: str = "page", floods: bool = False) -> None:
-        """Set what xMatters' flow does with later signals: "page" or "no_page", with flood control or without."""
+        """Set what xMatters makes of later signals, "page" or "no_page", and whether flood control is on."""
         self._call("PUT", "/flow", {"mode": mode, "floods": floods})
 
     def limit(self, *, trigger: int | None = None, rest: int | None = None) -> None:
@@ -141,25 +145,28 @@ class StandIn:
         return list(self._call("GET", f"/bigpanda/releases?incident_id={quote(incident_id)}")["releases"])
 
     def calls(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return every request to BigPanda's API about an incident, oldest first, done or not."""
+        """Return every request to BigPanda's API about an incident, oldest first, refused requests included."""
         return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
 
     def live(self) -> dict[str, Any]:
-        """Return BigPanda's live incidents and webhooks; `sandbox.server.control_bigpanda` describes them."""
+        """Return the answer of ``GET /bigpanda/live``, which `sandbox.server.control_bigpanda` describes."""
         return dict(self._call("GET", "/bigpanda/live"))
 
     def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:
-        """Declare the channel that BigPanda posts webhooks to, with the name and value of its header."""
-        said = {"url": url, "header": {"name": header[0], "value": header[1]}}
-        self._call("PUT", "/bigpanda/live/channel", said | settings)
+        """Declare the sharing channel: the URL that BigPanda posts to, and the name and value of its header.
+
+        `settings` are the optional members of ``PUT /bigpanda/live/channel`` in `sandbox.server.control_bigpanda`.
+        """
+        channel = {"url": url, "header": {"name": header[0], "value": header[1]}}
+        self._call("PUT", "/bigpanda/live/channel", channel | settings)
 
     def silence_bigpanda(self, *, is_silent: bool) -> None:
-        """Let BigPanda send no webhook, or send again."""
+        """Stop BigPanda's webhooks, or allow them again."""
         self._call("PUT", "/bigpanda/live/silent", {"silent": is_silent})
 
-    def open_incident(self, **said: Any) -> dict[str, Any]:
-        """Open an incident in BigPanda, and return it; `said` may have title, status and alerts."""
-        return dict(self._call("POST", "/bigpanda/live/incidents", said))
+    def open_incident(self, **members: Any) -> dict[str, Any]:
+        """Open an incident in BigPanda, and return it; `members` may be title, status and alerts."""
+        return dict(self._call("POST", "/bigpanda/live/incidents", members))
 
     def act_on_incident(self, incident_id: str, action: str, **options: Any) -> dict[str, Any]:
         """Do an action on an incident in BigPanda, such as `worsen`, and return the incident."""
@@ -180,7 +187,7 @@ class StandIn:
 
 
 def _error(answer: requests.Response) -> str:
-    """Return the reason of a refusal; "" if the answer has none."""
+    """Return the reason in a refusal's body; "" if the body has none."""
     try:
         return str(answer.json()["error"])
     except (ValueError, KeyError, TypeError):

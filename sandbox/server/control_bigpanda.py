@@ -1,7 +1,10 @@
 """Control API of BigPanda's live incidents: open and change them, and declare the channel that they are shared with.
 
+A live incident is one that a request opened or changed, as a person would do in BigPanda. An answer called *story* is
+the whole object of `GET /bigpanda/live`.
+
 ================================================  ==================================================================
-GET /bigpanda/live                                the story: ``{"environment_id", "channel", "incidents": […],
+GET /bigpanda/live                                ``{"environment_id", "channel", "incidents": […],
                                                   "webhooks": […], "is_silent"}``; the newest 100 incidents, the newest
                                                   first, and the newest 200 webhooks, the oldest first
 PUT /bigpanda/live/channel                        ``{"url", "header": {"name", "value"}, "version"?: "v1"|"v2",
@@ -35,7 +38,7 @@ _SILENT = compiled({"silent": {"type": "boolean"}}, {})
 
 
 class LiveControl:
-    """Routes over BigPanda's live incidents."""
+    """Routes of the control API for BigPanda's live incidents and their sharing."""
 
     def __init__(self, bigpanda: BigPanda) -> None:
         self._bigpanda = bigpanda

@@ -1,13 +1,15 @@
 """Control API of xMatters' people, phones, clock and flow. Answers are JSON.
 
 ===========================  =======================================================================
-GET, PUT /phones             `XMatters.story`: people, groups, pages, notifications, callbacks; replace people and
-                             groups: ``{"people"?: […], "groups"?: […]}``, as `sandbox.xmatters.people` describes them
+GET, PUT /phones             people, groups, pages, notifications, callbacks, as `XMatters.story` returns them; PUT
+                             replaces people and groups: ``{"people"?: […], "groups"?: […]}``, as
+                             `sandbox.xmatters.people` describes them
 POST /phones/answer          ``{"notification": id, "response": "Acknowledge"|"Escalate", "comment"?}``: answer as the
                              person whose device it is; answers the notification
 POST /phones/end             ``{"page": UUID or number}``: terminate a page, as a user in xMatters does
 PUT /phones/callbacks        ``{"url", "header"?: {"name", "value"}, "shape"?: "flow"|"legacy", "kinds"?: […],
-                             "function"?: uuid}``: where callbacks go, of one trigger or of all; answers it masked
+                             "function"?: uuid}``: destination of the callbacks for the pages of one trigger, or of
+                             all; answers it masked
 POST /clock                  ``{"seconds": n}``: turn xMatters' clock ahead; answers ``{"now", "ahead_seconds"}``
 GET, PUT /limits             ``{"trigger"?: n, "rest"?: n}``: xMatters' rate limits in requests a minute; null for none
 GET, PUT /flow               ``{"mode"?: "page"|"no_page", "floods"?: bool}``: the flow behind the triggers
@@ -33,7 +35,7 @@ _TURN = compiled({"seconds": {"type": "number", "exclusiveMinimum": 0, "maximum"
 
 
 class PhonesControl:
-    """Routes over xMatters' people, phones, clock and flow."""
+    """Routes of the control API for xMatters' people, phones, clock and flow."""
 
     def __init__(self, xmatters: XMatters) -> None:
         self._xmatters = xmatters

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 OWN_HOSTS = frozenset({"127.0.0.1", "localhost"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-# Bound of a body from a page; programs may send more.
+# Largest body that a page may send; programs may send more.
 MAX_PAGE_BYTES = 64 * 1024
 
 

@@ -25,7 +25,7 @@ from sandbox.xmatters.triggers import Trigger
 
 
 class Parts(NamedTuple):
-    """Parts of a sandbox, for routes that join the control API.
+    """Parts of a running sandbox that the routes added to its control API may use.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ type Joining = Callable[[Parts], Callable[[web.Application], None]]
 
 
 class Box:
-    """A running sandbox, for use from any thread but its own.
+    """A running sandbox, for use from any thread except the one of its event loop.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ class Listener:
         return self._runner is not None
 
     async def serve(self, application: Callable[[], web.Application]) -> None:
-        """Open with this application; each later opening makes a new one."""
+        """Open the port. `application` makes the web application to serve, anew each time that the port is opened."""
         self._application = application
         await self.open()
 

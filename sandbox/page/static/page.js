@@ -270,7 +270,7 @@ function drawPerson(card, person, notifications) {
   const isRinging = mine.some((each) => each.state === "ringing");
   const isActive = person.status === undefined || person.status === "ACTIVE";
   chip(card.querySelector(".chip"), isRinging ? "wait" : "calm", isRinging ? "being rung" : isActive ? "quiet" : "inactive");
-  // A device that was removed keeps what it was told.
+  // A device that was removed is still shown with its notifications.
   const named = new Set((person.devices ?? []).map((each) => each.name));
   const others = mine.filter((each) => !named.has(each.device)).map((each) => ({ name: each.device, kind: each.kind }));
   const devices = [...(person.devices ?? []), ...new Map(others.map((each) => [each.name, each])).values()];
@@ -291,7 +291,7 @@ function makeDevice(each) {
 function drawDevice(item, each, person, told) {
   const [, word] = device(each.kind);
   say(item.querySelector("strong"), each.name);
-  // Everything that rings, else what it was told last.
+  // The notifications that ring on the device; without any, its newest one.
   const ringing = told.filter((one) => one.state === "ringing");
   const newest = told.reduce((one, other) => (one && one.id > other.id ? one : other), null);
   const notices = ringing.length > 0 ? ringing : newest ? [newest] : [];

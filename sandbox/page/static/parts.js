@@ -14,7 +14,7 @@ export const ACTIONS = [
   ["resolve", "Resolve"],
   ["reopen", "Reopen"],
 ];
-// Pairs that take turns in one place, so that nothing moves.
+// Buttons of an incident, in order. Two actions in one entry share a button, since only one is possible at a time.
 export const SLOTS = [["worsen"], ["ease"], ["gain_alert"], ["snooze", "unsnooze"], ["flap", "calm"], ["share"], ["resolve", "reopen"]];
 
 export const OUTCOMES = {
@@ -30,14 +30,14 @@ export const OUTCOMES = {
 const DONE = { answer: ["good", "Answer"], chore: ["good", "Done"] };
 const DEVICES = { EMAIL: ["email", "E-mail"], VOICE: ["voice", "Voice call"], TEXT_PHONE: ["sms", "SMS"] };
 
-/** The tone and the word of a share, retry, chore or answer. */
+/** The tone (its colour) and the label of a share, retry, chore or answer. */
 export function outcome(share) {
   const found = OUTCOMES[share.outcome] ?? ["calm", share.outcome ?? "Unknown"];
   const isFailure = found[0] === "bad" || (share.kind === "chore" && share.outcome === "queued");
   return isFailure ? found : (DONE[share.kind] ?? found);
 }
 
-/** The icon and the word of a device. */
+/** The icon and the label of a kind of device. */
 export function device(kind) {
   return DEVICES[kind] ?? (/PUSH/.test(kind ?? "") ? ["push", "Push"] : ["push", kind ?? "Device"]);
 }
@@ -100,7 +100,7 @@ export function timeline(state, id) {
   const numbers = new Set(pages.map((each) => each.number));
   for (const each of xmatters.callbacks ?? []) {
     const isTaken = each.status >= 200 && each.status < 300;
-    // That a delivery or a status was reported says nothing new.
+    // Taken callbacks about deliveries and statuses are left out: the page's log has the same facts.
     if (numbers.has(each.page) && (each.kind === "response" || !isTaken)) add(each.at, "xMatters", each.text, isTaken ? "calm" : "bad");
   }
   return events
