@@ -1,4 +1,4 @@
-"""Run many schedules, repeat one, or find the mutations.
+"""Run many random schedules, repeat the schedule of one seed, or check that schedules find the deliberate faults.
 
 `make simulate N=100000`, `make simulate SEED=4711`, `make mutations`.
 """
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _find(words: list[str], schedules: int) -> int:
-    """Print the seed that finds each fault; return 0 if each is found, else 1."""
+    """Print the seed that finds each fault whose name has one of the words; return 0 if each is found, else 1."""
     wanted = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
     seeds = {each.name: each.seed for each in wanted}
 
