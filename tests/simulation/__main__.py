@@ -16,7 +16,7 @@ from tests.simulation.simulation import judge
 def main() -> int:
     """Run the requested schedules or mutations. Exit codes: 0 all invariants held, or all faults were found; else 1."""
     parser = argparse.ArgumentParser(prog="simulate", description="Drive the library through random schedules.")
-    parser.add_argument("--schedules", type=int, default=2000, help="how many (default: 2000)")
+    parser.add_argument("--schedules", type=int, default=2000, help="number of schedules (default: 2000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, help="run this schedule alone, and print it in words")
     parser.add_argument(
