@@ -1,4 +1,4 @@
-"""Benchmark of people's answers: a callback to the queue, its comment in BigPanda, and the cost of a million."""
+"""Benchmark of people's answers: time to queue a callback and to write its comment, and the cost of a million."""
 
 import json
 import time

@@ -79,7 +79,7 @@ def section() -> Section:
 
 
 class SlowTable(FakeDynamoDb):
-    """A table that runs a callback on each call: time passes, or the random value changes."""
+    """A table that runs a callback on each call, such as one that moves the clock."""
 
     def __init__(self, called: Callable[[], object]) -> None:
         super().__init__()

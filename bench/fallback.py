@@ -1,4 +1,4 @@
-"""Benchmark of the time until the fallback topic is notified while 500 channels hang, in simulated time.
+"""Benchmark of the time until the fallback topic is notified while 500 channels' triggers hang, in simulated time.
 
 The real library with the tests' fakes as adapters. No worker runs: only the sweeper notifies the topic.
 """

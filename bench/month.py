@@ -41,7 +41,8 @@ class Idle:
 
     Attributes:
         calls: calls to AWS.
-        read_units, write_units: units of DynamoDB.
+        read_units: DynamoDB's read units.
+        write_units: DynamoDB's write units.
         secret_reads: reads and lists of secrets.
     """
 

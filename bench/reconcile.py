@@ -169,7 +169,11 @@ def section() -> Section:
 
 
 def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
-    """Run without missed incidents; return the seconds, the compared channels, and the calls to BigPanda a channel."""
+    """Run without missed incidents, with a channel for each query.
+
+    Return three figures: seconds until all runs have ended; number of channels that were compared completely; calls to
+    BigPanda per channel.
+    """
     made: dict[str, list[dict[str, Any]]] = {}
 
     def incidents(query: str) -> list[dict[str, Any]]:
@@ -197,7 +201,7 @@ def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
 
 
 def _missed() -> tuple[float, float, float, float]:
-    """Run with missed incidents only.
+    """Run with missed incidents only, in one channel.
 
     Return four figures: seconds until all are queued; seconds until all criticals are queued; percentage of criticals
     queued before all others; calls to BigPanda.

@@ -139,7 +139,7 @@ def share(body: Body) -> Metered:
 
 
 def woken(body: Body) -> Metered:
-    """Meter jobs of forged shares that wake, find no free slot of the rate limit, and wait on."""
+    """Meter jobs of forged shares that wake, find no free slot of the rate limit, and wait again."""
     relay, dynamodb, sqs = _flooded()
     with contextlib.redirect_stdout(relay.recorder.out):
         for number in range(body.rounds):

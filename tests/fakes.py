@@ -195,7 +195,7 @@ class FakeSecrets:
 
 
 def secrets_of(**members: Any) -> FakeSecrets:
-    """Return the secret of the channel `noc` with these members; the spacing of its signals is 0 by default."""
+    """Return secrets with one of the channel `noc` with these members; without a policy, no spacing of signals."""
     return FakeSecrets(noc=json.dumps(samples.secret(**{"policy": {"min_seconds_between_signals": 0}} | members)))
 
 
@@ -225,7 +225,7 @@ class Recorder:
         return [line for line in self._documents() if "_aws" not in line]
 
     def metrics(self) -> dict[str, float]:
-        """Return the sum of each metric without a channel that is not zero."""
+        """Return the sums of the metrics without a channel, by name; metrics with the sum 0 are left out."""
         total: Counter[str] = Counter()
         for document in self._documents():
             for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -236,7 +236,7 @@ class Recorder:
         return {name: value for name, value in total.items() if value}
 
     def channel_metrics(self) -> dict[tuple[str, str], float]:
-        """Return the sum of each metric of a channel, by the channel and the metric."""
+        """Return the sums of the channels' metrics, by channel and name."""
         total: Counter[tuple[str, str]] = Counter()
         for document in self._documents():
             for group in document.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -246,7 +246,7 @@ class Recorder:
         return dict(total)
 
     def outcomes(self, message: str = "job") -> list[str]:
-        """Return the outcomes in the lines of a kind, in order."""
+        """Return the outcomes in the log lines with this message, in order."""
         return [line["outcome"] for line in self.lines() if line["message"] == message]
 
     def _documents(self) -> list[dict[str, Any]]:
@@ -254,13 +254,13 @@ class Recorder:
 
 
 def one_by_one[T](calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls one after the other."""
+    """Make calls one after the other, and return their results."""
     return [call() for call in calls]
 
 
 @dataclass
 class Relay:
-    """All functions of the relay on fakes.
+    """All functions of the relay, wired to fakes.
 
     Attributes:
         session: xMatters' triggers.
@@ -269,7 +269,7 @@ class Relay:
         chores: Chore queue.
         dead_letters: Dead-letter queue.
         dynamodb: Table of the ledger.
-        credentials: The same table for epoch and uses of credentials, with its own count of calls.
+        credentials: Table for the epoch and the uses of credentials, apart, so that their calls are counted apart.
         sns: Fallback topic.
         rest: xMatters' REST API; by default it has no page.
         bigpanda: BigPanda's API; by default it accepts every call.
@@ -388,7 +388,7 @@ class Relay:
         )
 
     def wake(self, seconds: float = 30.0) -> None:
-        """Let time pass, and let workers have all jobs of both queues, one by one.
+        """Let time pass, and let the worker process all jobs of both queues, one by one.
 
         A message that its worker does not finish stays on its queue. Chores that signals queue meanwhile are worked,
         too, unless they have a delay.
@@ -418,7 +418,7 @@ class Relay:
         return found
 
     def drain(self) -> None:
-        """Let workers have jobs until none is left on either queue."""
+        """Let time pass and the worker process jobs until none is left on either queue."""
         while delays := self.delays():
             self.wake(max(1, min(delays)))
 
@@ -432,7 +432,7 @@ class Relay:
                 queue.messages.append(message)
 
     def other(self, *steps: Step) -> "Relay":
-        """Return a relay on the same queues, table, topic and clock, with other steps of xMatters."""
+        """Return a relay on the same queues, table, topic and clock, with other answers of xMatters' triggers."""
         return replace(self, session=FakeSession(*steps), recorder=Recorder())
 
     def with_rest(self, rest: FakeSession) -> "Relay":
@@ -463,14 +463,14 @@ def together(one: Found | None, other: Found) -> Found:
 
 
 def worked(relay: Relay, *jobs: Job) -> list[str]:
-    """Let the worker have these jobs from the retry queue; return the ids of the messages that stay there."""
+    """Let the worker process these jobs of the retry queue; return the ids of the messages that stay on it."""
     return relay.worker.work([{"messageId": f"m{n}", "body": envelope_of(job)} for n, job in enumerate(jobs, 1)])
 
 
 def room(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
     """Return a relay whose channel has this policy; the spacing of its signals is 0 by default.
 
-    Without steps xMatters accepts every signal.
+    `steps` are those of xMatters' triggers; without steps they accept every signal.
     """
     document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
     parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes

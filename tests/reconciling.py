@@ -1,4 +1,4 @@
-"""Notes of reconcile runs: tests read them and set them back in time."""
+"""Notes that reconcile runs keep in the ledger's table: access for tests, and backdating."""
 
 from copy import replace
 
@@ -29,8 +29,8 @@ def channel_note(table: Table, known: BigPandaAccess, environment_id: str, chann
     return read_channel_notes(table, {channel: channel_key(place_name(known, environment_id), channel)})[channel]
 
 
-def put_back(table: Table, known: BigPandaAccess, environment_id: str, channel: str, seconds: float) -> None:
-    """Make the runs of a channel, and the differences that they noted, older by so many seconds."""
+def backdate(table: Table, known: BigPandaAccess, environment_id: str, channel: str, seconds: float) -> None:
+    """Set the notes of a channel's reconcile runs, and of their differences, back by so many seconds."""
     note = group_note(table, known, environment_id)
     unannounced = {name: each._replace(since=each.since - seconds) for name, each in note.unannounced.items()}
     older = replace(note, began=note.began - seconds, last=note.last - seconds, unannounced=unannounced)

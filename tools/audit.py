@@ -24,7 +24,7 @@ type Run = Callable[[Path], subprocess.CompletedProcess[str]]
 
 
 class AuditError(Exception):
-    """No report from pip-audit."""
+    """pip-audit gave no report; `code` is the exit code of `make audit`."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

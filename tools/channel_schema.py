@@ -1,6 +1,7 @@
 """Write the JSON Schema of channels' settings files: `make schema`.
 
-`relayctl channel export` writes the same text beside the files. Editors that know the schema's address use this one.
+The schema lies in docs/, so that editors can load it from its address. `relayctl channel export` writes the same text
+beside the files that it exports.
 """
 
 from pathlib import Path

@@ -27,7 +27,7 @@ def executable(root: Path) -> Path | None:
 
 
 def axe(root: Path) -> str | None:
-    """Return the source of axe-core, which finds barriers for people; None if it is not installed."""
+    """Return the source of axe-core, which finds faults of accessibility; None if it is not installed."""
     path = root / FOLDER / "node_modules" / "axe-core" / "axe.min.js"
     return path.read_text() if path.exists() else None
 

@@ -14,12 +14,18 @@ OWED = "Checkout latency is 2.4 s"
 
 @dataclass(frozen=True)
 class Story:
-    """Texts that the page shows at the end of the story.
+    """Titles of the incidents that the page shows at the end of the story.
 
     Attributes
     ----------
-    answered, refused, ringing, owed
-        Titles of the incidents: acknowledged; dead-lettered; with a ringing phone; owed.
+    answered
+        Incident that a person acknowledged.
+    refused
+        Incident whose signal xMatters refused, so that it is dead-lettered.
+    ringing
+        Incident for which a phone rings.
+    owed
+        Incident that is owed during the outage.
     """
 
     answered: str = ANSWERED

@@ -1,4 +1,4 @@
-"""Small PNG files of a page: rows without a filter, which a page's even areas make smaller than a browser's own."""
+"""PNG encoder for screenshots: its unfiltered rows make even areas smaller than a browser's encoder does."""
 
 import struct
 import zlib

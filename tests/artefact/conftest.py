@@ -1,4 +1,4 @@
-"""Fixtures of the artefact tests: the build, a build from another folder, and a world to run the functions in."""
+"""Fixtures of the artefact tests: the build, a build from another folder, and the loaded functions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,12 +60,12 @@ def _world(built: Build, aws: Aws, workplace: Path) -> Iterator[World]:
 
 @pytest.fixture
 def world(_world: World) -> Iterator[World]:
-    """All functions in a world without announced incidents; a test that leaves dead letters fails."""
+    """All loaded functions with an empty ledger; a test that leaves messages on the dead-letter queue fails."""
     yield _world
     _world.box.listening(True)
     _world.box.clear()
-    _world.aws.forget()
+    _world.aws.empty_ledger()
     _world.waiting()
     _world.chores()
-    _world.told()
-    assert _world.resting() == [], "the test left a message on the dead-letter queue"
+    _world.notifications()
+    assert _world.dead_letters() == [], "the test left a message on the dead-letter queue"

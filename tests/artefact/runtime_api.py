@@ -89,11 +89,11 @@ class Deployed:
 
 @dataclass(frozen=True)
 class _Said:
-    """A message of the process.
+    """A call of the function's process to the Runtime API.
 
     Attributes:
-        what: kind of message: a request for work, an answer, an error, or the end.
-        request_id: the invocation; empty if the message belongs to none.
+        what: kind of call: a request for work, an answer, an error, or the end.
+        request_id: the invocation; empty if the call belongs to none.
         body: body of the answer or the error.
     """
 

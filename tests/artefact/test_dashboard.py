@@ -41,7 +41,7 @@ def widgets() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def queries(stack: Stack, widgets: list[dict[str, Any]]) -> list[str]:
-    """All queries of logs, without their sources."""
+    """Queries of logs, saved ones and those of the dashboard, without the SOURCE command."""
     saved = [each["QueryString"] for each in stack.of_type("AWS::Logs::QueryDefinition").values()]
     shown = [each["properties"]["query"] for each in widgets if each["type"] == "log"]
     return saved + [" | ".join(each for each in query.split(" | ") if "SOURCE" not in each) for query in shown]
@@ -109,7 +109,7 @@ def test_picture_has_sample_data_for_every_widget(widgets: list[dict[str, Any]])
 
 
 def _whole(rows: list[list[Any]]) -> list[list[Any]]:
-    """Return the rows without CloudWatch's abbreviations."""
+    """Return a widget's rows of metrics with CloudWatch's abbreviations `.` and `...` written out."""
     whole: list[list[Any]] = []
     for row in rows:
         plain = [each for each in row if not isinstance(each, dict)]

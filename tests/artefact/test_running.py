@@ -15,8 +15,8 @@ from tests.artefact.world import (
     CALLBACKS,
     EVENTS,
     FOLLOWUPS,
-    LOOKS,
     RECIPIENT,
+    RECONCILES,
     REPLAYS,
     RETRIES,
     SHARES,
@@ -43,9 +43,9 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert CALLBACKS
     assert WRITEBACKS
     assert FOLLOWUPS
-    assert LOOKS
+    assert RECONCILES
     assert SWEEPS
-    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS, *LOOKS, *SWEEPS} == set(EVENTS)
+    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS, *RECONCILES, *SWEEPS} == set(EVENTS)
     assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
 
 
@@ -111,7 +111,7 @@ def test_share_that_xmatters_refuses_is_dead_lettered(world: World) -> None:
     answer = world.share(read(SHARES[0]))
     assert answer["status"] == 202
     assert (answer["outcome"], answer["reason"], answer["queue"]) == ("queued", "refused", "dead_letter")
-    [message] = world.resting()
+    [message] = world.dead_letters()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
     assert json.loads(message["Body"])["http_status"] == 400
 
@@ -155,7 +155,7 @@ def test_no_secret_is_in_the_functions_logs_or_on_the_queues(world: World) -> No
     waiting = world.waiting()
     for message in waiting:
         world.worker.invoke({"Records": [{"messageId": "m1", "body": message["Body"]}]})
-    kept = [message["Body"] for message in (*waiting, *world.waiting(), *world.resting())]
+    kept = [message["Body"] for message in (*waiting, *world.waiting(), *world.dead_letters())]
     assert len(kept) >= 3
     for text in (world.webhook.log(), world.worker.log(), *kept):
         assert TOKEN not in text

@@ -39,7 +39,7 @@ ACKNOWLEDGED = (
 
 
 def awake(world: World) -> dict[str, Any]:
-    """Take the chores off their queue; return the chore worker's event for them, without `not_before`: they are due."""
+    """Take all chores off their queue; return them as the chore worker's event, without `not_before`, so due now."""
     return records(*(changed(message["Body"], not_before=None) for message in world.chores()))
 
 
@@ -81,11 +81,11 @@ def test_every_sample_write_back_event_matches_its_callback_and_is_written(world
     assert comments(world) == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
     [assignment] = world.box.bigpanda.assignments()
     assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, ENVIRONMENT)
-    assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
+    assert (world.waiting(), world.chores(), world.dead_letters()) == ([], [], [])
 
 
 def announce(world: World) -> None:
-    """Announce the incident that the samples answer."""
+    """Send the share of the incident that the sample callbacks answer, so that the incident is announced."""
     assert world.share(read(SHARES[0]))["outcome"] in {"delivered", "duplicate"}
     world.waiting()
     world.chores()
@@ -103,7 +103,7 @@ def test_built_functions_write_a_repeated_callback_once(world: World) -> None:
     assert len(event["Records"]) == 2
     assert world.chore_worker.invoke(event) == NOTHING_STAYS
     assert len(comments(world)) == 1
-    assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
+    assert (world.waiting(), world.chores(), world.dead_letters()) == ([], [], [])
 
 
 def test_comment_whose_answer_was_lost_is_not_written_again(world: World) -> None:
@@ -117,7 +117,7 @@ def test_comment_whose_answer_was_lost_is_not_written_again(world: World) -> Non
     assert world.chore_worker.invoke(event) == NOTHING_STAYS
     assert len(comments(world)) == 1
     assert "activities" in [call.route for call in world.box.bigpanda.calls.all()]
-    assert (world.waiting(), world.chores(), world.resting()) == ([], [], [])
+    assert (world.waiting(), world.chores(), world.dead_letters()) == ([], [], [])
 
 
 def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_back(world: World) -> None:
@@ -125,7 +125,7 @@ def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_ba
     world.box.script([{"kind": "status", "status": 404, "on": "comment"}])
     world.call_back(read(CALLBACKS[2]))
     assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS
-    [message] = world.resting()
+    [message] = world.dead_letters()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
     record = {"messageId": "m1", "body": message["Body"]}
     # A replay moves jobs of all kinds to the retry queue.
@@ -182,4 +182,4 @@ def test_callback_is_logged_in_one_line_without_secrets(world: World) -> None:
 def test_sample_followup_of_a_channel_without_rest_access_ends_silently(world: World, path: Path) -> None:
     [record] = read(path)["Records"]
     assert world.chore_worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
-    assert (world.box.attempts(), world.chores(), world.resting()) == ([], [], [])
+    assert (world.box.attempts(), world.chores(), world.dead_letters()) == ([], [], [])

@@ -13,7 +13,7 @@ from tests.artefact.world import (
     API_KEY,
     BIGPANDA_KEY,
     LEDGER,
-    LOOKS,
+    RECONCILES,
     SHARES,
     TOKEN,
     World,
@@ -25,20 +25,20 @@ from tests.artefact.world import (
 
 
 def run(world: World) -> dict[str, Any]:
-    """Do a run with both functions; return its last log line."""
+    """Do a reconcile run with the reconcile function and the chore worker; return the line `reconciled` of the log."""
     before = world.chore_worker.log()
-    assert world.reconcile.invoke(read(LOOKS[0])) == {"runs": 1, "channels": 1}
+    assert world.reconcile.invoke(read(RECONCILES[0])) == {"runs": 1, "channels": 1}
     for message in world.chores():
         assert world.chore_worker.invoke(records(message["Body"])) == NOTHING_STAYS
     [line] = [line for line in logged(since(world.chore_worker, before)) if line.get("message") == "reconciled"]
     return line
 
 
-def put_back(world: World) -> None:
-    """Make the noted runs and their differences ten minutes older."""
+def backdate(world: World) -> None:
+    """Set the ledger's notes of reconcile runs and of their differences back by ten minutes."""
     table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
     access = reconciling.access(world.box.bigpanda.url, BIGPANDA_KEY)
-    reconciling.put_back(table, access, ENVIRONMENT, "demo", 600)
+    reconciling.backdate(table, access, ENVIRONMENT, "demo", 600)
 
 
 def never_came(world: World, name: str = "never-came") -> None:
@@ -66,12 +66,12 @@ def test_built_reconcile_functions_signal_a_missed_share_once(world: World) -> N
     for _ in range(2):
         # The first run notes its time, the second the differences.
         assert run(world)["missed"] == 0
-        put_back(world)
+        backdate(world)
     assert run(world)["missed"] == 1
     [message] = world.waiting()
     assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
     assert world.box.signals()[-1].incident_id == "never-came"
-    put_back(world)
+    backdate(world)
     assert run(world)["missed"] == 0
 
 

@@ -63,13 +63,13 @@ def test_every_sample_retry_event_is_delivered_within_its_maximum_age(world: Wor
     for record, job in zip(event["Records"], jobs, strict=True):
         shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
         assert shown == attributes_of(job)
-    assert (world.waiting(), world.resting()) == ([], [])
+    assert (world.waiting(), world.dead_letters()) == ([], [])
 
 
 def test_expired_job_is_dead_lettered_until_an_operator_moves_it_back(world: World) -> None:
     assert world.worker.invoke(records(fresh(sample(), age=7 * 3600))) == NOTHING_STAYS
     assert world.box.attempts() == []
-    [message] = world.resting()
+    [message] = world.dead_letters()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "expired"
     # As AWS's own redrive: the message unchanged, on the other queue.
     assert world.worker.invoke(records(message["Body"])) == NOTHING_STAYS
@@ -95,7 +95,7 @@ def test_job_is_resent_as_a_copy_in_an_outage_and_delivered_after_it(world: Worl
     [signal] = world.box.signals()
     assert signal.body_bytes == event["body"].encode()
     assert answer["delivery_id"] in signal.headers.values()
-    assert (world.waiting(), world.resting()) == ([], [])
+    assert (world.waiting(), world.dead_letters()) == ([], [])
 
 
 def test_job_that_wakes_too_early_waits_on_without_an_attempt(world: World) -> None:
@@ -127,14 +127,14 @@ def test_poison_message_stays_on_the_queue_and_blocks_no_other_job(world: World)
 def test_replayed_job_that_is_refused_again_is_dead_lettered_and_later_delivered_once(world: World) -> None:
     world.box.script([{"kind": "status", "status": 400, "times": None}])
     world.share(read(SHARES[0]))
-    [first] = world.resting()
+    [first] = world.dead_letters()
     assert world.worker.invoke(records(first["Body"])) == NOTHING_STAYS
-    [again] = world.resting()
+    [again] = world.dead_letters()
     assert json.loads(again["Body"])["dead_lettered_at"] > json.loads(first["Body"])["dead_lettered_at"]
     world.box.clear()
     assert world.worker.invoke(records(first["Body"], again["Body"], again["Body"])) == NOTHING_STAYS
     assert len(world.box.signals()) == 1
-    assert world.resting() == []
+    assert world.dead_letters() == []
 
 
 def test_overdue_critical_notifies_the_fallback_topic_once(world: World) -> None:
@@ -145,12 +145,12 @@ def test_overdue_critical_notifies_the_fallback_topic_once(world: World) -> None
     [copy] = world.waiting()
     job = json.loads(copy["Body"])
     assert world.sweeper.invoke(read(SWEEPS[0]))["notified"] == 1
-    [told] = world.told()
+    [told] = world.notifications()
     assert told["Subject"] == f"CRITICAL, xMatters did not notify: incident {job['incident_id']} of channel demo"
     assert "docs/operate.md, FallbackAlarm" in told["Message"]
     assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
     assert world.sweeper.invoke({})["notified"] == 0
-    assert world.told() == []
+    assert world.notifications() == []
     assert [line for line in logged(since(world.sweeper, before)) if line.get("message") == "fallback notified"]
 
 

@@ -27,7 +27,7 @@ RETRIES = [path for path in EVENTS if path.stem.startswith("job_worker_retry")]
 CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_")]
 FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("chore_worker_followup")]
 SWEEPS = [path for path in EVENTS if path.stem.startswith("sweeper")]
-LOOKS = [path for path in EVENTS if path.stem.startswith("reconcile")]
+RECONCILES = [path for path in EVENTS if path.stem.startswith("reconcile")]
 WRITEBACKS = [path for path in EVENTS if path.stem.startswith("chore_worker_writeback")]
 
 TOKEN = local.INBOUND_TOKEN
@@ -67,8 +67,8 @@ class Aws:
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return messages
 
-    def forget(self) -> None:
-        """Empty the ledger."""
+    def empty_ledger(self) -> None:
+        """Delete every item of the ledger's table."""
         database = self.client("dynamodb")
         for item in database.scan(TableName=LEDGER)["Items"]:
             database.delete_item(TableName=LEDGER, Key={"pk": item["pk"]})
@@ -85,7 +85,7 @@ class World:
         chore_worker: worker of the chore queue.
         reconcile: function that plans reconcile runs.
         sweeper: the sweeper.
-        webhook_as_deployed: the webhook's folders and settings.
+        webhook_as_deployed: the webhook's folders and settings, to run scripts in its environment.
         box: stand-ins that the channel "demo" points at.
         aws: moto as AWS.
     """
@@ -116,12 +116,12 @@ class World:
         """Take all messages off the chore queue."""
         return self.aws.taken_off(CHORE_QUEUE)
 
-    def resting(self) -> list[dict[str, Any]]:
+    def dead_letters(self) -> list[dict[str, Any]]:
         """Take all messages off the dead-letter queue."""
         return self.aws.taken_off(DEAD_LETTER_QUEUE)
 
-    def told(self) -> list[dict[str, Any]]:
-        """Return the notifications of the fallback topic's subscriber."""
+    def notifications(self) -> list[dict[str, Any]]:
+        """Take the fallback topic's notifications off its subscriber's queue, and return them."""
         return [json.loads(message["Body"]) for message in self.aws.taken_off(TOLD)]
 
 
@@ -151,7 +151,7 @@ def make_aws(endpoint_url: str) -> Aws:
 
 @contextmanager
 def made(built: Build, aws: Aws, folder: Path) -> Iterator[World]:
-    """Run the world for a `with` block; the functions' logs are in `folder`."""
+    """Load all functions for a `with` block, with AWS and the stand-ins; the functions' logs are in `folder`."""
     functions = [built.deployed(name, aws.endpoint_url, aws.known) for name in FUNCTIONS]
     webhook = functions[0]
     with running() as box:

@@ -48,7 +48,7 @@ class Stage:
         return "1 moved to the retry queue"
 
     async def record(self, request: web.Request) -> web.Response:
-        """Route: any other call of the page."""
+        """Record a call of the page to the stand-ins' control API, and answer 200, or 400 with `error`."""
         self.calls.append((request.method, request.path, await request.json()))
         if self.error:
             return web.json_response({"error": self.error}, status=400)
@@ -127,7 +127,7 @@ async def _serve(stage: Stage, ready: threading.Event, done: threading.Event) ->
 
 @pytest.fixture
 def stage(served: Stage) -> Stage:
-    """The server with the state of the evening, and no calls."""
+    """The server, reset to the state of `story.evening`, with no recorded calls."""
     served.state, served.calls, served.error = story.evening(), [], None
     return served
 

@@ -38,7 +38,7 @@ def evening() -> dict[str, Any]:
 
 
 def incident(ident: str, title: str, status: str, opened: int, can: list[str], **others: Any) -> dict[str, Any]:
-    """Return an incident of BigPanda's story."""
+    """Return an incident as the BigPanda stand-in describes it to the page; `others` replace members."""
     return {
         "id": ident,
         "title": title,
@@ -58,7 +58,7 @@ def incident(ident: str, title: str, status: str, opened: int, can: list[str], *
 
 
 def share(ident: str, seconds: float, outcome: str, why: str, **others: Any) -> dict[str, Any]:
-    """Return an entry of the relay's shares."""
+    """Return a share as the relay's view lists it; `others` replace members."""
     return {
         "at": at(seconds),
         "kind": "share",
@@ -73,7 +73,7 @@ def share(ident: str, seconds: float, outcome: str, why: str, **others: Any) -> 
 
 
 def notification(number: int, person: str, device: str, kind: str, state: str, **others: Any) -> dict[str, Any]:
-    """Return a notification of xMatters' story."""
+    """Return a notification as the xMatters stand-in describes it to the page; `others` replace members."""
     return {
         "id": number,
         "page": "1001",

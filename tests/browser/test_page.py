@@ -1,4 +1,4 @@
-"""The sandbox's page in a real browser: what it shows, which routes its controls call, and barriers for people."""
+"""The sandbox's page in a real browser: what it shows, which routes its controls call, and its accessibility."""
 
 from typing import Any
 

@@ -60,7 +60,7 @@ def _raised(error: Exception) -> dict[str, Any]:
 
 
 def _plain(found: Any) -> Any:
-    """Return the client's objects as JSON types; a time as the client parses it."""
+    """Return a result of the client as JSON types: an object by its members, a time in ISO 8601."""
     if isinstance(found, TimeAttribute):
         return found.datetime().isoformat()
     if isinstance(found, Pagination):

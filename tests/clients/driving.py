@@ -1,4 +1,4 @@
-"""Run of a client that others wrote, as a process of its own: what it is told, and its outcomes."""
+"""Runner of third-party clients of xMatters, each in a process of its own: the calls and their outcomes."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def python_xmatters(box: Box, login: Mapping[str, str], calls: Sequence[Sequence[Any]]) -> list[Outcome]:
-    """Let python-xmatters do calls, each a list of steps from its session; `drive_python_xmatters` describes them."""
+    """Let python-xmatters do calls, and return the outcome of each; `drive_python_xmatters` describes the calls."""
     if not PYTHON.exists():
         pytest.fail("python-xmatters is not installed: run 'make checks'")
     steps = [[[each] if isinstance(each, str) else list(each) for each in call] for call in calls]

@@ -18,7 +18,7 @@ def event(name: str) -> list[Any]:
 
 
 def outcomes(box: Box, *calls: Sequence[Any]) -> list[Outcome]:
-    """Let the client do calls with Basic credentials."""
+    """Let the client do calls with Basic credentials; return the outcome of each."""
     box.events.declare(BASIC)
     return python_xmatters(box, PASSWORD, calls)
 

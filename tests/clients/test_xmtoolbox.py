@@ -29,7 +29,7 @@ def packages() -> Path:
 
 @pytest.fixture
 def run(box: Box, packages: Path) -> Run:
-    """Let the client do calls, with Basic credentials that the REST API takes, or others."""
+    """Function that lets the client do calls, with valid Basic credentials by default; it returns their outcomes."""
     box.events.declare(BASIC)
 
     def run(*calls: Sequence[Any], login: tuple[str, str] = LOGIN) -> list[Outcome]:

@@ -25,7 +25,7 @@ def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
 
 
 def share(channel: Channel, incident_id: str, status: str, seconds: int) -> None:
-    """Share an incident whose status changed so many seconds later, and assert that the signal is delivered."""
+    """Share an incident whose status changed `seconds` after CHANGED_ON; assert that the signal is delivered."""
     incident = {"id": incident_id, "status": status, "changedOn": CHANGED_ON + seconds}
     assert channel.post(json.dumps({"incident": incident}).encode()).json()["outcome"] == "delivered"
 

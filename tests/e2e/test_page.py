@@ -19,7 +19,7 @@ WAIT_SECONDS = 30.0
 
 
 class Page:
-    """The page's routes of the session's sandbox."""
+    """A client of the routes of the sandbox's page."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -32,7 +32,7 @@ class Page:
         return found
 
     def until(self, condition: Callable[[dict[str, Any]], Any]) -> Any:
-        """Return what the condition finds in the relay's view, as soon as it finds something."""
+        """Poll the relay's view until `condition` returns something for it, and return that."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             if found := condition(self.relay()):
@@ -48,7 +48,7 @@ class Page:
         return found
 
     def switch(self, **wanted: Any) -> None:
-        """Set switches."""
+        """Set the page's switches for faults."""
         self._session.put(f"{self._url}/page/faults", json=wanted, timeout=60).raise_for_status()
 
     def replay(self, incident_id: str) -> str:

@@ -41,14 +41,14 @@ def channel(cloud: local.Local, xmatters: StandIn, environment_id: str) -> Chann
     )
 
 
-def put_back(channel: Channel, environment_id: str, seconds: float) -> None:
-    """Make the channel's noted runs and differences so many seconds older."""
+def backdate(channel: Channel, environment_id: str, seconds: float) -> None:
+    """Set the ledger's notes of the channel's reconcile runs, and of their differences, back by so many seconds."""
     access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
-    reconciling.put_back(channel.ledger(), access, environment_id, channel.name, seconds)
+    reconciling.backdate(channel.ledger(), access, environment_id, channel.name, seconds)
 
 
 def run(channel: Channel, environment_id: str) -> None:
-    """Invoke the deployed function, and wait for the end of the channel's run."""
+    """Invoke the deployed reconcile function, and wait for the end of the channel's run."""
     access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
     before = reconciling.group_note(channel.ledger(), access, environment_id).began
     functions: LambdaClient = boto3.client("lambda", region_name=REGION, endpoint_url=channel.cloud.aws_endpoint_url)
@@ -65,9 +65,9 @@ def run(channel: Channel, environment_id: str) -> None:
 
 
 def runs(channel: Channel, environment_id: str) -> None:
-    """Do two runs: the first only notes a difference, since its share may still arrive."""
+    """Do two reconcile runs: the first only notes a difference, since its share may still arrive."""
     run(channel, environment_id)
-    put_back(channel, environment_id, SETTLES_SECONDS)
+    backdate(channel, environment_id, SETTLES_SECONDS)
     run(channel, environment_id)
 
 
@@ -76,7 +76,7 @@ def test_missed_share_and_its_missed_resolve_are_each_signalled_once(
 ) -> None:
     run(channel, environment_id)
     # The first run of an environment only notes its time; earlier changes are never missed shares.
-    put_back(channel, environment_id, 600)
+    backdate(channel, environment_id, 600)
     changed_at = int(time.time()) - 150
     incident = {
         "id": f"never-came-{uuid.uuid4().hex[:8]}",

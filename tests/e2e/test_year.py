@@ -34,7 +34,7 @@ class Year:
     Attributes:
         channel: the channel.
         operator: the operator, who runs relayctl.
-        tag: begin of the ids of the year's incidents.
+        tag: prefix of the ids of the year's incidents.
         token: the token that BigPanda shows.
         answers: the outcome of each share, by incident, in order.
     """

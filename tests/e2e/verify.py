@@ -1,4 +1,4 @@
-"""Accounts of a storm: the end of each posted share, derived from the answers and the signals alone.
+"""Accounts of a storm: what became of each posted share, derived from the answers and the signals alone.
 
 The accounts use neither the relay's state nor its code. The simulation's oracle says which states are owed.
 """
@@ -73,7 +73,7 @@ class Accounts:
         return [*strangers, *shares, *incidents]
 
     def sums(self) -> Counter[str]:
-        """Return the number of shares by their end."""
+        """Return the number of shares by what became of them, such as "rang at once"."""
         return Counter(self._account(posted)[0] for posted in self.posts)
 
     def lives(self) -> dict[str, list[str]]:
@@ -93,7 +93,7 @@ class Accounts:
         )
 
     def _account(self, posted: Posted) -> tuple[str, list[str]]:
-        """Return a share's end and its problems, judged by all posts and signals of its incident."""
+        """Return what became of a share, and its problems, judged by all posts and signals of its incident."""
         state, outcome = posted.state, posted.answer.get("outcome")
         rings = [ring for ring in self._rings_of[state.incident] if ring.state == state]
         others = self._posts_of[state.incident]

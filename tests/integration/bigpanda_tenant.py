@@ -1,4 +1,4 @@
-"""A tenant of BigPanda whose incidents live, and the small server that receives its webhooks."""
+"""A tenant of the BigPanda stand-in with live incidents, and a small server that receives its webhooks."""
 
 import json
 import os
@@ -27,12 +27,12 @@ def delivered(_: Received) -> tuple[int, Mapping[str, str], bytes]:
 
 @dataclass
 class Tenant:
-    """BigPanda as a person and as a caller of its API use it.
+    """Client of the BigPanda stand-in, for the actions of a person and for calls of BigPanda's API.
 
     Attributes:
-        box: The sandbox.
-        people: Client of the control API.
-        api: Session that BigPanda lets in.
+        box: The stand-ins.
+        people: Client of the stand-ins' control API, which does what a person does.
+        api: HTTP session with a valid API key of BigPanda.
     """
 
     box: Box
@@ -51,13 +51,13 @@ class Tenant:
     def call(
         self, method: str, incident_id: str, path: str = "", body: object = None, environment: str = ENVIRONMENT
     ) -> requests.Response:
-        """Call BigPanda's API about an incident, or about the list of them without an id."""
+        """Call BigPanda's API for an incident, or for the list of incidents if the id is empty."""
         place = f"incidents/{incident_id}" if incident_id else "incidents"
         url = f"{self.box.bigpanda.url}/resources/v2.0/environments/{environment}/{place}{path}"
         return self.api.request(method, url, json=body, timeout=60)
 
     def shown(self, incident_id: str) -> dict[str, Any]:
-        """Return an incident of API v2 with whole alerts."""
+        """Return an incident as API v2 shows it, with whole alerts."""
         answer = self.call("GET", incident_id, "?expand=alerts")
         assert answer.status_code == 200
         return dict(answer.json())
@@ -72,24 +72,24 @@ class Tenant:
         return [each["type"] for each in self.api.get(url, timeout=60).json()]
 
     def release(self, incident_id: str, app_key: str = APP) -> int:
-        """Call the callback service; return the status."""
+        """Call BigPanda's callback service, which unlocks an incident; return the status."""
         said = {"event_type": "incident#new", "incident_id": incident_id, "app_key": app_key}
         return self.api.post(
             f"{self.box.bigpanda.url}/resources/v2.1/outbound/callback", json=said, timeout=60
         ).status_code
 
     def control(self, method: str, path: str, body: object = None) -> requests.Response:
-        """Call the control API of live incidents, whatever it answers."""
+        """Call the control API of live incidents; return its answer, an error as well."""
         return self.api.request(method, f"{self.box.control_url}/bigpanda/live{path}", json=body, timeout=60)
 
     def share_with(self, receiver: Site, **settings: Any) -> None:
-        """Declare the receiver as the channel, whose failed webhooks are sent again at once."""
+        """Let BigPanda share with this receiver, and resend failed webhooks at once by default."""
         self.people.share_with(f"{receiver.url}/bigpanda/noc", HEADER, **{"resend_seconds": 0} | settings)
 
 
 @contextmanager
 def tenant_of(box: Box) -> Iterator[Tenant]:
-    """A tenant with an API key and an app key, for a `with` block."""
+    """Yield a tenant with an API key and an app key."""
     box.bigpanda.declare_incidents(ENVIRONMENT, [])
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
@@ -102,7 +102,7 @@ def tenant_of(box: Box) -> Iterator[Tenant]:
 
 @contextmanager
 def receiving(script: Script = delivered) -> Iterator[Site]:
-    """A receiver of webhooks, for a `with` block."""
+    """Yield a receiver of webhooks."""
     with site(script) as receiver:
         yield receiver
 

@@ -39,7 +39,7 @@ class Live:
         recorder: log lines and metrics.
         chance: factor for each random number; 0 removes the backoff between attempts.
         ahead: seconds by which a test has moved the clock forward.
-        ticks: epoch seconds of the clock before `ahead` is added.
+        ticks: returns the epoch seconds to which `ahead` is added.
         sleep: waits some seconds between attempts.
     """
 

@@ -205,7 +205,7 @@ class Operator:
         return json.loads(done.stdout)
 
     def effects(self) -> Effects:
-        """Return the effects of a run; all but the sockets to vendors are the test's."""
+        """Return relayctl's effects: AWS sessions, clock and sleep of the test, and real sockets to the vendors."""
         return Effects(self.session, lambda hosts: _CloudHttpClient(hosts, self), self.clock, self.clock, self._sleep)
 
     def session(self, *, profile_name: str | None, region_name: str | None) -> boto3.Session:

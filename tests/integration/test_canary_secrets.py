@@ -43,7 +43,7 @@ INBOUND = {
 
 
 def traces() -> list[str]:
-    """Return the core and its base64 forms at each of three offsets."""
+    """Return the texts that betray a canary: its core, and the core's base64 forms at each of three offsets."""
     encoded = [base64.b64encode(b"?" * shift + CORE.encode() + b"?").decode() for shift in range(3)]
     return [CORE, encoded[0][:8], encoded[1][2:9], encoded[2][3:10]]
 

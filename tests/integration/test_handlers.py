@@ -230,13 +230,13 @@ class Runs:
         """Do three runs and return the third's lines: the first notes its time, the second the differences."""
         for _ in range(2):
             assert self.one(sample)[0]["missed"] == 0
-            self.put_back()
+            self.backdate()
         return self.one(sample)
 
-    def put_back(self) -> None:
+    def backdate(self) -> None:
         """Date the ledger's notes of earlier reconcile runs ten minutes back, as if that time had passed since."""
         table = Table(self._account.dynamodb, self._account.table, time.time)
-        reconciling.put_back(table, self._access, "e1", "noc", 600)
+        reconciling.backdate(table, self._access, "e1", "noc", 600)
 
 
 def missed(incident_id: str = "i1") -> dict[str, Any]:
@@ -255,7 +255,7 @@ def test_missed_share_is_found_by_a_scheduled_run_and_rings_once(
     assert (line["compared"], line["missed"], line["woken"]) == (1, 1, 0)
     assert invoke(worker, records(account.retries)) == {"batchItemFailures": []}
     assert [signal.incident_id for signal in box.signals()] == ["i1"]
-    runs.put_back()
+    runs.backdate()
     assert runs.one(scheduled)[0]["missed"] == 0
     assert len(box.attempts()) == 1
 

@@ -47,7 +47,7 @@ def live_with(box: Box, account: Aws, url: str | None = None, **access: Any) -> 
         relay.ahead += seconds
 
     relay = Live(account, ticks=lambda: NOW, sleep=sleep)
-    look(relay)
+    reconcile_once(relay)
     relay.ahead += 3600
     return relay
 
@@ -69,21 +69,21 @@ def share(live: Live, ago: float = 300, **members: Any) -> None:
     assert live.share(samples.body(changedOn=int(live.clock() - ago), **members)).outcome == "delivered"
 
 
-def look(live: Live) -> dict[str, Any]:
+def reconcile_once(live: Live) -> dict[str, Any]:
     """Do a reconcile run; return the members of its result that are not empty."""
     found = live.reconcile().get("noc")
     return {name: value for name, value in found._asdict().items() if value} if found else {}
 
 
-def looks(live: Live) -> dict[str, Any]:
+def reconcile_twice(live: Live) -> dict[str, Any]:
     """Do two reconcile runs, SETTLES_SECONDS apart; return the second's result."""
-    look(live)
+    reconcile_once(live)
     live.ahead += SETTLES_SECONDS
-    return look(live)
+    return reconcile_once(live)
 
 
 def kept(live: Live) -> list[Job]:
-    """Work all jobs on the retry queue at once, and return them."""
+    """Let the worker process all jobs on the retry queue now, and return them."""
     messages = live.aws.retries.messages()
     records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in messages]
     assert live.worker.work(records) == []
@@ -108,13 +108,13 @@ def asked(box: Box, route: str = "incidents") -> list[dict[str, str]]:
 class TestMissed:
     def test_missed_share_is_signalled_once(self, box: Box, live: Live) -> None:
         has(box, incident(live))
-        assert looks(live) == {"compared": 1, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == ["opened"]
         assert [signal.incident_id for signal in box.signals()] == ["i1"]
         for _ in range(2):
             live.ahead += 300
-            assert looks(live) == {"compared": 1}
+            assert reconcile_twice(live) == {"compared": 1}
             kept(live)
         assert len(box.attempts()) == 1
         assert live.recorder.metrics()["share_missed"] == 1
@@ -122,7 +122,7 @@ class TestMissed:
     def test_missed_share_is_signalled_with_the_webhooks_member_names(self, box: Box, live: Live) -> None:
         changed = int(live.clock()) - 300
         has(box, incident(live, updated_at=changed + 100))
-        looks(live)
+        reconcile_twice(live)
         [job] = kept(live)
         assert (job.kind, job.payload.version, job.failures.reason) == ("signal", (changed + 100, changed), "in_flight")
         assert box.signals()[0].body_bytes == job.payload.body
@@ -137,22 +137,22 @@ class TestMissed:
     def test_missed_share_is_signalled_without_details_if_bigpanda_cannot_be_read(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         box.script([{"kind": "status", "status": 500, "on": "incident"}])
-        assert looks(live) == {"compared": 1, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert json.loads(box.signals()[0].body_bytes)["incident"]["alerts"] == [{"id": "a1", "alert_id": "a1"}]
 
     def test_missed_share_found_by_several_runs_before_the_worker_is_signalled_once(self, box: Box, live: Live) -> None:
         has(box, incident(live))
-        assert [looks(live).get("missed", 0) for _ in range(3)] == [1, 0, 0]
+        assert [reconcile_twice(live).get("missed", 0) for _ in range(3)] == [1, 0, 0]
         live.ahead += QUEUED_SECONDS
-        assert look(live)["missed"] == 1
+        assert reconcile_once(live)["missed"] == 1
         assert [job.kind for job in kept(live)] == ["signal", "signal"]
         assert len(box.attempts()) == 1
 
     def test_share_that_arrives_after_its_reconcile_run_is_not_signalled_again(self, box: Box, live: Live) -> None:
         changed = int(live.clock()) - 300
         has(box, incident(live))
-        looks(live)
+        reconcile_twice(live)
         kept(live)
         late = samples.body(changedOn=changed, alerts=[{"id": "a1", "status": "critical"}])
         assert live.share(late).outcome in {"duplicate", "unchanged"}
@@ -161,28 +161,28 @@ class TestMissed:
     def test_share_received_by_the_webhook_is_not_missed(self, box: Box, live: Live) -> None:
         share(live)
         has(box, incident(live))
-        assert looks(live) == {"compared": 1}
+        assert reconcile_twice(live) == {"compared": 1}
         assert len(box.attempts()) == 1
 
     def test_recent_change_is_missed_only_after_the_settle_time(self, box: Box, live: Live) -> None:
         has(box, incident(live, ago=10))
-        assert look(live) == {"compared": 1}
+        assert reconcile_once(live) == {"compared": 1}
         live.ahead += SETTLES_SECONDS - 20
-        assert look(live) == {"compared": 1}
+        assert reconcile_once(live) == {"compared": 1}
         live.ahead += 20
-        assert look(live) == {"compared": 1, "missed": 1}
+        assert reconcile_once(live) == {"compared": 1, "missed": 1}
 
     def test_incident_changed_before_the_channels_first_run_is_not_missed(self, box: Box, live: Live) -> None:
         has(box, incident(live, ago=3700))
-        assert looks(live) == {"compared": 1}
+        assert reconcile_twice(live) == {"compared": 1}
 
     def test_incident_that_is_not_shared_is_not_missed(self, box: Box, live: Live) -> None:
         has(box, incident(live, shared=False), incident(live, "i2", folders=["active", "unhandled"]))
-        assert looks(live) == {}
+        assert reconcile_twice(live) == {}
 
     def test_incident_that_resolved_unannounced_is_not_missed(self, box: Box, live: Live) -> None:
         has(box, incident(live, status="Ok"))
-        assert looks(live) == {"compared": 1}
+        assert reconcile_twice(live) == {"compared": 1}
 
     @pytest.mark.parametrize(
         ("told", "now", "transition"),
@@ -194,23 +194,23 @@ class TestMissed:
             share(live, 800, status=told)
         rang = len(box.signals())
         has(box, incident(live, status=now))
-        assert looks(live) == {"compared": 1, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == [transition]
         live.ahead += 300
-        assert looks(live) == {"compared": 1}
+        assert reconcile_twice(live) == {"compared": 1}
         kept(live)
         assert len(box.attempts()) == rang + 1
 
     def test_reconcile_run_passes_the_channels_query_to_bigpanda(self, box: Box, account: Aws) -> None:
-        look(live_with(box, account, reconcile_query='team = "ä & b"'))
+        reconcile_once(live_with(box, account, reconcile_query='team = "ä & b"'))
         assert {query["query"] for query in asked(box)} == {'team = "ä & b"'}
         assert [query["folder"] for query in asked(box)][-3:] == ["snoozed", "shared", "resolved"]
 
     def test_channel_with_reconcile_off_is_not_compared(self, box: Box, account: Aws) -> None:
         live = live_with(box, account, reconcile=False)
         has(box, incident(live))
-        assert looks(live) == {}
+        assert reconcile_twice(live) == {}
         assert box.bigpanda.calls.all() == []
 
     def test_environment_named_only_by_a_share_is_not_compared(self, box: Box, account: Aws) -> None:
@@ -223,7 +223,7 @@ class TestMissed:
         assert live.webhook.serve(samples.request(body, recipients=("Storage Team",))).status == 200
         has(box, incident(live))
         before = len(box.bigpanda.calls.all())
-        assert looks(live) == {}
+        assert reconcile_twice(live) == {}
         assert len(box.bigpanda.calls.all()) == before
 
 
@@ -233,15 +233,15 @@ class TestSnooze:
         share(live, 900)
         has(box, incident(live, ago=800, **SLEEPS | {"folders": folders}))
         for _ in range(3):
-            assert look(live) == {}
+            assert reconcile_once(live) == {}
             live.ahead += 300
         has(box, incident(live, ago=1700, updated_at=int(live.clock() - 200)))
-        assert look(live) == {"compared": 1, "woken": 1}
+        assert reconcile_once(live) == {"compared": 1, "woken": 1}
         kept(live)
         assert transitions(live) == ["reopened"]
         for _ in range(2):
             live.ahead += 300
-            assert looks(live) == {"compared": 1}
+            assert reconcile_twice(live) == {"compared": 1}
             kept(live)
         assert len(box.attempts()) == 2
 
@@ -251,19 +251,19 @@ class TestSnooze:
     ) -> None:
         share(live, 900)
         has(box, incident(live, ago=800, **SLEEPS))
-        look(live)
+        reconcile_once(live)
         live.ahead += 600
         has(box, incident(live, status=status))
-        assert looks(live) == {"compared": 1, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == [transition]
 
     def test_unannounced_incident_is_signalled_when_its_snooze_ends(self, box: Box, live: Live) -> None:
         has(box, incident(live, **SLEEPS))
-        assert look(live) == {}
+        assert reconcile_once(live) == {}
         live.ahead += 600
         has(box, incident(live))
-        assert looks(live) == {"compared": 1, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 1, "missed": 1}
         kept(live)
         assert transitions(live) == ["opened"]
 
@@ -274,7 +274,7 @@ class TestEnded:
         live.wake(40)
         assert [event.status for event in box.events.all()] == ["ACTIVE"]
         has(box, incident(live, status="Ok"))
-        assert looks(live) == {"compared": 1, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 1, "missed": 1}
         kept(live)
         live.wake(40)
         assert transitions(live) == ["resolved"]
@@ -285,7 +285,7 @@ class TestEnded:
         live.wake(40)
         has(box, incident(live, ago=940))
         live.ahead += 3600
-        assert looks(live) == {"compared": 1}
+        assert reconcile_twice(live) == {"compared": 1}
         assert kept(live) == []
         assert [event.status for event in box.events.all()] == ["ACTIVE"]
 
@@ -301,7 +301,7 @@ class TestPages:
     def test_missed_incident_on_the_last_of_several_pages_is_found(self, box: Box, live: Live) -> None:
         has(box, *crowd(live, 230), incident(live, ago=600))
         box.bigpanda.calls.clear()
-        assert looks(live) == {"compared": 231, "missed": 1}
+        assert reconcile_twice(live) == {"compared": 231, "missed": 1}
         shared = [query for query in asked(box) if query["folder"] == "shared"]
         assert [(query["page"], query["page_size"]) for query in shared] == [(page, "100") for page in "123"] * 2
         assert {query["sort_by"] for query in asked(box)} == {"last_change"}
@@ -311,18 +311,18 @@ class TestPages:
         old = [incident(live, f"old-{each}", ago=86_400 + each, status="Ok") for each in range(230)]
         share(live, 900)
         has(box, *old, incident(live, status="Ok"))
-        assert looks(live)["missed"] == 1
+        assert reconcile_twice(live)["missed"] == 1
         since = str(int(live.clock() - OVERLAP_SECONDS))
         live.ahead += 300
         box.bigpanda.calls.clear()
-        look(live)
+        reconcile_once(live)
         over = [query for query in asked(box) if query["folder"] == "resolved"]
         assert [(query["page"], query["from"]) for query in over] == [("1", since), ("2", since)]
 
     def test_missed_incident_with_300_large_alerts_is_read_whole(self, box: Box, live: Live) -> None:
         alerts = [ALERT | {"alert_id": f"a{each}", "description": "x" * 2048} for each in range(300)]
         has(box, incident(live, alerts=alerts))
-        looks(live)
+        reconcile_twice(live)
         [job] = kept(live)
         assert len(json.loads(job.payload.body)["incident"]["alerts"]) == 300
         assert transitions(live) == ["opened"]
@@ -337,10 +337,10 @@ class TestPages:
             live = live_with(box, account)
             lives.append(live)
             has(box, *(incident(live, f"i{number}") for number in range(12)))
-            look(live)
+            reconcile_once(live)
             live.ahead += SETTLES_SECONDS
             began = live.clock()
-            assert look(live) == {"compared": 12, "missed": 12}
+            assert reconcile_once(live) == {"compared": 12, "missed": 12}
             calls = box.bigpanda.calls.all()
         assert [call.route for call in calls].count("incident") == 12
         assert {call.status for call in calls} == {200}
@@ -372,11 +372,11 @@ class TestFailures:
         live.wake(40)
         has(box, *crowd(live, 100), incident(live, "known", ago=940), incident(live, ago=600))
         before, rang = entry(live, "known"), len(box.attempts())
-        look(live)
+        reconcile_once(live)
         live.ahead += SETTLES_SECONDS
         honest = [{"kind": "slow", "seconds": 0, "on": "incidents", "times": place}] if place else []
         box.script([*honest, fault | {"on": "incidents"}])
-        found = look(live)
+        found = reconcile_once(live)
         assert (found.pop("reason"), found.pop("failure").startswith(said)) == (reason, True), found
         # The results of the listings before the fault still count.
         missed = {"missed": 1} if compared == 102 else {}
@@ -386,7 +386,7 @@ class TestFailures:
         assert entry(live, "known") == before
         assert live.recorder.metrics()["reconcile_failed"] == 1
         live.ahead += 300
-        assert look(live) == {"compared": 102} | ({} if missed else {"missed": 1})
+        assert reconcile_once(live) == {"compared": 102} | ({} if missed else {"missed": 1})
         jobs += kept(live)
         assert [job.incident_id for job in jobs if job.kind == "signal"] == ["i1"]
         assert [signal.incident_id for signal in box.attempts()[rang:]] == ["i1"]
@@ -394,27 +394,27 @@ class TestFailures:
 
     def test_resolve_missed_during_an_outage_of_hours_is_signalled_after_it(self, box: Box, live: Live) -> None:
         share(live, 900)
-        look(live)
+        reconcile_once(live)
         over = [incident(live, f"over-{number}", status="Ok", ago=-600) for number in range(100)]
         has(box, *over, incident(live, status="Ok", ago=-300))
         box.script([{"kind": "status", "status": 500, "on": "incidents", "times": None}])
         for _ in range(6):
             live.ahead += 3600
-            assert look(live)["reason"] == "upstream"
+            assert reconcile_once(live)["reason"] == "upstream"
         box.script([])
-        assert looks(live)["missed"] == 1
+        assert reconcile_twice(live)["missed"] == 1
         kept(live)
         assert transitions(live) == ["resolved"]
 
     def test_reconcile_run_of_an_unknown_environment_fails_and_resolves_nothing(self, box: Box, account: Aws) -> None:
         live = live_with(box, account, environment_id="gone")
         share(live, 900)
-        assert look(live) == {"failure": "HTTP 404", "reason": "refused"}
+        assert reconcile_once(live) == {"failure": "HTTP 404", "reason": "refused"}
         assert entry(live).announced is not None
         assert len(box.attempts()) == 1
 
     def test_reconcile_run_with_a_wrong_bigpanda_key_reports_credentials(self, box: Box, account: Aws) -> None:
-        assert look(live_with(box, account, api_key="BPU-canary-wrong")) == {
+        assert reconcile_once(live_with(box, account, api_key="BPU-canary-wrong")) == {
             "failure": "HTTP 401",
             "reason": "credentials",
         }
@@ -422,7 +422,7 @@ class TestFailures:
     def test_reconcile_run_without_a_retry_queue_reports_internal(self, box: Box, live: Live) -> None:
         has(box, incident(live))
         live.aws.retries.delete()
-        assert looks(live)["reason"] == "internal"
+        assert reconcile_twice(live)["reason"] == "internal"
         assert box.attempts() == []
         assert entry(live).sequence == 0
 
@@ -432,14 +432,14 @@ class TestFailures:
 
         with site(echo) as server:
             live = live_with(box, account, url=server.url)
-            assert look(live)["failure"] == "HTTP 400"
+            assert reconcile_once(live)["failure"] == "HTTP 400"
             assert f"Bearer {KEY}" in [each.headers["authorization"] for each in server.received]
         whole = live_with(box, account)
         has(box, incident(whole))
         for fault in ({"kind": "truncated_json"}, {"kind": "status", "status": 401}):
             box.script([fault | {"on": "incidents"}])
-            assert "failure" in look(whole)
-        assert looks(whole)["missed"] == 1
+            assert "failure" in reconcile_once(whole)
+        assert reconcile_twice(whole)["missed"] == 1
         jobs = "".join(envelope_of(job) for job in kept(whole))
         written = live.recorder.written() + whole.recorder.written() + jobs + json.dumps(account.known())
         assert "reconciled" in written

@@ -369,7 +369,7 @@ QUIET = [
 
 
 def traces() -> list[str]:
-    """Return the canary, and its parts in base64 for each of the three offsets."""
+    """Return the texts that betray the canary: itself, and its base64 forms at each of three offsets."""
     encoded = [base64.b64encode(b"?" * shift + CANARY.encode() + b"?").decode() for shift in range(3)]
     return [CANARY, encoded[0][:12], encoded[1][2:12], encoded[2][3:12]]
 

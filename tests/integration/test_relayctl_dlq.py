@@ -456,7 +456,7 @@ WHY = ["--reason", "moved to team B"]
 
 
 def audits(done: Result) -> list[Any]:
-    """Return the audits on stderr."""
+    """Return the audit records that relayctl wrote to stderr."""
     return [json.loads(line)["audit"] for line in done.stderr.splitlines() if line.startswith('{"audit"')]
 
 
@@ -649,7 +649,7 @@ class TestDrop:
 
 
 class Typist(io.StringIO):
-    """A terminal at which a person answers yes, after something else happened."""
+    """Standard input of a terminal: a person answers yes to each prompt, after `meanwhile` was called."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         super().__init__()
@@ -665,7 +665,7 @@ class Typist(io.StringIO):
 
 class TestDropQuestion:
     def drop(self, operator: Operator, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Any:
-        """Drop all, and do something while the question is open; return the exit code."""
+        """Run `dlq drop --all`, call `meanwhile` while the question is open, and return the exit code."""
         monkeypatch.setattr(sys, "stdin", Typist(meanwhile))
         with pytest.raises(SystemExit) as done:
             main(["dlq", "drop", "--channel", "noc", *WHY], prog_name="relayctl", obj=operator.effects())

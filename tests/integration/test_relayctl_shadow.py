@@ -44,7 +44,7 @@ def keep(operator: Operator, name: str = "payments", **members: Any) -> None:
 def shared(
     logs: Logs, ago: float, incident_id: str = "i1", transition: str = "opened", outcome: str = "shadowed", **more: Any
 ) -> None:
-    """Write the line of a share."""
+    """Write the log line of a share."""
     fields: dict[str, Any] = {"channel": "payments", "incident_id": incident_id, "outcome": outcome}
     if outcome in {"shadowed", "unchanged"}:
         fields |= {"transition": transition, "why": CHANGES[transition]}
@@ -54,7 +54,7 @@ def shared(
 
 
 def story(logs: Logs) -> None:
-    """Write the lines of two incidents."""
+    """Write the log lines of two incidents."""
     shared(logs, 7000, "65a1b2c3d4e5f60718293a4b", recipients=["Payments On-Call", "NOC"])
     shared(logs, 6990, "65a1b2c3d4e5f60718293a4b", "touched", "unchanged")
     shared(logs, 6980, "65a1b2c3d4e5f60718293a4b", outcome="duplicate")

@@ -1,4 +1,4 @@
-"""relayctl uninstall: the look, the orderly end of the channels, the export, and the commands."""
+"""relayctl uninstall: the report, the orderly removal of channels, the export, and the printed commands."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def logs(operator: Operator) -> Logs:
     return found
 
 
-class TestLook:
+class TestReport:
     def test_stack_without_channels_and_debts_can_be_deleted(self, operator: Operator, logs: Logs) -> None:
         done = operator.run("uninstall")
         assert done.exit_code == 0, done.output
@@ -40,7 +40,7 @@ class TestLook:
         assert "protected against deletion" in done.stdout
         assert "the log groups below" in done.stdout
 
-    def test_look_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
+    def test_report_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
         keep(operator, "noc", "payments")
         owe(operator, "noc", "i1", 300)
         operator.put(job(channel="noc"), job(channel="gone"))

@@ -1,4 +1,4 @@
-"""Shapes of both stand-ins' answers, held against schemas that are made from the vendors' documents and recordings."""
+"""Shapes of both stand-ins' answers, checked by schemas that are made from the vendors' documents and recordings."""
 
 import base64
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ GROUPS = [{"name": "dba", "members": [{"name": "kim"}, {"name": "away"}, {"name"
 
 
 class XMattersTenant:
-    """xMatters as a caller of its API uses it."""
+    """Client of the xMatters stand-in's triggers and REST API."""
 
     def __init__(self, box: Box, session: requests.Session) -> None:
         self.box = box
@@ -79,7 +79,7 @@ def xmatters(box: Box) -> Iterator[XMattersTenant]:
 
 @pytest.fixture
 def bigpanda(box: Box) -> Iterator[Tenant]:
-    """A tenant of BigPanda whose incidents live."""
+    """A tenant of BigPanda with live incidents."""
     with tenant_of(box) as tenant:
         yield tenant
 

@@ -1,4 +1,4 @@
-"""The BigPanda stand-in over real sockets: what it answers, what it keeps, what goes wrong when scripted."""
+"""The BigPanda stand-in over real sockets: its answers, its records of calls, and scripted faults."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ NOW = 1_800_000_000
 
 @pytest.fixture
 def http(box: Box) -> Iterator[requests.Session]:
-    """A session that BigPanda lets in."""
+    """An HTTP session with a valid API key of BigPanda, which has one incident."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
     box.bigpanda.declare_incidents("e1", [declared()])
@@ -37,7 +37,7 @@ def incident(box: Box, what: str, name: str = "i1", environment: str = "e1") -> 
 def declared(
     name: str = "i1", changed_at: int = NOW, folders: Sequence[str] = ("shared",), **more: Any
 ) -> dict[str, Any]:
-    """An incident as it is declared."""
+    """Return an incident in the form in which a test gives it to the stand-in; `more` replaces members."""
     plain = {"id": name, "status": "Critical", "active": True, "changed_at": changed_at, "folders": list(folders)}
     return plain | more
 
@@ -47,7 +47,7 @@ def search(box: Box, http: requests.Session, environment: str = "e1", **query: A
     return http.get(url, params=query, timeout=60)
 
 
-def look(
+def details(
     box: Box, http: requests.Session, name: str = "i1", environment: str = "e1", **query: Any
 ) -> requests.Response:
     return http.get(incident(box, "", name, environment).rstrip("/"), params=query, timeout=60)
@@ -77,7 +77,7 @@ def release(box: Box, http: requests.Session, name: str = "i1", **members: Any) 
 
 ROUTES: dict[str, Callable[[Box, requests.Session], requests.Response]] = {
     "incidents": search,
-    "incident": look,
+    "incident": details,
     "comment": comment,
     "assignment": assign,
     "activities": activities,
@@ -145,7 +145,7 @@ class TestSearch:
         box.bigpanda.declare_incidents("e1", [declared(alerts=alerts)])
         for query, told in (({}, [{"alert_id": "a1"}]), ({"expand": "alerts"}, alerts)):
             assert search(box, http, **query).json()["items"][0]["alerts"] == told
-            assert look(box, http, **query).json()["alerts"] == told
+            assert details(box, http, **query).json()["alerts"] == told
 
     def test_with_alerts_a_page_has_ten_at_most(self, box: Box, http: requests.Session) -> None:
         assert search(box, http, expand="alerts", page_size=10).status_code == 200
@@ -178,14 +178,14 @@ class TestSearch:
 
     def test_one_incident_is_shown_by_its_id(self, box: Box, http: requests.Session) -> None:
         box.bigpanda.declare_incidents("e1", [declared("a/b"), declared("i1")])
-        assert look(box, http, "a%2Fb").json()["id"] == "a/b"
+        assert details(box, http, "a%2Fb").json()["id"] == "a/b"
         assert [each.incident_id for each in box.bigpanda.calls.all()] == ["a/b"]
 
     @pytest.mark.parametrize(("name", "environment"), [("i2", "e1"), ("i1", "e9")])
     def test_one_that_is_not_there_is_404(self, box: Box, http: requests.Session, name: str, environment: str) -> None:
-        answer = look(box, http, name, environment)
+        answer = details(box, http, name, environment)
         assert (answer.status_code, answer.json()["status"]) == (404, 404)
-        assert look(box, http, expand="tags").status_code == 400
+        assert details(box, http, expand="tags").status_code == 400
 
     def test_what_was_declared_outlives_what_was_asked(self, box: Box, http: requests.Session) -> None:
         search(box, http)

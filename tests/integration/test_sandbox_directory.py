@@ -1,4 +1,4 @@
-"""xMatters' people and groups in the sandbox over real sockets: who is there, who is on call, who may ask."""
+"""xMatters' people and groups in the sandbox over real sockets: lists, on-call, and authorization."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ GROUPS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def http(box: Box) -> Iterator[requests.Session]:
-    """A session that xMatters' REST API lets in."""
+    """An HTTP session with credentials that xMatters' REST API accepts."""
     box.events.declare(BASIC)
     box.directory.declare(PEOPLE, GROUPS)
     with requests.Session() as session:

@@ -1,4 +1,4 @@
-"""xMatters' events in the sandbox over real sockets: what signals make, who may ask, what goes wrong when scripted."""
+"""xMatters' events in the sandbox over real sockets: events of signals, authorization, and scripted faults."""
 
 import re
 import uuid
@@ -24,7 +24,7 @@ LOGIN = (BASIC["username"], BASIC["password"])
 
 @pytest.fixture
 def http(box: Box) -> Iterator[requests.Session]:
-    """A session that xMatters' REST API lets in."""
+    """An HTTP session with credentials that xMatters' REST API accepts."""
     box.events.declare(BASIC)
     with requests.Session() as session:
         session.trust_env = False
@@ -33,7 +33,7 @@ def http(box: Box) -> Iterator[requests.Session]:
 
 
 def signal(box: Box, http: requests.Session, incident: str = "i1", query: str = "") -> str:
-    """Post a signal; its request id."""
+    """Post a signal, and return its request id."""
     answer = http.post(box.declare(URL).url + query, json={"id": incident}, auth=_as_it_is, timeout=60)
     return str(answer.json().get("requestId"))
 
@@ -53,7 +53,7 @@ def change(box: Box, http: requests.Session, name: str, status: str = "TERMINATE
 
 
 def end(box: Box, http: requests.Session) -> requests.Response:
-    """Terminate the newest event, wherever it is in its life."""
+    """Ask xMatters to terminate the newest event, whatever its status."""
     return change(box, http, box.events.all()[-1].id)
 
 

@@ -44,7 +44,7 @@ GROUPS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def http(box: Box) -> Iterator[requests.Session]:
-    """A session that xMatters' REST API lets in; xMatters has people and groups, and its clock is not turned back."""
+    """An HTTP session with valid credentials for xMatters' REST API. xMatters has people and groups."""
     box.events.declare(BASIC)
     box.xmatters.people.declare_phones({"people": PEOPLE, "groups": GROUPS})
     with requests.Session() as session:
@@ -409,7 +409,7 @@ class _Taker(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    """A server that takes callbacks as the relay does."""
+    """A running server that takes callbacks in place of the relay."""
     server = Relay()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -420,7 +420,7 @@ def relay() -> Iterator[Relay]:
 
 
 def escalate_and_acknowledge(box: Box) -> None:
-    """Let kim escalate and jo acknowledge."""
+    """Post a signal, let kim escalate and jo acknowledge, and wait until the callbacks are sent."""
     signal(box)
     first = phones(box)["notifications"][-1]["id"]
     box.xmatters.notifier.answer(first, "Escalate", "in a tunnel")

@@ -18,7 +18,7 @@ URL_KEY = "canary-url-key"
 
 
 class Time:
-    """A clock that waits move ahead."""
+    """A clock that only `sleep` moves ahead."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -29,12 +29,12 @@ class Time:
         self.now += seconds
 
     def read(self) -> float:
-        """Return the time."""
+        """Return the clock's time in seconds since its start."""
         return self.now
 
 
 class Listener:
-    """A terminal."""
+    """A terminal that keeps the lines that a script prints."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -37,7 +37,7 @@ def receiver() -> Iterator[Site]:
 
 
 def answering(*statuses: int) -> Script:
-    """Answer with these statuses in turn, and then with the last."""
+    """Return a receiver's script that answers with these statuses in turn, and then with the last one for ever."""
     left = list(statuses)
 
     def script(_: Received) -> tuple[int, Mapping[str, str], bytes]:
@@ -56,7 +56,7 @@ def act(tenant: Tenant, incident_id: str, *actions: str) -> None:
 
 
 def answered(tenant: Tenant, count: int) -> list[dict[str, Any]]:
-    """Return the webhooks once so many are answered."""
+    """Wait until `count` webhooks are answered, and return them as the control API shows them."""
     until(lambda: len(tenant.people.live()["webhooks"]) >= count)
     return list(tenant.people.live()["webhooks"])
 

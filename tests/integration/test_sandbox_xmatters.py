@@ -1,4 +1,4 @@
-"""The xMatters stand-in over real sockets: what it answers, what it keeps, what goes wrong when scripted."""
+"""The xMatters stand-in over real sockets: its answers, its records of signals, and scripted faults."""
 
 import contextlib
 import gzip
@@ -40,14 +40,14 @@ def http() -> Iterator[requests.Session]:
 
 @contextlib.contextmanager
 def connected(box: Box) -> Iterator[socket.socket]:
-    """A connection to the stand-in."""
+    """Yield a TCP connection to the xMatters stand-in."""
     host, port = box.xmatters_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         yield connection
 
 
 def raw_signal(box: Box, url: str) -> bytes:
-    """The bytes of a signal with an empty body."""
+    """Return the bytes of an HTTP request for a signal with an empty body."""
     path = url.removeprefix(box.xmatters_url)
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
 
@@ -474,7 +474,7 @@ class TestListening:
                 box.script([{"kind": "slow", "seconds": 60}])
                 call = caller.submit(session.post, box.declare(URL).url, timeout=120)
                 until(box.attempts)
-            # Who waited for it would have let it be answered.
+            # A stop that waited for the slow call would have let it be answered.
             assert isinstance(call.exception(timeout=120), requests.ConnectionError)
 
     def test_two_sandboxes_run_side_by_side_and_leave_nothing(self, http: requests.Session) -> None:

@@ -1,4 +1,4 @@
-"""Run many schedules, repeat one, or find the mutations.
+"""Run many random schedules, repeat the schedule of one seed, or check that schedules find the deliberate faults.
 
 `make simulate N=100000`, `make simulate SEED=4711`, `make mutations`.
 """
@@ -16,7 +16,7 @@ from tests.simulation.simulation import judge
 def main() -> int:
     """Run the requested schedules or mutations. Exit codes: 0 all invariants held, or all faults were found; else 1."""
     parser = argparse.ArgumentParser(prog="simulate", description="Drive the library through random schedules.")
-    parser.add_argument("--schedules", type=int, default=2000, help="how many (default: 2000)")
+    parser.add_argument("--schedules", type=int, default=2000, help="number of schedules (default: 2000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, help="run this schedule alone, and print it in words")
     parser.add_argument(
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _find(words: list[str], schedules: int) -> int:
-    """Print the seed that finds each fault; return 0 if each is found, else 1."""
+    """Print the seed that finds each fault whose name has one of the words; return 0 if each is found, else 1."""
     wanted = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
     seeds = {each.name: each.seed for each in wanted}
 

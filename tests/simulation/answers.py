@@ -12,22 +12,23 @@ from tests.simulation.weather import Weather
 
 # From a signal's acceptance to its record in the ledger. An answer's worker reads the ledger when it starts.
 RECORDED_SECONDS = 16.0
-# A callback's arrival is noted within so long: Secrets Manager may be slow, and functions' clocks differ.
+# The relay notes a callback's arrival within so long: Secrets Manager may be slow, and functions' clocks differ.
 NOTED_SECONDS = 7.0
 # From the arrival of an answer to its act, if its page can be found at once.
 ACTS_SECONDS = 60.0
-# An early answer is verified again for five minutes, and the last waits are long.
+# An answer must act only if a search finds its page so soon: the relay verifies the answer for five minutes, with long
+# waits at the end.
 FOUND_SECONDS = 100.0
 # The services that an answer needs to act.
 _NEEDED = {"bigpanda", "dynamodb", "sqs", "lambda", "secrets", "rest"}
 
 
 class ActingAnswer(NamedTuple):
-    """An answer whose text has an action.
+    """A person's answer in xMatters, or a forged one, whose response text resolves or snoozes its incident.
 
     Attributes:
-        name: name of the answer.
-        said: the answer.
+        name: name of the answer, which its comment in BigPanda also has.
+        said: the answer in the story.
         page: the page that it names; None if there was none.
         came: arrival of its first callback, in epoch seconds.
     """
@@ -70,7 +71,7 @@ class ActingAnswers:
     is_accepted: Callable[[Ring], bool]
 
     def problems(self) -> Iterator[str]:
-        """Yield answers that acted wrongly, too often, without a word, or not at all."""
+        """Yield a problem for each answer that acted wrongly, too often or not at all, or whose comment is wrong."""
         for answer in self.answers:
             acts = [act for act in self.console.acts if act.answer == answer.name]
             texts = [text for text in self.console.texts if answer.name in _words(text)]
@@ -89,7 +90,7 @@ class ActingAnswers:
                 yield f"idle: {answer.name} did nothing with {answer.said.incident}: {texts}"
 
     def _overtaken(self, answer: ActingAnswer, act: Act) -> Iterator[str]:
-        """Check that the incident was not signalled again, nor its end, before the act's worker read the ledger."""
+        """Check that the ledger had no later open signal, and no resolve after the answer, when the worker started."""
         assert answer.page
         for ring in self.phones.rings:
             is_of_it = ring.incident.partition("@")[0] == act.incident and ring.channel == answer.page.ring.channel
@@ -106,7 +107,7 @@ class ActingAnswers:
                 return
 
     def _has_to_act(self, answer: ActingAnswer) -> bool:
-        """Return True if nothing fails, and the incident is open, awake and unchanged from its page until it acts."""
+        """Return True if nothing fails, and the incident is open, awake and unchanged from the page until the act."""
         assert answer.page
         world, page, incident = self.weather.world, answer.page, answer.said.incident
         # A page that is not found yet is looked up again after waits that double.
@@ -131,7 +132,7 @@ class ActingAnswers:
 
 
 def _is_in_doubt(act: Act) -> bool:
-    """Return True if the process that asked does not know the result, or could not note it."""
+    """Return True if the worker that sent the request may not know its result, or may not have recorded it."""
     return act.is_in_doubt or act.process.is_dead or "ledger" in act.process.troubles
 
 

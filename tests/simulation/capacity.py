@@ -35,8 +35,8 @@ class Capacity:
         weather: faults of the schedule.
         shares: number of shares that BigPanda sends.
         problems: problems so far.
-        _writes: writes by kind of process, of processes that lost no race.
-        _processes: those processes by kind.
+        _writes: number of writes by kind of process; processes that lost a race are left out.
+        _processes: number of those processes by kind.
     """
 
     dynamodb: SimulatedDynamoDb
@@ -48,7 +48,7 @@ class Capacity:
     _processes: Counter[str] = field(default_factory=Counter)
 
     def ended(self, process: Process) -> None:
-        """Count the costs of an ended process, unless it died or met trouble."""
+        """Count the writes and messages of an ended process, unless the process died or met a failing service."""
         if process.troubles or process.is_dead:
             return
         kind = process.name.partition(" ")[0]

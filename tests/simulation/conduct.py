@@ -12,6 +12,7 @@ from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, Quiet, SharedState
 from tests.simulation.weather import Weather
 
+# A minute, minus the time that a signal may take from the rate limiter to xMatters.
 PACED_SECONDS = 57.0
 # The 30 s wait after an ambiguous send, minus the differences of clocks and networks.
 PATIENCE_SECONDS = 28.0
@@ -41,7 +42,7 @@ class Conduct:
         sns: the fallback topic.
         has_operators: True if an operator moved messages.
         has_rest: True if the first channel has access to xMatters' REST API.
-        is_widened: True if the channel gets another recipient at some time; a state then has several deliveries.
+        is_widened: True if the first channel gets another recipient; one state may then have several delivery ids.
         is_owed: returns True for an incident with an unannounced critical that no fault excuses.
         quiet: the time in which a channel sends nothing, by channel.
     """
@@ -70,7 +71,7 @@ class Conduct:
             yield from self._hurried()
             for channel in self.policies:
                 yield from self._circuit_ignored(channel)
-                yield from self._above_the_pace(channel)
+                yield from self._above_rate_limit(channel)
 
     def _is_calm(self, *services: str) -> bool:
         return not any(spell.service in services for spell in self.weather.spells)
@@ -83,7 +84,7 @@ class Conduct:
 
     def _unfit_dead_letters(self) -> Iterator[str]:
         """Check that each dead-lettered job has a valid reason."""
-        fair_from = self.weather.is_fair_from()
+        fair_from = self.weather.fair_from()
         for job in self.dead_letters.jobs():
             if job["dead_lettered_at"] is None:
                 if not self.weather.spells and not self.weather.crashes:
@@ -112,7 +113,7 @@ class Conduct:
             times = [notice.at for notice in self.sns.told if notice.channel == channel]
             if any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
                 yield f"the fallback topic was told of {channel} twice within five minutes"
-        resting = {
+        dead_lettered = {
             job["incident_id"]
             for job in self.dead_letters.jobs()
             if job["kind"] == "signal"
@@ -121,8 +122,8 @@ class Conduct:
             and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(notice.text) for notice in self.sns.told)
-        if calm and self._is_calm("sqs") and told < len(resting):
-            yield f"the fallback topic was told of {told} critical incidents, and there are {len(resting)}"
+        if calm and self._is_calm("sqs") and told < len(dead_lettered):
+            yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
 
     def _silent(self) -> Iterator[str]:
         """Check that the topic is notified of an accepted critical signal for which xMatters made no page."""
@@ -153,9 +154,9 @@ class Conduct:
         )
 
     def _hurried(self) -> Iterator[str]:
-        """Check the wait after an ambiguous attempt; one inline retry of a critical is exempt.
+        """Check that a retry after an ambiguous attempt waits long enough, and is marked as a possible repetition.
 
-        A new share is not a retry of that job.
+        One inline retry of a critical need not wait. The signal of a new share is no retry.
         """
         for _, posts in self._by_delivery():
             for earlier, later in pairwise(posts):
@@ -173,7 +174,7 @@ class Conduct:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:
-        """Return True if between two requests a signal was accepted, or one of another share may have been."""
+        """Return True if xMatters accepted a signal between two requests, or may have accepted one of another share."""
         return any(
             (post.is_accepted or (post.fault in AMBIGUOUS and post.share != later.share))
             and post.incident == later.incident
@@ -182,7 +183,7 @@ class Conduct:
         )
 
     def _is_inline_retry(self, earlier: Post, later: Post, posts: Sequence[Post]) -> bool:
-        """Return True for the one retry of a critical while BigPanda waits."""
+        """Return True if `later` is the one retry of a critical that a webhook sends after an ambiguous attempt."""
         if earlier.process != later.process or not earlier.process.startswith("webhook"):
             return False
         before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
@@ -207,8 +208,8 @@ class Conduct:
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
-    def _above_the_pace(self, channel: str) -> Iterator[str]:
-        """Check that no minute has more signals than the policy allows; a signal leaves a little after its admission.
+    def _above_rate_limit(self, channel: str) -> Iterator[str]:
+        """Check that no minute, less a margin, has more signals than the policy allows.
 
         An inline retry and the attempt before it count as one signal, although both may have paged.
         """

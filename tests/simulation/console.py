@@ -1,4 +1,4 @@
-"""The simulated BigPanda: its incidents and their comments."""
+"""The simulated BigPanda: its API of incidents, comments, resolves and snoozes."""
 
 import json
 import re
@@ -30,7 +30,7 @@ class Act:
 
     Attributes:
         at: time, in epoch seconds.
-        answer: name of the answer.
+        answer: name of the person's answer that caused the request.
         incident: id of the incident.
         deed: "resolve" or "snooze".
         process: the process that asked.
@@ -74,7 +74,7 @@ class Console(Session):
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def crowded(self) -> Iterator[str]:
-        """Yield the endpoints with more than MOST_CALLS within CALLS_SECONDS."""
+        """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
         for endpoint, times in self.asked.items():
             for first, last in zip(sorted(times), sorted(times)[MOST_CALLS:], strict=False):
                 if last - first < CALLS_SECONDS:

@@ -1,7 +1,7 @@
 """Flaps: the rule of `policy.flap`, written a second time, and a judge of the signals of flapping incidents.
 
-The judge sees arrivals only, and not the moment at which a function noted them. So a flap is certain only if it has a
-margin, and possible if it would begin with one.
+The judge knows when a share arrived, but not the time that a function noted for it. So the judge works with a margin of
+NOTED_SECONDS: a flap is certain if the rule holds with a shorter calm time, and possible if it holds with a longer one.
 """
 
 import math
@@ -46,7 +46,7 @@ def span(policy: Mapping[str, Any]) -> float:
 def may_wait_until(policy: Mapping[str, Any], states: Sequence[SharedState], state: SharedState, change: str) -> float:
     """Return the time until which a state may wait for the end of a flap; 0 if it may not wait.
 
-    `states` are those of its incident. Any of them may have been a change when it came.
+    `states` are all states of the same incident. Each of their arrivals counts as a change, since it may have been one.
     """
     if change in WORSE or not policy.get("flap"):
         return 0.0
@@ -61,7 +61,7 @@ def may_wait_until(policy: Mapping[str, Any], states: Sequence[SharedState], sta
 
 
 def certain(policy: Mapping[str, Any], states: Sequence[SharedState]) -> Iterator[Certain]:
-    """Yield the times in which an incident flaps for certain; `states` arrived in this order, one after the other."""
+    """Yield the times in which an incident flaps for certain; `states` are its states in order of arrival."""
     calm, enough = span(policy) - NOTED_SECONDS, policy["flap"]["transitions"]
     changes: list[float] = []
     begins, ends = math.inf, 0.0
@@ -104,7 +104,7 @@ class Flaps:
     has_operators: bool
 
     def problems(self) -> Iterator[str]:
-        """Yield signals of incidents that were to be quiet, and states that expired in that time."""
+        """Yield needless signals of flapping incidents, and states that expired while they waited for a flap to end."""
         if self.has_operators or self.weather.crashes:
             return
         by_incident: dict[str, list[SharedState]] = {}
@@ -119,7 +119,7 @@ class Flaps:
                     yield from self._expired(incident, states, time)
 
     def _noisy(self, incident: str, states: Sequence[SharedState], time: Certain) -> Iterator[str]:
-        """Check that an incident that flaps is signalled once, and then only if it is worse."""
+        """Check that after the signal that says that the incident flaps, only a worse state is signalled."""
         by_number = {state.number: state for state in states}
         rings = [ring for ring in self.phones.rings if ring.incident == incident]
         if any(ring.share not in by_number for ring in rings):
@@ -154,7 +154,7 @@ class Flaps:
 
 
 def _said_at(rings: Sequence[Ring], time: Certain) -> float:
-    """Return when the first signal was accepted that said that the incident flaps; infinity if none was."""
+    """Return the time of xMatters' first acceptance in the flap, in epoch seconds; infinity without one."""
     return min((ring.at for ring in rings if time.begins + NOTED_SECONDS < ring.began), default=math.inf)
 
 

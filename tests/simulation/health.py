@@ -17,7 +17,7 @@ LEAST_SECONDS = 899.0
 # A critical that is owed for two minutes makes its channel sick. Two runs of the sweeper have to agree, each of which
 # may be a minute late, and may take so long.
 TOLD_SECONDS = 120.0 + 4 * 60.0 + 45.0
-# A debt of before a pause is known to wait for it once its job wakes: the longest wait of a critical.
+# A debt from before a pause is recorded as waiting for it once its job wakes: the longest wait of a critical.
 HELD_SECONDS = 180.0
 # A signal in flight at the start of a pause.
 IN_FLIGHT_SECONDS = 16.0
@@ -26,12 +26,12 @@ RUN_SECONDS = 60.0
 
 
 class _Told(NamedTuple):
-    """A possible record of the last message about a channel.
+    """A possible content of the sweeper's record of the last health message about a channel.
 
     Attributes:
         at: time of the message, in epoch seconds; -inf for none.
         health: "sick" or "well".
-        level: topic of the message; "any" if there is only one.
+        level: topic of a message that the channel is sick; with a single topic "urgent" or "any"; else empty.
     """
 
     at: float = -math.inf
@@ -39,7 +39,7 @@ class _Told(NamedTuple):
     level: str = ""
 
     def accepts(self, later: "_Told") -> bool:
-        """Return True if `later` may follow: sick, then urgent if that is new, then well, in no short time."""
+        """Return True if `later` may be the next message: not too soon, and sick, urgently sick or well in turn."""
         if later.at - self.at < LEAST_SECONDS:
             return False
         if later.health == "well":
@@ -74,7 +74,7 @@ class Health:
     vanished: Sequence[Vanished]
 
     def problems(self) -> Iterator[str]:
-        """Yield messages that should not have been, and those that are missing."""
+        """Yield a problem for each wrong or needless message, and for each that is missing."""
         if not self.topics:
             if self.sns.of_health:
                 yield "health: a message was published without a topic"
@@ -104,7 +104,7 @@ class Health:
             known = (possible or set(told)) | (known if _is_in_doubt(message) else set())
 
     def _as_told(self, message: HealthMessage) -> list[_Told]:
-        """Return the possible records of a message. A single topic does not show which messages are urgent."""
+        """Return the possible records of a message: several if there is one topic, which does not show the urgency."""
         if message.health == "well":
             return [_Told(message.at, "well")]
         levels = [message.topic] if len(self.topics) > 1 else ["any", "urgent"]
@@ -200,5 +200,5 @@ class Health:
 
 
 def _is_in_doubt(message: HealthMessage) -> bool:
-    """Return True if the run that published a message may have failed to note that."""
+    """Return True if the sweeper's run that published a message may not have recorded that."""
     return message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles

@@ -30,7 +30,7 @@ FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
 IN_FLIGHT_SECONDS = 16.0
 CLOCKS_DIFFER = 0.7
-# The relay confirms with BigPanda within so long that an incident is over.
+# The relay asks BigPanda within so long after a resolve whether the incident is over.
 CONFIRMS_SECONDS = 240.0
 # From a share's arrival to the check of its credentials, which sets its arrival time: Secrets Manager may be slow.
 ADMITTED_SECONDS = 6.0
@@ -86,7 +86,7 @@ class Invariants:
         known: returns the digest of the state that the ledger keeps of an incident, and the time of its arrival.
         suspected: returns the time at which the last suspected resolve of an incident came, as the ledger has it; 0
             without one.
-        looks_every: seconds between reconcile runs; None without runs.
+        reconcile_interval: seconds between reconcile runs; None without runs.
         naps: snoozes in BigPanda.
         routed: recipients of criticals; empty if criticals have no route.
         confirms_ends: True if the first channel confirms ends of incidents with BigPanda.
@@ -94,20 +94,20 @@ class Invariants:
         actions: what answers do with their incidents, by response text.
         topics: topics about the health of channels.
         problems: broken invariants.
-        doubts: excess signals that cannot be excluded, by incident.
+        doubts: number of repeated signals that a crash or a bug excuses, by incident.
         unguarded: incidents that were processed without the ledger.
         unbelieved: incident and number of each resolve that was answered while BigPanda has still to confirm it.
-        unqueued: incidents that no queue took.
-        died: incidents of processes that died; the arrival of their shares is noted only on their job.
+        unqueued: incidents whose job no queue may have taken.
+        died: incidents of processes that died: only the job may have the time at which the share arrived.
         running: running processes.
-        taken: people's answers that were answered 2xx.
-        expected: incident of each answer that has to be written to BigPanda.
-        forged: forged answers that xMatters' REST API can refute.
+        taken: names of the answers whose callback was answered 200.
+        expected: incident of each answer that has to be written to BigPanda, by the answer's name.
+        forged: names of forged answers that xMatters' REST API can refute.
         acknowledged: time and incident id of each acknowledgement.
         acting: answers whose text has an action, by name.
-        admits: function and channel, for each channel that a function knows.
-        straddled: incident and start of each process that read the first channel's secret after the channel got another
-            recipient, and began before.
+        admits: pairs of a function and a channel whose credentials it has accepted.
+        straddled: incident and start of each process that started before the first channel got another recipient, and
+            read the secret after that.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
     """
 
@@ -129,7 +129,7 @@ class Invariants:
     owed: Callable[[], Sequence[Mapping[str, Any]]]
     known: Callable[[SharedState], tuple[str, float]]
     suspected: Callable[[SharedState], float]
-    looks_every: float | None
+    reconcile_interval: float | None
     naps: Sequence[Nap]
     routed: Sequence[str]
     confirms_ends: bool
@@ -164,7 +164,7 @@ class Invariants:
         return self.policies[self._channels[incident]]
 
     def answered(self, state: SharedState, status: int) -> None:
-        """Note the answer to a share."""
+        """Note the HTTP status that answers a share, and check that a share that is answered 2xx is safe."""
         if status not in {200, 202, 503}:
             self._problem(f"{state} was answered {status}")
         if status < 300:
@@ -172,7 +172,7 @@ class Invariants:
             self._check_safe(state)
 
     def admitted(self, function: int, state: SharedState, *, is_admitted: bool) -> None:
-        """Check that a function accepts the credentials of a share if it knows the channel, readable or not."""
+        """Check that a function that once knew the channel accepts a share, even if the secret can't be read now."""
         known = (function, state.channel)
         if is_admitted:
             self.admits.add(known)
@@ -182,7 +182,7 @@ class Invariants:
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
 
     def came_back(self, said: Said, page: Page | None) -> None:
-        """Note the arrival of a callback for this page; its process may die after queuing it."""
+        """Note the arrival of a callback that names this page: its process may die once the callback is queued."""
         is_credible = not self.has_rest or (page is not None and not said.is_forged)
         if self._is_known(said.incident):
             self.expected[f"answer-{said.number}"] = said.incident
@@ -195,7 +195,7 @@ class Invariants:
             self.acknowledged.append((self.world.now, said.incident))
 
     def commented(self, incident: str) -> None:
-        """Check a comment on an incident."""
+        """Check that the first channel knows the incident on which the relay writes."""
         came = any(state.arrivals for state in self.states.values() if state.id == incident and state.channel == NOC)
         if not came and not self._is_known(incident):
             self._problem(f"a comment was written on {incident}, of which the channel knows nothing")
@@ -205,10 +205,10 @@ class Invariants:
         if any(post.channel == NOC and post.incident.partition("@")[0] == incident for post in self.phones.posts):
             return True
         known = (state for state in self.states.values() if state.id == incident and state.channel == NOC)
-        return any(self._counts(state) for state in known)
+        return any(self._knows(state) for state in known)
 
     def called_back(self, said: Said, status: int) -> None:
-        """Note the answer to a callback."""
+        """Note the HTTP status that answers a callback."""
         if status == 200:
             self.taken.add(f"answer-{said.number}")
         elif status != 503:
@@ -232,12 +232,12 @@ class Invariants:
             self.unguarded.update(process.incidents)
         if "queue" in process.troubles:
             self.unqueued.update(process.incidents)
-        self.anywhere(process.incidents)
+        self.check_answered(process.incidents)
 
-    def anywhere(self, incidents: Collection[str] = ()) -> None:
-        """Check that every share that was answered 2xx is safe, after the end of a process.
+    def check_answered(self, incidents: Collection[str] = ()) -> None:
+        """Check that every share that was answered 2xx is safe.
 
-        `incidents`: the incidents of the process; empty for any.
+        `incidents` limits the check to their shares; empty for all incidents.
         """
         for state in self.states.values():
             if state.answered and (not incidents or state.incident in incidents):
@@ -246,7 +246,7 @@ class Invariants:
     def at_the_end(self) -> None:
         """Check the invariants of a finished schedule."""
         self._check_queues()
-        self.anywhere()
+        self.check_answered()
         for incident in {state.incident for state in self.states.values()}:
             rings = self._rings(incident)
             if incident not in self.unguarded:
@@ -260,9 +260,9 @@ class Invariants:
                         self._check_pages(incident)
                         self._check_acknowledged(rings)
                     if not self.doubts[incident] + self.phones.doubts[incident]:
-                        self._check_rests(rings)
+                        self._check_distance(rings)
             self._check_ends(incident)
-            if self.looks_every is not None and self._channels[incident] == NOC:
+            if self.reconcile_interval is not None and self._channels[incident] == NOC:
                 self._check_found(incident)
                 self._check_woken(incident)
         self._check_quiet()
@@ -343,7 +343,7 @@ class Invariants:
     def _untrusted(self) -> set[str]:
         """Return the incidents whose owed state cannot be derived from outside the relay."""
         doubted = {incident for incident, times in self.doubts.items() if times}
-        found = {state.id for state in self.states.values()} if self.looks_every is not None else set()
+        found = {state.id for state in self.states.values()} if self.reconcile_interval is not None else set()
         left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
         return self.unguarded | self.unqueued | doubted | found | left_out
 
@@ -397,7 +397,7 @@ class Invariants:
 
     def _check_safe(self, state: SharedState) -> None:
         """Check that the state or a newer one was announced, is on a queue, or is not owed by policy."""
-        others = (other for other in self.states.values() if other.incident == state.incident and self._counts(other))
+        others = (other for other in self.states.values() if other.incident == state.incident and self._knows(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
         if any(self._is_left_out(heir) for heir in heirs):
@@ -420,14 +420,17 @@ class Invariants:
         self._problem(f"lost: {state}; people were told {told}")
 
     def _is_suspected(self, state: SharedState) -> bool:
-        """Return True if the state is a resolve that BigPanda has still to confirm, since it contradicted one."""
+        """Return True if the state is a resolve that waits for confirmation, since BigPanda contradicted one before."""
         if state.is_open or not self.confirms_ends:
             return False
         at = self.suspected(state)
         return any(arrival <= at + CLOCKS_DIFFER for arrival in state.arrivals)
 
     def _is_refuted(self, state: SharedState) -> bool:
-        """Return True if BigPanda's API showed an open state since an unbelieved resolve that is not newer than it."""
+        """Return True if the state is an unbelieved resolve, after which BigPanda's API showed an open state.
+
+        An open state that is surely older than the resolve does not count.
+        """
         if (state.incident, state.number) not in self.unbelieved:
             return False
         others = (other for other in self.states.values() if other.incident == state.incident and other.is_open)
@@ -437,8 +440,8 @@ class Invariants:
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
         """Return True if the policy announces `state` after `told`.
 
-        Joined alerts are exempt if BigPanda's API showed one of the states: the relay keeps no alerts of such a state,
-        since the API may name them in another way than the webhook.
+        Added alerts (`grew`) are exempt if BigPanda's API showed one of the states. The relay keeps no alerts of such a
+        state, since the API may name them in another way than the webhook.
         """
         change = changed(told, state)
         is_only_shown = bool(state.shown) and not state.answered
@@ -446,12 +449,15 @@ class Invariants:
         return not is_exempt and change in self.wanted(state.incident)
 
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
-        """Return the ended states that BigPanda's API showed, so that a reconcile run may have found the end."""
+        """Return the ended states that a reconcile run may have found: shown by BigPanda's API, and not superseded.
+
+        A state is superseded if one of `others` is surely newer.
+        """
         over = [each for each in self.states.values() if each.incident == incident and each.shown and not each.is_open]
         return [state for state in over if not any(surely_newer(other, state) for other in others)]
 
-    def _counts(self, state: SharedState) -> bool:
-        """Return True if the relay knows a state, answered or not."""
+    def _knows(self, state: SharedState) -> bool:
+        """Return True if the relay knows a state, even if its share was never answered 2xx."""
         if state.answered or any(ring.share == state.number for ring in self._rings(state.incident)):
             return True
         digest, came = self.known(state)
@@ -476,7 +482,7 @@ class Invariants:
                 return True
         return False
 
-    def _rests_alike(self, state: SharedState) -> bool:
+    def _is_status_dead_lettered(self, state: SharedState) -> bool:
         """Return True if a state with the same status is dead-lettered already, so that this one need not be."""
         jobs = [job for job in self.dead_letters.bodies() if job["entry"] == state.incident]
         found = [self.states[job["entry"], job["share"]] for job in jobs]
@@ -494,7 +500,7 @@ class Invariants:
         """Return True if a critical state was never announced, and no fault excuses that."""
         if incident in self.unguarded | self.unqueued or self.doubts[incident] or self._has_left_out(incident):
             return False
-        states = newest(state for state in self.states.values() if state.incident == incident and self._counts(state))
+        states = newest(state for state in self.states.values() if state.incident == incident and self._knows(state))
         told = self._told(incident)
         if self._found_over(incident, states):
             return False
@@ -505,7 +511,7 @@ class Invariants:
         states = [state for state in self.states.values() if state.incident == incident]
         answered = newest(state for state in states if state.answered)
         # A state that was not answered may also have superseded it.
-        known = newest(state for state in states if self._counts(state))
+        known = newest(state for state in states if self._knows(state))
         told = self._told(incident)
         for state in [*answered, *known, *self._found_over(incident, answered)]:
             if self._is_left_out(state):
@@ -527,7 +533,10 @@ class Invariants:
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
 
     def _is_unplaced(self, state: SharedState, others: Iterable[SharedState]) -> bool:
-        """Return True if only arrivals order a state, and another arrived later: only the ledger knew that order."""
+        """Return True if another state arrived later, and only the ledger, which failed, could know that order.
+
+        That is so for a state whose time stamps the relay does not believe.
+        """
         later = (max(other.arrivals, default=0.0) for other in others if other is not state)
         return state.has_wrong_stamps and any(at > max(state.arrivals) for at in later)
 
@@ -542,7 +551,7 @@ class Invariants:
         told = self._told(incident)
         # `grew` is exempt: BigPanda's API may name alerts in another way than the webhook.
         is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
-        is_told = is_told or self._is_on_a_queue(last) or self._rests_alike(last)
+        is_told = is_told or self._is_on_a_queue(last) or self._is_status_dead_lettered(last)
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
@@ -553,7 +562,7 @@ class Invariants:
         states = [each for each in self.states.values() if each.incident == incident]
         last, rings = max(states, key=lambda each: each.at), self._rings(incident)
         # Long enough for one run during the snooze and one after it.
-        least = 2 * (self.looks_every or 0.0) + LOOKS_SECONDS
+        least = 2 * (self.reconcile_interval or 0.0) + LOOKS_SECONDS
         for nap in self.naps:
             begins = self.world.began + nap.begins
             is_told = bool(rings) and rings[-1].at < begins and self.states[incident, rings[-1].share] is last
@@ -578,7 +587,7 @@ class Invariants:
         unwanted, bad = self._quietly_better(incident)
         last = newest(states)
         every = (state for state in self.states.values() if state.incident == incident)
-        if any(self._counts(state) and not state.answered for state in every):
+        if any(self._knows(state) and not state.answered for state in every):
             # The time at which such a state changed the ledger is unknown.
             return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
@@ -597,7 +606,10 @@ class Invariants:
         return {"eased", "resolved"} - wants, {"worsened", "reopened"} & wants
 
     def _check_again(self, incident: str, rings: list[Ring]) -> None:
-        """Check that a worse state with the time stamps of the announced one is announced, since it may be no copy."""
+        """Check that a worse state is announced even if its time stamps are those of the announced one.
+
+        Equal time stamps do not make the state a copy.
+        """
         came = [state for state in self.states.values() if state.incident == incident and state.arrivals]
         if not rings or not came or self.doubts[incident] + self.phones.doubts[incident]:
             return
@@ -618,7 +630,7 @@ class Invariants:
         return any(changed(told, state) not in self.wanted(incident) for told in seen for state in states)
 
     def _check_order(self, rings: list[Ring]) -> None:
-        """Check that no signal announces a state older than one announced before it left."""
+        """Check that a signal's state is not older than an announced one, nor than a resolve that the relay knows."""
         for place, ring in enumerate(rings):
             state = self.states[ring.incident, ring.share]
             if state.version is None and ring.incident in self.died:
@@ -643,7 +655,7 @@ class Invariants:
                     self._problem(f"stale: {state} rang although {other} was known")
 
     def _check_once(self, incident: str, rings: list[Ring]) -> None:
-        """Check that each signal was owed; each ambiguous attempt excuses one more."""
+        """Check that each signal was owed; each ambiguous attempt or crash excuses one that was not."""
         if self._has_left_out(incident):
             return
         told: SharedState | None = None
@@ -665,7 +677,10 @@ class Invariants:
         return any(before < end <= at for end in ends)
 
     def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
-        """Return True if the incident was better in between, unannounced: a return to the old state is then owed."""
+        """Return True if the incident was better after `told`, unannounced, and `now` is worse again, and so is owed.
+
+        Only states that arrived until `at` (epoch seconds) count.
+        """
         unwanted, bad = self._quietly_better(now.incident)
         return any(
             changed(told, other) in unwanted and changed(other, now) in bad
@@ -715,7 +730,10 @@ class Invariants:
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, page: Page, end: _End) -> bool:
-        """Return True if the incident is open in BigPanda at its end or soon after, or if the relay hears so."""
+        """Return True if the incident was open in BigPanda at its resolve or soon after, or an open share arrived.
+
+        The relay then need not end the page.
+        """
         now = end.at - self.world.began
         states = [state for state in self.states.values() if state.id == end.state.id]
         last = max((state for state in states if state.at <= now), key=lambda state: state.at, default=None)
@@ -729,7 +747,7 @@ class Invariants:
     def _is_overtaken_in_flight(self, page: Page, end: _End) -> bool:
         """Return True if an open state may have arrived between a resolve and xMatters' acceptance of its signal.
 
-        If its time stamps are not older, the relay takes it for newer than the resolve. Then nobody confirms that end,
+        If the time stamps of the open state are not older, the relay takes it for newer. Then it confirms no end,
         and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
         """
         came = max((arrival for arrival in end.state.arrivals if arrival <= end.began), default=end.began)
@@ -750,7 +768,7 @@ class Invariants:
         )
 
     def _silent_ends(self, page: Page) -> list[_End]:
-        """Return the ends by resolves that the policy does not announce, and that have to end the page.
+        """Return the resolves that the policy does not announce, and that have to end the page.
 
         A resolve that arrived after a newer share is superseded, and ends nothing.
         """
@@ -778,7 +796,7 @@ class Invariants:
             for post in self.phones.posts
         )
 
-    def _check_rests(self, rings: list[Ring]) -> None:
+    def _check_distance(self, rings: list[Ring]) -> None:
         """Check the policy's minimum distance of signals that neither worsen nor resolve."""
         if not rings:
             return
@@ -821,7 +839,7 @@ class Invariants:
 
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""
-        resting = {note for job in self.dead_letters.jobs() for note in _notes(job)}
+        dead_lettered = {note for job in self.dead_letters.jobs() for note in _notes(job)}
         # The ledger may never learn of an announcement that was made without it.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
         # A dead function may have noted a webhook's URL recipients late, so that the answer's incident was unknown.
@@ -830,7 +848,7 @@ class Invariants:
             if self.expected[answer] in unguarded:
                 continue
             is_done = self.console.written[answer] or any(act.answer == answer for act in self.console.acts)
-            if not is_done and answer not in resting:
+            if not is_done and answer not in dead_lettered:
                 self._problem(f"unwritten: {answer}")
         for answer, times in self.console.written.items():
             if times > 1:
@@ -854,7 +872,7 @@ class Invariants:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
 
     def _check_recipients(self) -> None:
-        """Check that a signal names exactly the recipients of the rule at its share's arrival, and those of its URL.
+        """Check that a signal names exactly the recipients of its channel at the share's arrival, and those in its URL.
 
         A state without a status fits no route. The acknowledger may be named alone.
         """
@@ -869,10 +887,10 @@ class Invariants:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
     def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
-        """Return the possible recipients of a state that arrived before a time; two sets near a change.
+        """Return the recipients that the channel's secret may have given a state: one list, or two near a change.
 
-        A share that arrives just before the change has the later rule if its function read the secret after it. Without
-        such a read no function can know that rule.
+        Only arrivals until `before` (epoch seconds) count. A share that arrives just before the change gets the later
+        recipients if its function read the secret after the change, and only then.
         """
         if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
             return [tuple(self.routed)]
@@ -900,14 +918,17 @@ def _shown_body(state: SharedState, *, is_snoozed: bool) -> bytes:
 
 
 def _takes_over(newer: Ring, older: Ring) -> bool:
-    """Return True if a newer page notifies the same people or more; a page for the acknowledger alone ends no other."""
+    """Return True if a newer page replaces an older one: it notifies the same people or more.
+
+    A page for the acknowledger alone replaces no other.
+    """
     alone = {ACKNOWLEDGER, FORGER}
     reaches = older.recipients in alone or set(older.recipients) <= set(newer.recipients)
     return newer.began > older.began and newer.recipients not in alone and reaches
 
 
 def _notes(job: Mapping[str, Any]) -> list[str]:
-    """Return the answers in a job."""
+    """Return the names of the answers in a job's body."""
     return re.findall(r"answer-\d+", zlib.decompress(base64.b64decode(job["body"])).decode())
 
 

@@ -31,7 +31,7 @@ def seeds_that_find(
 ) -> dict[str, int | None]:
     """Return the first seed that finds each fault, by the fault's name; None if none of so many schedules finds it.
 
-    A fault's recorded seed is tried first. Raises ValueError if the library does not contain a mutation's text once.
+    A fault's recorded seed is tried first. Raises ValueError unless a module contains its mutation's text exactly once.
     """
     for mutation in mutations:
         mutated(mutation)

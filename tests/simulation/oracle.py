@@ -1,4 +1,4 @@
-"""The oracle: the rules of what is owed, written a second time, for the judges of the relay."""
+"""The oracle: the rules of what is owed and which state is newer, independent of the relay's code."""
 
 from collections.abc import Iterable
 

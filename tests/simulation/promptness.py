@@ -1,7 +1,7 @@
 """Promptness of the relay: criticals ring in time and first, debts end, and the fallback topic is notified in time.
 
-The judge sees only the answers to shares, the requests to xMatters and the notifications, each with its time. It judges
-only the criticals for which that is enough: those without doubt, trouble or operators.
+The judge knows only the times of the answers to shares, of the requests to xMatters and of the notifications. It leaves
+out what these do not decide: incidents whose owed state or signal is in doubt, and schedules with operators.
 """
 
 import math
@@ -68,10 +68,10 @@ class Debt(NamedTuple):
 
     Attributes:
         state: the newest state of its incident in that time.
-        comes: time of its first arrival.
-        begins: time of its first answer.
+        comes: time at which the first copy of its share arrived.
+        begins: time at which the relay first answered its share 2xx.
         ends: start of its accepted request, or arrival of a newer share; infinity if neither happened.
-        allowed_at: time from which its incident's own limits allow the signal.
+        allowed_at: time from which the signal is allowed by its incident's own limits, a flap or a pause.
         held_until: time until which it may wait for the end of a flap; 0 if it may not.
     """
 
@@ -265,7 +265,7 @@ class Promptness:
                 yield f"prompt: {debt.state} was not sent at once"
 
     def _asleep(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """Check that a state that met a lease is sent at the end of the other signal, if nothing else delays it."""
+        """Check that a state that waited for another signal's lease is sent when that signal ends, unless delayed."""
         for debt in debts:
             state, channel = debt.state, debt.state.channel
             is_rotated = channel == NOC and self.renewed_at is not None

@@ -147,7 +147,7 @@ class Vanished(NamedTuple):
 
 @dataclass
 class SimulatedSqs:
-    """One SQS queue, as its client: delays, visibility, receive counts, redrive, at-least-once delivery.
+    """One SQS queue, with a client's methods: delays, visibility, receive counts, redrive, at-least-once delivery.
 
     Attributes:
         world: clock and processes.
@@ -347,7 +347,10 @@ class SimulatedSqs:
 
 
 class SimulatedDynamoDb(FakeDynamoDb):
-    """A table whose calls fail before or after their effect. After a lost answer, botocore's retry may fail."""
+    """A table whose calls fail before or after their effect.
+
+    If the answer of a conditional write is lost, botocore's retry may find that the condition no longer holds.
+    """
 
     def __init__(self, edge: Edge, entries: Mapping[str, str], ceiling: int | None = None) -> None:
         super().__init__()
@@ -466,12 +469,12 @@ class SimulatedSecrets:
 
 
 class Notice(NamedTuple):
-    """A message to the topic.
+    """A message to the fallback topic.
 
     Attributes:
         at: time, in epoch seconds.
         text: the text.
-        channel: the message's channel; empty if it belongs to none.
+        channel: channel that the message is about; empty if it is about none.
     """
 
     at: float
@@ -541,7 +544,7 @@ class SimulatedSns:
 
 
 def _sicknesses(text: str, channel: str) -> dict[str, str]:
-    """Return the reasons in a message about one channel, or about many, by channel."""
+    """Return the reasons in a health message, by channel; `channel` is empty if the message is about several."""
     if channel:
         found = re.search(r"^Why.*?: (.*)$", text, re.MULTILINE)
         return {channel: found[1] if found else ""}

@@ -64,11 +64,11 @@ CUTS_CHAINS = False
 # Concurrent workers of each queue: the template's default.
 WORKERS = 5
 # Timeouts of the functions.
-WEBHOOK_SECONDS, WORKER_SECONDS, LOOK_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240.0, 60.0
+WEBHOOK_SECONDS, WORKER_SECONDS, RECONCILE_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240.0, 60.0
 # Largest delay of a sweeper's run; probability of a second start, and, in some stories, of none.
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
 # Reconcile runs go on for so long after the last share, for several runs.
-LOOKED_AT_SECONDS = 1500.0
+RECONCILED_SECONDS = 1500.0
 # The first number of states that are not in the story: shares for the relay's own comments, and resolves by answers.
 DYNAMIC = 1000
 # The longest time from a job's expiry to its end: its backoff or wait, with a margin.
@@ -76,7 +76,7 @@ SETTLED_SECONDS = 4000.0
 
 
 class _Unnoted(Uses):
-    """A record of uses that stays empty: writes of uses would change the schedules of recorded seeds."""
+    """A record of credentials' uses that stays empty: its writes would change the schedules of recorded seeds."""
 
     def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Do nothing."""
@@ -126,7 +126,7 @@ class Verdict:
 
 
 class Simulation:
-    """A world that plays one story."""
+    """The library's functions in a simulated world, which plays one story."""
 
     def __init__(self, seed: int, story: Story | None = None) -> None:
         self.seed = seed
@@ -180,7 +180,7 @@ class Simulation:
             self.dynamodb.owed,
             self._known,
             self._suspected,
-            story.looks_every,
+            story.reconcile_interval,
             self._naps,
             story.routed,
             story.confirms_ends,
@@ -197,7 +197,7 @@ class Simulation:
         for post in self.story.posts:
             if not post.is_lost:
                 self.world.at(began + post.at, lambda post=post: self._post(post))  # type: ignore[misc]
-        self._look_at_bigpanda(last)
+        self._schedule_reconcile_runs(last)
         for said in self.story.answers:
             for copy in range(said.copies):
                 self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
@@ -224,10 +224,10 @@ class Simulation:
             if quiet.kind == "shadow" or quiet.ends != quiet.planned:
                 self.world.at(self.world.began + quiet.ends, partial(self._end_quiet, channel))
 
-    def _look_at_bigpanda(self, last: float) -> None:
-        """Schedule reconcile runs, if the story has any; `last` is the time of the last share since the beginning."""
+    def _schedule_reconcile_runs(self, last: float) -> None:
+        """Schedule reconcile runs, if the story has any; `last`: the last share, in seconds since the beginning."""
         began = self.world.began
-        if not self.story.looks_every:
+        if not self.story.reconcile_interval:
             return
         # Earlier runs have already covered the channel, so that no incident predates its first run.
         access = parse_channel("noc", self._secret(), HOSTS).bigpanda
@@ -236,7 +236,9 @@ class Simulation:
         for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):
             item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
             self.dynamodb.items[name] = item
-        self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))
+        self.world.at(
+            began + self.story.reconcile_interval, lambda: self._start_reconcile_run(began + last + RECONCILED_SECONDS)
+        )
 
     def _known(self, state: SharedState) -> tuple[str, float]:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
@@ -283,8 +285,8 @@ class Simulation:
         document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
-        if self.story.answers or self.story.looks_every:
-            looks = "ring" if self.story.looks_every else False
+        if self.story.answers or self.story.reconcile_interval:
+            looks = "ring" if self.story.reconcile_interval else False
             document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
         if self.story.actions:
             document["bigpanda"]["actions"] = self.story.actions
@@ -439,7 +441,7 @@ class Simulation:
         return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()}
 
     def _came_by_api(self, incident: str) -> None:
-        """Note the arrival of an incident's newest state, by BigPanda's API."""
+        """Note that BigPanda's API showed the relay an incident's newest state."""
         shown = self._incidents().get(incident)
         if shown:
             state = self.invariants.states[incident, shown["share"]]
@@ -447,10 +449,11 @@ class Simulation:
             state.shown.append(self.world.now)
 
     def _found(self, incident: Mapping[str, Any]) -> None:
-        """Note the arrival of a state that a reconcile run queues, unless the run's request for details did so.
+        """Note the arrival of a state that a reconcile run queues, if the run knows it from BigPanda's list only.
 
-        After a failed request a run asks for no further details, and queues what BigPanda's list shows. The state comes
-        then, and its age counts from then: it may be one that came long ago, of an incident whose snooze is over.
+        A run asks for an incident's details, and `_came_by_api` then notes the arrival. After a failed request the run
+        asks for no further details, and queues what the list shows. The age of the state counts from then, even if
+        the state arrived long ago and is queued because its incident's snooze is over.
         """
         state = self.invariants.states[incident["entry"], incident["share"]]
         if not any(at >= self.world.process().started_at for at in state.shown):
@@ -510,14 +513,14 @@ class Simulation:
         """Return a number for a state that is not in the story."""
         return DYNAMIC + sum(state.number >= DYNAMIC for state in self.invariants.states.values())
 
-    def _look(self, until: float) -> None:
-        process = Process(f"reconcile {next(self._names)}", self._told(), lambda: self._ended(process))
-        self._start(process, self._any().schedule.start, LOOK_SECONDS)
-        again = self.world.now + (self.story.looks_every or 0.0)
+    def _start_reconcile_run(self, until: float) -> None:
+        process = Process(f"reconcile {next(self._names)}", self._all_incidents(), lambda: self._ended(process))
+        self._start(process, self._any().schedule.start, RECONCILE_SECONDS)
+        again = self.world.now + (self.story.reconcile_interval or 0.0)
         if again < until:
-            self.world.at(again, lambda: self._look(until))
+            self.world.at(again, lambda: self._start_reconcile_run(until))
 
-    def _told(self) -> set[str]:
+    def _all_incidents(self) -> set[str]:
         """Return all incidents of the story, any of which a reconcile run may meet."""
         return {post.state.incident for post in self.story.posts}
 
@@ -557,7 +560,7 @@ class Simulation:
 
         job = message.job
         named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
-        incidents = self._told() if job["kind"] == "reconcile" else [named]
+        incidents = self._all_incidents() if job["kind"] == "reconcile" else [named]
         process = Process(f"worker {next(self._names)}", incidents, ended)
         process.woken_by, process.hops, process.works = queue.label, message.hops, job["kind"]
         pool.add(process)
@@ -587,7 +590,7 @@ class Simulation:
         with dead_letters.holding():
             for moved in replay.move(list(dead_letters.scan())):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.problem or ''} {moved.note or ''}")
-                self.invariants.anywhere()
+                self.invariants.check_answered()
 
     def _start(self, process: Process, work: Callable[[], object], at_most: float = math.inf) -> None:
         self.invariants.began(process)

@@ -233,7 +233,7 @@ class Quiet:
         return self.kind != "keep"
 
     def policy(self, *, is_over: bool) -> dict[str, Any]:
-        """Return the members of the channel's policy. `is_over` is True once an operator has ended the time."""
+        """Return the policy members for the pause or shadow mode. `is_over` is True once an operator has ended it."""
         if self.kind == "shadow":
             return {"mode": "live" if is_over else "shadow"}
         until = self.ends if is_over else self.planned
@@ -269,7 +269,7 @@ class Story:
         widens_at: time at which the first channel gets another recipient; None: never.
         has_rest: True if the first channel has access to xMatters' REST API.
         answers: people's answers; without any, the channel takes no callbacks.
-        looks_every: seconds between reconcile runs; None without runs.
+        reconcile_interval: seconds between reconcile runs; None without runs.
         naps: snoozes in BigPanda.
         routed: recipients of criticals, if criticals have a route of their own; else empty.
         vanishing: fraction of the retry queue's messages that vanish.
@@ -293,7 +293,7 @@ class Story:
     widens_at: float | None
     has_rest: bool
     answers: list[Said]
-    looks_every: float | None
+    reconcile_interval: float | None
     naps: list[Nap]
     routed: list[str]
     vanishing: float = 0.0
@@ -319,7 +319,7 @@ class Story:
     @property
     def confirms_ends(self) -> bool:
         """True if the first channel confirms ends of incidents with BigPanda."""
-        has_access = bool(self.answers) or self.looks_every is not None
+        has_access = bool(self.answers) or self.reconcile_interval is not None
         return has_access and not any(post.state.url_recipients for post in self.posts)
 
     def _features(self) -> Iterator[str]:
@@ -351,8 +351,8 @@ class Story:
             yield f"the channel gets another recipient at {self.widens_at:.0f} s"
         if self.routed:
             yield f"what is critical rings {', '.join(self.routed)}"
-        if self.looks_every is not None:
-            yield f"BigPanda is asked every {self.looks_every:.0f} s for what never came"
+        if self.reconcile_interval is not None:
+            yield f"BigPanda is asked every {self.reconcile_interval:.0f} s for what never came"
         yield from (f"{nap.incident} is snoozed from {nap.begins:.0f} s to {nap.ends:.0f} s" for nap in self.naps)
         yield from (
             f"at {each.at:.0f} s {each.who} answers {each.response} for {each.incident}" for each in self.answers
@@ -375,8 +375,8 @@ def tell(seed: int) -> Story:
     policy = _policy(random)
     # Another generator, so that the earlier choices of a seed stay the same.
     more = Random(f"more of {seed}")
-    looks_every = more.choice([120.0, 300.0]) if more.random() < 0.25 else None
-    if looks_every:
+    reconcile_interval = more.choice([120.0, 300.0]) if more.random() < 0.25 else None
+    if reconcile_interval:
         # `grew` cannot be judged, since BigPanda's API may name alerts in another way than the webhook.
         policy |= (
             {"notify_on": [each for each in policy["notify_on"] if each != "grew"]} if "notify_on" in policy else {}
@@ -398,8 +398,8 @@ def tell(seed: int) -> Story:
         widens_at=random.uniform(0, 300) if widens else None,
         has_rest=random.random() < 0.4,
         answers=list(_answers(random, len(incidents))),
-        looks_every=looks_every,
-        naps=list(_naps(more, len(incidents))) if looks_every else [],
+        reconcile_interval=reconcile_interval,
+        naps=list(_naps(more, len(incidents))) if reconcile_interval else [],
         routed=["Oncall"] if more.random() < 0.2 and "max_per_minute_per_recipients" not in policy else [],
     )
     story = _with_url_recipients(Random(f"recipients of {seed}"), story)
@@ -429,7 +429,8 @@ def _with_actions(random: Random, story: Story) -> Story:
     for number in range(random.choice([1, 2, 3])):
         states = list(_answerable(random, f"r{number}"))
         posts += [
-            replace(post, is_lost=bool(story.looks_every) and random.random() < 0.1) for post in _posts(random, states)
+            replace(post, is_lost=bool(story.reconcile_interval) and random.random() < 0.1)
+            for post in _posts(random, states)
         ]
         for _ in range(random.choice([1, 2, 3, 4])):
             at = random.choice(states).at + 3 + random.expovariate(1 / random.choice([10, 60, 300]))
@@ -514,13 +515,13 @@ def _relapses(random: Random) -> Iterator[Spell]:
 
 
 def _calmed(random: Random, story: Story) -> Story:
-    """Return the story with faults of xMatters' triggers at most, and with access to the REST API."""
+    """Return the story with no faults but some of xMatters' triggers, and with access to xMatters' REST API."""
     spells = [spell for spell in story.spells if spell.service.startswith("xmatters") and random.random() < 0.5]
     return replace(story, spells=spells, crashes=0.0, operations=[], ceiling=None, has_rest=True)
 
 
 def _with_a_quiet_channel(random: Random, story: Story) -> Story:
-    """Return the story with a channel that is paused for some time, or in shadow mode at the beginning."""
+    """Return the story, for some seeds with a channel that is paused, or in shadow mode at the beginning."""
     return story if random.random() > 0.07 else _with_quiet(random, story)
 
 
@@ -629,7 +630,7 @@ def _with_a_chorus(random: Random, story: Story) -> Story:
 
 def _with_url_recipients(random: Random, story: Story) -> Story:
     """Return the story with a second webhook, whose URL names recipients, for some of the incidents."""
-    if story.looks_every is not None or random.random() > 0.15:
+    if story.reconcile_interval is not None or random.random() > 0.15:
         return story
     states = list({id(post.state): post.state for post in story.posts}.values())
     for incident in sorted({state.incident for state in states}):
@@ -670,7 +671,7 @@ def _vanishing(random: Random, story: Story) -> float:
         not story.crashes
         # Jobs that an operator moves, or that a reconcile run queues, have no row until a worker receives them.
         and not story.operations
-        and not story.looks_every
+        and not story.reconcile_interval
         and story.ceiling is None
         and not any(spell.service in {"dynamodb", "secrets"} for spell in story.spells)
     )

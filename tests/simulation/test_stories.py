@@ -34,7 +34,7 @@ def story(posts: list[Post], **members: Any) -> Story:
         "widens_at": None,
         "has_rest": False,
         "answers": [],
-        "looks_every": None,
+        "reconcile_interval": None,
         "naps": [],
         "routed": [],
     }
@@ -50,7 +50,7 @@ def test_second_lost_resolve_within_an_hour_is_found_by_a_reconcile_run() -> Non
     """Found by seed 500222: both resolves lost their webhooks, and the second was taken for the first."""
     shares = [state(0, 10, "critical"), state(1, 1240, "ok"), state(2, 1480, "critical"), state(3, 1528, "ok")]
     posts = [Post(each.at, each, is_lost=each.status == "ok") for each in shares]
-    simulation = Simulation(500222, story(posts, looks_every=120.0))
+    simulation = Simulation(500222, story(posts, reconcile_interval=120.0))
     with silence():
         verdict = simulation.run()
     assert verdict.problems == []

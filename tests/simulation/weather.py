@@ -46,7 +46,7 @@ class Spell:
         fault: the fault.
         begins: start, in seconds since the beginning.
         ends: end, in seconds since the beginning.
-        share: fraction of calls that fail; 0 if the failing calls depend on their content.
+        share: fraction of calls that fail; 0 for throttling, which depends on the write units of a key.
     """
 
     service: str
@@ -92,8 +92,8 @@ class Weather:
         spells = (spell for spell in self.spells if spell.service == service and spell.share)
         return any(spell.begins <= now < spell.ends + 1 for spell in spells)
 
-    def is_fair_from(self) -> float:
-        """Return the time after which no service fails and no process dies."""
+    def fair_from(self) -> float:
+        """Return the time after which no service fails and no process dies, in epoch seconds."""
         return self.world.began + max([self.crashes_end if self.crashes else 0.0, *(each.ends for each in self.spells)])
 
     def strike(self) -> None:

@@ -33,7 +33,7 @@ class Process:
         troubles: kinds of trouble that it met: "bug", "ledger", "queue".
         at_its_end: called once at its end or death.
         woken_by: the queue whose message started it.
-        hops: length of that message's chain.
+        hops: number of earlier messages in that message's chain.
         works: kind of that message's job; empty if no message started the process.
         writes: number of writes to the table.
         lost_races: number of those whose condition failed, since another process wrote in between.
@@ -97,7 +97,8 @@ class World:
     def start(self, process: Process, work: Callable[[], object], *, at_most: float = math.inf) -> None:
         """Start a process, whose death affects no other. After `at_most` seconds it is killed.
 
-        Its environment is then frozen, as in Lambda, until the next process starts there, or for ever.
+        At its end its environment is frozen, as in Lambda. Calls that the process abandoned continue when the
+        environment thaws: at once, after a random time, or never.
         """
 
         def life() -> None:
@@ -122,7 +123,7 @@ class World:
         return self._processes[getcurrent()]
 
     def wait(self, seconds: float) -> None:
-        """Let other processes run for so long. A process that died meanwhile ends here."""
+        """Let other processes run for so long. A process that died meanwhile does not continue."""
         self.at(self.now + seconds, getcurrent().switch)
         self._hub.switch()
         self._go_on()
@@ -174,11 +175,11 @@ class World:
         return self.random.random() < probability
 
     def say(self, what: str) -> None:
-        """Log an event, for the words of a failed schedule."""
+        """Log an event with its time; the log of a failed schedule is printed."""
         self.log.append(f"{self.now - self.began:9.3f} s  {what}")
 
     def _go_on(self) -> None:
-        """Continue, unless the process is dead or frozen."""
+        """Return once the process is not frozen; end the running greenlet if the process is dead or stays frozen."""
         me = getcurrent()
         process = self._processes[me]
         while process.thaws_at > self.now and not process.is_dead:
