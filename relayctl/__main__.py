@@ -41,7 +41,7 @@ _VERBS = {
 
 
 class _Relayctl(LazyGroup):
-    """Turn each error into one line and an exit code."""
+    """The top-level command group. It turns each error into one line on stderr and an exit code."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         if _COMPLETION not in os.environ:
@@ -110,7 +110,7 @@ def _known(error: Exception) -> click.ClickException | None:
 
 
 def _fault(error: Exception) -> str:
-    """Name the type of an unexpected error and its place in the code; its message may quote a secret."""
+    """Return a message with an unexpected error's type and place in the code; its own text may quote a secret."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     place = f"{frame.f_globals.get('__name__', '?')}, line {line}"
     return (

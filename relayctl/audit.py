@@ -17,16 +17,16 @@ from relayctl.stack import Stack
 
 @dataclass(frozen=True)
 class Audit:
-    """One change, known from its start.
+    """Audit record of one change, without the counts of its outcome.
 
     Attributes:
         at: When the change started (ISO 8601 in UTC).
         verb: The verb of relayctl.
         stack: Name of the stack.
         region: AWS region of the stack.
-        who: ARN of the caller; None if STS did not tell it.
-        problem: The error if STS did not tell the caller, else None.
-        details: What was asked for, such as filters and a reason.
+        who: ARN of the caller; None if the call to STS failed.
+        problem: The error if the call to STS failed, else None.
+        details: The operator's request, such as filters and a reason.
     """
 
     at: str
@@ -53,7 +53,7 @@ class Audit:
         return cls(at, verb, stack.name, stack.session.region_name, who, problem, details)
 
     def document(self, counts: Mapping[str, int]) -> dict[str, Any]:
-        """Return the audit for programs, with the counts of what was done."""
+        """Return the audit as a JSON object; `counts` has the numbers of jobs by outcome."""
         problem = {"who_problem": self.problem} if self.problem else {}
         return {
             "at": self.at,

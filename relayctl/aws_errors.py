@@ -16,7 +16,7 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """Name the operation, the error code and AWS's message; point to `relayctl policy` if a permission is missing."""
+    """Return the operation, the error code and AWS's message; with `relayctl policy` if a permission is missing."""
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
@@ -26,10 +26,10 @@ def refusal(error: ClientError) -> str:
 
 
 def aws_failure(error: Exception) -> str | None:
-    """Describe an exception of an AWS call; None if the exception did not come out of botocore.
+    """Return a message for an exception of an AWS call; None if botocore did not raise the exception.
 
-    For an endpoint that is no URL, or an answer that is not AWS's, botocore raises errors outside of its own tree. The
-    messages of these may quote the answer, so only the type is named.
+    For an endpoint that is no URL, or an answer that is not AWS's, botocore raises exceptions that are neither
+    ClientError nor BotoCoreError. Their texts may quote the answer, so the message has only their type.
     """
     if isinstance(error, ClientError):
         return refusal(error)

@@ -1,6 +1,6 @@
 """Settings of BigPanda's webhook integrations for a channel: v1 to paste, v2 to create by BigPanda's API. Pure code.
 
-The body of v2 is wholly the customer's template. docs/vendors.md, "What BigPanda sends", has the sources.
+With v2, the customer's template decides the whole body of a share. Sources: docs/vendors.md, "What BigPanda sends".
 """
 
 import shlex

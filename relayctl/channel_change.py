@@ -1,6 +1,6 @@
 """Write path of a channel: rotation, validation, the write with optimistic locking, and verification.
 
-`channel set`, `channel rotate`, `channel apply` and `channel undo` change channels with it.
+`channel set`, `channel rotate`, `channel apply` and `channel undo` use this module.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from relay.channels.token import LEAST_TYPED_LENGTH
 from relayctl import endpoints, recipient_checks, rotation, terminal
 from relayctl.channel_store import ChannelStore, Kept
 from relayctl.credential_input import MAX_BYTES
-from relayctl.endpoint_probe import Knock, verify
+from relayctl.endpoint_probe import ProbeRequest, verify
 from relayctl.endpoints import ENDPOINTS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument
@@ -66,8 +66,8 @@ class Done(NamedTuple):
     Attributes:
         fresh: The header of each new or changed credential, by the endpoint's key.
         is_verified: True if the relay accepts these credentials, or there are none.
-        is_in_force: False if running functions may still work with the settings before, though the change was to act at
-            once, as that of a mode.
+        is_in_force: False if the change must act at once, as a change of the mode, and running functions may still use
+            the old settings; else True.
         findings: The checked recipients as a member of a JSON document; empty if they were not checked.
     """
 
@@ -123,7 +123,7 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     _warn_of_critical(change.channel)
     findings = recipient_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
-    is_verified = verify(stack, name, {key: Knock(change.urls[key], header) for key, header in fresh.items()})
+    is_verified = verify(stack, name, {key: ProbeRequest(change.urls[key], header) for key, header in fresh.items()})
     return Done(fresh, is_verified, is_in_force, findings)
 
 

@@ -47,8 +47,9 @@ class Reconcile(NamedTuple):
     """Facts about a channel's environments in the ledger's table.
 
     Attributes:
-        unannounced: Numbers of incidents that reconcile runs reported.
-        suggested: Environments that shares named and the secret does not; any holder of the token may send shares.
+        unannounced: Counts of the incidents that reconcile runs reported in the last week.
+        suggested: Environments that shares named and the secret does not. Any holder of the webhook's token can send a
+            share, so an environment may be a stranger's.
     """
 
     unannounced: Unannounced = Unannounced()
@@ -63,7 +64,7 @@ class ChannelChecks:
         store: The channels' secrets.
         hosts: The allow-lists of the vendors' hosts.
         bigpanda: HTTP client for BigPanda.
-        directory: People and groups of xMatters.
+        directory: Client for people and groups of xMatters.
         deadlines: Makes a deadline of a number of seconds.
         reconcile: Reads the facts about a channel's environments; raises LedgerError.
         clock: Returns epoch seconds.
@@ -110,7 +111,7 @@ class ChannelChecks:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Yield warnings if reconcile is off or idle; else the incidents that its runs reported, and advice."""
+        """Yield the results for shares that never came: reconcile is off or idle, or what its runs reported."""
         what, access = "missed shares", channel.bigpanda
         if access is None:
             return
@@ -192,7 +193,7 @@ def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
-    """Yield a warning for shadow mode, and for each pause that is not over; a long or late one says so."""
+    """Yield a warning for shadow mode, and for each pause that is not over; with advice if its times are far away."""
     if channel.policy.mode is Mode.SHADOW:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
         ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"
@@ -202,7 +203,7 @@ def _modes(channel: Channel, now: float) -> Iterator[Check]:
 
 
 def _distance(pause: Pause, now: float) -> str:
-    """Return how far away a pause or its end is, with a question, if that is more than LONG_PAUSE_SECONDS."""
+    """Return advice if a pause begins or ends more than LONG_PAUSE_SECONDS after `now`; else an empty text."""
     if pause.since - now > LONG_PAUSE_SECONDS:
         return f"; it begins in {age(pause.since - now)}: `relayctl channel resume` removes it if it is not wanted"
     if pause.until - now > LONG_PAUSE_SECONDS:
@@ -221,7 +222,10 @@ def _tokens(channel: Channel) -> Iterator[Check]:
 
 
 def _settings(channel: Channel) -> Iterator[Check]:
-    """Yield FAILED for each setting with which an incident may notify nobody, WARNING if it may notify anybody."""
+    """Yield FAILED for each setting with which an incident may notify nobody.
+
+    Yield WARNING if the sender of a share may choose any recipients, since no allow-list limits ?recipients=.
+    """
     problems = misconfiguration.problems(channel)
     yield from (failed("settings", str(each)) for each in problems)
     if misconfiguration.critical_may_notify_nobody(channel) and recipient_checks.of_channel(channel):

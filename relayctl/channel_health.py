@@ -23,7 +23,7 @@ from relayctl.hour_traffic import Traffic
 
 
 class Health(StrEnum):
-    """Health of a channel, the worst first."""
+    """Degree of a channel's health; the members are in order, the worst first."""
 
     SICK = "sick"
     UNKNOWN = "unknown"
@@ -32,12 +32,12 @@ class Health(StrEnum):
 
 
 class ChannelStatus(NamedTuple):
-    """Health of a channel, as far as it is known. None stands for a part that could not be read.
+    """Status of a channel, from which its health is judged. None stands for a part that could not be read.
 
     Attributes:
         name: Name of the channel.
         changed_at: Time of the last change of its secret (epoch seconds).
-        problem: The reason for which its secret cannot be used; None if it can, or it was not read.
+        problem: The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
         policy: Its policy.
         confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.
@@ -46,11 +46,11 @@ class ChannelStatus(NamedTuple):
         page_at: Time of the last hour's newest signal whose page is known (epoch seconds); None if there is none.
         page: Number of that page, as text.
         uses: Last uses of its credentials.
-        shares: How often its policy expects a share, and the last share; None if the policy expects none, or it is not
-            known.
-        probed_at: Time of the sweeper's last probe of the credentials for the vendors' APIs (epoch seconds); None for
-            none, or if the channel has no such credential.
-        refused: Credentials that this probe found refused, and that did not change since; None if there are none.
+        shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
+            expects none, or the last share is not known.
+        probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
+            it never did, or if the channel has no such credential.
+        refused: Credentials that a vendor refused at that time, and that did not change since; None if there are none.
     """
 
     name: str
@@ -72,7 +72,7 @@ class ChannelStatus(NamedTuple):
     def shared_at(self) -> float | None:
         """Time of the last share with the right credentials, up to an hour too early (epoch seconds); None if unknown.
 
-        It is that of the last use of the webhook's credentials, so no log line is needed.
+        The ledger has the last use of the webhook's credentials, so no log line has to be read.
         """
         return last_share(self.uses)
 
@@ -98,7 +98,7 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.UNKNOWN, ("its debts could not be read",))
     if debts.oldest is not None and is_held(debts, now):
         until = moments.moment(debts.oldest)
-        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {what_holds(debts)} at {until}",))
+        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {hold_words(debts)} at {until}",))
     if debts.owed:
         return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
     return Judgement(Health.OK, ())
@@ -109,11 +109,11 @@ def is_held(debts: Debts, now: float) -> bool:
     return debts.oldest is not None and debts.oldest > now
 
 
-def what_holds(debts: Debts) -> str:
-    """Return what holds the owed states back, in words: "a pause", or "a pause or a flap".
+def hold_words(debts: Debts) -> str:
+    """Return the cause for which the owed states wait, in words: "a pause", or "a pause or a flap".
 
-    Call it only if `is_held` is true. The ledger has the reason `paused` for a pause, and none for a flap. So a
-    flap is never named alone.
+    Valid only if `is_held` is true. The ledger has the reason `paused` for a pause, and none for a flap. So a flap is
+    never named alone.
     """
     return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
 
@@ -124,12 +124,12 @@ def last_share(uses: Sequence[Use]) -> float | None:
 
 
 def is_open(gate: Gate | None, now: float) -> bool:
-    """True if the circuit blocks all signals."""
+    """True if the circuit blocks all signals of the channel at `now` (epoch seconds); False without a gate."""
     return gate is not None and gate.circuit.is_open(now)
 
 
 def circuit(gate: Gate, now: float) -> str:
-    """Return the circuit's state: `closed`, `open`, or `probing` after an open circuit's time is over."""
+    """Return the circuit's state at `now` (epoch seconds): `closed`, `open`, or, after `open_until`, `probing`."""
     if gate.circuit.open_until is None:
         return "closed"
     return "open" if is_open(gate, now) else "probing"
@@ -148,7 +148,7 @@ def in_order(found: Sequence[ChannelStatus], now: float) -> list[tuple[ChannelSt
 
 
 def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[str, Any]:
-    """Return a channel's status for programs; null for what is not known."""
+    """Return a channel's status as a JSON object; an unknown member is null."""
     traffic, debts, gate = status.traffic, status.debts, status.gate
     oldest = debts.oldest if debts else None
     return {

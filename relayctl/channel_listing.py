@@ -1,4 +1,4 @@
-"""Listing of channels with mode, health and last share, and the mode of one channel."""
+"""Output of `channel list`: mode, health and last share of each channel. Also the mode for `channel show`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,10 @@ from relayctl.status_reading import StackStatus, StatusReader
 
 
 def show(stack: Stack, changed_at: Mapping[str, str | None], *, as_json: bool) -> None:
-    """Read and print these channels; `changed_at` has the last change of each secret (ISO 8601, or None)."""
+    """Read the status of the channels and print it, as a table or as JSON.
+
+    `changed_at` has the time of the last change of each channel's secret by the channel's name (ISO 8601, or None).
+    """
     with terminal.status("reading the channels and the ledger …"):
         found = StatusReader(stack).read_without_logs(changed_at)
     judged = [(each, channel_health.judge(each, found.at)) for each in found.channels]
@@ -48,7 +51,7 @@ def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | Non
 
 
 def mode_lines(policy: Policy | None, now: float) -> Iterator[str]:
-    """Yield the mode in words: `live`, or a line for shadow mode and for each pause that is not over."""
+    """Yield the mode in words at `now` (epoch seconds): `live`, or a line for shadow mode and each unfinished pause."""
     if policy is None:
         yield "not known: the secret is not valid"
         return
@@ -57,7 +60,7 @@ def mode_lines(policy: Policy | None, now: float) -> Iterator[str]:
 
 
 def mode_members(policy: Policy | None, now: float) -> dict[str, Any]:
-    """Return the mode and the pauses that are not over, for programs; null if they are not known."""
+    """Return the members `mode` and `pauses` (those that are not over) of a JSON object; null without a policy."""
     return modes.document(policy, now) if policy else {"mode": None, "pauses": None}
 
 

@@ -24,7 +24,8 @@ _FORMS = "KEY=VALUE, KEY=@FILE, KEY=- or KEY"
 def resolved(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with values read from files, standard input and prompts. Raises UsageError.
 
-    Each of `settings` becomes a pair of key and value. Warnings about credentials are written to stderr.
+    Each item of `settings`, a value of --set, becomes a pair of key and value. Warnings about credentials are written
+    to stderr.
     """
     source = CredentialInput()
     given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
@@ -48,7 +49,7 @@ def _key_and_text(setting: str) -> tuple[str, str]:
 
 
 def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
-    """Apply the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
+    """Change the secret by the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
     had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])
@@ -66,12 +67,12 @@ def _has_credentials(document: SecretDocument, key: str) -> bool:
 
 
 def needs_endpoint(document: SecretDocument, key: str) -> bool:
-    """True if the endpoint needs credentials: BigPanda's always, xMatters' if the channel writes to BigPanda."""
+    """True if the endpoint needs credentials: `inbound` always, `xmatters.callback` only with bigpanda.api_key."""
     return key == "inbound" or document.has("bigpanda.api_key")
 
 
 def add_missing_tokens(document: SecretDocument, name: str) -> None:
-    """Make a token for BigPanda, and for xMatters' callbacks if the channel writes to BigPanda, where there is none."""
+    """Make a token for each endpoint that needs credentials (as `needs_endpoint` says) and has none."""
     if not document.has("inbound.token") and not document.has("inbound.basic"):
         document.set("inbound.token", token.make(name, "inbound", secrets.choice))
     if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):

@@ -19,7 +19,7 @@ type Pause = Mapping[str, Any]
 
 
 def pauses_of(document: SecretDocument) -> list[Pause]:
-    """Return the pauses in a secret; none if it has none, or something else in their place."""
+    """Return the pauses in a secret; an empty list if `policy.pauses` is missing or not a list."""
     found = document.get(KEY)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
@@ -27,7 +27,15 @@ def pauses_of(document: SecretDocument) -> list[Pause]:
 def pause(
     since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float
 ) -> Pause:
-    """Return a new pause for the secret. Times are epoch seconds. Raises UsageError for times that make no pause."""
+    """Return a new pause for the secret. Raises UsageError if it ends before its start or `now`, or is too long.
+
+    Args:
+        since: Start (epoch seconds).
+        until: End (epoch seconds).
+        then: `keep` if the states that come in the pause wait for its end; `drop` if they are left out.
+        when: Conditions on incidents, as in a route; without any, the pause is for all incidents.
+        now: Current time (epoch seconds).
+    """
     if until <= max(since, now):
         raise click.UsageError(
             "--until: is not after the start of the pause; name a later time, or a duration such as 2h"
@@ -52,8 +60,8 @@ def add(document: SecretDocument, new: Pause, now: float) -> None:
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Pause]:
     """End the active pauses at `now` (epoch seconds), and remove the future ones; return them as they were.
 
-    With `when`, only the pauses with these conditions. An ended pause stays in the secret for a time, since the age of
-    a state that waited for it counts from its end.
+    If `when` has conditions, only the pauses with exactly these are ended. An ended pause stays in the secret for a
+    time, since the age of a state that waited for it counts from its end.
     """
     kept: list[Pause] = []
     ended: list[Pause] = []
@@ -72,9 +80,9 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
 
 
 def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the conditions in texts such as `environment=staging*`; a fact that is named twice has two patterns.
+    """Return the patterns by fact, from texts such as `environment=staging*`; a fact named twice has two patterns.
 
-    Raises UsageError.
+    Raises UsageError for a text of another form.
     """
     found: dict[str, list[str]] = {}
     for text in texts:
@@ -86,15 +94,15 @@ def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def conditions_in(each: Pause) -> dict[str, list[str]]:
-    """Return the conditions of a pause as lists of patterns: a person may have written a single pattern as text."""
+    """Return the patterns by fact of a pause. In the secret, a single pattern may be a text in place of a list."""
     return {fact: [found] if isinstance(found, str) else found for fact, found in each.get("when", {}).items()}
 
 
 def _remembered(document: SecretDocument, now: float) -> list[Pause]:
-    """Return the pauses but those that ended longer ago than a state is owed.
+    """Return the pauses without those that ended too long ago to matter for a state that is still owed.
 
-    A state may have waited for several pauses, one after the other, so its age counts from the end of the last one only
-    if the earlier ones are still known. Of ended pauses, the oldest go if a new one would find no room.
+    A state may have waited for several pauses, one after the other. Its age counts from the end of the last one only if
+    the earlier ones are still in the secret. The oldest ended pauses are left out if a new pause would find no room.
     """
     longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
     kept, earliest = list[Pause](), now

@@ -53,18 +53,18 @@ class ChannelStore:
         self._key = stack.key_arn
 
     def exists(self, name: str) -> bool:
-        """True if there is such a channel, usable or not, that is not removed."""
+        """True if the channel has a secret, valid or not, that is not removed."""
         return self._value(name) is not None
 
     def text(self, name: str) -> str | None:
-        """Return the text of a channel's secret; None if there is no such channel, or it is removed."""
+        """Return the text of a channel's secret; None if the channel does not exist, or is removed."""
         value = self._value(name)
         return None if value is None else value.get("SecretString", "")
 
     def read(self, name: str) -> Kept | None:
-        """Return the decoded secret of a channel; None if there is no such channel, or it is removed.
+        """Return the decoded secret of a channel; None if the channel does not exist, or is removed.
 
-        Raises InvalidChannel.
+        Raises InvalidChannel if the secret is not a JSON object.
         """
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
@@ -100,7 +100,10 @@ class ChannelStore:
                 raise
 
     def _create(self, name: str, text: str) -> str | None:
-        """Create the secret; return the current version of a removed one, which the caller restores and replaces."""
+        """Create the secret, and return None; if a removed secret has its name, return that secret's current version.
+
+        The caller then restores the removed secret, and replaces this version. Raises ChannelChangedError.
+        """
         by_key: Any = {"KmsKeyId": self._key} if self._key else {}
         try:
             self._secrets.create_secret(
@@ -127,7 +130,10 @@ class ChannelStore:
         return current
 
     def _remove_again(self, name: str, removed: str) -> None:
-        """Remove a restored channel again, if its old version is still current: a failed write must not restore it."""
+        """Remove a channel again whose secret `write` restored, unless a new version is current.
+
+        A write that failed must not leave the old channel working.
+        """
         with suppress(ClientError, BotoCoreError):
             current = self._value(name)
             if current is not None and current["VersionId"] == removed:

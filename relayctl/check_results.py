@@ -1,4 +1,4 @@
-"""Results of checks: a line each for people, a document each for programs."""
+"""Results of checks, each as a line of text and as a JSON object."""
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -37,7 +37,7 @@ class Check(NamedTuple):
     Attributes:
         what: The name of the checked thing.
         state: Its state.
-        detail: One line for people, without secrets.
+        detail: The explanation in one line, without secrets.
     """
 
     what: str
@@ -100,7 +100,7 @@ def counts(checks: Iterable[Check]) -> dict[str, int]:
 
 
 def summary(checks: Iterable[Check]) -> str:
-    """Return the counts in words."""
+    """Return the numbers of failures and warnings in words; "all well" if there are none."""
     found = counts(checks)
     words = [f"{found['failed']} failed"] if found["failed"] else []
     words += [f"{found['warnings']} warning{'s' if found['warnings'] > 1 else ''}"] if found["warnings"] else []

@@ -1,4 +1,4 @@
-"""Checks of the credentials that a channel shows to the vendors. They notify no person, and change nothing."""
+"""Checks of the credentials with which the relay calls the vendors for a channel. No person is notified."""
 
 from urllib.parse import urlsplit
 
@@ -60,12 +60,12 @@ def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str
     try:
         BigPanda(client).log_in(access, environment_id, deadline)
     except SendError as error:
-        if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_of_another(error.http_status):
+        if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_not_bigpandas(error.http_status):
             return warning(_BIGPANDA, f"not known: HTTP {error.http_status} with an answer that is not BigPanda's")
         return of_failure(_BIGPANDA, error)
     return ok(_BIGPANDA, _MAY_READ)
 
 
-def _is_of_another(status: int | None) -> bool:
-    """True if an answer with this status and the reason UPSTREAM is not BigPanda's."""
+def _is_not_bigpandas(status: int | None) -> bool:
+    """True if a bad answer with this HTTP status came from another server than BigPanda, such as a proxy."""
     return status == 404 or (status is not None and status < 300)

@@ -114,7 +114,7 @@ class CredentialInput:
     def warn(self, place: str = "") -> None:
         """Write the warnings to stderr: one for values on the command line, one for files that other users can read.
 
-        `place` stands before the options, such as a settings file.
+        `place` is a text before the options' names, such as the path of a settings file.
         """
         if self._literals:
             terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
@@ -122,7 +122,10 @@ class CredentialInput:
             terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
 
     def judged(self, option: str, key: str, text: str, what: str) -> str:
-        """Return the text if it can be the value of the key. Raises UsageError."""
+        """Return the text. Raises UsageError if it is empty, or cannot be the value of the key.
+
+        `what` describes the source of the text in messages, such as "the answer".
+        """
         if not text:
             raise click.UsageError(f"{option}: {what} is empty")
         if fault := json_fault(key, text):

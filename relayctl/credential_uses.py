@@ -23,9 +23,9 @@ class Use(NamedTuple):
 
     Attributes:
         endpoint: `inbound` or `callback`.
-        age: `current` or `previous`.
+        age: `current` or, after a rotation, `previous`.
         kind: `token` or `basic`.
-        used_at: ISO 8601, up to an hour too early; None if no use is known.
+        used_at: Time of the use (ISO 8601), up to an hour too early; None if no use is known.
     """
 
     endpoint: EndpointName

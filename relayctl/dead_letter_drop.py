@@ -88,7 +88,7 @@ class Drop:
 
     @property
     def left(self) -> int:
-        """Number of messages that the deletion did not get to."""
+        """Number of chosen messages that the deletion has not tried."""
         return len(self.chosen) - self.dropped - len(self.problems)
 
     def counts(self) -> dict[str, int]:

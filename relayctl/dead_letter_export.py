@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 
 
 def refuse_existing(place: str) -> None:
-    """Raise UsageError if there is something at the place of the new file."""
+    """Raise UsageError if the path of the new file exists; `-` stands for stdout."""
     if place != STDOUT and os.path.lexists(place):
         raise click.UsageError(f"{place} exists, and is not replaced")
 
@@ -54,7 +54,7 @@ def export(stack: Stack, place: str, wanted: Filter, limit: int | None) -> Expor
         with terminal.stop_on_interrupt() as stop, queue.holding():
             found = scan(queue, depth, stop, stack.effects.clock)
             chosen = matching(found, wanted, limit)
-            # The envelopes are here now, and the file may be a pipe that takes its time.
+            # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
             queue.let_go(found)
             if chosen:
                 with _opened(place) as file, progress("exporting", len(chosen), stack.effects.clock) as show:
@@ -75,7 +75,7 @@ def _lines(queue: DeadLetters, chosen: list[Held]) -> Iterator[str]:
 
 @contextmanager
 def _opened(place: str) -> Iterator[IO[str]]:
-    """Open the file; after an error or a Ctrl-C in the block there is no file. Raises ClickException."""
+    """Create and open the file; an error or a Ctrl-C in the block removes it. Raises ClickException."""
     if place == STDOUT:
         yield sys.stdout
         return

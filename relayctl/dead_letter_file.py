@@ -28,7 +28,7 @@ class Line(NamedTuple):
     Attributes:
         number: Number of the line, from 1.
         job: The job, without its body.
-        message: The message, as it goes to the queue.
+        message: The message to send to the queue.
     """
 
     number: int

@@ -17,7 +17,10 @@ _REASONS = click.Choice([reason.value for reason in Reason])
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the filters to a verb, which is called with `wanted` and `limit`. `reason_option` filters by reason."""
+    """Return a decorator that adds the filter options to a verb, and calls the verb with `wanted` and `limit`.
+
+    `reason_option` is the name of the option that filters by the reason of a failure.
+    """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @click.option(
@@ -71,7 +74,7 @@ def _filter(arguments: dict[str, Any]) -> Filter:
 
 
 def described(wanted: Filter, limit: int | None) -> dict[str, Any]:
-    """Return the filters that are set, for programs; times are ISO 8601 in UTC."""
+    """Return the filters that are set as a JSON object; times are ISO 8601 in UTC."""
     times = {"since": moments.iso_or_none(wanted.since), "until": moments.iso_or_none(wanted.until)}
     found = {**vars(wanted), **times, "limit": limit}
     return {name: value for name, value in found.items() if value is not None}

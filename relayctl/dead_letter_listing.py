@@ -1,4 +1,4 @@
-"""Dead-lettered jobs for people and for programs: tables, documents and counts."""
+"""Output of dead-lettered jobs: tables, JSON objects and counts."""
 
 import json
 from collections import Counter
@@ -29,13 +29,13 @@ _OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
 
 
-def is_called(held: Held, identity: str) -> bool:
-    """Return True if the message id or the delivery id begins with `identity`."""
-    return held.message_id.startswith(identity) or (held.job is not None and held.job.delivery_id.startswith(identity))
+def has_id_prefix(held: Held, prefix: str) -> bool:
+    """Return True if the message's id, or the delivery id of its job, begins with `prefix`."""
+    return held.message_id.startswith(prefix) or (held.job is not None and held.job.delivery_id.startswith(prefix))
 
 
 def document(held: Held) -> dict[str, Any]:
-    """Return a message for programs, without its body."""
+    """Return a message as a JSON object, without its body."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
     job = held.job
@@ -65,14 +65,14 @@ def document(held: Held) -> dict[str, Any]:
 
 
 def whole_document(held: Held, envelope: str) -> dict[str, Any]:
-    """Return a message for programs with its body as text; bytes that are not UTF-8 are replaced."""
+    """Return a message as a JSON object with its body as text; bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return document(held)
     return {**document(held), "body": read_envelope(envelope).payload.body.decode("utf-8", "replace")}
 
 
 def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
-    """Return a list of messages for programs, without their bodies."""
+    """Return a list of messages as a JSON object, without their bodies; `depth` adds the numbers on the queue."""
     return {
         "messages": [document(held) for held in helds],
         "shown": len(helds),
@@ -82,7 +82,7 @@ def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
 
 
 def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
-    """Return a table of jobs for people.
+    """Return a table of jobs for the terminal.
 
     If the rows are wider than `columns`, channel and incident get a line of their own. A name is broken only if it is
     longer than a line.
@@ -122,12 +122,12 @@ def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> I
 
 
 def unreadable(held: Held) -> str:
-    """Return one line for people about a message that is not a job."""
+    """Return one line of text about a message that is not a job."""
     return f"{held.message_id[:8]} unreadable: {printable(held.problem or '', _MAX_PROBLEM)}"
 
 
 def text(members: dict[str, Any]) -> str:
-    """Return a document of `whole_document` for people."""
+    """Return an object of `whole_document` as lines of text, one for each member, and the body."""
     members = members.copy()
     body = members.pop("body", None)
     lines = [
@@ -154,7 +154,7 @@ def _indented(body: str) -> str:
 
 
 def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
-    """Count the matching jobs by channel, kind, reason and status."""
+    """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object."""
     return {
         "matched": len(jobs),
         "about": depth.about,
@@ -170,7 +170,7 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
 
 
 def summary_lines(sums: dict[str, Any]) -> list[str]:
-    """Return the counts of `summary` for people; continuation lines begin at SUMMARY_INDENT."""
+    """Return the counts of `summary` as lines of text; if a line is wrapped, its rest is indented by SUMMARY_INDENT."""
     lines = [f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}"]
     for title, key in (
         ("channel", "by_channel"),

@@ -23,16 +23,16 @@ def dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
 
 @contextmanager
 def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[Depth, list[Held]]]:
-    """Hold the messages that can be received while the block runs."""
+    """Receive all visible messages, and keep them invisible to other readers while the block runs."""
     depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
         yield depth, scan(queue, depth, stop, clock)
 
 
 def count_by_channel(stack: Stack) -> tuple[Counter[str], int]:
-    """Count the dead-lettered messages by channel; those that are no jobs of the relay count for the channel "".
+    """Return the number of dead-lettered messages by channel, and the number that another reader holds.
 
-    The second number is that of messages that another reader holds, which cannot be read.
+    Messages that are no jobs of the relay count for the channel "". Those that another reader holds cannot be read.
     """
     queue = dead_letters(stack)
     with reading(queue, stack.effects.clock) as (depth, found):
@@ -65,18 +65,18 @@ def show_summary(sums: dict[str, Any]) -> None:
 
 
 def nothing_matched(depth: Depth) -> NoReturn:
-    """Say that nothing matched, and exit with code 3."""
+    """Write to stderr that no message matched, and exit with code 3."""
     unseen = [f"none of about {depth.visible} messages matched"] if depth.visible else []
     unseen += [held_elsewhere(depth.held)] if depth.held else []
     terminal.nothing("; ".join(unseen) or "the dead-letter queue is empty")
 
 
 def say_held(depth: Depth) -> None:
-    """Say how many messages another reader holds, if any."""
+    """Write to stderr the number of messages that another reader holds, if any."""
     if depth.held:
         click.echo(held_elsewhere(depth.held), err=True)
 
 
 def held_elsewhere(count: int) -> str:
-    """Return words for messages that another reader holds."""
+    """Return a sentence about messages that another reader holds; `count` is their number."""
     return f"about {count} messages are held by another reader and cannot be read; try again in two minutes"

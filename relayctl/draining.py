@@ -1,4 +1,4 @@
-"""Draining of channels: wait until nothing is owed and no share comes any more. Nothing is changed meanwhile."""
+"""Draining of channels: wait until nothing is owed and no more shares come. The wait changes nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,10 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
-    """Return what a channel still has to wait for, in words; an empty list if it is drained at `now`."""
+    """Return the reasons why a channel is not drained at `now`, in words; an empty list if it is.
+
+    `now` is in epoch seconds; `quiet` are the seconds without a share or a signal.
+    """
     debts, traffic = status.debts, status.traffic
     if debts is None or traffic is None:
         return ["the ledger and the logs to be readable"]
@@ -97,7 +100,7 @@ class Drain:
         return self.stack.deadline(self.timeout)
 
     def check(self, names: Sequence[str]) -> StackStatus:
-        """Return the status. Raises ClickException if shares still come, or if the channels cannot be judged."""
+        """Return the status of the channels. Raises ClickException if shares still come, or a source cannot be read."""
         _ = self._began, self._deadline
         with terminal.status("reading the ledger and the logs …"):
             found = self.reader.read()
@@ -111,7 +114,8 @@ class Drain:
     def wait(self, names: Sequence[str]) -> list[str]:
         """Wait until at least one of these channels is drained, and return all that are.
 
-        A channel that is gone counts as drained. Raises ClickException if a share came, or the time is over.
+        A channel that was removed meanwhile counts as drained. Raises ClickException if a share came, or after
+        `timeout`.
         """
         found = self.check(names)
         if ready := self._drained(found, names):

@@ -23,7 +23,7 @@ class Effects:
 
     Attributes:
         sessions: Makes a boto3 session.
-        outward: Makes an HTTP client that may call the hosts of an allow-list.
+        outward: Makes an HTTP client that calls only the hosts of an allow-list.
         clock: Returns epoch seconds.
         ticks: Returns seconds of a monotonic clock, for deadlines.
         sleep: Waits for a number of seconds.

@@ -24,7 +24,7 @@ _ACCEPTED = "HTTP 400"
 _NO_ANSWER = "no answer"
 
 
-class Knock(NamedTuple):
+class ProbeRequest(NamedTuple):
     """A request with a credential and an empty body.
 
     Attributes:
@@ -38,10 +38,10 @@ class Knock(NamedTuple):
 
 @dataclass(frozen=True)
 class EndpointProbe:
-    """Sends requests with a credential, with growing gaps, until the endpoint accepts it.
+    """Client that sends requests with a credential, with growing gaps, until the endpoint accepts the credential.
 
-    The body is empty, so an accepted credential is answered 400 and no person is notified. The access log's alarm on
-    401 counts only requests with a body.
+    The body is empty, so the endpoint answers an accepted credential with 400, and no person is notified. The access
+    log's alarm on 401 counts only requests with a body.
 
     Attributes:
         outward: The HTTP client.
@@ -55,24 +55,24 @@ class EndpointProbe:
     sleep: Callable[[float], None]
     first_seconds: float = FIRST_SECONDS
 
-    def wait(self, knocks: Mapping[str, Knock]) -> dict[str, str]:
-        """Return the endpoints that do not accept their credential within 90 seconds, each with its last answer."""
+    def wait(self, requests: Mapping[str, ProbeRequest]) -> dict[str, str]:
+        """Return the endpoints that did not accept their credential within 90 seconds, each with its last answer."""
         end = Deadline(TOTAL_SECONDS, self.ticks)
-        closed = dict.fromkeys(knocks, "not called")
+        closed = dict.fromkeys(requests, "not called")
         unanswered = 0
         for gap in _gaps(self.first_seconds):
             if not closed or unanswered >= _MOST_UNANSWERED or gap > end.remaining():
                 break
             self.sleep(gap)
-            said = {endpoint: self._answer(knocks[endpoint]) for endpoint in closed}
+            said = {endpoint: self._answer(requests[endpoint]) for endpoint in closed}
             closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
             unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
         return closed
 
-    def _answer(self, knock: Knock) -> str:
-        headers = {"User-Agent": "relayctl", knock.header["name"]: knock.header["value"]}
+    def _answer(self, request: ProbeRequest) -> str:
+        headers = {"User-Agent": "relayctl", request.header["name"]: request.header["value"]}
         try:
-            answer = self.outward.ask("POST", knock.url, b"", headers, Deadline(_ANSWER_SECONDS, self.ticks))
+            answer = self.outward.ask("POST", request.url, b"", headers, Deadline(_ANSWER_SECONDS, self.ticks))
         except NoAnswer as error:
             return f"{_NO_ANSWER}: {error}"
         return f"HTTP {answer.status}"
@@ -87,21 +87,22 @@ def _gaps(first: float) -> Iterator[float]:
         yield gap
 
 
-def verify(stack: Stack, name: str, knocks: Mapping[str, Knock]) -> bool:
-    """Wait until each endpoint, by its key, accepts its credential, with progress on stderr.
+def verify(stack: Stack, name: str, requests: Mapping[str, ProbeRequest]) -> bool:
+    """Wait until each endpoint accepts its credential, with progress on stderr; `requests` has one by endpoint's key.
 
-    Return False if an endpoint does not accept it in time, or on Ctrl-C: the secret is stored already.
+    Return False, and raise nothing, if an endpoint does not accept its credential in time, or on Ctrl-C: the secret is
+    stored already.
     """
-    if not knocks:
+    if not requests:
         return True
     terminal.say(
         f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
     )
     try:
         with terminal.status("waiting …"):
-            closed = _probe(stack, next(iter(knocks.values())).url).wait(knocks)
+            closed = _probe(stack, next(iter(requests.values())).url).wait(requests)
     except KeyboardInterrupt:
-        closed = dict.fromkeys(knocks, "interrupted")
+        closed = dict.fromkeys(requests, "interrupted")
     if not closed:
         terminal.say(f"channel {name}: the relay accepts it")
     for key, said in closed.items():

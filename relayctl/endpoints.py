@@ -20,7 +20,7 @@ class VendorEndpoint(NamedTuple):
     Attributes:
         name: `inbound` or `callback`, as `--endpoint` takes it.
         vendor: The vendor that calls the endpoint.
-        output: The stack output with the URL; `{channel}` in it stands for the channel's name.
+        output: The name of the stack output with the URL; `{channel}` in the URL stands for the channel's name.
         url_member: The member of a JSON document that holds the URL.
         header_member: The member of a JSON document that holds the header.
         place: The place at the vendor where URL and header are pasted.
@@ -69,7 +69,7 @@ def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
 
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
-    """Return the header (`name` and `value`) of each current credential of an endpoint: token, then login."""
+    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login."""
     members: Mapping[str, Any] = document.get(key)
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
 

@@ -1,7 +1,7 @@
 """Explanation of a share: what the relay would do with it, and why. Nothing is sent or written. No side effects.
 
-The decision is the library's: `new_job`, `next_action`, `routes.chosen` and `sender.content` are asked as the functions
-ask them.
+The decision is the library's: this module calls `new_job`, `next_action`, `routes.chosen` and `sender.content` as the
+Lambda functions do.
 """
 
 import json
@@ -37,7 +37,7 @@ _SETTLED = {
 
 
 class Case(NamedTuple):
-    """A share as the webhook's function would take it.
+    """A share, its channel and its time of arrival: what the webhook's function would work with.
 
     Attributes:
         channel: The channel.
@@ -60,12 +60,12 @@ class Case(NamedTuple):
 
     @property
     def entry_name(self) -> str:
-        """Key of the incident's entry in the ledger; in shadow mode that of the entry of this mode."""
+        """Key of the incident's entry in the ledger. A channel in shadow mode has entries of its own."""
         return shadow_of(self.task.name) if self.channel.policy.mode is Mode.SHADOW else self.task.name
 
     @property
     def task(self) -> Task:
-        """The share's task, before the ledger is read. Its `rules` are the limits."""
+        """The share as a task for `next_action`, before the ledger is read. Its `rules` are the rate limits."""
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
         return Task.of_share(self.channel, self.share, job, _OWNER)
 
@@ -89,7 +89,7 @@ class Explanation(NamedTuple):
 
     Attributes:
         verdict: The next action, the outcome and the reason.
-        transition: The transition, and the states that it was found from.
+        transition: The transition, and the states that were compared.
         policy: The settings that decide if and when the transition is signalled.
         routes: The routes in order, each with its conditions and result.
         recipients: The recipients, and where they are named.
@@ -107,7 +107,7 @@ class Explanation(NamedTuple):
 
     @classmethod
     def of(cls, case: Case, known: Knowledge) -> Self:
-        """Explain a share."""
+        """Return the explanation of a share, decided against the known facts."""
         task, _, action = next_action(case.task, known.entry, case.now)
         limits = _rate_limit(task, known, case.now)
         alone = action.alone if isinstance(action, Send) else None

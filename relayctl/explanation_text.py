@@ -1,4 +1,4 @@
-"""Text of an explanation for a terminal of 80 columns: pairs of a label and a line."""
+"""Text of `relayctl explain` for a terminal of 80 columns: pairs of a label and a line."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +17,10 @@ type Line = tuple[str, str]
 
 
 def lines(document: dict[str, Any]) -> Iterator[Line]:
-    """Yield the lines of an explanation's document; a line that continues a part has an empty label."""
+    """Yield pairs of label and line from the JSON object of an explanation.
+
+    The first line of each part has the part's label; the others have an empty one.
+    """
     yield "incident", f"{_short(document['incident_id'])}, channel {document['channel']} ({document['source']})"
     yield "result", _result(document["verdict"], document["transition"])
     yield from _part("compared with", _compared(document["transition"]))

@@ -70,7 +70,10 @@ class HourTraffic:
         return bool(self._cut)
 
     def read(self, reader: LogReader, function: str, now: float) -> None:
-        """Read the lines of a function that are new at `now` (epoch seconds). Errors of AWS come as botocore's."""
+        """Count a function's log lines since the last call, at first those of an hour, until `now` (epoch seconds).
+
+        Raises botocore's exceptions.
+        """
         budget, until = Budget(MAX_ANSWERS), self._read_until.get(function)
         pieces = _pieces(now) if until is None else [(until - OVERLAP_SECONDS, now)]
         # Lines of the first reading are marked only if the next one may see them again.
@@ -136,6 +139,6 @@ class HourTraffic:
 
 
 def _pieces(now: float) -> list[tuple[float, float]]:
-    """Return start and end of the pieces of the hour before `now`, the newest first."""
+    """Return start and end (epoch seconds) of the pieces of the hour before `now`, the newest first."""
     ends = [now - number * PIECE_SECONDS for number in range(int(HOUR / PIECE_SECONDS))]
     return [(end - PIECE_SECONDS, end) for end in ends]

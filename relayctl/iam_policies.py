@@ -1,6 +1,7 @@
-"""IAM policies for operators, filled in for one stack.
+"""IAM policies for operators, with the ARNs of one stack.
 
-`policies/` has a template for each. A placeholder `${Name}` stands for a value of the stack, such as a queue's ARN.
+`policies/` has a template of each policy. A placeholder `${Name}` stands for a value of the stack, such as a queue's
+ARN.
 """
 
 import json
@@ -30,13 +31,13 @@ ABOUT = {
 
 
 def template(name: str) -> dict[str, Any]:
-    """Return the template of a policy of `ABOUT`."""
+    """Return the template of a policy; `name` is a key of `ABOUT`."""
     document: dict[str, Any] = json.loads((files("relayctl") / "policies" / f"{name}.json").read_text())
     return document
 
 
 def filled_in(name: str, stack: Stack) -> dict[str, Any]:
-    """Return a policy of `ABOUT` for one stack.
+    """Return a policy with the values of one stack; `name` is a key of `ABOUT`.
 
     A statement about something that the stack does not have, such as a KMS key of its own, is left out. Raises
     StackMissingError.
@@ -48,7 +49,7 @@ def filled_in(name: str, stack: Stack) -> dict[str, Any]:
 
 
 def _names(stack: Stack) -> dict[str, str | None]:
-    """Return the value of each placeholder; None if the stack has none."""
+    """Return the values of the placeholders by their names; None for a value that the stack does not have."""
     _, partition, _, region, account, _ = stack.arn.split(":", 5)
 
     def arn(service: str, resource: str) -> str:

@@ -1,6 +1,6 @@
 """A group of commands that imports the module of a command at the command's first use.
 
-`relayctl --help` needs no AWS SDK, and its imports would take most of the time.
+So `relayctl --help` does not import the AWS SDK, which would take most of its time.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -16,7 +16,7 @@ class LazyCommand(NamedTuple):
 
     Attributes:
         place: The module and the name of the command in it, such as `relayctl.commands.doctor:doctor`.
-        about: The line of the command in the help of its group.
+        about: The description of the command in the help of its group, one line.
     """
 
     place: str

@@ -1,7 +1,7 @@
 """Reader of the functions' log lines in CloudWatch Logs.
 
-Filter patterns only save transfer: every caller checks the lines itself, so that a pattern may match too much. The
-number of answers that are read of a log group is bounded, since CloudWatch answers in small and even empty pages.
+Filter patterns only save transfer. A pattern may match too many lines, so every caller checks the lines itself. The
+number of FilterLogEvents answers for a log group is bounded, since CloudWatch may give many small or empty pages.
 """
 
 import json
@@ -36,7 +36,7 @@ class Line(NamedTuple):
     """A log line of the relay.
 
     Attributes:
-        at: Time of the line (epoch seconds), as the function wrote it, else as CloudWatch received it.
+        at: Time of the line (epoch seconds): its `timestamp` field if it has one, else the event's in CloudWatch.
         fields: The fields of the line.
     """
 
@@ -55,12 +55,12 @@ class Line(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """Lines of one log group within a time.
+    """Lines of one log group between two times.
 
     Attributes:
         lines: The newest lines, oldest first; MAX_LINES at most.
         dropped: Number of older lines that were left out.
-        is_cut: True if later lines were not read, since there were too many answers.
+        is_cut: True if later lines were not read, since the number of answers is bounded.
     """
 
     lines: list[Line]
@@ -69,7 +69,7 @@ class Slice(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """The missing lines, in words."""
+        """Sentences about the lines that are missing; an empty list if none is."""
         dropped = [f"{self.dropped} older lines were left out"] if self.dropped else []
         last = f"the lines after {moments.iso(self.lines[-1].at)}" if self.lines else "the later lines"
         return dropped + ([f"{last} were not read: they are too many, so give a later --since"] if self.is_cut else [])
@@ -77,11 +77,11 @@ class Slice(NamedTuple):
 
 @dataclass
 class Budget:
-    """Number of answers of FilterLogEvents that a reader may still use.
+    """Number of answers of FilterLogEvents that a reader may still request.
 
     Attributes:
         left: Number of answers.
-        is_cut: True if it ended before all lines were read.
+        is_cut: True if the budget was used up before all lines were read.
     """
 
     left: int
@@ -123,7 +123,10 @@ class LogReader:
         return Slice(sorted(lines, key=lambda each: each.at), found - len(lines), budget.is_cut)
 
     def scan(self, function: str, pattern: str, start: float, end: float, budget: Budget) -> Iterator[Line]:
-        """Yield all lines of the relay of a function from `start` to before `end` (epoch seconds), within a budget."""
+        """Yield the lines that the relay logged in a function from `start` to before `end` (epoch seconds).
+
+        Each answer of CloudWatch takes one from the budget; the scan ends when the budget is used up.
+        """
         for page in self._pages(function, pattern, start, end):
             yield from filter(None, map(parsed, page["events"]))
             budget.left -= 1
@@ -158,7 +161,7 @@ def group(stack_name: str, function: str) -> str:
 
 
 def parsed(event: Mapping[str, Any]) -> Line | None:
-    """Return the line of an event of CloudWatch; None if it is no line of the relay, such as Lambda's own."""
+    """Return the line of an event of CloudWatch; None if Lambda or another writer logged it, not the relay."""
     text = str(event.get("message", "")).strip()
     if not text.startswith("{"):
         return None
@@ -179,9 +182,10 @@ def _written_at(fields: Mapping[str, Any]) -> float | None:
 
 
 def pattern_of(incident_id: str) -> str:
-    """Return a filter pattern for the lines of an incident, and for those that name a list of incidents.
+    """Return a CloudWatch filter pattern for the lines about an incident or about a list of incidents.
 
-    An id with characters that have a meaning in a pattern is cut before the first of them.
+    The pattern may match other lines, too. It has only the part of the id before the first character with a meaning in
+    patterns.
     """
     plain = _PLAIN.match(incident_id)
     start = plain[0] if plain else ""
@@ -190,7 +194,7 @@ def pattern_of(incident_id: str) -> str:
 
 
 def is_about(line: Line, incident_id: str) -> bool:
-    """True if a line is about the incident."""
+    """True if a line's `incident_id` or `incident_ids` has the incident."""
     logged = printable(incident_id)
     if line.fields.get("incident_id") == logged:
         return True

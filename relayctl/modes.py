@@ -20,7 +20,7 @@ def current(policy: Policy, now: float) -> str:
 
 
 def brief(policy: Policy, now: float) -> str:
-    """Return the mode with the end of its pause, for a table: `paused until TIME`, or `live, partly paused …`."""
+    """Return the mode at `now` (epoch seconds) in few words, such as `live` or `live, partly paused until TIME`."""
     active = [each for each in policy.pauses if each.is_active(now)]
     whole = [each for each in active if not each.when]
     if policy.mode is Mode.SHADOW or not active:
@@ -43,7 +43,7 @@ def open_pauses(policy: Policy, now: float) -> list[Pause]:
 
 
 def pause_words(pause: Pause, now: float) -> str:
-    """Return a pause in words: its time, what becomes of the states that come in it, and its incidents."""
+    """Return a pause in words: its end, the handling of states that come in it, and the incidents that it is for."""
     start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
     then = "then the newest states ring" if pause.keeps else "and what comes is left out"
     facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]

@@ -1,4 +1,4 @@
-"""Times for people: local times, ages, durations, and types of options for them."""
+"""Times as an operator types and reads them: option types, ages, durations, ISO 8601 and local times."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class Since(click.ParamType[float]):
 
 
 class Span(click.ParamType[float]):
-    """Type of an option: a duration such as 90m, between two bounds; its value is in seconds."""
+    """Type of an option: a duration such as 90m, from `shortest` to `longest`; its value is in seconds."""
 
     name = "duration"
 
@@ -116,7 +116,7 @@ def iso(at: float) -> str:
 
 
 def iso_or_none(at: float | None) -> str | None:
-    """Return the time as `iso` does; None for None."""
+    """Return epoch seconds as ISO 8601 in UTC, to the second; None for None."""
     return None if at is None else iso(at)
 
 

@@ -39,7 +39,7 @@ def completed(
     clock: Callable[[], float],
     seconds: float = CALL_SECONDS,
 ) -> list[str]:
-    """Return the names as `complete` does.
+    """Return the names as `complete` does, from the cached file or from `ask`.
 
     Args:
         ctx: The context of the verb that is typed.
@@ -58,7 +58,7 @@ def completed(
 
 
 def remember(ctx: click.Context, names: Iterable[str], clock: Callable[[], float]) -> None:
-    """Keep the names for the next completion with the same options. Errors of the file are ignored."""
+    """Write the names to the cached file, for the next completion with the same options. Errors are ignored."""
     with suppress(OSError, RuntimeError):
         path = _path(ctx)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -69,13 +69,13 @@ def remember(ctx: click.Context, names: Iterable[str], clock: Callable[[], float
 
 
 def forget(ctx: click.Context) -> None:
-    """Drop the kept names, after a channel came or went."""
+    """Delete the cached file, after a channel was made or removed. Errors are ignored."""
     with suppress(OSError, RuntimeError):
         _path(ctx).unlink(missing_ok=True)
 
 
 def _read(ctx: click.Context) -> tuple[float, list[str]]:
-    """Return the time and the names of the file; time 0 and no names if it cannot be read."""
+    """Return the time (epoch seconds) and the names of the cached file; 0 and no names if it cannot be read."""
     with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
         kept = json.loads(_path(ctx).read_text())
         return float(kept["at"]), [str(name) for name in kept["names"]]
@@ -83,7 +83,7 @@ def _read(ctx: click.Context) -> tuple[float, list[str]]:
 
 
 def _path(ctx: click.Context) -> Path:
-    """Return the path of the file. Raises RuntimeError if there is no home directory."""
+    """Return the path of the cached file. Raises RuntimeError if there is no home directory."""
     folder = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     chosen = [str(ctx.params.get(name) or "") for name in _OPTIONS]
     chosen += [os.environ.get(name, "") for name in _VARIABLES]

@@ -1,4 +1,4 @@
-"""New values for the credentials that a channel shows to the vendors, from the options of `channel rotate`."""
+"""New values for the credentials with which the relay calls the vendors, from the options of `channel rotate`."""
 
 import sys
 from collections.abc import Mapping
@@ -19,8 +19,9 @@ _AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
 def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
     """Return the channel's secret with the given credentials in place of the old ones. Raises UsageError.
 
-    `kind` is one of VENDORS. `given` has the values of the options by their names, such as `password`; None for an
-    option that was not given. A missing credential is asked for at a terminal. The kind of authentication stays.
+    `kind` is a key of VENDORS. `given` has the values of the options by their names, such as `password`; None for an
+    option that was not given. On a terminal, relayctl prompts for a missing credential. The type of authentication
+    stays.
     """
     options = {option: text for option, text in given.items() if text is not None}
     places = _places(before, name, kind)
@@ -41,7 +42,10 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
 
 
 def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
-    """Return the key of the secret for each option that the credential has. Raises UsageError if there is none."""
+    """Return the dotted key of the secret for each option that sets a part of the credential.
+
+    Raises UsageError if the channel has no such credential.
+    """
     if kind == "bigpanda":
         if not document.has("bigpanda.api_key"):
             raise click.UsageError(
@@ -61,7 +65,7 @@ def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
 
 
 def _is_needed(option: str, given: Mapping[str, str]) -> bool:
-    """True if a rotation needs this option: each credential, but only one of BigPanda's two keys."""
+    """True if relayctl must prompt for this option: a credential, but of BigPanda's two keys at most api_key."""
     return option in _HIDDEN - {"api_key", "app_key"} or (option == "api_key" and "app_key" not in given)
 
 

@@ -1,7 +1,7 @@
 """Numbers of pages in xMatters by time and by incident, over its REST API. Reads only.
 
-Facts and open questions: docs/vendors.md, "The REST API". Each answer has one page and the total, since pages can be
-large and an answer is read up to 64 KiB.
+Facts and open questions: docs/vendors.md, "The REST API". Each request asks for one page, and the answer has the total:
+pages can be large, and an answer is read up to 64 KiB.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ NO_INCIDENT = "relayctl-no-such-incident"
 
 
 class Span(NamedTuple):
-    """A time.
+    """A span of time.
 
     Attributes:
         since: Start (epoch seconds).
@@ -46,7 +46,7 @@ class PageCounts:
         return self._count(rest, span, {}, deadline)
 
     def of_incident(self, rest: Rest, name: str, incident_id: str, span: Span, deadline: Deadline) -> int:
-        """Return the number of pages whose text property `name` is the incident's id."""
+        """Return the number of pages of the span whose text property `name` is the incident's id."""
         named = {"propertyName": f"{name}{LANGUAGE}", "propertyValue": incident_id}
         return self._count(rest, span, named, deadline)
 
@@ -58,6 +58,6 @@ class PageCounts:
 
 
 def _total(answer: Any) -> int | None:
-    """Return the number of all pages that were found; None if the answer does not say it."""
+    """Return the total of found pages in an answer; None if the answer does not have it."""
     text = scalar(Fields(json_object(answer.body)).first("total")) or ""
     return int(text) if listed(answer) is not None and text.isascii() and text.isdigit() else None

@@ -1,7 +1,7 @@
-"""Inclusion of one pattern of a route's condition in another: does the wider one match all that the narrower matches?
+"""Inclusion of patterns of routes' conditions: does one pattern match all texts that another one matches?
 
-Patterns are those of fnmatch: `*`, `?`, `[...]` and plain characters. Both are read as automata. A search looks for a
-text that the narrower pattern matches and the wider one does not. No side effects.
+Patterns are those of fnmatch: `*`, `?`, `[...]` and plain characters. Both patterns become nondeterministic
+automata. A search looks for a text that the narrower pattern matches and the wider one does not. No side effects.
 """
 
 import re
@@ -21,9 +21,9 @@ type _States = frozenset[int]
 
 
 def includes(wide: str, narrow: str) -> bool | None:
-    """Return True if `wide` matches every text that `narrow` matches; None if that is not decided.
+    """Return True if `wide` matches every text that `narrow` matches; None if the search gives up.
 
-    Not decided are patterns that need a longer search, and brackets with characters other than ASCII.
+    It gives up for patterns that need more than MAX_PAIRS pairs, and for brackets with characters other than ASCII.
     """
     if wide in {narrow, _STAR}:
         return True
@@ -53,7 +53,7 @@ def _search(wide: list[str], narrow: list[str], alphabet: Iterable[str]) -> bool
 
 
 def _step(tokens: list[str], states: _States, letter: str) -> _States:
-    """Return the states after one more character; a state is the number of tokens that are passed."""
+    """Return the automaton's states after one more character; a state is the number of tokens that are matched."""
     after = set[int]()
     for state in states:
         if state < len(tokens) and tokens[state] == _STAR:
@@ -64,7 +64,7 @@ def _step(tokens: list[str], states: _States, letter: str) -> _States:
 
 
 def _closed(tokens: list[str], states: Iterable[int]) -> _States:
-    """Return the states, and those that a `*` reaches without a character."""
+    """Return the states with those that follow if a `*` matches no character."""
     reached = set(states)
     for state in states:
         after = state

@@ -1,4 +1,4 @@
-"""A channel, or its policy alone, from a file: for `relayctl explain` without the stack."""
+"""File of `relayctl explain --policy`: a channel's secret, or its policy alone, as JSON."""
 
 import json
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from relay.errors import InvalidChannel
 from relay.http.session import AllowList, VendorHosts
 
 _WHOLE = {"inbound", "xmatters"}
-# They take the place of what the file does not have. They are never used, and never shown.
+# Values of the made-up channel for a file with a policy alone. They are never used, and never shown.
 _NOT_IN_FILE = "not-in-the-file-and-never-used"
 _NO_TRIGGER = "https://example.xmatters.com/api/integration/1/functions/none/triggers"
 
@@ -25,11 +25,11 @@ ANY_HOSTS = VendorHosts(AnyHost("", ()), AnyHost("", ()))
 
 
 class PolicyFile(NamedTuple):
-    """Content of a file.
+    """Content of a policy file.
 
     Attributes:
-        channel: The channel. Of a file with a policy alone, a stand-in with this policy.
-        is_whole: True if the file has a whole channel: a secret as Secrets Manager keeps it.
+        channel: The channel. If the file has a policy alone, a made-up channel with this policy.
+        is_whole: True if the file has a whole channel's secret, as Secrets Manager keeps it.
     """
 
     channel: Channel

@@ -16,7 +16,10 @@ type Show = Callable[[int, str], None]
 
 @contextmanager
 def progress(title: str, total: int, clock: Callable[[], float]) -> Iterator[Show]:
-    """Show the number of finished items of a known total."""
+    """Show progress of a known total while the block runs.
+
+    The block calls the yielded function with the number of finished items and a remark.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(title, f"of {total}", clock)
@@ -34,7 +37,10 @@ def progress(title: str, total: int, clock: Callable[[], float]) -> Iterator[Sho
 
 @contextmanager
 def counting(title: str, unit: str, clock: Callable[[], float]) -> Iterator[Callable[[int], None]]:
-    """Show the number of finished items of an unknown total; `unit` comes after the number."""
+    """Show progress of an unknown total while the block runs; `unit` comes after the number of finished items.
+
+    The block calls the yielded function with that number.
+    """
     console = Console(stderr=True, markup=False, emoji=False)
     if not console.is_terminal:
         show = _lines(title, unit, clock)

@@ -26,17 +26,18 @@ class QueueDepth(NamedTuple):
 
     @classmethod
     def of(cls, stack: Stack, output: str) -> Self:
-        """Ask SQS about the queue whose URL is this output of the stack."""
+        """Return the numbers that SQS has of a queue; the stack's output `output` is its URL."""
         url = stack.output(output)
         found: dict[Any, str] = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
         return cls(*(int(found[name]) for name in _COUNTS))
 
 
 class UndeliveredJobs(NamedTuple):
-    """Undelivered jobs of all channels of a stack: SQS cannot count by channel.
+    """Approximate numbers of undelivered jobs of all channels of a stack: SQS cannot count by channel.
 
     Attributes:
-        waiting: Jobs on the retry queue and the chore queue. A delivered share's job is among them for 36 seconds.
+        waiting: Jobs on the retry queue and the chore queue. The job of a share that was delivered at once stays on
+            the retry queue for 36 seconds.
         dead_lettered: Jobs on the dead-letter queue.
     """
 
@@ -45,7 +46,7 @@ class UndeliveredJobs(NamedTuple):
 
     @classmethod
     def of(cls, stack: Stack) -> Self:
-        """Ask SQS for the counts."""
+        """Return the counts that SQS has now."""
         retry, chore, dead = (
             sum(QueueDepth.of(stack, output)) for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
         )

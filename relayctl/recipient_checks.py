@@ -22,7 +22,10 @@ def of_channel(channel: Channel) -> tuple[str, ...]:
 
 
 def judged(finding: RecipientCheck) -> Check:
-    """Return OK if a signal to the recipient would notify a person: it exists, is active, and has a person on call."""
+    """Return OK if a signal to the recipient would notify a person, else WARNING or FAILED.
+
+    A user must exist and be active. A group must also have a person on call.
+    """
     what = f"recipient {finding.name}"
     match finding:
         case RecipientCheck(kind=Kind.NOTHING):
@@ -52,9 +55,9 @@ def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
 
 
 def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
-    """Check the recipients of a stored channel, warn on stderr, and return the findings for programs.
+    """Check the recipients of a stored channel, warn on stderr, and return the findings as members of a JSON object.
 
-    Nothing is raised: the channel is stored, and the caller must still print what to paste.
+    No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
     """
     if channel.rest is None:
         return {}

@@ -1,4 +1,4 @@
-"""Report of a replay: the outcome of each job, for people and for programs."""
+"""Report of a replay: the outcome of each job, as text and as JSON objects."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,20 +40,20 @@ class Report:
     problem: str | None = None
 
     def add(self, moved: Moved, *, is_followed: bool) -> None:
-        """Add the result of moving a job."""
+        """Add the result of moving a job; `is_followed` is False if its outcome will not be looked up (--no-wait)."""
         self.moved.append(moved)
         fate = moved.first_fate
         is_over = fate.became == Became.WAITING and not is_followed
         self.fates.append(Fate(Became.MOVED) if is_over else fate)
 
     def change(self, fates: Mapping[int, Fate]) -> None:
-        """Set the outcomes of jobs, by their places in `moved`."""
+        """Set the outcomes of jobs; the keys of `fates` are their indexes in `moved`."""
         for place, fate in fates.items():
             self.fates[place] = fate
 
     @property
     def left(self) -> int:
-        """Count the jobs that the replay did not get to."""
+        """Number of chosen jobs that the replay has not tried to move."""
         return len(self.chosen) - len(self.moved)
 
     @property
@@ -64,12 +64,12 @@ class Report:
         return bool(self.left) or is_bad or self.problem is not None
 
     def counts(self) -> dict[str, int]:
-        """Count the jobs by outcome."""
+        """Return the number of jobs by outcome."""
         counts = Counter(str(fate.became) for fate in self.fates)
         return {str(name): counts[str(name)] for name in WORDS} | {LEFT: self.left}
 
     def results(self) -> list[dict[str, Any]]:
-        """Return the outcome of each job for programs; the jobs that are left come last."""
+        """Return the outcome of each job as a JSON object; the jobs that were not tried come last."""
         tried = {id(each.job) for each in self.moved}
         done = [_result(each.job, fate, each) for each, fate in zip(self.moved, self.fates, strict=True)]
         left = [job for job in self.chosen if id(job) not in tried]

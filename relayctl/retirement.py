@@ -1,4 +1,4 @@
-"""Retirement of an endpoint's previous credential: the rules, without side effects."""
+"""Rules for the early end of an endpoint's previous credential. No side effects."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class LastUses(NamedTuple):
 
     @classmethod
     def of(cls, uses: Sequence[Use], key: str) -> "LastUses":
-        """Return the newest use of each age, for the endpoint with this key."""
+        """Return the newest use of the current and of the previous credential; `key` is the endpoint's."""
         return cls(*(_newest(uses, key, age) for age in ("current", "previous")))
 
 
@@ -37,9 +37,9 @@ def _newest(uses: Sequence[Use], key: str, age: str) -> float | None:
 
 
 def obstacle(uses: LastUses, key: str, now: float) -> str | None:
-    """Return why the previous credential must not be refused yet; None if nothing speaks against it.
+    """Return the reason why the previous credential must not end yet; None if it may end.
 
-    The vendor may still show it if it was used within the last hour, or if the current one was never used.
+    The vendor may still use it if it was used within the last hour, or if the current one was never used.
     """
     vendor = ENDPOINTS[key].vendor
     if uses.previous is not None and (free_at := uses.previous + USE_SECONDS + IN_USE_SECONDS) > now:
@@ -53,5 +53,5 @@ def obstacle(uses: LastUses, key: str, now: float) -> str | None:
 
 
 def described(used_at: float | None) -> str:
-    """Return a last use for people."""
+    """Return the time of a last use in words."""
     return "none known" if used_at is None else f"{moments.iso(used_at)}, or up to an hour later"

@@ -22,8 +22,9 @@ def put_in_force(
 ) -> str | None:
     """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function has an older copy.
 
-    `effect` says what is so from then on. If `revokes`, functions that can't read the secret refuse requests then; else
-    they work with their older copy. Return None, after a warning, if the mark could not be written, or on Ctrl-C.
+    `effect` is the text of the message about the time after that. A function that can't read the secret then refuses
+    requests if `revokes`; else it works with its older copy. Return None, after a warning, if the mark could not be
+    written, or on Ctrl-C.
     """
     try:
         _mark(stack, name, revokes=revokes)
@@ -47,7 +48,7 @@ def put_in_force(
 
 
 def bounded_table(stack: Stack) -> Table:
-    """Return the ledger's table with ten seconds for its calls. Raises StackMissingError."""
+    """Return the ledger's table with ten seconds for all calls to it. Raises StackMissingError."""
     deadline = Deadline(_TABLE_SECONDS, stack.effects.ticks)
     return stack.table().within(deadline, "table", at_least=1.0, at_most=_TABLE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Rotation of the credentials of a channel's endpoints: the replaced credential stays valid for a time."""
+"""Rotation of the credentials of a channel's endpoints: a replaced credential stays valid for a time."""
 
 import re
 import secrets
@@ -34,9 +34,10 @@ def renew(document: SecretDocument, key: str, name: str) -> None:
 def keep_previous(
     before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float = OVERLAP_SECONDS
 ) -> dict[str, str]:
-    """Keep each replaced credential for `overlap_seconds` as the endpoint's `previous` one, instead of an older one.
+    """Write each credential that `after` replaces into `after` as the endpoint's `previous` one, for `overlap_seconds`.
 
-    Return the expiry (ISO 8601) by the endpoint's key. A `previous` that the operator set in the same call stays.
+    An older `previous` one is overwritten, unless the operator set it in the same call. Return the expiry (ISO 8601) of
+    each `previous` credential that was written, by the endpoint's key.
     """
     kept = {}
     for endpoint in ENDPOINTS:
@@ -57,7 +58,7 @@ def keep_previous(
 
 
 def _is_of(value: Any, name: str, endpoint: str) -> bool:
-    """True unless the value is a token with a checksum, made for another channel or endpoint."""
+    """False if the value is a token with a checksum that relayctl made for another channel or endpoint, else True."""
     is_checked = isinstance(value, str) and token.claims_to_check(value)
     return not is_checked or token.fits(value, name, ENDPOINTS[endpoint].name)
 
@@ -65,7 +66,7 @@ def _is_of(value: Any, name: str, endpoint: str) -> bool:
 def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
     """Return the expiry (ISO 8601), by the endpoint's key, of each `previous` credential that this rotation would end.
 
-    Only one `previous` credential is kept. The vendor may still use it: the current one may never have been pasted.
+    Only one `previous` credential is kept. The vendor may still use it, if nobody pasted the current one there.
     """
     found = {}
     for endpoint in ENDPOINTS:
@@ -101,7 +102,7 @@ def _members(endpoint: Any) -> dict[str, Any]:
 
 
 def _replaced(before: Any, after: Any) -> dict[str, Any]:
-    """Return the old credentials that the endpoint no longer accepts; none if the endpoint was removed."""
+    """Return the valid old credentials that the new settings lack, by kind; none if the endpoint was removed."""
     if not isinstance(after, Mapping):
         return {}
     current = _members(after)
@@ -110,7 +111,7 @@ def _replaced(before: Any, after: Any) -> dict[str, Any]:
 
 
 def _is_valid(name: str, value: Any) -> bool:
-    """True if the endpoint accepted the credential. An invalid one of a broken secret must not become `previous`."""
+    """True if the old value is a well-formed credential. A malformed one must not become `previous`."""
     if name == "token":
         return isinstance(value, str) and re.match(HEADER_PATTERN, value) is not None
     is_login = isinstance(value, Mapping) and value.keys() == {"username", "password"}

@@ -1,7 +1,7 @@
 """Lint of a channel's policy: routes that can never match, and settings with which nobody is notified. Pure code.
 
-Matching itself is the library's: the status rules are found by asking `routes.chosen` for each combination that
-BigPanda documents.
+The library does the matching: for conditions on status and severity, the lint calls `routes.chosen` with each
+combination that BigPanda documents.
 """
 
 import json
@@ -52,7 +52,7 @@ class Lint(NamedTuple):
 
     Attributes:
         findings: The settings that are wrong.
-        undecided: The questions that the lint does not answer.
+        undecided: The questions that the lint does not answer, in words.
     """
 
     findings: tuple[Finding, ...]
@@ -64,7 +64,7 @@ def lint(channel: Channel, *, is_whole: bool) -> Lint:
     routes, unclear = channel.policy.routes, list[str]()
     findings = [*_silent(channel, is_whole=is_whole)]
     for place, route in enumerate(routes):
-        never = _never(route) or _shadowed(routes, place, unclear.append)
+        never = _never(route) or _covered_by_earlier(routes, place, unclear.append)
         if never:
             findings.append(Finding(f"{_ROUTES}.{place}", "never_matches", f"never matches: {never}"))
     undecided = (*UNDECIDED, *(() if is_whole else (_NO_CHANNEL,)), *unclear)
@@ -101,7 +101,7 @@ def _never(route: Route) -> str | None:
 
 
 def _matched(conditions: tuple[tuple[str, tuple[str, ...]], ...]) -> frozenset[tuple[str | None, str | None]]:
-    """Return the pairs of status and severity, of those that BigPanda documents, that meet the conditions."""
+    """Return the documented pairs of status and severity that meet the conditions."""
     route = Route(conditions, ())
     return frozenset((each.status, each.severity) for each in _SHARES if chosen((route,), each, is_open=is_open(each)))
 
@@ -118,8 +118,11 @@ def _documented() -> Iterator[Share]:
 _SHARES = tuple(_documented())
 
 
-def _shadowed(routes: Sequence[Route], place: int, unclear: Callable[[str], object]) -> str | None:
-    """Return the complaint that an earlier route takes all incidents of a route; None if none does."""
+def _covered_by_earlier(routes: Sequence[Route], place: int, unclear: Callable[[str], object]) -> str | None:
+    """Return a complaint if an earlier route matches every incident that the route at `place` matches; else None.
+
+    `unclear` is called with the question for each earlier route that cannot be compared.
+    """
     for before in range(place):
         taken = _takes_all(routes[before], routes[place])
         if taken:

@@ -53,7 +53,7 @@ def body(incident_id: str, status: str, started: int, now: int) -> bytes:
 
 
 def recipients_of(channel: Channel) -> tuple[str, ...]:
-    """Return the recipients of the test incident that the channel's secret names."""
+    """Return the recipients in the channel's secret that the test incident would notify."""
     route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
     return route.recipients if route else channel.recipients
 
@@ -77,7 +77,11 @@ class SampleShare:
     clock: Callable[[], float]
 
     def ring(self, incident_id: str) -> Iterator[Check]:
-        """Share the incident, then its resolve; yield a result for each. The first is FAILED unless delivered."""
+        """Share the incident, then its resolve, and yield a result for each.
+
+        The first result is FAILED unless xMatters accepted the signal. If the relay answers 4xx, the resolve is not
+        shared, and there is no second result.
+        """
         started = int(self.clock())
         shared = self._post(body(incident_id, "warning", started, started))
         yield _shared(incident_id, shared)

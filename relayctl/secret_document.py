@@ -1,4 +1,4 @@
-"""A channel's secret as an operator edits it: dotted keys, typed values, masked credentials."""
+"""A channel's secret as an operator edits and sees it: dotted keys, values as typed texts, masked credentials."""
 
 import copy
 import difflib
@@ -60,7 +60,10 @@ class SecretDocument:
         return place is not None and last in place
 
     def set(self, key: str, value: Any) -> None:
-        """Set a key, and make the objects above it. Raises InvalidChannel if a value above it is not an object."""
+        """Set a key, and make the missing objects on its path.
+
+        Raises InvalidChannel if a value on the path is not an object.
+        """
         *way, last = key.split(".")
         place = self.members
         for step in way:
@@ -83,7 +86,7 @@ class SecretDocument:
         return masked if isinstance(masked, dict) else {}
 
     def changes(self, newer: "SecretDocument") -> list[Change]:
-        """Return the changes of a newer document, sorted by key, with *** for every credential."""
+        """Return the changes from this document to `newer`, sorted by key, with *** for every credential."""
         old, new = dict(_leaves(self.members, "")), dict(_leaves(newer.members, ""))
         return [
             Change(key, _masked_leaf(old, key), _masked_leaf(new, key))
@@ -111,7 +114,7 @@ def _mask(value: Any, key: str) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """True if the value has the shape of a shown key's value; another shape may be a misplaced credential."""
+    """True if the value has a shape that may be shown; an object of unknown shape may hold a misplaced credential."""
     if isinstance(value, list):
         return all(isinstance(item, str) or _is_route(item) or _is_pause(item) for item in value)
     return isinstance(value, str | int | float)
@@ -142,7 +145,10 @@ def _masked_url(url: str) -> str:
 
 
 def typed_value(key: str, text: str) -> Any:
-    """Return the value of a typed text: decoded JSON, unless the key holds text or the text is not JSON."""
+    """Return the value for a text that the operator typed.
+
+    It is the decoded JSON; the text itself if the key holds text, or if the text is not JSON.
+    """
     if holds_text(key):
         return text
     try:
@@ -152,7 +158,7 @@ def typed_value(key: str, text: str) -> Any:
 
 
 def json_fault(key: str, text: str) -> str | None:
-    """Return error and line if the key holds JSON and the text is not JSON; else None."""
+    """Return a complaint with the line if the key needs JSON and the text is not JSON; else None."""
     if _schema_of(key) is None or holds_text(key):
         return None
     try:
@@ -166,7 +172,7 @@ def json_fault(key: str, text: str) -> str | None:
 
 
 def is_credential(key: str, value: Any) -> bool:
-    """True if the value of this key, or a part of it, is masked as a credential."""
+    """True if relayctl masks this value of the key, or a part of it, as a credential."""
     return any(_is_secret_leaf(key, leaf) for key, leaf in _leaves(value, key))
 
 
@@ -180,7 +186,7 @@ def _is_secret_leaf(key: str, value: Any) -> bool:
 
 
 def holds_credential(key: str) -> bool:
-    """True if the key's value is a credential, or a URL, which may hold one."""
+    """True if the key is for a credential, or for a URL, which may hold one."""
     return holds_text(key) and is_credential(key, "")
 
 
@@ -205,7 +211,7 @@ def _known_keys(schema: Mapping[str, Any], place: str) -> Iterator[str]:
 
 
 def holds_text(key: str) -> bool:
-    """True if the key holds text, which is not decoded as JSON."""
+    """True if the schema says that the key's value is text, which relayctl does not decode as JSON."""
     schema = _schema_of(key) or {}
     return schema.get("type") == "string" or all(isinstance(each, str) for each in schema.get("enum", (None,)))
 

@@ -34,7 +34,7 @@ ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
 OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
 _FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
-# They take the place of credentials while a file is checked without the stack, and are stored nowhere.
+# Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
 
@@ -44,8 +44,9 @@ class Reference:
     """A credential in a file: the value that the channel's secret has under the same key.
 
     Attributes:
-        env: The environment variable with the first value, used while the secret has none; None if not named.
-        file: The path of the file with the first value, relative to the settings file; None if not named.
+        env: Name of the environment variable with the value that is used while the secret has none; or None.
+        file: Path of the file with the value that is used while the secret has none, relative to the settings file; or
+            None.
     """
 
     env: str | None = None
@@ -54,7 +55,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file that is valid as far as it can be checked without the stack.
+    """A settings file that passed all checks for which the stack is not needed.
 
     Attributes:
         path: The path of the file.
@@ -124,7 +125,10 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def _referenced(value: Any, key: str) -> Any:
-    """Return the value with a Reference for each credential. Raises InvalidChannel."""
+    """Return a value of the file with a Reference for each credential. Raises InvalidChannel.
+
+    `key` is the dotted key of the value.
+    """
     if key in PREVIOUS_KEYS:
         raise InvalidChannel(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
     if key == PAUSES_KEY:
@@ -187,10 +191,10 @@ def _joined(key: str, name: str) -> str:
 
 
 def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
-    """Return the secret that a file asks for. Raises InvalidChannel and UsageError.
+    """Return the new secret for a file: its settings, with the stored value or a first value for each Reference.
 
-    An endpoint that the file leaves out keeps its credentials, as in `channel set`: BigPanda's always, xMatters' if the
-    channel writes to BigPanda. A missing token is made. Pauses are kept.
+    The secret keeps its pauses. An endpoint that the file leaves out keeps its credentials if the channel needs them
+    (`needs_endpoint`). A missing token is made. Raises InvalidChannel and UsageError.
     """
     after = SecretDocument(_filled_in(file, file.members, "", stored, source))
     for key in ENDPOINTS:
@@ -219,7 +223,10 @@ def _filled_in(file: SettingsFile, value: Any, key: str, stored: SecretDocument,
 
 
 def _first(file: SettingsFile, reference: Reference, key: str, source: CredentialInput) -> str:
-    """Return the first value of a credential: from the environment, from a file, or a new token."""
+    """Return the value for a credential that the secret lacks: from the environment, from a file, or a new token.
+
+    Raises InvalidChannel and UsageError.
+    """
     if reference.env is not None:
         value = os.environ.get(reference.env)
         what = f"the environment variable {reference.env}"

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     """Changes of channels, one for each settings file.
 
     Attributes:
-        changes: A change for each file, sorted by channel; one without changed keys if the channel is as its file says.
+        changes: A change for each file, sorted by channel. It has no changed keys if the channel equals its file.
         not_in_folder: Names of the stack's channels that have no file, sorted.
     """
 
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
         return [each for each in self.changes if each.changes]
 
     def summary(self) -> str:
-        """Return the counts in words."""
+        """Return the numbers of new, changed and unchanged channels in words."""
         new = sum(each.is_new for each in self.pending)
         return f"{new} new, {len(self.pending) - new} changed, {len(self.changes) - len(self.pending)} unchanged"
 
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
 
 
 def state(change: ChannelChange) -> str:
-    """Return `new`, `changed` or `unchanged`."""
+    """Return the state of a change's channel: `new`, `changed` or `unchanged`."""
     return "new" if change.is_new else "changed" if change.changes else "unchanged"
 
 
@@ -97,7 +97,7 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
 
 
 def show(plan: Plan) -> None:
-    """Print a block for each channel that differs from its file, and the channels without one."""
+    """Print a block for each channel that differs from its file, then the channels without a file, then the counts."""
     for each in plan.pending:
         count = len(each.changes)
         terminal.show_line(
@@ -111,7 +111,7 @@ def show(plan: Plan) -> None:
 
 
 def show_changes(changes: Iterable[Change]) -> None:
-    """Print a line for each changed key, and for each item of a changed list that comes or goes."""
+    """Print a line for each changed key, and for each item that is added to or removed from a changed list."""
     for each in changes:
         if isinstance(each.old, list) and isinstance(each.new, list):
             _show("~", f"{each.key}:", indent=2)
@@ -131,7 +131,7 @@ def _show(mark: str, line: str, *, indent: int) -> None:
 
 
 def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return the items of both lists in order: `+` came, `-` went; a run of equal ones is one line."""
+    """Return a diff of two lists as pairs of mark and text: `+` added, `-` removed, blank for a run of equal items."""
     before, after = list(map(_value, old)), list(map(_value, new))
     found = list[tuple[str, str]]()
     for kind, start, end, new_start, new_end in difflib.SequenceMatcher(

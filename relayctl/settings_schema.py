@@ -9,7 +9,7 @@ from relayctl.settings_file import ENV_PATTERN, OPERATED_KEYS, STORED
 
 
 def _ecma(pattern: str) -> str:
-    r"""Return the pattern with $ for Python's \Z, which JSON Schema does not have."""
+    r"""Return the pattern with $ in place of a final \Z, which only Python has."""
     return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
 
 
@@ -38,7 +38,7 @@ _TO_REFERENCE = {"$ref": "#/definitions/reference"}
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema, in draft 7, which editors know best."""
+    """Return the schema in JSON Schema draft 7, the draft that editors support best."""
     made = _converted(CHANNEL, "")
     # An endpoint that the file leaves out keeps its credentials, or gets a token.
     made["required"] = [key for key in made["required"] if key != "inbound"]

@@ -30,7 +30,7 @@ _ESCAPED = re.compile(r"[\r\x85\u2028\u2029\ufeff]")
 
 
 class SettingsYamlError(ValueError):
-    """The text is not YAML as settings files have it. The message names the place and quotes no value."""
+    """The text is not YAML that settings files may have. The message has line and column, and quotes no value."""
 
 
 class Flow(dict[str, Any]):
@@ -110,7 +110,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts text into quotes that PyYAML, YAML 1.2 or `_Loader` would read as something else."""
+    """YAML writer of settings files. It quotes text that PyYAML, YAML 1.2 or `_Loader` would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's interface
         return True

@@ -34,7 +34,8 @@ class Signal(NamedTuple):
         why: The explanation of the transition; empty if there is none.
         status: The incident's status; empty if it is not known.
         recipients: The recipients that the channel or the webhook's URL names; empty if the workflow names them.
-        is_unguarded: True if the ledger failed, so that the signal may be one too many.
+        is_unguarded: True if the ledger failed: then the relay would send the signal without protection against a
+            second page.
     """
 
     at: float
@@ -47,7 +48,7 @@ class Signal(NamedTuple):
 
 
 class Suppressed(NamedTuple):
-    """A cause for which shares would not have been signalled.
+    """A cause for which shares would not have been signalled; shares are counted by it.
 
     Attributes:
         outcome: The outcome of the shares.
@@ -66,7 +67,7 @@ class IncidentCount:
 
     Attributes:
         signals: Number of signals.
-        ends: Number of these that tell its end.
+        ends: Number of these signals that announce the incident's end.
         last: Time of its last share (epoch seconds).
     """
 
@@ -92,18 +93,20 @@ class ShadowCounts:
     """Counts of a channel's shares.
 
     Attributes:
-        most: Number of signals that are kept, the newest.
-        shares: Number of shares.
-        live: Number of shares that were signalled, queued or not kept, since the channel was live.
+        most: Maximum number of signals to keep; the newest are kept.
+        shares: Number of all shares.
+        live: Number of shares with the outcome of a live channel, such as `delivered`: the channel was not in shadow
+            mode then.
         signals: Number of signals that would have been sent.
-        unguarded: Number of these for which the ledger failed.
-        transitions: Number of these by transition.
-        recipients: Number of these by recipient.
-        unnamed: Number of these without a recipient in the channel or the URL: the workflow names them.
-        suppressed: Number of the other shares by cause.
-        incidents: The incidents of the shares by id.
+        unguarded: Number of these signals for which the ledger failed.
+        transitions: Number of these signals by transition.
+        recipients: Number of these signals by recipient.
+        unnamed: Number of these signals without a recipient in the channel or the URL: the workflow in xMatters names
+            the recipients.
+        suppressed: Number of shares that would not have been signalled, by cause.
+        incidents: Counts by incident id, for the first MAX_INCIDENTS incidents of the shares.
         uncounted: Number of shares of further incidents, which are not in `incidents`.
-        first_shadowed: Time of the earliest signal (epoch seconds); None without one.
+        first_shadowed: Time of the earliest signal that would have been sent (epoch seconds); None without one.
     """
 
     most: int
@@ -139,12 +142,12 @@ class ShadowCounts:
 
     @property
     def newest(self) -> list[Signal]:
-        """The newest signals, oldest first; `most` at most."""
+        """The kept signals, oldest first."""
         return [signal for _, _, signal in sorted(self._newest)]
 
     @property
     def peak(self) -> Peak | None:
-        """The minute with the most signals, the latest of several; None without a signal."""
+        """The minute with the most signals; the latest one if several have as many; None without a signal."""
         if not self._minutes:
             return None
         minute = max(self._minutes, key=lambda each: (self._minutes[each], each))
@@ -153,7 +156,7 @@ class ShadowCounts:
     def would_wait(self, limit: int) -> int:
         """Return the number of signals that a limit of so many signals a minute would have delayed.
 
-        It is counted by whole minutes; delayed signals take the room of later ones.
+        The estimate counts by whole minutes. A delayed signal takes the place of a later one.
         """
         waiting = delayed = 0
         before: int | None = None

@@ -1,6 +1,6 @@
 """Reading of a shadow report's sources: the channel's secret, the webhook's log, and xMatters' pages.
 
-A source that fails is named, and the others are still read.
+If a source fails, `Report.readings` has its error, and the others are still read.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,16 +36,16 @@ _DAY = 86_400.0
 
 
 class MissingChannelError(Exception):
-    """There is no such channel."""
+    """The stack has no channel of this name."""
 
 
 class IncidentPages(NamedTuple):
-    """An incident's pages in xMatters beside the signals that the channel would have sent.
+    """Number of an incident's pages in xMatters, to compare with the signals that the channel would have sent.
 
     Attributes:
         incident_id: BigPanda's id of the incident.
-        signals: Number of signals, without those that tell its end.
-        ends: Number of signals that tell its end.
+        signals: Number of signals, without those that announce the incident's end.
+        ends: Number of signals that announce the incident's end.
         pages: Number of pages.
     """
 
@@ -60,9 +60,9 @@ class Comparison(NamedTuple):
 
     Attributes:
         key: Text property of the pages that holds the incident's id.
-        all_pages: Number of pages of all senders that the channel's user may see.
-        incidents: The incidents that were looked up, the newest first.
-        not_asked: Number of incidents that were not looked up.
+        all_pages: Number of all pages, by any sender, that the channel's user of the REST API may see.
+        incidents: The incidents whose pages were counted, the newest first.
+        not_asked: Number of incidents whose pages were not counted.
     """
 
     key: str
@@ -77,9 +77,9 @@ class Report(NamedTuple):
     Attributes:
         name: Name of the channel.
         channel: The channel; None if its secret was not read, or is not valid.
-        since: Start of the time that was asked for (epoch seconds).
-        until: End of it (epoch seconds).
-        complete_from: Start of the time in which all lines were read (epoch seconds); None if there is none.
+        since: Start of the reported time (epoch seconds).
+        until: End of the reported time (epoch seconds).
+        complete_from: Time from which on all log lines were read (epoch seconds); None if there is none.
         counts: Counts of the channel's shares.
         pages: xMatters' pages; None if they were not counted.
         readings: The results of all sources.
@@ -107,8 +107,8 @@ class ShadowReader:
     Attributes:
         stack: The stack.
         name: Name of the channel.
-        since: Start of the time (epoch seconds).
-        most: Number of signals to list, the newest.
+        since: Start of the reported time (epoch seconds).
+        most: Maximum number of signals to list; the newest are listed.
         key: Text property that has the incident's id in pages.
     """
 
@@ -120,7 +120,7 @@ class ShadowReader:
     _readings: list[Reading] = field(default_factory=list)
 
     def read(self) -> Report:
-        """Read all sources. Raises StackMissingError, or MissingChannelError."""
+        """Read all sources, and return the report. Raises StackMissingError or MissingChannelError."""
         now = self.stack.effects.clock()
         channel, counts = self._channel(), ShadowCounts(self.most)
         complete_from = self._log(counts, now)
@@ -143,9 +143,9 @@ class ShadowReader:
             return None
 
     def _log(self, counts: ShadowCounts, now: float) -> float | None:
-        """Count the lines of the log.
+        """Count the shares in the webhook's log.
 
-        Return the start of the time in which all lines were read; None if there is none.
+        Return the time from which on all lines were read (epoch seconds); None if there is none.
         """
         reader, budget = LogReader(self.stack.logs, self.stack.name), Budget(MAX_ANSWERS)
         source, kept_from = f"{LOG} {WEBHOOK}", self._kept_from(now)
@@ -185,14 +185,14 @@ class ShadowReader:
             problem = "not asked: the channel has no xmatters.rest, so its pages are not compared"
             self._readings.append(Reading(source, problem=problem))
             return None
-        found = _Comparing(self.stack, channel.rest, self.key, Span(self.since, now + AHEAD_SECONDS))
+        found = _PageLookup(self.stack, channel.rest, self.key, Span(self.since, now + AHEAD_SECONDS))
         self._guarded(source, lambda: found.read(counts))
         if found.problem:
             self._readings.append(Reading(source, problem=found.problem))
         return found.result
 
     def _guarded(self, source: str, read: Callable[[], object]) -> bool:
-        """Read a source; return False if it failed, with the reason among the readings."""
+        """Read a source; if it fails, note the reason in the readings, and return False."""
         try:
             read()
         except SendError as error:
@@ -205,16 +205,26 @@ class ShadowReader:
 
 
 @dataclass
-class _Comparing:
-    """The questions to xMatters. `result` has the answers so far, also if a request failed."""
+class _PageLookup:
+    """Lookup of the incidents' pages in xMatters. If a request fails, `result` has the counts until then.
+
+    Attributes:
+        stack: The stack.
+        rest: The channel's access to xMatters' REST API.
+        key: Text property that has the incident's id in pages.
+        span: Time in which the pages were made.
+        problem: Reason why pages were not counted, or not for all incidents; None if there is none.
+    """
 
     stack: Stack
     rest: Rest
     key: str
     span: Span
     problem: str | None = None
-    _every: int | None = None
+    # Number of all pages in the span.
+    _all_pages: int | None = None
     _found: list[IncidentPages] = field(default_factory=list)
+    # Number of incidents of the shares.
     _known: int = 0
 
     def read(self, counts: ShadowCounts) -> None:
@@ -223,15 +233,15 @@ class _Comparing:
         pages = PageCounts(self.stack.effects.outward(self.stack.hosts.xmatters))
         self._known = len(counts.incidents)
         newest = sorted(counts.incidents.items(), key=lambda each: -each[1].last)[:MAX_ASKED]
-        self._every = every = pages.in_span(self.rest, self.span, deadline)
-        if every and pages.of_incident(self.rest, self.key, NO_INCIDENT, self.span, deadline):
+        self._all_pages = total = pages.in_span(self.rest, self.span, deadline)
+        if total and pages.of_incident(self.rest, self.key, NO_INCIDENT, self.span, deadline):
             self.problem = "its pages cannot be matched with incidents: it does not filter by the property"
             return
         title = "asking xMatters for the pages of each incident"
         with progress(title, len(newest), self.stack.effects.ticks) as show:
             for done, (incident_id, count) in enumerate(newest, 1):
                 # Without any page, there is nothing to ask for.
-                found = every and pages.of_incident(self.rest, self.key, incident_id, self.span, deadline)
+                found = total and pages.of_incident(self.rest, self.key, incident_id, self.span, deadline)
                 self._found.append(IncidentPages(incident_id, count.signals - count.ends, count.ends, found))
                 show(done, "")
         if self._known > len(newest):
@@ -239,14 +249,17 @@ class _Comparing:
 
     @property
     def result(self) -> Comparison | None:
-        """The answers so far; None without any."""
-        if self._every is None:
+        """The counts so far; None if the first request failed."""
+        if self._all_pages is None:
             return None
-        return Comparison(self.key, self._every, tuple(self._found), self._known - len(self._found))
+        return Comparison(self.key, self._all_pages, tuple(self._found), self._known - len(self._found))
 
 
 def _pieces(since: float, until: float) -> list[tuple[float, float]]:
-    """Return start and end of the pieces between two times (epoch seconds), the newest first."""
+    """Return start and end (epoch seconds) of the pieces of the time from `since` to `until`, the newest first.
+
+    The first piece ends AHEAD_SECONDS later.
+    """
 
     def cut() -> Iterator[tuple[float, float]]:
         length = max(SHORTEST_PIECE_SECONDS, (until - since) / MAX_PIECES)

@@ -47,7 +47,7 @@ def notes(report: Report) -> Iterator[str]:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """Return the report for programs; null for what is not known."""
+    """Return the report as a JSON object; an unknown member is null."""
     counts, policy = report.counts, report.channel.policy if report.channel else None
     return {
         "channel": report.name,
@@ -107,7 +107,7 @@ def _recipients(counts: ShadowCounts) -> str:
 
 
 def _name(recipient: str) -> str:
-    """Return a recipient as people know it: names of groups have spaces."""
+    """Return a recipient's name in printable characters, without quotes: names of groups have spaces."""
     return printable(recipient, MAX_ID_LENGTH)
 
 

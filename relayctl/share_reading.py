@@ -1,8 +1,8 @@
 """Origin of a share's parsed fields: the members of the body that the relay read, and those that it ignored. Pure code.
 
-The relay's parser does not record where it read a field. So each member of the body is changed and left out in turn,
-and the body is parsed again. A member was read if a field differs then. So there is no second copy of the parser's
-rules.
+The relay's parser does not record where it read a field. So this module changes or removes one member of the body at a
+time, and parses the body again. If a field differs then, the parser read it from that member. Thus there is no second
+copy of the parser's rules.
 """
 
 import json
@@ -47,7 +47,7 @@ class Reading(NamedTuple):
         state: Fields that decide the incident's state, order and environment.
         details: Fields for routes, the relay's own body and the fallback topic.
         ignored: Members of the body that the relay does not read, or cannot read.
-        is_whole: False if the body has more members or items than were tried.
+        is_whole: False if the body is larger than the bounds above, so that only a part of it was tried.
     """
 
     state: tuple[Field, ...]
@@ -93,7 +93,10 @@ def _state(share: Share) -> dict[str, Any]:
 
 
 def _details(share: Share) -> dict[str, Any]:
-    """Return the details. Values of alerts are sorted, so that a changed order of alerts is no change of each value."""
+    """Return the fields of the incident and its alerts beyond its state, by name.
+
+    The values of alerts are sorted, so that another order of the alerts does not count as a change.
+    """
     found = details_of(share)
     own = {f"incident_{name}": getattr(found, name) for name in Details._fields if name != "alerts"}
     alerts = {
@@ -103,7 +106,7 @@ def _details(share: Share) -> dict[str, Any]:
 
 
 def _facts(document: Any) -> dict[str, Any] | None:
-    """Return all fields of a body; None if it is refused."""
+    """Return all parsed fields of a body; None if the parser refuses it."""
     try:
         share = parse_share(json.dumps(document).encode())
     except BadRequest:
@@ -112,7 +115,7 @@ def _facts(document: Any) -> dict[str, Any] | None:
 
 
 def _changed(sample: Mapping[str, Any], way: Way, before: dict[str, Any] | None) -> list[str]:
-    """Return the names of the fields that differ if the member is another, or is missing."""
+    """Return the names of the fields that differ from `before` if the member at `way` is changed or removed."""
     names = set[str]()
     for change in (_other, lambda _: _MISSING):
         document = json.loads(json.dumps(sample))
@@ -126,7 +129,7 @@ def _changed(sample: Mapping[str, Any], way: Way, before: dict[str, Any] | None)
 
 
 def _other(value: Any) -> Any:
-    """Return another value of the same type."""
+    """Return another value of the same type; _MISSING for an object or null."""
     match value:
         case bool():
             return not value
@@ -154,7 +157,7 @@ def _alter(node: Any, way: Way, change: Callable[[Any], Any]) -> None:
 
 
 def _ways(node: Any, way: Way) -> Iterator[Way]:
-    """Yield the way to each member without members of its own; items of a list count as one."""
+    """Yield the path of each leaf of the body; the items of a list share one path."""
     if isinstance(node, dict) and (node or not way):
         for name, value in node.items():
             yield from _ways(value, (*way, name))
@@ -166,7 +169,10 @@ def _ways(node: Any, way: Way) -> Iterator[Way]:
 
 
 def _cut(node: Any, leave_out: Callable[[str], object], level: int = 0) -> Any:
-    """Return a body that is small enough to be parsed some hundred times."""
+    """Return the body cut to MAX_ITEMS, MAX_TEXT and MAX_LEVELS, so that it can be parsed some hundred times.
+
+    `leave_out` is called if items or levels are cut.
+    """
     if level > MAX_LEVELS:
         leave_out("levels")
         return None

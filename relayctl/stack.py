@@ -38,7 +38,7 @@ class EndpointUrlError(ValueError):
 
 @dataclass(frozen=True)
 class Stack:
-    """One deployed stack; CloudFormation is asked at the first use of an output or a parameter.
+    """One deployed stack. It calls CloudFormation at the first use of an output or a parameter.
 
     Attributes:
         name: The name of the stack.
@@ -86,7 +86,7 @@ class Stack:
 
     @property
     def key_arn(self) -> str | None:
-        """ARN of the KMS key that encrypts the stack's data; None if AWS's own keys do. Raises StackMissingError."""
+        """ARN of the customer managed KMS key of the stack; None if it uses AWS's keys. Raises StackMissingError."""
         return None if self.is_local else self.parameters.get("KmsKeyArn") or None
 
     @property
@@ -95,7 +95,7 @@ class Stack:
         return self.parameters.get("Profile") == "local"
 
     def api_host(self, url: str) -> AllowList:
-        """Return the allow-list with one host: that of a URL of the stack's own API. Raises StackMissingError."""
+        """Return an allow-list with only the host of `url`, a URL of the stack's own API. Raises StackMissingError."""
         return AllowList("API", (urlsplit(url).hostname or "",), loopback=self.is_local)
 
     def deadline(self, seconds: float) -> Deadline:
@@ -170,9 +170,9 @@ def _is_url(value: str) -> bool:
 
 
 def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, which is called with `stack` and `as_json`.
+    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`.
 
-    Tests pass other `Effects` as the object of click's context.
+    Tests pass fake `Effects` as `obj` of click's context.
     """
 
     @click.option(
@@ -195,10 +195,10 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
-    """Return a stack. Raises NoRegionError and EndpointUrlError.
+    """Return a stack, without a call to AWS. Raises NoRegionError and EndpointUrlError.
 
     Args:
-        context: Click's context; its object has the effects.
+        context: Click's context; its `obj` is an Effects, or None.
         name: The name of the stack.
         region: The AWS region; None for that of the AWS CLI.
         profile: The AWS profile; None for that of the AWS CLI.

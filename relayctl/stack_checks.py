@@ -21,8 +21,8 @@ OUTPUTS = (
 )
 
 
-class Woken(NamedTuple):
-    """A queue and the worker that it wakes.
+class WorkerQueue(NamedTuple):
+    """A queue, and the worker function that its messages invoke.
 
     Attributes:
         what: Name of the queue's check.
@@ -30,7 +30,7 @@ class Woken(NamedTuple):
         worker: Name of the worker's check.
         function: Stack output with the worker's function name.
         reserved: Stack parameter that reserves concurrency for the worker.
-        invoked: Concurrent executions of the worker that do not come from its queue.
+        invoked: Concurrent executions that the worker needs for invocations by the sweeper, not by its queue.
         oldest_seconds: Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job
             becomes a new message at least every 15 minutes.
     """
@@ -47,11 +47,13 @@ class Woken(NamedTuple):
 # While SQS fails, the sweeper invokes the job worker with at most 200 jobs a minute. Lambda keeps the invocations that
 # exceed the concurrency, so ten executions are enough for jobs of three seconds.
 FOR_THE_SWEEPER = 10
-RETRIES = Woken(
+RETRIES = WorkerQueue(
     "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
 )
-CHORES = Woken("chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800)
-WOKEN = (RETRIES, CHORES)
+CHORES = WorkerQueue(
+    "chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800
+)
+WORKER_QUEUES = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
 # Executions that the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
@@ -73,12 +75,12 @@ class StackChecks:
         self._stack = stack
 
     def of(self, now: datetime) -> Iterator[Check]:
-        """Yield the results. Raises StackMissingError if there is no such stack."""
+        """Yield the results at `now`. Raises StackMissingError if there is no such stack."""
         yield self._outputs()
-        for each in WOKEN:
+        for each in WORKER_QUEUES:
             yield check_results.of_aws(each.what, partial(self._waiting, each, now))
         yield check_results.of_aws("dead-letter queue", self._dead_letters)
-        for each in WOKEN:
+        for each in WORKER_QUEUES:
             yield check_results.of_aws(each.worker, partial(self._worker, each))
         yield check_results.of_aws("recursion", self._recursion)
         yield check_results.of_aws("concurrency", self._concurrency)
@@ -96,16 +98,16 @@ class StackChecks:
             return failed("outputs", f"{', '.join(missing)}: missing; deploy the stack again")
         return ok("outputs", "all are there")
 
-    def _waiting(self, woken: Woken, now: datetime) -> Check:
-        depth = QueueDepth.of(self._stack, woken.queue)
-        age = self._oldest(self._stack.output(woken.queue), now)
+    def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
+        depth = QueueDepth.of(self._stack, pair.queue)
+        age = self._oldest(self._stack.output(pair.queue), now)
         detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.in_flight} in flight"
         if age is None:
-            return ok(woken.what, detail)
+            return ok(pair.what, detail)
         detail += f"; the oldest is {age:.0f} s old"
-        if age > woken.oldest_seconds:
-            return failed(woken.what, f"{detail}: the {woken.worker} does not process it")
-        return ok(woken.what, detail)
+        if age > pair.oldest_seconds:
+            return failed(pair.what, f"{detail}: the {pair.worker} does not process it")
+        return ok(pair.what, detail)
 
     def _dead_letters(self) -> Check:
         count = sum(QueueDepth.of(self._stack, "DeadLetterQueueUrl"))
@@ -131,28 +133,28 @@ class StackChecks:
         )["Datapoints"]
         return max(datapoints, key=lambda each: each["Timestamp"], default=None)
 
-    def _worker(self, woken: Woken) -> Check:
-        what, function = woken.worker, self._stack.output(woken.function)
-        queue = _queue_name(self._stack.output(woken.queue))
+    def _worker(self, pair: WorkerQueue) -> Check:
+        what, function = pair.worker, self._stack.output(pair.function)
+        queue = _queue_name(self._stack.output(pair.queue))
         pages = self._stack.functions.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
         found = [each for page in pages for each in page["EventSourceMappings"]]
         mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
         if mapping is None:
-            return failed(what, f"no event source mapping of the {woken.what}; deploy the stack again")
+            return failed(what, f"no event source mapping of the {pair.what}; deploy the stack again")
         state = mapping.get("State", "?")
         if state == "Enabled":
-            return ok(what, f"the {woken.what} wakes it")
+            return ok(what, f"the {pair.what} wakes it")
         if state in {"Creating", "Enabling", "Updating"}:
             return warning(what, f"its event source mapping is not ready: {state}")
-        return failed(what, f"its event source mapping is {state}: the {woken.what} is not processed")
+        return failed(what, f"its event source mapping is {state}: the {pair.what} is not processed")
 
     def _recursion(self) -> Check:
-        """Check that Lambda's recursion detection is off: it drops a job after about 16 waits.
+        """Check that Lambda's recursion detection is off; else Lambda drops a job after about 16 waits.
 
         A local cloud may not know the call, or not apply the template's setting.
         """
         what = "recursion"
-        wrong = {each.worker: setting for each in WOKEN if (setting := self._recursive_loop(each)) != "Allow"}
+        wrong = {each.worker: setting for each in WORKER_QUEUES if (setting := self._recursive_loop(each)) != "Allow"}
         if not wrong:
             return ok(what, "Lambda lets a waiting job wake its worker again")
         if self._stack.is_local:
@@ -160,8 +162,8 @@ class StackChecks:
         said = ", ".join(f"the {worker}'s RecursiveLoop is {setting}" for worker, setting in wrong.items())
         return failed(what, f"{said}: Lambda drops a job after about 16 waits; deploy the stack again")
 
-    def _recursive_loop(self, woken: Woken) -> str | None:
-        function = self._stack.output(woken.function)
+    def _recursive_loop(self, pair: WorkerQueue) -> str | None:
+        function = self._stack.output(pair.function)
         try:
             return self._stack.functions.get_function_recursion_config(FunctionName=function).get("RecursiveLoop")
         except ClientError as error:
@@ -176,16 +178,16 @@ class StackChecks:
             return warning(what, NOT_EVALUATED)
         each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
         small = [
-            f"{woken.reserved} is {reserved}: the {woken.worker} needs {each + woken.invoked} or more"
-            for woken in WOKEN
-            if 0 < (reserved := self._reserved(woken.reserved)) < each + woken.invoked
+            f"{pair.reserved} is {reserved}: the {pair.worker} needs {each + pair.invoked} or more"
+            for pair in WORKER_QUEUES
+            if 0 < (reserved := self._reserved(pair.reserved)) < each + pair.invoked
         ]
         if small:
             # Lambda receives messages of the queue, and then has no execution for them.
             return failed(what, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted")
-        shared = len(WOKEN) * each - sum(each for woken in WOKEN if self._reserved(woken.reserved))
-        taken = sum(map(self._reserved, (*_RESERVED, *(woken.reserved for woken in WOKEN))))
-        workers = len(WOKEN) * each
+        shared = len(WORKER_QUEUES) * each - sum(each for pair in WORKER_QUEUES if self._reserved(pair.reserved))
+        taken = sum(map(self._reserved, (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))))
+        workers = len(WORKER_QUEUES) * each
         detail = f"the account has {quota} concurrent executions; the workers may use {workers}"
         if taken:
             detail += f"; {taken} are reserved"
@@ -208,7 +210,10 @@ class StackChecks:
         return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
 
     def _hosts(self, number: int) -> Check:
-        """Check that a vendor's hosts are named one by one, and are not in the other vendor's list."""
+        """Check that a vendor's allow-list has no wildcard, and no host of the other vendor's list.
+
+        `number` is the index of the vendor's list in VendorHosts.
+        """
         hosts = self._stack.hosts
         what, patterns, _ = hosts[number]
         if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
@@ -262,7 +267,7 @@ class StackChecks:
         return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
 
     def _alarms(self) -> Check:
-        """Check the stack's own alarms. The names of another stack's alarms may begin with the same stack name."""
+        """Check the alarms of this stack only: another stack's alarms may have names with the same beginning."""
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
         pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
             AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]

@@ -40,7 +40,7 @@ def read_parameters(cloudformation: "CloudFormationClient", stack_name: str) -> 
 
 
 def read_arn(cloudformation: "CloudFormationClient", stack_name: str) -> str:
-    """Return the ARN of a stack: it names partition, region and account; raises as `read_outputs` does."""
+    """Return the ARN of a stack, which has partition, region and account; raises as `read_outputs` does."""
     return _describe(cloudformation, stack_name)["StackId"]
 
 

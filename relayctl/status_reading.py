@@ -1,4 +1,4 @@
-"""Reading of the status of a stack's channels, once or again and again. A source that fails is named."""
+"""Reading of the status of a stack's channels, once or repeatedly. If a source fails, the others are still read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class StackStatus(NamedTuple):
 
     Attributes:
         at: Time of the reading (epoch seconds).
-        channels: The channels.
+        channels: Status of each channel.
         undelivered: Jobs on the queues, of all channels; None if SQS could not be asked.
         problems: Sources that failed or were not read wholly, in words.
         is_partial: True if the numbers of shares and signals are too low, since there were too many log lines.
@@ -60,7 +60,7 @@ class _Secret(NamedTuple):
     Attributes:
         changed_at: Time of its last change (ISO 8601); None if unknown.
         channel: The channel; None if the secret was not read, or is not valid.
-        problem: Why the secret is not valid; None if it is, or was not read.
+        problem: The reason why the secret is not valid; None if it is valid, or was not read.
     """
 
     changed_at: str | None = None
@@ -109,9 +109,10 @@ class StatusReader:
         return StackStatus(now, channels, undelivered, problems, self._traffic.is_partial)
 
     def read_without_logs(self, changed_at: Mapping[str, str | None]) -> StackStatus:
-        """Read the status of these channels without traffic and queues; `changed_at` has the secrets' last changes.
+        """Read the status of the channels in `changed_at` without traffic and queues. Raises StackMissingError.
 
-        It takes no call of CloudWatch Logs, and some calls a channel. Raises StackMissingError.
+        `changed_at` has the time of the last change of each secret by channel (ISO 8601, or None). The reading makes no
+        call of CloudWatch Logs, and some calls to the ledger for each channel.
         """
         now, self._problems, self._names = self.stack.effects.clock(), [], dict(changed_at)
         store, table = ChannelStore(self.stack), bounded_table(self.stack)
@@ -193,7 +194,7 @@ class StatusReader:
         )
 
     def _secret(self, store: ChannelStore, name: str) -> _Secret:
-        """Return the channel's secret; it is read again only after a change."""
+        """Return the channel's secret, which is read again only if its time of change differs."""
         if name not in self._names:
             return _Secret(problem="the channel was removed")
         changed_at, known = self._names[name], self._secrets.get(name)
@@ -214,7 +215,10 @@ class StatusReader:
             return _Secret(changed_at, problem=f"its secret is not valid: {error}")
 
     def _page(self, table: Table, name: str, incidents: tuple[str, ...]) -> tuple[float | None, str]:
-        """Return time and number of the newest signal whose page is known, of these incidents. Raises LedgerError."""
+        """Return the time of these incidents' newest signal whose page is known, and the page's number.
+
+        Without such a signal, return None and an empty text. Raises LedgerError.
+        """
         shared = Sources(table, self.stack.effects.clock).of_incidents(name, incidents)
         keys = [key(name, each, incident) for incident in incidents for each in ((), *shared.get(incident, ()))]
         entries = Ledger(table).read_many(keys).values()
@@ -233,7 +237,7 @@ class StatusReader:
         return found
 
     def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
-        """Read a source; return None if it failed, with the reason among the problems."""
+        """Return the result of reading a source; if it fails, note the reason in the problems, and return None."""
         try:
             return read()
         except LedgerError as error:
@@ -244,9 +248,9 @@ class StatusReader:
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
-    """Return the expectation of shares; None if the policy has none, or the last share is not known.
+    """Return the expected interval of shares and the last share; None if the policy has no interval, or `uses` is None.
 
-    Without a known share, one is expected from the secret's last change on.
+    If no share is known yet, the interval begins with the last change of the secret; None if that is unknown, too.
     """
     every = channel.policy.expect_share_every
     if every is None or uses is None:

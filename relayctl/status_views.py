@@ -1,4 +1,4 @@
-"""Status of channels for people and for programs."""
+"""Output of `relayctl status`: text, and a JSON object."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +32,7 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
 
 
 def show(status: StackStatus, *, whole: bool) -> None:
-    """Print the status, the least healthy channel first. Healthy channels have one line, or all lines if `whole`."""
+    """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
     for each, judgement in channel_health.in_order(status.channels, status.at):
         lead = Text(f"{judgement.health:7}  ", style=_STYLES[judgement.health])
         is_brief = judgement.health == Health.OK and not whole
@@ -46,7 +46,7 @@ def show(status: StackStatus, *, whole: bool) -> None:
 
 
 def lines(status: StackStatus) -> Iterator[str]:
-    """Yield a line for each channel, with the time, for a log of a watch."""
+    """Yield a line for each channel, with the time: the output of `--watch` if stdout is not a terminal."""
     for each, judgement in channel_health.in_order(status.channels, status.at):
         why = f": {'; '.join(judgement.why)}" if judgement.why else ""
         facts = "; ".join((_owed(each, status.at), _traffic(each, status), _pace(each, status.at)))
@@ -56,7 +56,10 @@ def lines(status: StackStatus) -> Iterator[str]:
 
 
 def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
-    """Return the channel's name, with its mode in brackets unless it is live; if `is_brief`, with a pause's end."""
+    """Return the channel's name, and its mode in brackets unless it is live.
+
+    If `is_brief`, the mode includes the end of a pause: then no other line has it.
+    """
     if each.policy is None:
         return each.name
     mode = modes.brief(each.policy, now) if is_brief else modes.current(each.policy, now)
@@ -80,7 +83,7 @@ def _owed(each: ChannelStatus, now: float) -> str:
     if not debts.owed:
         return "nothing is owed"
     if channel_health.is_held(debts, now):
-        held_by = channel_health.what_holds(debts)
+        held_by = channel_health.hold_words(debts)
         return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
     oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = debts.next_attempt

@@ -56,7 +56,7 @@ def show_line(line: str, *, lead: "Text | None" = None, indent: int = 0) -> None
 def folded(message: str, prefix: str = "") -> str:
     """Return a message for stderr without control characters other than line breaks.
 
-    On a terminal each line is wrapped between words; `prefix` takes room on the first one.
+    On a terminal each line is wrapped between words. The first line leaves room for `prefix`, which click prints.
     """
     message = "\n".join(map(printable, message.splitlines()))
     if not (sys.stderr.isatty() or "COLUMNS" in os.environ):
@@ -80,7 +80,7 @@ def labelled(label: str, value: str, columns: int = 15) -> None:
 
 
 def nothing(message: str) -> NoReturn:
-    """Write to stderr that nothing matched, and exit with code 3."""
+    """Write a message that nothing matched to stderr, and exit with code 3."""
     click.echo(printable(message), err=True)
     click.get_current_context().exit(3)
 
@@ -97,7 +97,10 @@ def status(text: str) -> Iterator[None]:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets, so that the work can stop safely; the second one interrupts."""
+    """Yield an event that the first Ctrl-C sets, so that the block can stop safely.
+
+    The second Ctrl-C raises KeyboardInterrupt.
+    """
     stop = threading.Event()
 
     def on_interrupt(*_: object) -> None:

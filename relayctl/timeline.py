@@ -22,9 +22,9 @@ class Event(NamedTuple):
         at: Time of the event (epoch seconds). It may lie ahead, such as the next attempt.
         source: The source of the event, one of the constants above.
         kind: Kind of the event, such as `share`, `page` or `dead_letter`.
-        text: The event in words; texts of others are quoted.
+        text: The event in words; texts from BigPanda and xMatters are in quotes.
         channel: Name of the channel; empty if the event belongs to all of the incident's channels.
-        details: Further members for programs.
+        details: Further members of the JSON object.
     """
 
     at: float
@@ -46,8 +46,8 @@ class Reading(NamedTuple):
 
     Attributes:
         source: Name of the source, with its channel if it is one channel's.
-        found: Number of events that it gave.
-        problem: Why it was not read, or not wholly; None if it was.
+        found: Number of events from the source.
+        problem: The reason why the source was not read, or only in part; None if it was read.
         is_failure: True if the source failed; False if it was read, or the channel does not use it.
     """
 
@@ -68,8 +68,8 @@ class Reading(NamedTuple):
         return self._asdict()
 
 
-class Standing(NamedTuple):
-    """Where an incident stands now, for one channel and one set of recipients of the webhook's URL.
+class ChannelSummary(NamedTuple):
+    """Summary of an incident now, for one channel and one set of recipients of the webhook's URL.
 
     Attributes:
         channel: Name of the channel.
@@ -84,7 +84,7 @@ class Standing(NamedTuple):
     details: Mapping[str, Any] = _NOTHING
 
     def document(self) -> dict[str, Any]:
-        """Return this as a JSON object for programs."""
+        """Return the summary as a JSON object for programs."""
         return {"channel": self.channel, "url_recipients": list(self.recipients), **self.details}
 
 
@@ -93,14 +93,14 @@ class Timeline(NamedTuple):
 
     Attributes:
         incident_id: BigPanda's id of the incident.
-        standings: The incident's standings, by channel and recipients.
+        summaries: A summary for each channel and set of recipients of the webhook's URL.
         events: The events, oldest first.
         readings: The results of all sources.
-        dropped: Number of older events that were left out.
+        dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
     """
 
     incident_id: str
-    standings: tuple[Standing, ...]
+    summaries: tuple[ChannelSummary, ...]
     events: tuple[Event, ...]
     readings: tuple[Reading, ...]
     dropped: int = 0
@@ -108,7 +108,7 @@ class Timeline(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """True if no source knows the incident."""
-        return not self.standings and not self.events
+        return not self.summaries and not self.events
 
     @property
     def has_failures(self) -> bool:
@@ -118,14 +118,14 @@ class Timeline(NamedTuple):
     @property
     def channels(self) -> list[str]:
         """Names of the channels in the timeline, sorted."""
-        names = {each.channel for each in self.standings} | {each.channel for each in self.events}
+        names = {each.channel for each in self.summaries} | {each.channel for each in self.events}
         return sorted(names - {""})
 
     def document(self) -> dict[str, Any]:
         """Return the timeline as a JSON object for programs."""
         return {
             "incident_id": self.incident_id,
-            "channels": [each.document() for each in self.standings],
+            "channels": [each.document() for each in self.summaries],
             "events": [each.document() for each in self.events],
             "dropped": self.dropped,
             "sources": [each.document() for each in self.readings],
@@ -134,7 +134,7 @@ class Timeline(NamedTuple):
 
 def of(
     incident_id: str,
-    standings: Iterable[Standing],
+    summaries: Iterable[ChannelSummary],
     events: Iterable[Event],
     readings: Sequence[Reading],
     since: float | None = None,
@@ -145,4 +145,4 @@ def of(
     """
     ordered = sorted((each for each in events if since is None or each.at >= since), key=lambda each: each.at)
     kept = ordered[-MAX_EVENTS:]
-    return Timeline(incident_id, tuple(standings), tuple(kept), tuple(readings), len(ordered) - len(kept))
+    return Timeline(incident_id, tuple(summaries), tuple(kept), tuple(readings), len(ordered) - len(kept))

@@ -1,4 +1,4 @@
-"""Events and standing of an incident from its ledger entry. Pure code."""
+"""Events and summaries of an incident from its entries in the ledger. Pure code."""
 
 from collections.abc import Iterator, Mapping
 from copy import replace
@@ -11,23 +11,23 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.reasons import Reason
 from relayctl import moments
-from relayctl.timeline import LEDGER, Event, Standing
+from relayctl.timeline import LEDGER, ChannelSummary, Event
 
 
 def is_known(entry: Entry) -> bool:
-    """True if the ledger has an item for the entry; an incident without an item is read as an empty entry."""
+    """True if the entry is stored in the ledger; the ledger returns an empty entry for an unknown incident."""
     return entry.sequence > 0
 
 
 def events(channel: str, entry: Entry) -> Iterator[Event]:
-    """Yield the events that an entry remembers. An entry has the times of the newest states only."""
+    """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
     yield from (replace(each, channel=channel) for each in _events(entry))
 
 
-def standing(channel: str, recipients: tuple[str, ...], entry: Entry, now: float) -> Standing:
-    """Return where the incident stands at `now` (epoch seconds)."""
+def summary(channel: str, recipients: tuple[str, ...], entry: Entry, now: float) -> ChannelSummary:
+    """Return the summary of the incident for a channel and its URL recipients at `now` (epoch seconds)."""
     details = _details(entry, now)
-    return Standing(channel, recipients, tuple(_words(entry, details)), details)
+    return ChannelSummary(channel, recipients, tuple(_words(entry, details)), details)
 
 
 def _events(entry: Entry) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""Reading of all sources of an incident's timeline. A source that fails is named, and the others are still read."""
+"""Reading of all sources of an incident's timeline. If a source fails, the others are still read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from relayctl.log_lines import FUNCTIONS, LogReader
 from relayctl.page_history import Histories
 from relayctl.revocation import bounded_table
 from relayctl.stack import Stack
-from relayctl.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Reading, Standing, Timeline
+from relayctl.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, ChannelSummary, Event, Reading, Timeline
 
 # Time for all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
@@ -36,7 +36,7 @@ type Recipients = tuple[str, ...]
 
 
 class Known(NamedTuple):
-    """An entry of the ledger that exists.
+    """A stored entry of the ledger, and the channel and recipients that it is for.
 
     Attributes:
         channel: Name of the channel.
@@ -59,8 +59,8 @@ class Collector:
         channel: Name of the only channel to read; None for all channels.
         since: Start of the log lines to read (epoch seconds).
         events: The events so far.
-        readings: The results so far.
-        url_recipients: Sets of recipients of webhook URLs by channel, found so far.
+        readings: The results of the sources that were read so far.
+        url_recipients: Sets of recipients that webhook URLs named, by channel, found so far.
     """
 
     stack: Stack
@@ -83,17 +83,17 @@ class Collector:
         self._dead_letters()
         channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
         known = self._ledger(channels)
-        standings: list[Standing] = [
-            timeline_ledger.standing(each.channel, each.recipients, each.entry, self.stack.effects.clock())
+        summaries: list[ChannelSummary] = [
+            timeline_ledger.summary(each.channel, each.recipients, each.entry, self.stack.effects.clock())
             for each in known
         ]
         seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
         for name in sorted(seen):
             self._vendors(store, name, [each.entry for each in known if each.channel == name])
-        return timeline.of(self.incident_id, standings, self.events, self.readings, since)
+        return timeline.of(self.incident_id, summaries, self.events, self.readings, since)
 
     def _names(self, store: ChannelStore) -> list[str]:
-        """Return the names of the channels to read; those that the other sources name are added later."""
+        """Return the names of the stack's channels, or the only channel; `collect` adds those in the other sources."""
         if self.channel:
             return [self.channel]
         found: list[str] = []
@@ -121,7 +121,7 @@ class Collector:
                 self.readings.append(Reading(f"{LOG} {function}", len(found), problem, is_failure=bool(problem)))
 
     def _dead_letters(self) -> None:
-        """Read the dead-letter queue: each message is received, and released at once."""
+        """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
         effects = self.stack.effects
         held: list[int] = []
         jobs: list[Job] = []
@@ -145,7 +145,7 @@ class Collector:
         self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
 
     def _ledger(self, channels: Iterable[str]) -> list[Known]:
-        """Return the entries that exist: one for each channel and set of recipients of the webhook's URL."""
+        """Return the incident's stored entries: one for each channel and set of recipients of the webhook's URL."""
         known: list[Known] = []
 
         def read() -> None:
@@ -231,7 +231,7 @@ class Collector:
             self.readings.append(Reading(source, len(found)))
 
     def _guarded(self, source: str, read: Callable[[], object]) -> bool:
-        """Read a source; return False if it failed, with the reason among the readings."""
+        """Read a source; if it fails, note the reason in `readings`, and return False."""
         try:
             read()
         except (LedgerError, SendError) as error:
@@ -243,11 +243,11 @@ class Collector:
         return False
 
     def _is_wanted(self, channel: str) -> bool:
-        """True if events of a channel are wanted. An empty name stands for all channels."""
+        """True if the timeline takes events of a channel. An event with an empty name belongs to all channels."""
         return self.channel in {None, channel} or not channel
 
     def _is_news(self, event: Event) -> bool:
-        """False for a signal of the ledger that a log line has already, and of which no page is known."""
+        """False if a log line has the same signal, and the ledger's event adds nothing about its page; else True."""
         logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_lost")

@@ -46,7 +46,7 @@ def _answer(channel: str, page: str, answer: PersonAnswer, details: Mapping[str,
 def of_activities(channel: str, activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
     """Yield the events of BigPanda's activities. Activities without a time or a type are left out.
 
-    Where an activity has its comment is not documented (docs/vendors.md), so the likely members are read.
+    BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
     """
     for each in activities:
         at = _moment(nested(each, "timestamp", "createdat", "time"))
@@ -60,7 +60,7 @@ def of_activities(channel: str, activities: Iterable[Mapping[str, Any]]) -> Iter
 
 
 def _moment(value: Any) -> float | None:
-    """Return the epoch seconds of epoch seconds, epoch milliseconds or an ISO 8601 time; None for other values."""
+    """Return epoch seconds for a time in epoch seconds, epoch milliseconds or ISO 8601; None for other values."""
     text = scalar(value) or ""
     try:
         seconds = float(text)

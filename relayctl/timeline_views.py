@@ -1,4 +1,4 @@
-"""Timelines for people: lines for a terminal, and Markdown for a post-mortem."""
+"""Output of timelines: lines for a terminal, and Markdown for a post-mortem."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from relay.delivery.channel_health import age as duration
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relayctl import moments, terminal
-from relayctl.timeline import Event, Standing, Timeline
+from relayctl.timeline import ChannelSummary, Event, Timeline
 
 # Characters with a meaning in Markdown. A text of others must not become a link, a table cell, an image or HTML.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
@@ -18,10 +18,10 @@ _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
 
 
 def show(timeline: Timeline, now: float) -> None:
-    """Print a timeline: where the incident stands, then an event a line, oldest first, under its local day."""
+    """Print a timeline: the summaries, then a line for each event, oldest first, below its local date."""
     terminal.show_line(f"incident {identifier(timeline.incident_id, MAX_ID_LENGTH)}")
-    for each in timeline.standings:
-        terminal.show_line(printable(_standing(each)), indent=2)
+    for each in timeline.summaries:
+        terminal.show_line(printable(_summary(each)), indent=2)
     if timeline.dropped:
         terminal.show_line(f"{timeline.dropped} older events are left out")
     are_many = len(timeline.channels) > 1
@@ -40,9 +40,9 @@ def notes(timeline: Timeline) -> Iterator[str]:
 
 
 def markdown(timeline: Timeline, now: float) -> str:
-    """Return the timeline as Markdown: a heading, where the incident stands, a table of events, and the sources."""
+    """Return the timeline as Markdown: a heading, the summaries, a table of events, and the sources."""
     lines = [f"# Incident {_escaped(timeline.incident_id)}", ""]
-    lines += [f"- {_escaped(_standing(each))}" for each in timeline.standings]
+    lines += [f"- {_escaped(_summary(each))}" for each in timeline.summaries]
     lines += [f"- {timeline.dropped} older events are left out"] if timeline.dropped else []
     lines += ["", "## Timeline", ""] if lines[-1] else ["## Timeline", ""]
     if timeline.events:
@@ -59,14 +59,14 @@ def markdown(timeline: Timeline, now: float) -> str:
 
 
 def age(event: Event, now: float) -> str:
-    """Return how long ago an event was, or "in 3m" for one that lies ahead."""
+    """Return the time since an event, such as "3m"; "in 3m" for an event in the future."""
     return f"in {duration(event.at - now)}" if event.at > now else duration(now - event.at)
 
 
-def _standing(standing: Standing) -> str:
-    names = ", ".join(identifier(name) for name in standing.recipients)
+def _summary(summary: ChannelSummary) -> str:
+    names = ", ".join(identifier(name) for name in summary.recipients)
     whom = f" for {names}" if names else ""
-    return f"channel {standing.channel}{whom}: {'; '.join(standing.words)}"
+    return f"channel {summary.channel}{whom}: {'; '.join(summary.words)}"
 
 
 def _words(event: Event, *, with_channel: bool) -> str:

@@ -1,16 +1,16 @@
-"""Readiness of a stack for its deletion, what stays after it, and the commands for both. Pure code."""
+"""Deletion of a stack: whether it is ready, the commands, and the resources that remain. Pure code."""
 
 import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
-class ChannelDebts(NamedTuple):
-    """Remainder of a channel, which may block the deletion of the stack.
+class ChannelRemainder(NamedTuple):
+    """Parts of a channel that still exist, and may block the deletion of the stack.
 
     Attributes:
         name: Name of the channel; "" for dead-lettered messages that are no jobs of the relay.
-        exists: True if its secret is there; False for a removed channel of which something is left.
+        exists: True if the channel's secret exists; False for a removed channel with debts or dead-lettered jobs.
         owed: Number of owed states in the ledger; None if unknown.
         dead_lettered: Number of its dead-lettered jobs.
         last_share_at: Time of its last share in the last hour (ISO 8601); None if there was none, or it is unknown.
@@ -32,21 +32,21 @@ class Readiness(NamedTuple):
     """Facts that decide if a stack can be deleted without a loss.
 
     Attributes:
-        channels: Each channel that exists, owes or has dead-lettered jobs.
+        channels: Each channel that exists, has owed states, or has dead-lettered jobs.
         waiting: Number of jobs on the retry queue and the chore queue.
         dead_lettered: Number of messages on the dead-letter queue.
         exported: Number of these messages that this run kept in a file, or that are no jobs of the relay.
         problems: Sources that could not be read, in words.
     """
 
-    channels: Sequence[ChannelDebts]
+    channels: Sequence[ChannelRemainder]
     waiting: int
     dead_lettered: int
     exported: int
     problems: Sequence[str]
 
     def reasons(self) -> list[str]:
-        """Return why the stack must not be deleted yet; an empty list if it can be."""
+        """Return the reasons why the stack must not be deleted yet; an empty list if it can be deleted."""
         existing = sum(each.exists for each in self.channels)
         owed = sum(each.owed or 0 for each in self.channels)
         left = max(self.dead_lettered - self.exported, 0)
@@ -58,7 +58,7 @@ class Readiness(NamedTuple):
         return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 
 
-class Place(NamedTuple):
+class StackNames(NamedTuple):
     """Names of a stack and its parts.
 
     Attributes:
@@ -78,7 +78,7 @@ class Place(NamedTuple):
     queues: Sequence[str]
 
     def commands(self) -> dict[str, list[str]]:
-        """Return the commands for the deletion, by what they delete, in order."""
+        """Return the shell commands for the deletion, in order; each key describes what its commands delete or list."""
         profile = ["--profile", self.profile] if self.profile else []
         options = ["--region", self.region, *profile]
         table = ["--table-name", self.table, *options]
@@ -98,7 +98,7 @@ class Place(NamedTuple):
         }
 
     def stays(self) -> list[str]:
-        """Return what stays after the stack's deletion, in sentences."""
+        """Return sentences about the resources that remain after the stack's deletion, and about those that do not."""
         window = f"aws secretsmanager restore-secret --secret-id {self.prefix}/NAME"
         return [
             f"The table {self.table}, protected against deletion: what was announced of each incident.",

@@ -1,4 +1,4 @@
-"""Verbs of relayctl: one module per noun. `channel set`, `revoke` and `test` have modules of their own.
+"""Verbs of relayctl: a module for each verb, or for a group of verbs.
 
-Imports the other modules of `relayctl` and the library.
+The modules import the other modules of `relayctl` and the library.
 """

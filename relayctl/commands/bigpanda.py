@@ -19,7 +19,7 @@ from relayctl.stack import Stack, on_stack
 
 @click.group(short_help="Print what to set up in BigPanda.")
 def bigpanda() -> None:
-    """BigPanda's side of a channel."""
+    """The settings of a channel in BigPanda."""
 
 
 @bigpanda.command()
@@ -32,7 +32,7 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
     """Print the settings of BigPanda's webhook for a channel: v1 to paste, v2 to create by BigPanda's API.
 
     relayctl does not call BigPanda. What BigPanda does not document is marked as a guess. Without --v1 or --v2, both
-    are printed; an incident needs one of them only.
+    are printed. Set up only one of them in BigPanda.
 
     \b
     Example:

@@ -66,7 +66,10 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str:
-    """Return the text of a channel's file, which asks for no change. Raises InvalidChannel and UsageError."""
+    """Return the text of a channel's file.
+
+    Raises InvalidChannel, also if `channel plan` would find a change right after, and UsageError.
+    """
     kept = store.read(name)
     if kept is None:
         terminal.nothing(f"there is no channel {name}")

@@ -1,4 +1,4 @@
-"""relayctl channel plan and apply: channels as their settings files say."""
+"""relayctl channel plan and apply: make channels equal to their settings files."""
 
 import json
 import sys
@@ -29,8 +29,8 @@ class Applied(NamedTuple):
 
     Attributes:
         change: The change.
-        done: The result of the write; None if it was not done or failed.
-        problem: The reason why it was not done; None if it was.
+        done: The result of the write; None if the change was not written.
+        problem: The reason why the change was not written; None if it was.
     """
 
     change: ChannelChange
@@ -38,7 +38,7 @@ class Applied(NamedTuple):
     problem: str | None
 
     def document(self) -> dict[str, Any]:
-        """Return the result for programs, without credentials."""
+        """Return the result as a JSON object, without credentials."""
         if self.done is None:
             return {"stored": False, "problem": self.problem}
         return {"stored": True, **({"verified": self.done.is_verified} if self.done.fresh else {})}

@@ -10,7 +10,7 @@ from relay.channels.token import EndpointName
 from relayctl import endpoints, rotation, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
-from relayctl.endpoint_probe import Knock, verify
+from relayctl.endpoint_probe import ProbeRequest, verify
 from relayctl.endpoints import ENDPOINTS, KEYS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
@@ -30,7 +30,7 @@ from relayctl.stack import Stack, on_stack
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
 def revoke(stack: Stack, name: str, names: tuple[EndpointName, ...], yes: bool, as_json: bool) -> None:
-    """Refuse an endpoint's credentials everywhere within 15 seconds, and print a new one, once.
+    """Make all functions refuse an endpoint's credentials within 15 seconds, and print a new one, once.
 
     BigPanda's or xMatters' requests are refused until the new credential is pasted there. BigPanda does not send a
     refused share again. A login keeps its user name and gets a new password. To replace a credential that did not leak,
@@ -60,7 +60,7 @@ def revoke(stack: Stack, name: str, names: tuple[EndpointName, ...], yes: bool, 
     in_force = put_in_force(stack, name)
     urls = endpoints.urls(stack, name, after)
     headers = {key: endpoints.headers(after, key) for key in keys}
-    verified = verify(stack, name, {key: Knock(urls[key], found[0]) for key, found in headers.items()})
+    verified = verify(stack, name, {key: ProbeRequest(urls[key], found[0]) for key, found in headers.items()})
     if as_json:
         found = [
             {"endpoint": key, "url": urls[key], "header": each} for key, these in headers.items() for each in these

@@ -1,4 +1,4 @@
-"""relayctl channel rotate: a new credential beside the old one, and the end of the old one."""
+"""relayctl channel rotate: replace a credential without a gap, and end the replaced one."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -67,14 +67,15 @@ def _credential(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
 def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) -> None:
     """Put a new credential in place of an old one, without a gap.
 
-    KIND inbound (BigPanda shows it) and callback (xMatters shows it): relayctl makes the new credential, and waits
-    until the relay accepts it. It prints what to paste, and when the old one was used last. The old one works on for
-    --overlap, or until --retire. While it may have been used in the last hour, or the new one was never used, --retire
-    is refused.
+    KIND inbound or callback: the credential with which BigPanda or xMatters calls the relay. relayctl makes a new one,
+    and waits until the relay accepts it. It prints the header to paste, and when the old credential was used last. The
+    old one keeps working for --overlap, or until --retire. --retire is refused while the old one may have been used in
+    the last hour, or the new one was never used.
 
-    KIND trigger, rest and bigpanda (the relay shows them): give the new credential as @FILE, as one line of standard
-    input (-), or at a prompt. It is checked where that is possible without a page, and refused if the vendor rejects
-    it. relayctl channel undo goes back to the old one.
+    KIND trigger, rest or bigpanda: the credential with which the relay calls the trigger, xMatters' REST API or
+    BigPanda's API. Give the new one as @FILE, as one line of standard input (-), or at a prompt. relayctl checks it
+    where that is possible without a page, and does not store it if the vendor rejects it. relayctl channel undo goes
+    back to the old one.
 
     If a credential leaked, use relayctl channel revoke.
 
@@ -110,7 +111,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
 
 
 def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
-    """Raise UsageError for options that do not belong to the kind, or to each other."""
+    """Raise UsageError for options that the kind does not take, or that contradict each other."""
     if kind in _KEYS and given:
         raise click.UsageError(f"relayctl makes the credential for {kind} itself: leave out {_flag(given[0])}")
     if kind in _KEYS and flags["unchecked"]:
@@ -178,7 +179,7 @@ class _Endpoint(NamedTuple):
         return done.is_verified
 
     def retire(self, *, now: bool, as_json: bool) -> bool:
-        """Refuse the previous credential everywhere. Raises ClickException if it may be in use, unless `now`."""
+        """End the previous credential in all functions. Raises ClickException if it may be in use, unless `now`."""
         before, after = SecretDocument(self.kept.document), SecretDocument(self.kept.document)
         is_there = after.unset(f"{self.key}.previous")
         used = None
@@ -193,7 +194,7 @@ class _Endpoint(NamedTuple):
             terminal.say(f"channel {self.name}: changed")
         else:
             terminal.say(f"channel {self.name}: {ENDPOINTS[self.key].vendor} has no old credential any more")
-        # Even without an old one: an earlier call may have stored the secret without a mark.
+        # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
         in_force = put_in_force(self.stack, self.name)
         if as_json:
             document = {"channel": self.name, "kind": ENDPOINTS[self.key].name, "retired": is_there}
@@ -212,7 +213,10 @@ class _Endpoint(NamedTuple):
 def _rotate_outward(
     stack: Stack, store: ChannelStore, change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool
 ) -> bool:
-    """Check, store and verify a new credential that the relay shows. Raises ClickException if the vendor rejects it."""
+    """Check and store a new credential with which the relay calls a vendor; return False if it is not verified.
+
+    Raises ClickException if the vendor rejects it, unless `unchecked`.
+    """
     with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
         found = _checked(stack, change, kind)
     if found.state == State.FAILED and not unchecked:

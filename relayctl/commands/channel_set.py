@@ -114,13 +114,13 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
 def _header_members(
     document: SecretDocument, urls: Mapping[str, str], shown: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, str]]:
-    """Return the headers for programs; only those of `shown` have their value."""
+    """Return the headers as members of a JSON object; only those in `shown` have their value."""
     names = {key: {"name": header_for(document.get(key))["name"]} for key in urls}
     return {ENDPOINTS[key].header_member: shown.get(key, header) for key, header in names.items()}
 
 
 def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str, dict[str, str]]) -> None:
-    """Print the changes, unless the channel is new, and what to paste."""
+    """Print the changes, None for a new channel, and each URL with the header to paste at the vendor."""
     for line in changes or ():
         terminal.output().print(printable(str(line)))
     if changes is not None and not changes:

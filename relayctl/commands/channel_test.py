@@ -27,7 +27,7 @@ from relayctl.stack import Stack, on_stack
 @click.option("--yes", is_flag=True, help="With --ring: do not ask.")
 @on_stack
 def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
-    """Check a channel: its secret, its hosts, its credentials, its recipients. Nobody is notified.
+    """Check a channel: its secret, its hosts, its credentials, its recipients. Without --ring, nobody is notified.
 
     Prints one line for each check: ok, warning (works, but not fully, or the check is not possible now) or failed.
 

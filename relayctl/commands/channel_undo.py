@@ -58,7 +58,10 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
 
 
 def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
-    """Return the change back, which has changed keys. Raises InvalidChannel and UsageError."""
+    """Return the change to the earlier settings; exit with code 3 if there is nothing to undo.
+
+    Raises InvalidChannel and UsageError.
+    """
     kept = store.read(name)
     if kept is None:
         terminal.nothing(f"there is no channel {name}")
@@ -78,7 +81,7 @@ def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
 def _with_endpoints_of(current: SecretDocument, earlier: SecretDocument, name: str) -> SecretDocument:
     """Return the earlier settings with the current credentials of the endpoints, and the current pauses.
 
-    An endpoint that only the earlier version has gets a new token: its old credential may have been withdrawn.
+    An endpoint that only the earlier version has gets a new token: its old credential may have been revoked.
     """
     after = SecretDocument(earlier.members)
     for key, endpoint in ENDPOINTS.items():

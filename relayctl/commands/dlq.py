@@ -77,7 +77,7 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     """
     queue = dead_letters(stack)
     with reading(queue, stack.effects.clock) as (depth, found):
-        chosen = [held for held in found if dead_letter_listing.is_called(held, identity)]
+        chosen = [held for held in found if dead_letter_listing.has_id_prefix(held, identity)]
         documents = [dead_letter_listing.whole_document(held, queue.envelope(held)) for held in chosen]
     if as_json:
         click.echo(json.dumps({"messages": documents}))

@@ -36,7 +36,7 @@ REASON_OF_JOBS = "--failure-reason"
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Return the text of --reason. Raises BadParameter."""
+    """Return the text of --reason. Raises BadParameter if it is empty, too long, or the name of a failure reason."""
     text = " ".join(value.split())
     if not text or len(text) > MAX_REASON or not text.isprintable():
         raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: why the jobs are dropped")
@@ -48,10 +48,10 @@ def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @dataclass(frozen=True)
 class _Choice:
-    """The messages to drop, as they are shown to the operator.
+    """The messages to drop, and the facts about them that the operator sees before the deletion.
 
     Attributes:
-        helds: The messages, oldest first; those that are no jobs come last.
+        helds: The messages, oldest first; those that are no jobs of the relay come last.
         depth: Numbers of messages on the queue.
         criticals: The criticals among them.
         problem: Error of the ledger; None if it could be read.
@@ -87,8 +87,8 @@ class _Choice:
 def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: bool, yes: bool, as_json: bool) -> None:
     """Delete dead-lettered messages for good, after showing what would go.
 
-    A dropped job cannot be replayed: export it before. Nothing else is settled: the ledger still has the state as
-    owed, and the fallback topic is notified of a critical as before. The question names the criticals that are still
+    A dropped job cannot be replayed: export it before. The ledger does not change: it still has the state as owed, and
+    the fallback topic is notified of a critical as before. The question names the criticals that are still
     owed.
 
     At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
@@ -116,7 +116,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
             if choice.helds and yes:
                 dropping.delete(choice.helds, stop)
         if choice.helds and not yes:
-            # Not held meanwhile: an operator may think for longer than SQS holds a message.
+            # The messages are not held during the question: the operator may take longer than the visibility timeout.
             _ask(choice)
             with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
                 dropping.delete(dropping.find_again(choice, stop), stop)
@@ -127,7 +127,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
 
 @dataclass
 class _Dropping:
-    """One run of the verb.
+    """One run of `relayctl dlq drop`.
 
     Attributes:
         stack: The stack.
@@ -150,7 +150,7 @@ class _Dropping:
     changed: Audit | None = None
 
     def choose(self, wanted: Filter, limit: int | None, stop: threading.Event) -> _Choice:
-        """Read the queue, and hold the messages to drop only."""
+        """Read the queue, keep only the messages to drop invisible to other readers, and return them."""
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
         unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
         helds = [*matching(found, wanted, limit), *unreadable][:limit]
@@ -160,7 +160,7 @@ class _Dropping:
         return self.choice
 
     def find_again(self, choice: _Choice, stop: threading.Event) -> list[Held]:
-        """Read the queue again, and hold those of the shown messages that are still there."""
+        """Read the queue again, and return those of the shown messages that are still there; others are let go."""
         shown = {held.message_id: place for place, held in enumerate(choice.helds)}
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
         helds = [held for held in found if held.message_id in shown]
@@ -177,7 +177,7 @@ class _Dropping:
                 show(self.doing.dropped, f"{len(self.doing.problems)} not dropped" if self.doing.problems else "")
 
     def audit(self) -> dict[str, Any] | None:
-        """Return the audit; None if the deletion did not begin."""
+        """Return the audit record with the counts, as a JSON object; None if the deletion did not begin."""
         if self.changed is None or self.choice is None:
             return None
         counts = {"matched": len(self.choice.helds), **self.doing.counts()}
@@ -194,7 +194,7 @@ class _Dropping:
 
 @contextmanager
 def _finally_reported(dropping: _Dropping, *, as_json: bool) -> Iterator[None]:
-    """Print what was dropped at the end of the block, also after an error or a second Ctrl-C."""
+    """Print the result and the audit line at the end of the block, also after an error or a second Ctrl-C."""
     try:
         yield
     finally:
@@ -223,7 +223,7 @@ def _print_text(doing: Drop) -> None:
 
 
 def _show(choice: _Choice) -> None:
-    """Print what would go."""
+    """Print the messages that would be deleted: the counts, and each critical among them."""
     sums = choice.summary()
     show_summary(sums)
     if sums["unreadable"]:
@@ -241,7 +241,7 @@ def _show(choice: _Choice) -> None:
 
 
 def _ask(choice: _Choice) -> None:
-    """Ask the operator. Raises Abort if the answer is not yes."""
+    """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
     if choice.owed:
         names = "; ".join(map(_name, choice.owed[:MAX_NAMES]))
         more = f" and {len(choice.owed) - MAX_NAMES} more" if len(choice.owed) > MAX_NAMES else ""

@@ -77,7 +77,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _check(stack: Stack, path: Path, file: IO[bytes], from_line: int, stop: threading.Event) -> Checked:
-    """Check all lines. Raises UsageError if one is invalid, and KeyboardInterrupt after a Ctrl-C."""
+    """Return the result of checking all lines. Raises UsageError for invalid lines, KeyboardInterrupt after Ctrl-C."""
     with counting("checking", "lines", stack.effects.clock) as show:
         checked = check(file, from_line, lambda lines: (show(lines), stop.is_set())[1])
     if stop.is_set():

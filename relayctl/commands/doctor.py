@@ -46,7 +46,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
-    """Return the names of the channels, and the result of listing them."""
+    """Return the names of the channels, and the check that they can be listed."""
     names: list[str] = []
 
     def check() -> Check:
@@ -59,7 +59,7 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
 
 
 def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
-    """Check the channels, and show the results of each as soon as they are there, unless `as_json`."""
+    """Return the results of all checks by channel; print them after each channel, unless `as_json`."""
     checks = ChannelChecks.of_stack(stack, store)
     found = {}
     for name in names:

@@ -38,7 +38,7 @@ _MAX_POLICY_BYTES = 65_536
 
 
 class _Source(NamedTuple):
-    """The channel, and its origin.
+    """The channel that a share is explained for, and its origin: the stack or a file.
 
     Attributes:
         channel: The channel.
@@ -129,7 +129,7 @@ def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
 
 
 def _read(what: str, path: str, limit: int) -> bytes:
-    """Return the bytes of a file or of standard input, one more than the limit at most. Raises UsageError."""
+    """Return the first `limit` + 1 bytes of a file or of standard input. Raises UsageError."""
     if path == _STDIN:
         return sys.stdin.buffer.read(limit + 1)
     try:
@@ -158,7 +158,7 @@ def _body(path: str) -> bytes:
 
 
 def _parsed(body: bytes, incident_id: str | None) -> Share:
-    """Return the share. Raises ClickException with the answer that BigPanda would get."""
+    """Return the share in a body. Raises ClickException if the relay would refuse the body, with its answer."""
     try:
         share = parse_share(body)
     except BadRequest as error:
@@ -172,7 +172,7 @@ def _parsed(body: bytes, incident_id: str | None) -> Share:
 
 
 def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return the result of a question to AWS, or the reason why there is none."""
+    """Return the result of `ask`, which calls AWS, and None; or None and the reason why the call failed."""
     try:
         return ask(), None
     except (StackMissingError, LedgerError) as error:

@@ -87,7 +87,7 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
 
 
 def _end(found: Report) -> None:
-    """Exit with the code for a report without a share, or without a source."""
+    """Exit with code 3 if there was no share, or with code 1 if a source failed; else return."""
     if not found.counts.shares:
         if found.has_failures:
             raise click.ClickException("no share was found, but not all sources could be read")

@@ -1,4 +1,4 @@
-"""relayctl status: the state of each channel, once or again and again."""
+"""relayctl status: the status of each channel, once or repeatedly."""
 
 import json
 import sys
@@ -86,7 +86,7 @@ def _say_problems(found: StackStatus) -> None:
 
 
 def _end(found: StackStatus, channel: str | None) -> None:
-    """Exit with the code for a status without a channel."""
+    """Exit with code 1 or 3 if no channel was found; else return."""
     if found.channels:
         return
     if found.problems:

@@ -1,4 +1,4 @@
-"""relayctl uninstall: what keeps a stack from being deleted, its orderly end, and the commands for the deletion."""
+"""relayctl uninstall: prepare a stack for its deletion, and print the reasons against it or the commands for it."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ from relayctl.queue_depths import UndeliveredJobs
 from relayctl.revocation import put_in_force
 from relayctl.stack import Stack, on_stack
 from relayctl.status_reading import StatusReader
-from relayctl.uninstallation import ChannelDebts, Place, Readiness
+from relayctl.uninstallation import ChannelRemainder, Readiness, StackNames
 
 
 @click.command(short_help="Prepare the deletion of the stack, and print the commands for it.")
@@ -43,9 +43,9 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
 
     Without --yes nothing is changed: relayctl counts channels, owed states, waiting and dead-lettered jobs.
 
-    With --yes, it waits for each channel as relayctl channel remove --drain does, and removes it. Then it waits until
-    the queues are empty, and exports what was not delivered into a new file, as relayctl dlq export does. Disable
-    AutoShare in BigPanda first. After Ctrl-C, run it again: what is removed stays removed.
+    With --yes, relayctl waits for each channel as relayctl channel remove --drain does, and removes it. Then it waits
+    until the queues are empty, and exports the dead-lettered jobs into a new file, as relayctl dlq export does. Disable
+    AutoShare in BigPanda first. After Ctrl-C, run the command again: removed channels stay removed.
 
     Exit codes: 0 the stack can be deleted, 1 not yet, with the reasons, 2 usage, 130 interrupted.
 
@@ -67,26 +67,26 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     found = run.readiness()
     reasons = found.reasons()
     if as_json:
-        click.echo(json.dumps(_document(found, reasons, kept, run.place)))
+        click.echo(json.dumps(_document(found, reasons, kept, run.stack_names)))
     else:
         _show(found, kept)
         if reasons:
             _show_reasons(reasons, is_tried=yes)
         else:
-            _show_commands(run.place)
+            _show_commands(run.stack_names)
     if reasons:
         click.get_current_context().exit(1)
 
 
 @dataclass
 class _Uninstallation:
-    """One run.
+    """One run of `relayctl uninstall`.
 
     Attributes:
         stack: The stack.
         store: The channels' secrets.
         quiet: Seconds without a share or a signal, after which a channel may be drained.
-        timeout: Seconds after which each of both waits ends.
+        timeout: Maximum seconds of each wait: that for the channels, and that for the queues.
         days: Days in which a removed channel can be restored.
         exported: Number of dead-lettered messages that are in the file, or that are no jobs of the relay.
     """
@@ -99,16 +99,16 @@ class _Uninstallation:
     exported: int = field(default=0, init=False)
 
     @property
-    def place(self) -> Place:
+    def stack_names(self) -> StackNames:
         """Names of the stack's parts."""
         session, output = self.stack.session, self.stack.output
         profile = None if session.profile_name == "default" else session.profile_name
         urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
         prefix, table = output("SecretPrefix"), output("LedgerTableName")
-        return Place(self.stack.name, session.region_name or "", profile, prefix, table, urls)
+        return StackNames(self.stack.name, session.region_name or "", profile, prefix, table, urls)
 
     def work(self, file: str) -> str | None:
-        """Drain and remove all channels, and export dead-lettered jobs; return the file, or None without any."""
+        """Drain and remove all channels, and export dead-lettered jobs; return the file, or None without such jobs."""
         drain = Drain(self.stack, StatusReader(self.stack), self.quiet, self.timeout)
         names = [name for name, _ in self.store.names()]
         if names:
@@ -130,7 +130,10 @@ class _Uninstallation:
         return file if done.jobs else None
 
     def _wait_for_queues(self) -> None:
-        """Wait until no job waits, or the time is over: without channels, the workers dead-letter each job."""
+        """Wait until the retry and chore queues are empty, or the time is over.
+
+        They get empty, since the workers dead-letter each job of a removed channel.
+        """
         deadline = self.stack.deadline(self.timeout)
         with counting("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
             while (left := UndeliveredJobs.of(self.stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
@@ -138,7 +141,7 @@ class _Uninstallation:
                 self.stack.effects.sleep(PAUSE_SECONDS)
 
     def readiness(self) -> Readiness:
-        """Read what is left."""
+        """Return the facts that decide if the stack can be deleted, as they are now."""
         with terminal.status("reading the ledger, the queues and the logs …"):
             status = StatusReader(self.stack).read()
         undelivered = UndeliveredJobs.of(self.stack)
@@ -160,24 +163,24 @@ class _Uninstallation:
         )
 
 
-def _channel(name: str, status: ChannelStatus | None, dead_lettered: int, exists: bool) -> ChannelDebts:
+def _channel(name: str, status: ChannelStatus | None, dead_lettered: int, exists: bool) -> ChannelRemainder:
     debts, traffic = (status.debts, status.traffic) if status else (Debts(), None)
     owed = None if debts is None else debts.owed
     last = traffic.last_share if traffic else None
-    return ChannelDebts(name, exists, owed, dead_lettered, moments.iso_or_none(last))
+    return ChannelRemainder(name, exists, owed, dead_lettered, moments.iso_or_none(last))
 
 
-def _document(found: Readiness, reasons: list[str], file: str | None, place: Place) -> dict[str, Any]:
+def _document(found: Readiness, reasons: list[str], file: str | None, names: StackNames) -> dict[str, Any]:
     return {
-        "stack": place.stack,
+        "stack": names.stack,
         "can_be_deleted": not reasons,
         "reasons": reasons,
         "channels": [each.document() for each in found.channels],
         "waiting": found.waiting,
         "dead_lettered": found.dead_lettered,
         "file": file,
-        "stays": place.stays(),
-        "commands": [] if reasons else [line for lines in place.commands().values() for line in lines],
+        "stays": names.stays(),
+        "commands": [] if reasons else [line for lines in names.commands().values() for line in lines],
     }
 
 
@@ -207,9 +210,9 @@ def _show_reasons(reasons: list[str], *, is_tried: bool) -> None:
         terminal.show_line("To prepare it: disable AutoShare in BigPanda, then relayctl uninstall --yes")
 
 
-def _show_commands(place: Place) -> None:
+def _show_commands(names: StackNames) -> None:
     terminal.show_line("Nothing is owed: the stack can be deleted. Type this; relayctl deletes nothing of it.")
-    for what, lines in place.commands().items():
+    for what, lines in names.commands().items():
         terminal.show_line("")
         terminal.show_line(f"{what}:")
         for line in lines:
@@ -217,5 +220,5 @@ def _show_commands(place: Place) -> None:
             click.echo(f"  {line}")
     terminal.show_line("")
     terminal.show_line("What stays, and what does not:")
-    for each in place.stays():
+    for each in names.stays():
         terminal.show_line(f"- {each}", indent=2)

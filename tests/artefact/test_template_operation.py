@@ -16,7 +16,7 @@ import pytest
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.ledger.row import AT, INDEX, SHARD, Row
 from relay.telemetry.metrics import METRICS
-from relayctl.stack_checks import WOKEN
+from relayctl.stack_checks import WORKER_QUEUES
 from sandbox.environment import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT
@@ -65,7 +65,7 @@ OF_GAUGES = {"OverdueDebtsAlarm", "FloodedChannelsAlarm"}
 # Alarms on several metrics of AWS.
 OF_METRICS = {"LedgerThrottledAlarm"}
 OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
-AGES = {each.queue: each.oldest_seconds for each in WOKEN}
+AGES = {each.queue: each.oldest_seconds for each in WORKER_QUEUES}
 # Alarms on the age of the oldest message.
 OF_AGES = {"RetryQueueAlarm": "RetryQueue", "ChoreQueueAlarm": "ChoreQueue"}
 OF_QUEUES = {"DeadLettersAlarm", *OF_AGES}

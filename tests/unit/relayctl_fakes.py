@@ -34,7 +34,7 @@ class Message:
 
 
 class FakeQueue:
-    """An SQS client over one queue; every call takes `seconds`."""
+    """Fake SQS client with one queue; every call moves the clock by `seconds`."""
 
     def __init__(self, clock: Clock, *, seconds: float = 0.0) -> None:
         self.clock = clock
@@ -78,7 +78,7 @@ class FakeQueue:
         return [read_envelope(message.body) for message in self.messages.values()]
 
     def visible(self) -> list[Message]:
-        """Return the messages that a receive call could return now."""
+        """Return the messages that a receive call can return at the clock's time."""
         return [message for message in list(self.messages.values()) if message.visible_at <= self.clock()]
 
     def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
@@ -167,5 +167,5 @@ def _check_batch(entries: Sequence[dict[str, Any]]) -> None:
 
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> Held:
-    """Return a message that is held."""
+    """Return a message that relayctl received; `problem` is the error if `job` is None."""
     return Held(message_id=message_id, receipt="receipt", until=0.0, job=job, problem=problem)

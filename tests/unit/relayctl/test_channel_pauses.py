@@ -1,4 +1,4 @@
-"""Pauses in a channel's secret: which ended ones stay."""
+"""Pauses in a channel's secret: the time for which an ended one stays, and its conditions."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""File of exported messages: what is written is read back, and nothing else is taken."""
+"""File of exported messages: written lines are read back, and other lines are refused."""
 
 import io
 import json
@@ -19,13 +19,13 @@ def written(one: Job) -> bytes:
 
 
 def changed(**members: Any) -> bytes:
-    """Return a line with other members; None removes one."""
+    """Return a line with these members changed; None removes a member."""
     document = json.loads(written(job())) | members
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
 
 
 def with_envelope(**members: Any) -> bytes:
-    """Return a line whose envelope has other members, and the attributes of the unchanged one."""
+    """Return a line with these members of its envelope changed, and with the attributes of the unchanged envelope."""
     return changed(envelope=json.dumps(json.loads(envelope_of(job())) | members))
 
 

@@ -106,7 +106,7 @@ class TestCheck:
 
 
 class Discarding(Queue):
-    """A queue that keeps nothing."""
+    """A queue that accepts all messages and keeps none."""
 
     def __init__(self) -> None:
         pass

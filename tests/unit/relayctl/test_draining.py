@@ -1,4 +1,4 @@
-"""The state of a channel for which a drain waits."""
+"""Conditions under which a channel counts as drained."""
 
 from collections import Counter
 

@@ -6,11 +6,11 @@ import pytest
 from relay.errors import NoAnswer
 from relay.http.session import HttpAnswer
 from relay.reasons import Reason
-from relayctl.endpoint_probe import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, Knock
+from relayctl.endpoint_probe import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
 from tests.fakes import Clock
 
-INBOUND = Knock("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})
-CALLBACK = Knock("https://api/xmatters/noc", {"name": "x-api-key", "value": "newer"})
+INBOUND = ProbeRequest("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})
+CALLBACK = ProbeRequest("https://api/xmatters/noc", {"name": "x-api-key", "value": "newer"})
 UNREACHABLE = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
 
 
@@ -31,8 +31,8 @@ class Api:
         return HttpAnswer(said, {}, b"")
 
 
-def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **knocks: Knock) -> dict[str, str]:
-    return EndpointProbe(api, clock, clock.sleep, first).wait(knocks or {"inbound": INBOUND})
+def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **requests: ProbeRequest) -> dict[str, str]:
+    return EndpointProbe(api, clock, clock.sleep, first).wait(requests or {"inbound": INBOUND})
 
 
 def test_probe_posts_an_empty_body_with_the_new_credential() -> None:

@@ -1,4 +1,4 @@
-"""Counts of the last hour: each line once, bounded readings, and minutes that are forgotten."""
+"""Counts of the last hour: each line once, bounded readings, and old minutes that are dropped."""
 
 import json
 from typing import Any

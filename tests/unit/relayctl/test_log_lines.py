@@ -1,4 +1,4 @@
-"""Reader of log lines: bounded answers, filter patterns, and lines of others."""
+"""Reader of log lines: bounded answers, filter patterns, and lines that are not the relay's."""
 
 import json
 from typing import Any

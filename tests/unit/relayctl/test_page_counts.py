@@ -1,4 +1,4 @@
-"""Numbers of pages: the questions to xMatters, and answers that do not say a number."""
+"""Numbers of pages: the requests to xMatters, and answers without a number."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ SPAN = Span(1_790_000_000.0, 1_790_000_060.5)
 
 
 def counts(answer: Any) -> tuple[PageCounts, list[dict[str, list[str]]], Deadline]:
-    """Return the counter of an xMatters that gives one answer, the queries that it got, and a deadline."""
+    """Return a counter whose xMatters always gives this answer, the list of the queries it gets, and a deadline."""
     asked: list[dict[str, list[str]]] = []
 
     def answered(call: Call) -> HttpAnswer:

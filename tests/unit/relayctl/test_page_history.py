@@ -1,4 +1,4 @@
-"""Histories of pages: members in the forms of xMatters' documents, and answers that mislead."""
+"""Histories of pages: members in the forms that xMatters documents, and malformed answers."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ LOGIN = {"username": "bp", "password": "old"}
 
 
 def rotated(before: Any, after: Any, endpoint: str = "inbound") -> Any:
-    """Return the members of an endpoint after a rotation."""
+    """Return the members of an endpoint after a rotation from `before` to `after`."""
     old, new = SecretDocument(), SecretDocument()
     old.set(endpoint, before)
     new.set(endpoint, after)

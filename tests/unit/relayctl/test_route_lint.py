@@ -9,7 +9,7 @@ from tests.samples import parsed, secret
 
 
 def linted(*routes: dict[str, Any], is_whole: bool = True, recipients: list[str] | None = None, **policy: Any) -> Lint:
-    """Lint a channel with these routes."""
+    """Return the lint of a channel with these routes."""
     document = secret(policy={"routes": list(routes), **policy})
     if recipients is not None:
         document["xmatters"].pop("recipients_in")

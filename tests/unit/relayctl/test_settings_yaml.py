@@ -1,4 +1,4 @@
-"""YAML of settings files: what is read as what, what is refused, and that nothing is lost in writing."""
+"""YAML of settings files: types of scalars, refused texts, and round trips."""
 
 from typing import Any
 

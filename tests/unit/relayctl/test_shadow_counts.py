@@ -11,7 +11,7 @@ NOON = 1_790_000_040.0
 
 
 def line(at: float = NOON, **fields: Any) -> Line:
-    """Return the line of a share that would have been signalled, with other fields."""
+    """Return the log line of a share that would have been signalled, with these fields changed or added."""
     plain = {"outcome": "shadowed", "incident_id": "i1", "transition": "opened", "recipients": ["ops"]}
     return Line(at, {"message": "share", "channel": "noc", **plain, **fields})
 

@@ -22,11 +22,11 @@ DAY = 86_400.0
 
 
 class FakeLogs:
-    """CloudWatch Logs in which every answer has one share, at the start of the time that was asked for.
+    """CloudWatch Logs in which every answer has one share, at the start of the requested time.
 
     Attributes:
-        size: Number of answers to each question.
-        asked: Start and end of each question (epoch seconds), without those for further answers.
+        size: Number of answers (pages) for each requested time.
+        asked: Start and end of each requested time (epoch seconds); requests for further pages are left out.
         on_call: Called before each answer.
     """
 

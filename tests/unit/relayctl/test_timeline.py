@@ -1,4 +1,4 @@
-"""Events of a timeline: their words, their order, and what is left out."""
+"""Events of a timeline: their texts, their order, and the events that are left out."""
 
 from typing import Any
 
@@ -83,12 +83,12 @@ def test_line_about_several_channels_belongs_to_none_of_them() -> None:
     assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
 
 
-def test_standing_names_all_that_a_person_has_to_know() -> None:
+def test_summary_names_all_that_a_person_has_to_know() -> None:
     lost = AcceptedSignal("r1", NOW, is_open=True, is_lost=True)
     debt = Debt(since=NOW - 60, is_notified=True, reason="refused")
     entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetterRecord(STATE))
-    standing = timeline_ledger.standing("noc", (), entry, NOW)
-    assert standing.words == (
+    summary = timeline_ledger.summary("noc", (), entry, NOW)
+    assert summary.words == (
         *("open, critical", "OWED for 1m (refused)", "DEAD-LETTERED: relayctl dlq list"),
         *("a signal made NO PAGE", "the fallback topic was notified"),
     )
@@ -142,11 +142,11 @@ def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: 
     assert words("share", **fields) == text
 
 
-def test_standing_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
+def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
     debt = Debt(since=NOW - 60, reason="paused", held_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
-    standing = timeline_ledger.standing("noc", (), entry, NOW)
-    assert standing.words[1] == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
-    assert standing.details["paused_until"] == moments.iso(NOW + 3600)
+    summary = timeline_ledger.summary("noc", (), entry, NOW)
+    assert summary.words[1] == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
+    assert summary.details["paused_until"] == moments.iso(NOW + 3600)
     assert "pause" in list(timeline_ledger.events("noc", entry))[-1].text
-    assert timeline_ledger.standing("noc", (), entry, NOW + 3601).details["paused_until"] is None
+    assert timeline_ledger.summary("noc", (), entry, NOW + 3601).details["paused_until"] is None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relayctl.uninstallation import ChannelDebts, Place, Readiness
+from relayctl.uninstallation import ChannelRemainder, Readiness, StackNames
 
 URLS = [
     "https://sqs.us-east-1.amazonaws.com/123456789012/retry",
@@ -24,11 +24,11 @@ def test_empty_stack_can_be_deleted() -> None:
     ("members", "reason"),
     [
         (
-            {"channels": [ChannelDebts("noc", exists=True, owed=0, dead_lettered=0, last_share_at=None)]},
+            {"channels": [ChannelRemainder("noc", exists=True, owed=0, dead_lettered=0, last_share_at=None)]},
             "1 channel takes",
         ),
         (
-            {"channels": [ChannelDebts("gone", exists=False, owed=2, dead_lettered=0, last_share_at=None)]},
+            {"channels": [ChannelRemainder("gone", exists=False, owed=2, dead_lettered=0, last_share_at=None)]},
             "2 states are",
         ),
         ({"waiting": 1}, "1 job waits on the retry and chore queues"),
@@ -42,13 +42,13 @@ def test_each_thing_that_is_left_is_a_reason(members: dict[str, Any], reason: st
 
 
 def test_exported_dead_letters_and_those_of_a_removed_channel_are_no_reason() -> None:
-    left = ChannelDebts("gone", exists=False, owed=0, dead_lettered=3, last_share_at=None)
+    left = ChannelRemainder("gone", exists=False, owed=0, dead_lettered=3, last_share_at=None)
     assert readiness(channels=[left], dead_lettered=3, exported=3).reasons() == []
 
 
 def test_commands_name_stack_region_and_profile_and_delete_the_table_last_but_the_queues() -> None:
-    place = Place("relay two", "us-east-1", "ops", "team/relay", "table-1", URLS)
-    lines = [line for lines in place.commands().values() for line in lines]
+    names = StackNames("relay two", "us-east-1", "ops", "team/relay", "table-1", URLS)
+    lines = [line for lines in names.commands().values() for line in lines]
     assert lines[0] == "sam delete --stack-name 'relay two' --region us-east-1 --profile ops"
     assert lines[1].startswith("aws dynamodb update-table --no-deletion-protection-enabled --table-name table-1")
     assert lines[2].startswith("aws dynamodb delete-table --table-name table-1")
@@ -57,5 +57,5 @@ def test_commands_name_stack_region_and_profile_and_delete_the_table_last_but_th
 
 
 def test_commands_without_a_profile_name_none() -> None:
-    place = Place("relay", "us-east-1", None, "relay", "table-1", URLS)
-    assert not any("--profile" in line for lines in place.commands().values() for line in lines)
+    names = StackNames("relay", "us-east-1", None, "relay", "table-1", URLS)
+    assert not any("--profile" in line for lines in names.commands().values() for line in lines)
