@@ -85,7 +85,7 @@ def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
 
 
 @dataclass
-class Knocked:
+class EndpointRequest:
     """A request to the stack's API.
 
     Attributes:
@@ -101,7 +101,7 @@ class Knocked:
     at: float
 
 
-def taken(_: Knocked) -> HttpAnswer:
+def taken(_: EndpointRequest) -> HttpAnswer:
     """Answer as an API whose functions accept any credential and refuse the empty body."""
     return HttpAnswer(400, {}, b"{}")
 
@@ -125,8 +125,8 @@ class _CloudHttpClient(HttpClient):
     ) -> HttpAnswer:
         if urlsplit(url).hostname != API_HOST:
             return super().ask(method, url, body, headers, deadline, reserve=reserve)
-        self._operator.knocked.append(Knocked(url, headers, body, self._operator.clock.now))
-        return self._operator.endpoint(self._operator.knocked[-1])
+        self._operator.requested.append(EndpointRequest(url, headers, body, self._operator.clock.now))
+        return self._operator.endpoint(self._operator.requested[-1])
 
 
 @dataclass
@@ -143,7 +143,7 @@ class Operator:
         on_pause: called when relayctl sleeps.
         on_put: called before a new version of a secret is stored.
         endpoint: the stack's API; answers a request, or raises.
-        knocked: the requests to the stack's API.
+        requested: the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
         parameters: the stack's parameters.
         mappings: event source mappings of the workers.
@@ -160,8 +160,8 @@ class Operator:
     on_delete: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
-    endpoint: Callable[[Knocked], HttpAnswer] = taken
-    knocked: list[Knocked] = field(default_factory=list)
+    endpoint: Callable[[EndpointRequest], HttpAnswer] = taken
+    requested: list[EndpointRequest] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     parameters: dict[str, str] = field(default_factory=PARAMETERS.copy)
     mappings: list[dict[str, str]] = field(default_factory=list)

@@ -169,7 +169,7 @@ class TestRetire:
             "used_at": "2027-01-15T06:00:00Z",
             "in_force_at": "2027-01-15T08:00:15+00:00",
         }
-        assert operator.knocked == [], "no new credential is made"
+        assert operator.requested == [], "no new credential is made"
 
     @pytest.mark.parametrize("ago", [0, 3600, 7199])
     def test_retire_is_refused_while_the_old_token_may_have_been_used_in_the_last_hour(

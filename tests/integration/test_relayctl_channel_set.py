@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from relay.errors import NoAnswer
 from relay.http.session import HttpAnswer
 from relay.reasons import Reason
-from tests.integration.relayctl_cloud import Knocked, Operator, account
+from tests.integration.relayctl_cloud import EndpointRequest, Operator, account
 
 CANARY = "canary-6b2e"
 TRIGGER = f"https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey={CANARY}"
@@ -43,7 +43,7 @@ def make(operator: Operator, *options: str) -> None:
         f"inbound.token={CANARY}-old-inbound-token",
         *options,
     )
-    operator.knocked.clear()
+    operator.requested.clear()
     operator.clock.slept.clear()
 
 
@@ -152,21 +152,21 @@ class TestVerification:
         operator.endpoint = lambda _: HttpAnswer(answers.pop(0), {}, b"")
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe")
         token = operator.secret("payments")["inbound"]["token"]
-        assert [each.headers["Authorization"] for each in operator.knocked] == [f"Bearer {token}"] * 3
-        assert {each.body for each in operator.knocked} == {b""}
-        assert {each.headers["User-Agent"] for each in operator.knocked} == {"relayctl"}
+        assert [each.headers["Authorization"] for each in operator.requested] == [f"Bearer {token}"] * 3
+        assert {each.body for each in operator.requested} == {b""}
+        assert {each.headers["User-Agent"] for each in operator.requested} == {"relayctl"}
         assert done.stdout.startswith("Now paste into BigPanda's webhook integration:")
         assert done.stderr.splitlines()[-1] == "channel payments: the relay accepts it"
 
     def test_probe_calls_each_endpoint_at_its_url(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
-        assert [each.url.split("/v1/")[1] for each in operator.knocked] == ["bigpanda/payments", "xmatters/payments"]
+        assert [each.url.split("/v1/")[1] for each in operator.requested] == ["bigpanda/payments", "xmatters/payments"]
 
     def test_change_without_credentials_sends_no_probe(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "policy.max_per_minute=30")
-        assert (operator.knocked, operator.clock.slept) == ([], [])
+        assert (operator.requested, operator.clock.slept) == ([], [])
 
     @pytest.mark.parametrize("status", [401, 503])
     def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator, status: int) -> None:
@@ -178,7 +178,7 @@ class TestVerification:
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
 
     def test_unreachable_api_is_exit_code_1_and_the_header_is_printed(self, operator: Operator) -> None:
-        def unreachable(_: Knocked) -> HttpAnswer:
+        def unreachable(_: EndpointRequest) -> HttpAnswer:
             raise UNREACHABLE
 
         operator.endpoint = unreachable
@@ -188,7 +188,7 @@ class TestVerification:
         assert document["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
 
     def test_ctrl_c_during_the_probe_still_prints_the_header(self, operator: Operator) -> None:
-        def interrupt(_: Knocked) -> HttpAnswer:
+        def interrupt(_: EndpointRequest) -> HttpAnswer:
             raise KeyboardInterrupt
 
         operator.endpoint = interrupt
@@ -352,7 +352,7 @@ class TestOutput:
         make(operator)
         done = set_(operator, "--reveal")
         assert f"  Header value   Bearer {CANARY}-old-inbound-token" in done.stdout.splitlines()
-        assert operator.knocked == []
+        assert operator.requested == []
 
     def test_json_has_no_header_value_unless_changed_or_revealed(self, operator: Operator) -> None:
         make(operator)

@@ -66,7 +66,7 @@ class TestExplain:
         status = next(each for each in found["parsed"] if each["name"] == "status")
         assert (status["value"], status["read_from"]) == ("critical", ["incident.status"])
         assert operator.dynamodb.scan(TableName=operator.table)["Items"] == before
-        assert operator.knocked == []
+        assert operator.requested == []
 
     def test_text_fits_into_80_columns_and_shows_no_credential(
         self, operator: Operator, share: str, monkeypatch: pytest.MonkeyPatch
