@@ -400,12 +400,12 @@ class Invariants:
         others = (other for other in self.states.values() if other.incident == state.incident and self._knows(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
-        if any(self._is_left_out(heir) for heir in heirs):
+        is_suspected = self._is_suspected(state)
+        if is_suspected:
+            self.unbelieved.add((state.incident, state.number))
+        if is_suspected or any(self._is_left_out(heir) for heir in heirs):
             return
         if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
-            return
-        if self._is_suspected(state):
-            self.unbelieved.add((state.incident, state.number))
             return
         if self._is_refuted(state):
             return

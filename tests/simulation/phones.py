@@ -151,6 +151,9 @@ class Phones(Session):
             raise
         else:
             post.is_accepted = answer.status == 202
+            if world.now > began + seconds:
+                # The answer comes too late for its sender, which cannot know if the signal was accepted.
+                self.doubts[incident] += post.fault not in AMBIGUOUS
             return answer
         finally:
             # The process of an abandoned call may be frozen by now.
