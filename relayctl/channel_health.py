@@ -10,9 +10,9 @@ from relay.delivery.channel_health import (
     RefusedCredentials,
     ShareWatch,
     age,
-    lasting_reasons,
+    momentary_reasons,
+    ongoing_reasons,
     owed_reasons,
-    passing_reasons,
 )
 from relay.jobs.job import seconds_of
 from relay.ledger.rate_limiter import Gate
@@ -89,9 +89,9 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     debts = status.debts
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
-    sick += lasting_reasons(debts, circuit, status.shares, now, refused=status.refused)
+    sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused)
     if debts:
-        sick += passing_reasons(debts)
+        sick += momentary_reasons(debts)
     if sick:
         return Judgement(Health.SICK, tuple(sick))
     if debts is None:

@@ -8,9 +8,9 @@ from relay.delivery.channel_health import (
     Debts,
     ShareWatch,
     age,
-    lasting_reasons,
+    momentary_reasons,
     next_attempt,
-    passing_reasons,
+    ongoing_reasons,
 )
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.dead_letter import DeadLetterRecord
@@ -33,7 +33,7 @@ def given_up() -> Entry:
 
 
 def why(*entries: Entry) -> list[str]:
-    return lasting_reasons(Debts.of(entries), None, None, NOW)
+    return ongoing_reasons(Debts.of(entries), None, None, NOW)
 
 
 class TestLimits:
@@ -58,21 +58,21 @@ class TestLimits:
 
     def test_open_circuit_makes_the_channel_sick_until_it_may_be_probed(self) -> None:
         circuit = Circuit(NOW + 1, 5)
-        assert lasting_reasons(Debts(), circuit, None, NOW) == ["its circuit is open after 5 failures in a row"]
-        assert lasting_reasons(Debts(), circuit, None, NOW + 1) == []
-        assert lasting_reasons(Debts(), Circuit(NOW + 1), None, NOW) == ["its circuit is open"]
+        assert ongoing_reasons(Debts(), circuit, None, NOW) == ["its circuit is open after 5 failures in a row"]
+        assert ongoing_reasons(Debts(), circuit, None, NOW + 1) == []
+        assert ongoing_reasons(Debts(), Circuit(NOW + 1), None, NOW) == ["its circuit is open"]
 
     def test_channel_without_an_expected_share_is_sick(self) -> None:
         shares = ShareWatch(7200, NOW - 7200)
-        assert lasting_reasons(Debts(), None, shares, NOW) == []
-        later = lasting_reasons(Debts(), None, shares, NOW + 3600)
+        assert ongoing_reasons(Debts(), None, shares, NOW) == []
+        later = ongoing_reasons(Debts(), None, shares, NOW + 3600)
         assert later == ["no share came for 3h, and one is expected every 2h"]
 
     def test_dead_lettered_criticals_and_missing_pages_are_passing_reasons(self) -> None:
         debts = Debts.of([given_up(), Entry(debt=Debt(unconfirmed=True))])
-        assert passing_reasons(debts) == ["1 dead-lettered criticals", "1 critical signals made no page"]
-        assert lasting_reasons(debts, None, None, NOW) == []
-        assert passing_reasons(Debts()) == []
+        assert momentary_reasons(debts) == ["1 dead-lettered criticals", "1 critical signals made no page"]
+        assert ongoing_reasons(debts, None, None, NOW) == []
+        assert momentary_reasons(Debts()) == []
 
 
 def test_debts_are_counted_by_kind() -> None:

@@ -131,7 +131,7 @@ def next_attempt(entry: Entry) -> float | None:
     return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
 
 
-def lasting_reasons(
+def ongoing_reasons(
     debts: Debts | None,
     circuit: Circuit | None,
     shares: ShareWatch | None,
@@ -139,7 +139,7 @@ def lasting_reasons(
     *,
     refused: RefusedCredentials | None = None,
 ) -> list[str]:
-    """Return why a channel is sick at `now` (epoch seconds), for reasons that last until they are mended.
+    """Return the reasons of a channel's sickness at `now` (epoch seconds) that every run finds until they are mended.
 
     The most important reason is first. None stands for a part that is not known, not expected, or well.
     """
@@ -156,10 +156,11 @@ def lasting_reasons(
     return found
 
 
-def passing_reasons(debts: Debts) -> list[str]:
-    """Return why a channel is sick, for reasons that end when the fallback topic is notified, though nothing is mended.
+def momentary_reasons(debts: Debts) -> list[str]:
+    """Return the reasons of a channel's sickness that one run finds, and the next run no longer does.
 
-    The sweeper remembers these for some time.
+    They leave the ledger's index once the fallback topic is notified, though nothing is mended. So the sweeper
+    remembers them for some time.
     """
     found = []
     if debts.given_up:
