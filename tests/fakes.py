@@ -266,7 +266,7 @@ class Relay:
         chores: Piece queue.
         dead_letters: Dead-letter queue.
         dynamodb: Table of the ledger.
-        credentials: The same table for epoch and uses of credentials, with its own count of calls.
+        credentials: The same table for change marks and uses of credentials, with its own count of calls.
         sns: Fallback topic.
         rest: xMatters' REST API; by default it has no page.
         bigpanda: BigPanda's API; by default it accepts every call.
@@ -349,7 +349,7 @@ class Relay:
             effects=effects,
             telemetry=self.recorder.telemetry,
             cache_seconds=300,
-            has_epoch=True,
+            reads_change_marks=True,
         )
 
     def _invoke(self, envelope: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.channels.epoch import settings_name
+from relay.channels.change_marks import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
@@ -29,7 +29,7 @@ from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
-from relay.ledger.credentials import EPOCH_KEY, Uses
+from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.notes import channel_key, group_key, group_name, place_name
@@ -254,8 +254,8 @@ class Simulation:
     def _end_quiet(self, channel: str) -> None:
         """Store the channel's secret without shadow mode or pause, and mark it, as relayctl does."""
         self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
-        mark = {"pk": {"S": EPOCH_KEY}, "text": {"S": json.dumps({settings_name(channel): ("m", self.world.now)})}}
-        self.dynamodb.items[EPOCH_KEY] = {**mark, "sequence": {"N": "1"}}
+        mark = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps({settings_name(channel): ("m", self.world.now)})}}
+        self.dynamodb.items[MARKS_KEY] = {**mark, "sequence": {"N": "1"}}
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
@@ -337,7 +337,9 @@ class Simulation:
             at_once=one_by_one,
         )
         vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
-        return Adapters(resources, vendors, effects, _telemetry(), cache_seconds=60, has_epoch=bool(self.story.quiet))
+        return Adapters(
+            resources, vendors, effects, _telemetry(), cache_seconds=60, reads_change_marks=bool(self.story.quiet)
+        )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
 

@@ -52,11 +52,11 @@ def test_webhook_is_wired_without_a_call_to_aws() -> None:
 @pytest.mark.parametrize(
     ("build", "endpoint"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")]
 )
-def test_each_endpoint_reads_the_epoch_and_records_uses_of_its_own_credentials(
+def test_each_endpoint_reads_the_change_marks_and_records_uses_of_its_own_credentials(
     build: Callable[[dict[str, str]], Endpoint], endpoint: str
 ) -> None:
     webhook = build(ENVIRONMENT)
-    assert webhook.authenticator.channels._epoch is not None
+    assert webhook.authenticator.channels._change_marks is not None
     assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 

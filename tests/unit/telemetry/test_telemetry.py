@@ -62,7 +62,7 @@ class TestMetrics:
             "misconfigured_channel",
             "lookups_limited",
             "undecided_request",
-            "epoch_unread",
+            "marks_unread",
         ):
             recorder.telemetry.notice(notice, "why")
         for notice in ("sweeper_failed", "heartbeat_failed"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
-    from relay.channels.epoch import Epoch
+    from relay.channels.change_marks import ChangeMarks
     from relay.channels.token import EndpointName
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from relay.xmatters.pages import Pages
 
 # A request waits for this read of the table once in ten seconds.
-EPOCH_READ_SECONDS = 0.7
+MARKS_READ_SECONDS = 0.7
 
 # Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
 # ruff: noqa: PLC0415
@@ -210,19 +210,19 @@ class Wiring:
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
             unknown_seconds=self._adapters.unknown_seconds,
-            epoch=self._epoch if self._adapters.has_epoch else None,
+            change_marks=self._change_marks if self._adapters.reads_change_marks else None,
         )
 
     @property
-    def _epoch(self) -> "Epoch":
-        from relay.channels.epoch import Epoch
+    def _change_marks(self) -> "ChangeMarks":
+        from relay.channels.change_marks import ChangeMarks
         from relay.ledger.credentials import read_marks
 
         def read() -> Mapping[str, str]:
-            deadline = self._deadlines(EPOCH_READ_SECONDS)
-            return read_marks(self._resources.credentials.within(deadline, "epoch", at_most=EPOCH_READ_SECONDS))
+            deadline = self._deadlines(MARKS_READ_SECONDS)
+            return read_marks(self._resources.credentials.within(deadline, "change_marks", at_most=MARKS_READ_SECONDS))
 
-        return Epoch(read, self._clock, self._adapters.telemetry.notice)
+        return ChangeMarks(read, self._clock, self._adapters.telemetry.notice)
 
     def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
         """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""

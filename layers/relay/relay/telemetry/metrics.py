@@ -19,7 +19,7 @@ SOMETIMES = (
     "misconfigured_channel",
     "lookups_limited",
     "undecided_request",
-    "epoch_unread",
+    "marks_unread",
     "rejected_request",
     "crash",
     "unguarded",
