@@ -452,8 +452,8 @@ def together(one: Found | None, other: Found) -> Found:
     return Found(
         compared=one.compared + other.compared,
         missed=one.missed + other.missed,
-        woken=one.woken + other.woken,
-        unannounced=one.unannounced + other.unannounced,
+        snooze_over=one.snooze_over + other.snooze_over,
+        unknown=one.unknown + other.unknown,
         failure=one.failure or other.failure,
         reason=one.reason or other.reason,
     )

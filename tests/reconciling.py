@@ -32,8 +32,8 @@ def channel_note(table: Table, known: BigPandaAccess, environment_id: str, chann
 def put_back(table: Table, known: BigPandaAccess, environment_id: str, channel: str, seconds: float) -> None:
     """Make the runs of a channel, and the differences that they noted, older by so many seconds."""
     note = group_note(table, known, environment_id)
-    unannounced = {name: each._replace(since=each.since - seconds) for name, each in note.unannounced.items()}
-    older = replace(note, began=note.began - seconds, last=note.last - seconds, unannounced=unannounced)
+    unknown = {name: each._replace(since=each.since - seconds) for name, each in note.unknown.items()}
+    older = replace(note, began=note.began - seconds, last=note.last - seconds, unknown=unknown)
     assert older.write(table, group_name(known, environment_id))
     mine = channel_note(table, known, environment_id, channel)
     differing = {name: each._replace(since=each.since - seconds) for name, each in mine.differing.items()}

@@ -368,7 +368,7 @@ MUTATIONS = (
     Mutation(
         "a snooze that is over is not news",
         "ledger.entry",
-        "return replace(self, is_woken=True) if self.announced and self.announced.is_open else self",
+        "return replace(self, is_snooze_over=True) if self.announced and self.announced.is_open else self",
         "return self",
         seed=462,
     ),

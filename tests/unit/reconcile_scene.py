@@ -105,7 +105,9 @@ class Scene:
         """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
-        return {name: value for name, value in members.items() if value or name in {"compared", "missed", "woken"}}
+        return {
+            name: value for name, value in members.items() if value or name in {"compared", "missed", "snooze_over"}
+        }
 
     def signalled(self) -> list[str]:
         """Return the statuses that were signalled, in order."""

@@ -75,7 +75,7 @@ ENTRIES = st.builds(
     announced=st.none() | STATES,
     doubtful=st.lists(STATES, max_size=3).map(tuple),
     eased=st.none() | STATES,
-    is_woken=st.booleans(),
+    is_snooze_over=st.booleans(),
     acknowledged_by=st.text(max_size=8),
     acknowledged_rank=st.integers(0, 3),
     flap=st.builds(Flap, changes=st.lists(MOMENTS, max_size=4).map(tuple), calm_at=MOMENTS, is_signalled=st.booleans()),

@@ -68,7 +68,7 @@ class TestMetrics:
         for notice in ("sweeper_failed", "heartbeat_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
-        recorder.telemetry.unannounced("i1", "critical", ["noc"])
+        recorder.telemetry.unknown_incident("i1", "critical", ["noc"])
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == set(METRICS)

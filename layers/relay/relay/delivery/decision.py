@@ -95,7 +95,7 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     from_eased = compare(entry.eased, state) if entry.eased else changes[0]
-    if entry.is_woken and state.is_open:  # an announced critical whose snooze in BigPanda is over
+    if entry.is_snooze_over and state.is_open:  # an announced critical whose snooze in BigPanda is over
         from_eased = Change(Transition.REOPENED, "its snooze is over")
     if from_eased.transition in _WORSE:
         changes.append(from_eased)

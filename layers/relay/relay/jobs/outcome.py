@@ -198,16 +198,16 @@ class Found(NamedTuple):
     Attributes:
         compared: Number of incidents that were compared.
         missed: Number of states that a channel missed and that were queued.
-        woken: Number of criticals that were queued since their snooze is over.
-        unannounced: Number of open incidents that were reported since no channel knew them.
+        snooze_over: Number of criticals that were queued since their snooze is over.
+        unknown: Number of open incidents that were reported since no channel knew them.
         failure: Why the run is not complete; None if it is.
         reason: The reason of the failure; None if there is none.
     """
 
     compared: int = 0
     missed: int = 0
-    woken: int = 0
-    unannounced: int = 0
+    snooze_over: int = 0
+    unknown: int = 0
     failure: str | None = None
     reason: Reason | None = None
 

@@ -39,7 +39,7 @@ class Entry(NamedTuple):
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
         eased: A state better than the announced one, which the policy did not announce; None if there is none.
-        is_woken: True if the incident's snooze is over, so that an open announced state is announced once more.
+        is_snooze_over: True if the incident's snooze is over, so that an open announced state is announced once more.
         acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
         acknowledged_rank: Severity of the acknowledged state; 0 if it has none, or nobody acknowledged it.
         lease: The lease of the sender that works now, or that died; None if there is none.
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
-    is_woken: bool = False
+    is_snooze_over: bool = False
     acknowledged_by: str = ""
     acknowledged_rank: int = 0
     lease: Lease | None = None
@@ -133,7 +133,7 @@ class Entry(NamedTuple):
     @property
     def was_better(self) -> bool:
         """True if the incident eased or was snoozed since it was announced, so that the same state is news again."""
-        return self.eased is not None or self.is_woken
+        return self.eased is not None or self.is_snooze_over
 
     def maybe_announced(self) -> tuple[State | None, ...]:
         """Return the states that may have been announced last: the announced one, the doubtful ones, and the lease's.
@@ -193,9 +193,9 @@ class Entry(NamedTuple):
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
         eased = state.without_alerts() if is_better else self.eased if is_silent else None
-        is_woken = self.is_woken and is_silent and not is_better
+        is_snooze_over = self.is_snooze_over and is_silent and not is_better
         entry = self._with_newest(state)
-        entry = replace(entry, eased=eased, is_woken=is_woken, debt=entry.debt.settled())
+        entry = replace(entry, eased=eased, is_snooze_over=is_snooze_over, debt=entry.debt.settled())
         if entry.dead_letter.has(state):
             entry = replace(entry, dead_letter=entry.dead_letter.settled())
         if state.is_open:
@@ -206,12 +206,12 @@ class Entry(NamedTuple):
         is_sure = was_over and self.end.at > 0 and self.end.is_confirmed
         return replace(entry, end=replace(end, confirmed_at=end.at) if is_sure else end)
 
-    def woken(self) -> "Entry":
+    def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
 
         The entry stays as it is if no open state was announced.
         """
-        return replace(self, is_woken=True) if self.announced and self.announced.is_open else self
+        return replace(self, is_snooze_over=True) if self.announced and self.announced.is_open else self
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
@@ -286,7 +286,7 @@ class Entry(NamedTuple):
             announced=state,
             doubtful=(),
             eased=None,
-            is_woken=False,
+            is_snooze_over=False,
             debt=entry.debt.announced(is_owed=is_newer_owed),
             dead_letter=entry.dead_letter.settled(),
             flap=entry.flap.announcing(),

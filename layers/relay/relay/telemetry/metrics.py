@@ -29,7 +29,7 @@ SOMETIMES = (
     "fallback_failed",
     "unconfirmed",
     "share_missed",
-    "missed_unannounced",
+    "unknown_incident",
     "reconcile_failed",
     "unauthorized_share",
     "refused_recipients",

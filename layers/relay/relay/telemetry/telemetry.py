@@ -240,12 +240,12 @@ class Telemetry:
         log = self._logger.error if found.failure or found.missed else self._logger.info
         log("reconciled", extra=known)
 
-    def unannounced(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
+    def unknown_incident(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
         """Log and count an open incident that a reconcile run found, and of which these channels got no share."""
-        self._metrics.add_metric("missed_unannounced", MetricUnit.Count, 1)
+        self._metrics.add_metric("unknown_incident", MetricUnit.Count, 1)
         fields = {"incident_id": incident_id, "status": status, "channel": channel_list(channels)}
         self._logger.warning(
-            "missed unannounced: an open incident of which no share came; it is reported, not signalled", extra=fields
+            "unknown incident: open in BigPanda, and no share of it came; it is reported, not signalled", extra=fields
         )
 
     def refused(self, request: "Request", error: BadRequest) -> None:
