@@ -71,10 +71,12 @@ def _signal(signal: AcceptedSignal) -> Event:
         page = f"page {identifier(signal.number)}" if signal.number else f"{len(signal.pages)} page(s)"
         known = f"{page}{', over' if signal.is_over else ''}"
     else:
-        known = "NO PAGE was found" if signal.is_lost else "no page known"
+        known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
     details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.number}
-    return Event(signal.at, LEDGER, "signal", text, details=details | {"is_lost": signal.is_lost or None})
+    return Event(
+        signal.at, LEDGER, "signal", text, details=details | {"is_page_missing": signal.is_page_missing or None}
+    )
 
 
 def _event(at: float, kind: str, text: str, **details: Any) -> Event:
@@ -107,7 +109,8 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "is_dead_lettered": entry.dead_letter.state is not None,
         "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
-        "unconfirmed": entry.debt.unconfirmed or any(each.is_lost and each.is_open for each in entry.accepted_signals),
+        "is_page_missing": entry.debt.is_page_missing
+        or any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
         "page": pages[-1] if pages else None,
         "is_unreadable": entry.is_unreadable,
     }
@@ -128,7 +131,7 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
         yield "xMatters may have accepted a signal whose answer was lost"
     if details["is_dead_lettered"]:
         yield "DEAD-LETTERED: relayctl dlq list"
-    if details["unconfirmed"]:
+    if details["is_page_missing"]:
         yield "a signal made NO PAGE"
     if entry.debt.is_notified:
         yield "the fallback topic was notified"

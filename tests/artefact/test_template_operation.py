@@ -45,7 +45,7 @@ OURS = {
     "CredentialsAlarm": "credentials_refused",
     "StaleChannelAlarm": "stale_channel",
     "LedgerAlarm": "unguarded",
-    "UnconfirmedAlarm": "unconfirmed",
+    "PageMissingAlarm": "page_missing",
     "FallbackAlarm": "fallback_notified",
     "FallbackFailedAlarm": "fallback_failed",
     "MissedSharesAlarm": "share_missed",

@@ -162,10 +162,10 @@ class TestFacts:
         keep(operator, "noc")
         state = State.of(samples.share(), 1.0)
         owe(operator, "noc", "i1", 5, dead_lettered=state)
-        owe(operator, "noc", "i2", 5, since=None, unconfirmed=True)
+        owe(operator, "noc", "i2", 5, since=None, is_page_missing=True)
         found = channels(operator.run_json("status"))["noc"]
         assert found["why"] == ["1 dead-lettered criticals", "1 critical signals made no page"]
-        assert (found["owed_critical"], found["given_up"], found["unconfirmed"]) == (0, 1, 1)
+        assert (found["owed_critical"], found["dead_lettered"], found["pages_missing"]) == (0, 1, 1)
 
     @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])
     def test_channel_without_an_expected_share_is_sick(

@@ -130,7 +130,7 @@ def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> Non
         lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
         announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2, until=first.began))
         assert announced
-        waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, urgent=False))
+        waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, is_critical=False))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
         timed_out = now.claimed(second, 1, queued=True).failed(
@@ -149,12 +149,12 @@ def test_rate_limit_and_circuit_are_the_same_on_moto_and_on_the_fake(moto: Table
         got: list[Ticket | Wait | Gate] = []
         while waiting:
             waiting.sort(key=lambda each: each[0])
-            moment, urgent, slot = waiting.pop(0)
+            moment, is_critical, slot = waiting.pop(0)
             clock.now = max(clock.now, moment)
-            answer = pace.enter(rules, urgent=urgent, slot=slot)
+            answer = pace.enter(rules, is_critical=is_critical, slot=slot)
             got.append(answer)
             if isinstance(answer, Wait):
-                waiting.append((answer.until, urgent, answer.slot))
+                waiting.append((answer.until, is_critical, answer.slot))
             else:
                 sent = sum(isinstance(each, Ticket) for each in got)
                 pace.report(rules, answer, Reason.UPSTREAM if 2 < sent <= 8 else None, None)

@@ -263,7 +263,7 @@ MUTATIONS = (
     Mutation(
         "a page is looked for once",
         "delivery.page_followup",
-        "if not signal.pages and not signal.is_lost and now",
+        "if not signal.pages and not signal.is_page_missing and now",
         "if not signal.pages and now - signal.at < 40 and now",
         seed=15,
     ),
@@ -448,8 +448,8 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery",
-        "urgent=is_critical, slot",
-        "urgent=False, slot",
+        "is_critical=is_critical, slot",
+        "is_critical=False, slot",
         seed=9,
     ),
     Mutation(
@@ -462,8 +462,8 @@ MUTATIONS = (
     Mutation(
         "a critical gets a moment in the line of the others",
         "ledger.rate_limiter",
-        'line, end = ("critical", gate.critical) if urgent else ("other", gate.other)\n        if max',
-        'line, end = ("other", gate.other)\n        if max',
+        '("critical", gate.critical_line_end) if is_critical else ("other", gate.other_line_end)\n        if max',
+        '("other", gate.other_line_end)\n        if max',
         seed=9,
     ),
     Mutation(
@@ -512,8 +512,8 @@ MUTATIONS = (
     Mutation(
         "the circuit is half open for ever",
         "ledger.circuit_breaker",
-        "return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
-        "return self._wait(now + SPREAD_SECONDS, urgent=urgent)",
+        "return self._wait(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
+        "return self._wait(now + SPREAD_SECONDS, is_critical=is_critical)",
         seed=13,
     ),
     Mutation(
@@ -547,8 +547,8 @@ MUTATIONS = (
     Mutation(
         "a critical that meets another sender at its slot loses the slot",
         "ledger.rate_limiter",
-        "if slot and urgent and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
-        "if slot and urgent and False:",
+        "if slot and is_critical and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
+        "if slot and is_critical and False:",
         seed=28015220,
     ),
     Mutation(

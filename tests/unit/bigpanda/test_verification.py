@@ -107,7 +107,7 @@ class TestPage:
         assert found.verdict == Verdict.VERIFIED
 
     def test_xmatters_is_not_asked_for_the_page_of_a_signal_without_one(self) -> None:
-        lost = RAISED._replace(pages=(), number="", is_lost=True)
+        lost = RAISED._replace(pages=(), number="", is_page_missing=True)
         assert judged(callback(), entry(lost), pages_of=no_answer).why == "it names no page of the incident"
 
     def test_callback_is_unverified_if_xmatters_does_not_answer_for_its_page(self) -> None:

@@ -168,25 +168,25 @@ def without_page(entry: Entry) -> Entry:
     return replace(entry, debt=entry.debt.with_page_missing(NOW + 180))
 
 
-class TestUnconfirmed:
-    def test_unconfirmed_critical_is_in_the_index_until_the_fallback_is_notified(self) -> None:
+class TestPageMissing:
+    def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified(self) -> None:
         debt = without_page(announced(state())).debt
-        assert (debt.unconfirmed, debt.row, debt.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
+        assert (debt.is_page_missing, debt.row, debt.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
         notified = debt.notified(state())
-        assert (notified.unconfirmed, notified.row, notified.is_notified) == (False, None, False)
+        assert (notified.is_page_missing, notified.row, notified.is_notified) == (False, None, False)
 
-    def test_unconfirmed_critical_stays_in_the_index_whatever_its_next_state_is(self) -> None:
+    def test_critical_without_a_page_stays_in_the_index_whatever_its_next_state_is(self) -> None:
         entry = without_page(announced(state()))
         for after in (
             entry.unchanged(over(200)),
             entry.announcing(over(200), "r2", NOW + 200),
             entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused"),
         ):
-            assert after.debt.unconfirmed
+            assert after.debt.is_page_missing
             assert after.debt.row is not None
             assert after.debt.is_critical
 
-    def test_row_of_a_debt_serves_the_unconfirmed_critical(self) -> None:
+    def test_row_of_a_debt_serves_the_critical_without_a_page(self) -> None:
         debt = without_page(announced(state()).waiting(over(200), CALM)).debt
         assert debt.row == ROW
         assert (debt.notified(over(200)).row, debt.notified(over(200)).is_notified) == (CALM, True)

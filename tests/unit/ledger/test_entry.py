@@ -47,7 +47,7 @@ class TestOwing:
         assert Entry().owing(state(alerts=ONE_ALERT)).newest == bare(state(alerts=ONE_ALERT))
 
     def test_slot_stays_until_another_is_given(self) -> None:
-        first, second = Slot(NOW + 9, urgent=False), Slot(NOW + 99, urgent=True)
+        first, second = Slot(NOW + 9, is_critical=False), Slot(NOW + 99, is_critical=True)
         entry = Entry().owing(state(), slot=first)
         assert entry.debt.slot == first
         assert entry.owing(state(1)).debt.slot == first
@@ -89,7 +89,7 @@ def signal(request_id: str) -> AcceptedSignal:
 
 class TestUnchanged:
     def test_unchanged_state_settles_the_debt(self) -> None:
-        entry = notified(Entry().owing(state(), slot=Slot(NOW, urgent=True)))
+        entry = notified(Entry().owing(state(), slot=Slot(NOW, is_critical=True)))
         after = entry.unchanged(over(5))
         assert after == Entry(newest=over(5), seen=(over().digest,), end=End(over(5).came))
 
@@ -119,7 +119,7 @@ class TestRecordedLate:
 
 class TestClaimed:
     def test_claimed_signal_counts_from_its_beginning_and_its_slot_is_used(self) -> None:
-        entry = Entry().owing(state(), slot=Slot(NOW, urgent=True))
+        entry = Entry().owing(state(), slot=Slot(NOW, is_critical=True))
         mine = lease(state(), 7)
         after = entry.claimed(mine, 1, queued=True)
         assert (after.lease, after.signal_times, after.debt.slot) == (mine, (NOW + 7,), None)
@@ -179,10 +179,10 @@ class TestAccepted:
 
     def test_newer_state_that_came_during_the_send_is_still_owed(self) -> None:
         entry, mine = leased()
-        entry = notified(entry.owing(over(5), slot=Slot(NOW + 9, urgent=False)))
+        entry = notified(entry.owing(over(5), slot=Slot(NOW + 9, is_critical=False)))
         after = entry.accepted(mine, "r1", 1, until=mine.began)
         assert (after.newest, after.announced) == (over(5), state())
-        assert after.debt == Debt(since=NOW, is_notified=True, slot=Slot(NOW + 9, urgent=False))
+        assert after.debt == Debt(since=NOW, is_notified=True, slot=Slot(NOW + 9, is_critical=False))
 
     def test_older_state_that_is_accepted_after_a_newer_one_is_doubtful(self) -> None:
         slow = lease(state())

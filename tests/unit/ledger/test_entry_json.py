@@ -51,7 +51,7 @@ SIGNALS = st.builds(
     pages=st.lists(st.text(max_size=36), max_size=2).map(tuple),
     number=st.text(max_size=9),
     is_over=st.booleans(),
-    is_lost=st.booleans(),
+    is_page_missing=st.booleans(),
     is_for_one=st.booleans(),
     recipients=st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map("".join),
     is_critical=st.booleans(),
@@ -62,11 +62,11 @@ DEBTS = st.builds(
     is_notified=st.booleans(),
     attempts=st.integers(0, 99),
     reason=st.text(max_size=8),
-    slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
+    slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
     rests_until=MOMENTS,
     row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), begun=st.integers(0, 9)),
     held_until=MOMENTS,
-    unconfirmed=st.booleans(),
+    is_page_missing=st.booleans(),
 )
 ENTRIES = st.builds(
     Entry,

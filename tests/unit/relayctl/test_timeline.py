@@ -84,7 +84,7 @@ def test_line_about_several_channels_belongs_to_none_of_them() -> None:
 
 
 def test_standing_names_all_that_a_person_has_to_know() -> None:
-    lost = AcceptedSignal("r1", NOW, is_open=True, is_lost=True)
+    lost = AcceptedSignal("r1", NOW, is_open=True, is_page_missing=True)
     debt = Debt(since=NOW - 60, is_notified=True, reason="refused")
     entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetterRecord(STATE))
     standing = timeline_ledger.standing("noc", (), entry, NOW)

@@ -54,7 +54,7 @@ class TestMetrics:
         recorder.telemetry.swept({"noc": 1}, 60.0, 1)
         recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
-        recorder.telemetry.unconfirmed(samples.job(), ("r1",))
+        recorder.telemetry.page_missing(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
             "routes_undecided",

@@ -135,9 +135,9 @@ def catch_up(services: Services, task: Task) -> Result:
         why = "the sent signal could not be recorded"
     else:
         return task.result(Outcome.DUPLICATE)
-    if task.own_wait and task.is_given_up:
-        given_up = replace(task.result(Outcome.UNSAFE), reason=task.own_wait.reason)
-        return debts.dead_letter(services, task, given_up).with_unguarded(why)
+    if task.own_wait and task.must_be_dead_lettered:
+        result = replace(task.result(Outcome.UNSAFE), reason=task.own_wait.reason)
+        return debts.dead_letter(services, task, result).with_unguarded(why)
     now = services.clock()
     return task.waiting(_soon(task, now), "retry").with_unguarded(why)
 
@@ -148,7 +148,7 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     `why` is the ledger's error. The record matters: without it, an older state that this one superseded could still be
     sent.
     """
-    if task.is_given_up:
+    if task.must_be_dead_lettered:
         return task.result(Outcome.UNCHANGED)
     return put_off(services, task, _soon(task, services.clock()), why)
 

@@ -163,7 +163,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
             services.ledger.write(task.name, entry, action.note)
             return task, None
         case DeadLetter():
-            return task, debts.give_up(services, task, entry, action.reason)
+            return task, debts.dead_letter_and_record(services, task, entry, action.reason)
         case Send():
             task, gate = _entered(services, task, entry)
             if isinstance(gate, Ticket):
@@ -187,7 +187,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         return replace(task, ticket=None), task.ticket
     is_critical = task.state.is_critical
     try:
-        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.debt.slot)
+        gate = services.rate_limiter.enter(task.rules, is_critical=is_critical, slot=entry.debt.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)

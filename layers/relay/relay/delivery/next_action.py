@@ -65,7 +65,7 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         return _settled(task, entry, standing)
     if _is_to_revive(task, entry):
         return Revive(entry.reviving(task.state, task.job.age_counts_from))
-    if task.own_wait and task.is_given_up:
+    if task.own_wait and task.must_be_dead_lettered:
         return DeadLetter(task.own_wait.reason)
     if task.pauses and (pause := task.pause(now)):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
@@ -268,7 +268,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     if moment > now:
         return Wait(Reason.PACED, moment)
     slot = entry.debt.slot
-    if slot and slot.at > now + 1 and not task.ticket and (slot.urgent or not task.state.is_critical):
+    if slot and slot.at > now + 1 and not task.ticket and (slot.is_critical or not task.state.is_critical):
         return Wait(Reason.PACED, slot.at, slot)
     return None
 

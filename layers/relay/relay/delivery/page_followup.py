@@ -30,7 +30,7 @@ from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.reasons import HANDLING, Reason
 from relay.xmatters.pages import Pages
 
-# A signal without a page after this time is unconfirmed.
+# After this time the page of a signal counts as missing.
 LOOK_FOR_SECONDS = 180.0
 # Bounds of the wait between two searches.
 SHORTEST_SEARCH_WAIT_SECONDS = 10.0
@@ -60,8 +60,8 @@ class Followup:
         """Find the pages of an incident's signals, and terminate those of past states.
 
         If the incident's end is in doubt, BigPanda is asked first. The result is `duplicate` if nothing is left to do,
-        `queued` if it is too early to tell, and `unsafe` with a reason if an API failed. Its `unconfirmed` holds the
-        request ids of signals without a page; each id is reported once.
+        `queued` if it is too early to tell, and `unsafe` with a reason if an API failed. Its `without_page` holds
+        the request ids of signals without a page; each id is reported once.
         """
         ledger = self.ledger.within(deadline)
         try:
@@ -158,7 +158,7 @@ class Followup:
     ) -> Result:
         after = entry.followed(seen)
         # Only of open incidents: a workflow may make no page of a resolve.
-        lost = tuple(signal.request_id for signal in seen.values() if signal.is_lost and signal.is_open)
+        without_page = tuple(signal.request_id for signal in seen.values() if signal.is_page_missing and signal.is_open)
         is_alarming, now = _is_silent(after, seen), self.clock()
 
         if is_alarming:
@@ -173,23 +173,23 @@ class Followup:
         is_noted = after == entry or _try_change(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
-            return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now)
+            return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
         if failure:
-            failed = _result(job, Outcome.UNSAFE, lost if is_noted else ()).failed(failure)
+            failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
             return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._without_known_page(after))
         if not waiting:
-            return _result(job, Outcome.DUPLICATE, lost)
+            return _result(job, Outcome.DUPLICATE, without_page)
         youngest = max(signal.at for signal in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
+        return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now + wait)
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
         for signal in entry.accepted_signals:
-            if not signal.pages and not signal.is_lost and now - signal.at < OLD_SIGNAL_SECONDS:
+            if not signal.pages and not signal.is_page_missing and now - signal.at < OLD_SIGNAL_SECONDS:
                 yield signal
 
     def _looked_for(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> AcceptedSignal:
@@ -197,7 +197,7 @@ class Followup:
         if found:
             is_over = not any(page.is_active for page in found)
             return replace(signal, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
-        return replace(signal, is_lost=self.clock() - signal.at > LOOK_FOR_SECONDS)
+        return replace(signal, is_page_missing=self.clock() - signal.at > LOOK_FOR_SECONDS)
 
 
 def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
@@ -206,14 +206,14 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
     `seen` has the signals that this run looked at, by request id. A later signal that has a page for the same
     recipients makes up for it.
     """
-    is_lost = any(
-        signal.is_lost
+    is_page_missing = any(
+        signal.is_page_missing
         and signal.is_critical
         and signal.request_id in seen
         and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[place + 1 :])
         for place, signal in enumerate(entry.accepted_signals)
     )
-    return is_lost and entry.announced is not None and entry.announced.is_open
+    return is_page_missing and entry.announced is not None and entry.announced.is_open
 
 
 def _is_same_question(before: Entry, now: Entry) -> bool:
@@ -236,6 +236,6 @@ def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry]
     return True
 
 
-def _result(job: Job, outcome: Outcome, unconfirmed: tuple[str, ...] = ()) -> Result:
+def _result(job: Job, outcome: Outcome, without_page: tuple[str, ...] = ()) -> Result:
     subject = Subject.of_job(job, transition=job.payload.transition)
-    return Result(outcome, subject, notices=Notices(unconfirmed=unconfirmed), job=job)
+    return Result(outcome, subject, notices=Notices(without_page=without_page), job=job)

@@ -44,7 +44,7 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) 
         may_end = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
         is_resolved = may_end and signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
-        if (signal.pages or signal.is_lost) and not signal.is_over and (is_resolved or is_replaced):
+        if (signal.pages or signal.is_page_missing) and not signal.is_over and (is_resolved or is_replaced):
             yield signal
 
 

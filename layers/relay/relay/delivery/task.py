@@ -151,7 +151,7 @@ class Task(NamedTuple):
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     @property
-    def is_given_up(self) -> bool:
+    def must_be_dead_lettered(self) -> bool:
         """True if the state must not be sent any more, as `own_wait` says: if owed, it has to be dead-lettered."""
         return self.own_wait is not None and HANDLING[self.own_wait.reason].is_final
 

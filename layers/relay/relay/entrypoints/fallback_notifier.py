@@ -111,7 +111,7 @@ class FallbackNotifier:
         entry, policy, now = owed.entry, self.policies.of(owed.channel), self.clock()
         if policy.stops_all(now):
             return False
-        if entry.debt.unconfirmed:
+        if entry.debt.is_page_missing:
             return True
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
         return is_open and now - delay_start_after_pauses(self.policies, owed, now) >= policy.fallback_after_seconds
@@ -122,17 +122,21 @@ class FallbackNotifier:
         It is made from the stored job; without one it has little more than the incident's id.
         """
         entry = owed.entry
-        is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
-        name = FALLBACK_DESCRIPTION if is_unconfirmed else entry.debt.job or FALLBACK_DESCRIPTION
+        is_page_missing = entry.debt.is_page_missing and entry.debt.since is None
+        name = FALLBACK_DESCRIPTION if is_page_missing else entry.debt.job or FALLBACK_DESCRIPTION
         job = self.rows.stored_job(owed, name)
         described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
-        is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
-        lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
+        is_dead_lettered = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(
+            entry.newest
+        )
+        without_page = tuple(
+            signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
+        )
         return replace(
             described,
             since=owed.since,
             reason=entry.debt.reason or described.reason,
-            is_given_up=is_given_up,
-            is_unconfirmed=is_unconfirmed,
-            request_ids=lost[-MAX_REQUEST_IDS:],
+            is_dead_lettered=is_dead_lettered,
+            is_page_missing=is_page_missing,
+            request_ids=without_page[-MAX_REQUEST_IDS:],
         )

@@ -164,13 +164,13 @@ def _finding(
 ) -> SickReasons:
     ongoing = ongoing_reasons(debts, circuit, shares, now, refused=refused)
     return SickReasons(
-        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=shares is not None or debts.urgent > 0
+        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=shares is not None or debts.unpaged_criticals > 0
     )
 
 
 def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:
     owed = debts.get(name, Debts())
-    return ChannelNotice(name, state.since, state.why, owed.urgent, owed.other, state.is_urgent)
+    return ChannelNotice(name, state.since, state.why, owed.unpaged_criticals, owed.other, state.is_urgent)
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:

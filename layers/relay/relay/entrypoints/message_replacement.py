@@ -110,9 +110,9 @@ class MessageReplacement:
             self._postpone(owed)
             return False
         if owed.entry.debt.begun >= MAX_BEGUN:
-            return self._give_up(owed, job, Reason.INTERNAL, deadline)
+            return self._dead_letter(owed, job, Reason.INTERNAL, deadline)
         if self._is_too_old(owed, job):
-            return self._give_up(owed, job, Reason.EXPIRED, deadline)
+            return self._dead_letter(owed, job, Reason.EXPIRED, deadline)
         row = owed.entry.debt.row or Row(0.0)
         number = row.begun + 1
         job, now = job.healing(number), self.clock()
@@ -141,7 +141,7 @@ class MessageReplacement:
         is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
         return is_newest and not is_announced and self.clock() > expires_at(self.policies, owed, job)
 
-    def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
+    def _dead_letter(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
 
         `reason` is recorded in the job. Returns False if it was not dead-lettered.

@@ -121,8 +121,8 @@ class Worker:
             job = job.healing(0)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
-        if result.notices.unconfirmed:
-            self.telemetry.unconfirmed(job, result.notices.unconfirmed)
+        if result.notices.without_page:
+            self.telemetry.page_missing(job, result.notices.without_page)
         if result.outcome == Outcome.UNSAFE:
             # An unexpected exception or an unknown kind of job. After a few receives the redrive policy moves it.
             return False
@@ -189,11 +189,11 @@ class Worker:
         now = self.clock()
         result = Result.unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
-            return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
+            return self._dead_lettered(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
         # With the longest possible age limit, since the channel's own limit is unknown.
         own_wait = self._own_wait(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
         if own_wait and HANDLING[own_wait.reason].is_final:
-            return self._given_up(job, replace(result, reason=own_wait.reason), own_wait, deadline)
+            return self._dead_lettered(job, replace(result, reason=own_wait.reason), own_wait, deadline)
         if job.kind != JobKind.SIGNAL:
             return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
@@ -206,7 +206,7 @@ class Worker:
         self.delivery.postpone(job, result.until or now, deadline)
         return result
 
-    def _given_up(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
+    def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired meanwhile, unless it needs no further work.
 
         `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's

@@ -97,7 +97,7 @@ class Notices(NamedTuple):
         last_copy: A job as JSON text that no queue accepted: the only copy there is.
         unguarded: What the ledger or the rate limiter could not do for the signal, in words: it was sent without their
             protection.
-        unconfirmed: xMatters' request ids of signals of which no page was found.
+        without_page: xMatters' request ids of signals of which no page was found.
         end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
         unverified: The reason why a callback is not verified.
         refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
@@ -107,7 +107,7 @@ class Notices(NamedTuple):
     fault: BaseException | None = None
     last_copy: str | None = None
     unguarded: str | None = None
-    unconfirmed: tuple[str, ...] = ()
+    without_page: tuple[str, ...] = ()
     end: str | None = None
     unverified: str | None = None
     refused_recipients: int = 0

@@ -24,7 +24,7 @@ class Debt(NamedTuple):
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
             attempts are not over.
         held_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
-        unconfirmed: True if a critical signal has no page, and the fallback topic is not notified of that yet.
+        is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 
     since: float | None = None
@@ -35,7 +35,7 @@ class Debt(NamedTuple):
     rests_until: float = 0.0
     row: Row | None = None
     held_until: float = 0.0
-    unconfirmed: bool = False
+    is_page_missing: bool = False
 
     @property
     def is_critical(self) -> bool:
@@ -106,7 +106,7 @@ class Debt(NamedTuple):
 
         As long as the fallback topic must be notified of a missing page, there is always a row, and it is critical.
         """
-        if self.unconfirmed:
+        if self.is_page_missing:
             row = replace(row or Row(0.0), is_critical=True)
         return replace(self, row=row)
 
@@ -140,7 +140,7 @@ class Debt(NamedTuple):
 
         It has a row in the table's index, due at `now` (epoch seconds), so that the fallback topic is notified.
         """
-        return replace(self, unconfirmed=True, row=replace(self.row or Row(now), is_critical=True))
+        return replace(self, is_page_missing=True, row=replace(self.row or Row(now), is_critical=True))
 
     def notified(self, newest: State | None) -> "Debt":
         """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
@@ -150,4 +150,4 @@ class Debt(NamedTuple):
         row = self.row if self.row and self.row.job else None
         if row and newest:
             row = replace(row, is_critical=newest.is_critical)
-        return replace(self, is_notified=self.is_notified or self.since is not None, unconfirmed=False, row=row)
+        return replace(self, is_notified=self.is_notified or self.since is not None, is_page_missing=False, row=row)

@@ -71,7 +71,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "slot": debt.slot,
         "rests_until": debt.rests_until,
         "held_until": debt.held_until,
-        "unconfirmed": debt.unconfirmed,
+        "is_page_missing": debt.is_page_missing,
         "dead_lettered": _state_members(dead_letter.state),
         "dead_lettered_at": dead_letter.at,
         "revived_at": dead_letter.revived_at,
@@ -136,7 +136,7 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         rests_until=members.get("rests_until", 0.0),
         row=row,
         held_until=members.get("held_until", 0.0),
-        unconfirmed=members.get("unconfirmed", False),
+        is_page_missing=members.get("is_page_missing", False),
     )
 
 

@@ -27,7 +27,7 @@ SOMETIMES = (
     "unreadable_job",
     "fallback_notified",
     "fallback_failed",
-    "unconfirmed",
+    "page_missing",
     "share_missed",
     "unknown_incident",
     "reconcile_failed",

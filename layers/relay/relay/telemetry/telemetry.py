@@ -217,13 +217,13 @@ class Telemetry:
             known = {name: value for name, value in fields.items() if value is not None}
             self._logger.warning("channel flooded: more arrives than its limit lets through", extra=known)
 
-    def unconfirmed(self, job: Job, request_ids: Sequence[str]) -> None:
+    def page_missing(self, job: Job, request_ids: Sequence[str]) -> None:
         """Log and count signals that xMatters accepted, and for which no page exists; `request_ids` are xMatters'."""
-        self._metrics.add_metric("unconfirmed", MetricUnit.Count, 1)
+        self._metrics.add_metric("page_missing", MetricUnit.Count, 1)
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         fields["request_id"] = ", ".join(request_ids)
         self._logger.error(
-            "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | history(job)
+            "page missing: xMatters accepted a signal and made no page of it", extra=fields | history(job)
         )
 
     def reconciled(

@@ -84,19 +84,23 @@ class Directory:
         checked. There are at most two requests for each name, and one for all groups. After a failure that would affect
         all requests, none is sent.
         """
-        given_up: str | None = None
+        unasked_because: str | None = None
         found: dict[str, RecipientCheck] = {}
         for target in dict.fromkeys(map(_target, names)):
             try:
-                found[target] = self._find(rest, target, deadline) if given_up is None else _not_known(target, given_up)
+                found[target] = (
+                    self._find(rest, target, deadline)
+                    if unasked_because is None
+                    else _not_known(target, unasked_because)
+                )
             except SendError as error:
                 found[target] = _not_known(target, str(error))
-                given_up = _given_up(error)
+                unasked_because = _why_unasked(error)
         groups = [each for each in found.values() if each.kind == Kind.GROUP and each.is_active]
-        if groups and given_up is None:
+        if groups and unasked_because is None:
             found |= {each.name: each for each in self._counted(rest, groups, deadline)}
-        elif given_up:
-            found |= {each.name: replace(each, detail=given_up) for each in groups}
+        elif unasked_because:
+            found |= {each.name: replace(each, detail=unasked_because) for each in groups}
         return [replace(found[_target(name)], name=name) for name in names]
 
     def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
@@ -148,7 +152,7 @@ def _quoted(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
-def _given_up(error: SendError) -> str | None:
+def _why_unasked(error: SendError) -> str | None:
     is_hopeless = error.reason in _GIVE_UP or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
