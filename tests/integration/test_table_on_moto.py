@@ -78,7 +78,9 @@ SCRIPT: list[Callable[[Table], Any]] = [
     lambda table: table.store("x" * 2048, "text", lasts=60),
     lambda table: table.store("large", "x" * 420_000, lasts=60),
     lambda table: table.read("large"),
-    lambda table: table.write("a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "begun": 0}),
+    lambda table: table.write(
+        "a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "replacement_begun": 0}
+    ),
     lambda table: table.write("b", 0, "two", others={"due": "other#1", "due_at": 6.0}),
     lambda table: table.write("c", 0, "three", others={"due": "other#2", "due_at": 1.0}),
     lambda table: list(table.due("other#1", 10)),

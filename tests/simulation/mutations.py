@@ -735,7 +735,7 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "entrypoints.message_replacement",
-        "if run.has_queue and row.sent < number:",
+        "if run.has_queue and row.replacement_sent < number:",
         "if run.has_queue:",
         seed=1,
     ),

@@ -64,7 +64,7 @@ DEBTS = st.builds(
     reason=st.text(max_size=8),
     slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
     rests_until=MOMENTS,
-    row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), begun=st.integers(0, 9)),
+    row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), replacement_begun=st.integers(0, 9)),
     held_until=MOMENTS,
     is_page_missing=st.booleans(),
 )

@@ -76,9 +76,9 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
-        # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
-        begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
-        after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
+        # The claim does not reset the number of the replacement that was begun: the worker may die before it has a result.
+        replacement_begun = entry.debt.row.replacement_begun if entry.debt.row.job == row.job else 0
+        after = replace(after, debt=replace(after.debt, row=replace(row, replacement_begun=replacement_begun)))
     return after, lease
 
 

@@ -198,7 +198,7 @@ def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """
     is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
-    is_in_time = is_in_time and entry.debt.begun == 0
+    is_in_time = is_in_time and entry.debt.replacement_begun == 0
     is_same = task.state.is_same(entry.newest) and (owed.debt.slot, owed.debt.reason) == (
         entry.debt.slot,
         entry.debt.reason,

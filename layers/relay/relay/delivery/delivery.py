@@ -97,7 +97,7 @@ class Delivery:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)
 
-    def begun(self, job: Job, deadline: Deadline) -> None:
+    def record_replacement_begun(self, job: Job, deadline: Deadline) -> None:
         """Record in the entry that a worker began a replacement job of the sweeper. Errors of the ledger are ignored.
 
         Nothing is recorded if the debt is another job's meanwhile.
@@ -105,7 +105,9 @@ class Delivery:
 
         def change(entry: Entry) -> Entry:
             is_named = entry.debt.job == job.stored_name
-            return replace(entry, debt=entry.debt.with_job_begun(job.message.healed)) if is_named else entry
+            return (
+                replace(entry, debt=entry.debt.with_replacement_begun(job.message.replacement)) if is_named else entry
+            )
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_of(job), change)

@@ -33,7 +33,7 @@ def is_held(policies: SweepPolicies, owed: Owed, now: float) -> bool:
 def is_resumed(policies: SweepPolicies, owed: Owed, now: float) -> bool:
     """True if the pause for which a state waits has ended early, and its job was not sent since."""
     debt = owed.entry.debt
-    is_sent = debt.row is not None and debt.row.sent > 0
+    is_sent = debt.row is not None and debt.row.replacement_sent > 0
     return debt.held_until > now and not is_sent and not is_held(policies, owed, now)
 
 

@@ -31,14 +31,14 @@ from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
-HEALED_SECONDS = 180.0
+REPLACEMENT_SECONDS = 180.0
 # The same for a direct invocation of the worker.
 INVOKED_SECONDS = 60.0
 # Direct invocations of the worker in a run. They add to those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
-# The job of a debt is dead-lettered after a worker began this many of its jobs without a recorded result
+# The job of a debt is dead-lettered after workers began this many of its replacement messages without a recorded result
 # (docs/decisions.md, D-poison-debt).
-MAX_BEGUN = 5
+MAX_REPLACEMENTS_BEGUN = 5
 # If the retry queue has more visible messages than this, only messages of criticals are replaced (docs/decisions.md,
 # D-sweeper-backlog).
 BACKLOG = 200
@@ -109,20 +109,20 @@ class MessageReplacement:
             self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
             self._postpone(owed)
             return False
-        if owed.entry.debt.begun >= MAX_BEGUN:
+        if owed.entry.debt.replacement_begun >= MAX_REPLACEMENTS_BEGUN:
             return self._dead_letter(owed, job, Reason.INTERNAL, deadline)
         if self._is_too_old(owed, job):
             return self._dead_letter(owed, job, Reason.EXPIRED, deadline)
         row = owed.entry.debt.row or Row(0.0)
-        number = row.begun + 1
-        job, now = job.healing(number), self.clock()
+        number = row.replacement_begun + 1
+        job, now = job.as_replacement(number), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # job that was sent before, the queue may not wake the worker at all.
-        if run.has_queue and row.sent < number:
+        if run.has_queue and row.replacement_sent < number:
             run.has_queue = self.keeper.keep(job, deadline, until=now)
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
-                due = min(now + HEALED_SECONDS, max(expires_at(self.policies, owed, job) + OVERAGE_SECONDS, now))
+                due = min(now + REPLACEMENT_SECONDS, max(expires_at(self.policies, owed, job) + OVERAGE_SECONDS, now))
                 self._record_sent(owed, number, due)
                 return True
         if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
@@ -166,12 +166,12 @@ class MessageReplacement:
 
     def _postpone(self, owed: Owed) -> None:
         def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.postponed(self.clock() + HEALED_SECONDS))
+            return replace(entry, debt=entry.debt.postponed(self.clock() + REPLACEMENT_SECONDS))
 
         self.rows.change(owed, change)
 
     def _record_sent(self, owed: Owed, number: int, until: float) -> None:
-        self.rows.change(owed, lambda entry: replace(entry, debt=entry.debt.with_job_sent(number, until)))
+        self.rows.change(owed, lambda entry: replace(entry, debt=entry.debt.with_replacement_sent(number, until)))
 
 
 def _interleaved(rows: Iterable[Owed]) -> list[Owed]:

@@ -115,10 +115,10 @@ class Worker:
             return True
         if job.revival.dead_lettered_at is not None and not job.revival.is_revived:
             job = job.revived(now)
-        if job.message.healed:
-            self.delivery.begun(job, deadline)
+        if job.message.replacement:
+            self.delivery.record_replacement_begun(job, deadline)
             # A copy of this job that waits does not count as one that the sweeper sent.
-            job = job.healing(0)
+            job = job.as_replacement(0)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.notices.without_page:

@@ -48,9 +48,9 @@ class Debt(NamedTuple):
         return self.row.due if self.row else 0.0
 
     @property
-    def begun(self) -> int:
+    def replacement_begun(self) -> int:
         """Number of the sweeper's last replacement job that a worker began without recording a result; 0 if none."""
-        return self.row.begun if self.row else 0
+        return self.row.replacement_begun if self.row else 0
 
     @property
     def job(self) -> str:
@@ -122,18 +122,26 @@ class Debt(NamedTuple):
 
         A debt without a row stays as it is.
         """
-        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, sent=0)) if self.row else self
+        return (
+            replace(self, row=replace(self.row, due=max(self.row.due, until), replacement_begun=0, replacement_sent=0))
+            if self.row
+            else self
+        )
 
-    def with_job_sent(self, number: int, until: float) -> "Debt":
+    def with_replacement_sent(self, number: int, until: float) -> "Debt":
         """Return the debt after the sweeper sent its replacement job with this number.
 
         The sweeper acts on the debt again at `until` (epoch seconds).
         """
-        return replace(self, row=replace(self.row, due=until, sent=number)) if self.row else self
+        return replace(self, row=replace(self.row, due=until, replacement_sent=number)) if self.row else self
 
-    def with_job_begun(self, number: int) -> "Debt":
+    def with_replacement_begun(self, number: int) -> "Debt":
         """Return the debt after a worker began the sweeper's replacement job with this number."""
-        return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row else self
+        return (
+            replace(self, row=replace(self.row, replacement_begun=max(self.row.replacement_begun, number)))
+            if self.row
+            else self
+        )
 
     def with_page_missing(self, now: float) -> "Debt":
         """Return the debt after no page was found for a critical signal.
