@@ -85,7 +85,7 @@ def _event(at: float, kind: str, text: str, **details: Any) -> Event:
 
 def _is_held(entry: Entry, now: float) -> bool:
     """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
-    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.held_until > now
+    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
 
 
 def _state(state: State) -> str:
@@ -104,7 +104,7 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "owed_since": moments.iso_or_none(entry.debt.since),
         "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
         "reason": entry.debt.reason or None,
-        "paused_until": moments.iso_or_none(entry.debt.held_until if _is_held(entry, now) else None),
+        "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
         "next_attempt_by": moments.iso_or_none(attempt),
         "is_dead_lettered": entry.dead_letter.state is not None,
         "fallback_notified": entry.debt.is_notified,
@@ -123,7 +123,7 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
     yield details["state"] or "no state is known"
     if entry.debt.since is not None:
         why = f" ({entry.debt.reason})" if entry.debt.reason else ""
-        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.held_until)}"
+        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
         yield f"OWED for {age(details['owed_seconds'])}{held if details['paused_until'] else why}"
     elif entry.announced is not None:
         yield "announced"

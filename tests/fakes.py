@@ -301,9 +301,9 @@ class Relay:
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
         wiring = Wiring(self._adapters())
-        self.channels, self.keeper, self.ledger, self.sources = (
+        self.channels, self.outbox, self.ledger, self.sources = (
             wiring.channels,
-            wiring.keeper,
+            wiring.outbox,
             wiring.ledger,
             wiring.sources,
         )

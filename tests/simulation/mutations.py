@@ -277,15 +277,15 @@ MUTATIONS = (
     Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker",
-        "self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)",
+        "self.outbox.enqueue(followup, deadline, until=now + FOLLOW_SECONDS)",
         "pass",
         seed=13,
     ),
     Mutation(
         "a callback is answered before it is kept",
         "entrypoints.xmatters_callback",
-        "if self.keeper.keep(job, deadline, until=self.clock()):",
-        "if self.keeper.keep(job, deadline, until=self.clock()) or True:",
+        "if self.outbox.enqueue(job, deadline, until=self.clock()):",
+        "if self.outbox.enqueue(job, deadline, until=self.clock()) or True:",
         seed=18,
     ),
     Mutation(
@@ -418,7 +418,7 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery.debts",
-        "dead_lettered = services.keeper.dead_letter(job, services.deadline)",
+        "dead_lettered = services.outbox.dead_letter(job, services.deadline)",
         "revival = replace(job.revival, dead_lettered_at=job.received_at)\n"
         "    dead_lettered = replace(job.waiting(job.failures.reason, 0.0), revival=revival)",
         seed=2,
@@ -699,9 +699,9 @@ MUTATIONS = (
     Mutation(
         "the fallback is told of the first incident alone",
         "entrypoints.fallback_notifier",
-        "for each in owed[:MAX_NAMED]]\n"
-        "        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)",
-        "for each in owed[:1]]\n        return self.fallback.notify(channel, debts)",
+        "for each in rows[:MAX_NAMED]]\n"
+        "        return self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)",
+        "for each in rows[:1]]\n        return self.fallback.notify(channel, debts)",
         seed=34,
     ),
     Mutation(
@@ -735,7 +735,7 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "entrypoints.message_replacement",
-        "if run.has_queue and row.replacement_sent < number:",
+        "if run.has_queue and debt_row.replacement_sent < number:",
         "if run.has_queue:",
         seed=1,
     ),
@@ -777,8 +777,8 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.fallback_notifier",
-        "return is_open and now - delay_start_after_pauses(self.policies, owed, now) >=",
-        "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, owed, now) >=",
+        "return is_open and now - delay_start_after_pauses(self.policies, row, now) >=",
+        "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, row, now) >=",
         seed=34,
     ),
     Mutation(
@@ -791,7 +791,7 @@ MUTATIONS = (
     Mutation(
         "an early end of a pause is not noticed",
         "entrypoints.debt_timing",
-        "return debt.held_until > now and not is_sent and not is_held(policies, owed, now)",
+        "return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)",
         "return False",
         seed=187,
     ),
@@ -812,8 +812,8 @@ MUTATIONS = (
     Mutation(
         "the fallback's time counts through a pause",
         "entrypoints.debt_timing",
-        "return max([owed.delay_start, *ends, *([] if has_ended_early else [held_until])])",
-        "return owed.since",
+        "return max([row.delay_start, *ends, *([] if has_ended_early else [paused_until])])",
+        "return row.since",
         seed=38,
     ),
     Mutation(
@@ -833,15 +833,15 @@ MUTATIONS = (
     Mutation(
         "a pause that keeps states leaves them out",
         "channels.pause",
-        "return self.keeps or owed_since < self.since",
+        "return self.keeps_states or owed_since < self.since",
         "return owed_since < self.since",
         seed=26,
     ),
     Mutation(
         "a pause that leaves states out takes those from before with it",
         "channels.pause",
-        "return self.keeps or owed_since < self.since",
-        "return self.keeps",
+        "return self.keeps_states or owed_since < self.since",
+        "return self.keeps_states",
         seed=1383,
     ),
     Mutation(
@@ -875,8 +875,8 @@ MUTATIONS = (
     Mutation(
         "the sweeper does not know that a state waited for the end of a flap",
         "entrypoints.debt_timing",
-        "since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, quiet_until)",
-        "since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)",
+        "since = max(job.age_counts_from, row.entry.dead_letter.revived_at, quiet_until)",
+        "since = max(job.age_counts_from, row.entry.dead_letter.revived_at)",
         seed=778,
     ),
     Mutation(
@@ -966,7 +966,7 @@ MUTATIONS = (
     Mutation(
         "what waits for the end of a pause makes its channel sick",
         "ledger.entry",
-        "return max(self.debt.since, self.debt.held_until, self",
+        "return max(self.debt.since, self.debt.paused_until, self",
         "return max(self.debt.since, self",
         seed=60000920,
     ),
@@ -990,7 +990,7 @@ MUTATIONS = (
         "what a pause held is left alone for a quarter of an hour",
         "entrypoints.message_replacement",
         "is_due = entry.debt.due <= now or",
-        "is_due = entry.debt.due + (900 if entry.debt.held_until else 0) <= now or",
+        "is_due = entry.debt.due + (900 if entry.debt.paused_until else 0) <= now or",
         seed=70000114,
     ),
     Mutation(

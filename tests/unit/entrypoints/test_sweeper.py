@@ -10,8 +10,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
+from relay.entrypoints.due_rows import MAX_ROWS
 from relay.entrypoints.message_replacement import BACKLOG, INVOKED_SECONDS, MAX_REPLACEMENTS_BEGUN, REPLACEMENT_SECONDS
-from relay.entrypoints.owed_rows import MAX_ROWS
 from relay.entrypoints.sweeper import OWES_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError

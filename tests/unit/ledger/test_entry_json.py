@@ -65,7 +65,7 @@ DEBTS = st.builds(
     slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
     rests_until=MOMENTS,
     row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), replacement_begun=st.integers(0, 9)),
-    held_until=MOMENTS,
+    paused_until=MOMENTS,
     is_page_missing=st.booleans(),
 )
 ENTRIES = st.builds(

@@ -8,7 +8,7 @@ from relay.delivery.task import entry_of, recorded_state
 from relay.errors import LedgerError
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.dead_letters import Held
+from relay.jobs.dead_letters import HeldMessage
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
@@ -106,7 +106,7 @@ class TestDrop:
     def drop(self, queue: FakeQueue, stopping: Callable[[], bool] = never) -> Drop:
         dead_letters = queue.dead_letters()
         with dead_letters.holding():
-            doing = Drop(list[Held](dead_letters.scan()))
+            doing = Drop(list[HeldMessage](dead_letters.scan()))
             list(doing.run(dead_letters, map, stopping))
         return doing
 

@@ -143,7 +143,7 @@ def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: 
 
 
 def test_standing_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
-    debt = Debt(since=NOW - 60, reason="paused", held_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
+    debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
     standing = timeline_ledger.standing("noc", (), entry, NOW)
     assert standing.words[1] == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"

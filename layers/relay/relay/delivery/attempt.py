@@ -30,7 +30,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     task keeps `ticket` (the rate limiter's permission) for the next pass. If there is a result and no signal was sent,
     the ticket is given back.
     """
-    task = debts.keep(services, task)
+    task = debts.enqueue(services, task)
     claim, lease = _claim(services, task, entry, send)
     try:
         claimed = services.ledger.write(task.name, entry, claim)
@@ -76,7 +76,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
-        # The claim does not reset the number of the replacement that was begun: the worker may die before it has a result.
+        # The claim does not reset the number of the begun replacement: the worker may die before it has a result.
         replacement_begun = entry.debt.row.replacement_begun if entry.debt.row.job == row.job else 0
         after = replace(after, debt=replace(after.debt, row=replace(row, replacement_begun=replacement_begun)))
     return after, lease
@@ -111,7 +111,7 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
         envelope = services.ledger.stored(task.name, entry.debt.job)
         if envelope:
             job = read_envelope(envelope).as_spare()
-            services.keeper.keep(job, services.deadline, until=services.clock())
+            services.outbox.enqueue(job, services.deadline, until=services.clock())
 
 
 def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:

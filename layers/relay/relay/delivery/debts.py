@@ -38,7 +38,7 @@ WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
 DEAD_LETTER_AGAIN_SECONDS = 60.0
 
 
-def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
+def enqueue(services: Services, task: Task, wait: Wait | None = None) -> Task:
     """Put the job of a share that BigPanda just sent on the retry queue, once.
 
     Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
@@ -49,8 +49,8 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
     job, until = task.job, services.clock() + FIRST_WAKE_SECONDS
     if wait:
         job, until = task.job.waiting(wait.reason, wait.until), wait.until
-    is_kept = services.keeper.keep(job, services.deadline, until=until)
-    return replace(task, is_queued=is_kept, queue_refused_it=not is_kept)
+    is_enqueued = services.outbox.enqueue(job, services.deadline, until=until)
+    return replace(task, is_queued=is_enqueued, queue_refused_it=not is_enqueued)
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
@@ -71,7 +71,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
-        owed = replace(owed, debt=debt.held(wait.until) if is_paused else debt.resumed(services.clock()))
+        owed = replace(owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(services.clock()))
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.name, entry, owed) is None:
             return None
@@ -122,7 +122,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     """Leave a failed signal to the retry queue, or dead-letter it if its failure is final.
 
     A job from the queue gets its next backoff, and the worker puts it back on the queue. The job of a share that
-    BigPanda just sent is on the queue already (see `keep`), or is queued now. If the queue does not accept it, the
+    BigPanda just sent is on the queue already (see `enqueue`), or is queued now. If the queue does not accept it, the
     result has no queue and stays `unsafe`. Such a job wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: the
     delay of a queued message can't be changed, and after a 429 the channel's open circuit makes the job wait.
     """
@@ -132,8 +132,8 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     queued = result.queued("retry")
     if task.is_from_webhook:
         job = after_failure(task.job, result, now)
-        is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
-        return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
+        is_enqueued = task.is_queued or services.outbox.enqueue(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
+        return replace(queued if is_enqueued else result, until=now + FIRST_WAKE_SECONDS)
     wait = wait_seconds(
         reason,
         task.job.failures.failed_retries,
@@ -168,7 +168,7 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
     `unsafe`.
     """
     job = after_failure(task.job, result, services.clock())
-    dead_lettered = services.keeper.dead_letter(job, services.deadline)
+    dead_lettered = services.outbox.dead_letter(job, services.deadline)
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):

@@ -54,7 +54,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         task = task.waiting_for_ledger()
     if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
-        task = debts.keep(services, task, waiting)
+        task = debts.enqueue(services, task, waiting)
         can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.own_wait is not None
         can_be_late = can_be_late or can_wait(task, now)
         if task.is_queued and can_be_late:
@@ -85,9 +85,9 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     A state that the pause leaves out needs a job, too, which records it once the ledger works. Without that record,
     an older state that it superseded would still be sent after the pause, and its resolve would end no page.
     """
-    seconds = PAUSED_WAIT_SECONDS if pause.holds(task.state.came) else UNGUARDED_WAIT_SECONDS
+    seconds = PAUSED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
-    task = debts.keep(services, task, wait)
+    task = debts.enqueue(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
     failed = replace(task.result(Outcome.UNSAFE), reason=Reason.PAUSED, detail=f"{why}; no queue took it")
@@ -120,7 +120,7 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
         job, attempts = task.job, task.job.failures.attempts + result.exchange.attempts
         failures = replace(job.failures, reason=Reason.INTERNAL, attempts=attempts)
         note = replace(job, failures=failures, message=replace(job.message, accepted=True, spare=False))
-        services.keeper.keep(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
+        services.outbox.enqueue(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
     return result.with_unguarded(why)
 
 
@@ -158,7 +158,7 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
     If the queue does not accept it, send it without the ledger. `why` is noted in the result.
     """
-    task = debts.keep(services, task, wait)
+    task = debts.enqueue(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
     return without_ledger(services, task, why)

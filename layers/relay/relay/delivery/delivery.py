@@ -23,7 +23,7 @@ from relay.delivery.task import Task, entry_of, new_job
 from relay.errors import LedgerError
 from relay.incidents.share import Share
 from relay.jobs.job import Job
-from relay.jobs.outbox import Keeper, last_copy
+from relay.jobs.outbox import Outbox, last_copy
 from relay.jobs.outcome import Notices, Outcome, Result
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -45,7 +45,7 @@ class Delivery:
         sender: Sends signals.
         ledger: The entries of incidents.
         rate_limiter: Rate limits and circuit breakers of channels.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
         unguarded: Memory of signals that this function sent without the ledger ("unguarded").
@@ -54,7 +54,7 @@ class Delivery:
     sender: Sender
     ledger: Ledger
     rate_limiter: RateLimiter
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
@@ -126,7 +126,7 @@ class Delivery:
 
     def _within(self, deadline: Deadline) -> Services:
         ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
-        return Services(self.sender, ledger, rate_limiter, self.keeper, self.clock, deadline, self.unguarded)
+        return Services(self.sender, ledger, rate_limiter, self.outbox, self.clock, deadline, self.unguarded)
 
     def _attend(self, task: Task, deadline: Deadline) -> Result:
         """Read the task's entry, decide on the next action and perform it, until there is a result.
@@ -175,7 +175,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
     if wait.reason not in debts.WITHOUT_MESSAGE:
-        task = debts.keep(services, task, wait)
+        task = debts.enqueue(services, task, wait)
     return task, debts.let_wait(services, task, entry, wait)
 
 
@@ -206,8 +206,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
     # The follow-up of a suspected resolve gets a delay: before that write it would find nothing to ask about.
     until = services.clock() + (SUSPECTED_SECONDS if action.is_suspected else 0.0)
-    is_kept = action.job is None or services.keeper.keep(action.job, services.deadline, until=until)
-    if not is_kept:
+    is_enqueued = action.job is None or services.outbox.enqueue(action.job, services.deadline, until=until)
+    if not is_enqueued:
         why = "no queue accepted the job that confirms the end and terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))

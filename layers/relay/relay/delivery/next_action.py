@@ -70,8 +70,8 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
     if task.pauses and (pause := task.pause(now)):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
         # A pause that keeps states may end before one that leaves them out: what was kept stays kept.
-        is_held = pause.holds(owed_since) or entry.debt.held_until > 0
-        return Wait(Reason.PAUSED, pause.until) if is_held else _settled(task, entry, Standing.UNCHANGED)
+        is_postponed = pause.postpones(owed_since) or entry.debt.paused_until > 0
+        return Wait(Reason.PAUSED, pause.until) if is_postponed else _settled(task, entry, Standing.UNCHANGED)
     if wait := _wait(task, entry, now):
         return wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1

@@ -24,7 +24,7 @@ from relay.errors import LedgerError, SendError
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import State, is_open
 from relay.jobs.job import Job
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
 
@@ -106,12 +106,12 @@ class ResolveConfirmation:
 
     Attributes:
         lister: Reads incidents of BigPanda.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
     """
 
     lister: "Lister"
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
 
     def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
@@ -160,8 +160,8 @@ class ResolveConfirmation:
         Returns `check`; an answer WAIT if the queue does not accept the job.
         """
         now = self.clock()
-        is_kept = check.again is None or self.keeper.keep(check.again, deadline, until=now)
-        return check if is_kept else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
+        is_enqueued = check.again is None or self.outbox.enqueue(check.again, deadline, until=now)
+        return check if is_enqueued else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""

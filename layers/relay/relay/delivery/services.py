@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from relay.deadline import Deadline
 from relay.delivery.sender import Sender
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter
 
@@ -54,7 +54,7 @@ class Services:
         sender: Sends signals.
         ledger: The entries of incidents; calls end at the deadline.
         rate_limiter: Rate limits and circuit breakers; calls end at the deadline.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
         deadline: Deadline of the caller.
         unguarded: Memory of signals that this function sent without the ledger.
@@ -63,7 +63,7 @@ class Services:
     sender: Sender
     ledger: Ledger
     rate_limiter: RateLimiter
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
     deadline: Deadline
     unguarded: Unguarded

@@ -29,7 +29,7 @@ from relay.incidents.transition import is_open
 from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Job, JobKind, seconds_of, timestamp
-from relay.jobs.outbox import Keeper, followup_job
+from relay.jobs.outbox import Outbox, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failed_retry
 from relay.ledger.sources import Sources
 from relay.ledger.wait import Wait
@@ -65,7 +65,7 @@ class Worker:
         reconciler: Returns the worker for reconcile runs, created at its first use.
         channels: The cached channels.
         sources: The sets of recipients in webhook URLs for which incidents were shared.
-        keeper: The queues.
+        outbox: The queues of jobs.
         fallback: Publisher to the fallback topic.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -80,7 +80,7 @@ class Worker:
     reconciler: "Callable[[], Reconciler]"
     channels: ChannelCache
     sources: Sources
-    keeper: Keeper
+    outbox: Outbox
     fallback: Fallback
     telemetry: Telemetry
     clock: Callable[[], float]
@@ -168,17 +168,17 @@ class Worker:
         followup = replace(signal, message=replace(signal.message, spare=False), revival=revival)
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
-            self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)
+            self.outbox.enqueue(followup, deadline, until=now + FOLLOW_SECONDS)
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
             # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
-            if not self.keeper.keep(followup, deadline, until=now):
+            if not self.outbox.enqueue(followup, deadline, until=now):
                 # The job itself stays on the queue, so that a later attempt can queue the follow-up.
                 waits = result.waiting(Reason.IN_FLIGHT, now + FOLLOW_AGAIN_SECONDS)
                 return replace(waits, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's job follows up all signals of the incident, but may wake later. This follow-up runs
             # once, to terminate outdated pages now; repeatedly only if an end has to be confirmed.
-            self.keeper.keep(followup if channel.confirms_ends else followup.as_spare(), deadline, until=now)
+            self.outbox.enqueue(followup if channel.confirms_ends else followup.as_spare(), deadline, until=now)
         return result
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
@@ -250,7 +250,7 @@ class Worker:
         if result.queue != "retry" or (job.message.spare and result.reason != Reason.PACED):
             return True
         again = self._again(job, result)
-        return self.keeper.keep(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
+        return self.outbox.enqueue(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
         """Return the job to put back on its queue, with the time of its next attempt."""

@@ -23,7 +23,7 @@ class Debt(NamedTuple):
         rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
             attempts are not over.
-        held_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
+        paused_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
         is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 
@@ -34,7 +34,7 @@ class Debt(NamedTuple):
     slot: Slot | None = None
     rests_until: float = 0.0
     row: Row | None = None
-    held_until: float = 0.0
+    paused_until: float = 0.0
     is_page_missing: bool = False
 
     @property
@@ -57,13 +57,13 @@ class Debt(NamedTuple):
         """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
-    def held(self, until: float) -> "Debt":
+    def paused(self, until: float) -> "Debt":
         """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
-        return replace(self, held_until=until, reason=Reason.PAUSED)
+        return replace(self, paused_until=until, reason=Reason.PAUSED)
 
     def resumed(self, now: float) -> "Debt":
         """Return the debt of a state that no pause holds any more at `now` (epoch seconds): a pause can end early."""
-        return replace(self, held_until=min(self.held_until, now))
+        return replace(self, paused_until=min(self.paused_until, now))
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
         """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
@@ -87,11 +87,11 @@ class Debt(NamedTuple):
         """
         if is_owed:
             return replace(self, reason="")
-        return replace(self.without_row(), since=None, is_notified=False, reason="", held_until=0.0)
+        return replace(self.without_row(), since=None, is_notified=False, reason="", paused_until=0.0)
 
     def settled(self) -> "Debt":
         """Return the debt with nothing owed: without a row, a slot, and a notification."""
-        return replace(self.without_row(), since=None, is_notified=False, slot=None, held_until=0.0)
+        return replace(self.without_row(), since=None, is_notified=False, slot=None, paused_until=0.0)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt of the newest state after it was dead-lettered at `at` (epoch seconds).

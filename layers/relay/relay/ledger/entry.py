@@ -155,7 +155,7 @@ class Entry(NamedTuple):
         """
         if self.debt.since is None:
             return None
-        return max(self.debt.since, self.debt.held_until, self.quiet_until(self.newest) if self.newest else 0.0)
+        return max(self.debt.since, self.debt.paused_until, self.quiet_until(self.newest) if self.newest else 0.0)
 
     def quiet_until(self, state: State) -> float:
         """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.

@@ -70,7 +70,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "reason": debt.reason,
         "slot": debt.slot,
         "rests_until": debt.rests_until,
-        "held_until": debt.held_until,
+        "paused_until": debt.paused_until,
         "is_page_missing": debt.is_page_missing,
         "dead_lettered": _state_members(dead_letter.state),
         "dead_lettered_at": dead_letter.at,
@@ -135,7 +135,7 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         slot=Slot(slot[0], slot[1]) if slot else None,
         rests_until=members.get("rests_until", 0.0),
         row=row,
-        held_until=members.get("held_until", 0.0),
+        paused_until=members.get("paused_until", 0.0),
         is_page_missing=members.get("is_page_missing", False),
     )
 

@@ -21,7 +21,7 @@ from relay.delivery.task import new_job
 from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incidents.share import Share
 from relay.jobs.job import Job, seconds_of, timestamp
-from relay.jobs.outbox import FIRST_EVENT, Keeper, release_job
+from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
 from relay.reconcile.comparison import (
@@ -71,7 +71,7 @@ class Reconciler:
         lister: Reads incidents from BigPanda.
         comparison: Compares incidents with the ledger.
         table: The ledger's table, which has the notes (the stored state) of runs.
-        keeper: The queues, for jobs of missed states and for the next chore.
+        outbox: The queues of jobs, for jobs of missed states and for the next chore.
         reporter: Reports incidents that no channel knows.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -81,7 +81,7 @@ class Reconciler:
     lister: Lister
     comparison: Comparison
     table: Table
-    keeper: Keeper
+    outbox: Outbox
     reporter: Reporter
     telemetry: Telemetry
     clock: Callable[[], float]
@@ -289,11 +289,11 @@ class Reconciler:
             trail = f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, whole, body, each, trail, now)
             job = replace(job, payload=replace(job.payload, found=True))
-            if not self.keeper.keep(job, run.deadline, until=now):
+            if not self.outbox.enqueue(job, run.deadline, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
-                self.keeper.keep(release_job(job, FIRST_EVENT), run.deadline, until=now)
+                self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
         compared.queued(finding, seconds_of(timestamp(now)))
         return True
 
@@ -350,7 +350,7 @@ class Reconciler:
             cursor, failed = None, failed or error
         if cursor and failed is None:
             delay = PACED_SECONDS if run.trouble else 0.0
-            if self.keeper.keep(run.piece.going_on(cursor).job(), run.deadline, until=now + delay):
+            if self.outbox.enqueue(run.piece.going_on(cursor).job(), run.deadline, until=now + delay):
                 return None
             failed = QueueError("the chore queue did not take the rest of the run")
         counts = run.counts
