@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from relay.delivery.replay import Became, Moved, state_of
 from relay.delivery.replay_follower import fate
 from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.delivery.task import entry_of
+from relay.delivery.task import entry_key_of
 from relay.errors import LedgerError
 from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, HeldMessage, Run
 from relay.jobs.job import Job
@@ -57,11 +57,11 @@ def criticals(
     criticals, problem = [], None
     for batch in batched(found, ENTRIES_AT_ONCE, strict=False):
         try:
-            entries = ledger.read_many({entry_of(moved.job) for moved in batch}) if problem is None else {}
+            entries = ledger.read_many({entry_key_of(moved.job) for moved in batch}) if problem is None else {}
         except LedgerError as error:
             entries, problem = {}, str(error)
         for moved in batch:
-            entry = entries.get(entry_of(moved.job))
+            entry = entries.get(entry_key_of(moved.job))
             is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
             criticals.append(Critical(moved.job, None if entry is None else not is_over))
     return sorted(criticals, key=lambda each: not each.may_be_owed), problem

@@ -61,7 +61,7 @@ class Case(NamedTuple):
     @property
     def entry_name(self) -> str:
         """Key of the incident's entry in the ledger; in shadow mode that of the entry of this mode."""
-        return shadow_of(self.task.name) if self.channel.policy.mode is Mode.SHADOW else self.task.name
+        return shadow_of(self.task.entry_key) if self.channel.policy.mode is Mode.SHADOW else self.task.entry_key
 
     @property
     def task(self) -> Task:

@@ -68,12 +68,12 @@ def _signal(signal: AcceptedSignal) -> Event:
     what = "signal" if signal.is_open else "signal of an end"
     whom = " for the acknowledger alone" if signal.is_for_one else ""
     if signal.pages:
-        page = f"page {identifier(signal.number)}" if signal.number else f"{len(signal.pages)} page(s)"
+        page = f"page {identifier(signal.page_number)}" if signal.page_number else f"{len(signal.pages)} page(s)"
         known = f"{page}{', over' if signal.is_over else ''}"
     else:
         known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
-    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.number}
+    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
     return Event(
         signal.at, LEDGER, "signal", text, details=details | {"is_page_missing": signal.is_page_missing or None}
     )
@@ -95,7 +95,7 @@ def _state(state: State) -> str:
 
 def _details(entry: Entry, now: float) -> dict[str, Any]:
     attempt = next_attempt(entry)
-    pages = [each.number for each in entry.accepted_signals if each.number]
+    pages = [each.page_number for each in entry.accepted_signals if each.page_number]
     return {
         "state": _state(entry.newest) if entry.newest else None,
         "announced": _state(entry.announced) if entry.announced else None,

@@ -9,7 +9,7 @@ from relay.reconcile.notes import (
     GroupNote,
     channel_key,
     group_name,
-    place_name,
+    listing_name,
     read_channel_notes,
 )
 
@@ -26,7 +26,7 @@ def group_note(table: Table, known: BigPandaAccess, environment_id: str) -> Grou
 
 def channel_note(table: Table, known: BigPandaAccess, environment_id: str, channel: str) -> ChannelNote:
     """Return the note of a channel that lists this environment."""
-    return read_channel_notes(table, {channel: channel_key(place_name(known, environment_id), channel)})[channel]
+    return read_channel_notes(table, {channel: channel_key(listing_name(known, environment_id), channel)})[channel]
 
 
 def put_back(table: Table, known: BigPandaAccess, environment_id: str, channel: str, seconds: float) -> None:
@@ -38,4 +38,4 @@ def put_back(table: Table, known: BigPandaAccess, environment_id: str, channel: 
     mine = channel_note(table, known, environment_id, channel)
     differing = {name: each._replace(since=each.since - seconds) for name, each in mine.differing.items()}
     mine = replace(mine, since=mine.since - seconds, seen=mine.seen - seconds, differing=differing)
-    assert mine.write(table, channel_key(place_name(known, environment_id), channel))
+    assert mine.write(table, channel_key(listing_name(known, environment_id), channel))

@@ -390,7 +390,7 @@ class TestFollowup:
         live.share()
         live.wake(36)
         [event], [known] = box.events.all(), raised(live)
-        assert (known.request_id, known.pages, known.number) == (event.request_id, (event.id,), event.number)
+        assert (known.request_id, known.pages, known.page_number) == (event.request_id, (event.id,), event.number)
         assert (known.is_over, live.aws.retries.messages()) == (False, [])
 
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)

@@ -114,7 +114,7 @@ class TestFacts:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
         keep(operator, "noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
         shared(logs, "noc", 120)
-        signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), number="1001")
+        signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), page_number="1001")
         operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(accepted_signals=(signal,)))
         channel = samples.parsed()
         [(_, _, fingerprint)] = channel.fingerprints("inbound")

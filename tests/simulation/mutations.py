@@ -692,8 +692,8 @@ MUTATIONS = (
     Mutation(
         "what is bad again within a second is a copy",
         "delivery.decision",
-        "return state.name in entry.seen and not state.is_worse_than(newest)",
-        "return state.name in entry.seen",
+        "return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)",
+        "return state.marked_digest in entry.seen_digests",
         seed=35,
     ),
     Mutation(

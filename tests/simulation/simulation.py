@@ -32,7 +32,7 @@ from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
-from relay.reconcile.notes import channel_key, group_key, group_name, place_name
+from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
 from relay.reconcile.schedule import Schedule
 from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
@@ -233,7 +233,7 @@ class Simulation:
         access = parse_channel("noc", self._secret(), HOSTS).bigpanda
         assert access
         note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
-        for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):
+        for name in (group_key(group_name(access, "e")), channel_key(listing_name(access, "e"), "noc")):
             item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
             self.dynamodb.items[name] = item
         self.world.at(began + self.story.looks_every, lambda: self._look(began + last + LOOKED_AT_SECONDS))

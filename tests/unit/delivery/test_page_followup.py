@@ -169,7 +169,7 @@ class TestConfirm:
         relay.share()
         relay.wake(36)
         found = relay.entry().accepted_signals[0]
-        assert (found.pages, len(found.number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
+        assert (found.pages, len(found.page_number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
 
     def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
         tenant.makes_pages = False

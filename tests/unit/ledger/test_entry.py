@@ -4,7 +4,7 @@ from relay.incidents.transition import State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
-from relay.ledger.entry import MAX_SEEN, MAX_SIGNAL_TIMES, Entry
+from relay.ledger.entry import MAX_SEEN_DIGESTS, MAX_SIGNAL_TIMES, Entry
 from relay.ledger.lease import Lease
 from relay.ledger.wait import Slot
 from tests.unit.states import NOW, announced, bare, lease, over, state
@@ -38,7 +38,7 @@ class TestBusy:
 class TestOwing:
     def test_owed_state_is_the_newest_and_owed_since_it_came(self) -> None:
         entry = Entry().owing(state(5))
-        assert entry == Entry(newest=state(5), seen=(state().digest,), debt=Debt(since=NOW + 5))
+        assert entry == Entry(newest=state(5), seen_digests=(state().digest,), debt=Debt(since=NOW + 5))
 
     def test_newer_state_is_owed_since_the_first_owed_one(self) -> None:
         assert Entry().owing(state(5)).owing(state(9)).debt.since == NOW + 5
@@ -69,17 +69,17 @@ class TestSeen:
     def test_digests_of_one_version_are_remembered_once_each_newest_last(self) -> None:
         first, second = state(0), state(1, version=0, status="warning")
         entry = Entry().owing(first).owing(second).owing(first)
-        assert entry.seen == (second.digest, first.digest)
+        assert entry.seen_digests == (second.digest, first.digest)
 
     def test_newer_version_forgets_the_digests_of_the_older_one(self) -> None:
-        assert Entry().owing(state()).owing(over(5)).seen == (over().digest,)
+        assert Entry().owing(state()).owing(over(5)).seen_digests == (over().digest,)
 
     def test_remembered_digests_are_bounded(self) -> None:
         entry = Entry()
-        for number in range(MAX_SEEN + 5):
+        for number in range(MAX_SEEN_DIGESTS + 5):
             entry = entry.owing(state(number, version=0, alerts=[{"id": number}]))
-        assert len(entry.seen) == MAX_SEEN
-        assert entry.seen[-1] == state(alerts=[{"id": MAX_SEEN + 4}]).digest
+        assert len(entry.seen_digests) == MAX_SEEN_DIGESTS
+        assert entry.seen_digests[-1] == state(alerts=[{"id": MAX_SEEN_DIGESTS + 4}]).digest
 
 
 def signal(request_id: str) -> AcceptedSignal:
@@ -91,7 +91,7 @@ class TestUnchanged:
     def test_unchanged_state_settles_the_debt(self) -> None:
         entry = notified(Entry().owing(state(), slot=Slot(NOW, is_critical=True)))
         after = entry.unchanged(over(5))
-        assert after == Entry(newest=over(5), seen=(over().digest,), end=End(over(5).came))
+        assert after == Entry(newest=over(5), seen_digests=(over().digest,), end=End(over(5).came))
 
     def test_unchanged_state_keeps_announced_state_and_signals(self) -> None:
         before = announced(state())
@@ -132,7 +132,7 @@ class TestClaimed:
         mine = lease(state())
         assert Entry().claimed(mine, 1, queued=True).newest == state()
         alone = Entry().claimed(mine, 1, queued=False)
-        assert (alone.newest, alone.seen, alone.debt.since) == (None, (), None)
+        assert (alone.newest, alone.seen_digests, alone.debt.since) == (None, (), None)
 
     def test_state_of_an_expired_lease_is_doubtful_after_the_next_claim(self) -> None:
         entry, gone = leased(state(alerts=ONE_ALERT))
@@ -163,7 +163,7 @@ class TestAccepted:
         after = notified(entry).accepted(mine, "r1", 1, until=mine.began)
         assert after == Entry(
             newest=bare(mine.state),
-            seen=(mine.state.digest,),
+            seen_digests=(mine.state.digest,),
             announced=mine.state,
             signal_times=(NOW,),
             accepted_signals=(signal("r1"),),

@@ -12,7 +12,7 @@ from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
-from relay.ledger.entry import MAX_SEEN, Entry
+from relay.ledger.entry import MAX_SEEN_DIGESTS, Entry
 from relay.ledger.entry_key import key
 from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
@@ -71,7 +71,7 @@ DEBTS = st.builds(
 ENTRIES = st.builds(
     Entry,
     newest=st.none() | STATES,
-    seen=st.lists(DIGESTS, max_size=3).map(tuple),
+    seen_digests=st.lists(DIGESTS, max_size=3).map(tuple),
     announced=st.none() | STATES,
     doubtful=st.lists(STATES, max_size=3).map(tuple),
     eased=st.none() | STATES,
@@ -172,7 +172,7 @@ def full(alerts: int) -> int:
     """Return the bytes of the largest item of an incident with so many alerts."""
     members: dict[str, Any] = {"alerts": [{"id": f"alert-{number}"} for number in range(alerts)]}
     entry = Entry()
-    for number in range(MAX_SEEN):
+    for number in range(MAX_SEEN_DIGESTS):
         entry = entry.owing(state(number, version=0, flapping=bool(number % 2), **members))
     for number in range(MAX_ACCEPTED_SIGNALS + 1):
         mine = lease(state(number, **members), number, "f" * 32)

@@ -18,7 +18,7 @@ from relay.reconcile.notes import (
     UnknownCounts,
     group_key,
     group_name,
-    place_name,
+    listing_name,
     read_channel_notes,
     short_name,
 )
@@ -110,14 +110,14 @@ def test_unknown_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
     assert list(GroupNote.read(table, "g").days.values()) == [UnknownCounts(2, 1)] * MAX_DAYS
 
 
-def test_group_name_differs_by_api_key_and_place_name_does_not() -> None:
+def test_group_name_differs_by_api_key_and_listing_name_does_not() -> None:
     rotated = replace(ACCESS, api_key="BPU-2")
     assert group_name(ACCESS, "e1") != group_name(rotated, "e1")
-    assert place_name(ACCESS, "e1") == place_name(rotated, "e1")
+    assert listing_name(ACCESS, "e1") == listing_name(rotated, "e1")
     for other in (replace(ACCESS, base_url="https://eu-api.bigpanda.io"), replace(ACCESS, reconcile_query="a = 1")):
         assert group_name(ACCESS, "e1") != group_name(other, "e1")
-        assert place_name(ACCESS, "e1") != place_name(other, "e1")
-    assert place_name(ACCESS, "e1") != place_name(ACCESS, "e2")
+        assert listing_name(ACCESS, "e1") != listing_name(other, "e1")
+    assert listing_name(ACCESS, "e1") != listing_name(ACCESS, "e2")
     assert "BPU" not in group_name(ACCESS, "e1")
 
 

@@ -15,7 +15,7 @@ from relay.jobs.envelope import envelope_of
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
-from relay.reconcile.notes import channel_key, group_key, group_name, place_name
+from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
 from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay
@@ -383,7 +383,7 @@ class TestEnvironments:
     def test_incident_is_relayed_although_another_environment_is_compared_for_the_first_time(self) -> None:
         scene = make_scene(environments=["e0"])
         access = access_of(scene.relay)
-        for name in (channel_key(place_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
+        for name in (channel_key(listing_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
             del scene.relay.dynamodb.items[name]
         scene.has(incident(scene.relay.clock))
         assert scene.run_twice()["missed"] == 1
@@ -671,7 +671,7 @@ class TestRuns:
     def test_unreadable_notes_are_begun_anew(self) -> None:
         scene = make_scene(since=0)
         access = access_of(scene.relay)
-        for name in (channel_key(place_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
+        for name in (channel_key(listing_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
             scene.relay.table.write(name, 0, '["x"]')
         scene.has(incident(scene.relay.clock))
         assert scene.run()["compared"] == 1

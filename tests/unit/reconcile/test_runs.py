@@ -14,7 +14,7 @@ from relay.http.session import HttpAnswer
 from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
 from relay.jobs.job import Job
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import channel_key, group_name, place_name, read_channel_notes
+from relay.reconcile.notes import channel_key, group_name, listing_name, read_channel_notes
 from relay.reconcile.piece import Piece
 from relay.reconcile.reconciler import (
     ENTRIES_AT_ONCE,
@@ -367,7 +367,7 @@ class TestGroups:
 
     def test_channel_note_is_updated_every_few_hours(self) -> None:
         scene = make_scene()
-        name = channel_key(place_name(access_of(scene.relay), "e1"), "noc")
+        name = channel_key(listing_name(access_of(scene.relay), "e1"), "noc")
         written = scene.relay.dynamodb.items[name]["sequence"]
         scene.run()
         assert scene.relay.dynamodb.items[name]["sequence"] == written, "not at each run"

@@ -33,7 +33,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     task = debts.enqueue(services, task)
     claim, lease = _claim(services, task, entry, send)
     try:
-        claimed = services.ledger.write(task.name, entry, claim)
+        claimed = services.ledger.write(task.entry_key, entry, claim)
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
         return task if result.exchange.attempts else give_back(services, replace(task, ticket=ticket)), result
@@ -92,7 +92,7 @@ def _record_acceptance(
 
     result = task.delivered(sent)
     try:
-        recorded = services.ledger.change(task.name, change, claimed)
+        recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
         return degraded.to_catch_up(services, task, result, change, "the sent signal could not be recorded")
     _wake_next(services, task, recorded)
@@ -108,7 +108,7 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
     with suppress(LedgerError, UnreadableMessage):
-        envelope = services.ledger.stored(task.name, entry.debt.job)
+        envelope = services.ledger.stored(task.entry_key, entry.debt.job)
         if envelope:
             job = read_envelope(envelope).as_spare()
             services.outbox.enqueue(job, services.deadline, until=services.clock())
@@ -142,7 +142,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
         )
 
     try:
-        services.ledger.change(task.name, change, claimed)
+        services.ledger.change(task.entry_key, change, claimed)
         is_recorded = True
     except LedgerError:
         is_recorded = False

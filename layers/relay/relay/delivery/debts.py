@@ -73,7 +73,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
         owed = replace(owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(services.clock()))
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
-        if not is_noted and services.ledger.write(task.name, entry, owed) is None:
+        if not is_noted and services.ledger.write(task.entry_key, entry, owed) is None:
             return None
     except LedgerError as error:
         if not task.is_queued:
@@ -157,7 +157,7 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
 
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
-        services.ledger.change(task.name, change, entry)
+        services.ledger.change(task.entry_key, change, entry)
     return result
 
 
@@ -188,7 +188,7 @@ def _store_as(services: Services, name: str, task: Task) -> None:
     job = storable(task.job.fresh())
     # A pause delays the end of the state's age.
     lasts = max(task.expires_at - services.clock(), task.channel.policy.max_age_seconds) + STORED_SECONDS
-    services.ledger.store(task.name, name, envelope_of(job), lasts=lasts)
+    services.ledger.store(task.entry_key, name, envelope_of(job), lasts=lasts)
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:

@@ -139,7 +139,7 @@ def _is_copy(entry: Entry, state: State) -> bool:
     time can be later than this copy's, since the functions' clocks differ.
     """
     newest = entry.newest
-    is_seen = newest is not None and newest.version == state.version and state.name in entry.seen
+    is_seen = newest is not None and newest.version == state.version and state.marked_digest in entry.seen_digests
     return is_seen and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
 
 
@@ -153,4 +153,4 @@ def _came_before(entry: Entry, state: State) -> bool:
     newest = entry.newest
     if newest is None or newest.version != state.version:
         return False
-    return state.name in entry.seen and not state.is_worse_than(newest)
+    return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)

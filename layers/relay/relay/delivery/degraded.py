@@ -49,8 +49,8 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     task = task.without_ledger(now)
     if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
-        services.unguarded.forget(task.name)
-    elif task.is_from_webhook and services.unguarded.was_sent(task.name, now):
+        services.unguarded.forget(task.entry_key)
+    elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
         task = task.waiting_for_ledger()
     if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
@@ -66,7 +66,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_from_webhook
     )
     if sent.maybe_accepted:
-        services.unguarded.note(task.name, services.clock())
+        services.unguarded.note(task.entry_key, services.clock())
     if sent.failure is None:
         sent_at, audience = services.clock(), Audience(task.job.routing.recipients)
 
@@ -115,7 +115,7 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
     `why` is noted in the result.
     """
     try:
-        services.ledger.change(task.name, change)
+        services.ledger.change(task.entry_key, change)
     except LedgerError:
         job, attempts = task.job, task.job.failures.attempts + result.exchange.attempts
         failures = replace(job.failures, reason=Reason.INTERNAL, attempts=attempts)
@@ -130,7 +130,7 @@ def catch_up(services: Services, task: Task) -> Result:
     If the ledger still fails, the job waits, or is dead-lettered if it is too old.
     """
     try:
-        services.ledger.change(task.name, lambda entry: entry.announcing(task.state, None, 0.0))
+        services.ledger.change(task.entry_key, lambda entry: entry.announcing(task.state, None, 0.0))
     except LedgerError:
         why = "the sent signal could not be recorded"
     else:

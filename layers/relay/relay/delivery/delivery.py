@@ -19,7 +19,7 @@ from relay.delivery.attempt import attempt, give_back
 from relay.delivery.next_action import next_action
 from relay.delivery.sender import Sender
 from relay.delivery.services import Services, Unguarded
-from relay.delivery.task import Task, entry_of, new_job
+from relay.delivery.task import Task, entry_key_of, new_job
 from relay.errors import LedgerError
 from relay.incidents.share import Share
 from relay.jobs.job import Job
@@ -110,7 +110,7 @@ class Delivery:
             )
 
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_of(job), change)
+            self.ledger.within(deadline).change(entry_key_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
         """Let the sweeper leave a job's debt alone until some time after the end of the job's wait.
@@ -122,7 +122,7 @@ class Delivery:
             return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS))
 
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_of(job), change)
+            self.ledger.within(deadline).change(entry_key_of(job), change)
 
     def _within(self, deadline: Deadline) -> Services:
         ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
@@ -137,7 +137,7 @@ class Delivery:
         services = self._within(deadline)
         try:
             for _ in range(MAX_READS):
-                entry = services.ledger.read(task.name)
+                entry = services.ledger.read(task.entry_key)
                 task, entry, action = next_action(task, entry, self.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
@@ -162,7 +162,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Settle():
             return task, _settle(services, task, entry, action)
         case Revive():
-            services.ledger.write(task.name, entry, action.note)
+            services.ledger.write(task.entry_key, entry, action.note)
             return task, None
         case DeadLetter():
             return task, debts.dead_letter_and_record(services, task, entry, action.reason)
@@ -214,6 +214,6 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     if action.note is None:
         return result
     try:
-        return result if services.ledger.write(task.name, entry, action.note) else None
+        return result if services.ledger.write(task.entry_key, entry, action.note) else None
     except LedgerError as error:
         return degraded.note_later(services, task, str(error))

@@ -16,7 +16,7 @@ from relay.deadline import Deadline
 from relay.delivery.debts import STORED_SECONDS
 from relay.delivery.page_termination import terminate_pages
 from relay.delivery.resolve_confirmation import APART_SECONDS, EndCheck, ResolveAnswer, ResolveConfirmation
-from relay.delivery.task import Task, entry_of
+from relay.delivery.task import Task, entry_key_of
 from relay.errors import LedgerError, SendError
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
@@ -65,7 +65,7 @@ class Followup:
         """
         ledger = self.ledger.within(deadline)
         try:
-            entry, check = self._end_checked(job, ledger.read(entry_of(job)), channel, ledger, deadline)
+            entry, check = self._end_checked(job, ledger.read(entry_key_of(job)), channel, ledger, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
@@ -105,16 +105,16 @@ class Followup:
             check = confirmation.unasked(job, entry, channel)
         if check.again:
             # Several follow-ups of the incident may have asked at the same time. One signal is enough.
-            current = ledger.read(entry_of(job))
+            current = ledger.read(entry_key_of(job))
             if not _is_same_question(entry, current):
                 return current, EndCheck(ResolveAnswer.NOT_ASKED)
             entry = current
             lasts = _expires_at(check.again, channel) - now + STORED_SECONDS
-            ledger.store(entry_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
+            ledger.store(entry_key_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
             check = confirmation.reannounce(check, deadline)
         if check.answer == ResolveAnswer.WAIT:
             return entry, check
-        entry = ledger.change(entry_of(job), lambda each: check.note(each, now), entry)
+        entry = ledger.change(entry_key_of(job), lambda each: check.note(each, now), entry)
         # Resolves that came meanwhile are still suspected.
         is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
         return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))
@@ -164,7 +164,7 @@ class Followup:
         if is_alarming:
             with suppress(LedgerError):
                 described = envelope_of(storable(job))
-                ledger.store(entry_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
+                ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
             followed = current.followed(seen)
@@ -196,7 +196,7 @@ class Followup:
         found = self.pages.of_request(rest, signal.request_id, deadline)
         if found:
             is_over = not any(page.is_active for page in found)
-            return replace(signal, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
+            return replace(signal, pages=tuple(page.id for page in found), page_number=found[0].number, is_over=is_over)
         return replace(signal, is_page_missing=self.clock() - signal.at > LOOK_FOR_SECONDS)
 
 
@@ -210,8 +210,8 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
         signal.is_page_missing
         and signal.is_critical
         and signal.request_id in seen
-        and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[place + 1 :])
-        for place, signal in enumerate(entry.accepted_signals)
+        and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[index + 1 :])
+        for index, signal in enumerate(entry.accepted_signals)
     )
     return is_page_missing and entry.announced is not None and entry.announced.is_open
 
@@ -230,7 +230,7 @@ def _expires_at(job: Job, channel: Channel) -> float:
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
     try:
-        ledger.change(entry_of(job), change, entry)
+        ledger.change(entry_key_of(job), change, entry)
     except LedgerError:
         return False
     return True

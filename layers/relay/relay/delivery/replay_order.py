@@ -42,20 +42,24 @@ def waves(pairs: Iterable[tuple[HeldMessage, Job]], most: int) -> Iterator[list[
     different waves.
     """
     wave: list[list[tuple[HeldMessage, Job]]] = [[]]
-    places: dict[tuple[str, str], int] = {}
+    batch_indexes: dict[tuple[str, str], int] = {}
     count = size = 0
     for held, job in pairs:
         bytes_of = held.spool_span[1] + sum(len(name + value) + 8 for name, value in attributes_of(job).items()) * 4
         is_full = bool(wave[-1]) and (len(wave[-1]) == MAX_BATCH or size + bytes_of > MAX_MESSAGE_BYTES)
-        place = len(wave) - 1 + is_full
-        if count == most or place == PARALLEL_BATCHES or places.get(_incident(job), place) != place:
+        batch_index = len(wave) - 1 + is_full
+        if (
+            count == most
+            or batch_index == PARALLEL_BATCHES
+            or batch_indexes.get(_incident(job), batch_index) != batch_index
+        ):
             yield wave
-            wave, places, count, size, place = [[]], {}, 0, 0, 0
+            wave, batch_indexes, count, size, batch_index = [[]], {}, 0, 0, 0
         elif is_full:
             wave.append([])
             size = 0
-        wave[place].append((held, job))
-        places[_incident(job)] = place
+        wave[batch_index].append((held, job))
+        batch_indexes[_incident(job)] = batch_index
         count, size = count + 1, size + bytes_of
     if count:
         yield wave

@@ -165,8 +165,10 @@ class ResolveConfirmation:
 
     def _asked(self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
-        places = dict.fromkeys(filter(None, (access.place(entry.environment_id), *access.environments)))
-        for environment_id in places:
+        environment_ids = dict.fromkeys(
+            filter(None, (access.allowed_environment(entry.environment_id), *access.environments))
+        )
+        for environment_id in environment_ids:
             try:
                 share = self.lister.incident(access, environment_id, incident_id, deadline)
             except (SendError, LedgerError):

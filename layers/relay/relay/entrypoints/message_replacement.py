@@ -46,7 +46,7 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class MessageReplacement:
-    """Replaces vanished messages of debts ("heals" them), and dead-letters the jobs of debts that are given up.
+    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired or poison their worker.
 
     Attributes:
         rows: The rows of the `due` index.

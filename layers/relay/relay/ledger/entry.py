@@ -21,7 +21,7 @@ from relay.ledger.wait import Slot
 
 # Distance between two claims of an incident. It keeps their order although clocks of functions differ.
 TICK_SECONDS = 0.0005
-MAX_SEEN = 16
+MAX_SEEN_DIGESTS = 16
 MAX_SIGNAL_TIMES = 8
 # After these transitions an earlier acknowledgement counts no more.
 _ANEW = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
@@ -34,8 +34,8 @@ class Entry(NamedTuple):
 
     Attributes:
         newest: The newest state that is announced, on a queue, or changed nothing; None if there is none.
-        seen: Names (`State.name`) of the states with the newest state's version, by which late copies of a share are
-            recognised.
+        seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
+            copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
         eased: A state better than the announced one, which the policy did not announce; None if there is none.
@@ -57,7 +57,7 @@ class Entry(NamedTuple):
     """
 
     newest: State | None = None
-    seen: tuple[str, ...] = ()
+    seen_digests: tuple[str, ...] = ()
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
@@ -120,7 +120,7 @@ class Entry(NamedTuple):
         if newest.version is not None and newest.version >= version:
             return entry
         newest = newest._replace(version=version, has_borrowed_version=True)
-        return replace(entry, newest=newest, seen=(newest.name,))
+        return replace(entry, newest=newest, seen_digests=(newest.marked_digest,))
 
     def is_resolve_suspect(self, now: float) -> bool:
         """True if a resolve that comes at `now` (epoch seconds) is not believed unless BigPanda confirms it.
@@ -215,11 +215,12 @@ class Entry(NamedTuple):
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
-        seen = (*(name for name in (self.seen if same_version else ()) if name != state.name), state.name)
+        digest = state.marked_digest
+        seen_digests = (*(each for each in (self.seen_digests if same_version else ()) if each != digest), digest)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
         is_in_doubt = self.end.refuted_since > 0 or self.end.suspected_since > 0
         end = self.end.reopened(state.came, state.version) if state.is_open and is_in_doubt else self.end
-        known = replace(self, newest=newest, seen=seen[-MAX_SEEN:], end=end)
+        known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end)
         if not state.is_of_same_share(self.newest):
             known = replace(known, debt=self.debt.started_anew())
         if is_same:
@@ -342,12 +343,12 @@ class Entry(NamedTuple):
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
         return any(later.is_open and later.at > signal.at for signal in known for later in self.accepted_signals)
 
-    def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
+    def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with what a follow-up job found out about accepted signals: their pages, and which are over.
 
-        `seen` has the signals that the job looked at, by request id.
+        `found` has the signals that the job looked at, by request id.
         """
-        followed = (known.merged(seen.get(known.request_id, known)) for known in self.accepted_signals)
+        followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
     def dead_lettering(self, state: State, at: float, reason: str) -> "Entry":

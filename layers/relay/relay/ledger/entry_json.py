@@ -54,7 +54,7 @@ def _members(entry: Entry) -> dict[str, Any]:
     lease, debt, dead_letter, end = entry.lease, entry.debt, entry.dead_letter, entry.end
     return {
         "newest": _state_members(entry.newest),
-        "seen": entry.seen,
+        "seen_digests": entry.seen_digests,
         "announced": _state_members(entry.announced),
         "doubtful": [_state_members(state) for state in entry.doubtful],
         "eased": _state_members(entry.eased),
@@ -92,7 +92,7 @@ def _members(entry: Entry) -> dict[str, Any]:
 def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
     return Entry(
         newest=_known_state(members.get("newest")),
-        seen=tuple(members.get("seen", ())),
+        seen_digests=tuple(members.get("seen_digests", ())),
         announced=_known_state(members.get("announced")),
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
         eased=_known_state(members.get("eased")),

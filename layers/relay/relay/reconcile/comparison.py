@@ -18,7 +18,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
-from relay.reconcile.notes import ChannelNote, Difference, group_name, place_name, short_name
+from relay.reconcile.notes import ChannelNote, Difference, group_name, listing_name, short_name
 from relay.reconcile.piece import Member
 
 # A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
@@ -26,7 +26,7 @@ from relay.reconcile.piece import Member
 SETTLES_SECONDS = 90.0
 # A queued state is not queued again for this time, since its job may still be at work.
 QUEUED_SECONDS = 3600.0
-# If no run compared a channel's place for this time, its note is outdated and the comparison starts anew.
+# If no run compared a channel's listing for this time, its note is outdated and the comparison starts anew.
 LAST_RUN_FORGOTTEN_SECONDS = 24 * 3600.0
 
 
@@ -47,12 +47,12 @@ class Group(NamedTuple):
         return group_name(self.access, self.environment_id)
 
     @property
-    def place(self) -> str:
-        """Short name of the group's base URL, query and environment, by which the channels' notes are stored.
+    def listing_name(self) -> str:
+        """Short name of the group's listing (base URL, query, environment), by which the channels' notes are stored.
 
         See `relay.reconcile.notes`.
         """
-        return place_name(self.access, self.environment_id)
+        return listing_name(self.access, self.environment_id)
 
     def has(self, channel: Channel) -> bool:
         """True if the channel still belongs to the group: it has the group's key, base URL and query."""

@@ -1,7 +1,7 @@
-"""Persistent state of reconcile runs: a note for each group of channels, and one for each channel at a place.
+"""Persistent state of reconcile runs: a note for each group of channels, and one for each channel and listing.
 
-A group consists of the channels with the same API key, base URL, query and environment. A place is the base URL, query
-and environment, without the key. So a rotated key makes a new group, but the channel's note at the place stays.
+A group consists of the channels with the same API key, base URL, query and environment. A listing is named by the base
+URL, query and environment, without the key. So a rotated key makes a new group, but the channel's note stays.
 """
 
 import hashlib
@@ -187,8 +187,8 @@ def read_unknown_counts(table: Table, access: BigPandaAccess, environment_ids: I
     return UnknownCounts(sum(day.found for day in days), sum(day.came for day in days))
 
 
-def place_name(access: BigPandaAccess, environment_id: str) -> str:
-    """Return the short name of a place: base URL, query and environment. A change of one gives another place."""
+def listing_name(access: BigPandaAccess, environment_id: str) -> str:
+    """Return the short name of a listing of BigPanda's incidents: a hash of base URL, query and environment."""
     return _hashed([access.base_url, access.reconcile_query, environment_id])
 
 
@@ -209,12 +209,12 @@ def group_key(group: str) -> str:
     return f"reconcile/{group}"
 
 
-def channel_key(place: str, channel: str) -> str:
+def channel_key(listing: str, channel: str) -> str:
     """Return the table's key for the note of a channel: the stored state of its comparisons.
 
-    `place` is the short name of the listing in BigPanda (`place_name`).
+    `listing` is the short name of the listing in BigPanda (`listing_name`).
     """
-    return f"reconcile/{place}/{channel}"
+    return f"reconcile/{listing}/{channel}"
 
 
 def short_name(name: str) -> str:

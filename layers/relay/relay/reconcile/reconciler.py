@@ -161,7 +161,7 @@ class Reconciler:
 
     def _piece(self, run: PieceProgress) -> None:
         """Work a piece: list incidents, compare, report, and queue missed states. Raises QueueError and LedgerError."""
-        keys = {member.name: channel_key(run.group.place, member.name) for member in run.members}
+        keys = {member.name: channel_key(run.group.listing_name, member.name) for member in run.members}
         run.notes = read_channel_notes(self.table, keys)
         if len(run.notes) < len(keys):
             raise LedgerError("DynamoDB did not answer for all channels")
@@ -371,7 +371,7 @@ class Reconciler:
             if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
                 compared.note = replace(compared.note, seen=run.note.last)
             if changed := compared.changed:
-                changed.write(self.table, channel_key(run.group.place, compared.member.name))
+                changed.write(self.table, channel_key(run.group.listing_name, compared.member.name))
 
     def _said(self, piece: Piece, found: Found, deadline: Deadline) -> Found:
         names = [member.name for member in piece.members]
