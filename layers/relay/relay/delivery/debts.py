@@ -16,6 +16,7 @@ from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failed_retry, after_failure
 from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
 from relay.reasons import HANDLING, Reason
@@ -106,7 +107,17 @@ def store(services: Services, task: Task, entry: Entry) -> None:
     Raises LedgerError.
     """
     if entry.debt.job != task.job.stored_name:
-        _store_as(services, task.job.stored_name, task)
+        store_job(services.ledger, task.job.stored_name, task, services.clock())
+
+
+def store_job(ledger: Ledger, name: str, task: Task, now: float) -> None:
+    """Store the job of a task under `name` in the ledger, until some time after the state expires.
+
+    `now` is in epoch seconds. Raises LedgerError.
+    """
+    # A pause delays the end of the state's age.
+    lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
+    ledger.store(task.entry_key, name, envelope_of(storable(task.job.fresh())), lasts=lasts)
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
@@ -172,7 +183,7 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):
-                _store_as(services, FALLBACK_DESCRIPTION, task)
+                store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if task.is_queued:
         return replace(result.queued("retry"), until=services.clock() + DEAD_LETTER_AGAIN_SECONDS, job=job)
@@ -182,13 +193,6 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
 def dead_lettered_at(result: Result) -> float | None:
     """Return the time at which this result's job was dead-lettered (epoch seconds); None if it was not."""
     return result.job.revival.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None
-
-
-def _store_as(services: Services, name: str, task: Task) -> None:
-    job = storable(task.job.fresh())
-    # A pause delays the end of the state's age.
-    lasts = max(task.expires_at - services.clock(), task.channel.policy.max_age_seconds) + STORED_SECONDS
-    services.ledger.store(task.entry_key, name, envelope_of(job), lasts=lasts)
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
-from relay.delivery.debts import STORED_SECONDS
 from relay.delivery.page_termination import terminate_pages
-from relay.delivery.resolve_confirmation import APART_SECONDS, EndCheck, ResolveAnswer, ResolveConfirmation
-from relay.delivery.task import Task, entry_key_of
+from relay.delivery.resolve_confirmation import EndCheck, ResolveAnswer, ResolveConfirmation, is_to_ask
+from relay.delivery.task import entry_key_of
 from relay.errors import LedgerError, SendError
-from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, timestamp
 from relay.jobs.outbox import storable
@@ -65,7 +63,9 @@ class Followup:
         """
         ledger = self.ledger.within(deadline)
         try:
-            entry, check = self._end_checked(job, ledger.read(entry_key_of(job)), channel, ledger, deadline)
+            entry, check = ledger.read(entry_key_of(job)), EndCheck(ResolveAnswer.NOT_ASKED)
+            if is_to_ask(job, entry, channel):
+                entry, check = self.confirmation().ask(job, entry, channel, ledger, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
@@ -86,38 +86,6 @@ class Followup:
         is_news = check.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
         end = str(check.answer) if is_news else None
         return replace(result, notices=replace(result.notices, end=end))
-
-    def _end_checked(
-        self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
-    ) -> tuple[Entry, EndCheck]:
-        """Ask BigPanda if the incident is over, if the entry says so and BigPanda has not confirmed it.
-
-        Raises LedgerError. Returns the entry, updated by the answer, and the answer.
-        """
-        # One follow-up asks about suspected resolves. That of another signal may have no resolve to believe.
-        is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
-        if not (is_asker or (entry.is_closed_in_doubt and channel.confirms_ends)):
-            return entry, EndCheck(ResolveAnswer.NOT_ASKED)
-        confirmation, now = self.confirmation(), self.clock()
-        if channel.confirms_ends:
-            check, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
-        else:
-            check = confirmation.unasked(job, entry, channel)
-        if check.again:
-            # Several follow-ups of the incident may have asked at the same time. One signal is enough.
-            current = ledger.read(entry_key_of(job))
-            if not _is_same_question(entry, current):
-                return current, EndCheck(ResolveAnswer.NOT_ASKED)
-            entry = current
-            lasts = _expires_at(check.again, channel) - now + STORED_SECONDS
-            ledger.store(entry_key_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
-            check = confirmation.reannounce(check, deadline)
-        if check.answer == ResolveAnswer.WAIT:
-            return entry, check
-        entry = ledger.change(entry_key_of(job), lambda each: check.note(each, now), entry)
-        # Resolves that came meanwhile are still suspected.
-        is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
-        return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))
 
     def _pages_followed(
         self,
@@ -214,18 +182,6 @@ def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
         for index, signal in enumerate(entry.accepted_signals)
     )
     return is_page_missing and entry.announced is not None and entry.announced.is_open
-
-
-def _is_same_question(before: Entry, now: Entry) -> bool:
-    """True if the question that BigPanda answered is still open: no other follow-up recorded an answer to it."""
-    if before.is_closed_in_doubt:
-        return now.end.refuted_since == before.end.refuted_since and now.is_closed_in_doubt
-    return now.end.is_suspected
-
-
-def _expires_at(job: Job, channel: Channel) -> float:
-    """Return when the state of a signal's job expires (epoch seconds): a pause of the channel delays that."""
-    return Task.of_job(channel, parse_share(job.payload.body), job, "", None).expires_at
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:

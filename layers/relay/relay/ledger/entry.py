@@ -201,10 +201,9 @@ class Entry(NamedTuple):
         if state.is_open:
             return entry
         # The newest state is over, so every page until now has to end, although clocks of senders differ.
-        end = entry.end.resolved(max(state.came, self._last_claim() + TICK_SECONDS))
+        at = max(state.came, self._last_claim() + TICK_SECONDS)
         was_over = self.newest is not None and not self.newest.is_open
-        is_sure = was_over and self.end.at > 0 and self.end.is_confirmed
-        return replace(entry, end=replace(end, confirmed_at=end.at) if is_sure else end)
+        return replace(entry, end=entry.end.resolved(at, was_over=was_over))
 
     def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
@@ -218,8 +217,7 @@ class Entry(NamedTuple):
         digest = state.marked_digest
         seen_digests = (*(each for each in (self.seen_digests if same_version else ()) if each != digest), digest)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
-        is_in_doubt = self.end.refuted_since > 0 or self.end.suspected_since > 0
-        end = self.end.reopened(state.came, state.version) if state.is_open and is_in_doubt else self.end
+        end = self.end.reopened(state.came, state.version) if state.is_open else self.end
         known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end)
         if not state.is_of_same_share(self.newest):
             known = replace(known, debt=self.debt.started_anew())
