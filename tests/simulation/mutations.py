@@ -742,7 +742,7 @@ MUTATIONS = (
     Mutation(
         "nobody is told that no page came",
         "delivery.page_followup",
-        "is_alarming, now = _is_silent(after, seen), self.clock()",
+        "is_alarming, now = _is_critical_unpaged(after, checked), self.clock()",
         "is_alarming, now = False, self.clock()",
         seed=524,
     ),
@@ -770,8 +770,8 @@ MUTATIONS = (
     Mutation(
         "whether no page came of a critical is asked of the job that looks",
         "delivery.page_followup",
-        "is_alarming, now = _is_silent(after, seen), self.clock()",
-        'is_alarming, now = _is_silent(after, seen) and job.payload.status == "critical", self.clock()',
+        "is_alarming, now = _is_critical_unpaged(after, checked), self.clock()",
+        'is_alarming, now = _is_critical_unpaged(after, checked) and job.payload.status == "critical", self.clock()',
         seed=261,
     ),
     Mutation(

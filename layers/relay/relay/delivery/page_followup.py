@@ -102,32 +102,34 @@ class Followup:
 
         `is_end_certain` is True if the incident's end is confirmed, or needs no confirmation.
         """
-        seen: dict[str, AcceptedSignal] = {}
+        checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
             for signal in self._without_known_page(entry):
-                seen[signal.request_id] = self._looked_for(signal, rest, deadline)
+                checked[signal.request_id] = self._looked_for(signal, rest, deadline)
             ended = terminate_pages(
                 self.pages,
                 rest,
-                entry.followed(seen),
+                entry.followed(checked),
                 deadline,
                 replaces=channel.policy.replace,
                 is_end_certain=is_end_certain,
             )
             for signal in ended:
-                seen[signal.request_id] = signal
+                checked[signal.request_id] = signal
         except SendError as error:
             failure = error
-        return self._noted(job, entry, seen, failure, ledger)
+        return self._noted(job, entry, checked, failure, ledger)
 
     def _noted(
-        self, job: Job, entry: Entry, seen: dict[str, AcceptedSignal], failure: SendError | None, ledger: Ledger
+        self, job: Job, entry: Entry, checked: dict[str, AcceptedSignal], failure: SendError | None, ledger: Ledger
     ) -> Result:
-        after = entry.followed(seen)
+        after = entry.followed(checked)
         # Only of open incidents: a workflow may make no page of a resolve.
-        without_page = tuple(signal.request_id for signal in seen.values() if signal.is_page_missing and signal.is_open)
-        is_alarming, now = _is_silent(after, seen), self.clock()
+        without_page = tuple(
+            signal.request_id for signal in checked.values() if signal.is_page_missing and signal.is_open
+        )
+        is_alarming, now = _is_critical_unpaged(after, checked), self.clock()
 
         if is_alarming:
             with suppress(LedgerError):
@@ -135,7 +137,7 @@ class Followup:
                 ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
-            followed = current.followed(seen)
+            followed = current.followed(checked)
             return replace(followed, debt=followed.debt.with_page_missing(now)) if is_alarming else followed
 
         is_noted = after == entry or _try_change(ledger, job, entry, change)
@@ -168,16 +170,16 @@ class Followup:
         return replace(signal, is_page_missing=self.clock() - signal.at > LOOK_FOR_SECONDS)
 
 
-def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
+def _is_critical_unpaged(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> bool:
     """True if this run found that a critical signal of an open incident has no page, so nobody may have been notified.
 
-    `seen` has the signals that this run looked at, by request id. A later signal that has a page for the same
+    `checked` has the signals that this run looked at, by request id. A later signal that has a page for the same
     recipients makes up for it.
     """
     is_page_missing = any(
         signal.is_page_missing
         and signal.is_critical
-        and signal.request_id in seen
+        and signal.request_id in checked
         and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[index + 1 :])
         for index, signal in enumerate(entry.accepted_signals)
     )

@@ -1,4 +1,4 @@
-"""Times of debts: from when a debt counts as overdue, whether a pause holds it, and when its state expires.
+"""Times of debts: from when a debt counts as overdue, if a pause postpones it, and when its state expires.
 
 A debt is a state that is owed. A pause or a flap stops its clock.
 """
@@ -18,7 +18,7 @@ def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -
     paused_until = row.entry.debt.paused_until
     has_ended_early = paused_until > now and not is_paused(policies, row, now)
     past = [each for each in policies.of(row.channel).pauses if row.since < each.until <= now]
-    # Which past pause held a state is known if the pause was for all incidents, or held this state when it ended.
+    # Which past pause postponed a state is known if it was for all incidents, or postponed this state when it ended.
     ends = [each.until for each in past if has_ended_early or not each.when]
     return max([row.delay_start, *ends, *([] if has_ended_early else [paused_until])])
 

@@ -46,7 +46,8 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class MessageReplacement:
-    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired or poison their worker.
+    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired, or that no worker
+    could finish.
 
     Attributes:
         rows: The rows of the `due` index.

@@ -191,13 +191,11 @@ class Reconciler:
         The incidents that are not snoozed are kept in the run. Raises LedgerError.
         """
         at: Position | None = run.cursor.position
-        ids: set[str] = set()
+        group, ids = run.group, set[str]()
         until = run.deadline.remaining() - LISTING_SECONDS
         while at is not None:
             try:
-                listed = self.lister.listing_page(
-                    run.group.access, run.group.environment_id, at, run.since, ids, run.deadline
-                )
+                listed = self.lister.listing_page(group.access, group.environment_id, at, run.since, ids, run.deadline)
             except SendError as error:
                 # The pages before the failure are still compared.
                 run.trouble = error
