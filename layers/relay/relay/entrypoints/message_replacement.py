@@ -46,8 +46,7 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class MessageReplacement:
-    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired, or that no worker
-    could finish.
+    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired or keep failing.
 
     Attributes:
         rows: The rows of the `due` index.
