@@ -90,13 +90,13 @@ class TestIncident:
 
 
 class TestPage:
-    @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
+    @pytest.mark.parametrize("named", [{"page_id": PAGE}, {"page_id": None, "page_number": "408005"}])
     def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
         assert judged(callback(**named), entry(RAISED)) == CallbackVerdict(Verdict.VERIFIED, signal=RAISED)
 
     @pytest.mark.parametrize(
         "named",
-        [{"event_id": None}, {"event_id": PAGE.replace("1", "2")}, {"event_id": None, "event_number": "408006"}],
+        [{"page_id": None}, {"page_id": PAGE.replace("1", "2")}, {"page_id": None, "page_number": "408006"}],
     )
     def test_callback_that_names_no_page_of_the_incident_is_unverified(self, named: dict[str, Any]) -> None:
         found = judged(callback(**named), entry(RAISED))

@@ -49,7 +49,7 @@ SIGNALS = st.builds(
     at=MOMENTS,
     is_open=st.booleans(),
     pages=st.lists(st.text(max_size=36), max_size=2).map(tuple),
-    number=st.text(max_size=9),
+    page_number=st.text(max_size=9),
     is_over=st.booleans(),
     is_page_missing=st.booleans(),
     is_for_one=st.booleans(),
@@ -137,7 +137,17 @@ class TestEntryJson:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "no JSON", "[]", "7", "null", '{"newest": 7}', '{"newest": [1, 2]}', '{"lease": ["a"]}', '{"seen": 7}'],
+        [
+            "",
+            "no JSON",
+            "[]",
+            "7",
+            "null",
+            '{"newest": 7}',
+            '{"newest": [1, 2]}',
+            '{"lease": ["a"]}',
+            '{"seen_digests": 7}',
+        ],
     )
     def test_unreadable_entry_is_begun_anew_and_its_resolve_is_owed(self, text: str) -> None:
         ledger, _ = fresh()
