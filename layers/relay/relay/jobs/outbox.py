@@ -1,4 +1,4 @@
-"""Outbox: puts jobs on the retry, chore or dead-letter queue. Reduces jobs that are too large for it."""
+"""Outbox: puts jobs on the retry, chore or dead-letter queue. Reduces jobs that are too large for storage."""
 
 import json
 from collections.abc import Callable
