@@ -21,7 +21,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
+from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, listing_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, FakeSqs, Relay
@@ -91,7 +91,7 @@ class _Scene:
             known = self.relay.channels.get(name).bigpanda
             assert known
             ago = ChannelNote(clock.now - 86_400, clock.now - 300)
-            ago.write(self.relay.table, channel_key(place_name(known, "e"), name))
+            ago.write(self.relay.table, channel_key(listing_name(known, "e"), name))
             if GroupNote.read(self.relay.table, group_name(known, "e")).last == 0:
                 GroupNote(last=clock.now - 300).write(self.relay.table, group_name(known, "e"))
 

@@ -20,7 +20,7 @@ from relay.errors import InvalidChannel, LedgerError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.ledger.sources import Sources
-from relay.reconcile.notes import Unannounced, read_unannounced
+from relay.reconcile.notes import UnknownCounts, read_unknown_counts
 from relay.xmatters.directory import Directory
 from relayctl import credential_checks, modes, recipient_checks
 from relayctl.aws_errors import refusal
@@ -47,12 +47,12 @@ class Reconcile(NamedTuple):
     """Facts about a channel's environments in the ledger's table.
 
     Attributes:
-        unannounced: Counts of the incidents that reconcile runs reported in the last week.
+        unknown: Counts of the incidents that reconcile runs reported in the last week.
         suggested: Environments that shares named and the secret does not. Any holder of the webhook's token can send a
             share, so an environment may be a stranger's.
     """
 
-    unannounced: Unannounced = Unannounced()
+    unknown: UnknownCounts = UnknownCounts()
     suggested: tuple[str, ...] = ()
 
 
@@ -122,7 +122,7 @@ class ChannelChecks:
             found, suggested = self.reconcile(channel)
         except LedgerError as error:
             yield warning(what, f"not known, the ledger cannot be read: {error}")
-            found, suggested = Unannounced(), ()
+            found, suggested = UnknownCounts(), ()
         named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
         if not access.environments:
             hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
@@ -188,7 +188,7 @@ def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
     if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
         return Reconcile()
     table = stack.table()
-    reported = read_unannounced(table, channel.bigpanda, channel.bigpanda.environments)
+    reported = read_unknown_counts(table, channel.bigpanda, channel.bigpanda.environments)
     return Reconcile(reported, Sources(table, stack.effects.clock).suggested(channel))
 
 

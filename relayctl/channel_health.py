@@ -10,9 +10,9 @@ from relay.delivery.channel_health import (
     RefusedCredentials,
     ShareWatch,
     age,
-    lasting_reasons,
+    momentary_reasons,
+    ongoing_reasons,
     owed_reasons,
-    passing_reasons,
 )
 from relay.jobs.job import seconds_of
 from relay.ledger.rate_limiter import Gate
@@ -89,9 +89,9 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     debts = status.debts
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
-    sick += lasting_reasons(debts, circuit, status.shares, now, refused=status.refused)
+    sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused)
     if debts:
-        sick += passing_reasons(debts)
+        sick += momentary_reasons(debts)
     if sick:
         return Judgement(Health.SICK, tuple(sick))
     if debts is None:
@@ -166,8 +166,8 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "oldest_debt_seconds": None if oldest is None else max(0, round(now - oldest)),
         "next_attempt_by": moments.iso_or_none(debts.next_attempt if debts else None),
         "reasons": dict(debts.reasons) if debts else None,
-        "given_up": debts.given_up if debts else None,
-        "unconfirmed": debts.unconfirmed if debts else None,
+        "dead_lettered": debts.dead_lettered if debts else None,
+        "pages_missing": debts.pages_missing if debts else None,
         "circuit": circuit(gate, now) if gate else None,
         "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),
         "failures": gate.circuit.failures if gate else None,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from relay.delivery.replay import Became, Moved, state_of
 from relay.delivery.replay_follower import fate
 from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.delivery.task import entry_of
+from relay.delivery.task import entry_key_of
 from relay.errors import LedgerError
-from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, Held, Run
+from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, HeldMessage, Run
 from relay.jobs.job import Job
 from relay.ledger.ledger import Ledger
 
@@ -46,26 +46,28 @@ class Critical(NamedTuple):
         }
 
 
-def criticals(queue: DeadLetters, helds: Sequence[Held], ledger: Ledger) -> tuple[list[Critical], str | None]:
+def criticals(
+    queue: DeadLetters, held_messages: Sequence[HeldMessage], ledger: Ledger
+) -> tuple[list[Critical], str | None]:
     """Return the criticals among held messages, those that may be owed first, and the ledger's error if it failed.
 
     An incident without an entry in the ledger is owed: a replay would announce it.
     """
-    found = [moved for held in helds if held.job and (moved := _critical(queue, held, held.job))]
+    found = [moved for held in held_messages if held.job and (moved := _critical(queue, held, held.job))]
     criticals, problem = [], None
     for batch in batched(found, ENTRIES_AT_ONCE, strict=False):
         try:
-            entries = ledger.read_many({entry_of(moved.job) for moved in batch}) if problem is None else {}
+            entries = ledger.read_many({entry_key_of(moved.job) for moved in batch}) if problem is None else {}
         except LedgerError as error:
             entries, problem = {}, str(error)
         for moved in batch:
-            entry = entries.get(entry_of(moved.job))
+            entry = entries.get(entry_key_of(moved.job))
             is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
             criticals.append(Critical(moved.job, None if entry is None else not is_over))
     return sorted(criticals, key=lambda each: not each.may_be_owed), problem
 
 
-def _critical(queue: DeadLetters, held: Held, job: Job) -> Moved | None:
+def _critical(queue: DeadLetters, held: HeldMessage, job: Job) -> Moved | None:
     state = state_of(job, queue.envelope(held))
     return Moved(job, state.without_alerts()) if state is not None and state.is_critical else None
 
@@ -81,9 +83,9 @@ class Drop:
         gone: Number of chosen messages that left the queue while the operator was asked.
     """
 
-    chosen: Sequence[Held] = ()
+    chosen: Sequence[HeldMessage] = ()
     dropped: int = 0
-    problems: list[tuple[Held, str]] = field(default_factory=list)
+    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
     gone: int = 0
 
     @property

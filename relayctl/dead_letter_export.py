@@ -12,7 +12,7 @@ import click
 
 from relay.delivery.replay import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.jobs.dead_letters import DeadLetters, Depth, Held
+from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relayctl import dead_letter_file, terminal
 from relayctl.dead_letter_reading import dead_letters, matching, scan
 from relayctl.progress import progress
@@ -67,7 +67,7 @@ def export(stack: Stack, place: str, wanted: Filter, limit: int | None) -> Expor
     return Exported(len(chosen), unreadable, depth)
 
 
-def _lines(queue: DeadLetters, chosen: list[Held]) -> Iterator[str]:
+def _lines(queue: DeadLetters, chosen: list[HeldMessage]) -> Iterator[str]:
     for held in chosen:
         if held.job is not None:
             yield dead_letter_file.line_of(held.message_id, held.job, queue.envelope(held))

@@ -15,7 +15,7 @@ from relay.delivery.channel_health import age as duration
 from relay.delivery.replay import NO_STATUS
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relay.jobs.dead_letters import Depth, Held
+from relay.jobs.dead_letters import Depth, HeldMessage
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of
 
@@ -29,12 +29,12 @@ _OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
 
 
-def has_id_prefix(held: Held, prefix: str) -> bool:
+def has_id_prefix(held: HeldMessage, prefix: str) -> bool:
     """Return True if the message's id, or the delivery id of its job, begins with `prefix`."""
     return held.message_id.startswith(prefix) or (held.job is not None and held.job.delivery_id.startswith(prefix))
 
 
-def document(held: Held) -> dict[str, Any]:
+def document(held: HeldMessage) -> dict[str, Any]:
     """Return a message as a JSON object, without its body."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
@@ -64,18 +64,18 @@ def document(held: Held) -> dict[str, Any]:
     }
 
 
-def whole_document(held: Held, envelope: str) -> dict[str, Any]:
+def whole_document(held: HeldMessage, envelope: str) -> dict[str, Any]:
     """Return a message as a JSON object with its body as text; bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return document(held)
     return {**document(held), "body": read_envelope(envelope).payload.body.decode("utf-8", "replace")}
 
 
-def listing(helds: Sequence[Held], depth: Depth) -> dict[str, Any]:
+def listing(held_messages: Sequence[HeldMessage], depth: Depth) -> dict[str, Any]:
     """Return a list of messages as a JSON object, without their bodies; `depth` adds the numbers on the queue."""
     return {
-        "messages": [document(held) for held in helds],
-        "shown": len(helds),
+        "messages": [document(held) for held in held_messages],
+        "shown": len(held_messages),
         "about": depth.about,
         "held": depth.held,
     }
@@ -121,7 +121,7 @@ def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> I
         yield Text(f"{_GAP}{row['channel']}{_GAP}{row['incident']}", style, overflow="fold")
 
 
-def unreadable(held: Held) -> str:
+def unreadable(held: HeldMessage) -> str:
     """Return one line of text about a message that is not a job."""
     return f"{held.message_id[:8]} unreadable: {printable(held.problem or '', _MAX_PROBLEM)}"
 

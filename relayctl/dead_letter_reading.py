@@ -10,7 +10,7 @@ import click
 
 from relay.delivery.replay import Filter
 from relay.delivery.replay_order import in_order
-from relay.jobs.dead_letters import DeadLetters, Depth, Held, Run
+from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage, Run
 from relayctl import dead_letter_listing, terminal
 from relayctl.progress import counting
 from relayctl.stack import Stack
@@ -22,7 +22,7 @@ def dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
 
 
 @contextmanager
-def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[Depth, list[Held]]]:
+def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[Depth, list[HeldMessage]]]:
     """Receive all visible messages, and keep them invisible to other readers while the block runs."""
     depth = queue.depth()
     with terminal.stop_on_interrupt() as stop, queue.holding():
@@ -39,7 +39,7 @@ def count_by_channel(stack: Stack) -> tuple[Counter[str], int]:
         return Counter(held.job.channel if held.job else "" for held in found), depth.held
 
 
-def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[Held]:
+def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[HeldMessage]:
     """Return all messages that can be received. Raises KeyboardInterrupt after a Ctrl-C."""
     found = []
     with counting("reading the queue", f"of about {depth.about}", clock) as show:
@@ -53,7 +53,7 @@ def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callabl
     return found
 
 
-def matching(found: list[Held], wanted: Filter, limit: int | None) -> list[Held]:
+def matching(found: list[HeldMessage], wanted: Filter, limit: int | None) -> list[HeldMessage]:
     """Return the readable messages that match, in the order of a replay."""
     return [held for held, job in in_order(found) if wanted.matches(job)][:limit]
 

@@ -61,7 +61,7 @@ class Case(NamedTuple):
     @property
     def entry_name(self) -> str:
         """Key of the incident's entry in the ledger. A channel in shadow mode has entries of its own."""
-        return shadow_of(self.task.name) if self.channel.policy.mode is Mode.SHADOW else self.task.name
+        return shadow_of(self.task.entry_key) if self.channel.policy.mode is Mode.SHADOW else self.task.entry_key
 
     @property
     def task(self) -> Task:
@@ -271,7 +271,7 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
     if gate is None:
         return members
     open_until = gate.circuit.open_until if gate.circuit.is_open(now) else None
-    gives_way = gate.must_step_back(rule, now, urgent=task.state.is_critical, is_due=False)
+    gives_way = gate.must_step_back(rule, now, is_critical=task.state.is_critical, is_due=False)
     free = gate.free(now, rule.limit)
     return members | {
         "used": gate.counted(now),

@@ -45,7 +45,7 @@ def open_pauses(policy: Policy, now: float) -> list[Pause]:
 def pause_words(pause: Pause, now: float) -> str:
     """Return a pause in words: its end, the handling of states that come in it, and the incidents that it is for."""
     start = "paused" if pause.is_active(now) else f"to be paused from {moments.moment(pause.since)}"
-    then = "then the newest states ring" if pause.keeps else "and what comes is left out"
+    then = "then the newest states ring" if pause.keeps_states else "and what comes is left out"
     facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pause.when]
     whom = f", for incidents with {' and '.join(facts)}" if facts else ""
     return f"{start} until {moments.moment(pause.until)}, {then}{whom}"
@@ -59,7 +59,7 @@ def document(policy: Policy, now: float) -> dict[str, Any]:
             {
                 "since": moments.iso(each.since),
                 "until": moments.iso(each.until),
-                "then": "keep" if each.keeps else "drop",
+                "then": "keep" if each.keeps_states else "drop",
                 "when": {fact: list(patterns) for fact, patterns in each.when},
                 "is_active": each.is_active(now),
             }

@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 
-from relay.channels.epoch import EPOCH_SECONDS
+from relay.channels.change_marks import MARKS_SECONDS
 from relay.deadline import Deadline
 from relay.errors import LedgerError
 from relay.ledger import credentials
@@ -42,7 +42,7 @@ def put_in_force(
             f"function that cannot read the secret for longer ({why}); run the command again"
         )
         return None
-    moment = datetime.fromtimestamp(stack.effects.clock() + EPOCH_SECONDS, UTC)
+    moment = datetime.fromtimestamp(stack.effects.clock() + MARKS_SECONDS, UTC)
     terminal.say(f"channel {name}: {effect} everywhere from {moment:%H:%M:%S} UTC on")
     return moment.isoformat(timespec="seconds")
 

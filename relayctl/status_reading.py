@@ -224,7 +224,7 @@ class StatusReader:
         entries = Ledger(table).read_many(keys).values()
         signals = [signal for entry in entries for signal in entry.accepted_signals if signal.pages]
         newest = max(signals, key=lambda each: each.at, default=None)
-        return (newest.at, newest.number) if newest else (None, "")
+        return (newest.at, newest.page_number) if newest else (None, "")
 
     def _last_uses(self, table: Table, channel: Channel, now: float) -> list[Use] | None:
         """Return the last uses of the channel's credentials; None if they cannot be read."""

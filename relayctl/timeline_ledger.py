@@ -68,13 +68,15 @@ def _signal(signal: AcceptedSignal) -> Event:
     what = "signal" if signal.is_open else "signal of an end"
     whom = " for the acknowledger alone" if signal.is_for_one else ""
     if signal.pages:
-        page = f"page {identifier(signal.number)}" if signal.number else f"{len(signal.pages)} page(s)"
+        page = f"page {identifier(signal.page_number)}" if signal.page_number else f"{len(signal.pages)} page(s)"
         known = f"{page}{', over' if signal.is_over else ''}"
     else:
-        known = "NO PAGE was found" if signal.is_lost else "no page known"
+        known = "NO PAGE was found" if signal.is_page_missing else "no page known"
     text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
-    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.number}
-    return Event(signal.at, LEDGER, "signal", text, details=details | {"is_lost": signal.is_lost or None})
+    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
+    return Event(
+        signal.at, LEDGER, "signal", text, details=details | {"is_page_missing": signal.is_page_missing or None}
+    )
 
 
 def _event(at: float, kind: str, text: str, **details: Any) -> Event:
@@ -83,7 +85,7 @@ def _event(at: float, kind: str, text: str, **details: Any) -> Event:
 
 def _is_held(entry: Entry, now: float) -> bool:
     """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
-    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.held_until > now
+    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
 
 
 def _state(state: State) -> str:
@@ -93,7 +95,7 @@ def _state(state: State) -> str:
 
 def _details(entry: Entry, now: float) -> dict[str, Any]:
     attempt = next_attempt(entry)
-    pages = [each.number for each in entry.accepted_signals if each.number]
+    pages = [each.page_number for each in entry.accepted_signals if each.page_number]
     return {
         "state": _state(entry.newest) if entry.newest else None,
         "announced": _state(entry.announced) if entry.announced else None,
@@ -102,12 +104,13 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "owed_since": moments.iso_or_none(entry.debt.since),
         "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
         "reason": entry.debt.reason or None,
-        "paused_until": moments.iso_or_none(entry.debt.held_until if _is_held(entry, now) else None),
+        "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
         "next_attempt_by": moments.iso_or_none(attempt),
         "is_dead_lettered": entry.dead_letter.state is not None,
         "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
-        "unconfirmed": entry.debt.unconfirmed or any(each.is_lost and each.is_open for each in entry.accepted_signals),
+        "is_page_missing": entry.debt.is_page_missing
+        or any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
         "page": pages[-1] if pages else None,
         "is_unreadable": entry.is_unreadable,
     }
@@ -120,7 +123,7 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
     yield details["state"] or "no state is known"
     if entry.debt.since is not None:
         why = f" ({entry.debt.reason})" if entry.debt.reason else ""
-        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.held_until)}"
+        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
         yield f"OWED for {age(details['owed_seconds'])}{held if details['paused_until'] else why}"
     elif entry.announced is not None:
         yield "announced"
@@ -128,7 +131,7 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
         yield "xMatters may have accepted a signal whose answer was lost"
     if details["is_dead_lettered"]:
         yield "DEAD-LETTERED: relayctl dlq list"
-    if details["unconfirmed"]:
+    if details["is_page_missing"]:
         yield "a signal made NO PAGE"
     if entry.debt.is_notified:
         yield "the fallback topic was notified"

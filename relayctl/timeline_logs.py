@@ -152,7 +152,7 @@ _MAKERS: Mapping[str, Callable[[Line], Any]] = {
     "callback": _callback,
     "fallback notified": _fixed("fallback", "the fallback topic was notified of it"),
     "the fallback topic could not be notified": _fixed("fallback", "the fallback topic could NOT be notified of it"),
-    "unconfirmed": _fixed("page", "unconfirmed: xMatters accepted a signal and made NO PAGE of it"),
-    "missed unannounced": _fixed("share", "BigPanda shows it open, and no share of it came; it is not signalled"),
+    "page missing": _fixed("page", "page missing: xMatters accepted a signal and made NO PAGE of it"),
+    "unknown incident": _fixed("share", "BigPanda shows it open, and no share of it came; it is not signalled"),
     "last copy": _fixed("share", "neither delivered nor kept; the last copy is in the log line"),
 }

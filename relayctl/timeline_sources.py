@@ -250,7 +250,7 @@ class Collector:
         """False if a log line has the same signal, and the ledger's event adds nothing about its page; else True."""
         logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
         details = event.details
-        is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_lost")
+        is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
         return not (is_bare and details.get("request_id") in logged)
 
     def _is_mine(self, job: Job) -> bool:

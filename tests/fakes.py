@@ -269,7 +269,7 @@ class Relay:
         chores: Chore queue.
         dead_letters: Dead-letter queue.
         dynamodb: Table of the ledger.
-        credentials: Table for the epoch and the uses of credentials, apart, so that their calls are counted apart.
+        credentials: Table for change marks and the uses of credentials, apart, so that their calls are counted apart.
         sns: Fallback topic.
         rest: xMatters' REST API; by default it has no page.
         bigpanda: BigPanda's API; by default it accepts every call.
@@ -304,9 +304,9 @@ class Relay:
     def __post_init__(self) -> None:
         self.table = self.dynamodb.table(self.clock)
         wiring = Wiring(self._adapters())
-        self.channels, self.keeper, self.ledger, self.sources = (
+        self.channels, self.outbox, self.ledger, self.sources = (
             wiring.channels,
-            wiring.keeper,
+            wiring.outbox,
             wiring.ledger,
             wiring.sources,
         )
@@ -352,7 +352,7 @@ class Relay:
             effects=effects,
             telemetry=self.recorder.telemetry,
             cache_seconds=300,
-            has_epoch=True,
+            reads_change_marks=True,
         )
 
     def _invoke(self, envelope: str) -> bool:
@@ -455,8 +455,8 @@ def together(one: Found | None, other: Found) -> Found:
     return Found(
         compared=one.compared + other.compared,
         missed=one.missed + other.missed,
-        woken=one.woken + other.woken,
-        unannounced=one.unannounced + other.unannounced,
+        snooze_over=one.snooze_over + other.snooze_over,
+        unknown=one.unknown + other.unknown,
         failure=one.failure or other.failure,
         reason=one.reason or other.reason,
     )

@@ -9,7 +9,7 @@ from relay.reconcile.notes import (
     GroupNote,
     channel_key,
     group_name,
-    place_name,
+    listing_name,
     read_channel_notes,
 )
 
@@ -26,16 +26,16 @@ def group_note(table: Table, known: BigPandaAccess, environment_id: str) -> Grou
 
 def channel_note(table: Table, known: BigPandaAccess, environment_id: str, channel: str) -> ChannelNote:
     """Return the note of a channel that lists this environment."""
-    return read_channel_notes(table, {channel: channel_key(place_name(known, environment_id), channel)})[channel]
+    return read_channel_notes(table, {channel: channel_key(listing_name(known, environment_id), channel)})[channel]
 
 
 def backdate(table: Table, known: BigPandaAccess, environment_id: str, channel: str, seconds: float) -> None:
     """Set the notes of a channel's reconcile runs, and of their differences, back by so many seconds."""
     note = group_note(table, known, environment_id)
-    unannounced = {name: each._replace(since=each.since - seconds) for name, each in note.unannounced.items()}
-    older = replace(note, began=note.began - seconds, last=note.last - seconds, unannounced=unannounced)
+    unknown = {name: each._replace(since=each.since - seconds) for name, each in note.unknown.items()}
+    older = replace(note, began=note.began - seconds, last=note.last - seconds, unknown=unknown)
     assert older.write(table, group_name(known, environment_id))
     mine = channel_note(table, known, environment_id, channel)
     differing = {name: each._replace(since=each.since - seconds) for name, each in mine.differing.items()}
     mine = replace(mine, since=mine.since - seconds, seen=mine.seen - seconds, differing=differing)
-    assert mine.write(table, channel_key(place_name(known, environment_id), channel))
+    assert mine.write(table, channel_key(listing_name(known, environment_id), channel))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from relay.delivery.replay import Filter
-from relay.jobs.dead_letters import Held
+from relay.jobs.dead_letters import HeldMessage
 from relayctl import dead_letter_listing, terminal
 from relayctl.dead_letter_filter import filtered
 from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched, reading, say_held
@@ -47,7 +47,7 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
         say_held(depth)
 
 
-def _print_list(shown: list[Held]) -> None:
+def _print_list(shown: list[HeldMessage]) -> None:
     jobs = [held.job for held in shown if held.job]
     if jobs:
         console = terminal.output()

@@ -16,7 +16,7 @@ from relay.delivery.replay import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relay.jobs.dead_letters import DeadLetters, Depth, Held
+from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relay.ledger.ledger import Ledger
 from relay.reasons import Reason
 from relayctl import audit, dead_letter_drop, dead_letter_listing, terminal
@@ -57,7 +57,7 @@ class _Choice:
         problem: Error of the ledger; None if it could be read.
     """
 
-    helds: Sequence[Held]
+    held_messages: Sequence[HeldMessage]
     depth: Depth
     criticals: Sequence[Critical]
     problem: str | None
@@ -67,11 +67,11 @@ class _Choice:
         return [each for each in self.criticals if each.may_be_owed]
 
     def summary(self) -> dict[str, Any]:
-        jobs = [held.job for held in self.helds if held.job]
+        jobs = [held.job for held in self.held_messages if held.job]
         return {
             **dead_letter_listing.summary(jobs, self.depth),
-            "matched": len(self.helds),
-            "unreadable": len(self.helds) - len(jobs),
+            "matched": len(self.held_messages),
+            "unreadable": len(self.held_messages) - len(jobs),
             "criticals": [each.document() for each in self.criticals],
         }
 
@@ -111,16 +111,16 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
         dropping = _Dropping(stack, queue, queue.depth(), pool, asked)
         with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
             choice = dropping.choose(wanted, limit, stop)
-            if choice.helds and not as_json:
+            if choice.held_messages and not as_json:
                 _show(choice)
-            if choice.helds and yes:
-                dropping.delete(choice.helds, stop)
-        if choice.helds and not yes:
+            if choice.held_messages and yes:
+                dropping.delete(choice.held_messages, stop)
+        if choice.held_messages and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
             _ask(choice)
             with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
                 dropping.delete(dropping.find_again(choice, stop), stop)
-    if not choice.helds:
+    if not choice.held_messages:
         nothing_matched(choice.depth)
     dropping.exit(is_interrupted=stop.is_set())
 
@@ -153,26 +153,26 @@ class _Dropping:
         """Read the queue, keep only the messages to drop invisible to other readers, and return them."""
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
         unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
-        helds = [*matching(found, wanted, limit), *unreadable][:limit]
-        self.queue.let_go(set(found) - set(helds))
-        found_criticals = dead_letter_drop.criticals(self.queue, helds, Ledger(self.stack.table()))
-        self.choice = _Choice(helds, self.depth, *found_criticals)
+        held_messages = [*matching(found, wanted, limit), *unreadable][:limit]
+        self.queue.let_go(set(found) - set(held_messages))
+        found_criticals = dead_letter_drop.criticals(self.queue, held_messages, Ledger(self.stack.table()))
+        self.choice = _Choice(held_messages, self.depth, *found_criticals)
         return self.choice
 
-    def find_again(self, choice: _Choice, stop: threading.Event) -> list[Held]:
+    def find_again(self, choice: _Choice, stop: threading.Event) -> list[HeldMessage]:
         """Read the queue again, and return those of the shown messages that are still there; others are let go."""
-        shown = {held.message_id: place for place, held in enumerate(choice.helds)}
+        shown = {held.message_id: place for place, held in enumerate(choice.held_messages)}
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
-        helds = [held for held in found if held.message_id in shown]
-        self.queue.let_go(set(found) - set(helds))
-        self.doing.gone = len(shown) - len(helds)
-        return sorted(helds, key=lambda held: shown[held.message_id])
+        held_messages = [held for held in found if held.message_id in shown]
+        self.queue.let_go(set(found) - set(held_messages))
+        self.doing.gone = len(shown) - len(held_messages)
+        return sorted(held_messages, key=lambda held: shown[held.message_id])
 
-    def delete(self, helds: Sequence[Held], stop: threading.Event) -> None:
+    def delete(self, held_messages: Sequence[HeldMessage], stop: threading.Event) -> None:
         """Delete held messages."""
-        self.doing.chosen = helds
+        self.doing.chosen = held_messages
         self.changed = Audit.begin(self.stack, "dlq drop", **self.asked)
-        with progress("dropping", len(helds), self.stack.effects.clock) as show:
+        with progress("dropping", len(held_messages), self.stack.effects.clock) as show:
             for _ in self.doing.run(self.queue, self.pool.map, stop.is_set):
                 show(self.doing.dropped, f"{len(self.doing.problems)} not dropped" if self.doing.problems else "")
 
@@ -180,7 +180,7 @@ class _Dropping:
         """Return the audit record with the counts, as a JSON object; None if the deletion did not begin."""
         if self.changed is None or self.choice is None:
             return None
-        counts = {"matched": len(self.choice.helds), **self.doing.counts()}
+        counts = {"matched": len(self.choice.held_messages), **self.doing.counts()}
         counts |= {"criticals": len(self.choice.criticals), "criticals_maybe_owed": len(self.choice.owed)}
         return self.changed.document(counts)
 
@@ -247,7 +247,7 @@ def _ask(choice: _Choice) -> None:
         more = f" and {len(choice.owed) - MAX_NAMES} more" if len(choice.owed) > MAX_NAMES else ""
         owed = "may still be owed" if choice.problem else "are still owed"
         terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-    count = len(choice.helds)
+    count = len(choice.held_messages)
     click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
 
 

@@ -11,7 +11,7 @@ import click
 from relay.delivery.replay import Filter, Replay
 from relay.delivery.replay_follower import Follower
 from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.jobs.dead_letters import Held
+from relay.jobs.dead_letters import HeldMessage
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relayctl import audit, dead_letter_listing, terminal
@@ -53,7 +53,7 @@ def replay(
       relayctl dlq replay --reason upstream --newer-than 2d --yes
       relayctl dlq replay --since 12h --rate 20 --no-wait --yes
     """
-    report, sums, chosen = Report(), dict[str, Any](), list[Held]()
+    report, sums, chosen = Report(), dict[str, Any](), list[HeldMessage]()
     changed: Audit | None = None
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
         queue = dead_letters(stack, pool.map)
@@ -94,7 +94,7 @@ def _retries(stack: Stack) -> Queue:
 
 def _move(
     moving: Replay,
-    chosen: list[Held],
+    chosen: list[HeldMessage],
     stop: threading.Event,
     report: Report,
     clock: Callable[[], float],

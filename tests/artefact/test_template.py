@@ -12,7 +12,7 @@ import pytest
 from relay.config import Config
 from relay.entrypoints.worker import FALLBACK_SECONDS, JOB_SECONDS
 from relay.jobs.outbox import QUEUE_SECONDS
-from relay.ledger.credentials import EPOCH_KEY
+from relay.ledger.credentials import MARKS_KEY
 from tests.artefact import templates
 from tests.artefact.templates import TEMPLATE, Stack, of_clone
 
@@ -73,11 +73,11 @@ PERMISSIONS = {
     "XMattersCallbackRole": [
         READ_CHANNELS,
         {
-            "Sid": "ReadTheEpoch",
+            "Sid": "ReadChangeMarks",
             "Effect": "Allow",
             "Action": "dynamodb:GetItem",
             "Resource": "${LedgerTable.Arn}",
-            "Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [EPOCH_KEY]}},
+            "Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [MARKS_KEY]}},
         },
         {
             "Sid": "NoteUses",

@@ -29,7 +29,7 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
 WAITS = {
-    *("LookupsLimitedAlarm", "RefusedRequestsAlarm", "StaleChannelAlarm", "EpochUnreadAlarm", "UnreadableJobsAlarm"),
+    *("LookupsLimitedAlarm", "RefusedRequestsAlarm", "StaleChannelAlarm", "MarksUnreadAlarm", "UnreadableJobsAlarm"),
     *("FloodedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm"),
     *("ReconcileFailedAlarm", "ReconcileErrorsAlarm", "ReconcileGoneAlarm"),
     *("UnsafeCallbacksAlarm", "CallbackErrorsAlarm", "ChoreQueueAlarm"),
@@ -45,7 +45,7 @@ OURS = {
     "CredentialsAlarm": "credentials_refused",
     "StaleChannelAlarm": "stale_channel",
     "LedgerAlarm": "unguarded",
-    "UnconfirmedAlarm": "unconfirmed",
+    "PageMissingAlarm": "page_missing",
     "FallbackAlarm": "fallback_notified",
     "FallbackFailedAlarm": "fallback_failed",
     "MissedSharesAlarm": "share_missed",
@@ -55,7 +55,7 @@ OURS = {
     "ForgedResolveAlarm": "resolve_refuted",
     "LookupsLimitedAlarm": "lookups_limited",
     "UndecidedRequestsAlarm": "undecided_request",
-    "EpochUnreadAlarm": "epoch_unread",
+    "MarksUnreadAlarm": "marks_unread",
     "SweeperGoneAlarm": "sweeper_heartbeat",
     "OverdueDebtsAlarm": "debt_overdue_seconds",
     "FloodedChannelsAlarm": "channels_flooded",
@@ -87,7 +87,7 @@ OF_FUNCTIONS = {
 SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
 SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
 SLOW |= {"SweeperGoneAlarm": (300, 1), "OverdueDebtsAlarm": (60, 600)}
-SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0), "EpochUnreadAlarm": (300, 0)}
+SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0), "MarksUnreadAlarm": (300, 0)}
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 
 

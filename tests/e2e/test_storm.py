@@ -153,4 +153,4 @@ def test_criticals_get_the_first_free_slots_although_they_come_after_warnings(cr
     late = crowd.wait("warning", 2)
     first_room_ends = min(early).at + WINDOW_SECONDS
     assert max(criticals).at < first_room_ends <= min(late).at
-    assert {slot.urgent for slot in criticals} == {True}
+    assert {slot.is_critical for slot in criticals} == {True}

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from moto import mock_aws
 
 from relay.deadline import Deadline
-from relay.delivery.task import entry_of, recorded_state
+from relay.delivery.task import entry_key_of, recorded_state
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import parse_share
@@ -291,7 +291,7 @@ class Operator:
         self.asked.append(job)
         if job.kind != "signal":
             return
-        name, state = entry_of(job), State.of(parse_share(job.payload.body), seconds_of(job.received_at))
+        name, state = entry_key_of(job), State.of(parse_share(job.payload.body), seconds_of(job.received_at))
         state = recorded_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))

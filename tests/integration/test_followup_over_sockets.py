@@ -390,7 +390,7 @@ class TestFollowup:
         live.share()
         live.wake(36)
         [event], [known] = box.events.all(), raised(live)
-        assert (known.request_id, known.pages, known.number) == (event.request_id, (event.id,), event.number)
+        assert (known.request_id, known.pages, known.page_number) == (event.request_id, (event.id,), event.number)
         assert (known.is_over, live.aws.retries.messages()) == (False, [])
 
     @pytest.mark.parametrize("auth", KINDS.values(), ids=KINDS)
@@ -427,15 +427,15 @@ class TestFollowup:
         live.wake(36)
         assert raised(live)[0].pages == (box.events.all()[0].id,)
 
-    def test_page_that_never_appears_is_counted_as_unconfirmed_once(self, box: Box, live: Live) -> None:
+    def test_page_that_never_appears_is_counted_as_missing_once(self, box: Box, live: Live) -> None:
         box.events.make(per_signal=0)
         live.share()
         live.wake(36)
-        assert not raised(live)[0].is_lost
+        assert not raised(live)[0].is_page_missing
         live.wake(LOOK_FOR_SECONDS)
-        assert raised(live)[0].is_lost
+        assert raised(live)[0].is_page_missing
         live.wake(60)
-        assert live.recorder.metrics()["unconfirmed"] == 1
+        assert live.recorder.metrics()["page_missing"] == 1
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -468,7 +468,7 @@ class TestFollowup:
         live.share()
         box.script([{"kind": "truncated_json", "on": "events"}])
         live.wake(LOOK_FOR_SECONDS + 10)
-        assert not raised(live)[0].is_lost
+        assert not raised(live)[0].is_page_missing
         live.wake(60)
         assert raised(live)[0].pages == (box.events.all()[0].id,)
 

@@ -252,7 +252,7 @@ def test_missed_share_is_found_by_a_scheduled_run_and_rings_once(
     scheduled = json.loads((ROOT / "events" / "reconcile.json").read_text())
     runs = Runs(box, account, monkeypatch)
     [line, _] = runs.third(scheduled)
-    assert (line["compared"], line["missed"], line["woken"]) == (1, 1, 0)
+    assert (line["compared"], line["missed"], line["snooze_over"]) == (1, 1, 0)
     assert invoke(worker, records(account.retries)) == {"batchItemFailures": []}
     assert [signal.incident_id for signal in box.signals()] == ["i1"]
     runs.backdate()

@@ -236,7 +236,7 @@ class TestSnooze:
             assert reconcile_once(live) == {}
             live.ahead += 300
         has(box, incident(live, ago=1700, updated_at=int(live.clock() - 200)))
-        assert reconcile_once(live) == {"compared": 1, "woken": 1}
+        assert reconcile_once(live) == {"compared": 1, "snooze_over": 1}
         kept(live)
         assert transitions(live) == ["reopened"]
         for _ in range(2):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relay.channels.epoch import EPOCH_SECONDS
+from relay.channels.change_marks import MARKS_SECONDS
 from relay.channels.token import fits
 from relay.deadline import Deadline
 from relay.ledger.credentials import Uses, read_marks
@@ -64,7 +64,7 @@ class TestRevoke:
         assert [each.keys() for each in (seen[0], marks(operator))] == [{"payments"}, {"payments"}]
         assert seen[0] != marks(operator), "a function may have read the old version after the first mark"
         assert document["in_force_at"] == "2027-01-15T08:00:15+00:00"
-        assert began + SETTLE_SECONDS + EPOCH_SECONDS == 1_800_000_015
+        assert began + SETTLE_SECONDS + MARKS_SECONDS == 1_800_000_015
         assert (document["revoked"], document["verified"]) == (["inbound"], True)
         [credential] = document["credentials"]
         assert credential["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.delivery.replay import state_of as state_of_message
-from relay.delivery.task import entry_of
+from relay.delivery.task import entry_key_of
 from relay.incidents.transition import State
 from relay.jobs.envelope import attributes_of, envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
@@ -583,7 +583,7 @@ class TestDrop:
         operator.put(*jobs(2), job(incident_id="i9", kind="writeback", **DEAD))
         announced = jobs(2)[1]
         entry = Entry()
-        operator.ledger.write(entry_of(announced), entry, delivered(entry, state_of(announced), announced, START))
+        operator.ledger.write(entry_key_of(announced), entry, delivered(entry, state_of(announced), announced, START))
         done = operator.run("dlq", "drop", "--channel", "noc", *WHY, "--yes")
         lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  critical")]
         assert [[*line[1:3], " ".join(line[4:])] for line in lines] == [
@@ -594,11 +594,11 @@ class TestDrop:
     def test_drop_changes_nothing_in_the_ledger(self, operator: Operator) -> None:
         [one] = jobs(1)
         entry = Entry().dead_lettering(state_of(one), START, "refused")
-        operator.ledger.write(entry_of(one), Entry(), entry)
+        operator.ledger.write(entry_key_of(one), Entry(), entry)
         operator.put(one)
-        before = operator.ledger.read(entry_of(one))
+        before = operator.ledger.read(entry_key_of(one))
         assert operator.run("dlq", "drop", "--incident", "i0", *WHY, "--yes").exit_code == 0
-        assert operator.ledger.read(entry_of(one)) == before
+        assert operator.ledger.read(entry_key_of(one)) == before
 
     def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}

@@ -63,7 +63,7 @@ def problems(document: Any) -> dict[str, str]:
 class TestSources:
     def test_events_of_ledger_logs_and_dead_letter_queue_are_in_one_order(self, operator: Operator, logs: Logs) -> None:
         keep(operator, "payments")
-        signal = AcceptedSignal("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), number="1001")
+        signal = AcceptedSignal("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), page_number="1001")
         announced(operator, 200, accepted_signals=(signal,), acknowledged_by="jdoe")
         line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
         sent = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
@@ -181,7 +181,9 @@ class TestVendors:
         with site(answer) as xmatters:
             xm = samples.secret()["xmatters"] | {"rest": {"base_url": xmatters.url, "auth": BASIC}}
             keep(operator, "payments", xmatters=xm)
-            signal = AcceptedSignal("r-1", logs.now - 91, is_open=True, pages=("u-1",), number="1001", is_over=True)
+            signal = AcceptedSignal(
+                "r-1", logs.now - 91, is_open=True, pages=("u-1",), page_number="1001", is_over=True
+            )
             announced(operator, 91, accepted_signals=(signal,))
             shown = operator.run_json("incident", "show", ID)
         assert texts(shown, "xMatters") == [

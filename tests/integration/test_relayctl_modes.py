@@ -46,7 +46,7 @@ def held(operator: Operator, channel: str, until: float) -> None:
     now = operator.clock.now
     state = State.of(samples.share(), now - 900)
     row = Row(now + until + 180, job="d/1", is_critical=True)
-    debt = Debt(since=now - 900, reason="paused", held_until=now + until, row=row)
+    debt = Debt(since=now - 900, reason="paused", paused_until=now + until, row=row)
     assert operator.ledger.write(key(channel, (), "i1"), Entry(), Entry(newest=state, debt=debt))
 
 

@@ -114,7 +114,7 @@ class TestFacts:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
         keep(operator, "noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
         shared(logs, "noc", 120)
-        signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), number="1001")
+        signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), page_number="1001")
         operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(accepted_signals=(signal,)))
         channel = samples.parsed()
         [(_, _, fingerprint)] = channel.fingerprints("inbound")
@@ -162,10 +162,10 @@ class TestFacts:
         keep(operator, "noc")
         state = State.of(samples.share(), 1.0)
         owe(operator, "noc", "i1", 5, dead_lettered=state)
-        owe(operator, "noc", "i2", 5, since=None, unconfirmed=True)
+        owe(operator, "noc", "i2", 5, since=None, is_page_missing=True)
         found = channels(operator.run_json("status"))["noc"]
         assert found["why"] == ["1 dead-lettered criticals", "1 critical signals made no page"]
-        assert (found["owed_critical"], found["given_up"], found["unconfirmed"]) == (0, 1, 1)
+        assert (found["owed_critical"], found["dead_lettered"], found["pages_missing"]) == (0, 1, 1)
 
     @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])
     def test_channel_without_an_expected_share_is_sick(

@@ -452,7 +452,7 @@ class TestCallbacks:
         assert ResponseMeanings().is_acknowledgement(said[4])
         assert set(relay.authorizations) == {"Bearer canary-token"}
         logged = phones(box)["callbacks"]
-        assert {(each["status"], each["page"]) for each in logged} == {(202, said[0].event_number)}
+        assert {(each["status"], each["page"]) for each in logged} == {(202, said[0].page_number)}
         assert "canary" not in json.dumps(phones(box))
 
     def test_all_kinds_are_sent_when_asked_for(self, box: Box, http: requests.Session, relay: Relay) -> None:

@@ -78,7 +78,9 @@ SCRIPT: list[Callable[[Table], Any]] = [
     lambda table: table.store("x" * 2048, "text", lasts=60),
     lambda table: table.store("large", "x" * 420_000, lasts=60),
     lambda table: table.read("large"),
-    lambda table: table.write("a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "begun": 0}),
+    lambda table: table.write(
+        "a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "replacement_begun": 0}
+    ),
     lambda table: table.write("b", 0, "two", others={"due": "other#1", "due_at": 6.0}),
     lambda table: table.write("c", 0, "three", others={"due": "other#2", "due_at": 1.0}),
     lambda table: list(table.due("other#1", 10)),
@@ -130,7 +132,7 @@ def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> Non
         lived += [empty, claimed, ledger.write(name, empty, empty.unchanged(over(9)))]
         announced = ledger.write(name, claimed, claimed.accepted(first, "r1", 2, until=first.began))
         assert announced
-        waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, urgent=False))
+        waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, is_critical=False))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
         timed_out = now.claimed(second, 1, queued=True).failed(
@@ -149,12 +151,12 @@ def test_rate_limit_and_circuit_are_the_same_on_moto_and_on_the_fake(moto: Table
         got: list[Ticket | Wait | Gate] = []
         while waiting:
             waiting.sort(key=lambda each: each[0])
-            moment, urgent, slot = waiting.pop(0)
+            moment, is_critical, slot = waiting.pop(0)
             clock.now = max(clock.now, moment)
-            answer = pace.enter(rules, urgent=urgent, slot=slot)
+            answer = pace.enter(rules, is_critical=is_critical, slot=slot)
             got.append(answer)
             if isinstance(answer, Wait):
-                waiting.append((answer.until, urgent, answer.slot))
+                waiting.append((answer.until, is_critical, answer.slot))
             else:
                 sent = sum(isinstance(each, Ticket) for each in got)
                 pace.report(rules, answer, Reason.UPSTREAM if 2 < sent <= 8 else None, None)

@@ -664,14 +664,14 @@ class Invariants:
             state = self.states[ring.incident, ring.share]
             is_news = changed(told, state) in self.wanted(incident) or self._is_bad_again(told, state, ring.at)
             # A newer state may replace the critical that the snooze's end announces.
-            needless += not is_news and not (state.is_open and self._is_woken(incident, before, ring.at))
+            needless += not is_news and not (state.is_open and self._is_snooze_over(incident, before, ring.at))
             told, before = state, ring.at
         doubts = self.doubts[incident] + self.phones.doubts[incident]
         # Shares that no queue takes wait for a dead sender's lease, and are then all sent.
         if needless > doubts and not (doubts and incident in self.unqueued):
             self._problem(f"{incident} rang {needless} times too often")
 
-    def _is_woken(self, incident: str, before: float, at: float) -> bool:
+    def _is_snooze_over(self, incident: str, before: float, at: float) -> bool:
         """Return True if a snooze of the incident ended between two times."""
         ends = (self.world.began + nap.ends for nap in self.naps if nap.incident == incident)
         return any(before < end <= at for end in ends)

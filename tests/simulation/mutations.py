@@ -263,7 +263,7 @@ MUTATIONS = (
     Mutation(
         "a page is looked for once",
         "delivery.page_followup",
-        "if not signal.pages and not signal.is_lost and now",
+        "if not signal.pages and not signal.is_page_missing and now",
         "if not signal.pages and now - signal.at < 40 and now",
         seed=15,
     ),
@@ -277,15 +277,15 @@ MUTATIONS = (
     Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker",
-        "self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)",
+        "self.outbox.enqueue(followup, deadline, until=now + FOLLOW_SECONDS)",
         "pass",
         seed=13,
     ),
     Mutation(
         "a callback is answered before it is kept",
         "entrypoints.xmatters_callback",
-        "if self.keeper.keep(job, deadline, until=self.clock()):",
-        "if self.keeper.keep(job, deadline, until=self.clock()) or True:",
+        "if self.outbox.enqueue(job, deadline, until=self.clock()):",
+        "if self.outbox.enqueue(job, deadline, until=self.clock()) or True:",
         seed=18,
     ),
     Mutation(
@@ -368,7 +368,7 @@ MUTATIONS = (
     Mutation(
         "a snooze that is over is not news",
         "ledger.entry",
-        "return replace(self, is_woken=True) if self.announced and self.announced.is_open else self",
+        "return replace(self, is_snooze_over=True) if self.announced and self.announced.is_open else self",
         "return self",
         seed=462,
     ),
@@ -418,7 +418,7 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery.debts",
-        "dead_lettered = services.keeper.dead_letter(job, services.deadline)",
+        "dead_lettered = services.outbox.dead_letter(job, services.deadline)",
         "revival = replace(job.revival, dead_lettered_at=job.received_at)\n"
         "    dead_lettered = replace(job.waiting(job.failures.reason, 0.0), revival=revival)",
         seed=2,
@@ -448,8 +448,8 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery",
-        "urgent=is_critical, slot",
-        "urgent=False, slot",
+        "is_critical=is_critical, slot",
+        "is_critical=False, slot",
         seed=9,
     ),
     Mutation(
@@ -462,8 +462,8 @@ MUTATIONS = (
     Mutation(
         "a critical gets a moment in the line of the others",
         "ledger.rate_limiter",
-        'line, end = ("critical", gate.critical) if urgent else ("other", gate.other)\n        if max',
-        'line, end = ("other", gate.other)\n        if max',
+        '("critical", gate.critical_line_end) if is_critical else ("other", gate.other_line_end)\n        if max',
+        '("other", gate.other_line_end)\n        if max',
         seed=9,
     ),
     Mutation(
@@ -512,8 +512,8 @@ MUTATIONS = (
     Mutation(
         "the circuit is half open for ever",
         "ledger.circuit_breaker",
-        "return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None",
-        "return self._wait(now + SPREAD_SECONDS, urgent=urgent)",
+        "return self._wait(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
+        "return self._wait(now + SPREAD_SECONDS, is_critical=is_critical)",
         seed=13,
     ),
     Mutation(
@@ -547,8 +547,8 @@ MUTATIONS = (
     Mutation(
         "a critical that meets another sender at its slot loses the slot",
         "ledger.rate_limiter",
-        "if slot and urgent and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
-        "if slot and urgent and False:",
+        "if slot and is_critical and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
+        "if slot and is_critical and False:",
         seed=28015220,
     ),
     Mutation(
@@ -692,16 +692,16 @@ MUTATIONS = (
     Mutation(
         "what is bad again within a second is a copy",
         "delivery.decision",
-        "return state.name in entry.seen and not state.is_worse_than(newest)",
-        "return state.name in entry.seen",
+        "return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)",
+        "return state.marked_digest in entry.seen_digests",
         seed=35,
     ),
     Mutation(
         "the fallback is told of the first incident alone",
         "entrypoints.fallback_notifier",
-        "for each in owed[:MAX_NAMED]]\n"
-        "        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)",
-        "for each in owed[:1]]\n        return self.fallback.notify(channel, debts)",
+        "for each in rows[:MAX_NAMED]]\n"
+        "        return self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)",
+        "for each in rows[:1]]\n        return self.fallback.notify(channel, debts)",
         seed=34,
     ),
     Mutation(
@@ -735,14 +735,14 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "entrypoints.message_replacement",
-        "if run.has_queue and row.sent < number:",
+        "if run.has_queue and debt_row.replacement_sent < number:",
         "if run.has_queue:",
         seed=1,
     ),
     Mutation(
         "nobody is told that no page came",
         "delivery.page_followup",
-        "is_alarming, now = _is_silent(after, seen), self.clock()",
+        "is_alarming, now = _is_critical_unpaged(after, checked), self.clock()",
         "is_alarming, now = False, self.clock()",
         seed=524,
     ),
@@ -770,15 +770,15 @@ MUTATIONS = (
     Mutation(
         "whether no page came of a critical is asked of the job that looks",
         "delivery.page_followup",
-        "is_alarming, now = _is_silent(after, seen), self.clock()",
-        'is_alarming, now = _is_silent(after, seen) and job.payload.status == "critical", self.clock()',
+        "is_alarming, now = _is_critical_unpaged(after, checked), self.clock()",
+        'is_alarming, now = _is_critical_unpaged(after, checked) and job.payload.status == "critical", self.clock()',
         seed=261,
     ),
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "entrypoints.fallback_notifier",
-        "return is_open and now - delay_start_after_pauses(self.policies, owed, now) >=",
-        "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, owed, now) >=",
+        "return is_open and now - delay_start_after_pauses(self.policies, row, now) >=",
+        "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, row, now) >=",
         seed=34,
     ),
     Mutation(
@@ -791,7 +791,7 @@ MUTATIONS = (
     Mutation(
         "an early end of a pause is not noticed",
         "entrypoints.debt_timing",
-        "return debt.held_until > now and not is_sent and not is_held(policies, owed, now)",
+        "return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)",
         "return False",
         seed=187,
     ),
@@ -812,8 +812,8 @@ MUTATIONS = (
     Mutation(
         "the fallback's time counts through a pause",
         "entrypoints.debt_timing",
-        "return max([owed.delay_start, *ends, *([] if has_ended_early else [held_until])])",
-        "return owed.since",
+        "return max([row.delay_start, *ends, *([] if has_ended_early else [paused_until])])",
+        "return row.since",
         seed=38,
     ),
     Mutation(
@@ -833,15 +833,15 @@ MUTATIONS = (
     Mutation(
         "a pause that keeps states leaves them out",
         "channels.pause",
-        "return self.keeps or owed_since < self.since",
+        "return self.keeps_states or owed_since < self.since",
         "return owed_since < self.since",
         seed=26,
     ),
     Mutation(
         "a pause that leaves states out takes those from before with it",
         "channels.pause",
-        "return self.keeps or owed_since < self.since",
-        "return self.keeps",
+        "return self.keeps_states or owed_since < self.since",
+        "return self.keeps_states",
         seed=1383,
     ),
     Mutation(
@@ -875,8 +875,8 @@ MUTATIONS = (
     Mutation(
         "the sweeper does not know that a state waited for the end of a flap",
         "entrypoints.debt_timing",
-        "since = max(job.age_counts_from, owed.entry.dead_letter.revived_at, quiet_until)",
-        "since = max(job.age_counts_from, owed.entry.dead_letter.revived_at)",
+        "since = max(job.age_counts_from, row.entry.dead_letter.revived_at, quiet_until)",
+        "since = max(job.age_counts_from, row.entry.dead_letter.revived_at)",
         seed=778,
     ),
     Mutation(
@@ -966,7 +966,7 @@ MUTATIONS = (
     Mutation(
         "what waits for the end of a pause makes its channel sick",
         "ledger.entry",
-        "return max(self.debt.since, self.debt.held_until, self",
+        "return max(self.debt.since, self.debt.paused_until, self",
         "return max(self.debt.since, self",
         seed=60000920,
     ),
@@ -990,7 +990,7 @@ MUTATIONS = (
         "what a pause held is left alone for a quarter of an hour",
         "entrypoints.message_replacement",
         "is_due = entry.debt.due <= now or",
-        "is_due = entry.debt.due + (900 if entry.debt.held_until else 0) <= now or",
+        "is_due = entry.debt.due + (900 if entry.debt.paused_until else 0) <= now or",
         seed=70000114,
     ),
     Mutation(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.channels.epoch import settings_name
+from relay.channels.change_marks import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
@@ -29,10 +29,10 @@ from relay.http.session import VendorHosts
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
-from relay.ledger.credentials import EPOCH_KEY, Uses
+from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
-from relay.reconcile.notes import channel_key, group_key, group_name, place_name
+from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
 from relay.reconcile.schedule import Schedule
 from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
@@ -233,7 +233,7 @@ class Simulation:
         access = parse_channel("noc", self._secret(), HOSTS).bigpanda
         assert access
         note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
-        for name in (group_key(group_name(access, "e")), channel_key(place_name(access, "e"), "noc")):
+        for name in (group_key(group_name(access, "e")), channel_key(listing_name(access, "e"), "noc")):
             item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
             self.dynamodb.items[name] = item
         self.world.at(
@@ -256,8 +256,8 @@ class Simulation:
     def _end_quiet(self, channel: str) -> None:
         """Store the channel's secret without shadow mode or pause, and mark it, as relayctl does."""
         self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
-        mark = {"pk": {"S": EPOCH_KEY}, "text": {"S": json.dumps({settings_name(channel): ("m", self.world.now)})}}
-        self.dynamodb.items[EPOCH_KEY] = {**mark, "sequence": {"N": "1"}}
+        mark = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps({settings_name(channel): ("m", self.world.now)})}}
+        self.dynamodb.items[MARKS_KEY] = {**mark, "sequence": {"N": "1"}}
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
@@ -339,7 +339,9 @@ class Simulation:
             at_once=one_by_one,
         )
         vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
-        return Adapters(resources, vendors, effects, _telemetry(), cache_seconds=60, has_epoch=bool(self.story.quiet))
+        return Adapters(
+            resources, vendors, effects, _telemetry(), cache_seconds=60, reads_change_marks=bool(self.story.quiet)
+        )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
 

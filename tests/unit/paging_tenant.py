@@ -69,4 +69,6 @@ def room(
 
 
 def pages(relay: Relay) -> list[tuple[tuple[str, ...], str, bool, bool]]:
-    return [(each.pages, each.number, each.is_over, each.is_lost) for each in relay.entry().accepted_signals]
+    return [
+        (each.pages, each.page_number, each.is_over, each.is_page_missing) for each in relay.entry().accepted_signals
+    ]

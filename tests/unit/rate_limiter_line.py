@@ -24,7 +24,7 @@ def on_time() -> float:
 class Asker:
     """A job that asks for a slot. Times are seconds after NOW."""
 
-    urgent: bool = False
+    is_critical: bool = False
     # Seconds by which the job comes late to its slot; None if it never comes.
     late: Callable[[], float | None] = on_time
     # Number of times that the job asked.
@@ -52,10 +52,10 @@ class Line:
         self._coming: list[tuple[float, int, Asker, Slot | None]] = []
         self._count = 0
 
-    def ask(self, *, urgent: bool = False, slot: Slot | None = None) -> Ticket | Wait:
+    def ask(self, *, is_critical: bool = False, slot: Slot | None = None) -> Ticket | Wait:
         """Ask the rate limiter to send now; return its ticket, or a wait with a slot. The call takes 2 ms."""
         self.clock.now += 0.002
-        answer = self.rate_limiter.enter(self.rules, urgent=urgent, slot=slot)
+        answer = self.rate_limiter.enter(self.rules, is_critical=is_critical, slot=slot)
         if isinstance(answer, Ticket):
             self.given.append(self.clock.now - NOW)
         return answer
@@ -89,7 +89,7 @@ class Line:
             comes, _, asker, slot = heappop(self._coming)
             self.clock.now = max(self.clock.now, NOW + comes)
             asker.asked += 1
-            answer = self.ask(urgent=asker.urgent, slot=slot)
+            answer = self.ask(is_critical=asker.is_critical, slot=slot)
             asker.came = self.clock.now - NOW if asker.came is None else asker.came
             if isinstance(answer, Ticket):
                 asker.went = self.given[-1]
@@ -118,10 +118,10 @@ def storm(line: Line, jobs: int, *, critical: int, within: float = 0, late: Any 
     """Let jobs, some of them critical, come in random order within so many seconds; return them."""
     kinds = [True] * critical + [False] * (jobs - critical)
     line.chance.shuffle(kinds)
-    askers = [Asker(urgent=urgent, **({"late": late} if late else {})) for urgent in kinds]
+    askers = [Asker(is_critical=is_critical, **({"late": late} if late else {})) for is_critical in kinds]
     return [line.expect(line.chance.uniform(0, within), asker) for asker in askers]
 
 
-def moments(askers: list[Asker], *, urgent: bool) -> list[float]:
-    went = [asker.went for asker in askers if asker.urgent == urgent]
+def moments(askers: list[Asker], *, is_critical: bool) -> list[float]:
+    went = [asker.went for asker in askers if asker.is_critical == is_critical]
     return [moment for moment in went if moment is not None]

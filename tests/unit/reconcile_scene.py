@@ -12,7 +12,7 @@ from relay.http.session import HttpAnswer
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, place_name
+from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, listing_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
@@ -105,7 +105,9 @@ class Scene:
         """Make one reconcile run; return its findings."""
         found = self.relay.reconcile().get("noc")
         members = found._asdict() if found else {}
-        return {name: value for name, value in members.items() if value or name in {"compared", "missed", "woken"}}
+        return {
+            name: value for name, value in members.items() if value or name in {"compared", "missed", "snooze_over"}
+        }
 
     def signalled(self) -> list[str]:
         """Return the statuses that were signalled, in order."""
@@ -131,7 +133,7 @@ def make_scene(
         last = clock.now - min(since, 600)
         for place in ("e0", "e1"):
             known = access_of(relay)
-            ChannelNote(clock.now - since, last).write(relay.table, channel_key(place_name(known, place), "noc"))
+            ChannelNote(clock.now - since, last).write(relay.table, channel_key(listing_name(known, place), "noc"))
             GroupNote(last=last).write(relay.table, group_name(known, place))
     return Scene(relay, tenant)
 
@@ -155,7 +157,7 @@ def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
         scene.relay.secrets.texts[name] = json.dumps(known)
     known_access = access_of(scene.relay)
     for name in access:
-        key, last = channel_key(place_name(known_access, "e1"), name), scene.relay.clock.now - 600
+        key, last = channel_key(listing_name(known_access, "e1"), name), scene.relay.clock.now - 600
         ChannelNote(scene.relay.clock.now - 86_400, last).write(scene.relay.table, key)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.jobs.dead_letters import DeadLetters, Held, Run
+from relay.jobs.dead_letters import DeadLetters, HeldMessage, Run
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job
 from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue
@@ -166,6 +166,6 @@ def _check_batch(entries: Sequence[dict[str, Any]]) -> None:
     assert len({entry["Id"] for entry in entries}) == len(entries)
 
 
-def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> Held:
+def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:
     """Return a message that relayctl received; `problem` is the error if `job` is None."""
-    return Held(message_id=message_id, receipt="receipt", until=0.0, job=job, problem=problem)
+    return HeldMessage(message_id=message_id, receipt="receipt", until=0.0, job=job, problem=problem)

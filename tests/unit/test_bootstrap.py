@@ -52,11 +52,11 @@ def test_webhook_is_wired_without_a_call_to_aws() -> None:
 @pytest.mark.parametrize(
     ("build", "endpoint"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")]
 )
-def test_each_endpoint_reads_the_epoch_and_records_uses_of_its_own_credentials(
+def test_each_endpoint_reads_the_change_marks_and_records_uses_of_its_own_credentials(
     build: Callable[[dict[str, str]], Endpoint], endpoint: str
 ) -> None:
     webhook = build(ENVIRONMENT)
-    assert webhook.authenticator.channels._epoch is not None
+    assert webhook.authenticator.channels._change_marks is not None
     assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
 
 
@@ -64,7 +64,7 @@ def test_each_endpoint_reads_the_epoch_and_records_uses_of_its_own_credentials(
 def test_parts_of_the_workers_share_channels_keeper_and_table(build: Callable[[dict[str, str]], Worker]) -> None:
     worker = build(ENVIRONMENT)
     assert worker.channels is worker.delivery.sender.channels
-    assert worker.keeper is worker.delivery.keeper
+    assert worker.outbox is worker.delivery.outbox
     assert worker.delivery.ledger.table is worker.delivery.rate_limiter.table
 
 
@@ -111,7 +111,7 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
 def test_sweeper_is_wired_without_a_call_to_aws() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT)
     assert sweeper.table is sweeper.rows.ledger.table is sweeper.notifier.table
-    assert sweeper.replacement.backlog == sweeper.replacement.keeper.retries.backlog
+    assert sweeper.replacement.backlog == sweeper.replacement.outbox.retries.backlog
     assert sweeper.rows is sweeper.notifier.rows is sweeper.replacement.rows
     assert sweeper.policies is sweeper.notifier.policies is sweeper.replacement.policies
 

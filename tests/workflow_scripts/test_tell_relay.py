@@ -100,7 +100,7 @@ def test_relay_parses_what_the_tell_relay_script_posts() -> None:
         "Acknowledge",
     )
     assert (response.incident_id, response.environment_id) == (SAID["incident_id"], SAID["environment_id"])
-    assert (response.event_id, response.event_number, response.note) == (UUID, "408005", "looking")
+    assert (response.page_id, response.page_number, response.note) == (UUID, "408005", "looking")
     assert (annotation.kind, annotation.name, annotation.note) == ("annotation", "Jane Doe", "disk replaced")
     assert (status.kind, status.text) == ("status", "TERMINATED")
     assert (delivery.kind, delivery.target, delivery.device, delivery.text) == (

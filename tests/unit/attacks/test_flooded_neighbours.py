@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERDUE_SECONDS
-from relay.entrypoints.message_replacement import HEALED_SECONDS
+from relay.entrypoints.message_replacement import REPLACEMENT_SECONDS
 from relay.jobs.outcome import Outcome
 from relay.ledger.rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS
@@ -135,7 +135,7 @@ class TestRetries:
             notified_after = notified_after or (passed if any("i1 of channel noc" in each for each in subjects) else 0)
             handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
         assert notified_after == 300
-        assert handed_after <= wakes + OVERDUE_SECONDS + HEALED_SECONDS + 2 * 60
+        assert handed_after <= wakes + OVERDUE_SECONDS + REPLACEMENT_SECONDS + 2 * 60
 
     @pytest.mark.parametrize("limit", [LIMIT, 1000])
     def test_flooded_channel_does_not_use_up_the_sweepers_invocations(self, limit: int) -> None:

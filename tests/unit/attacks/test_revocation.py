@@ -8,7 +8,7 @@ import pytest
 
 from relay.channels.api_gateway import Request
 from relay.channels.cache import UNPROVED_SECONDS
-from relay.channels.epoch import EPOCH_SECONDS
+from relay.channels.change_marks import MARKS_SECONDS
 from relay.errors import ChannelUnreadable, UnknownChannel
 from relay.ledger import credentials
 from relay.ledger.credentials import USE_SECONDS
@@ -55,7 +55,7 @@ class TestRevoked:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = secret(NEW)
         revoke(relay)
-        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+        assert seconds_until_refused(relay) <= MARKS_SECONDS
         assert status(relay, LEAKED) == 401
         assert status(relay, NEW) == 200
 
@@ -68,7 +68,7 @@ class TestRevoked:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         revoke(relay)
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert (status(relay, LEAKED), status(relay, NEW)) == (503, 503)
         assert relay.recorder.metrics()["share_unsafe"] == 1, "the sender with the old token may be BigPanda"
         relay.secrets.texts["noc"] = secret(NEW)
@@ -79,7 +79,7 @@ class TestRevoked:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = "{}"
         revoke(relay)
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 503
 
     def test_second_mark_revokes_a_token_that_secrets_manager_served_again_after_the_first(
@@ -87,11 +87,11 @@ class TestRevoked:
     ) -> None:
         relay = relay_that_knows_the_leaked_token()
         revoke(relay, "m1")
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 200, "Secrets Manager gave the old version"
         relay.secrets.texts["noc"] = secret(NEW)
         revoke(relay, "m2")
-        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+        assert seconds_until_refused(relay) <= MARKS_SECONDS
 
     def test_function_that_starts_between_secret_and_mark_reads_the_channel_again(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
@@ -105,52 +105,52 @@ class TestRevoked:
         relay.channels._source = revoked_meanwhile
         assert status(relay, LEAKED) == 200
         relay.channels._source = relay.secrets
-        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+        assert seconds_until_refused(relay) <= MARKS_SECONDS
 
     def test_other_channels_are_served_after_a_revocation_although_their_secrets_are_unreadable(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         assert status(relay, LEAKED, channel="other") == 200
         relay.secrets.texts["other"] = DOWN
         revoke(relay, channel="noc")
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED, channel="other") == 200
 
     def test_removed_channel_is_refused_within_ten_seconds_of_its_mark(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = UnknownChannel("noc")
         revoke(relay)
-        assert seconds_until_refused(relay) <= EPOCH_SECONDS
+        assert seconds_until_refused(relay) <= MARKS_SECONDS
         assert status(relay, LEAKED) == 401
 
     def test_forgotten_mark_of_a_revocation_changes_nothing(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         revoke(relay)
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 200
         relay.credentials.items.clear()
         relay.secrets.texts["noc"] = DOWN
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 200
 
 
 class TestOutages:
-    def test_cached_channel_is_served_as_long_as_the_epoch_confirms_it(self) -> None:
+    def test_cached_channel_is_served_as_long_as_the_change_marks_confirm_it(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         for _ in range(30):
             relay.clock.now += 600
             assert status(relay, LEAKED) == 200
 
-    def test_last_epoch_holds_while_the_epoch_cannot_be_read(self) -> None:
+    def test_last_marks_hold_while_the_marks_cannot_be_read(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.credentials.failure = _down()
         for _ in range(30):
             relay.clock.now += 600
             assert status(relay, LEAKED) == 200, "the secret is read every five minutes"
-        assert relay.recorder.metrics()["epoch_unread"] == 30
+        assert relay.recorder.metrics()["marks_unread"] == 30
 
     @pytest.mark.parametrize("token", [LEAKED, NEW])
-    def test_hour_without_secret_and_epoch_is_answered_503_and_never_401(self, token: str) -> None:
+    def test_hour_without_secret_and_marks_is_answered_503_and_never_401(self, token: str) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         relay.credentials.failure = _down()
@@ -161,22 +161,22 @@ class TestOutages:
         relay.clock.now += 86_400
         assert status(relay, token) == 503
         relay.credentials.failure = None
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 200
 
-    def test_unreadable_epoch_is_not_taken_for_no_revocation(self) -> None:
+    def test_unreadable_item_of_marks_is_not_taken_for_no_revocation(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.secrets.texts["noc"] = DOWN
         revoke(relay)
-        relay.clock.now += EPOCH_SECONDS
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 503
-        relay.credentials.items[credentials.EPOCH_KEY]["text"] = {"S": "[1]"}
-        relay.clock.now += EPOCH_SECONDS
+        relay.credentials.items[credentials.MARKS_KEY]["text"] = {"S": "[1]"}
+        relay.clock.now += MARKS_SECONDS
         assert status(relay, LEAKED) == 503
 
 
 class TestCost:
-    def test_epoch_is_read_once_in_ten_seconds_whatever_comes(self) -> None:
+    def test_marks_are_read_once_in_ten_seconds_whatever_comes(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.credentials.calls.clear()
         relay.secrets.reads.clear()
@@ -188,7 +188,7 @@ class TestCost:
         assert (calls["get_item"] in {4, 5}, calls["put_item"]) == (True, 1)
         assert relay.secrets.reads == ["other"]
 
-    def test_epoch_is_read_no_more_often_while_the_table_is_down(self) -> None:
+    def test_marks_are_read_no_more_often_while_the_table_is_down(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         relay.credentials.failure = _down()
         relay.credentials.calls.clear()
@@ -272,7 +272,7 @@ class TestUses:
     def test_fault_of_our_own_in_recording_a_use_changes_no_answer(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
         relay.credentials.failure = ZeroDivisionError()
-        relay.channels._epoch = None
+        relay.channels._change_marks = None
         assert status(relay, LEAKED) == 200
         assert relay.recorder.metrics()["crash"] == 1
 

@@ -17,7 +17,9 @@ from tests.unit.states import NOW, state
 
 REST = Rest("https://acme.xmatters.com", OutboundCredentials("basic", {"username": "u", "password": "p"}))
 PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
-RAISED = AcceptedSignal("r1", NOW, is_open=True, pages=(PAGE,), number="408005", recipients=hashes_of(("Ops", "jdoe")))
+RAISED = AcceptedSignal(
+    "r1", NOW, is_open=True, pages=(PAGE,), page_number="408005", recipients=hashes_of(("Ops", "jdoe"))
+)
 CAME = NOW + 30
 LATE = CAME + EARLY_CALLBACK_SECONDS
 DEADLINE = Deadline(5.0, lambda: 0.0)
@@ -33,8 +35,8 @@ def callback(**members: Any) -> Callback:
         kind=Kind.RESPONSE,
         incident_id="i1",
         environment_id=None,
-        event_id=PAGE,
-        event_number=None,
+        page_id=PAGE,
+        page_number=None,
         target="jdoe",
         name=None,
         email=None,
@@ -79,7 +81,7 @@ class TestIncident:
         assert judged(callback(), *entries, now=LATE - 0.1).verdict == Verdict.EARLY
 
     def test_callback_of_an_announced_incident_is_verified_without_the_rest_api(self) -> None:
-        strange = callback(event_id=None, target="anybody")
+        strange = callback(page_id=None, target="anybody")
         assert judged(strange, entry(), rest=None) == CallbackVerdict(Verdict.VERIFIED)
 
     def test_callback_older_than_the_first_signal_is_unverified(self) -> None:
@@ -97,13 +99,13 @@ class TestIncident:
 
 
 class TestPage:
-    @pytest.mark.parametrize("named", [{"event_id": PAGE}, {"event_id": None, "event_number": "408005"}])
+    @pytest.mark.parametrize("named", [{"page_id": PAGE}, {"page_id": None, "page_number": "408005"}])
     def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
         assert judged(callback(**named), entry(RAISED)) == CallbackVerdict(Verdict.VERIFIED, signal=RAISED)
 
     @pytest.mark.parametrize(
         "named",
-        [{"event_id": None}, {"event_id": PAGE.replace("1", "2")}, {"event_id": None, "event_number": "408006"}],
+        [{"page_id": None}, {"page_id": PAGE.replace("1", "2")}, {"page_id": None, "page_number": "408006"}],
     )
     def test_callback_that_names_no_page_of_the_incident_is_unverified(self, named: dict[str, Any]) -> None:
         found = judged(callback(**named), entry(RAISED))
@@ -111,16 +113,16 @@ class TestPage:
         assert judged(callback(**named), entry(RAISED), now=CAME).verdict == Verdict.EARLY
 
     def test_xmatters_is_asked_for_pages_that_no_followup_found_yet(self) -> None:
-        unfollowed = RAISED._replace(pages=(), number="")
+        unfollowed = RAISED._replace(pages=(), page_number="")
         found = judged(callback(), entry(unfollowed), now=CAME, pages_of=lambda name: {PAGE} if name == "r1" else set())
         assert found.verdict == Verdict.VERIFIED
 
     def test_xmatters_is_not_asked_for_the_page_of_a_signal_without_one(self) -> None:
-        lost = RAISED._replace(pages=(), number="", is_lost=True)
+        lost = RAISED._replace(pages=(), page_number="", is_page_missing=True)
         assert judged(callback(), entry(lost), pages_of=no_answer).why == "it names no page of the incident"
 
     def test_callback_is_unverified_if_xmatters_does_not_answer_for_its_page(self) -> None:
-        unfollowed = RAISED._replace(pages=(), number="")
+        unfollowed = RAISED._replace(pages=(), page_number="")
         assert judged(callback(), entry(unfollowed), now=CAME, pages_of=no_answer).verdict == Verdict.EARLY
         assert judged(callback(), entry(unfollowed), pages_of=no_answer).verdict == Verdict.UNVERIFIED
 

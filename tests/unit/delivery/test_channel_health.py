@@ -8,9 +8,9 @@ from relay.delivery.channel_health import (
     Debts,
     ShareWatch,
     age,
-    lasting_reasons,
+    momentary_reasons,
     next_attempt,
-    passing_reasons,
+    ongoing_reasons,
 )
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.dead_letter import DeadLetterRecord
@@ -28,12 +28,12 @@ def owed(ago: float = 1.0, reason: str = "", *, is_critical: bool = True) -> Ent
     return Entry(debt=Debt(since=NOW - ago, reason=reason, row=Row(NOW + 180, job="d/1", is_critical=is_critical)))
 
 
-def given_up() -> Entry:
+def dead_lettered() -> Entry:
     return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=True)), dead_letter=DeadLetterRecord(state()))
 
 
 def why(*entries: Entry) -> list[str]:
-    return lasting_reasons(Debts.of(entries), None, None, NOW)
+    return ongoing_reasons(Debts.of(entries), None, None, NOW)
 
 
 class TestLimits:
@@ -58,34 +58,34 @@ class TestLimits:
 
     def test_open_circuit_makes_the_channel_sick_until_it_may_be_probed(self) -> None:
         circuit = Circuit(NOW + 1, 5)
-        assert lasting_reasons(Debts(), circuit, None, NOW) == ["its circuit is open after 5 failures in a row"]
-        assert lasting_reasons(Debts(), circuit, None, NOW + 1) == []
-        assert lasting_reasons(Debts(), Circuit(NOW + 1), None, NOW) == ["its circuit is open"]
+        assert ongoing_reasons(Debts(), circuit, None, NOW) == ["its circuit is open after 5 failures in a row"]
+        assert ongoing_reasons(Debts(), circuit, None, NOW + 1) == []
+        assert ongoing_reasons(Debts(), Circuit(NOW + 1), None, NOW) == ["its circuit is open"]
 
     def test_channel_without_an_expected_share_is_sick(self) -> None:
         shares = ShareWatch(7200, NOW - 7200)
-        assert lasting_reasons(Debts(), None, shares, NOW) == []
-        later = lasting_reasons(Debts(), None, shares, NOW + 3600)
+        assert ongoing_reasons(Debts(), None, shares, NOW) == []
+        later = ongoing_reasons(Debts(), None, shares, NOW + 3600)
         assert later == ["no share came for 3h, and one is expected every 2h"]
 
     def test_dead_lettered_criticals_and_missing_pages_are_passing_reasons(self) -> None:
-        debts = Debts.of([given_up(), Entry(debt=Debt(unconfirmed=True))])
-        assert passing_reasons(debts) == ["1 dead-lettered criticals", "1 critical signals made no page"]
-        assert lasting_reasons(debts, None, None, NOW) == []
-        assert passing_reasons(Debts()) == []
+        debts = Debts.of([dead_lettered(), Entry(debt=Debt(is_page_missing=True))])
+        assert momentary_reasons(debts) == ["1 dead-lettered criticals", "1 critical signals made no page"]
+        assert ongoing_reasons(debts, None, None, NOW) == []
+        assert momentary_reasons(Debts()) == []
 
 
 def test_debts_are_counted_by_kind() -> None:
-    missing = Entry(debt=Debt(unconfirmed=True))
-    debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), given_up(), missing])
-    assert (debts.critical, debts.other, debts.owed, debts.urgent) == (1, 2, 3, 3)
+    missing = Entry(debt=Debt(is_page_missing=True))
+    debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), dead_lettered(), missing])
+    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 3)
     assert (debts.oldest, debts.oldest_critical) == (NOW - 50, NOW - 5)
 
 
 def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
     row = Row(NOW + 180, job="d/1")
     assert next_attempt(Entry(debt=Debt(row=row))) == NOW
-    assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, urgent=True)))) == NOW + 5
+    assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, is_critical=True)))) == NOW + 5
     assert next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
     assert next_attempt(Entry(debt=Debt(row=row), dead_letter=DeadLetterRecord(state()))) is None
 

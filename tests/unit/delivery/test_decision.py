@@ -354,7 +354,7 @@ def test_share_that_is_not_owed_changes_nothing_or_is_not_the_newest(steps: list
     standing = share(entry, of)
     if standing in {Standing.DUPLICATE, Standing.SUPERSEDED}:
         assert entry.newest is not None
-        assert of.is_same(entry.newest) or of.precedes(entry.newest) or of.digest in entry.seen
+        assert of.is_same(entry.newest) or of.precedes(entry.newest) or of.digest in entry.seen_digests
     elif standing == Standing.UNCHANGED:
         changes = [judge_share(Entry(announced=told), of, PARITY).standing for told in entry.maybe_announced()]
         assert Standing.OWED not in changes or of.precedes(entry.announced)

@@ -71,11 +71,13 @@ class TestWholeMessages:
         }
 
     def test_message_of_several_debts_is_complete(self) -> None:
-        given_up = owed("i2", reason="refused", is_given_up=True, description="router down", recipients=("A", "B"))
-        unconfirmed = owed(
-            "i3", since=NOW + 60, is_unconfirmed=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
+        dead_lettered = owed(
+            "i2", reason="refused", is_dead_lettered=True, description="router down", recipients=("A", "B")
         )
-        message = published(given_up, unconfirmed, owed("i1", since=NOW + 90))
+        page_missing = owed(
+            "i3", since=NOW + 60, is_page_missing=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
+        )
+        message = published(dead_lettered, page_missing, owed("i1", since=NOW + 90))
         whole = (
             "xMatters did not notify people of 3 critical incidents of channel noc.\n"
             "Notify the recipients by other means now.\n"
@@ -104,7 +106,9 @@ class TestWholeMessages:
             "sms": 'CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i2: "router down"',
         }
 
-    @pytest.mark.parametrize("debt", [owed(is_given_up=True), owed(is_unconfirmed=True)], ids=["given up", "no page"])
+    @pytest.mark.parametrize(
+        "debt", [owed(is_dead_lettered=True), owed(is_page_missing=True)], ids=["given up", "no page"]
+    )
     def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(self, debt: OverdueDebt) -> None:
         assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
 
@@ -171,7 +175,7 @@ class TestSnsLimits:
             recipients=(character * 200,) * 100,
             link="https://" + character * 9999,
             reason="channel_removed",
-            is_given_up=True,
+            is_dead_lettered=True,
         )
         assert Fallback(lambda: client, TOPIC).notify("c" * 48, [debt] * 20, others=100_000)
         assert len(sns.published[0]["Message"].encode()) <= MAX_MESSAGE_BYTES
@@ -214,7 +218,7 @@ class TestForgery:
     @pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids"])
     def test_no_text_of_a_share_forges_a_line_or_a_link(self, place: str) -> None:
         forged: Any = (FORGED,) if place == "request_ids" else FORGED
-        debt = owed("i1", description="d", is_unconfirmed=place == "request_ids", request_ids=("r1",))
+        debt = owed("i1", description="d", is_page_missing=place == "request_ids", request_ids=("r1",))
         check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
 
     def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link(self) -> None:

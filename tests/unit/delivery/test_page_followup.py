@@ -44,7 +44,7 @@ class TestConfirm:
         relay.drain()
         assert pages(relay)[0][0] == ("page-1",)
         assert 2 <= len(tenant.asked) <= 6
-        assert "unconfirmed" not in {line["message"][:11] for line in relay.recorder.lines()}
+        assert "page missing" not in {line["message"][:12] for line in relay.recorder.lines()}
 
     def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
@@ -53,8 +53,8 @@ class TestConfirm:
         began = relay.clock.now
         relay.drain()
         assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
-        assert relay.recorder.metrics()["unconfirmed"] == 1
-        assert (relay.sns.published, relay.entry().debt.unconfirmed) == ([], True)
+        assert relay.recorder.metrics()["page_missing"] == 1
+        assert (relay.sns.published, relay.entry().debt.is_page_missing) == ([], True)
         for _ in range(10):
             relay.sweep()
         [message] = relay.sns.published
@@ -62,11 +62,11 @@ class TestConfirm:
         assert "xMatters accepted its signal (request id r1) and made no page of it" in message["Message"]
         assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
         assert "in_flight" not in message["Message"]
-        [line] = [line for line in relay.recorder.lines() if line["message"].startswith("unconfirmed")]
+        [line] = [line for line in relay.recorder.lines() if line["message"].startswith("page missing")]
         assert line["request_id"] == "r1"
         assert pages(relay)[0][3]
         # The fallback topic was notified, so nothing is left to do.
-        assert (relay.entry().debt.unconfirmed, relay.entry().debt.row) == (False, None)
+        assert (relay.entry().debt.is_page_missing, relay.entry().debt.row) == (False, None)
         assert len(relay.session.calls) == 1
 
     def test_fallback_topic_is_not_notified_of_a_warning_without_a_page(self, tenant: Tenant) -> None:
@@ -75,7 +75,7 @@ class TestConfirm:
         relay.share(status="warning")
         relay.drain()
         relay.sweep()
-        assert (relay.sns.published, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
+        assert (relay.sns.published, relay.recorder.metrics()["page_missing"]) == ([], 1)
 
     def test_fallback_is_notified_of_a_critical_without_a_page_although_the_job_of_a_warning_looks_for_it(
         self, tenant: Tenant
@@ -120,9 +120,9 @@ class TestConfirm:
         relay.share()
         relay.drain()
         assert [each[3] for each in pages(relay)] == [True, True]
-        assert relay.entry().debt.unconfirmed
+        assert relay.entry().debt.is_page_missing
 
-    def test_resolve_without_a_page_is_not_unconfirmed(self, tenant: Tenant) -> None:
+    def test_resolve_without_a_page_is_not_reported_as_missing(self, tenant: Tenant) -> None:
         relay = room(tenant)
         relay.share()
         relay.wake(36)
@@ -130,7 +130,7 @@ class TestConfirm:
         relay.share(status="ok", changedOn=LATER)
         relay.drain()
         relay.sweep()
-        assert (relay.sns.published, relay.recorder.metrics().get("unconfirmed")) == ([], None)
+        assert (relay.sns.published, relay.recorder.metrics().get("page_missing")) == ([], None)
 
     def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
@@ -141,7 +141,7 @@ class TestConfirm:
         relay.wake(36)
         assert tenant.asked == ["r1", "r2"]
         relay.sweep()
-        assert (len(relay.sns.published), relay.recorder.metrics()["unconfirmed"]) == (1, 1)
+        assert (len(relay.sns.published), relay.recorder.metrics()["page_missing"]) == (1, 1)
 
     @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
     def test_unreadable_answer_of_xmatters_does_not_count_as_no_page(self, tenant: Tenant, content: bytes) -> None:
@@ -169,14 +169,14 @@ class TestConfirm:
         relay.share()
         relay.wake(36)
         found = relay.entry().accepted_signals[0]
-        assert (found.pages, len(found.number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
+        assert (found.pages, len(found.page_number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
 
     def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
         relay = room(tenant, policy={"max_age_seconds": 60})
         relay.share()
         relay.drain()
-        assert (relay.dead_letters.messages, relay.recorder.metrics()["unconfirmed"]) == ([], 1)
+        assert (relay.dead_letters.messages, relay.recorder.metrics()["page_missing"]) == ([], 1)
 
     def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(self, tenant: Tenant) -> None:
         relay = room(tenant)
@@ -282,7 +282,7 @@ class TestFailing:
             relay.wake(max(1, min(delays)))
             rest = [DOWN if relay.clock.now < began + 4 * 3600 else tenant.rest]
         assert relay.dead_letters.messages == []
-        assert (pages(relay)[0][0], relay.recorder.metrics().get("unconfirmed", 0)) == (
+        assert (pages(relay)[0][0], relay.recorder.metrics().get("page_missing", 0)) == (
             (("page-1",), 0) if makes_pages else ((), 1)
         )
 

@@ -196,7 +196,7 @@ class TestEnd:
         nothing = relay.with_rest(FakeSession(HttpAnswer(200, {}, b'{"data": []}')))
         nothing.wake(36)
         nothing.wake(LOOK_FOR_SECONDS)
-        assert relay.entry().accepted_signals[0].is_lost
+        assert relay.entry().accepted_signals[0].is_page_missing
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ["page-1"]

@@ -51,7 +51,7 @@ class TestKeep:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PAUSED, "ledger")
         assert (relay.session.calls, relay.retries.messages) == ([], [])
         debt = relay.entry().debt
-        assert (debt.since, debt.held_until) == (NOW, NOW + HOUR)
+        assert (debt.since, debt.paused_until) == (NOW, NOW + HOUR)
         assert debt.reason == Reason.PAUSED
 
     def test_newest_state_rings_once_after_the_pause(self) -> None:
@@ -156,7 +156,7 @@ class TestKeep:
         change_pauses(relay, pause("keep", until=NOW + 60))
         relay.sweep()
         relay.wake(1)
-        assert 0 < relay.entry().debt.held_until <= relay.clock.now
+        assert 0 < relay.entry().debt.paused_until <= relay.clock.now
 
     def test_sweeper_counts_the_age_from_the_end_of_a_pause_that_no_worker_recorded(self) -> None:
         policy = {"max_age_seconds": 600, "pauses": [pause("keep", since=NOW + 30, until=NOW + 900)]}
@@ -247,7 +247,7 @@ class TestDrop:
         relay = room(policy={"preset": "oncall", "pauses": pauses})
         assert relay.share().reason == Reason.PAUSED
         pass_hours(relay, 1.8)
-        assert (relay.session.calls, relay.entry().debt.held_until) == ([], NOW + 2 * HOUR)
+        assert (relay.session.calls, relay.entry().debt.paused_until) == ([], NOW + 2 * HOUR)
         pass_hours(relay, 0.5)
         assert len(relay.session.calls) == 1
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from relay.delivery.replay import Filter, Moved, Replay
 from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
-from relay.jobs.dead_letters import Held, Run
+from relay.jobs.dead_letters import HeldMessage, Run
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
 from tests.fakes import Clock
@@ -54,7 +54,7 @@ class Bench:
             return list(self.replay().move(found, stopping))
 
     @contextmanager
-    def scanned(self) -> Iterator[list[Held]]:
+    def scanned(self) -> Iterator[list[HeldMessage]]:
         """Yield all messages, held for the time of the block."""
         with self.dead_letters.holding():
             yield list(self.dead_letters.scan())

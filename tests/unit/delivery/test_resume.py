@@ -86,4 +86,4 @@ class TestResume:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         slot = relay.entry(recipients=("Network Operations",)).debt.slot
         assert slot
-        assert (slot.at, slot.urgent) == (result.until, True)
+        assert (slot.at, slot.is_critical) == (result.until, True)

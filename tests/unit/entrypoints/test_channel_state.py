@@ -7,7 +7,7 @@ import pytest
 
 from relay.entrypoints.channel_state import (
     IN_A_ROW_SECONDS,
-    PASSING_SECONDS,
+    MOMENTARY_SECONDS,
     RUNS_WELL,
     TOLD_AGAIN_SECONDS,
     ChannelState,
@@ -106,15 +106,15 @@ def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
 
 
 def test_passing_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch: Watch) -> None:
-    watch.run(SickReasons(passing=("1 critical signals made no page",)), *[WELL] * 30)
+    watch.run(SickReasons(momentary=("1 critical signals made no page",)), *[WELL] * 30)
     assert watch.messages[0] == (2, "alarm")
     assert watch.state.why in {"", "1 critical signals made no page"}
     assert [kind for _, kind in watch.messages] == ["alarm", "well"]
 
 
 def test_passing_reason_ends_after_its_time(watch: Watch) -> None:
-    watch.run(SickReasons(passing=("x",)), seconds=60)
-    watch.run(*[WELL] * int(PASSING_SECONDS / 60))
+    watch.run(SickReasons(momentary=("x",)), seconds=60)
+    watch.run(*[WELL] * int(MOMENTARY_SECONDS / 60))
     assert watch.state.sick_runs == 0
 
 

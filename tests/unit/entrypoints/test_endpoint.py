@@ -260,7 +260,7 @@ class TestLog:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert set(line["milliseconds"]) == {"ledger", "keep", "rate_limit", "send"}
+        assert set(line["milliseconds"]) == {"ledger", "enqueue", "rate_limit", "send"}
 
     def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
         relay = room()

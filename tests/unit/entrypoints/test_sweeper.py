@@ -10,8 +10,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
-from relay.entrypoints.message_replacement import BACKLOG, HEALED_SECONDS, INVOKED_SECONDS, MAX_BEGUN
-from relay.entrypoints.owed_rows import MAX_ROWS
+from relay.entrypoints.due_rows import MAX_ROWS
+from relay.entrypoints.message_replacement import BACKLOG, INVOKED_SECONDS, MAX_REPLACEMENTS_BEGUN, REPLACEMENT_SECONDS
 from relay.entrypoints.sweeper import OWES_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.errors import ChannelUnreadable, QueueError
@@ -61,10 +61,10 @@ def sweep_at(relay: Relay, moment: float) -> dict[str, Any]:
     return relay.sweep(moment - relay.clock.now)
 
 
-def begun(relay: Relay) -> int:
+def replacement_begun(relay: Relay) -> int:
     row = relay.entry().debt.row
     assert row
-    return row.begun
+    return row.replacement_begun
 
 
 def sent(relay: Relay) -> list[str]:
@@ -82,7 +82,7 @@ class TestVanishedMessages:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
-        assert (job.message.healed, job.payload.body, relay.retries.delays()) == (1, samples.body(), [0])
+        assert (job.message.replacement, job.payload.body, relay.retries.delays()) == (1, samples.body(), [0])
         assert relay.sweep(60)["healed"] == 0
         assert relay.sweep(60)["healed"] == 0
         relay.wake(0)
@@ -107,7 +107,7 @@ class TestVanishedMessages:
         for _ in range(3):
             assert sweep_at(relay, due(relay))["healed"] == 1
             relay.retries.messages.clear()
-        assert begun(relay) == 0, "no worker began any of them"
+        assert replacement_begun(relay) == 0, "no worker began any of them"
 
     def test_debt_that_is_not_due_is_left_alone(self) -> None:
         relay = vanished(DOWN)
@@ -115,7 +115,7 @@ class TestVanishedMessages:
         assert sweep_at(relay, moment - 0.5)["healed"] == 0
         assert (relay.retries.messages, due(relay)) == ([], moment)
         assert sweep_at(relay, moment)["healed"] == 1
-        assert due(relay) == moment + HEALED_SECONDS
+        assert due(relay) == moment + REPLACEMENT_SECONDS
 
     def test_debt_whose_message_comes_in_time_is_never_healed(self) -> None:
         relay = room(DOWN)
@@ -146,7 +146,7 @@ class TestVanishedMessages:
         relay.retries.messages.clear()
         relay.sweep(300)
         [job] = relay.retries.jobs()
-        assert job.healing(0) == before
+        assert job.as_replacement(0) == before
         relay.wake(0)
         assert relay.session.calls[-1].url.endswith("recipients=jdoe,DBA")
         assert relay.entry(recipients=("jdoe", "DBA")).announced
@@ -161,7 +161,7 @@ class TestVanishedMessages:
         relay.sweep(300)
         relay.wake(0)
         [job] = relay.retries.jobs()
-        assert (job.failures.failed_retries, job.failures.attempts, begun(relay)) == (1, 4, 0)
+        assert (job.failures.failed_retries, job.failures.attempts, replacement_begun(relay)) == (1, 4, 0)
 
 
 class TestOrder:
@@ -240,7 +240,7 @@ class TestQueueDown:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
         [job] = relay.invoked
-        assert (job.message.healed, job.incident_id) == (1, "i1")
+        assert (job.message.replacement, job.incident_id) == (1, "i1")
         assert due(relay) == moment + INVOKED_SECONDS
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
@@ -276,7 +276,7 @@ class TestQueueDown:
         [job] = relay.retries.jobs()
         later = timestamp(relay.clock.now + 60)
         assert worked(relay, samples.changed(job, not_before=later, reason="circuit_open")) == []
-        assert (len(relay.session.calls), relay.entry().debt.begun) == (3, 0)
+        assert (len(relay.session.calls), relay.entry().debt.replacement_begun) == (3, 0)
 
     def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
         relay = self.down(DOWN)
@@ -323,11 +323,11 @@ class TestStoredJobs:
         assert sweep_at(relay, moment)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
-        assert due(relay) == moment + HEALED_SECONDS
+        assert due(relay) == moment + REPLACEMENT_SECONDS
         assert relay.sweep(60)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
         relay.dynamodb.items[name] = stored
-        assert relay.sweep(HEALED_SECONDS)["healed"] == 1
+        assert relay.sweep(REPLACEMENT_SECONDS)["healed"] == 1
 
     def test_other_debts_are_healed_although_one_stored_job_is_missing(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1"}, {"id": "i2"}))
@@ -354,10 +354,10 @@ class TestPoison:
 
     def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
-        for number in range(MAX_BEGUN):
-            assert begun(relay) == number
+        for number in range(MAX_REPLACEMENTS_BEGUN):
+            assert replacement_begun(relay) == number
             self.begin_and_die(relay)
-        assert (begun(relay), relay.dead_letters.messages) == (MAX_BEGUN, [])
+        assert (replacement_begun(relay), relay.dead_letters.messages) == (MAX_REPLACEMENTS_BEGUN, [])
         assert sweep_at(relay, due(relay) + 60)["healed"] == 0
         [dead] = relay.dead_letters.jobs()
         assert (dead.failures.reason, dead.incident_id, dead.revival.dead_lettered_at is None) == (
@@ -375,18 +375,20 @@ class TestPoison:
         relay = vanished(DOWN, DOWN, DOWN, dies)
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
-        for _ in range(MAX_BEGUN):
+        for _ in range(MAX_REPLACEMENTS_BEGUN):
             relay.clock.now += 60
             with pytest.raises(SystemExit):
                 worked(relay, job)
-        assert begun(relay) == 1
+        assert replacement_begun(relay) == 1
 
     def test_overtaken_state_is_not_dead_lettered_although_its_job_was_begun_five_times(self) -> None:
         relay = vanished(DOWN)
         entry = relay.entry()
         assert entry.debt.row
         newer = entry.owing(state(60))
-        newer = replace(newer, debt=replace(newer.debt, row=replace(entry.debt.row, begun=MAX_BEGUN)))
+        newer = replace(
+            newer, debt=replace(newer.debt, row=replace(entry.debt.row, replacement_begun=MAX_REPLACEMENTS_BEGUN))
+        )
         relay.ledger.write(key("noc", (), "i1"), entry, newer)
         relay.sweep(300)
         assert (relay.dead_letters.messages, relay.entry().dead_letter.state) == ([], None)
@@ -397,12 +399,12 @@ class TestPoison:
         relay.sweep(300)
         [older] = relay.retries.jobs()
         relay.share(changedOn=LATER, alerts=["new"], status="warning")
-        worked(relay, older.healing(MAX_BEGUN))
-        assert begun(relay) == 0
+        worked(relay, older.as_replacement(MAX_REPLACEMENTS_BEGUN))
+        assert replacement_begun(relay) == 0
 
     def test_debt_of_a_poison_job_stays_while_the_dead_letter_queue_refuses_it(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
-        for _ in range(MAX_BEGUN):
+        for _ in range(MAX_REPLACEMENTS_BEGUN):
             self.begin_and_die(relay)
         relay.dead_letters.failure = NO
         sweep_at(relay, due(relay) + 60)
@@ -412,8 +414,8 @@ class TestPoison:
         assert len(relay.dead_letters.messages) == 1
 
     def test_replay_of_a_poison_job_is_sent(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, *[dies] * MAX_BEGUN, samples.accepted())
-        for _ in range(MAX_BEGUN):
+        relay = vanished(DOWN, DOWN, DOWN, *[dies] * MAX_REPLACEMENTS_BEGUN, samples.accepted())
+        for _ in range(MAX_REPLACEMENTS_BEGUN):
             self.begin_and_die(relay)
         sweep_at(relay, due(relay) + 60)
         [dead] = relay.dead_letters.jobs()
@@ -423,11 +425,11 @@ class TestPoison:
 
     def test_failed_attempt_resets_the_count_of_begun_jobs(self) -> None:
         relay = vanished(DOWN)
-        for _ in range(2 * MAX_BEGUN):
+        for _ in range(2 * MAX_REPLACEMENTS_BEGUN):
             sweep_at(relay, due(relay))
             relay.wake(0)
             relay.retries.messages.clear()
-            assert begun(relay) == 0
+            assert replacement_begun(relay) == 0
         assert relay.dead_letters.messages == []
 
     def test_healed_job_that_only_waits_is_not_counted_as_poison(self) -> None:
@@ -436,7 +438,7 @@ class TestPoison:
         [job] = relay.retries.jobs()
         relay.retries.messages.clear()
         # Another sender's lease holds it, for a few seconds each time.
-        for _ in range(2 * MAX_BEGUN):
+        for _ in range(2 * MAX_REPLACEMENTS_BEGUN):
             entry, now = relay.entry(), relay.clock.now
             assert entry.newest
             claim = replace(lease(entry.newest), until=now + 5, began=now)
@@ -446,7 +448,7 @@ class TestPoison:
             [job] = relay.retries.jobs()
             relay.retries.messages.clear()
             relay.clock.now += 6
-        assert begun(relay) < MAX_BEGUN
+        assert replacement_begun(relay) < MAX_REPLACEMENTS_BEGUN
 
 
 class TestTooOld:
@@ -747,7 +749,7 @@ class TestIndexChanges:
 
         def moves() -> None:
             entry = relay.entry(names[0])
-            after = replace(entry, debt=entry.debt.with_job_sent(0, relay.clock.now - 1))
+            after = replace(entry, debt=entry.debt.with_replacement_sent(0, relay.clock.now - 1))
             relay.ledger.write(key("noc", (), names[0]), entry, after)
 
         relay.retries.messages.clear()

@@ -421,8 +421,8 @@ class TestDuringARun:
         assert len(subjects(relay)) == 1
 
 
-class TestUnconfirmed:
-    """Unconfirmed criticals: xMatters accepted the signal and made no page of it."""
+class TestPageMissing:
+    """Criticals without a page: xMatters accepted the signal and made no page of it."""
 
     def accepted(self, relay: Relay, *names: str) -> None:
         """Let signals of these incidents be accepted, and let no page be found."""
@@ -434,7 +434,7 @@ class TestUnconfirmed:
         relay.clock.now += LOOK_FOR_SECONDS
         relay.retries.messages.clear()
 
-    def test_fallback_is_notified_of_all_unconfirmed_criticals_in_the_next_run(self) -> None:
+    def test_fallback_is_notified_of_all_criticals_without_a_page_in_the_next_run(self) -> None:
         relay = room()
         names = [f"i{number}" for number in range(5)]
         self.accepted(relay, *names)
@@ -444,7 +444,7 @@ class TestUnconfirmed:
         assert email(relay).count("xMatters accepted its signal and made no page of it") == 5
         assert "The relay goes on trying" not in email(relay)
 
-    def test_fallback_is_notified_once_of_an_unconfirmed_critical_and_no_signal_is_sent(self) -> None:
+    def test_fallback_is_notified_once_of_a_critical_without_a_page_and_no_signal_is_sent(self) -> None:
         relay = room()
         self.accepted(relay, "i1")
         for _ in range(20):
@@ -452,7 +452,7 @@ class TestUnconfirmed:
         assert (len(subjects(relay)), len(relay.session.calls), relay.retries.messages) == (1, 1, [])
         assert relay.dynamodb.indexed() == []
 
-    def test_fallback_is_notified_of_an_unconfirmed_critical_although_the_next_state_was_announced(self) -> None:
+    def test_fallback_is_notified_of_a_critical_without_a_page_although_the_next_state_was_announced(self) -> None:
         relay = room()
         self.accepted(relay, "i1")
         relay.share(status="warning", changedOn=LATER)
@@ -460,7 +460,7 @@ class TestUnconfirmed:
         assert subjects(relay) == ["incident i1 of channel noc"]
         assert relay.dynamodb.indexed() == []
 
-    def test_fallback_is_notified_of_an_unconfirmed_critical_although_the_next_state_is_owed(self) -> None:
+    def test_fallback_is_notified_of_a_critical_without_a_page_although_the_next_state_is_owed(self) -> None:
         relay = room(samples.accepted(), DOWN)
         self.accepted(relay, "i1")
         relay.share(status="ok", changedOn=LATER)
@@ -470,15 +470,15 @@ class TestUnconfirmed:
         relay.sweep()
         assert len(subjects(relay)) == 1
 
-    def test_topic_that_fails_is_notified_later_of_an_unconfirmed_critical(self) -> None:
+    def test_topic_that_fails_is_notified_later_of_a_critical_without_a_page(self) -> None:
         relay = room()
         self.accepted(relay, "i1")
         relay.sns.failure = SNS_DOWN
         relay.sweep()
-        assert relay.entry().debt.unconfirmed
+        assert relay.entry().debt.is_page_missing
         relay.sns.failure = None
         relay.sweep()
-        assert (len(subjects(relay)), relay.entry().debt.unconfirmed) == (1, False)
+        assert (len(subjects(relay)), relay.entry().debt.is_page_missing) == (1, False)
 
 
 class TestWorkerWhileTheLedgerIsDown:

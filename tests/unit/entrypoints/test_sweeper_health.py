@@ -51,7 +51,7 @@ def settle(relay: Relay, *names: str) -> None:
         place = key("noc", (), name)
         entry = relay.ledger.read(place)
         relay.ledger.write(
-            place, entry, entry._replace(debt=entry.debt.settled()._replace(unconfirmed=False, row=None))
+            place, entry, entry._replace(debt=entry.debt.settled()._replace(is_page_missing=False, row=None))
         )
 
 
@@ -106,7 +106,7 @@ class TestSick:
         entry = relay.ledger.read(place)
         relay.ledger.write(place, entry, entry._replace(debt=entry.debt.with_page_missing(relay.clock.now)))
         runs(relay)
-        assert relay.entry().debt.unconfirmed is False, "the fallback topic was notified"
+        assert relay.entry().debt.is_page_missing is False, "the fallback topic was notified"
         runs(relay)
         assert told(relay.sns)[0][0] == "alarm"
         assert "1 critical signals made no page" in texts(relay.sns)[0]

@@ -48,8 +48,8 @@ class TestFlow:
             kind=Kind.RESPONSE,
             incident_id="i1",
             environment_id="e1",
-            event_id=UUID,
-            event_number="408005",
+            page_id=UUID,
+            page_number="408005",
             target="jdoe",
             name="Jane Doe",
             email="jane@acme.example",
@@ -84,7 +84,7 @@ class TestFixedJson:
     )
     def test_incident_id_is_found_in_callback_properties_of_any_shape(self, properties: Any) -> None:
         found = parsed(FIXED | {"eventProperties": properties})
-        assert (found.incident_id, found.kind, found.event_number) == ("i1", Kind.RESPONSE, "408005")
+        assert (found.incident_id, found.kind, found.page_number) == ("i1", Kind.RESPONSE, "408005")
         assert (found.target, found.device, found.text, found.note) == ("jdoe", "Work Phone", "Acknowledge", "on it")
 
     def test_incident_id_is_found_outside_of_the_properties(self) -> None:
@@ -103,7 +103,7 @@ class TestFixedJson:
                 "additionalTokens": [{"incident_id": "i1"}],
             }
         )
-        assert (found.kind, found.event_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
+        assert (found.kind, found.page_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
         assert found.is_failed_delivery()
 
     @pytest.mark.parametrize(

@@ -340,7 +340,7 @@ def check_callback(content: bytes) -> None:
         return
     assert 0 < len(said.incident_id) <= MAX_ID_LENGTH
     assert len(said.environment_id or "") <= MAX_ID_LENGTH
-    names = (said.event_id, said.event_number, said.target, said.email, said.device, said.text, said.group, said.at)
+    names = (said.page_id, said.page_number, said.target, said.email, said.device, said.text, said.group, said.at)
     assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
     assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
     assert len(said.digest) == 32

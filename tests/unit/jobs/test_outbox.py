@@ -16,7 +16,7 @@ from relay.jobs.outbox import (
     MAX_STORED_BYTES,
     SURELY_FITS_BYTES,
     SURELY_STORED_BYTES,
-    Keeper,
+    Outbox,
     fitting,
     last_copy,
     storable,
@@ -29,36 +29,36 @@ from tests.fakes import Clock, FakeSqs
 
 
 class Desk:
-    """A keeper on fake queues."""
+    """An outbox on fake queues."""
 
     def __init__(self) -> None:
         self.clock, self.retries, self.chores, self.dead_letters = Clock(), FakeSqs(), FakeSqs(), FakeSqs()
-        self.keeper = Keeper(
+        self.outbox = Outbox(
             retries=self.retries.queue(),
             chores=self.chores.queue(),
             dead_letters=self.dead_letters.queue(),
             clock=self.clock,
         )
 
-    def keep(self, job: Job, until: float) -> bool:
+    def enqueue(self, job: Job, until: float) -> bool:
         """Keep a job until so many seconds from now, after the deadline of the caller."""
-        return self.keeper.keep(job, Deadline(0, self.clock), until=self.clock() + until)
+        return self.outbox.enqueue(job, Deadline(0, self.clock), until=self.clock() + until)
 
     def dead_letter(self, job: Job) -> Job | None:
-        return self.keeper.dead_letter(job, Deadline(0, self.clock))
+        return self.outbox.dead_letter(job, Deadline(0, self.clock))
 
 
 class TestKeep:
     def test_kept_signal_waits_unchanged_on_the_retry_queue(self) -> None:
         desk = Desk()
-        assert desk.keep(samples.job(), 30)
+        assert desk.enqueue(samples.job(), 30)
         assert desk.retries.jobs() == [samples.job()]
         assert desk.dead_letters.jobs() == []
 
     @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
     def test_kept_chore_waits_on_the_chore_queue(self, kind: str) -> None:
         desk = Desk()
-        assert desk.keep(samples.job(kind=kind), 30)
+        assert desk.enqueue(samples.job(kind=kind), 30)
         assert (desk.chores.jobs(), desk.retries.jobs()) == ([samples.job(kind=kind)], [])
         assert desk.chores.delays() == [30]
 
@@ -68,7 +68,7 @@ class TestKeep:
     )
     def test_delay_is_rounded_up_to_seconds_and_cut_to_the_limit_of_sqs(self, until: float, delay: int) -> None:
         desk = Desk()
-        desk.keep(samples.job(), until)
+        desk.enqueue(samples.job(), until)
         assert desk.retries.delays() == [delay]
 
     @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ class TestKeep:
     def test_keep_and_dead_letter_report_a_failing_queue_without_raising(self, failure: Exception) -> None:
         desk = Desk()
         desk.retries.failure = desk.dead_letters.failure = failure
-        assert not desk.keep(samples.job(), 30)
+        assert not desk.enqueue(samples.job(), 30)
         assert not desk.dead_letter(samples.job())
 
     def test_job_that_sqs_would_refuse_does_not_count_as_kept(self) -> None:
         desk = Desk()
-        assert not desk.keep(samples.job(response_excerpt="x" * MAX_MESSAGE_BYTES), 30)
+        assert not desk.enqueue(samples.job(response_excerpt="x" * MAX_MESSAGE_BYTES), 30)
 
     def test_queue_gets_its_minimum_time_after_the_deadline(self) -> None:
         class Slow(FakeSqs):
@@ -97,14 +97,14 @@ class TestKeep:
                 return super().send_message(**message)
 
         desk = Desk()
-        desk.keeper = replace(desk.keeper, retries=Slow().queue())
-        assert desk.keep(samples.job(), 30)
+        desk.outbox = replace(desk.outbox, retries=Slow().queue())
+        assert desk.enqueue(samples.job(), 30)
 
     def test_programming_error_is_raised_as_it_is(self) -> None:
         desk = Desk()
         desk.retries.failure = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):
-            desk.keep(samples.job(), 30)
+            desk.enqueue(samples.job(), 30)
 
 
 class TestDeadLetter:
@@ -161,7 +161,7 @@ class TestFitting:
 
     def test_reduced_job_is_kept_and_dead_lettered(self) -> None:
         desk = Desk()
-        assert desk.keep(large(), 30)
+        assert desk.enqueue(large(), 30)
         assert desk.dead_letter(large())
         assert [job.payload.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
 

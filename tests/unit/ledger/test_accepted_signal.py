@@ -41,7 +41,7 @@ class TestRecipients:
 
 class TestMerged:
     def test_page_that_one_job_found_or_ended_stays_so(self) -> None:
-        known, found = signal(), signal()._replace(pages=("u-1",), number="1001")
+        known, found = signal(), signal()._replace(pages=("u-1",), page_number="1001")
         assert known.merged(found) == found.merged(known) == found
         assert found._replace(is_over=True).merged(found).is_over
 
@@ -57,6 +57,6 @@ class TestWithSignal:
 
     def test_newest_signals_stay(self) -> None:
         signals: tuple[AcceptedSignal, ...] = ()
-        for number in range(MAX_ACCEPTED_SIGNALS + 3):
-            signals = with_signal(signals, AcceptedSignal(f"r{number}", NOW + number, is_open=True))
+        for page_number in range(MAX_ACCEPTED_SIGNALS + 3):
+            signals = with_signal(signals, AcceptedSignal(f"r{page_number}", NOW + page_number, is_open=True))
         assert (len(signals), signals[0].request_id) == (MAX_ACCEPTED_SIGNALS, "r3")

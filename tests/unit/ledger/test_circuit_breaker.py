@@ -56,7 +56,7 @@ class TestCircuit:
 
     def test_open_circuit_takes_no_slot_and_reserves_none(self) -> None:
         line = broken()
-        closed = line.closed(urgent=True)
+        closed = line.closed(is_critical=True)
         assert closed.slot is None
         assert Gate.of(line.numbers()).counted(line.clock.now) == 5
         assert "critical" not in line.item()
@@ -64,10 +64,18 @@ class TestCircuit:
     def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
         line = broken()
         opens = line.clock.now + OPEN_SECONDS
-        urgent = [line.closed(urgent=True).until - opens for _ in range(50)]
+        is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
         others = [line.closed().until - opens for _ in range(50)]
-        assert 0 <= min(urgent) < max(urgent) <= SPREAD_SECONDS <= min(others) < max(others) <= 2 * SPREAD_SECONDS
-        assert len(set(urgent)) == 50
+        assert (
+            0
+            <= min(is_critical)
+            < max(is_critical)
+            <= SPREAD_SECONDS
+            <= min(others)
+            < max(others)
+            <= 2 * SPREAD_SECONDS
+        )
+        assert len(set(is_critical)) == 50
 
     def test_single_probe_passes_after_the_circuit_was_open_for_its_time(self) -> None:
         line = broken()
@@ -94,7 +102,7 @@ class TestCircuit:
                 return table.update(name, **changes)
 
         slow: Any = Slow()
-        answer = replace(line.rate_limiter, table=slow).enter(line.rules, urgent=True)
+        answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=True)
         assert isinstance(others[0], Ticket)
         assert isinstance(answer, Wait)
         assert answer.reason == Reason.CIRCUIT_OPEN
@@ -153,7 +161,7 @@ class TestCircuit:
         line.clock.now = NOW + OPEN_SECONDS + 0.1
         line.report(line.ticket())
         line.run()
-        critical, others = moments(askers, urgent=True), moments(askers, urgent=False)
+        critical, others = moments(askers, is_critical=True), moments(askers, is_critical=False)
         assert (len(critical), len(others)) == (40, 160)
         assert max(critical) < min(others)
         assert line.given[-1] <= OPEN_SECONDS + 2 * SPREAD_SECONDS + 200 / 60 * 60 / 0.95
@@ -168,7 +176,7 @@ class TestRateLimited:
     ) -> None:
         line = Line()
         line.report(line.ticket(), Reason.RATE_LIMITED, retry_after)
-        closed = line.closed(urgent=True)
+        closed = line.closed(is_critical=True)
         assert closed.reason == Reason.CIRCUIT_OPEN
         assert pause <= closed.until - line.clock.now <= pause + SPREAD_SECONDS
         line.clock.now += pause

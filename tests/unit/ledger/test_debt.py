@@ -113,22 +113,28 @@ class TestRow:
         assert (debt.row, debt.is_notified) == (ROW, True)
 
     def test_postponed_row_is_due_later_and_counts_anew(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, begun=3))
-        assert debt.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, begun=0, is_critical=True)
-        assert debt.postponed(NOW).row == Row(ROW.due, ROW.job, begun=0, is_critical=True)
+        debt = replace(owing().debt, row=replace(ROW, replacement_begun=3))
+        assert debt.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, replacement_begun=0, is_critical=True)
+        assert debt.postponed(NOW).row == Row(ROW.due, ROW.job, replacement_begun=0, is_critical=True)
         assert Debt().postponed(NOW + 999) == Debt()
 
     def test_row_of_a_sent_job_is_due_later_and_keeps_its_count(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, begun=3))
-        assert debt.with_job_sent(4, NOW + 400).row == Row(NOW + 400, ROW.job, begun=3, sent=4, is_critical=True)
-        assert (Debt().with_job_sent(1, NOW), Debt().with_job_begun(1)) == (Debt(), Debt())
+        debt = replace(owing().debt, row=replace(ROW, replacement_begun=3))
+        assert debt.with_replacement_sent(4, NOW + 400).row == Row(
+            NOW + 400, ROW.job, replacement_begun=3, replacement_sent=4, is_critical=True
+        )
+        assert (Debt().with_replacement_sent(1, NOW), Debt().with_replacement_begun(1)) == (Debt(), Debt())
 
     def test_begun_jobs_are_counted_by_number_so_that_a_copy_counts_once(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, begun=3))
-        begun = debt.with_job_begun(4)
-        assert begun.row == begun.with_job_begun(4).row == Row(ROW.due, ROW.job, 4, is_critical=True)
-        assert debt.with_job_begun(2) == debt
-        assert (debt.begun, Debt().begun) == (3, 0)
+        debt = replace(owing().debt, row=replace(ROW, replacement_begun=3))
+        replacement_begun = debt.with_replacement_begun(4)
+        assert (
+            replacement_begun.row
+            == replacement_begun.with_replacement_begun(4).row
+            == Row(ROW.due, ROW.job, 4, is_critical=True)
+        )
+        assert debt.with_replacement_begun(2) == debt
+        assert (debt.replacement_begun, Debt().replacement_begun) == (3, 0)
 
     def test_settled_debt_leaves_the_index(self) -> None:
         debt = replace(owing().debt, is_notified=True).settled()
@@ -152,8 +158,8 @@ class TestRow:
         assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
         [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
         assert (name, found) == ("k", lost)
-        ledger.write("k", lost, replace(lost, debt=lost.debt.with_job_sent(1, NOW + 400)))
-        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, sent=1)
+        ledger.write("k", lost, replace(lost, debt=lost.debt.with_replacement_sent(1, NOW + 400)))
+        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, replacement_sent=1)
         assert len(dynamodb.indexed()) == 1
 
     def test_entry_with_a_row_costs_one_write_unit(self) -> None:
@@ -168,25 +174,25 @@ def without_page(entry: Entry) -> Entry:
     return replace(entry, debt=entry.debt.with_page_missing(NOW + 180))
 
 
-class TestUnconfirmed:
-    def test_unconfirmed_critical_is_in_the_index_until_the_fallback_is_notified(self) -> None:
+class TestPageMissing:
+    def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified(self) -> None:
         debt = without_page(announced(state())).debt
-        assert (debt.unconfirmed, debt.row, debt.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
+        assert (debt.is_page_missing, debt.row, debt.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
         notified = debt.notified(state())
-        assert (notified.unconfirmed, notified.row, notified.is_notified) == (False, None, False)
+        assert (notified.is_page_missing, notified.row, notified.is_notified) == (False, None, False)
 
-    def test_unconfirmed_critical_stays_in_the_index_whatever_its_next_state_is(self) -> None:
+    def test_critical_without_a_page_stays_in_the_index_whatever_its_next_state_is(self) -> None:
         entry = without_page(announced(state()))
         for after in (
             entry.unchanged(over(200)),
             entry.announcing(over(200), "r2", NOW + 200),
             entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused"),
         ):
-            assert after.debt.unconfirmed
+            assert after.debt.is_page_missing
             assert after.debt.row is not None
             assert after.debt.is_critical
 
-    def test_row_of_a_debt_serves_the_unconfirmed_critical(self) -> None:
+    def test_row_of_a_debt_serves_the_critical_without_a_page(self) -> None:
         debt = without_page(announced(state()).waiting(over(200), CALM)).debt
         assert debt.row == ROW
         assert (debt.notified(over(200)).row, debt.notified(over(200)).is_notified) == (CALM, True)

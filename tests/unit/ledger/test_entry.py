@@ -4,7 +4,7 @@ from relay.incidents.transition import State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
-from relay.ledger.entry import MAX_SEEN, MAX_SIGNAL_TIMES, Entry
+from relay.ledger.entry import MAX_SEEN_DIGESTS, MAX_SIGNAL_TIMES, Entry
 from relay.ledger.lease import Lease
 from relay.ledger.wait import Slot
 from tests.unit.states import NOW, announced, bare, lease, over, state
@@ -38,7 +38,7 @@ class TestBusy:
 class TestOwing:
     def test_owed_state_is_the_newest_and_owed_since_it_came(self) -> None:
         entry = Entry().owing(state(5))
-        assert entry == Entry(newest=state(5), seen=(state().digest,), debt=Debt(since=NOW + 5))
+        assert entry == Entry(newest=state(5), seen_digests=(state().digest,), debt=Debt(since=NOW + 5))
 
     def test_newer_state_is_owed_since_the_first_owed_one(self) -> None:
         assert Entry().owing(state(5)).owing(state(9)).debt.since == NOW + 5
@@ -47,7 +47,7 @@ class TestOwing:
         assert Entry().owing(state(alerts=ONE_ALERT)).newest == bare(state(alerts=ONE_ALERT))
 
     def test_slot_stays_until_another_is_given(self) -> None:
-        first, second = Slot(NOW + 9, urgent=False), Slot(NOW + 99, urgent=True)
+        first, second = Slot(NOW + 9, is_critical=False), Slot(NOW + 99, is_critical=True)
         entry = Entry().owing(state(), slot=first)
         assert entry.debt.slot == first
         assert entry.owing(state(1)).debt.slot == first
@@ -69,17 +69,17 @@ class TestSeen:
     def test_digests_of_one_version_are_remembered_once_each_newest_last(self) -> None:
         first, second = state(0), state(1, version=0, status="warning")
         entry = Entry().owing(first).owing(second).owing(first)
-        assert entry.seen == (second.digest, first.digest)
+        assert entry.seen_digests == (second.digest, first.digest)
 
     def test_newer_version_forgets_the_digests_of_the_older_one(self) -> None:
-        assert Entry().owing(state()).owing(over(5)).seen == (over().digest,)
+        assert Entry().owing(state()).owing(over(5)).seen_digests == (over().digest,)
 
     def test_remembered_digests_are_bounded(self) -> None:
         entry = Entry()
-        for number in range(MAX_SEEN + 5):
+        for number in range(MAX_SEEN_DIGESTS + 5):
             entry = entry.owing(state(number, version=0, alerts=[{"id": number}]))
-        assert len(entry.seen) == MAX_SEEN
-        assert entry.seen[-1] == state(alerts=[{"id": MAX_SEEN + 4}]).digest
+        assert len(entry.seen_digests) == MAX_SEEN_DIGESTS
+        assert entry.seen_digests[-1] == state(alerts=[{"id": MAX_SEEN_DIGESTS + 4}]).digest
 
 
 def signal(request_id: str) -> AcceptedSignal:
@@ -89,9 +89,9 @@ def signal(request_id: str) -> AcceptedSignal:
 
 class TestUnchanged:
     def test_unchanged_state_settles_the_debt(self) -> None:
-        entry = notified(Entry().owing(state(), slot=Slot(NOW, urgent=True)))
+        entry = notified(Entry().owing(state(), slot=Slot(NOW, is_critical=True)))
         after = entry.unchanged(over(5))
-        assert after == Entry(newest=over(5), seen=(over().digest,), end=End(over(5).came))
+        assert after == Entry(newest=over(5), seen_digests=(over().digest,), end=End(over(5).came))
 
     def test_unchanged_state_keeps_announced_state_and_signals(self) -> None:
         before = announced(state())
@@ -119,7 +119,7 @@ class TestRecordedLate:
 
 class TestClaimed:
     def test_claimed_signal_counts_from_its_beginning_and_its_slot_is_used(self) -> None:
-        entry = Entry().owing(state(), slot=Slot(NOW, urgent=True))
+        entry = Entry().owing(state(), slot=Slot(NOW, is_critical=True))
         mine = lease(state(), 7)
         after = entry.claimed(mine, 1, queued=True)
         assert (after.lease, after.signal_times, after.debt.slot) == (mine, (NOW + 7,), None)
@@ -132,7 +132,7 @@ class TestClaimed:
         mine = lease(state())
         assert Entry().claimed(mine, 1, queued=True).newest == state()
         alone = Entry().claimed(mine, 1, queued=False)
-        assert (alone.newest, alone.seen, alone.debt.since) == (None, (), None)
+        assert (alone.newest, alone.seen_digests, alone.debt.since) == (None, (), None)
 
     def test_state_of_an_expired_lease_is_doubtful_after_the_next_claim(self) -> None:
         entry, gone = leased(state(alerts=ONE_ALERT))
@@ -163,7 +163,7 @@ class TestAccepted:
         after = notified(entry).accepted(mine, "r1", 1, until=mine.began)
         assert after == Entry(
             newest=bare(mine.state),
-            seen=(mine.state.digest,),
+            seen_digests=(mine.state.digest,),
             announced=mine.state,
             signal_times=(NOW,),
             accepted_signals=(signal("r1"),),
@@ -179,10 +179,10 @@ class TestAccepted:
 
     def test_newer_state_that_came_during_the_send_is_still_owed(self) -> None:
         entry, mine = leased()
-        entry = notified(entry.owing(over(5), slot=Slot(NOW + 9, urgent=False)))
+        entry = notified(entry.owing(over(5), slot=Slot(NOW + 9, is_critical=False)))
         after = entry.accepted(mine, "r1", 1, until=mine.began)
         assert (after.newest, after.announced) == (over(5), state())
-        assert after.debt == Debt(since=NOW, is_notified=True, slot=Slot(NOW + 9, urgent=False))
+        assert after.debt == Debt(since=NOW, is_notified=True, slot=Slot(NOW + 9, is_critical=False))
 
     def test_older_state_that_is_accepted_after_a_newer_one_is_doubtful(self) -> None:
         slow = lease(state())

@@ -12,7 +12,7 @@ from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.end import End
-from relay.ledger.entry import MAX_SEEN, Entry
+from relay.ledger.entry import MAX_SEEN_DIGESTS, Entry
 from relay.ledger.entry_key import key
 from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
@@ -49,9 +49,9 @@ SIGNALS = st.builds(
     at=MOMENTS,
     is_open=st.booleans(),
     pages=st.lists(st.text(max_size=36), max_size=2).map(tuple),
-    number=st.text(max_size=9),
+    page_number=st.text(max_size=9),
     is_over=st.booleans(),
-    is_lost=st.booleans(),
+    is_page_missing=st.booleans(),
     is_for_one=st.booleans(),
     recipients=st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map("".join),
     is_critical=st.booleans(),
@@ -62,20 +62,20 @@ DEBTS = st.builds(
     is_notified=st.booleans(),
     attempts=st.integers(0, 99),
     reason=st.text(max_size=8),
-    slot=st.none() | st.builds(Slot, at=MOMENTS, urgent=st.booleans()),
+    slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
     rests_until=MOMENTS,
-    row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), begun=st.integers(0, 9)),
-    held_until=MOMENTS,
-    unconfirmed=st.booleans(),
+    row=st.none() | st.builds(Row, due=MOMENTS, job=DIGESTS | st.just(""), replacement_begun=st.integers(0, 9)),
+    paused_until=MOMENTS,
+    is_page_missing=st.booleans(),
 )
 ENTRIES = st.builds(
     Entry,
     newest=st.none() | STATES,
-    seen=st.lists(DIGESTS, max_size=3).map(tuple),
+    seen_digests=st.lists(DIGESTS, max_size=3).map(tuple),
     announced=st.none() | STATES,
     doubtful=st.lists(STATES, max_size=3).map(tuple),
     eased=st.none() | STATES,
-    is_woken=st.booleans(),
+    is_snooze_over=st.booleans(),
     acknowledged_by=st.text(max_size=8),
     acknowledged_rank=st.integers(0, 3),
     flap=st.builds(Flap, changes=st.lists(MOMENTS, max_size=4).map(tuple), calm_at=MOMENTS, is_signalled=st.booleans()),
@@ -137,7 +137,17 @@ class TestEntryJson:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "no JSON", "[]", "7", "null", '{"newest": 7}', '{"newest": [1, 2]}', '{"lease": ["a"]}', '{"seen": 7}'],
+        [
+            "",
+            "no JSON",
+            "[]",
+            "7",
+            "null",
+            '{"newest": 7}',
+            '{"newest": [1, 2]}',
+            '{"lease": ["a"]}',
+            '{"seen_digests": 7}',
+        ],
     )
     def test_unreadable_entry_is_begun_anew_and_its_resolve_is_owed(self, text: str) -> None:
         ledger, _ = fresh()
@@ -172,7 +182,7 @@ def full(alerts: int) -> int:
     """Return the bytes of the largest item of an incident with so many alerts."""
     members: dict[str, Any] = {"alerts": [{"id": f"alert-{number}"} for number in range(alerts)]}
     entry = Entry()
-    for number in range(MAX_SEEN):
+    for number in range(MAX_SEEN_DIGESTS):
         entry = entry.owing(state(number, version=0, flapping=bool(number % 2), **members))
     for number in range(MAX_ACCEPTED_SIGNALS + 1):
         mine = lease(state(number, **members), number, "f" * 32)

@@ -32,12 +32,12 @@ from tests.unit.states import NOW
 ONE_A_SECOND = Rule(GATE, 61)
 
 
-def gate(counts: dict[int, int] | None = None, *, critical: float = 0, other: float = 0) -> Gate:
+def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, other_line_end: float = 0) -> Gate:
     """Return a gate with these counts and ends of lines, in seconds after NOW; 0 is the end of an empty line."""
     return Gate(
         counts={int(NOW) + second: count for second, count in (counts or {}).items()},
-        critical=NOW + critical if critical else 0.0,
-        other=NOW + other if other else 0.0,
+        critical_line_end=NOW + critical_line_end if critical_line_end else 0.0,
+        other_line_end=NOW + other_line_end if other_line_end else 0.0,
     )
 
 
@@ -65,7 +65,7 @@ class TestGate:
         assert gate(counts).free(NOW, limit) == NOW + free
 
     @pytest.mark.parametrize(
-        ("critical", "other", "urgent", "is_due", "steps_back"),
+        ("critical_line_end", "other_line_end", "is_critical", "is_due", "steps_back"),
         [
             (0, 0, False, False, False),
             (9, 0, False, False, True),
@@ -78,16 +78,16 @@ class TestGate:
         ],
     )
     def test_critical_signals_go_first_and_each_line_keeps_its_order(
-        self, critical: float, other: float, urgent: bool, is_due: bool, steps_back: bool
+        self, critical_line_end: float, other_line_end: float, is_critical: bool, is_due: bool, steps_back: bool
     ) -> None:
-        there = gate(critical=critical, other=other)
-        assert there.must_step_back(ONE_A_SECOND, NOW, urgent=urgent, is_due=is_due) == steps_back
+        there = gate(critical_line_end=critical_line_end, other_line_end=other_line_end)
+        assert there.must_step_back(ONE_A_SECOND, NOW, is_critical=is_critical, is_due=is_due) == steps_back
 
     def test_gate_waits_a_few_seconds_for_a_signal_that_does_not_come(self) -> None:
-        absent = gate(critical=10)
+        absent = gate(critical_line_end=10)
         last = 10 - ONE_A_SECOND.spacing
-        assert absent.is_waited_for(absent.critical, ONE_A_SECOND.spacing, NOW + last + GRACE_SECONDS - 0.01)
-        assert not absent.is_waited_for(absent.critical, ONE_A_SECOND.spacing, NOW + last + GRACE_SECONDS)
+        assert absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + GRACE_SECONDS - 0.01)
+        assert not absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + GRACE_SECONDS)
 
     def test_gate_is_read_from_the_item_of_the_table(self) -> None:
         line = Line()
@@ -109,24 +109,24 @@ class TestMeetingAtASlot:
     def test_critical_keeps_its_slot_if_a_sender_that_steps_back_was_counted_at_the_same_moment(self) -> None:
         line = Line(limit=2)
         line.fill()
-        mine = line.closed(urgent=True)
+        mine = line.closed(is_critical=True)
         line.clock.now = mine.until
         # The other sender is counted, and did not step back yet.
-        other = count_name(int(line.clock.now))
-        line.rate_limiter.table.update(GATE, add={other: 2})
-        again = line.closed(urgent=True, slot=mine.slot)
+        other_line_end = count_name(int(line.clock.now))
+        line.rate_limiter.table.update(GATE, add={other_line_end: 2})
+        again = line.closed(is_critical=True, slot=mine.slot)
         assert (again.slot, round(again.until - line.clock.now)) == (mine.slot, SLOT_AGAIN_SECONDS)
-        line.rate_limiter.table.update(GATE, add={other: -2})
+        line.rate_limiter.table.update(GATE, add={other_line_end: -2})
         line.clock.now = again.until
-        line.ticket(urgent=True, slot=again.slot)
+        line.ticket(is_critical=True, slot=again.slot)
 
     def test_critical_gets_another_slot_once_the_grace_of_its_own_is_over(self) -> None:
         line = Line(limit=2)
         line.fill()
-        mine = line.closed(urgent=True)
+        mine = line.closed(is_critical=True)
         line.clock.now = mine.until + GRACE_SECONDS
         line.rate_limiter.table.update(GATE, add={count_name(int(line.clock.now)): 2})
-        again = line.closed(urgent=True, slot=mine.slot)
+        again = line.closed(is_critical=True, slot=mine.slot)
         assert again.slot != mine.slot
 
 
@@ -153,13 +153,13 @@ class TestEnter:
     def test_each_line_gives_its_slots_one_after_the_other(self) -> None:
         line = Line(limit=2)
         line.fill()
-        others, critical = [line.closed() for _ in range(3)], line.closed(urgent=True)
+        others, critical_line_end = [line.closed() for _ in range(3)], line.closed(is_critical=True)
         first, *later = [closed.until for closed in others]
         assert [each - first for each in later] == pytest.approx([WINDOW_SECONDS / 2, WINDOW_SECONDS])
-        assert critical.until == first
-        assert [closed.slot for closed in (*others, critical)] == [
-            *(Slot(closed.until, urgent=False) for closed in others),
-            Slot(critical.until, urgent=True),
+        assert critical_line_end.until == first
+        assert [closed.slot for closed in (*others, critical_line_end)] == [
+            *(Slot(closed.until, is_critical=False) for closed in others),
+            Slot(critical_line_end.until, is_critical=True),
         ]
 
     def test_signal_that_comes_at_its_slot_gets_a_ticket(self) -> None:
@@ -184,30 +184,30 @@ class TestEnter:
         line.fill()
         waiting = line.closed()
         line.clock.now = waiting.until - 1
-        critical = line.closed(urgent=True)
-        line.clock.now = max(waiting.until, critical.until)
+        critical_line_end = line.closed(is_critical=True)
+        line.clock.now = max(waiting.until, critical_line_end.until)
         assert line.closed(slot=waiting.slot).until > line.clock.now + WINDOW_SECONDS - 1
-        line.ticket(urgent=True, slot=critical.slot)
+        line.ticket(is_critical=True, slot=critical_line_end.slot)
 
     def test_other_signals_go_on_after_the_last_critical_has_come(self) -> None:
         line = Line(limit=10)
         line.fill()
-        critical = line.closed(urgent=True)
-        line.clock.now = critical.until
-        line.ticket(urgent=True, slot=critical.slot)
+        critical_line_end = line.closed(is_critical=True)
+        line.clock.now = critical_line_end.until
+        line.ticket(is_critical=True, slot=critical_line_end.slot)
         line.ticket()
 
     def test_two_signals_at_the_same_instant_count_as_two(self) -> None:
         line = Line(limit=20)
         for _ in range(20):
-            assert isinstance(line.rate_limiter.enter(line.rules, urgent=False), Ticket)
+            assert isinstance(line.rate_limiter.enter(line.rules, is_critical=False), Ticket)
         assert line.clock.now == NOW
-        assert isinstance(line.rate_limiter.enter(line.rules, urgent=False), Wait)
+        assert isinstance(line.rate_limiter.enter(line.rules, is_critical=False), Wait)
 
     def test_two_functions_that_reserve_a_slot_at_once_get_two_slots(self) -> None:
         line = Line(limit=1)
         line.fill()
-        other = Line(limit=1, clock=line.clock, dynamodb=line.dynamodb)
+        other_line_end = Line(limit=1, clock=line.clock, dynamodb=line.dynamodb)
         moments: list[float] = []
         table = line.rate_limiter.table
 
@@ -216,11 +216,11 @@ class TestEnter:
 
             def update(self, name: str, **changes: Any) -> Any:
                 if changes.get("below") and not moments:
-                    moments.append(other.closed().until)
+                    moments.append(other_line_end.closed().until)
                 return table.update(name, **changes)
 
         slow: Any = Slow()
-        answer = replace(line.rate_limiter, table=slow).enter(line.rules, urgent=False)
+        answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=False)
         assert isinstance(answer, Wait)
         assert answer.until == pytest.approx(moments[0] + WINDOW_SECONDS)
 
@@ -296,7 +296,7 @@ class TestHorizon:
         line.fill()
         for _ in range(10):
             line.closed()
-        assert line.closed(urgent=True).slot
+        assert line.closed(is_critical=True).slot
 
     def test_gate_with_a_full_line_is_not_asked_again_for_a_second(self) -> None:
         line = Line(limit=1)
@@ -315,7 +315,7 @@ class TestHorizon:
         line = Line()
         line.report(line.ticket(), Reason.RATE_LIMITED, 60)
         line.dynamodb.calls.clear()
-        assert {line.closed(urgent=urgent).reason for urgent in (True, False)} == {Reason.CIRCUIT_OPEN}
+        assert {line.closed(is_critical=is_critical).reason for is_critical in (True, False)} == {Reason.CIRCUIT_OPEN}
         assert line.dynamodb.calls == []
 
 
@@ -325,7 +325,7 @@ class TestGrowth:
         line, most = Line(limit=limit), 0
         for number in range(10_000):
             line.clock.now += gap
-            line.ask(urgent=number % 3 == 0)
+            line.ask(is_critical=number % 3 == 0)
             most = max(most, size(line.item()) if number % 7 == 0 else 0)
         assert most <= 1024
 
@@ -359,13 +359,13 @@ def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_o
 
 def test_each_channel_has_its_own_gate() -> None:
     dynamodb, clock = FakeDynamoDb(), Clock(NOW)
-    line, other = Line(limit=1, clock=clock), Line(limit=1, clock=clock)
-    other.rate_limiter = replace(other.rate_limiter, table=dynamodb.table(clock))
+    line, other_line_end = Line(limit=1, clock=clock), Line(limit=1, clock=clock)
+    other_line_end.rate_limiter = replace(other_line_end.rate_limiter, table=dynamodb.table(clock))
     line.rate_limiter = replace(line.rate_limiter, table=dynamodb.table(clock))
-    other.rules = [Rule("gate/ops", 1)]
+    other_line_end.rules = [Rule("gate/ops", 1)]
     line.ticket()
-    other.ticket()
+    other_line_end.ticket()
     for _ in range(5):
         line.report(Ticket({}), Reason.UPSTREAM)
     assert line.closed().reason == Reason.CIRCUIT_OPEN
-    assert other.closed().reason == Reason.PACED
+    assert other_line_end.closed().reason == Reason.PACED

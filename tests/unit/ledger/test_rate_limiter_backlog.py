@@ -17,12 +17,12 @@ class TestUnusedSlots:
         line.clock.now = absent.until + GRACE_SECONDS
         line.ticket()
 
-    @pytest.mark.parametrize("urgent", [True, False])
-    def test_jobs_that_never_come_cost_their_slots_alone(self, urgent: bool) -> None:
+    @pytest.mark.parametrize("is_critical", [True, False])
+    def test_jobs_that_never_come_cost_their_slots_alone(self, is_critical: bool) -> None:
         line = Line(limit=10)
         line.fill()
         for _ in range(20):
-            line.expect(1, Asker(urgent=urgent, late=lambda: None))
+            line.expect(1, Asker(is_critical=is_critical, late=lambda: None))
         here = [line.expect(2, Asker()) for _ in range(20)]
         line.run()
         assert max(each.went or 1e9 for each in here) < (10 + 40) / 10 * WINDOW_SECONDS
@@ -48,7 +48,7 @@ class TestBacklog:
         line.fill()
         askers = storm(line, 200, critical=60, within=within)
         line.run()
-        critical, others = moments(askers, urgent=True), moments(askers, urgent=False)
+        critical, others = moments(askers, is_critical=True), moments(askers, is_critical=False)
         assert (len(critical), len(others)) == (60, 140)
         assert max(critical) <= min(others)
         assert max(critical) < 2 * WINDOW_SECONDS
@@ -75,12 +75,12 @@ class TestBacklog:
         line = Line()
         storm(line, 200, critical=0)
         line.run(until=100)
-        late_comers = [line.expect(100 + n, Asker(urgent=True)) for n in range(5)]
+        late_comers = [line.expect(100 + n, Asker(is_critical=True)) for n in range(5)]
         waiting = 200 - len(line.given)
         line.run()
         assert waiting > 60
         first_after = min(moment for moment in line.given if moment > 100)
-        assert max(moments(late_comers, urgent=True)) <= first_after + 10
+        assert max(moments(late_comers, is_critical=True)) <= first_after + 10
         assert line.given[-1] <= 205 / 60 * 60 / 0.95
         assert line.busiest_minute() <= 60
 
@@ -89,7 +89,7 @@ class TestBacklog:
         askers = storm(line, 600, critical=200, within=30)
         line.run()
         assert line.given[-1] <= 600 / 60 * 60 / 0.95
-        assert max(moments(askers, urgent=True)) <= (200 + 60) / 60 * 60 / 0.95
+        assert max(moments(askers, is_critical=True)) <= (200 + 60) / 60 * 60 / 0.95
         assert line.busiest_minute() <= 60
         assert sum(asker.asked for asker in askers) <= 5 * len(askers)
 
@@ -99,7 +99,7 @@ class TestBacklog:
         line.run()
         assert line.given[-1] <= 20 / 4 * 60 / 0.95
         assert line.busiest_minute() <= 4
-        assert max(moments(askers, urgent=True)) < 2.1 * WINDOW_SECONDS
+        assert max(moments(askers, is_critical=True)) < 2.1 * WINDOW_SECONDS
 
 
 LATE = st.sampled_from([0.0, 0.5, 3.0, 19.0, 40.0, 90.0, None])
@@ -112,9 +112,9 @@ ASKERS = st.lists(
 def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed: int) -> None:
     line = Line(limit=limit, chance=random.Random(seed))
     comes = 0.0
-    for gap, urgent, lates in askers:
+    for gap, is_critical, lates in askers:
         comes += gap
-        line.expect(comes, Asker(urgent=urgent, late=iter([*lates, *[0.0] * 50]).__next__))
+        line.expect(comes, Asker(is_critical=is_critical, late=iter([*lates, *[0.0] * 50]).__next__))
     line.run()
     assert line.busiest_minute() <= limit
 
@@ -125,11 +125,11 @@ def test_no_signal_passes_a_waiting_critical_whose_workers_are_on_time(
 ) -> None:
     line = Line(limit=limit)
     everyone, comes = list[Asker](), 0.0
-    for gap, urgent in askers:
+    for gap, is_critical in askers:
         comes += gap
-        everyone.append(line.expect(comes, Asker(urgent=urgent)))
+        everyone.append(line.expect(comes, Asker(is_critical=is_critical)))
     line.run()
-    others = moments(everyone, urgent=False)
+    others = moments(everyone, is_critical=False)
     for critical in everyone:
-        if critical.urgent and critical.came is not None and critical.went is not None:
+        if critical.is_critical and critical.came is not None and critical.went is not None:
             assert not any(critical.came < other < critical.went for other in others)

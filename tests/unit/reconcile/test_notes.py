@@ -15,10 +15,10 @@ from relay.reconcile.notes import (
     ChannelNote,
     Difference,
     GroupNote,
-    Unannounced,
+    UnknownCounts,
     group_key,
     group_name,
-    place_name,
+    listing_name,
     read_channel_notes,
     short_name,
 )
@@ -47,9 +47,9 @@ def test_group_note_is_read_as_it_was_written(table: Table) -> None:
         until=NOW,
         began=NOW - 1,
         last=NOW - 2,
-        asleep={"i1": NOW},
-        unannounced=differing,
-        days={"20833": Unannounced(2, 1)},
+        snoozed_at={"i1": NOW},
+        unknown=differing,
+        days={"20833": UnknownCounts(2, 1)},
     )
     written = note.write(table, "g")
     assert written == GroupNote.read(table, "g") == note._replace(sequence=1)
@@ -69,7 +69,7 @@ def test_missing_note_is_read_as_an_empty_one(table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "7", '{"days": {"1": [1]}}', '{"asleep": {"i": "x"}}', '{"unannounced": 1}', '{"piece": []}']
+    "text", ["", "[]", "7", '{"days": {"1": [1]}}', '{"snoozed_at": {"i": "x"}}', '{"unknown": 1}', '{"piece": []}']
 )
 def test_unreadable_group_note_is_begun_anew(table: Table, text: str) -> None:
     table.write(group_key("g"), 0, text)
@@ -93,31 +93,31 @@ def test_notes_fit_into_an_item_however_many_incidents_there_are(
 ) -> None:
     names = [short_name(name.format(number)) for number in range(MAX_REMEMBERED + 500)]
     assert len(set(names)) == len(names)
-    asleep = {each: NOW + number for number, each in enumerate(names)}
+    snoozed_at = {each: NOW + number for number, each in enumerate(names)}
     differing = {each: Difference("13", NOW + number, NOW) for number, each in enumerate(names)}
-    assert GroupNote(asleep=asleep, unannounced=differing).write(table, "g")
+    assert GroupNote(snoozed_at=snoozed_at, unknown=differing).write(table, "g")
     assert ChannelNote(differing=differing).write(table, "k")
     read, channel = GroupNote.read(table, "g"), read_channel_notes(table, {"noc": "k"})["noc"]
-    assert list(read.asleep) == list(read.unannounced) == list(channel.differing) == names[:499:-1], "the latest stay"
+    assert list(read.snoozed_at) == list(read.unknown) == list(channel.differing) == names[:499:-1], "the latest stay"
     assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.9 for item in dynamodb.items.values())
 
 
-def test_unannounced_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
+def test_unknown_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
     note = GroupNote()
     for day in range(MAX_DAYS + 2):
         note = note.counting(NOW + day * DAY_SECONDS, found=2).counting(NOW + day * DAY_SECONDS, came=1)
     assert note.write(table, "g")
-    assert list(GroupNote.read(table, "g").days.values()) == [Unannounced(2, 1)] * MAX_DAYS
+    assert list(GroupNote.read(table, "g").days.values()) == [UnknownCounts(2, 1)] * MAX_DAYS
 
 
-def test_group_name_differs_by_api_key_and_place_name_does_not() -> None:
+def test_group_name_differs_by_api_key_and_listing_name_does_not() -> None:
     rotated = replace(ACCESS, api_key="BPU-2")
     assert group_name(ACCESS, "e1") != group_name(rotated, "e1")
-    assert place_name(ACCESS, "e1") == place_name(rotated, "e1")
+    assert listing_name(ACCESS, "e1") == listing_name(rotated, "e1")
     for other in (replace(ACCESS, base_url="https://eu-api.bigpanda.io"), replace(ACCESS, reconcile_query="a = 1")):
         assert group_name(ACCESS, "e1") != group_name(other, "e1")
-        assert place_name(ACCESS, "e1") != place_name(other, "e1")
-    assert place_name(ACCESS, "e1") != place_name(ACCESS, "e2")
+        assert listing_name(ACCESS, "e1") != listing_name(other, "e1")
+    assert listing_name(ACCESS, "e1") != listing_name(ACCESS, "e2")
     assert "BPU" not in group_name(ACCESS, "e1")
 
 

@@ -8,14 +8,14 @@ import pytest
 import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.bigpanda.listing import MAX_PAGES
+from relay.bigpanda.listing import MAX_LISTING_PAGES
 from relay.errors import ChannelUnreadable
 from relay.http.session import HttpAnswer
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
-from relay.reconcile.notes import channel_key, group_key, group_name, place_name
+from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
 from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay
@@ -28,7 +28,7 @@ class TestMissed:
     def test_missed_incident_is_relayed_once_as_opened(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))
-        assert scene.run_twice() == {"compared": 1, "missed": 1, "woken": 0}
+        assert scene.run_twice() == {"compared": 1, "missed": 1, "snooze_over": 0}
         scene.relay.wake(0)
         assert scene.signalled() == ["critical"]
         assert scene.relay.entry().announced is not None
@@ -176,7 +176,7 @@ class TestMissed:
     def test_change_from_before_the_first_run_of_the_channel_is_not_relayed(self) -> None:
         scene = make_scene(since=0)
         scene.has(incident(scene.relay.clock, ago=3600))
-        assert scene.run_twice() == {"compared": 1, "missed": 0, "woken": 0}
+        assert scene.run_twice() == {"compared": 1, "missed": 0, "snooze_over": 0}
         scene.relay.clock.now += 300
         scene.has(*scene.tenant.incidents, incident(scene.relay.clock, "i2", ago=200))
         assert scene.run_twice()["missed"] == 1
@@ -383,7 +383,7 @@ class TestEnvironments:
     def test_incident_is_relayed_although_another_environment_is_compared_for_the_first_time(self) -> None:
         scene = make_scene(environments=["e0"])
         access = access_of(scene.relay)
-        for name in (channel_key(place_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
+        for name in (channel_key(listing_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
             del scene.relay.dynamodb.items[name]
         scene.has(incident(scene.relay.clock))
         assert scene.run_twice()["missed"] == 1
@@ -426,7 +426,7 @@ class TestSnoozed:
         scene = make_scene()
         self.slept(scene)
         scene.has(incident(scene.relay.clock, ago=800))
-        assert scene.run() == {"compared": 1, "missed": 0, "woken": 1}
+        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 1}
         scene.relay.wake(60)
         assert scene.signalled() == ["critical", "critical"]
         for _ in range(3):
@@ -456,21 +456,21 @@ class TestSnoozed:
         self.slept(scene)
         for _ in range(3):
             scene.relay.clock.now += 300
-            assert scene.run_twice()["woken"] == 0
+            assert scene.run_twice()["snooze_over"] == 0
 
     @pytest.mark.parametrize("status", ["Warning", "Ok"])
     def test_incident_that_is_not_critical_when_its_snooze_ends_is_not_signalled(self, status: str) -> None:
         scene = make_scene(policy={"preset": "oncall"})
         self.slept(scene)
         scene.has(incident(scene.relay.clock, status=status))
-        assert scene.run_twice()["woken"] == 0
+        assert scene.run_twice()["snooze_over"] == 0
 
     def test_critical_announced_after_its_snooze_ended_is_not_signalled_again(self) -> None:
         scene = make_scene()
         self.slept(scene, status="warning")
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 250))
         scene.has(incident(scene.relay.clock, ago=250))
-        assert scene.run_twice()["woken"] == 0
+        assert scene.run_twice()["snooze_over"] == 0
 
     def test_ended_snooze_is_signalled_after_the_queue_was_down(self) -> None:
         scene = make_scene()
@@ -480,7 +480,7 @@ class TestSnoozed:
         assert scene.run()["failure"]
         scene.relay.retries.failure = None
         scene.relay.clock.now += 300
-        assert scene.run()["woken"] == 1
+        assert scene.run()["snooze_over"] == 1
 
 
 class TestMissedResolves:
@@ -563,8 +563,8 @@ class TestRuns:
     def test_run_that_cannot_read_all_pages_is_counted_as_failed(self) -> None:
         scene = make_scene()
         scene.tenant.page_size = 1
-        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(MAX_PAGES + 1)))
-        assert scene.run()["compared"] == MAX_PAGES
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(MAX_LISTING_PAGES + 1)))
+        assert scene.run()["compared"] == MAX_LISTING_PAGES
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
 
     def test_run_waits_once_for_a_429(self) -> None:
@@ -576,7 +576,7 @@ class TestRuns:
             return HttpAnswer(429, {}, b"")
 
         scene.tenant.faults["folder=shared"] = limited
-        assert scene.run() == {"compared": 1, "missed": 0, "woken": 0}
+        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}
 
     def test_run_makes_five_calls_a_second_at_most(self) -> None:
         scene = make_scene()
@@ -671,7 +671,7 @@ class TestRuns:
     def test_unreadable_notes_are_begun_anew(self) -> None:
         scene = make_scene(since=0)
         access = access_of(scene.relay)
-        for name in (channel_key(place_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
+        for name in (channel_key(listing_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
             scene.relay.table.write(name, 0, '["x"]')
         scene.has(incident(scene.relay.clock))
         assert scene.run()["compared"] == 1

@@ -11,7 +11,7 @@ from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
-from relay.reconcile.notes import Unannounced
+from relay.reconcile.notes import UnknownCounts
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from tests import samples
 from tests.unit.delivery.test_pauses import moment
@@ -48,19 +48,19 @@ def shared(scene: Scene, channel: str = "noc", **said: Any) -> None:
 def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> None:
     scene = make_scene(reconcile=setting)
     scene.has(incident(scene.relay.clock, description="disk full"))
-    assert scene.run() == {"compared": 1, "missed": 0, "woken": 0}, "its share has time to come"
+    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}, "its share has time to come"
     scene.relay.clock.now += SETTLES_SECONDS
-    assert scene.run() == {"compared": 1, "missed": 0, "woken": 0, "unannounced": 1}
+    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0, "unknown": 1}
     [message] = scene.relay.sns.published
     assert message["Subject"] == "CRITICAL, not paged: incident i1"
     assert 'i1: \\"disk full\\"' in message["Message"]
     assert "channel noc" in message["Message"]
     for _ in range(3):
         scene.relay.clock.now += QUEUED_SECONDS
-        assert "unannounced" not in scene.run()
+        assert "unknown" not in scene.run()
     assert len(notices(scene)) == 1
     assert scene.relay.retries.messages == []
-    assert scene.relay.recorder.metrics()["missed_unannounced"] == 1
+    assert scene.relay.recorder.metrics()["unknown_incident"] == 1
     assert "share_missed" not in scene.relay.recorder.metrics()
 
 
@@ -71,10 +71,10 @@ def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> N
     scene.run_twice()
     for _ in range(6):
         scene.relay.clock.now += 6 * 3600
-        assert "unannounced" not in scene.run()
+        assert "unknown" not in scene.run()
     assert notices(scene) == []
     scene.relay.clock.now += 6 * 3600
-    assert scene.run()["unannounced"] == 1
+    assert scene.run()["unknown"] == 1
     assert len(notices(scene)) == 1
 
 
@@ -86,7 +86,7 @@ def test_unknown_critical_of_a_group_is_reported_in_the_pause_of_one_channel() -
     scene.relay.secrets.texts["noc"] = json.dumps(secret | {"policy": {"pauses": [pause]}})
     scene.relay.clock.now += 301
     scene.has(incident(scene.relay.clock))
-    assert scene.run_twice()["unannounced"] == 1
+    assert scene.run_twice()["unknown"] == 1
     [message] = scene.relay.sns.published
     assert "channel dba" in message["Message"]
 
@@ -94,9 +94,9 @@ def test_unknown_critical_of_a_group_is_reported_in_the_pause_of_one_channel() -
 def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
     scene = reporting()
     scene.has(incident(scene.relay.clock, status="Warning"))
-    assert scene.run_twice()["unannounced"] == 1
+    assert scene.run_twice()["unknown"] == 1
     assert notices(scene) == []
-    [line] = [line for line in scene.relay.recorder.lines() if line["message"].startswith("missed unannounced")]
+    [line] = [line for line in scene.relay.recorder.lines() if line["message"].startswith("unknown incident")]
     assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
 
 
@@ -106,7 +106,7 @@ def test_unknown_incident_that_becomes_critical_is_reported() -> None:
     scene.run_twice()
     scene.relay.clock.now += 300
     scene.has(incident(scene.relay.clock, ago=10))
-    assert scene.run_twice()["unannounced"] == 1
+    assert scene.run_twice()["unknown"] == 1
     assert len(notices(scene)) == 1
 
 
@@ -115,7 +115,7 @@ def test_missed_change_of_an_announced_incident_is_relayed(status: str, signalle
     scene = reporting()
     shared(scene, status="warning")
     scene.has(incident(scene.relay.clock, status=status))
-    assert scene.run_twice() == {"compared": 1, "missed": 1, "woken": 0}
+    assert scene.run_twice() == {"compared": 1, "missed": 1, "snooze_over": 0}
     scene.relay.wake(60)
     assert scene.signalled() == signalled
     assert notices(scene) == []
@@ -134,7 +134,7 @@ def test_incident_that_another_channel_of_the_group_knows_is_not_reported() -> N
     with_channels(scene, dba={})
     shared(scene, "dba")
     scene.has(incident(scene.relay.clock))
-    assert "unannounced" not in scene.run_twice()
+    assert "unknown" not in scene.run_twice()
     assert notices(scene) == []
 
 
@@ -142,7 +142,7 @@ def test_incident_that_another_channel_of_the_group_relays_is_not_reported() -> 
     scene = reporting()
     with_channels(scene, dba={"reconcile": "ring"})
     scene.has(incident(scene.relay.clock))
-    assert scene.run_twice() == {"compared": 1, "missed": 1, "woken": 0}
+    assert scene.run_twice() == {"compared": 1, "missed": 1, "snooze_over": 0}
     assert [job.channel for job in scene.relay.retries.jobs()] == ["dba"]
     assert notices(scene) == []
 
@@ -150,7 +150,7 @@ def test_incident_that_another_channel_of_the_group_relays_is_not_reported() -> 
 def test_one_message_names_the_criticals_of_a_run() -> None:
     scene = reporting()
     scene.has(*(incident(scene.relay.clock, f"i{number:02}") for number in range(MAX_NAMED + 3)))
-    assert scene.run_twice()["unannounced"] == MAX_NAMED + 3
+    assert scene.run_twice()["unknown"] == MAX_NAMED + 3
     [message] = scene.relay.sns.published
     assert message["Subject"] == f"CRITICAL, not paged: incident i00 and {MAX_NAMED + 2} more"
     assert "Incident i09" in message["Message"]
@@ -162,18 +162,18 @@ def test_report_that_the_topic_refuses_is_made_by_the_next_run() -> None:
     scene = reporting()
     scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
     scene.relay.sns.failure = EndpointConnectionError(endpoint_url="x")
-    assert scene.run_twice()["unannounced"] == 1
+    assert scene.run_twice()["unknown"] == 1
     assert scene.relay.recorder.metrics()["fallback_failed"] == 1
     scene.relay.sns.failure = None
     scene.relay.clock.now += 300
-    assert scene.run()["unannounced"] == 1
+    assert scene.run()["unknown"] == 1
     assert len(notices(scene)) == 1
 
 
 def test_unknown_incident_that_did_not_change_lately_is_not_reported() -> None:
     scene = reporting()
     scene.has(incident(scene.relay.clock, ago=600 + OVERLAP_SECONDS + 60))
-    assert scene.run_twice() == {"compared": 1, "missed": 0, "woken": 0}
+    assert scene.run_twice() == {"compared": 1, "missed": 0, "snooze_over": 0}
 
 
 def test_incident_that_changed_during_an_outage_of_bigpanda_is_reported_after_it() -> None:
@@ -185,7 +185,7 @@ def test_incident_that_changed_during_an_outage_of_bigpanda_is_reported_after_it
         assert scene.run()["failure"]
     scene.tenant.faults.clear()
     scene.has(incident(scene.relay.clock, ago=2 * 3600))
-    assert scene.run_twice()["unannounced"] == 1
+    assert scene.run_twice()["unknown"] == 1
 
 
 def test_unknown_incident_that_reopens_has_time_to_be_shared() -> None:
@@ -197,9 +197,9 @@ def test_unknown_incident_that_reopens_has_time_to_be_shared() -> None:
     scene.run()
     scene.relay.clock.now += 60
     scene.has(incident(scene.relay.clock, ago=5))
-    assert "unannounced" not in scene.run()
+    assert "unknown" not in scene.run()
     scene.relay.clock.now += SETTLES_SECONDS
-    assert scene.run()["unannounced"] == 1
+    assert scene.run()["unknown"] == 1
 
 
 def test_unknown_incident_whose_snooze_ended_is_reported() -> None:
@@ -209,7 +209,7 @@ def test_unknown_incident_whose_snooze_ended_is_reported() -> None:
     scene.run()
     scene.relay.clock.now += 300
     scene.has(old)
-    assert scene.run_twice()["unannounced"] == 1
+    assert scene.run_twice()["unknown"] == 1
 
 
 def test_share_that_comes_after_the_report_is_counted_for_doctor() -> None:
@@ -219,7 +219,7 @@ def test_share_that_comes_after_the_report_is_counted_for_doctor() -> None:
     shared(scene, changedOn=int(scene.relay.clock.now))
     scene.relay.clock.now += 300
     scene.run()
-    assert list(note_of(scene).days.values()) == [Unannounced(2, 1)]
+    assert list(note_of(scene).days.values()) == [UnknownCounts(2, 1)]
 
 
 def test_report_holds_no_credential() -> None:

@@ -14,7 +14,7 @@ from relay.http.session import HttpAnswer
 from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
 from relay.jobs.job import Job
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import channel_key, group_name, place_name, read_channel_notes
+from relay.reconcile.notes import channel_key, group_name, listing_name, read_channel_notes
 from relay.reconcile.piece import Piece
 from relay.reconcile.reconciler import (
     ENTRIES_AT_ONCE,
@@ -127,7 +127,7 @@ class TestPieces:
 
         scene.relay.dynamodb.batch_get_item = slow  # type: ignore[method-assign]
         asked = listings(scene)
-        assert scene.run() == {"compared": 250, "missed": 1500, "woken": 0}
+        assert scene.run() == {"compared": 250, "missed": 1500, "snooze_over": 0}
         assert listings(scene) - asked > 5, "there was more than one piece"
         channels = Counter(job.channel for job in scene.relay.retries.jobs())
         assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
@@ -219,11 +219,11 @@ class TestPieces:
         scene = make_scene()
         scene.has(incident(scene.relay.clock, snooze={"snoozed": True}))
         scene.run()
-        assert list(note_of(scene).asleep) == ["i1"]
+        assert list(note_of(scene).snoozed_at) == ["i1"]
         scene.relay.clock.now += 300
         scene.has(incident(scene.relay.clock))
         scene.run()
-        assert note_of(scene).asleep == {}
+        assert note_of(scene).snoozed_at == {}
 
 
 class TestLease:
@@ -367,7 +367,7 @@ class TestGroups:
 
     def test_channel_note_is_updated_every_few_hours(self) -> None:
         scene = make_scene()
-        name = channel_key(place_name(access_of(scene.relay), "e1"), "noc")
+        name = channel_key(listing_name(access_of(scene.relay), "e1"), "noc")
         written = scene.relay.dynamodb.items[name]["sequence"]
         scene.run()
         assert scene.relay.dynamodb.items[name]["sequence"] == written, "not at each run"
@@ -458,4 +458,4 @@ class TestChore:
         assert scene.relay.recorder.metrics()["crash"] == 1
         scene.tenant.faults.clear()
         scene.relay.clock.now += 1
-        assert scene.run() == {"compared": 0, "missed": 0, "woken": 0}
+        assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}

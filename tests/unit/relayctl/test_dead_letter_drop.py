@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.delivery.task import entry_of, recorded_state
+from relay.delivery.task import entry_key_of, recorded_state
 from relay.errors import LedgerError
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.dead_letters import Held
+from relay.jobs.dead_letters import HeldMessage
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
@@ -68,12 +68,12 @@ class TestCriticals:
         ids=["unknown", "dead-lettered", "dead-lettered again", "waits", "announced", "settled"],
     )
     def test_critical_is_owed_unless_the_ledger_says_otherwise(self, entry: Entry, is_owed: bool) -> None:
-        assert found(DEAD, ledger=FakeLedger({entry_of(DEAD): entry})) == ([("i1", is_owed)], None)
+        assert found(DEAD, ledger=FakeLedger({entry_key_of(DEAD): entry})) == ([("i1", is_owed)], None)
 
     def test_superseded_critical_is_not_owed(self) -> None:
         newer = job(body=body(status="warning", changedOn=1_800_000_500), version=(1_800_000_500.0, 1_800_000_500.0))
         entry = Entry().owing(state_of(newer))
-        assert found(DEAD, ledger=FakeLedger({entry_of(DEAD): entry})) == ([("i1", False)], None)
+        assert found(DEAD, ledger=FakeLedger({entry_key_of(DEAD): entry})) == ([("i1", False)], None)
 
     def test_other_jobs_are_no_criticals(self) -> None:
         others = [
@@ -86,7 +86,7 @@ class TestCriticals:
 
     def test_owed_criticals_come_first(self) -> None:
         over = job(incident_id="i0")
-        ledger = FakeLedger({entry_of(over): Entry().announcing(state_of(over), "r1", MARK)})
+        ledger = FakeLedger({entry_key_of(over): Entry().announcing(state_of(over), "r1", MARK)})
         assert found(over, DEAD, ledger=ledger)[0] == [("i1", True), ("i0", False)]
 
     def test_unreadable_ledger_leaves_it_open_which_criticals_are_owed(self) -> None:
@@ -106,7 +106,7 @@ class TestDrop:
     def drop(self, queue: FakeQueue, stopping: Callable[[], bool] = never) -> Drop:
         dead_letters = queue.dead_letters()
         with dead_letters.holding():
-            doing = Drop(list[Held](dead_letters.scan()))
+            doing = Drop(list[HeldMessage](dead_letters.scan()))
             list(doing.run(dead_letters, map, stopping))
         return doing
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from relay.jobs.dead_letters import Depth, Held
+from relay.jobs.dead_letters import Depth, HeldMessage
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relayctl import dead_letter_listing, moments
@@ -28,7 +28,7 @@ def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str
     return out.getvalue()
 
 
-def whole(shown: Held) -> str:
+def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
     envelope = envelope_of(shown.job) if shown.job else ""
     return dead_letter_listing.text(dead_letter_listing.whole_document(shown, envelope))

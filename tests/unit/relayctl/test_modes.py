@@ -11,10 +11,10 @@ from relayctl import modes, moments
 NOW = 1_800_000_000.0
 HOUR = 3600.0
 STAGING = (("environment", ("staging", "test*")), ("tag.team", ("web",)))
-ACTIVE = Pause(NOW - HOUR, NOW + HOUR, keeps=True)
-PARTIAL = Pause(NOW - HOUR, NOW + 2 * HOUR, keeps=False, when=STAGING)
-LATER = Pause(NOW + 3 * HOUR, NOW + 4 * HOUR, keeps=True)
-OVER = Pause(NOW - 2 * HOUR, NOW - HOUR, keeps=True)
+ACTIVE = Pause(NOW - HOUR, NOW + HOUR, keeps_states=True)
+PARTIAL = Pause(NOW - HOUR, NOW + 2 * HOUR, keeps_states=False, when=STAGING)
+LATER = Pause(NOW + 3 * HOUR, NOW + 4 * HOUR, keeps_states=True)
+OVER = Pause(NOW - 2 * HOUR, NOW - HOUR, keeps_states=True)
 
 
 def policy(*pauses: Pause, **members: Any) -> Policy:

@@ -77,14 +77,14 @@ def test_other_lines_are_no_events(message: str) -> None:
 
 
 def test_line_about_several_channels_belongs_to_none_of_them() -> None:
-    line = Line(NOW, {"message": "missed unannounced: x", "channel": "noc, payments and 2 more"})
+    line = Line(NOW, {"message": "unknown incident: x", "channel": "noc, payments and 2 more"})
     found = timeline_logs.event_of(line, "chore-worker")
     assert found
     assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
 
 
 def test_summary_names_all_that_a_person_has_to_know() -> None:
-    lost = AcceptedSignal("r1", NOW, is_open=True, is_lost=True)
+    lost = AcceptedSignal("r1", NOW, is_open=True, is_page_missing=True)
     debt = Debt(since=NOW - 60, is_notified=True, reason="refused")
     entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetterRecord(STATE))
     summary = timeline_ledger.summary("noc", (), entry, NOW)
@@ -143,7 +143,7 @@ def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: 
 
 
 def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
-    debt = Debt(since=NOW - 60, reason="paused", held_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
+    debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
     summary = timeline_ledger.summary("noc", (), entry, NOW)
     assert summary.words[1] == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"

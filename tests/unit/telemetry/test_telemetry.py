@@ -54,7 +54,7 @@ class TestMetrics:
         recorder.telemetry.swept({"noc": 1}, 60.0, 1)
         recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
-        recorder.telemetry.unconfirmed(samples.job(), ("r1",))
+        recorder.telemetry.page_missing(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
         for notice in (
             "routes_undecided",
@@ -62,13 +62,13 @@ class TestMetrics:
             "misconfigured_channel",
             "lookups_limited",
             "undecided_request",
-            "epoch_unread",
+            "marks_unread",
         ):
             recorder.telemetry.notice(notice, "why")
         for notice in ("sweeper_failed", "heartbeat_failed"):
             recorder.telemetry.notice(notice, "why")
         recorder.telemetry.reconciled(["noc"], "e1", Found(missed=1, failure="HTTP 500", reason=Reason.UPSTREAM), {})
-        recorder.telemetry.unannounced("i1", "critical", ["noc"])
+        recorder.telemetry.unknown_incident("i1", "critical", ["noc"])
         recorder.telemetry.refused(samples.request(), BadRequest("f", "d"))
         recorder.telemetry.refused(samples.request(), Unauthorized(channel_exists=True))
         assert set(recorder.metrics()) == set(METRICS)

@@ -77,7 +77,7 @@ def _spaced(text: str) -> str:
 
 
 def _action(callback: Callback, responses: ResponseMeanings) -> str:
-    number = callback.event_number or callback.event_id
+    number = callback.page_number or callback.page_id
     page = f"xMatters page {identifier(number) if number else '(no number)'}"
     device = quoted(callback.device, MAX_NAME) if callback.device else ""
     group = quoted(callback.group, MAX_NAME) if callback.group else ""

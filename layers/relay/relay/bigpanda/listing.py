@@ -16,7 +16,7 @@ from relay.reasons import Reason
 # Snoozed incidents first: an incident may be in two folders, and its snooze must be known before it is compared.
 FOLDERS = ("snoozed", "shared", "resolved")
 # BigPanda's search returns at most 10,000 results (docs/vendors.md, "BigPanda's API").
-MAX_PAGES = 100
+MAX_LISTING_PAGES = 100
 # Time limit of one call, so that it does not use up the time of a whole part of a run.
 CALL_SECONDS = 10.0
 # After a failed call that took at least SLOW_SECONDS, the function does not call the host for SILENT_SECONDS. The
@@ -27,7 +27,7 @@ SLOWER_SECONDS = 1.0
 
 
 class Position(NamedTuple):
-    """Place of a page in the listing of BigPanda's incidents.
+    """Position of a page in the listing of BigPanda's incidents.
 
     Attributes:
         folder: Index of the folder in FOLDERS.
@@ -40,7 +40,7 @@ class Position(NamedTuple):
     listed: int = 0
 
 
-class Page(NamedTuple):
+class ListingPage(NamedTuple):
     """One page of the listing of BigPanda's shared incidents.
 
     Attributes:
@@ -78,9 +78,9 @@ class Lister:
     # End of the time in which this function does not call a host (epoch seconds), by base URL.
     silent: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
-    def page(
+    def listing_page(
         self, access: BigPandaAccess, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
-    ) -> Page:
+    ) -> ListingPage:
         """Return the page `at` of an environment's listing, and where the next page is.
 
         The folder of resolved incidents is limited to those active after `since` (epoch seconds). `ids` holds the
@@ -98,12 +98,12 @@ class Lister:
         is_old = all(share.version is not None and share.version[0] < (start or 0.0) for share in shares)
         # A page without new incidents also ends the folder, in case the service repeats its first page for ever.
         is_last = not fresh or is_old or (listing.total is not None and listed >= listing.total)
-        is_cut = not is_last and at.page == MAX_PAGES
+        is_cut = not is_last and at.page == MAX_LISTING_PAGES
         after: Position | None = Position(at.folder, at.page + 1, listed)
         if is_last or is_cut:
             after = Position(at.folder + 1) if at.folder + 1 < len(FOLDERS) else None
         shared = [share for share in fresh if share.document["incident"].get("shared") is not False]
-        return Page(folder, shared, len(listing.items) - len(shares), after, is_cut)
+        return ListingPage(folder, shared, len(listing.items) - len(shares), after, is_cut)
 
     def details(self, access: BigPandaAccess, environment_id: str, share: Share, deadline: Deadline) -> Share:
         """Return the incident of a share as BigPanda has it now, with the details of its alerts.

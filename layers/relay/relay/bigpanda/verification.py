@@ -134,25 +134,25 @@ class Verifier:
 
         An acknowledgement must also name a recipient of that signal, or a person in xMatters.
         """
-        names = {name.lower() for name in (received.callback.event_id, received.callback.event_number) if name}
-        page = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
-        if page is None:
+        names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
+        signal = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
+        if signal is None:
             return CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
-        if received.answered_at < page.at - VENDOR_CLOCKS_DIFFER_SECONDS:
+        if received.answered_at < signal.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
         target = received.callback.target
         needs_person = received.is_acknowledgement or received.changes_incident
-        if not needs_person or (target and page.notified(target)):
-            return CallbackVerdict(Verdict.VERIFIED, signal=page)
+        if not needs_person or (target and signal.notified(target)):
+            return CallbackVerdict(Verdict.VERIFIED, signal=signal)
         if target and self.is_person(rest, target, deadline):
-            return CallbackVerdict(Verdict.VERIFIED, signal=page)
+            return CallbackVerdict(Verdict.VERIFIED, signal=signal)
         verb = "acknowledged" if received.is_acknowledgement else "answered"
         return CallbackVerdict(Verdict.UNVERIFIED, f"xMatters does not know who it says {verb}")
 
     def _names(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> set[str]:
         """Return the ids and numbers of a signal's pages, in lower case, from the ledger or else from xMatters."""
-        names = {*signal.pages, signal.number} - {""}
-        if not names and not signal.is_lost:
+        names = {*signal.pages, signal.page_number} - {""}
+        if not names and not signal.is_page_missing:
             names = set(self.pages_of(rest, signal.request_id, deadline))
         return {name.lower() for name in names}
 

@@ -192,7 +192,9 @@ def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tupl
     The environment is that of the ledger, else of the callback, else the secret's first.
     """
     known = (entry.environment_id for _, entry in entries)
-    environment_id = next(filter(None, (*known, access.place(callback.environment_id), *access.environments)), None)
+    environment_id = next(
+        filter(None, (*known, access.allowed_environment(callback.environment_id), *access.environments)), None
+    )
     return Incident(environment_id, callback.incident_id) if environment_id else None
 
 

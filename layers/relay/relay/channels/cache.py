@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.channels import misconfiguration
+from relay.channels.change_marks import NO_MARKS, ChangeMarks, Marks
 from relay.channels.channel import Channel
-from relay.channels.epoch import NO_MARKS, Epoch, Marks
 from relay.channels.parsing import parse_channel
 from relay.errors import (
     ChannelError,
@@ -35,7 +35,7 @@ JOBS_UNKNOWN_SECONDS = 2.0
 MALFORMED_SECONDS = 10.0
 # Bounds the memory that guessed channel names can take.
 MAX_ABSENT = 1024
-# Longest time that a copy admits requests while neither its secret nor the epoch can be read.
+# Longest time that a copy admits requests while neither its secret nor the change marks can be read.
 UNPROVED_SECONDS = 3600.0
 
 # Returns the text of a channel's secret by the channel's name; raises UnknownChannel or ChannelUnreadable.
@@ -55,7 +55,7 @@ class _Copy:
         read_at: Time of the last read, successful or not (epoch seconds).
         failure: The error text of that read; None if it succeeded.
         good_at: Time of the last successful read (epoch seconds).
-        marks: The channel's marks (see `relay.channels.epoch`), taken before that read.
+        marks: The channel's marks (see `relay.channels.change_marks`), taken before that read.
     """
 
     channel: Channel
@@ -85,7 +85,7 @@ class ChannelCache:
 
     A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
     gives epoch seconds. `hosts` are the hosts that a channel's URLs may have. `notice` logs and counts a problem.
-    `epoch` has the channels' marks of revocations and other changes that must act at once; None without them.
+    `change_marks` has the channels' marks of revocations and other changes that must act at once; None without them.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ChannelCache:
         clock: Callable[[], float],
         notice: Notice,
         unknown_seconds: float = UNKNOWN_SECONDS,
-        epoch: Epoch | None = None,
+        change_marks: ChangeMarks | None = None,
     ) -> None:
         self._source = source
         self._hosts = hosts
@@ -105,7 +105,7 @@ class ChannelCache:
         self._clock = clock
         self._notice = notice
         self._unknown_seconds = unknown_seconds
-        self._epoch = epoch
+        self._change_marks = change_marks
         self._copies: dict[str, _Copy] = {}
         # Negative entries by channel name: expiry (epoch seconds), and the class and text of the error to raise.
         self._absent: OrderedDict[str, tuple[float, type[ChannelError], str]] = OrderedDict()
@@ -138,9 +138,9 @@ class ChannelCache:
         While its secret can't be read, a copy stays valid as long as the revocation marks can be read; without both,
         for one hour. Raises as `get` does, and ChannelUnreadable for a copy that is too old.
         """
-        if self._epoch is None:
+        if self._change_marks is None:
             return self.get(name)
-        marks = self._epoch.current_marks(name)
+        marks = self._change_marks.current_marks(name)
         copy = self._copies.get(name)
         if copy is None:
             return self.get(name)
@@ -154,8 +154,10 @@ class ChannelCache:
             return copy.channel
         channel = self._for_work(name, marks)
         copy = self._copies[name]
-        if self._clock() - max(copy.good_at, self._epoch.read_at) >= UNPROVED_SECONDS:
-            raise ChannelUnreadable(f"neither the secret nor the epoch could be read for an hour: {copy.failure}")
+        if self._clock() - max(copy.good_at, self._change_marks.read_at) >= UNPROVED_SECONDS:
+            raise ChannelUnreadable(
+                f"neither the secret nor the change marks could be read for an hour: {copy.failure}"
+            )
         return channel
 
     def for_work(self, name: str) -> Channel:
@@ -164,7 +166,7 @@ class ChannelCache:
         A cached copy from before a revoked credential, or a changed mode or pause, is read again. While the secret
         can't be read, that copy stays in use. Raises as `get` does.
         """
-        return self._for_work(name, self._epoch.current_marks(name) if self._epoch else NO_MARKS)
+        return self._for_work(name, self._change_marks.current_marks(name) if self._change_marks else NO_MARKS)
 
     def _for_work(self, name: str, marks: Marks) -> Channel:
         copy = self._copies.get(name)
@@ -204,7 +206,7 @@ class ChannelCache:
 
     def _read(self, name: str) -> Channel:
         # Read before the secret, so that a change during the read makes this copy outdated.
-        marks = self._epoch.known_marks(name) if self._epoch else NO_MARKS
+        marks = self._change_marks.known_marks(name) if self._change_marks else NO_MARKS
         try:
             found = parse_channel(name, self._source(name), self._hosts)
         except UnknownChannel as error:

@@ -102,7 +102,7 @@ class BigPandaAccess:
     reconcile_query: str | None = None
     actions: Mapping[str, ResponseAction] = field(default_factory=dict)
 
-    def place(self, environment_id: str | None) -> str | None:
+    def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
 
         A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.

@@ -14,14 +14,14 @@ class Pause(NamedTuple):
     Attributes:
         since: Start of the pause (epoch seconds).
         until: End of the pause (epoch seconds). A pause ends by itself.
-        keeps: True if the newest state of each incident is signalled when the pause ends. False if states that become
-            owed in the pause are never signalled.
+        keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
+            become owed in the pause are never signalled.
         when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
     """
 
     since: float
     until: float
-    keeps: bool
+    keeps_states: bool
     when: Conditions = ()
 
     @classmethod
@@ -34,13 +34,13 @@ class Pause(NamedTuple):
         """True if the pause has begun and has not ended at `now` (epoch seconds)."""
         return self.since <= now < self.until
 
-    def holds(self, owed_since: float) -> bool:
+    def postpones(self, owed_since: float) -> bool:
         """True if a state waits for the end of the pause, False if it is left out.
 
         What was owed before the pause waits in either case. `owed_since` is the time since which the state, or an
         earlier one of its incident, is owed (epoch seconds).
         """
-        return self.keeps or owed_since < self.since
+        return self.keeps_states or owed_since < self.since
 
 
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
@@ -59,7 +59,7 @@ def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     last.
     """
     active = [each for each in pauses if each.is_active(now)]
-    return max(active, key=lambda each: (each.keeps, each.until), default=None)
+    return max(active, key=lambda each: (each.keeps_states, each.until), default=None)
 
 
 def age_start(pauses: Sequence[Pause], came: float, longest: float) -> float:

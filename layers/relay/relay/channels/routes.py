@@ -97,12 +97,12 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
     if not routes:
         return None
     facts, work = _Facts(share, details_of(share), is_open), work or Work()
-    for place, route in enumerate(routes):
+    for index, route in enumerate(routes):
         try:
             if all(facts.fits(fact, patterns, work) for fact, patterns in route.when):
                 return route
         except TooMuchWork:
-            return _undecided(routes[place:])
+            return _undecided(routes[index:])
     return None
 
 

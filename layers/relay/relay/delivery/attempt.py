@@ -30,10 +30,10 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     task keeps `ticket` (the rate limiter's permission) for the next pass. If there is a result and no signal was sent,
     the ticket is given back.
     """
-    task = debts.keep(services, task)
+    task = debts.enqueue(services, task)
     claim, lease = _claim(services, task, entry, send)
     try:
-        claimed = services.ledger.write(task.name, entry, claim)
+        claimed = services.ledger.write(task.entry_key, entry, claim)
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
         return task if result.exchange.attempts else give_back(services, replace(task, ticket=ticket)), result
@@ -76,9 +76,9 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
-        # The claim does not reset the count of jobs that were begun: the worker may die before it has a result.
-        begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
-        after = replace(after, debt=replace(after.debt, row=replace(row, begun=begun)))
+        # The claim does not reset the number of the begun replacement: the worker may die before it has a result.
+        replacement_begun = entry.debt.row.replacement_begun if entry.debt.row.job == row.job else 0
+        after = replace(after, debt=replace(after.debt, row=replace(row, replacement_begun=replacement_begun)))
     return after, lease
 
 
@@ -92,7 +92,7 @@ def _record_acceptance(
 
     result = task.delivered(sent)
     try:
-        recorded = services.ledger.change(task.name, change, claimed)
+        recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
         return degraded.to_catch_up(services, task, result, change, "the sent signal could not be recorded")
     _wake_next(services, task, recorded)
@@ -108,10 +108,10 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
     with suppress(LedgerError, UnreadableMessage):
-        envelope = services.ledger.stored(task.name, entry.debt.job)
+        envelope = services.ledger.stored(task.entry_key, entry.debt.job)
         if envelope:
             job = read_envelope(envelope).as_spare()
-            services.keeper.keep(job, services.deadline, until=services.clock())
+            services.outbox.enqueue(job, services.deadline, until=services.clock())
 
 
 def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:
@@ -142,7 +142,7 @@ def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease
         )
 
     try:
-        services.ledger.change(task.name, change, claimed)
+        services.ledger.change(task.entry_key, change, claimed)
         is_recorded = True
     except LedgerError:
         is_recorded = False

@@ -32,8 +32,8 @@ class Debts:
     Attributes:
         critical: Number of owed criticals.
         other: Number of other owed states.
-        given_up: Number of dead-lettered criticals that the fallback topic was not notified of yet.
-        unconfirmed: Number of critical signals without a page, not yet announced to the fallback topic.
+        dead_lettered: Number of dead-lettered criticals that the fallback topic was not notified of yet.
+        pages_missing: Number of critical signals without a page, of which the fallback topic was not notified yet.
         oldest: Since when the oldest state is owed, or since its pause ended (epoch seconds); None if none is.
         oldest_critical: The same for criticals.
         next_attempt: The latest time of the next attempt (epoch seconds); None if none waits.
@@ -42,8 +42,8 @@ class Debts:
 
     critical: int = 0
     other: int = 0
-    given_up: int = 0
-    unconfirmed: int = 0
+    dead_lettered: int = 0
+    pages_missing: int = 0
     oldest: float | None = None
     oldest_critical: float | None = None
     next_attempt: float | None = None
@@ -63,18 +63,18 @@ class Debts:
         return self.critical + self.other
 
     @property
-    def urgent(self) -> int:
-        """Number of reasons to look at once: criticals that are owed, dead-lettered, or without a page."""
-        return self.critical + self.given_up + self.unconfirmed
+    def unpaged_criticals(self) -> int:
+        """Number of criticals of which people may not know: owed, dead-lettered, or without a page."""
+        return self.critical + self.dead_lettered + self.pages_missing
 
     def add(self, entry: Entry) -> None:
         """Count the entry of a row of the ledger's index."""
-        self.unconfirmed += entry.debt.unconfirmed
+        self.pages_missing += entry.debt.is_page_missing
         since = entry.delay_start
         if since is None:
             return
         if entry.dead_letter.state is not None:
-            self.given_up += 1
+            self.dead_lettered += 1
             return
         self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
         self.oldest = _earliest(self.oldest, since)
@@ -131,7 +131,7 @@ def next_attempt(entry: Entry) -> float | None:
     return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
 
 
-def lasting_reasons(
+def ongoing_reasons(
     debts: Debts | None,
     circuit: Circuit | None,
     shares: ShareWatch | None,
@@ -139,7 +139,7 @@ def lasting_reasons(
     *,
     refused: RefusedCredentials | None = None,
 ) -> list[str]:
-    """Return why a channel is sick at `now` (epoch seconds), for reasons that last until they are mended.
+    """Return the reasons of a channel's sickness at `now` (epoch seconds) that every run finds until they are mended.
 
     The most important reason is first. None stands for a part that is not known, not expected, or well.
     """
@@ -156,16 +156,17 @@ def lasting_reasons(
     return found
 
 
-def passing_reasons(debts: Debts) -> list[str]:
-    """Return why a channel is sick, for reasons that end when the fallback topic is notified, though nothing is mended.
+def momentary_reasons(debts: Debts) -> list[str]:
+    """Return the reasons of a channel's sickness that one run finds, and the next run no longer does.
 
-    The sweeper remembers these for some time.
+    They leave the ledger's index once the fallback topic is notified, though nothing is mended. So the sweeper
+    remembers them for some time.
     """
     found = []
-    if debts.given_up:
-        found.append(f"{debts.given_up} dead-lettered criticals")
-    if debts.unconfirmed:
-        found.append(f"{debts.unconfirmed} critical signals made no page")
+    if debts.dead_lettered:
+        found.append(f"{debts.dead_lettered} dead-lettered criticals")
+    if debts.pages_missing:
+        found.append(f"{debts.pages_missing} critical signals made no page")
     return found
 
 

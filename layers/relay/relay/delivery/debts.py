@@ -16,6 +16,7 @@ from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failed_retry, after_failure
 from relay.jobs.queue import MAX_DELAY_SECONDS
 from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
 from relay.reasons import HANDLING, Reason
@@ -38,7 +39,7 @@ WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
 DEAD_LETTER_AGAIN_SECONDS = 60.0
 
 
-def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
+def enqueue(services: Services, task: Task, wait: Wait | None = None) -> Task:
     """Put the job of a share that BigPanda just sent on the retry queue, once.
 
     Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
@@ -49,8 +50,8 @@ def keep(services: Services, task: Task, wait: Wait | None = None) -> Task:
     job, until = task.job, services.clock() + FIRST_WAKE_SECONDS
     if wait:
         job, until = task.job.waiting(wait.reason, wait.until), wait.until
-    is_kept = services.keeper.keep(job, services.deadline, until=until)
-    return replace(task, is_queued=is_kept, queue_refused_it=not is_kept)
+    is_enqueued = services.outbox.enqueue(job, services.deadline, until=until)
+    return replace(task, is_queued=is_enqueued, queue_refused_it=not is_enqueued)
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
@@ -71,9 +72,9 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
-        owed = replace(owed, debt=debt.held(wait.until) if is_paused else debt.resumed(services.clock()))
+        owed = replace(owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(services.clock()))
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
-        if not is_noted and services.ledger.write(task.name, entry, owed) is None:
+        if not is_noted and services.ledger.write(task.entry_key, entry, owed) is None:
             return None
     except LedgerError as error:
         if not task.is_queued:
@@ -106,7 +107,17 @@ def store(services: Services, task: Task, entry: Entry) -> None:
     Raises LedgerError.
     """
     if entry.debt.job != task.job.stored_name:
-        _store_as(services, task.job.stored_name, task)
+        store_job(services.ledger, task.job.stored_name, task, services.clock())
+
+
+def store_job(ledger: Ledger, name: str, task: Task, now: float) -> None:
+    """Store the job of a task under `name` in the ledger, until some time after the state expires.
+
+    `now` is in epoch seconds. Raises LedgerError.
+    """
+    # A pause delays the end of the state's age.
+    lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
+    ledger.store(task.entry_key, name, envelope_of(storable(task.job.fresh())), lasts=lasts)
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
@@ -122,7 +133,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     """Leave a failed signal to the retry queue, or dead-letter it if its failure is final.
 
     A job from the queue gets its next backoff, and the worker puts it back on the queue. The job of a share that
-    BigPanda just sent is on the queue already (see `keep`), or is queued now. If the queue does not accept it, the
+    BigPanda just sent is on the queue already (see `enqueue`), or is queued now. If the queue does not accept it, the
     result has no queue and stays `unsafe`. Such a job wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: the
     delay of a queued message can't be changed, and after a 429 the channel's open circuit makes the job wait.
     """
@@ -132,8 +143,8 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     queued = result.queued("retry")
     if task.is_from_webhook:
         job = after_failure(task.job, result, now)
-        is_kept = task.is_queued or services.keeper.keep(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
-        return replace(queued if is_kept else result, until=now + FIRST_WAKE_SECONDS)
+        is_enqueued = task.is_queued or services.outbox.enqueue(job, services.deadline, until=now + FIRST_WAKE_SECONDS)
+        return replace(queued if is_enqueued else result, until=now + FIRST_WAKE_SECONDS)
     wait = wait_seconds(
         reason,
         task.job.failures.failed_retries,
@@ -145,7 +156,7 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
     return replace(queued, job=after_failed_retry(task.job, result, now), until=task.wake_at(now + wait, now))
 
 
-def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
+def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
     """Dead-letter a state that is owed, and record that in the ledger. `reason` is as in `actions.DeadLetter`."""
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
     at, until = dead_lettered_at(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
@@ -157,7 +168,7 @@ def give_up(services: Services, task: Task, entry: Entry, reason: Reason) -> Res
 
     # If the ledger fails, a remaining message of the debt records it later.
     with suppress(LedgerError):
-        services.ledger.change(task.name, change, entry)
+        services.ledger.change(task.entry_key, change, entry)
     return result
 
 
@@ -168,11 +179,11 @@ def dead_letter(services: Services, task: Task, result: Result) -> Result:
     `unsafe`.
     """
     job = after_failure(task.job, result, services.clock())
-    dead_lettered = services.keeper.dead_letter(job, services.deadline)
+    dead_lettered = services.outbox.dead_letter(job, services.deadline)
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):
-                _store_as(services, FALLBACK_DESCRIPTION, task)
+                store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
         return replace(result.queued("dead_letter"), job=dead_lettered)
     if task.is_queued:
         return replace(result.queued("retry"), until=services.clock() + DEAD_LETTER_AGAIN_SECONDS, job=job)
@@ -184,13 +195,6 @@ def dead_lettered_at(result: Result) -> float | None:
     return result.job.revival.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None
 
 
-def _store_as(services: Services, name: str, task: Task) -> None:
-    job = storable(task.job.fresh())
-    # A pause delays the end of the state's age.
-    lasts = max(task.expires_at - services.clock(), task.channel.policy.max_age_seconds) + STORED_SECONDS
-    services.ledger.store(task.name, name, envelope_of(job), lasts=lasts)
-
-
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """True if the entry records the debt (`owed`) already, so that a write is saved.
 
@@ -198,7 +202,7 @@ def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """
     is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
-    is_in_time = is_in_time and entry.debt.begun == 0
+    is_in_time = is_in_time and entry.debt.replacement_begun == 0
     is_same = task.state.is_same(entry.newest) and (owed.debt.slot, owed.debt.reason) == (
         entry.debt.slot,
         entry.debt.reason,

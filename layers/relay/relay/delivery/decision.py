@@ -95,7 +95,7 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     from_eased = compare(entry.eased, state) if entry.eased else changes[0]
-    if entry.is_woken and state.is_open:  # an announced critical whose snooze in BigPanda is over
+    if entry.is_snooze_over and state.is_open:  # an announced critical whose snooze in BigPanda is over
         from_eased = Change(Transition.REOPENED, "its snooze is over")
     if from_eased.transition in _WORSE:
         changes.append(from_eased)
@@ -139,7 +139,7 @@ def _is_copy(entry: Entry, state: State) -> bool:
     time can be later than this copy's, since the functions' clocks differ.
     """
     newest = entry.newest
-    is_seen = newest is not None and newest.version == state.version and state.name in entry.seen
+    is_seen = newest is not None and newest.version == state.version and state.marked_digest in entry.seen_digests
     return is_seen and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
 
 
@@ -153,4 +153,4 @@ def _came_before(entry: Entry, state: State) -> bool:
     newest = entry.newest
     if newest is None or newest.version != state.version:
         return False
-    return state.name in entry.seen and not state.is_worse_than(newest)
+    return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)

@@ -49,12 +49,12 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     task = task.without_ledger(now)
     if task.is_from_webhook and not task.state.is_critical:
         # The incident is no longer critical, so its next critical state is sent at once again.
-        services.unguarded.forget(task.name)
-    elif task.is_from_webhook and services.unguarded.was_sent(task.name, now):
+        services.unguarded.forget(task.entry_key)
+    elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
         task = task.waiting_for_ledger()
     if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
         waiting = wait_for_ledger(now)
-        task = debts.keep(services, task, waiting)
+        task = debts.enqueue(services, task, waiting)
         can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.own_wait is not None
         can_be_late = can_be_late or can_wait(task, now)
         if task.is_queued and can_be_late:
@@ -66,7 +66,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_from_webhook
     )
     if sent.maybe_accepted:
-        services.unguarded.note(task.name, services.clock())
+        services.unguarded.note(task.entry_key, services.clock())
     if sent.failure is None:
         sent_at, audience = services.clock(), Audience(task.job.routing.recipients)
 
@@ -85,9 +85,9 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     A state that the pause leaves out needs a job, too, which records it once the ledger works. Without that record,
     an older state that it superseded would still be sent after the pause, and its resolve would end no page.
     """
-    seconds = PAUSED_WAIT_SECONDS if pause.holds(task.state.came) else UNGUARDED_WAIT_SECONDS
+    seconds = PAUSED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
-    task = debts.keep(services, task, wait)
+    task = debts.enqueue(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
     failed = replace(task.result(Outcome.UNSAFE), reason=Reason.PAUSED, detail=f"{why}; no queue took it")
@@ -115,12 +115,12 @@ def to_catch_up(services: Services, task: Task, result: Result, change: Callable
     `why` is noted in the result.
     """
     try:
-        services.ledger.change(task.name, change)
+        services.ledger.change(task.entry_key, change)
     except LedgerError:
         job, attempts = task.job, task.job.failures.attempts + result.exchange.attempts
         failures = replace(job.failures, reason=Reason.INTERNAL, attempts=attempts)
         note = replace(job, failures=failures, message=replace(job.message, accepted=True, spare=False))
-        services.keeper.keep(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
+        services.outbox.enqueue(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
     return result.with_unguarded(why)
 
 
@@ -130,14 +130,14 @@ def catch_up(services: Services, task: Task) -> Result:
     If the ledger still fails, the job waits, or is dead-lettered if it is too old.
     """
     try:
-        services.ledger.change(task.name, lambda entry: entry.announcing(task.state, None, 0.0))
+        services.ledger.change(task.entry_key, lambda entry: entry.announcing(task.state, None, 0.0))
     except LedgerError:
         why = "the sent signal could not be recorded"
     else:
         return task.result(Outcome.DUPLICATE)
-    if task.own_wait and task.is_given_up:
-        given_up = replace(task.result(Outcome.UNSAFE), reason=task.own_wait.reason)
-        return debts.dead_letter(services, task, given_up).with_unguarded(why)
+    if task.own_wait and task.must_be_dead_lettered:
+        result = replace(task.result(Outcome.UNSAFE), reason=task.own_wait.reason)
+        return debts.dead_letter(services, task, result).with_unguarded(why)
     now = services.clock()
     return task.waiting(_soon(task, now), "retry").with_unguarded(why)
 
@@ -148,7 +148,7 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     `why` is the ledger's error. The record matters: without it, an older state that this one superseded could still be
     sent.
     """
-    if task.is_given_up:
+    if task.must_be_dead_lettered:
         return task.result(Outcome.UNCHANGED)
     return put_off(services, task, _soon(task, services.clock()), why)
 
@@ -158,7 +158,7 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
     If the queue does not accept it, send it without the ledger. `why` is noted in the result.
     """
-    task = debts.keep(services, task, wait)
+    task = debts.enqueue(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
     return without_ledger(services, task, why)

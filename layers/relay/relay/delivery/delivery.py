@@ -19,11 +19,11 @@ from relay.delivery.attempt import attempt, give_back
 from relay.delivery.next_action import next_action
 from relay.delivery.sender import Sender
 from relay.delivery.services import Services, Unguarded
-from relay.delivery.task import Task, entry_of, new_job
+from relay.delivery.task import Task, entry_key_of, new_job
 from relay.errors import LedgerError
 from relay.incidents.share import Share
 from relay.jobs.job import Job
-from relay.jobs.outbox import Keeper, last_copy
+from relay.jobs.outbox import Outbox, last_copy
 from relay.jobs.outcome import Notices, Outcome, Result
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -45,7 +45,7 @@ class Delivery:
         sender: Sends signals.
         ledger: The entries of incidents.
         rate_limiter: Rate limits and circuit breakers of channels.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
         unguarded: Memory of signals that this function sent without the ledger ("unguarded").
@@ -54,7 +54,7 @@ class Delivery:
     sender: Sender
     ledger: Ledger
     rate_limiter: RateLimiter
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
@@ -97,7 +97,7 @@ class Delivery:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)
 
-    def begun(self, job: Job, deadline: Deadline) -> None:
+    def record_replacement_begun(self, job: Job, deadline: Deadline) -> None:
         """Record in the entry that a worker began a replacement job of the sweeper. Errors of the ledger are ignored.
 
         Nothing is recorded if the debt is another job's meanwhile.
@@ -105,10 +105,12 @@ class Delivery:
 
         def change(entry: Entry) -> Entry:
             is_named = entry.debt.job == job.stored_name
-            return replace(entry, debt=entry.debt.with_job_begun(job.message.healed)) if is_named else entry
+            return (
+                replace(entry, debt=entry.debt.with_replacement_begun(job.message.replacement)) if is_named else entry
+            )
 
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_of(job), change)
+            self.ledger.within(deadline).change(entry_key_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
         """Let the sweeper leave a job's debt alone until some time after the end of the job's wait.
@@ -120,11 +122,11 @@ class Delivery:
             return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS))
 
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_of(job), change)
+            self.ledger.within(deadline).change(entry_key_of(job), change)
 
     def _within(self, deadline: Deadline) -> Services:
         ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
-        return Services(self.sender, ledger, rate_limiter, self.keeper, self.clock, deadline, self.unguarded)
+        return Services(self.sender, ledger, rate_limiter, self.outbox, self.clock, deadline, self.unguarded)
 
     def _attend(self, task: Task, deadline: Deadline) -> Result:
         """Read the task's entry, decide on the next action and perform it, until there is a result.
@@ -135,7 +137,7 @@ class Delivery:
         services = self._within(deadline)
         try:
             for _ in range(MAX_READS):
-                entry = services.ledger.read(task.name)
+                entry = services.ledger.read(task.entry_key)
                 task, entry, action = next_action(task, entry, self.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
@@ -160,10 +162,10 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Settle():
             return task, _settle(services, task, entry, action)
         case Revive():
-            services.ledger.write(task.name, entry, action.note)
+            services.ledger.write(task.entry_key, entry, action.note)
             return task, None
         case DeadLetter():
-            return task, debts.give_up(services, task, entry, action.reason)
+            return task, debts.dead_letter_and_record(services, task, entry, action.reason)
         case Send():
             task, gate = _entered(services, task, entry)
             if isinstance(gate, Ticket):
@@ -173,7 +175,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
     if wait.reason not in debts.WITHOUT_MESSAGE:
-        task = debts.keep(services, task, wait)
+        task = debts.enqueue(services, task, wait)
     return task, debts.let_wait(services, task, entry, wait)
 
 
@@ -187,7 +189,7 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
         return replace(task, ticket=None), task.ticket
     is_critical = task.state.is_critical
     try:
-        gate = services.rate_limiter.enter(task.rules, urgent=is_critical, slot=entry.debt.slot)
+        gate = services.rate_limiter.enter(task.rules, is_critical=is_critical, slot=entry.debt.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)
@@ -204,14 +206,14 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
     # The follow-up of a suspected resolve gets a delay: before that write it would find nothing to ask about.
     until = services.clock() + (SUSPECTED_SECONDS if action.is_suspected else 0.0)
-    is_kept = action.job is None or services.keeper.keep(action.job, services.deadline, until=until)
-    if not is_kept:
+    is_enqueued = action.job is None or services.outbox.enqueue(action.job, services.deadline, until=until)
+    if not is_enqueued:
         why = "no queue accepted the job that confirms the end and terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))
     if action.note is None:
         return result
     try:
-        return result if services.ledger.write(task.name, entry, action.note) else None
+        return result if services.ledger.write(task.entry_key, entry, action.note) else None
     except LedgerError as error:
         return degraded.note_later(services, task, str(error))

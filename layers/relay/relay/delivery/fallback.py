@@ -47,8 +47,8 @@ class OverdueDebt(NamedTuple):
         incident_id: BigPanda's id.
         since: Time since which the incident is owed (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
-        is_given_up: True if its job is dead-lettered, so that only an operator can have it sent.
-        is_unconfirmed: True if xMatters accepted the signal, but made no page of it.
+        is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
+        is_page_missing: True if xMatters accepted the signal, but made no page of it.
         request_ids: xMatters' ids of the signals without a page; empty if there are none.
         description: Description of one of its alerts, or of the incident; empty if unknown.
         recipients: Names of the signal's recipients; empty if the workflow chooses them.
@@ -58,8 +58,8 @@ class OverdueDebt(NamedTuple):
     incident_id: str
     since: float
     reason: str = ""
-    is_given_up: bool = False
-    is_unconfirmed: bool = False
+    is_dead_lettered: bool = False
+    is_page_missing: bool = False
     request_ids: tuple[str, ...] = ()
     description: str = ""
     recipients: tuple[str, ...] = ()
@@ -95,12 +95,12 @@ class OverdueDebt(NamedTuple):
         ]
 
     def _state(self) -> str:
-        if self.is_unconfirmed:
+        if self.is_page_missing:
             named = f" (request id {', '.join(map(identifier, self.request_ids))})" if self.request_ids else ""
             return f"received {timestamp(self.since)}; xMatters accepted its signal{named} and made no page of it"
         reason = f"; last reason: {identifier(self.reason)}" if self.reason else ""
-        given_up = "; the relay has given up: relayctl dlq list" if self.is_given_up else ""
-        return f"owed since {timestamp(self.since)}{reason}{given_up}"
+        dead_lettered = "; the relay has given up: relayctl dlq list" if self.is_dead_lettered else ""
+        return f"owed since {timestamp(self.since)}{reason}{dead_lettered}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
         lines += [*filter(None, debt.lines()), ""]
     if count > MAX_NAMED:
         lines += [f"And {count - len(debts[:MAX_NAMED])} more critical incidents.", ""]
-    if any(not debt.is_given_up and not debt.is_unconfirmed for debt in debts):
+    if any(not debt.is_dead_lettered and not debt.is_page_missing for debt in debts):
         lines.append("The relay goes on trying, so pages may still come.")
     lines.append("What to do: docs/operate.md, FallbackAlarm.")
     whole = "\n".join(lines)

@@ -65,13 +65,13 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         return _settled(task, entry, standing)
     if _is_to_revive(task, entry):
         return Revive(entry.reviving(task.state, task.job.age_counts_from))
-    if task.own_wait and task.is_given_up:
+    if task.own_wait and task.must_be_dead_lettered:
         return DeadLetter(task.own_wait.reason)
     if task.pauses and (pause := task.pause(now)):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
         # A pause that keeps states may end before one that leaves them out: what was kept stays kept.
-        is_held = pause.holds(owed_since) or entry.debt.held_until > 0
-        return Wait(Reason.PAUSED, pause.until) if is_held else _settled(task, entry, Standing.UNCHANGED)
+        is_postponed = pause.postpones(owed_since) or entry.debt.paused_until > 0
+        return Wait(Reason.PAUSED, pause.until) if is_postponed else _settled(task, entry, Standing.UNCHANGED)
     if wait := _wait(task, entry, now):
         return wait
     attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
@@ -268,7 +268,7 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     if moment > now:
         return Wait(Reason.PACED, moment)
     slot = entry.debt.slot
-    if slot and slot.at > now + 1 and not task.ticket and (slot.urgent or not task.state.is_critical):
+    if slot and slot.at > now + 1 and not task.ticket and (slot.is_critical or not task.state.is_critical):
         return Wait(Reason.PACED, slot.at, slot)
     return None
 

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
-from relay.delivery.debts import STORED_SECONDS
 from relay.delivery.page_termination import terminate_pages
-from relay.delivery.resolve_confirmation import APART_SECONDS, EndCheck, ResolveAnswer, ResolveConfirmation
-from relay.delivery.task import Task, entry_of
+from relay.delivery.resolve_confirmation import EndCheck, ResolveAnswer, ResolveConfirmation, is_to_ask
+from relay.delivery.task import entry_key_of
 from relay.errors import LedgerError, SendError
-from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, timestamp
 from relay.jobs.outbox import storable
@@ -30,7 +28,7 @@ from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.reasons import HANDLING, Reason
 from relay.xmatters.pages import Pages
 
-# A signal without a page after this time is unconfirmed.
+# After this time the page of a signal counts as missing.
 LOOK_FOR_SECONDS = 180.0
 # Bounds of the wait between two searches.
 SHORTEST_SEARCH_WAIT_SECONDS = 10.0
@@ -60,12 +58,14 @@ class Followup:
         """Find the pages of an incident's signals, and terminate those of past states.
 
         If the incident's end is in doubt, BigPanda is asked first. The result is `duplicate` if nothing is left to do,
-        `queued` if it is too early to tell, and `unsafe` with a reason if an API failed. Its `unconfirmed` holds the
-        request ids of signals without a page; each id is reported once.
+        `queued` if it is too early to tell, and `unsafe` with a reason if an API failed. Its `without_page` holds
+        the request ids of signals without a page; each id is reported once.
         """
         ledger = self.ledger.within(deadline)
         try:
-            entry, check = self._end_checked(job, ledger.read(entry_of(job)), channel, ledger, deadline)
+            entry, check = ledger.read(entry_key_of(job)), EndCheck(ResolveAnswer.NOT_ASKED)
+            if is_to_ask(job, entry, channel):
+                entry, check = self.confirmation().ask(job, entry, channel, ledger, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
         result = _result(job, Outcome.DUPLICATE)
@@ -87,38 +87,6 @@ class Followup:
         end = str(check.answer) if is_news else None
         return replace(result, notices=replace(result.notices, end=end))
 
-    def _end_checked(
-        self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
-    ) -> tuple[Entry, EndCheck]:
-        """Ask BigPanda if the incident is over, if the entry says so and BigPanda has not confirmed it.
-
-        Raises LedgerError. Returns the entry, updated by the answer, and the answer.
-        """
-        # One follow-up asks about suspected resolves. That of another signal may have no resolve to believe.
-        is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
-        if not (is_asker or (entry.is_closed_in_doubt and channel.confirms_ends)):
-            return entry, EndCheck(ResolveAnswer.NOT_ASKED)
-        confirmation, now = self.confirmation(), self.clock()
-        if channel.confirms_ends:
-            check, now = confirmation.of_end(job, entry, channel, deadline), self.clock()
-        else:
-            check = confirmation.unasked(job, entry, channel)
-        if check.again:
-            # Several follow-ups of the incident may have asked at the same time. One signal is enough.
-            current = ledger.read(entry_of(job))
-            if not _is_same_question(entry, current):
-                return current, EndCheck(ResolveAnswer.NOT_ASKED)
-            entry = current
-            lasts = _expires_at(check.again, channel) - now + STORED_SECONDS
-            ledger.store(entry_of(job), check.again.stored_name, envelope_of(storable(check.again)), lasts=lasts)
-            check = confirmation.reannounce(check, deadline)
-        if check.answer == ResolveAnswer.WAIT:
-            return entry, check
-        entry = ledger.change(entry_of(job), lambda each: check.note(each, now), entry)
-        # Resolves that came meanwhile are still suspected.
-        is_asker = entry.end.is_suspected and entry.end.asker == job.stored_name
-        return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))
-
     def _pages_followed(
         self,
         job: Job,
@@ -134,108 +102,98 @@ class Followup:
 
         `is_end_certain` is True if the incident's end is confirmed, or needs no confirmation.
         """
-        seen: dict[str, AcceptedSignal] = {}
+        checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
             for signal in self._without_known_page(entry):
-                seen[signal.request_id] = self._looked_for(signal, rest, deadline)
+                checked[signal.request_id] = self._looked_for(signal, rest, deadline)
             ended = terminate_pages(
                 self.pages,
                 rest,
-                entry.followed(seen),
+                entry.followed(checked),
                 deadline,
                 replaces=channel.policy.replace,
                 is_end_certain=is_end_certain,
             )
             for signal in ended:
-                seen[signal.request_id] = signal
+                checked[signal.request_id] = signal
         except SendError as error:
             failure = error
-        return self._noted(job, entry, seen, failure, ledger)
+        return self._noted(job, entry, checked, failure, ledger)
 
     def _noted(
-        self, job: Job, entry: Entry, seen: dict[str, AcceptedSignal], failure: SendError | None, ledger: Ledger
+        self, job: Job, entry: Entry, checked: dict[str, AcceptedSignal], failure: SendError | None, ledger: Ledger
     ) -> Result:
-        after = entry.followed(seen)
+        after = entry.followed(checked)
         # Only of open incidents: a workflow may make no page of a resolve.
-        lost = tuple(signal.request_id for signal in seen.values() if signal.is_lost and signal.is_open)
-        is_alarming, now = _is_silent(after, seen), self.clock()
+        without_page = tuple(
+            signal.request_id for signal in checked.values() if signal.is_page_missing and signal.is_open
+        )
+        is_alarming, now = _is_critical_unpaged(after, checked), self.clock()
 
         if is_alarming:
             with suppress(LedgerError):
                 described = envelope_of(storable(job))
-                ledger.store(entry_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
+                ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
-            followed = current.followed(seen)
+            followed = current.followed(checked)
             return replace(followed, debt=followed.debt.with_page_missing(now)) if is_alarming else followed
 
         is_noted = after == entry or _try_change(ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
-            return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now)
+            return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)
         if failure:
-            failed = _result(job, Outcome.UNSAFE, lost if is_noted else ()).failed(failure)
+            failed = _result(job, Outcome.UNSAFE, without_page if is_noted else ()).failed(failure)
             return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
         waiting = list(self._without_known_page(after))
         if not waiting:
-            return _result(job, Outcome.DUPLICATE, lost)
+            return _result(job, Outcome.DUPLICATE, without_page)
         youngest = max(signal.at for signal in waiting)
         wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        return _result(job, Outcome.QUEUED, lost).waiting(Reason.IN_FLIGHT, now + wait)
+        return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now + wait)
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
         for signal in entry.accepted_signals:
-            if not signal.pages and not signal.is_lost and now - signal.at < OLD_SIGNAL_SECONDS:
+            if not signal.pages and not signal.is_page_missing and now - signal.at < OLD_SIGNAL_SECONDS:
                 yield signal
 
     def _looked_for(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> AcceptedSignal:
         found = self.pages.of_request(rest, signal.request_id, deadline)
         if found:
             is_over = not any(page.is_active for page in found)
-            return replace(signal, pages=tuple(page.id for page in found), number=found[0].number, is_over=is_over)
-        return replace(signal, is_lost=self.clock() - signal.at > LOOK_FOR_SECONDS)
+            return replace(signal, pages=tuple(page.id for page in found), page_number=found[0].number, is_over=is_over)
+        return replace(signal, is_page_missing=self.clock() - signal.at > LOOK_FOR_SECONDS)
 
 
-def _is_silent(entry: Entry, seen: Mapping[str, AcceptedSignal]) -> bool:
+def _is_critical_unpaged(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> bool:
     """True if this run found that a critical signal of an open incident has no page, so nobody may have been notified.
 
-    `seen` has the signals that this run looked at, by request id. A later signal that has a page for the same
+    `checked` has the signals that this run looked at, by request id. A later signal that has a page for the same
     recipients makes up for it.
     """
-    is_lost = any(
-        signal.is_lost
+    is_page_missing = any(
+        signal.is_page_missing
         and signal.is_critical
-        and signal.request_id in seen
-        and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[place + 1 :])
-        for place, signal in enumerate(entry.accepted_signals)
+        and signal.request_id in checked
+        and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[index + 1 :])
+        for index, signal in enumerate(entry.accepted_signals)
     )
-    return is_lost and entry.announced is not None and entry.announced.is_open
-
-
-def _is_same_question(before: Entry, now: Entry) -> bool:
-    """True if the question that BigPanda answered is still open: no other follow-up recorded an answer to it."""
-    if before.is_closed_in_doubt:
-        return now.end.refuted_since == before.end.refuted_since and now.is_closed_in_doubt
-    return now.end.is_suspected
-
-
-def _expires_at(job: Job, channel: Channel) -> float:
-    """Return when the state of a signal's job expires (epoch seconds): a pause of the channel delays that."""
-    return Task.of_job(channel, parse_share(job.payload.body), job, "", None).expires_at
+    return is_page_missing and entry.announced is not None and entry.announced.is_open
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:
     try:
-        ledger.change(entry_of(job), change, entry)
+        ledger.change(entry_key_of(job), change, entry)
     except LedgerError:
         return False
     return True
 
 
-def _result(job: Job, outcome: Outcome, unconfirmed: tuple[str, ...] = ()) -> Result:
+def _result(job: Job, outcome: Outcome, without_page: tuple[str, ...] = ()) -> Result:
     subject = Subject.of_job(job, transition=job.payload.transition)
-    return Result(outcome, subject, notices=Notices(unconfirmed=unconfirmed), job=job)
+    return Result(outcome, subject, notices=Notices(without_page=without_page), job=job)

@@ -35,16 +35,16 @@ def signals_to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) 
 
     `replaces` is the policy's setting for the second case. `is_end_certain` is True if the incident's end is certain.
     """
-    for place, signal in enumerate(entry.accepted_signals):
+    for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [
-            newer for newer in entry.accepted_signals[place + 1 :] if newer.is_open and _takes_over(newer, signal)
+            newer for newer in entry.accepted_signals[index + 1 :] if newer.is_open and _takes_over(newer, signal)
         ]
         # If the incident reopened and a newer page took over, the old page may end without a confirmation.
         may_end = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
         is_resolved = may_end and signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
-        if (signal.pages or signal.is_lost) and not signal.is_over and (is_resolved or is_replaced):
+        if (signal.pages or signal.is_page_missing) and not signal.is_over and (is_resolved or is_replaced):
             yield signal
 
 

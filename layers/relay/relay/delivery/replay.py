@@ -16,7 +16,7 @@ from relay.delivery.task import recorded_state
 from relay.errors import BadRequest
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.dead_letters import DeadLetters, Held, Run
+from relay.jobs.dead_letters import DeadLetters, HeldMessage, Run
 from relay.jobs.envelope import attributes_of, read_envelope
 from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import MAX_BATCH, Message, Queue
@@ -136,7 +136,7 @@ class _Item(NamedTuple):
         moved: Its result if it can be moved.
     """
 
-    held: Held
+    held: HeldMessage
     message: Message
     moved: Moved
 
@@ -161,7 +161,9 @@ class Replay:
     rate: float | None = None
     run: Run = map
 
-    def move(self, helds: Iterable[Held], stopping: Callable[[], bool] = lambda: False) -> Iterator[Moved]:
+    def move(
+        self, held_messages: Iterable[HeldMessage], stopping: Callable[[], bool] = lambda: False
+    ) -> Iterator[Moved]:
         """Move held messages in the order of `in_order`, within the rate limit. Yield the result of each.
 
         A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
@@ -171,7 +173,7 @@ class Replay:
         if self.rate is not None:
             most = max(1, min(most, int(self.rate)))
         next_at = self.clock()
-        for wave in waves(in_order(helds), most):
+        for wave in waves(in_order(held_messages), most):
             self._wait_until(next_at, stopping)
             if stopping():
                 return
@@ -188,11 +190,11 @@ class Replay:
             self.sleep(min(left, LONGEST_SLEEP_SECONDS))
             self.dead_letters.renew()
 
-    def _opened(self, batch: Sequence[tuple[Held, Job]]) -> list[_Item]:
+    def _opened(self, batch: Sequence[tuple[HeldMessage, Job]]) -> list[_Item]:
         """Return the messages of a batch that are still held (invisible to other readers), with their copies."""
         return [self._item(held, job) for held, job in batch if self.dead_letters.is_held(held)]
 
-    def _item(self, held: Held, job: Job) -> _Item:
+    def _item(self, held: HeldMessage, job: Job) -> _Item:
         envelope = self.dead_letters.envelope(held)
         return _Item(held, Message(envelope, attributes_of(job)), Moved(job, state_of(job, envelope)))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relay.delivery.replay import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
-from relay.delivery.task import entry_of
+from relay.delivery.task import entry_key_of
 from relay.errors import LedgerError
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
@@ -70,13 +70,13 @@ class Follower:
         The iteration ends when no outcome will change any more, when none changed for STILL_SECONDS, after
         MAX_FAILED_POLLS failed reads of the ledger, or when `stopping` returns True.
         """
-        fates = {place: moved.first_fate for place, moved in enumerate(jobs) if moved.is_to_follow}
+        fates = {index: moved.first_fate for index, moved in enumerate(jobs) if moved.is_to_follow}
         changed_at, failed = self.clock(), 0
         while fates and not stopping():
             changed = self._changed(jobs, fates)
             failed = failed + 1 if self.problem else 0
-            fates = {place: changed.get(place, known) for place, known in fates.items()}
-            fates = {place: known for place, known in fates.items() if not known.is_settled}
+            fates = {index: changed.get(index, known) for index, known in fates.items()}
+            fates = {index: known for index, known in fates.items() if not known.is_settled}
             changed_at = self.clock() if changed else changed_at
             yield changed
             if failed == MAX_FAILED_POLLS or self.clock() - changed_at >= STILL_SECONDS:
@@ -86,16 +86,16 @@ class Follower:
 
     def _changed(self, jobs: Sequence[Moved], fates: Mapping[int, Fate]) -> dict[int, Fate]:
         try:
-            entries = self.ledger.read_many({entry_of(jobs[place].job) for place in fates})
+            entries = self.ledger.read_many({entry_key_of(jobs[index].job) for index in fates})
         except LedgerError as error:
             self.problem = str(error)
             return {}
         self.problem = None
         changed = {}
-        for place, known in fates.items():
-            entry = entries.get(entry_of(jobs[place].job))
-            if entry is not None and (now := fate(jobs[place], entry)) != known:
-                changed[place] = now
+        for index, known in fates.items():
+            entry = entries.get(entry_key_of(jobs[index].job))
+            if entry is not None and (now := fate(jobs[index], entry)) != known:
+                changed[index] = now
         return changed
 
     def _sleep(self, stopping: Callable[[], bool]) -> None:

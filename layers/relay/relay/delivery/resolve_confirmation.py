@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
-from relay.delivery.debts import OVERDUE_SECONDS
-from relay.delivery.task import new_job, state_of
+from relay.delivery.debts import OVERDUE_SECONDS, store_job
+from relay.delivery.task import Task, entry_key_of, new_job
 from relay.errors import LedgerError, SendError
 from relay.incidents.share import Share, parse_share
-from relay.incidents.transition import State, is_open
+from relay.incidents.transition import is_open
 from relay.jobs.job import Job
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
 from relay.ledger.row import Row
 
 if TYPE_CHECKING:
@@ -61,15 +62,13 @@ class EndCheck(NamedTuple):
     Attributes:
         answer: The answer.
         until: Time of the next question (epoch seconds); 0 if none is needed.
-        again: Job that signals the incident as it is: open after a refutation, closed after a suspected resolve was
+        signal: Task that signals the incident as it is: open after a refutation, closed after a suspected resolve was
             confirmed. None if no signal is needed.
-        owed: The state of that job, which is owed; None without a job.
     """
 
     answer: ResolveAnswer
     until: float = 0.0
-    again: Job | None = None
-    owed: State | None = None
+    signal: Task | None = None
 
     def note(self, entry: Entry, now: float) -> Entry:
         """Return the entry with this answer recorded at `now` (epoch seconds).
@@ -80,24 +79,25 @@ class EndCheck(NamedTuple):
             return entry
         match self.answer:
             case ResolveAnswer.CONFIRMED | ResolveAnswer.UNREACHABLE:
-                if self.again is not None:
+                if self.signal is not None:
                     return replace(self._owing(entry, now), end=entry.end.confirmed())
                 # If an open state came meanwhile, the resolve has to be signalled first: BigPanda is asked again.
                 return entry.with_end_confirmed() if entry.is_closed_in_doubt else entry
             case ResolveAnswer.DOUBTED:
                 return replace(entry, end=entry.end.doubted(now))
             case ResolveAnswer.REFUTED:
-                if self.again is None:
+                if self.signal is None:
                     return replace(entry, end=entry.end.unfounded(now))
                 return replace(self._owing(entry, now), end=entry.end.refuted(now))
         return entry
 
     def _owing(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with the state of the job owed: its message may vanish, or a forged resolve may come."""
-        if self.again is None or self.owed is None:
+        """Return the entry with the state of the signal owed: its message may vanish, or a forged resolve may come."""
+        if self.signal is None:
             return entry
-        row = Row(now + OVERDUE_SECONDS, self.again.stored_name, is_critical=self.owed.is_critical)
-        return entry.waiting(self.owed, row)
+        state = self.signal.state
+        row = Row(now + OVERDUE_SECONDS, self.signal.job.stored_name, is_critical=state.is_critical)
+        return entry.waiting(state, row)
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,44 @@ class ResolveConfirmation:
 
     Attributes:
         lister: Reads incidents of BigPanda.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
     """
 
     lister: "Lister"
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
 
-    def of_end(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
-        """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job.
+    def ask(
+        self, job: Job, entry: Entry, channel: Channel, ledger: Ledger, deadline: Deadline
+    ) -> tuple[Entry, EndCheck]:
+        """Ask BigPanda if the incident is over, record the answer, and queue the signal that the answer calls for.
 
-        If the incident has to be signalled as it is, the result contains the job of that signal, for `reannounce`.
+        `job` is the follow-up's job; `is_to_ask` is True for it. Returns the entry, updated by the answer, and the
+        answer. Raises LedgerError.
         """
+        now = self.clock()
+        if channel.confirms_ends:
+            check, now = self._answer(job, entry, channel, deadline), self.clock()
+        else:
+            check = self._believed(job, entry, channel)
+        if check.signal:
+            # Several follow-ups of the incident may have asked at the same time. One signal is enough.
+            current = ledger.read(entry_key_of(job))
+            if not _is_same_question(entry, current):
+                return current, EndCheck(ResolveAnswer.NOT_ASKED)
+            entry = current
+            store_job(ledger, check.signal.job.stored_name, check.signal, now)
+            check = self._queue_signal(check, check.signal.job, deadline)
+        if check.answer == ResolveAnswer.WAIT:
+            return entry, check
+        entry = ledger.change(entry_key_of(job), lambda each: check.note(each, now), entry)
+        # Resolves that came meanwhile are still suspected.
+        is_asker = entry.end.is_asked_by(job.stored_name)
+        return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))
+
+    def _answer(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
+        """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job."""
         now, end, access = self.clock(), entry.end, channel.bigpanda
         is_closed = entry.is_closed_in_doubt
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
@@ -127,7 +152,7 @@ class ResolveConfirmation:
             if now - asked_since <= UNREACHABLE_SECONDS:
                 return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
             # The suspected resolve is believed: its share is in the follow-up's job.
-            return EndCheck(ResolveAnswer.UNREACHABLE) if is_closed else self.unasked(job, entry, channel)
+            return EndCheck(ResolveAnswer.UNREACHABLE) if is_closed else self._believed(job, entry, channel)
         if not is_open(share):
             confirmed = EndCheck(ResolveAnswer.CONFIRMED)
             return confirmed if is_closed else self._signalling(confirmed, job, entry, share, channel)
@@ -141,32 +166,35 @@ class ResolveConfirmation:
         refuted = EndCheck(ResolveAnswer.REFUTED)
         return self._signalling(refuted, job, entry, share, channel) if is_closed else refuted
 
-    def unasked(self, job: Job, entry: Entry, channel: Channel) -> EndCheck:
-        """Return the answer for suspected resolves if nobody can be asked any more: they are believed.
+    def _believed(self, job: Job, entry: Entry, channel: Channel) -> EndCheck:
+        """Return the answer for suspected resolves that are believed, since BigPanda does not answer.
 
-        The operator switched the confirmation off, or removed the API key. `job` is a follow-up of such a resolve.
+        The API fails for long, or the operator switched the confirmation off, or removed the API key. `job` is a
+        follow-up of such a resolve.
         """
         share = parse_share(job.payload.body)
         return self._signalling(EndCheck(ResolveAnswer.UNREACHABLE), job, entry, share, channel)
 
     def _signalling(self, check: EndCheck, job: Job, entry: Entry, share: Share, channel: Channel) -> EndCheck:
-        """Return the answer with the job that signals the incident as `share` shows it."""
-        again = self._announcing(job, entry, share, channel)
-        return check._replace(again=again, owed=state_of(again, share))
+        """Return the answer with the task that signals the incident as `share` shows it."""
+        signal = self._signal_job(job, entry, share, channel)
+        return check._replace(signal=Task.of_job(channel, share, signal, "", None))
 
-    def reannounce(self, check: EndCheck, deadline: Deadline) -> EndCheck:
-        """Queue the job that signals the incident as BigPanda shows it (`check.again`), if there is one.
+    def _queue_signal(self, check: EndCheck, signal: Job, deadline: Deadline) -> EndCheck:
+        """Queue the job of the signal that an answer calls for, and return the answer.
 
-        Returns `check`; an answer WAIT if the queue does not accept the job.
+        Returns an answer WAIT if the queue does not accept the job: BigPanda is asked again.
         """
         now = self.clock()
-        is_kept = check.again is None or self.keeper.keep(check.again, deadline, until=now)
-        return check if is_kept else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
+        is_enqueued = self.outbox.enqueue(signal, deadline, until=now)
+        return check if is_enqueued else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
         """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
-        places = dict.fromkeys(filter(None, (access.place(entry.environment_id), *access.environments)))
-        for environment_id in places:
+        environment_ids = dict.fromkeys(
+            filter(None, (access.allowed_environment(entry.environment_id), *access.environments))
+        )
+        for environment_id in environment_ids:
             try:
                 share = self.lister.incident(access, environment_id, incident_id, deadline)
             except (SendError, LedgerError):
@@ -175,7 +203,7 @@ class ResolveConfirmation:
                 return share
         return None
 
-    def _announcing(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
+    def _signal_job(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
         """Return the job that signals an incident as `share` shows it, whatever the webhook said.
 
         It arrives now, so it is newer than every resolve that came.
@@ -193,3 +221,18 @@ class ResolveConfirmation:
         version = max(filter(None, known), default=None)
         payload = replace(made.payload, found=True, version=version, has_borrowed_version=version is not None)
         return replace(made, delivery_id=again, payload=payload)
+
+
+def is_to_ask(job: Job, entry: Entry, channel: Channel) -> bool:
+    """True if a follow-up has to ask BigPanda if the incident is over: its end is in doubt.
+
+    One follow-up asks about suspected resolves. That of another signal may have no resolve to believe.
+    """
+    return entry.end.is_asked_by(job.stored_name) or (entry.is_closed_in_doubt and channel.confirms_ends)
+
+
+def _is_same_question(before: Entry, now: Entry) -> bool:
+    """True if the question that BigPanda answered is still open: no other follow-up recorded an answer to it."""
+    if before.is_closed_in_doubt:
+        return now.end.refuted_since == before.end.refuted_since and now.is_closed_in_doubt
+    return now.end.is_suspected

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from relay.deadline import Deadline
 from relay.delivery.sender import Sender
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter
 
@@ -25,25 +25,25 @@ class Unguarded:
 
     sent_at: dict[str, float] = field(default_factory=dict)
 
-    def was_sent(self, name: str, now: float) -> bool:
+    def was_sent(self, entry_key: str, now: float) -> bool:
         """True if a signal of that incident was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now`.
 
-        `name` is the key of the incident's entry.
+        `entry_key` is the key of the incident's entry.
         """
-        return now - self.sent_at.get(name, 0.0) < UNGUARDED_AGAIN_SECONDS
+        return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AGAIN_SECONDS
 
-    def forget(self, name: str) -> None:
-        """Forget that a signal of that incident was sent without the ledger. `name` is its entry's key."""
-        self.sent_at.pop(name, None)
+    def forget(self, entry_key: str) -> None:
+        """Forget that a signal of that incident was sent without the ledger. `entry_key` is its entry's key."""
+        self.sent_at.pop(entry_key, None)
 
-    def note(self, name: str, now: float) -> None:
+    def note(self, entry_key: str, now: float) -> None:
         """Record that a signal of that incident was sent without the ledger, and may have been accepted.
 
-        `name` is the key of the incident's entry, and `now` in epoch seconds.
+        `entry_key` is the key of the incident's entry, and `now` in epoch seconds.
         """
         if len(self.sent_at) >= MAX_UNGUARDED:
             self.sent_at.clear()
-        self.sent_at[name] = now
+        self.sent_at[entry_key] = now
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Services:
         sender: Sends signals.
         ledger: The entries of incidents; calls end at the deadline.
         rate_limiter: Rate limits and circuit breakers; calls end at the deadline.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
         deadline: Deadline of the caller.
         unguarded: Memory of signals that this function sent without the ledger.
@@ -63,7 +63,7 @@ class Services:
     sender: Sender
     ledger: Ledger
     rate_limiter: RateLimiter
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
     deadline: Deadline
     unguarded: Unguarded

@@ -26,10 +26,10 @@ def observe(services: Services, task: Task) -> Result:
     is `unchanged`. If it is still owed when the incident is calm, the next share counts. If the ledger fails, the
     outcome is `shadowed` with a notice, whether or not a signal was due: nothing is known of the earlier states.
     """
-    name = shadow_of(task.name)
+    entry_key = shadow_of(task.entry_key)
     try:
         for _ in range(MAX_READS):
-            stored, now = services.ledger.read(name), services.clock()
+            stored, now = services.ledger.read(entry_key), services.clock()
             task, entry, action = next_action(task, stored, now)
             if isinstance(action, Settle):
                 result, note = task.result(action.outcome), action.note
@@ -39,7 +39,7 @@ def observe(services: Services, task: Task) -> Result:
             else:
                 audience = Audience(task.job.routing.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
-            if note is None or services.ledger.write(name, stored, note) is not None:
+            if note is None or services.ledger.write(entry_key, stored, note) is not None:
                 return result
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))

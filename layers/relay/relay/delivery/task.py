@@ -30,7 +30,7 @@ class Task(NamedTuple):
 
     Attributes:
         job: Job of the state.
-        name: Key of its incident's entry in the ledger.
+        entry_key: Key of its incident's entry in the ledger.
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
@@ -53,7 +53,7 @@ class Task(NamedTuple):
     """
 
     job: Job
-    name: str
+    entry_key: str
     state: State
     channel: Channel
     owner: str
@@ -77,9 +77,18 @@ class Task(NamedTuple):
 
         `job` was made for it, and `owner` names the sender's lease.
         """
-        place, is_stamped = _place(channel, share), job.payload.version is not None
-        name, state = entry_of(job), State.of(share, seconds_of(job.received_at))
-        task = cls(job, name, state, channel, owner, is_from_webhook=True, environment_id=place, is_stamped=is_stamped)
+        environment_id, is_stamped = _environment_id(channel, share), job.payload.version is not None
+        entry_key, state = entry_key_of(job), State.of(share, seconds_of(job.received_at))
+        task = cls(
+            job,
+            entry_key,
+            state,
+            channel,
+            owner,
+            is_from_webhook=True,
+            environment_id=environment_id,
+            is_stamped=is_stamped,
+        )
         task = task._replace(is_flagged=share.flapping is True)
         return task.with_pauses(share) if channel.policy.pauses else task
 
@@ -91,8 +100,10 @@ class Task(NamedTuple):
         asks for; None if it may be sent now.
         """
         state = state_of(job, share)
-        name, place = entry_of(job), _place(channel, share)
-        task = cls(job, name, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=place)
+        entry_key, environment_id = entry_key_of(job), _environment_id(channel, share)
+        task = cls(
+            job, entry_key, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=environment_id
+        )
         task = task._replace(is_flagged=share.flapping is True)
         return task.with_pauses(share) if channel.policy.pauses else task
 
@@ -151,7 +162,7 @@ class Task(NamedTuple):
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
 
     @property
-    def is_given_up(self) -> bool:
+    def must_be_dead_lettered(self) -> bool:
         """True if the state must not be sent any more, as `own_wait` says: if owed, it has to be dead-lettered."""
         return self.own_wait is not None and HANDLING[self.own_wait.reason].is_final
 
@@ -217,7 +228,7 @@ def recorded_state(job: Job, state: State) -> State:
     return replace(state, version=kept.version, digest=digest, has_borrowed_version=kept.has_borrowed_version)
 
 
-def entry_of(job: Job) -> str:
+def entry_key_of(job: Job) -> str:
     """Return the key of the ledger entry of a job's incident.
 
     The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
@@ -227,8 +238,8 @@ def entry_of(job: Job) -> str:
     return key(job.channel, names, job.incident_id)
 
 
-def _place(channel: Channel, share: Share) -> str | None:
-    return channel.bigpanda.place(share.environment_id) if channel.bigpanda else share.environment_id
+def _environment_id(channel: Channel, share: Share) -> str | None:
+    return channel.bigpanda.allowed_environment(share.environment_id) if channel.bigpanda else share.environment_id
 
 
 def new_job(

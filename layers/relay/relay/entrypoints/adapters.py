@@ -42,8 +42,7 @@ class Resources(NamedTuple):
 
     Attributes:
         table: The ledger's table.
-        credentials: The table with the revocation marks ("epoch") and last uses of credentials: in a stack, the
-            ledger's.
+        credentials: The table with the change marks and last uses of credentials: in a stack, the ledger's.
         retries: The retry queue.
         chores: The chore queue.
         dead_letters: The dead-letter queue.
@@ -101,8 +100,8 @@ class Adapters:
         telemetry: Logs and metrics.
         cache_seconds: Seconds for which a good copy of a channel is used.
         unknown_seconds: Seconds for which the absence of a channel is remembered.
-        has_epoch: True if the function reads the channels' marks, so that a revoked credential is refused, and a
-            changed mode or pause obeyed, before the channel's copy is old.
+        reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential is refused,
+            and a changed mode or pause obeyed, before the channel's copy is old.
     """
 
     resources: Resources
@@ -111,4 +110,4 @@ class Adapters:
     telemetry: Telemetry
     cache_seconds: float
     unknown_seconds: float = UNKNOWN_SECONDS
-    has_epoch: bool = False
+    reads_change_marks: bool = False

@@ -57,4 +57,4 @@ class Shares:
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
         if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:
             release = release_job(result.job, share.event or FIRST_EVENT)
-            self.delivery.keeper.keep(release, deadline, until=self.delivery.clock())
+            self.delivery.outbox.enqueue(release, deadline, until=self.delivery.clock())

@@ -16,9 +16,9 @@ RUNS_SICK = 2
 RUNS_WELL = 5
 # Shortest time between two messages about one channel.
 TOLD_AGAIN_SECONDS = 900.0
-# A dead-lettered critical, or one without a page, makes the channel sick for this time. The fallback topic is notified
-# of it in the same run, and then the ledger's index no longer has it.
-PASSING_SECONDS = 300.0
+# A momentary reason (a dead-lettered critical, or one without a page) keeps the channel sick for this time. The
+# fallback topic is notified of it in the same run, and then the ledger's index no longer has it.
+MOMENTARY_SECONDS = 300.0
 # Characters of the reasons that a state keeps. All states are in one item of the table.
 MAX_WHY = 300
 # Runs that are further apart do not count as consecutive: at least two runs are missing between them.
@@ -39,13 +39,13 @@ class SickReasons(NamedTuple):
     """Result of a run for one channel.
 
     Attributes:
-        lasting: Reasons why the channel is sick that last until they are mended, the most important first.
-        passing: Reasons that the ledger's index has for one run only.
+        ongoing: Reasons that every run finds until they are mended, the most important first.
+        momentary: Reasons that the ledger's index shows to one run only, such as a dead-lettered critical.
         is_urgent: True if a critical incident waits, or no share comes.
     """
 
-    lasting: tuple[str, ...] = ()
-    passing: tuple[str, ...] = ()
+    ongoing: tuple[str, ...] = ()
+    momentary: tuple[str, ...] = ()
     is_urgent: bool = False
 
 
@@ -62,8 +62,8 @@ class ChannelState(NamedTuple):
         told: The last message to people.
         told_at: Time of the last message.
         times_told: Number of messages about this sickness.
-        passing: Passing reasons of the last run that had some.
-        passed_at: Time of that run.
+        momentary: Momentary reasons of the last run that found any, in words.
+        momentary_at: Time of that run.
     """
 
     since: float = 0.0
@@ -75,8 +75,8 @@ class ChannelState(NamedTuple):
     told: str = Told.NOTHING
     told_at: float = 0.0
     times_told: int = 0
-    passing: str = ""
-    passed_at: float = 0.0
+    momentary: str = ""
+    momentary_at: float = 0.0
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
@@ -96,11 +96,11 @@ class ChannelState(NamedTuple):
         state = self._replace(judged_at=now)
         if now - self.judged_at > IN_A_ROW_SECONDS:
             state = state._replace(sick_runs=0, urgent_runs=0, well_runs=0)
-        if found.passing:
-            state = state._replace(passing=cut("; ".join(found.passing), MAX_WHY), passed_at=now)
-        passing = (state.passing,) if state.passing and now - state.passed_at < PASSING_SECONDS else ()
-        # A critical incident was the cause of each passing reason.
-        return state._sick([*found.lasting, *passing], now, is_urgent=found.is_urgent or bool(passing))
+        if found.momentary:
+            state = state._replace(momentary=cut("; ".join(found.momentary), MAX_WHY), momentary_at=now)
+        momentary = (state.momentary,) if state.momentary and now - state.momentary_at < MOMENTARY_SECONDS else ()
+        # A critical incident was the cause of each momentary reason.
+        return state._sick([*found.ongoing, *momentary], now, is_urgent=found.is_urgent or bool(momentary))
 
     def _sick(self, why: list[str], now: float, *, is_urgent: bool) -> "ChannelState":
         if not why:

@@ -13,7 +13,7 @@ from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.delivery.page_followup import Followup
 from relay.jobs.job import Job, JobKind
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.wait import Wait
 from relay.reasons import HANDLING, Reason
@@ -36,7 +36,7 @@ class Chores:
     Attributes:
         followup: Follow-up of signals.
         writeback: Returns the write-back of callbacks, created at its first use.
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
         deadlines: Returns a deadline of a number of seconds.
         silent: End of the time in which an API that hung is not called (epoch seconds), by channel and vendor.
@@ -44,7 +44,7 @@ class Chores:
 
     followup: Followup
     writeback: "Callable[[], Writeback]"
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
@@ -85,5 +85,5 @@ class Chores:
         waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return waiting
-        is_dead_lettered = self.keeper.dead_letter(after_failure(job, result, self.clock()), deadline)
+        is_dead_lettered = self.outbox.dead_letter(after_failure(job, result, self.clock()), deadline)
         return result.queued("dead_letter") if is_dead_lettered else replace(waiting, until=None)

@@ -12,7 +12,7 @@ from itertools import batched
 from relay.deadline import Deadline
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.entrypoints.debt_timing import delay_start_after_pauses
-from relay.entrypoints.owed_rows import Owed, OwedRows, by_channel
+from relay.entrypoints.due_rows import DueRow, DueRows, by_channel
 from relay.entrypoints.parallel import AT_ONCE, AtOnce, run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
 from relay.entrypoints.sweeper_run import SweeperRun
@@ -43,7 +43,7 @@ class FallbackNotifier:
         clock: The time in epoch seconds.
     """
 
-    rows: OwedRows
+    rows: DueRows
     policies: SweepPolicies
     table: Table
     fallback: Fallback
@@ -51,7 +51,7 @@ class FallbackNotifier:
     at_once: AtOnce
     clock: Callable[[], float]
 
-    def notify(self, run: SweeperRun, rows: Sequence[Owed], deadline: Deadline) -> int:
+    def notify(self, run: SweeperRun, rows: Sequence[DueRow], deadline: Deadline) -> int:
         """Notify the fallback topic of overdue criticals, with one message a channel. Return the number of channels.
 
         Channels with few debts come first, and entries are marked after all messages are sent. So the many debts (owed
@@ -60,16 +60,16 @@ class FallbackNotifier:
         self.policies.read(rows)
         overdue = (each for each in rows if self._is_to_notify(each) and self._may_notify(run, each.channel))
         waiting = by_channel(sorted(overdue, key=lambda each: each.since))
-        notified: dict[str, list[Owed]] = {}
+        notified: dict[str, list[DueRow]] = {}
         for some in batched(sorted(waiting.items(), key=lambda each: len(each[1])), AT_ONCE, strict=False):
             if not deadline.remaining():
                 break
             # Read again, since the index lags: no person must be woken for a debt that was settled meanwhile.
-            current = self.rows.current(each for _, owed in some for each in owed[:MAX_CHECKED])
+            current = self.rows.current(each for _, rows in some for each in rows[:MAX_CHECKED])
             due = by_channel(each for each in current if self._is_to_notify(each))
-            unchecked = {channel: len(owed[MAX_CHECKED:]) for channel, owed in some}
+            unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
-        marks = (partial(self._mark, each, deadline) for owed in notified.values() for each in owed)
+        marks = (partial(self._mark, each, deadline) for rows in notified.values() for each in rows)
         self.at_once([partial(run_logging_failure, self.telemetry, each, otherwise=None) for each in marks])
         return len(notified)
 
@@ -77,62 +77,66 @@ class FallbackNotifier:
         return self.clock() - run.notified.get(channel, 0.0) >= NOTIFIED_AGAIN_SECONDS
 
     def _notify_some(
-        self, run: SweeperRun, due: Mapping[str, list[Owed]], unchecked: Mapping[str, int]
-    ) -> dict[str, list[Owed]]:
+        self, run: SweeperRun, due: Mapping[str, list[DueRow]], unchecked: Mapping[str, int]
+    ) -> dict[str, list[DueRow]]:
         """Publish one message for each channel in `due`, in parallel, and record the time in the run.
 
         Returns the debts of each channel whose message SNS accepted. `unchecked` is, by channel, the number of further
         overdue debts, which are counted from the index without a read of their entries.
         """
-        publish = (partial(self._publish, channel, owed, unchecked[channel]) for channel, owed in due.items())
+        publish = (partial(self._publish, channel, rows, unchecked[channel]) for channel, rows in due.items())
         answers = self.at_once(
             [partial(run_logging_failure, self.telemetry, each, otherwise=False) for each in publish]
         )
         notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
-        for channel, owed in due.items():
-            self.telemetry.notified(channel, [each.incident_id for each in owed], is_notified=channel in notified)
+        for channel, rows in due.items():
+            self.telemetry.notified(channel, [each.incident_id for each in rows], is_notified=channel in notified)
         if notified:
             run.note(self.table, notified, self.clock())
         return {channel: due[channel] for channel in notified}
 
-    def _mark(self, owed: Owed, deadline: Deadline) -> None:
+    def _mark(self, row: DueRow, deadline: Deadline) -> None:
         """Record in an incident's entry that the fallback topic was notified.
 
         If there is no time, the next message repeats the incident.
         """
         if deadline.remaining():
-            self.rows.change(owed, lambda entry: replace(entry, debt=entry.debt.notified(entry.newest)))
+            self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.notified(entry.newest)))
 
-    def _publish(self, channel: str, owed: Sequence[Owed], unchecked: int) -> bool:
-        debts = [self._debt(each) for each in owed[:MAX_NAMED]]
-        return self.fallback.notify(channel, debts, others=len(owed) - len(debts) + unchecked)
+    def _publish(self, channel: str, rows: Sequence[DueRow], unchecked: int) -> bool:
+        debts = [self._debt(each) for each in rows[:MAX_NAMED]]
+        return self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)
 
-    def _is_to_notify(self, owed: Owed) -> bool:
-        entry, policy, now = owed.entry, self.policies.of(owed.channel), self.clock()
+    def _is_to_notify(self, row: DueRow) -> bool:
+        entry, policy, now = row.entry, self.policies.of(row.channel), self.clock()
         if policy.stops_all(now):
             return False
-        if entry.debt.unconfirmed:
+        if entry.debt.is_page_missing:
             return True
         is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
-        return is_open and now - delay_start_after_pauses(self.policies, owed, now) >= policy.fallback_after_seconds
+        return is_open and now - delay_start_after_pauses(self.policies, row, now) >= policy.fallback_after_seconds
 
-    def _debt(self, owed: Owed) -> OverdueDebt:
+    def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
 
         It is made from the stored job; without one it has little more than the incident's id.
         """
-        entry = owed.entry
-        is_unconfirmed = entry.debt.unconfirmed and entry.debt.since is None
-        name = FALLBACK_DESCRIPTION if is_unconfirmed else entry.debt.job or FALLBACK_DESCRIPTION
-        job = self.rows.stored_job(owed, name)
-        described = OverdueDebt.of_job(job) if job else OverdueDebt(owed.incident_id, owed.since)
-        is_given_up = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(entry.newest)
-        lost = tuple(signal.request_id for signal in entry.accepted_signals if signal.is_lost and signal.is_open)
+        entry = row.entry
+        is_page_missing = entry.debt.is_page_missing and entry.debt.since is None
+        name = FALLBACK_DESCRIPTION if is_page_missing else entry.debt.job or FALLBACK_DESCRIPTION
+        job = self.rows.stored_job(row, name)
+        described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, row.since)
+        is_dead_lettered = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(
+            entry.newest
+        )
+        without_page = tuple(
+            signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
+        )
         return replace(
             described,
-            since=owed.since,
+            since=row.since,
             reason=entry.debt.reason or described.reason,
-            is_given_up=is_given_up,
-            is_unconfirmed=is_unconfirmed,
-            request_ids=lost[-MAX_REQUEST_IDS:],
+            is_dead_lettered=is_dead_lettered,
+            is_page_missing=is_page_missing,
+            request_ids=without_page[-MAX_REQUEST_IDS:],
         )

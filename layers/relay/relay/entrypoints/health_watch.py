@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.deadline import Deadline
-from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, lasting_reasons, passing_reasons
+from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, momentary_reasons, ongoing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
 from relay.entrypoints.channel_state import ChannelState, SickReasons, Told
 from relay.entrypoints.credential_probe import CredentialProbe
@@ -87,7 +87,7 @@ class HealthWatch:
         now = self.clock()
         for name in names:
             found = _finding(debts.get(name, Debts()), circuits[name], silent.get(name), refused.get(name), now)
-            if is_whole or found.lasting or found.passing:
+            if is_whole or found.ongoing or found.momentary:
                 run.health[name] = run.health.get(name, ChannelState()).judged(found, now)
         run.health = self._kept(run.health, now)
         self._publish(run, debts, deadline)
@@ -162,13 +162,15 @@ class HealthWatch:
 def _finding(
     debts: Debts, circuit: Circuit | None, shares: ShareWatch | None, refused: RefusedCredentials | None, now: float
 ) -> SickReasons:
-    lasting = lasting_reasons(debts, circuit, shares, now, refused=refused)
-    return SickReasons(tuple(lasting), tuple(passing_reasons(debts)), is_urgent=shares is not None or debts.urgent > 0)
+    ongoing = ongoing_reasons(debts, circuit, shares, now, refused=refused)
+    return SickReasons(
+        tuple(ongoing), tuple(momentary_reasons(debts)), is_urgent=shares is not None or debts.unpaged_criticals > 0
+    )
 
 
 def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:
     owed = debts.get(name, Debts())
-    return ChannelNotice(name, state.since, state.why, owed.urgent, owed.other, state.is_urgent)
+    return ChannelNotice(name, state.since, state.why, owed.unpaged_criticals, owed.other, state.is_urgent)
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:

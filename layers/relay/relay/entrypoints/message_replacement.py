@@ -16,14 +16,14 @@ from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
 from relay.entrypoints.debt_timing import expires_at, is_resumed
-from relay.entrypoints.owed_rows import Owed, OwedRows
+from relay.entrypoints.due_rows import DueRow, DueRows
 from relay.entrypoints.parallel import run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
 from relay.entrypoints.sweeper_run import SweeperRun
 from relay.errors import LedgerError
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.table import MAX_BATCH
@@ -31,14 +31,14 @@ from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
-HEALED_SECONDS = 180.0
+REPLACEMENT_SECONDS = 180.0
 # The same for a direct invocation of the worker.
 INVOKED_SECONDS = 60.0
 # Direct invocations of the worker in a run. They add to those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
-# The job of a debt is dead-lettered after a worker began this many of its jobs without a recorded result
+# The job of a debt is dead-lettered after workers began this many of its replacement messages without a recorded result
 # (docs/decisions.md, D-poison-debt).
-MAX_BEGUN = 5
+MAX_REPLACEMENTS_BEGUN = 5
 # If the retry queue has more visible messages than this, only messages of criticals are replaced (docs/decisions.md,
 # D-sweeper-backlog).
 BACKLOG = 200
@@ -46,27 +46,27 @@ BACKLOG = 200
 
 @dataclass(frozen=True)
 class MessageReplacement:
-    """Replaces vanished messages of debts ("heals" them), and dead-letters the jobs of debts that are given up.
+    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired or keep failing.
 
     Attributes:
         rows: The rows of the `due` index.
         policies: The policies of channels in this run.
-        keeper: The queues.
+        outbox: The queues of jobs.
         telemetry: Log and metrics.
         backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
         invoke: Invokes the job worker directly with an envelope; returns False if that fails.
         clock: The time in epoch seconds.
     """
 
-    rows: OwedRows
+    rows: DueRows
     policies: SweepPolicies
-    keeper: Keeper
+    outbox: Outbox
     telemetry: Telemetry
     backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
     clock: Callable[[], float]
 
-    def heal(self, run: SweeperRun, rows: Iterable[Owed], deadline: Deadline) -> int:
+    def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline) -> int:
         """Replace the messages of overdue debts (owed states), criticals first. Return the number of replaced messages.
 
         In one run, a channel gets at most the messages that its rate limit allows in a minute. Channels are
@@ -81,8 +81,8 @@ class MessageReplacement:
             overdue = [each for each in overdue if each.entry.debt.is_critical]
         healed: dict[str, int] = defaultdict(int)
 
-        def may_heal(owed: Owed) -> bool:
-            return healed[owed.channel] < self.policies.of(owed.channel).max_per_minute
+        def may_heal(row: DueRow) -> bool:
+            return healed[row.channel] < self.policies.of(row.channel).max_per_minute
 
         for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
             for each in self.rows.current(filter(may_heal, batch)):
@@ -93,91 +93,91 @@ class MessageReplacement:
                     healed[each.channel] += run_logging_failure(self.telemetry, heal, otherwise=False)
         return sum(healed.values())
 
-    def _is_overdue(self, owed: Owed) -> bool:
-        now, entry = self.clock(), owed.entry
-        is_due = entry.debt.due <= now or is_resumed(self.policies, owed, now)
+    def _is_overdue(self, row: DueRow) -> bool:
+        now, entry = self.clock(), row.entry
+        is_due = entry.debt.due <= now or is_resumed(self.policies, row, now)
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
-    def _heal_one(self, run: SweeperRun, owed: Owed, deadline: Deadline) -> bool:
+    def _heal_one(self, run: SweeperRun, row: DueRow, deadline: Deadline) -> bool:
         """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
         expired, or that no worker could finish, is dead-lettered instead. Returns False if nothing was done.
         """
-        job = self.rows.stored_job(owed, owed.entry.debt.job)
+        job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
-            self.telemetry.notice("sweeper_failed", f"the stored job of incident {owed.incident_id} can't be read")
-            self._postpone(owed)
+            self.telemetry.notice("sweeper_failed", f"the stored job of incident {row.incident_id} can't be read")
+            self._postpone(row)
             return False
-        if owed.entry.debt.begun >= MAX_BEGUN:
-            return self._give_up(owed, job, Reason.INTERNAL, deadline)
-        if self._is_too_old(owed, job):
-            return self._give_up(owed, job, Reason.EXPIRED, deadline)
-        row = owed.entry.debt.row or Row(0.0)
-        number = row.begun + 1
-        job, now = job.healing(number), self.clock()
+        if row.entry.debt.replacement_begun >= MAX_REPLACEMENTS_BEGUN:
+            return self._dead_letter(row, job, Reason.INTERNAL, deadline)
+        if self._is_too_old(row, job):
+            return self._dead_letter(row, job, Reason.EXPIRED, deadline)
+        debt_row = row.entry.debt.row or Row(0.0)
+        number = debt_row.replacement_begun + 1
+        job, now = job.as_replacement(number), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # job that was sent before, the queue may not wake the worker at all.
-        if run.has_queue and row.sent < number:
-            run.has_queue = self.keeper.keep(job, deadline, until=now)
+        if run.has_queue and debt_row.replacement_sent < number:
+            run.has_queue = self.outbox.enqueue(job, deadline, until=now)
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
-                due = min(now + HEALED_SECONDS, max(expires_at(self.policies, owed, job) + OVERAGE_SECONDS, now))
-                self._record_sent(owed, number, due)
+                due = min(now + REPLACEMENT_SECONDS, max(expires_at(self.policies, row, job) + OVERAGE_SECONDS, now))
+                self._record_sent(row, number, due)
                 return True
         if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
             run.invocations += 1
-            self._record_sent(owed, number, now + INVOKED_SECONDS)
+            self._record_sent(row, number, now + INVOKED_SECONDS)
             return True
         return False
 
-    def _is_too_old(self, owed: Owed, job: Job) -> bool:
+    def _is_too_old(self, row: DueRow, job: Job) -> bool:
         """True if the stored job has to be dead-lettered as `expired`.
 
         Its state is too old, and it is still the newest one and not announced.
         """
-        newest = owed.entry.newest
-        is_announced = newest is not None and newest.is_of_same_share(owed.entry.announced)
+        newest = row.entry.newest
+        is_announced = newest is not None and newest.is_of_same_share(row.entry.announced)
         is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
-        return is_newest and not is_announced and self.clock() > expires_at(self.policies, owed, job)
+        return is_newest and not is_announced and self.clock() > expires_at(self.policies, row, job)
 
-    def _give_up(self, owed: Owed, job: Job, reason: Reason, deadline: Deadline) -> bool:
+    def _dead_letter(self, row: DueRow, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
 
         `reason` is recorded in the job. Returns False if it was not dead-lettered.
         """
-        newest = owed.entry.newest
+        newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
-            self._postpone(owed)
+            self._postpone(row)
             return False
-        dead_lettered = self.keeper.dead_letter(job.with_reason(reason), deadline)
+        dead_lettered = self.outbox.dead_letter(job.with_reason(reason), deadline)
         at = dead_lettered.revival.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
             return False
         if newest.is_critical:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
-                self.rows.ledger.store(owed.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
-        self.rows.change(owed, lambda entry: entry.dead_lettering(newest, at, reason))
+                self.rows.ledger.store(row.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
+        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, reason))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
-        self.telemetry.notice("dead_lettered", f"the job of incident {owed.incident_id}: {why}")
+        self.telemetry.notice("dead_lettered", f"the job of incident {row.incident_id}: {why}")
         return False
 
-    def _postpone(self, owed: Owed) -> None:
+    def _postpone(self, row: DueRow) -> None:
         def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.postponed(self.clock() + HEALED_SECONDS))
+            return replace(entry, debt=entry.debt.postponed(self.clock() + REPLACEMENT_SECONDS))
 
-        self.rows.change(owed, change)
+        self.rows.change(row, change)
 
-    def _record_sent(self, owed: Owed, number: int, until: float) -> None:
-        self.rows.change(owed, lambda entry: replace(entry, debt=entry.debt.with_job_sent(number, until)))
+    def _record_sent(self, row: DueRow, number: int, until: float) -> None:
+        self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.with_replacement_sent(number, until)))
 
 
-def _interleaved(rows: Iterable[Owed]) -> list[Owed]:
+def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
     """Return the rows with criticals first; among criticals and others, one row of each channel at a time."""
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
-    placed: list[tuple[bool, int, Owed]] = []
+    placed: list[tuple[bool, int, DueRow]] = []
     for each in rows:
         is_other = not (each.entry.debt.row and each.entry.debt.row.is_critical)
         ranks[is_other, each.channel] += 1

@@ -7,7 +7,7 @@ from functools import partial
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
-from relay.entrypoints.owed_rows import Owed
+from relay.entrypoints.due_rows import DueRow
 from relay.entrypoints.parallel import AtOnce
 from relay.errors import ChannelError
 from relay.telemetry.telemetry import Telemetry
@@ -49,7 +49,7 @@ class SweepPolicies:
         """True if the channel's secret could not be read in this run, so that its policy is not known."""
         return channel in self._unread
 
-    def read(self, rows: Iterable[Owed]) -> None:
+    def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
 
         A channel whose secret can't be read in time gets the default policy in this run.

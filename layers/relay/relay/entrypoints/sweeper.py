@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.entrypoints.debt_timing import delay_start_after_pauses
+from relay.entrypoints.due_rows import DueRow, DueRows, by_channel, each_once
 from relay.entrypoints.fallback_notifier import FallbackNotifier
 from relay.entrypoints.message_replacement import MessageReplacement
-from relay.entrypoints.owed_rows import Owed, OwedRows, by_channel, each_once
 from relay.entrypoints.parallel import run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
 from relay.entrypoints.sweeper_run import SweeperRun
@@ -65,7 +65,7 @@ class Sweeper:
             an empty text. None without a switch.
     """
 
-    rows: OwedRows
+    rows: DueRows
     policies: SweepPolicies
     notifier: FallbackNotifier
     replacement: MessageReplacement
@@ -103,7 +103,7 @@ class Sweeper:
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
 
-    def _judge_loads(self, run: SweeperRun, rows: Sequence[Owed]) -> None:
+    def _judge_loads(self, run: SweeperRun, rows: Sequence[DueRow]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
         self.policies.read(rows)
         now = self.clock()
@@ -115,7 +115,7 @@ class Sweeper:
         flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
         self.telemetry.flooded(flooded)
 
-    def _judge_health(self, run: SweeperRun, rows: Iterable[Owed], latest: Deadline) -> None:
+    def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
             owed = {channel: [each.entry for each in some] for channel, some in by_channel(rows).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
@@ -131,7 +131,7 @@ class Sweeper:
             if failure:
                 self.telemetry.notice("heartbeat_failed", failure)
 
-    def _report_owing(self, rows: Iterable[Owed]) -> None:
+    def _report_owing(self, rows: Iterable[DueRow]) -> None:
         """Log each channel that has owed a state for longer than OWES_SECONDS."""
         now = self.clock()
         for channel, owed in by_channel(rows).items():

@@ -12,7 +12,7 @@ from relay.delivery.delivery import Delivery
 from relay.delivery.sender import Sender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter
 from relay.xmatters.trigger import XMatters
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
-    from relay.channels.epoch import Epoch
+    from relay.channels.change_marks import ChangeMarks
     from relay.channels.token import EndpointName
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from relay.xmatters.pages import Pages
 
 # A request waits for this read of the table once in ten seconds.
-EPOCH_READ_SECONDS = 0.7
+MARKS_READ_SECONDS = 0.7
 
 # Parts that not all functions use are imported where they are made: the others would pay for them at each cold start.
 # ruff: noqa: PLC0415
@@ -74,7 +74,7 @@ class Wiring:
         from relay.entrypoints.endpoint import Endpoint
         from relay.entrypoints.xmatters_callback import Callbacks
 
-        take = Callbacks(self.keeper, self._clock).take
+        take = Callbacks(self.outbox, self._clock).take
         return Endpoint(
             self.authenticator("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
         )
@@ -88,7 +88,7 @@ class Wiring:
         chores = Chores(
             followup=self.followup,
             writeback=lambda: self.writeback,
-            keeper=self.keeper,
+            outbox=self.outbox,
             clock=self._clock,
             deadlines=self._deadlines,
         )
@@ -98,7 +98,7 @@ class Wiring:
             reconciler=lambda: self.reconciler,
             channels=self.channels,
             sources=self.sources,
-            keeper=self.keeper,
+            outbox=self.outbox,
             fallback=self.fallback,
             telemetry=self._adapters.telemetry,
             clock=self._clock,
@@ -109,20 +109,20 @@ class Wiring:
     @cached_property
     def sweeper(self) -> "Sweeper":
         """The sweeper, which looks after owed states every minute."""
+        from relay.entrypoints.due_rows import DueRows
         from relay.entrypoints.fallback_notifier import FallbackNotifier
         from relay.entrypoints.message_replacement import MessageReplacement
-        from relay.entrypoints.owed_rows import OwedRows
         from relay.entrypoints.sweep_policies import SweepPolicies
         from relay.entrypoints.sweeper import Sweeper
 
         resources, telemetry = self._resources, self._adapters.telemetry
-        rows = OwedRows(self.ledger, telemetry)
+        rows = DueRows(self.ledger, telemetry)
         policies = SweepPolicies(self.channels, telemetry, self._at_once, self._deadlines)
         notifier = FallbackNotifier(
             rows, policies, resources.table, self.fallback, telemetry, self._at_once, self._clock
         )
         replacement = MessageReplacement(
-            rows, policies, self.keeper, telemetry, resources.retries.backlog, resources.invoke, self._clock
+            rows, policies, self.outbox, telemetry, resources.retries.backlog, resources.invoke, self._clock
         )
         return Sweeper(
             rows=rows,
@@ -191,7 +191,7 @@ class Wiring:
             names=self._resources.secret_names,
             channels=self.channels,
             sources=self.sources,
-            keeper=self.keeper,
+            outbox=self.outbox,
             telemetry=self._adapters.telemetry,
             clock=self._clock,
             random=self._random,
@@ -210,19 +210,19 @@ class Wiring:
             clock=self._clock,
             notice=self._adapters.telemetry.notice,
             unknown_seconds=self._adapters.unknown_seconds,
-            epoch=self._epoch if self._adapters.has_epoch else None,
+            change_marks=self._change_marks if self._adapters.reads_change_marks else None,
         )
 
     @property
-    def _epoch(self) -> "Epoch":
-        from relay.channels.epoch import Epoch
+    def _change_marks(self) -> "ChangeMarks":
+        from relay.channels.change_marks import ChangeMarks
         from relay.ledger.credentials import read_marks
 
         def read() -> Mapping[str, str]:
-            deadline = self._deadlines(EPOCH_READ_SECONDS)
-            return read_marks(self._resources.credentials.within(deadline, "epoch", at_most=EPOCH_READ_SECONDS))
+            deadline = self._deadlines(MARKS_READ_SECONDS)
+            return read_marks(self._resources.credentials.within(deadline, "change_marks", at_most=MARKS_READ_SECONDS))
 
-        return Epoch(read, self._clock, self._adapters.telemetry.notice)
+        return ChangeMarks(read, self._clock, self._adapters.telemetry.notice)
 
     def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
         """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
@@ -240,9 +240,9 @@ class Wiring:
     # ---- Ledger, queues and topic ----------------------------------------------------------------------------------
 
     @cached_property
-    def keeper(self) -> Keeper:
+    def outbox(self) -> Outbox:
         """The retry queue, the chore queue and the dead-letter queue as one object."""
-        return Keeper(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock)
+        return Outbox(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -273,7 +273,7 @@ class Wiring:
             sender=Sender(self.channels, xmatters, self._sleep, self._random),
             ledger=self.ledger,
             rate_limiter=RateLimiter(self._resources.table, self._clock, self._random),
-            keeper=self.keeper,
+            outbox=self.outbox,
             clock=self._clock,
             owner=self._owner,
         )
@@ -331,7 +331,7 @@ class Wiring:
         """The object that asks BigPanda if an incident is over, before its pages are terminated."""
         from relay.delivery.resolve_confirmation import ResolveConfirmation
 
-        return ResolveConfirmation(self.lister, self.keeper, self._clock)
+        return ResolveConfirmation(self.lister, self.outbox, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":
@@ -361,7 +361,7 @@ class Wiring:
             lister=self.lister,
             comparison=Comparison(self.channels, self.sources, self.ledger, self._clock),
             table=self._resources.table,
-            keeper=self.keeper,
+            outbox=self.outbox,
             reporter=Reporter(self.channels, self.fallback, self._adapters.telemetry, self._clock),
             telemetry=self._adapters.telemetry,
             clock=self._clock,

@@ -29,7 +29,7 @@ from relay.incidents.transition import is_open
 from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Job, JobKind, seconds_of, timestamp
-from relay.jobs.outbox import Keeper, followup_job
+from relay.jobs.outbox import Outbox, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failed_retry
 from relay.ledger.sources import Sources
 from relay.ledger.wait import Wait
@@ -65,7 +65,7 @@ class Worker:
         reconciler: Returns the worker for reconcile runs, created at its first use.
         channels: The cached channels.
         sources: The sets of recipients in webhook URLs for which incidents were shared.
-        keeper: The queues.
+        outbox: The queues of jobs.
         fallback: Publisher to the fallback topic.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -80,7 +80,7 @@ class Worker:
     reconciler: "Callable[[], Reconciler]"
     channels: ChannelCache
     sources: Sources
-    keeper: Keeper
+    outbox: Outbox
     fallback: Fallback
     telemetry: Telemetry
     clock: Callable[[], float]
@@ -115,14 +115,14 @@ class Worker:
             return True
         if job.revival.dead_lettered_at is not None and not job.revival.is_revived:
             job = job.revived(now)
-        if job.message.healed:
-            self.delivery.begun(job, deadline)
+        if job.message.replacement:
+            self.delivery.record_replacement_begun(job, deadline)
             # A copy of this job that waits does not count as one that the sweeper sent.
-            job = job.healing(0)
+            job = job.as_replacement(0)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
-        if result.notices.unconfirmed:
-            self.telemetry.unconfirmed(job, result.notices.unconfirmed)
+        if result.notices.without_page:
+            self.telemetry.page_missing(job, result.notices.without_page)
         if result.outcome == Outcome.UNSAFE:
             # An unexpected exception or an unknown kind of job. After a few receives the redrive policy moves it.
             return False
@@ -168,17 +168,17 @@ class Worker:
         followup = replace(signal, message=replace(signal.message, spare=False), revival=revival)
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
-            self.keeper.keep(followup, deadline, until=now + FOLLOW_SECONDS)
+            self.outbox.enqueue(followup, deadline, until=now + FOLLOW_SECONDS)
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
             # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
-            if not self.keeper.keep(followup, deadline, until=now):
+            if not self.outbox.enqueue(followup, deadline, until=now):
                 # The job itself stays on the queue, so that a later attempt can queue the follow-up.
                 waits = result.waiting(Reason.IN_FLIGHT, now + FOLLOW_AGAIN_SECONDS)
                 return replace(waits, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's job follows up all signals of the incident, but may wake later. This follow-up runs
             # once, to terminate outdated pages now; repeatedly only if an end has to be confirmed.
-            self.keeper.keep(followup if channel.confirms_ends else followup.as_spare(), deadline, until=now)
+            self.outbox.enqueue(followup if channel.confirms_ends else followup.as_spare(), deadline, until=now)
         return result
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
@@ -189,11 +189,11 @@ class Worker:
         now = self.clock()
         result = Result.unsafe(job, error.reason, f"{type(error).__name__}: {error}")
         if HANDLING[error.reason].is_final:
-            return self._given_up(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
+            return self._dead_lettered(job, result, Wait(Reason.CHANNEL_REMOVED, now), deadline)
         # With the longest possible age limit, since the channel's own limit is unknown.
         own_wait = self._own_wait(job, Policy(max_age_seconds=MOST_AGE_SECONDS))
         if own_wait and HANDLING[own_wait.reason].is_final:
-            return self._given_up(job, replace(result, reason=own_wait.reason), own_wait, deadline)
+            return self._dead_lettered(job, replace(result, reason=own_wait.reason), own_wait, deadline)
         if job.kind != JobKind.SIGNAL:
             return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
@@ -206,7 +206,7 @@ class Worker:
         self.delivery.postpone(job, result.until or now, deadline)
         return result
 
-    def _given_up(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
+    def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired meanwhile, unless it needs no further work.
 
         `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's
@@ -250,7 +250,7 @@ class Worker:
         if result.queue != "retry" or (job.message.spare and result.reason != Reason.PACED):
             return True
         again = self._again(job, result)
-        return self.keeper.keep(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
+        return self.outbox.enqueue(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
         """Return the job to put back on its queue, with the time of its next attempt."""

@@ -10,7 +10,7 @@ from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
-from relay.jobs.outbox import Keeper, last_copy
+from relay.jobs.outbox import Outbox, last_copy
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.reasons import Reason
 
@@ -23,11 +23,11 @@ class Callbacks:
     """Handler of callbacks, the requests of xMatters.
 
     Attributes:
-        keeper: The queues.
+        outbox: The queues of jobs.
         clock: The time in epoch seconds.
     """
 
-    keeper: Keeper
+    outbox: Outbox
     clock: Callable[[], float]
 
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
@@ -41,9 +41,9 @@ class Callbacks:
         result = Result(Outcome.QUEUED, Subject.of_job(job, transition=callback.kind))
         if not channel.wants_callback(callback):
             return replace(result, outcome=Outcome.UNCHANGED)
-        if self.keeper.keep(job, deadline, until=self.clock()):
+        if self.outbox.enqueue(job, deadline, until=self.clock()):
             return result.queued("retry")
-        if self.keeper.dead_letter(job, deadline):
+        if self.outbox.dead_letter(job, deadline):
             return result.queued("dead_letter")
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
 

@@ -68,8 +68,8 @@ class Callback(NamedTuple):
         kind: Kind of the callback.
         incident_id: BigPanda's id of the incident.
         environment_id: BigPanda's id of the environment.
-        event_id: UUID of the page.
-        event_number: Number of the page.
+        page_id: UUID of the page (xMatters: event).
+        page_number: Number of the page, as people see it.
         target: xMatters' name of the person or group (`targetName`).
         name: Full name of the person.
         email: E-mail address of the person.
@@ -84,8 +84,8 @@ class Callback(NamedTuple):
     kind: Kind
     incident_id: str
     environment_id: str | None
-    event_id: str | None
-    event_number: str | None
+    page_id: str | None
+    page_number: str | None
     target: str | None
     name: str | None
     email: str | None
@@ -169,20 +169,20 @@ def parse_callback(body: bytes) -> Callback:
         raise BadRequest("relay", f"is {str(scalar(version))[:20]!r}; this version reads {FLOW_VERSION}")
     kind = _kind(fields)
     properties = Fields(dict(_properties(fields.first("eventproperties", "properties", "additionaltokens"))))
-    event_id, event_number = _event(fields)
+    page_id, page_number = _event(fields)
     incident_id = _first_text(properties, _INCIDENT_NAMES) or _first_text(fields, _INCIDENT_NAMES)
     if incident_id is None:
         raise BadRequest("incident_id", "is missing; include the property of that name in callbacks")
     if len(incident_id) > MAX_ID_LENGTH:
         raise BadRequest("incident_id", f"is longer than {MAX_ID_LENGTH} characters")
-    place = _first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES)
+    named_environment = _first_text(properties, _ENVIRONMENT_NAMES) or _first_text(fields, _ENVIRONMENT_NAMES)
     person = fields.first("person", "recipient", "author", "respondedby")
     return Callback(
         kind=kind,
         incident_id=incident_id,
-        environment_id=environment_id(place),
-        event_id=event_id,
-        event_number=event_number,
+        environment_id=environment_id(named_environment),
+        page_id=page_id,
+        page_number=page_number,
         target=_target(person) or _name(fields.first("username")),
         name=_full_name(person),
         email=_name(nested(person, "email")),

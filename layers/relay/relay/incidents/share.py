@@ -116,7 +116,7 @@ def parse_share(body: bytes) -> Share:
     incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
     metadata = fields_of(outside.get("metadata"))
     snooze = incident.get("snooze")
-    place = environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid"))
+    named_environment = environment_id(metadata.get("environmentid")) or environment_id(outside.get("environmentid"))
     event = _text(outside.get("event", outside.get("eventtype")))
     return Share(
         incident_id=_incident_id(incident, outside, wrapped),
@@ -130,7 +130,7 @@ def parse_share(body: bytes) -> Share:
         changed_on=_time(incident.get("changedon", incident.get("changedat"))),
         updated_on=_time(incident.get("updatedon", incident.get("updatedat"))),
         alerts=tuple(_alerts(incident.get("alerts"))),
-        environment_id=place,
+        environment_id=named_environment,
         document=document,
     )
 

@@ -74,10 +74,10 @@ class State(NamedTuple):
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
-    def name(self) -> str:
-        """Name of the state: its hash. With the version it identifies the state (see `is_same`).
+    def marked_digest(self) -> str:
+        """The digest, marked if the version is borrowed. With the version it identifies the state (see `is_same`).
 
-        The ledger's `Entry.seen` has the names of states with the newest version, to recognise late copies of a share.
+        The ledger's `Entry.seen_digests` has those of states with the newest version. They tell late copies of a share.
         """
         return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 
@@ -116,7 +116,7 @@ class State(NamedTuple):
 
     def is_same(self, other: "State | None") -> bool:
         """True if both states have the same version and hash, whenever they came. False if `other` is None."""
-        return other is not None and (self.version, self.name) == (other.version, other.name)
+        return other is not None and (self.version, self.marked_digest) == (other.version, other.marked_digest)
 
     def is_of_same_share(self, other: "State | None") -> bool:
         """True if both states come from one share: they are the same, and came at the same time.

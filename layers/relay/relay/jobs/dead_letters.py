@@ -50,8 +50,8 @@ type Run = Callable[..., Iterable[Any]]
 
 
 @dataclass(eq=False)
-class Held:
-    """A message of the dead-letter queue that relayctl received, so that it is invisible to other readers.
+class HeldMessage:
+    """A message of the dead-letter queue that a reader received and keeps invisible to other readers.
 
     Attributes:
         message_id: SQS's id of the message.
@@ -59,7 +59,7 @@ class Held:
         until: End of the visibility timeout, in seconds of the `clock` of its DeadLetters.
         job: The job without its body; None if the message's text is not a job of the relay.
         problem: The error if the message's text is not a job of the relay, else None.
-        place: Offset and length of its text in the temporary file of `DeadLetters.holding` (bytes).
+        spool_span: Offset and length of its text in the temporary file of `DeadLetters.holding` (bytes).
     """
 
     message_id: str
@@ -67,7 +67,7 @@ class Held:
     until: float
     job: Job | None
     problem: str | None = None
-    place: tuple[int, int] = (0, 0)
+    spool_span: tuple[int, int] = (0, 0)
 
 
 class Depth(NamedTuple):
@@ -100,7 +100,7 @@ class DeadLetters:
         self._client = client
         self._url = url
         self._clock = clock
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, HeldMessage] = {}
 
     def depth(self) -> Depth:
         """Return the approximate numbers of visible and invisible messages. SQS offers no exact numbers."""
@@ -130,13 +130,13 @@ class DeadLetters:
                 raise
             self.let_go(self._held.values())
 
-    def envelope(self, held: Held) -> str:
+    def envelope(self, held: HeldMessage) -> str:
         """Return the envelope of a received message: its body, a job as JSON text. Valid only inside `holding`."""
-        start, length = held.place
+        start, length = held.spool_span
         self._spool.seek(start)
         return self._spool.read(length).decode("utf-8", "surrogatepass")
 
-    def scan(self) -> Iterator[Held]:
+    def scan(self) -> Iterator[HeldMessage]:
         """Receive every visible message once, and keep it invisible ("hold" it). Valid only inside `holding`.
 
         The scan ends when a poll is empty. During a storm, new messages may arrive too fast for that. So the scan also
@@ -173,37 +173,37 @@ class DeadLetters:
             soon = [held for held in self._held.values() if held.until < now + RENEW_SECONDS]
             self._set_visibility(soon, HOLD_SECONDS)
 
-    def is_held(self, held: Held) -> bool:
+    def is_held(self, held: HeldMessage) -> bool:
         """True if the message stays invisible to other readers for long enough to move a batch."""
         return self._held.get(held.message_id) is held and self._clock() + MOVE_SECONDS < held.until
 
-    def delete_batch(self, helds: Sequence[Held]) -> list[str | None]:
+    def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str | None]:
         """Delete up to ten received messages. Return a list with None for each deleted message, else the error."""
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
-            {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(helds)
+            {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(held_messages)
         ]
         try:
             answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
         except ClientError as error:
-            return [str(error.response.get("Error", {}).get("Code"))] * len(helds)
+            return [str(error.response.get("Error", {}).get("Code"))] * len(held_messages)
         except BotoCoreError as error:
-            return [type(error).__name__] * len(helds)
+            return [type(error).__name__] * len(held_messages)
         deleted = {each["Id"] for each in answer.get("Successful", ())}
         failed = {each["Id"]: each["Code"] for each in answer.get("Failed", ())}
-        problems = [None if str(n) in deleted else str(failed.get(str(n))) for n in range(len(helds))]
-        for held, problem in zip(helds, problems, strict=True):
+        problems = [None if str(n) in deleted else str(failed.get(str(n))) for n in range(len(held_messages))]
+        for held, problem in zip(held_messages, problems, strict=True):
             if problem is None:
                 self._held.pop(held.message_id, None)
         return problems
 
-    def let_go(self, helds: Iterable[Held]) -> None:
+    def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
         """Make received messages visible to other readers at once."""
-        gone = list(helds)
+        gone = list(held_messages)
         self._set_visibility(gone, 0)
         for held in gone:
             self._held.pop(held.message_id, None)
 
-    def _hold(self, message: "MessageTypeDef", until: float) -> Held | None:
+    def _hold(self, message: "MessageTypeDef", until: float) -> HeldMessage | None:
         """Register a received message, which is invisible until `until` (seconds of the clock).
 
         Returns None if it was received before; then its receipt and its end are updated.
@@ -211,9 +211,9 @@ class DeadLetters:
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until
             return None
-        held = Held(message["MessageId"], message["ReceiptHandle"], until, None)
+        held = HeldMessage(message["MessageId"], message["ReceiptHandle"], until, None)
         envelope = message["Body"].encode("utf-8", "surrogatepass")
-        held.place = (self._spool.seek(0, SEEK_END), len(envelope))
+        held.spool_span = (self._spool.seek(0, SEEK_END), len(envelope))
         self._spool.write(envelope)
         try:
             held.job = read_envelope(message["Body"]).with_body(b"")
@@ -222,8 +222,8 @@ class DeadLetters:
         self._held[held.message_id] = held
         return held
 
-    def _set_visibility(self, helds: Iterable[Held], seconds: int) -> None:
-        def set_of(batch: Sequence[Held]) -> None:
+    def _set_visibility(self, held_messages: Iterable[HeldMessage], seconds: int) -> None:
+        def set_of(batch: Sequence[HeldMessage]) -> None:
             until = self._clock() + seconds
             answer = self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
@@ -238,7 +238,7 @@ class DeadLetters:
             for failed in answer.get("Failed", []):
                 self._held.pop(batch[int(failed["Id"])].message_id, None)
 
-        for _ in self._run(set_of, list(batched(helds, MAX_BATCH, strict=False))):
+        for _ in self._run(set_of, list(batched(held_messages, MAX_BATCH, strict=False))):
             pass
 
 

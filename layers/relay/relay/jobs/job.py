@@ -107,7 +107,7 @@ class JobMessage(NamedTuple):
         spare: True for an additional copy of a job, which only tries to send. Waits and follow-ups are left to the
             job's own message.
         accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
-        healed: Number of the sweeper's message that replaces a vanished one; 0 for the job's own message.
+        replacement: Number of the sweeper's message that replaces a vanished one; 0 for the job's own message.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
         waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent without
             it.
@@ -116,7 +116,7 @@ class JobMessage(NamedTuple):
     not_before: str | None = None
     spare: bool = False
     accepted: bool = False
-    healed: int = 0
+    replacement: int = 0
     ledger_down_since: str | None = None
     waits_for_ledger: bool = False
 
@@ -214,15 +214,15 @@ class Job(NamedTuple):
 
     def fresh(self) -> Self:
         """Return the job without its wait, without failures of the ledger, and not as an additional copy."""
-        return self._replace(message=JobMessage(accepted=self.message.accepted, healed=self.message.healed))
+        return self._replace(message=JobMessage(accepted=self.message.accepted, replacement=self.message.replacement))
 
     def as_spare(self) -> Self:
         """Return an additional copy of the job, which wakes sooner and only tries to send."""
         return self._replace(message=self.message._replace(spare=True))
 
-    def healing(self, number: int) -> Self:
+    def as_replacement(self, number: int) -> Self:
         """Return the job as the sweeper's replacement message of that number; 0 for the job's own message."""
-        return self._replace(message=self.message._replace(healed=number))
+        return self._replace(message=self.message._replace(replacement=number))
 
     def with_reason(self, reason: str) -> Self:
         """Return the job with `reason` in place of the reason of its last failure or wait."""

@@ -1,4 +1,4 @@
-"""Outbox: puts jobs on the retry, chore or dead-letter queue, and reduces jobs that are too large for storage."""
+"""Outbox: puts jobs on the retry, chore or dead-letter queue. Reduces jobs that are too large for storage."""
 
 import json
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def followup_job(job: Job) -> Job:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class Outbox:
     """The queues of jobs: puts a job on the one for its kind, or on the dead-letter queue.
 
     Attributes:
@@ -68,7 +68,7 @@ class Keeper:
     dead_letters: Queue
     clock: Callable[[], float]
 
-    def keep(self, job: Job, deadline: Deadline, *, until: float) -> bool:
+    def enqueue(self, job: Job, deadline: Deadline, *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.
 
         The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest. The call has a short
@@ -85,7 +85,7 @@ class Keeper:
     def _put(self, queue: Queue, job: Job, deadline: Deadline, delay: int) -> bool:
         try:
             send = partial(queue.send, fitting(job), delay_seconds=delay)
-            deadline.run(send, part="keep", at_least=QUEUE_SECONDS, at_most=QUEUE_SECONDS)
+            deadline.run(send, part="enqueue", at_least=QUEUE_SECONDS, at_most=QUEUE_SECONDS)
         except (QueueError, TimeoutError):
             return False
         return True

@@ -97,7 +97,7 @@ class Notices(NamedTuple):
         last_copy: A job as JSON text that no queue accepted: the only copy there is.
         unguarded: What the ledger or the rate limiter could not do for the signal, in words: it was sent without their
             protection.
-        unconfirmed: xMatters' request ids of signals of which no page was found.
+        without_page: xMatters' request ids of signals of which no page was found.
         end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
         unverified: The reason why a callback is not verified.
         refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
@@ -107,7 +107,7 @@ class Notices(NamedTuple):
     fault: BaseException | None = None
     last_copy: str | None = None
     unguarded: str | None = None
-    unconfirmed: tuple[str, ...] = ()
+    without_page: tuple[str, ...] = ()
     end: str | None = None
     unverified: str | None = None
     refused_recipients: int = 0
@@ -198,16 +198,16 @@ class Found(NamedTuple):
     Attributes:
         compared: Number of incidents that were compared.
         missed: Number of states that a channel missed and that were queued.
-        woken: Number of criticals that were queued since their snooze is over.
-        unannounced: Number of open incidents that were reported since no channel knew them.
+        snooze_over: Number of criticals that were queued since their snooze is over.
+        unknown: Number of open incidents that were reported since no channel knew them.
         failure: Why the run is not complete; None if it is.
         reason: The reason of the failure; None if there is none.
     """
 
     compared: int = 0
     missed: int = 0
-    woken: int = 0
-    unannounced: int = 0
+    snooze_over: int = 0
+    unknown: int = 0
     failure: str | None = None
     reason: Reason | None = None
 

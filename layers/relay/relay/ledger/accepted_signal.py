@@ -34,9 +34,9 @@ class AcceptedSignal(NamedTuple):
         at: Start of the sender's lease, just before the signal was sent (epoch seconds).
         is_open: True if the signal announced an open incident, False if it announced the end.
         pages: UUIDs of the signal's pages; empty as long as none is known.
-        number: The first page's number, as people see it; empty if unknown.
+        page_number: The first page's number, as people see it; empty if unknown.
         is_over: True if none of the pages is active any more.
-        is_lost: True if no page was found within the follow-up's time.
+        is_page_missing: True if no page was found within the follow-up's time.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
         recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
             workflow chooses the recipients.
@@ -47,9 +47,9 @@ class AcceptedSignal(NamedTuple):
     at: float
     is_open: bool
     pages: tuple[str, ...] = ()
-    number: str = ""
+    page_number: str = ""
     is_over: bool = False
-    is_lost: bool = False
+    is_page_missing: bool = False
     is_for_one: bool = False
     recipients: str = ""
     is_critical: bool = False

@@ -77,27 +77,28 @@ class CircuitBreaker:
     clock: Callable[[], float]
     random: Callable[[], float]
 
-    def wait(self, circuit: Circuit, now: float, *, urgent: bool) -> Wait | None:
+    def wait(self, circuit: Circuit, now: float, *, is_critical: bool) -> Wait | None:
         """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.
 
-        `now` is in epoch seconds. `urgent` is True for a critical signal, which gets the shorter wait.
+        `now` is in epoch seconds. `is_critical` is True for a critical signal, which gets the shorter wait.
         """
         if circuit.open_until is None or not circuit.is_open(now):
             return None
-        return self._wait(circuit.open_until, urgent=urgent)
+        return self._wait(circuit.open_until, is_critical=is_critical)
 
-    def probe(self, gate: str, circuit: Circuit, *, urgent: bool) -> Wait | None:
+    def probe(self, gate: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
         """Decide if this sender may send, with a circuit that is closed or whose open time has passed.
 
         Returns None if it may. Only one sender may probe an open circuit: the others get a wait for its result. `gate`
-        is the name of the channel's table item, and `circuit` the state in it. `urgent` is True for a critical signal.
+        is the name of the channel's table item, and `circuit` the state in it. `is_critical` is True for a critical
+        signal.
         """
         if circuit.open_until is None:
             return None
         now = self.clock()
         probes = self.update(gate, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", circuit.open_until))
         # Another sender probes, and will have its result soon.
-        return self._wait(now + SPREAD_SECONDS, urgent=urgent) if probes is None else None
+        return self._wait(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None
 
     def report(self, gate: str, failure: Reason | None, retry_after: float | None, *, troubled: bool) -> None:
         """Report a signal's result for the circuit in the table item `gate`.
@@ -120,7 +121,7 @@ class CircuitBreaker:
         if failed and failed.circuit.failures >= FAILURES_IN_A_ROW:
             self.update(gate, put={"open_until": max(failed.circuit.open_until or 0.0, now + OPEN_SECONDS)})
 
-    def _wait(self, moment: float, *, urgent: bool) -> Wait:
+    def _wait(self, moment: float, *, is_critical: bool) -> Wait:
         # Critical signals return first, since the rate limit may leave room for them only.
-        delay = self.random() if urgent else 1 + self.random()
+        delay = self.random() if is_critical else 1 + self.random()
         return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)

@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.epoch import settings_name
+from relay.channels.change_marks import settings_name
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
 from relay.errors import LedgerError
 from relay.ledger.table import Table, Text
 
-EPOCH_KEY = "channels/epoch"
+MARKS_KEY = "channels/marks"
 # Lifetime of a mark. After it no function still has a copy of the channel from before the revocation.
 MARK_SECONDS = 7 * 24 * 3600.0
 # Shortest time between two records of one credential's use by one function.
@@ -31,7 +31,7 @@ def read_marks(table: Table) -> Mapping[str, str]:
     A mark is a text that changes when a credential of the channel is revoked, under the channel's name, or when its
     mode or pauses change, under `settings_name`. A channel without a recent change has none.
     """
-    found = table.read(EPOCH_KEY)
+    found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}
 
 
@@ -57,14 +57,14 @@ def _mark(table: Table, name: str, mark: str, now: float) -> None:
         recent = {name: each for name, each in marks.items() if each[1] > now - MARK_SECONDS}
         return json.dumps(recent | {name: (mark, now)})
 
-    table.change(EPOCH_KEY, marked)
+    table.change(MARKS_KEY, marked)
 
 
 def _marks(text: str) -> dict[str, tuple[str, float]]:
     try:
         return {str(name): (str(mark), float(at)) for name, (mark, at) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
-        raise LedgerError(f"the item {EPOCH_KEY} can't be read") from None
+        raise LedgerError(f"the item {MARKS_KEY} can't be read") from None
 
 
 def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:

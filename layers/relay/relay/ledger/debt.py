@@ -23,8 +23,8 @@ class Debt(NamedTuple):
         rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
             attempts are not over.
-        held_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
-        unconfirmed: True if a critical signal has no page, and the fallback topic is not notified of that yet.
+        paused_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
+        is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 
     since: float | None = None
@@ -34,8 +34,8 @@ class Debt(NamedTuple):
     slot: Slot | None = None
     rests_until: float = 0.0
     row: Row | None = None
-    held_until: float = 0.0
-    unconfirmed: bool = False
+    paused_until: float = 0.0
+    is_page_missing: bool = False
 
     @property
     def is_critical(self) -> bool:
@@ -48,22 +48,22 @@ class Debt(NamedTuple):
         return self.row.due if self.row else 0.0
 
     @property
-    def begun(self) -> int:
+    def replacement_begun(self) -> int:
         """Number of the sweeper's last replacement job that a worker began without recording a result; 0 if none."""
-        return self.row.begun if self.row else 0
+        return self.row.replacement_begun if self.row else 0
 
     @property
     def job(self) -> str:
         """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
-    def held(self, until: float) -> "Debt":
+    def paused(self, until: float) -> "Debt":
         """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
-        return replace(self, held_until=until, reason=Reason.PAUSED)
+        return replace(self, paused_until=until, reason=Reason.PAUSED)
 
     def resumed(self, now: float) -> "Debt":
         """Return the debt of a state that no pause holds any more at `now` (epoch seconds): a pause can end early."""
-        return replace(self, held_until=min(self.held_until, now))
+        return replace(self, paused_until=min(self.paused_until, now))
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
         """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
@@ -87,11 +87,11 @@ class Debt(NamedTuple):
         """
         if is_owed:
             return replace(self, reason="")
-        return replace(self.without_row(), since=None, is_notified=False, reason="", held_until=0.0)
+        return replace(self.without_row(), since=None, is_notified=False, reason="", paused_until=0.0)
 
     def settled(self) -> "Debt":
         """Return the debt with nothing owed: without a row, a slot, and a notification."""
-        return replace(self.without_row(), since=None, is_notified=False, slot=None, held_until=0.0)
+        return replace(self.without_row(), since=None, is_notified=False, slot=None, paused_until=0.0)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt of the newest state after it was dead-lettered at `at` (epoch seconds).
@@ -106,7 +106,7 @@ class Debt(NamedTuple):
 
         As long as the fallback topic must be notified of a missing page, there is always a row, and it is critical.
         """
-        if self.unconfirmed:
+        if self.is_page_missing:
             row = replace(row or Row(0.0), is_critical=True)
         return replace(self, row=row)
 
@@ -122,25 +122,33 @@ class Debt(NamedTuple):
 
         A debt without a row stays as it is.
         """
-        return replace(self, row=replace(self.row, due=max(self.row.due, until), begun=0, sent=0)) if self.row else self
+        return (
+            replace(self, row=replace(self.row, due=max(self.row.due, until), replacement_begun=0, replacement_sent=0))
+            if self.row
+            else self
+        )
 
-    def with_job_sent(self, number: int, until: float) -> "Debt":
+    def with_replacement_sent(self, number: int, until: float) -> "Debt":
         """Return the debt after the sweeper sent its replacement job with this number.
 
         The sweeper acts on the debt again at `until` (epoch seconds).
         """
-        return replace(self, row=replace(self.row, due=until, sent=number)) if self.row else self
+        return replace(self, row=replace(self.row, due=until, replacement_sent=number)) if self.row else self
 
-    def with_job_begun(self, number: int) -> "Debt":
+    def with_replacement_begun(self, number: int) -> "Debt":
         """Return the debt after a worker began the sweeper's replacement job with this number."""
-        return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row else self
+        return (
+            replace(self, row=replace(self.row, replacement_begun=max(self.row.replacement_begun, number)))
+            if self.row
+            else self
+        )
 
     def with_page_missing(self, now: float) -> "Debt":
         """Return the debt after no page was found for a critical signal.
 
         It has a row in the table's index, due at `now` (epoch seconds), so that the fallback topic is notified.
         """
-        return replace(self, unconfirmed=True, row=replace(self.row or Row(now), is_critical=True))
+        return replace(self, is_page_missing=True, row=replace(self.row or Row(now), is_critical=True))
 
     def notified(self, newest: State | None) -> "Debt":
         """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
@@ -150,4 +158,4 @@ class Debt(NamedTuple):
         row = self.row if self.row and self.row.job else None
         if row and newest:
             row = replace(row, is_critical=newest.is_critical)
-        return replace(self, is_notified=self.is_notified or self.since is not None, unconfirmed=False, row=row)
+        return replace(self, is_notified=self.is_notified or self.since is not None, is_page_missing=False, row=row)

@@ -41,6 +41,10 @@ class End(NamedTuple):
         """True if a resolve came that is not believed unless BigPanda confirms it."""
         return self.suspected_since > 0
 
+    def is_asked_by(self, follow_up: str) -> bool:
+        """True if a follow-up has to ask about suspected resolves. `follow_up` is its job's `Job.stored_name`."""
+        return self.is_suspected and self.asker == follow_up
+
     def is_distrusted(self, now: float) -> bool:
         """True if BigPanda contradicted a resolve of the incident within DISTRUST_SECONDS before `now`."""
         return now - self.contradicted_at < DISTRUST_SECONDS
@@ -50,9 +54,14 @@ class End(NamedTuple):
         """True if the last resolve is confirmed with BigPanda, or if the incident was never resolved."""
         return self.at <= self.confirmed_at
 
-    def resolved(self, at: float) -> "End":
-        """Return the end after a resolve at `at` (epoch seconds). The newest resolve counts."""
-        return replace(self, at=max(self.at, at))
+    def resolved(self, at: float, *, was_over: bool = False) -> "End":
+        """Return the end after a resolve at `at` (epoch seconds). The newest resolve counts.
+
+        `was_over` is True if the incident was over before: then a confirmed end stays confirmed.
+        """
+        after = replace(self, at=max(self.at, at))
+        is_sure = was_over and self.at > 0 and self.is_confirmed
+        return replace(after, confirmed_at=after.at) if is_sure else after
 
     def confirmed(self) -> "End":
         """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
@@ -103,6 +112,8 @@ class End(NamedTuple):
 
         BigPanda's answers and suspected resolves are void, unless a suspected resolve is newer than the state.
         """
+        if not (self.refuted_since or self.is_suspected):
+            return self
         is_older = version is not None and self.suspected_version is not None and version < self.suspected_version
         if self.is_suspected and (is_older or came <= self.suspected_at):
             return self

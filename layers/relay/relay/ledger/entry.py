@@ -21,7 +21,7 @@ from relay.ledger.wait import Slot
 
 # Distance between two claims of an incident. It keeps their order although clocks of functions differ.
 TICK_SECONDS = 0.0005
-MAX_SEEN = 16
+MAX_SEEN_DIGESTS = 16
 MAX_SIGNAL_TIMES = 8
 # After these transitions an earlier acknowledgement counts no more.
 _ANEW = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED, Transition.RESOLVED})
@@ -34,12 +34,12 @@ class Entry(NamedTuple):
 
     Attributes:
         newest: The newest state that is announced, on a queue, or changed nothing; None if there is none.
-        seen: Names (`State.name`) of the states with the newest state's version, by which late copies of a share are
-            recognised.
+        seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
+            copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
         eased: A state better than the announced one, which the policy did not announce; None if there is none.
-        is_woken: True if the incident's snooze is over, so that an open announced state is announced once more.
+        is_snooze_over: True if the incident's snooze is over, so that an open announced state is announced once more.
         acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
         acknowledged_rank: Severity of the acknowledged state; 0 if it has none, or nobody acknowledged it.
         lease: The lease of the sender that works now, or that died; None if there is none.
@@ -57,11 +57,11 @@ class Entry(NamedTuple):
     """
 
     newest: State | None = None
-    seen: tuple[str, ...] = ()
+    seen_digests: tuple[str, ...] = ()
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
-    is_woken: bool = False
+    is_snooze_over: bool = False
     acknowledged_by: str = ""
     acknowledged_rank: int = 0
     lease: Lease | None = None
@@ -120,7 +120,7 @@ class Entry(NamedTuple):
         if newest.version is not None and newest.version >= version:
             return entry
         newest = newest._replace(version=version, has_borrowed_version=True)
-        return replace(entry, newest=newest, seen=(newest.name,))
+        return replace(entry, newest=newest, seen_digests=(newest.marked_digest,))
 
     def is_resolve_suspect(self, now: float) -> bool:
         """True if a resolve that comes at `now` (epoch seconds) is not believed unless BigPanda confirms it.
@@ -133,7 +133,7 @@ class Entry(NamedTuple):
     @property
     def was_better(self) -> bool:
         """True if the incident eased or was snoozed since it was announced, so that the same state is news again."""
-        return self.eased is not None or self.is_woken
+        return self.eased is not None or self.is_snooze_over
 
     def maybe_announced(self) -> tuple[State | None, ...]:
         """Return the states that may have been announced last: the announced one, the doubtful ones, and the lease's.
@@ -155,7 +155,7 @@ class Entry(NamedTuple):
         """
         if self.debt.since is None:
             return None
-        return max(self.debt.since, self.debt.held_until, self.quiet_until(self.newest) if self.newest else 0.0)
+        return max(self.debt.since, self.debt.paused_until, self.quiet_until(self.newest) if self.newest else 0.0)
 
     def quiet_until(self, state: State) -> float:
         """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
@@ -193,33 +193,32 @@ class Entry(NamedTuple):
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
         eased = state.without_alerts() if is_better else self.eased if is_silent else None
-        is_woken = self.is_woken and is_silent and not is_better
+        is_snooze_over = self.is_snooze_over and is_silent and not is_better
         entry = self._with_newest(state)
-        entry = replace(entry, eased=eased, is_woken=is_woken, debt=entry.debt.settled())
+        entry = replace(entry, eased=eased, is_snooze_over=is_snooze_over, debt=entry.debt.settled())
         if entry.dead_letter.has(state):
             entry = replace(entry, dead_letter=entry.dead_letter.settled())
         if state.is_open:
             return entry
         # The newest state is over, so every page until now has to end, although clocks of senders differ.
-        end = entry.end.resolved(max(state.came, self._last_claim() + TICK_SECONDS))
+        at = max(state.came, self._last_claim() + TICK_SECONDS)
         was_over = self.newest is not None and not self.newest.is_open
-        is_sure = was_over and self.end.at > 0 and self.end.is_confirmed
-        return replace(entry, end=replace(end, confirmed_at=end.at) if is_sure else end)
+        return replace(entry, end=entry.end.resolved(at, was_over=was_over))
 
-    def woken(self) -> "Entry":
+    def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
 
         The entry stays as it is if no open state was announced.
         """
-        return replace(self, is_woken=True) if self.announced and self.announced.is_open else self
+        return replace(self, is_snooze_over=True) if self.announced and self.announced.is_open else self
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
-        seen = (*(name for name in (self.seen if same_version else ()) if name != state.name), state.name)
+        digest = state.marked_digest
+        seen_digests = (*(each for each in (self.seen_digests if same_version else ()) if each != digest), digest)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
-        is_in_doubt = self.end.refuted_since > 0 or self.end.suspected_since > 0
-        end = self.end.reopened(state.came, state.version) if state.is_open and is_in_doubt else self.end
-        known = replace(self, newest=newest, seen=seen[-MAX_SEEN:], end=end)
+        end = self.end.reopened(state.came, state.version) if state.is_open else self.end
+        known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end)
         if not state.is_of_same_share(self.newest):
             known = replace(known, debt=self.debt.started_anew())
         if is_same:
@@ -286,7 +285,7 @@ class Entry(NamedTuple):
             announced=state,
             doubtful=(),
             eased=None,
-            is_woken=False,
+            is_snooze_over=False,
             debt=entry.debt.announced(is_owed=is_newer_owed),
             dead_letter=entry.dead_letter.settled(),
             flap=entry.flap.announcing(),
@@ -342,12 +341,12 @@ class Entry(NamedTuple):
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
         return any(later.is_open and later.at > signal.at for signal in known for later in self.accepted_signals)
 
-    def followed(self, seen: Mapping[str, AcceptedSignal]) -> "Entry":
+    def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with what a follow-up job found out about accepted signals: their pages, and which are over.
 
-        `seen` has the signals that the job looked at, by request id.
+        `found` has the signals that the job looked at, by request id.
         """
-        followed = (known.merged(seen.get(known.request_id, known)) for known in self.accepted_signals)
+        followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
     def dead_lettering(self, state: State, at: float, reason: str) -> "Entry":

@@ -54,11 +54,11 @@ def _members(entry: Entry) -> dict[str, Any]:
     lease, debt, dead_letter, end = entry.lease, entry.debt, entry.dead_letter, entry.end
     return {
         "newest": _state_members(entry.newest),
-        "seen": entry.seen,
+        "seen_digests": entry.seen_digests,
         "announced": _state_members(entry.announced),
         "doubtful": [_state_members(state) for state in entry.doubtful],
         "eased": _state_members(entry.eased),
-        "is_woken": entry.is_woken,
+        "is_snooze_over": entry.is_snooze_over,
         "acknowledged_by": entry.acknowledged_by,
         "acknowledged_rank": entry.acknowledged_rank,
         "lease": [lease.owner, lease.until, lease.began, _state_members(lease.state)] if lease else None,
@@ -70,8 +70,8 @@ def _members(entry: Entry) -> dict[str, Any]:
         "reason": debt.reason,
         "slot": debt.slot,
         "rests_until": debt.rests_until,
-        "held_until": debt.held_until,
-        "unconfirmed": debt.unconfirmed,
+        "paused_until": debt.paused_until,
+        "is_page_missing": debt.is_page_missing,
         "dead_lettered": _state_members(dead_letter.state),
         "dead_lettered_at": dead_letter.at,
         "revived_at": dead_letter.revived_at,
@@ -92,11 +92,11 @@ def _members(entry: Entry) -> dict[str, Any]:
 def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
     return Entry(
         newest=_known_state(members.get("newest")),
-        seen=tuple(members.get("seen", ())),
+        seen_digests=tuple(members.get("seen_digests", ())),
         announced=_known_state(members.get("announced")),
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
         eased=_known_state(members.get("eased")),
-        is_woken=members.get("is_woken", False),
+        is_snooze_over=members.get("is_snooze_over", False),
         acknowledged_by=members.get("acknowledged_by", ""),
         acknowledged_rank=members.get("acknowledged_rank", 0),
         lease=_lease(members.get("lease")),
@@ -135,8 +135,8 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         slot=Slot(slot[0], slot[1]) if slot else None,
         rests_until=members.get("rests_until", 0.0),
         row=row,
-        held_until=members.get("held_until", 0.0),
-        unconfirmed=members.get("unconfirmed", False),
+        paused_until=members.get("paused_until", 0.0),
+        is_page_missing=members.get("is_page_missing", False),
     )
 
 

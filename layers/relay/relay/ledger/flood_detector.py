@@ -84,4 +84,4 @@ class FloodDetector:
             gate = Gate.of(self.table.numbers(gate_of(channel)))
         except LedgerError:
             return load._replace(is_failing=True)
-        return load._replace(critical_wait=max(gate.critical - now, 0.0), is_failing=gate.circuit != CLOSED)
+        return load._replace(critical_wait=max(gate.critical_line_end - now, 0.0), is_failing=gate.circuit != CLOSED)

@@ -88,14 +88,15 @@ class Gate(NamedTuple):
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
-        critical: End of the line of critical signals: the time after its last slot (epoch seconds); 0 if it is empty.
-        other: End of the line of all other signals, in the same form.
+        critical_line_end: End of the line of critical signals: the time after its last slot (epoch seconds); 0 if it is
+            empty.
+        other_line_end: End of the line of all other signals, in the same form.
         circuit: State of the channel's circuit breaker.
     """
 
     counts: Mapping[int, int]
-    critical: float
-    other: float
+    critical_line_end: float
+    other_line_end: float
     circuit: Circuit = CLOSED
 
     @classmethod
@@ -129,21 +130,21 @@ class Gate(NamedTuple):
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
         """True if the signal with the last slot of a line may still come, so that others give way to it.
 
-        `end` is the line's end (`critical` or `other`), `spacing` the time between two slots, and `now` the time in
-        epoch seconds.
+        `end` is the line's end (`critical_line_end` or `other_line_end`), `spacing` the time between two slots, and
+        `now` the time in epoch seconds.
         """
         return end - spacing + GRACE_SECONDS > now
 
-    def must_step_back(self, rule: Rule, now: float, *, urgent: bool, is_due: bool) -> bool:
+    def must_step_back(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool) -> bool:
         """True if a signal has to wait, although there is room, because signals with earlier slots come first.
 
-        A slot is a reserved time. `urgent` is True for a critical signal. `is_due` is True if the signal has a slot
-        that it may use now.
+        A slot is a reserved time. `is_critical` is True for a critical signal. `is_due` is True if the signal has a
+        slot that it may use now.
         """
-        is_critical_waited_for = self.is_waited_for(self.critical, rule.spacing, now)
-        if urgent:
+        is_critical_waited_for = self.is_waited_for(self.critical_line_end, rule.spacing, now)
+        if is_critical:
             return is_critical_waited_for and not is_due
-        return is_critical_waited_for or (not is_due and self.is_waited_for(self.other, rule.spacing, now))
+        return is_critical_waited_for or (not is_due and self.is_waited_for(self.other_line_end, rule.spacing, now))
 
     def stale(self, now: float) -> list[str]:
         """Return the attribute names of counts that are older than a minute at `now` (epoch seconds)."""
@@ -194,12 +195,12 @@ class RateLimiter:
         table = self.table.within(deadline, "rate_limit", at_least=LIMITER_SECONDS, at_most=LIMITER_SECONDS)
         return RateLimiter(table, self.clock, self.random, self.seen)
 
-    def enter(self, rules: Sequence[Rule], *, urgent: bool, slot: Slot | None = None) -> Ticket | Wait:
+    def enter(self, rules: Sequence[Rule], *, is_critical: bool, slot: Slot | None = None) -> Ticket | Wait:
         """Return a ticket if all rules and the circuit breaker allow a signal now, else a wait.
 
-        The circuit breaker is in the table item of the first rule. `urgent` is True for a critical signal. `slot` is
-        the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot unless
-        the circuit is open or too many signals wait.
+        The circuit breaker is in the table item of the first rule. `is_critical` is True for a critical signal. `slot`
+        is the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot
+        unless the circuit is open or too many signals wait.
         """
         now = self.clock()
         is_due = _is_due(slot, now)
@@ -207,7 +208,7 @@ class RateLimiter:
         gates: list[Gate] = []
         for rule in rules:
             try:
-                entered = self._enter(rule, now, urgent=urgent, slot=slot, is_circuit=not taken)
+                entered = self._enter(rule, now, is_critical=is_critical, slot=slot, is_circuit=not taken)
             except LedgerError:
                 self.leave(Ticket(taken))
                 raise
@@ -218,7 +219,7 @@ class RateLimiter:
             gates.append(entered)
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
         circuit = gates[0].circuit
-        wait = self._breaker.probe(rules[0].gate, circuit, urgent=urgent) if circuit != CLOSED else None
+        wait = self._breaker.probe(rules[0].gate, circuit, is_critical=is_critical) if circuit != CLOSED else None
         ticket = Ticket(taken, troubled=circuit != CLOSED)
         if wait:
             self.leave(ticket)
@@ -244,30 +245,30 @@ class RateLimiter:
     def _breaker(self) -> CircuitBreaker:
         return CircuitBreaker(self._update, self.clock, self.random)
 
-    def _enter(self, rule: Rule, now: float, *, urgent: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
+    def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
         """Count a signal for one rule. Return the rule's table item ("gate") if the rule allows it, else a wait.
 
         `is_circuit` is True if the item has the circuit breaker, which is then checked too.
         """
         is_due = _is_due(slot, now)
-        known = self._known_wait(rule, now, urgent=urgent, is_due=is_due, is_circuit=is_circuit)
+        known = self._known_wait(rule, now, is_critical=is_critical, is_due=is_due, is_circuit=is_circuit)
         if known:
             return known
         gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
-        wait = self._wait_for_circuit(gate, now, urgent=urgent) if is_circuit else None
+        wait = self._wait_for_circuit(gate, now, is_critical=is_critical) if is_circuit else None
         if wait:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
         is_full = gate.counted(now) > rule.limit
-        if slot and urgent and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:
+        if slot and is_critical and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:
             # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slot-kept).
             self._update(rule.gate, add={count_name(int(now)): -1})
             return Wait(Reason.PACED, now + SLOT_AGAIN_SECONDS, slot)
-        if is_full or gate.must_step_back(rule, now, urgent=urgent, is_due=is_due):
-            return self._set_aside(rule, gate, now, urgent=urgent)
+        if is_full or gate.must_step_back(rule, now, is_critical=is_critical, is_due=is_due):
+            return self._set_aside(rule, gate, now, is_critical=is_critical)
         return gate
 
-    def _known_wait(self, rule: Rule, now: float, *, urgent: bool, is_due: bool, is_circuit: bool) -> Wait | None:
+    def _known_wait(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool, is_circuit: bool) -> Wait | None:
         """Return a wait if the rule's table item, as this function read it a moment ago, does not allow the signal.
 
         Returns None if that reading is too old, or if it may allow the signal.
@@ -275,12 +276,12 @@ class RateLimiter:
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
-        if is_circuit and (wait := self._wait_for_circuit(gate, now, urgent=urgent)):
+        if is_circuit and (wait := self._wait_for_circuit(gate, now, is_critical=is_critical)):
             return wait
-        end = gate.critical if urgent else max(gate.critical, gate.other)
+        end = gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
 
-    def _set_aside(self, rule: Rule, gate: Gate, now: float, *, urgent: bool) -> Wait:
+    def _set_aside(self, rule: Rule, gate: Gate, now: float, *, is_critical: bool) -> Wait:
         """Take the signal out of this second's count, and reserve the next free slot for it.
 
         Returns the wait for that slot. If all slots are too far ahead, it has none.
@@ -289,9 +290,9 @@ class RateLimiter:
         # The gate's content still includes this signal.
         mine = replace(gate, counts={**gate.counts, int(now): gate.counts.get(int(now), 1) - 1})
         free = mine.free(now, rule.limit)
-        if not urgent and gate.is_waited_for(gate.critical, rule.spacing, now):
-            free = max(free, gate.critical)
-        line, end = ("critical", gate.critical) if urgent else ("other", gate.other)
+        if not is_critical and gate.is_waited_for(gate.critical_line_end, rule.spacing, now):
+            free = max(free, gate.critical_line_end)
+        line, end = ("critical", gate.critical_line_end) if is_critical else ("other", gate.other_line_end)
         if max(free, end) - now > HORIZON_SECONDS:
             self._update(rule.gate, add=uncount)
             return self._beyond_the_horizon(now)
@@ -299,20 +300,20 @@ class RateLimiter:
         if end >= free or not self._update(rule.gate, add=uncount, put={line: free + rule.spacing}, below=(line, free)):
             # Append to the line atomically, also if other senders changed its end meanwhile.
             after = self._update(rule.gate, add={**uncount, line: rule.spacing}) or gate
-            moment = (after.critical if urgent else after.other) - rule.spacing
-        return Wait(Reason.PACED, moment, Slot(moment, urgent))
+            moment = (after.critical_line_end if is_critical else after.other_line_end) - rule.spacing
+        return Wait(Reason.PACED, moment, Slot(moment, is_critical))
 
     def _beyond_the_horizon(self, now: float) -> Wait:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
         """Mark a line of slots as empty after its last signal was let through, so that no signal gives way to it."""
-        line, end = ("critical", gate.critical) if slot.urgent else ("other", gate.other)
+        line, end = ("critical", gate.critical_line_end) if slot.is_critical else ("other", gate.other_line_end)
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
 
-    def _wait_for_circuit(self, gate: Gate, now: float, *, urgent: bool) -> Wait | None:
-        return self._breaker.wait(gate.circuit, now, urgent=urgent) if gate.circuit != CLOSED else None
+    def _wait_for_circuit(self, gate: Gate, now: float, *, is_critical: bool) -> Wait | None:
+        return self._breaker.wait(gate.circuit, now, is_critical=is_critical) if gate.circuit != CLOSED else None
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
         """Update a gate (a rule's table item), and remove old counts from it. Return its new content.

@@ -15,8 +15,8 @@ INDEX, SHARD, AT = "due", "due", "due_at"
 SHARDS = 8
 CRITICAL, OTHER = "critical", "other"
 # Attributes of the row besides its place in the index.
-JOB, BEGUN, SENT = "job", "begun", "sent"
-ATTRIBUTES = (SHARD, AT, JOB, BEGUN, SENT)
+JOB, REPLACEMENT_BEGUN, REPLACEMENT_SENT = "job", "replacement_begun", "replacement_sent"
+ATTRIBUTES = (SHARD, AT, JOB, REPLACEMENT_BEGUN, REPLACEMENT_SENT)
 
 
 class Row(NamedTuple):
@@ -27,15 +27,17 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which a vanished message is replaced; empty if only the fallback topic has
             still to be notified.
-        begun: Number of the sweeper's last replacement job that a worker began; 0 after a recorded result.
-        sent: Number of the sweeper's last replacement job; 0 after a recorded result.
+        replacement_begun: Number of the last of the sweeper's replacement messages that a worker began to work; 0 for
+            none, and after a recorded result.
+        replacement_sent: Number of the last replacement message that the sweeper sent; 0 for none, and after a recorded
+            result.
         is_critical: True if the owed state is critical, or if no page was found for a critical signal.
     """
 
     due: float
     job: str = ""
-    begun: int = 0
-    sent: int = 0
+    replacement_begun: int = 0
+    replacement_sent: int = 0
     is_critical: bool = False
 
     @classmethod
@@ -44,13 +46,23 @@ class Row(NamedTuple):
         if SHARD not in attributes or AT not in attributes:
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
-        begun, sent = (int(attributes.get(name, 0)) for name in (BEGUN, SENT))
-        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), begun, sent, is_critical)
+        replacement_begun, replacement_sent = (
+            int(attributes.get(name, 0)) for name in (REPLACEMENT_BEGUN, REPLACEMENT_SENT)
+        )
+        return cls(
+            float(attributes[AT]), str(attributes.get(JOB, "")), replacement_begun, replacement_sent, is_critical
+        )
 
     def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes that put the item with that key into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
-        return {SHARD: place, AT: self.due, JOB: self.job, BEGUN: self.begun, SENT: self.sent}
+        return {
+            SHARD: place,
+            AT: self.due,
+            JOB: self.job,
+            REPLACEMENT_BEGUN: self.replacement_begun,
+            REPLACEMENT_SENT: self.replacement_sent,
+        }
 
 
 def shard(key: str, *, is_critical: bool) -> str:

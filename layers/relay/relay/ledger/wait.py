@@ -10,11 +10,11 @@ class Slot(NamedTuple):
 
     Attributes:
         at: The time (epoch seconds).
-        urgent: True if it is reserved in the line of critical signals, which go first.
+        is_critical: True if it is reserved in the line of critical signals, which go first.
     """
 
     at: float
-    urgent: bool
+    is_critical: bool
 
 
 class Wait(NamedTuple):

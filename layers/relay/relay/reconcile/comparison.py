@@ -18,7 +18,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
-from relay.reconcile.notes import ChannelNote, Difference, group_name, place_name, short_name
+from relay.reconcile.notes import ChannelNote, Difference, group_name, listing_name, short_name
 from relay.reconcile.piece import Member
 
 # A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
@@ -26,7 +26,7 @@ from relay.reconcile.piece import Member
 SETTLES_SECONDS = 90.0
 # A queued state is not queued again for this time, since its job may still be at work.
 QUEUED_SECONDS = 3600.0
-# If no run compared a channel's place for this time, its note is outdated and the comparison starts anew.
+# If no run compared a channel's listing for this time, its note is outdated and the comparison starts anew.
 LAST_RUN_FORGOTTEN_SECONDS = 24 * 3600.0
 
 
@@ -47,12 +47,12 @@ class Group(NamedTuple):
         return group_name(self.access, self.environment_id)
 
     @property
-    def place(self) -> str:
-        """Short name of the group's base URL, query and environment, by which the channels' notes are stored.
+    def listing_name(self) -> str:
+        """Short name of the group's listing (base URL, query, environment), by which the channels' notes are stored.
 
         See `relay.reconcile.notes`.
         """
-        return place_name(self.access, self.environment_id)
+        return listing_name(self.access, self.environment_id)
 
     def has(self, channel: Channel) -> bool:
         """True if the channel still belongs to the group: it has the group's key, base URL and query."""
@@ -79,14 +79,14 @@ class StateToQueue(NamedTuple):
         seen: The incident in BigPanda's listing.
         recipients: Sets of recipients in webhook URLs for which it is queued: one job for each.
         is_first: True if the channel's ledger has no entry of the incident.
-        is_woken: True if a snooze of the incident ended; False if its share is missing.
+        is_snooze_over: True if a snooze of the incident ended; False if its share is missing.
     """
 
     member: Member
     seen: Seen
     recipients: tuple[Recipients, ...]
     is_first: bool
-    is_woken: bool
+    is_snooze_over: bool
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Compared:
     def queued(self, finding: StateToQueue, at: float) -> None:
         """Record that the state of a finding was put on the retry queue at `at` (epoch seconds)."""
         name = short_name(finding.seen.share.incident_id)
-        if not finding.is_woken:
+        if not finding.is_snooze_over:
             self.differing[name] = replace(self.differing[name], queued=at)
 
 
@@ -190,11 +190,11 @@ class Comparison:
         before: ChannelNote,
         incidents: Sequence[Seen],
         entries: Entries,
-        asleep: Mapping[str, float],
+        snoozed_at: Mapping[str, float],
     ) -> Compared:
         """Compare one channel's ledger entries with BigPanda's incidents.
 
-        `before` is the channel's note from earlier runs. `asleep` has the time at which an incident was last seen
+        `before` is the channel's note from earlier runs. `snoozed_at` has the time at which an incident was last seen
         snoozed (epoch seconds), by its short name. Raises LedgerError. Raises ChannelError if an incident differs and
         the channel can't be read.
         """
@@ -203,7 +203,7 @@ class Comparison:
         recent = {name: each for name, each in note.differing.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS}
         compared = Compared(member, before, note, recent)
         for seen in incidents:
-            self._compare_one(group, compared, seen, entries.get(seen.share.incident_id, []), asleep)
+            self._compare_one(group, compared, seen, entries.get(seen.share.incident_id, []), snoozed_at)
         return compared
 
     def channel(self, group: Group, member: Member) -> Channel | None:
@@ -215,14 +215,14 @@ class Comparison:
         return channel if group.has(channel) else None
 
     def _compare_one(
-        self, group: Group, compared: Compared, seen: Seen, known: list[Known], asleep: Mapping[str, float]
+        self, group: Group, compared: Compared, seen: Seen, known: list[Known], snoozed_at: Mapping[str, float]
     ) -> None:
         state, name, member = seen.state, short_name(seen.share.incident_id), compared.member
         if known:
             compared.known.add(name)
-        woken = [each.recipients for each in known if self._is_woken(group, member, seen, each, asleep)]
+        snooze_over = [each.recipients for each in known if self._is_snooze_over(group, member, seen, each, snoozed_at)]
         differing = [
-            each for each in known if each.recipients not in woken and self._is_missed(group, member, state, each)
+            each for each in known if each.recipients not in snooze_over and self._is_missed(group, member, state, each)
         ]
         missed = [each.recipients for each in differing]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
@@ -238,9 +238,9 @@ class Comparison:
             missed = []
         elif not missed:
             compared.differing.pop(name, None)
-        for recipients, is_woken in ((woken, True), (missed, False)):
+        for recipients, is_snooze_over in ((snooze_over, True), (missed, False)):
             if recipients:
-                compared.findings.append(StateToQueue(member, seen, tuple(recipients), not known, is_woken))
+                compared.findings.append(StateToQueue(member, seen, tuple(recipients), not known, is_snooze_over))
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
         """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
@@ -273,22 +273,26 @@ class Comparison:
         is_owed = judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
         return is_owed or leaves_pages or is_stale
 
-    def _is_woken(self, group: Group, member: Member, seen: Seen, known: Known, asleep: Mapping[str, float]) -> bool:
+    def _is_snooze_over(
+        self, group: Group, member: Member, seen: Seen, known: Known, snoozed_at: Mapping[str, float]
+    ) -> bool:
         """True if a critical's snooze ended, and no signal was sent since then. Records that in its ledger entry.
 
-        `asleep` is as in `compare`.
+        `snoozed_at` is as in `compare`.
         """
-        state, slept_at = seen.state, asleep.get(short_name(seen.share.incident_id))
-        channel = self.channel(group, member) if slept_at is not None and state.is_critical else None
-        if slept_at is None or channel is None:
+        state, last_snoozed_at = seen.state, snoozed_at.get(short_name(seen.share.incident_id))
+        channel = self.channel(group, member) if last_snoozed_at is not None and state.is_critical else None
+        if last_snoozed_at is None or channel is None:
             return False
-        name, since = key(member.name, known.recipients, seen.share.incident_id), slept_at
+        name, since = key(member.name, known.recipients, seen.share.incident_id), last_snoozed_at
 
         def was_signalled(entry: Entry) -> bool:
             return bool(entry.signal_times) and entry.signal_times[-1] > since
 
-        entry = self.ledger.change(name, lambda each: each if was_signalled(each) else each.woken(), known.entry)
-        if was_signalled(entry) or not entry.is_woken:
+        entry = self.ledger.change(
+            name, lambda each: each if was_signalled(each) else each.with_snooze_over(), known.entry
+        )
+        if was_signalled(entry) or not entry.is_snooze_over:
             return False
         return judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
 

@@ -1,7 +1,7 @@
-"""Persistent state of reconcile runs: a note for each group of channels, and one for each channel at a place.
+"""Persistent state of reconcile runs: a note for each group of channels, and one for each channel and listing.
 
-A group consists of the channels with the same API key, base URL, query and environment. A place is the base URL, query
-and environment, without the key. So a rotated key makes a new group, but the channel's note at the place stays.
+A group consists of the channels with the same API key, base URL, query and environment. A listing is named by the base
+URL, query and environment, without the key. So a rotated key makes a new group, but the channel's note stays.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from relay.ledger.table import Table
 # Limits on the incidents in a note and the length of their names, so that the note fits into a DynamoDB item.
 MAX_REMEMBERED = 2000
 MAX_NAME_LENGTH = 48
-# Days for which a note counts unannounced incidents.
+# Days for which a note counts unknown incidents.
 MAX_DAYS = 7
 DAY_SECONDS = 24 * 3600.0
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -38,8 +38,8 @@ class Difference(NamedTuple):
     queued: float = 0.0
 
 
-class Unannounced(NamedTuple):
-    """Counts of the incidents that a group's runs reported within a day, since no channel of the group knew them.
+class UnknownCounts(NamedTuple):
+    """Counts of the unknown incidents that a group's runs reported within a day: no channel of the group knew them.
 
     Attributes:
         found: Number that was reported.
@@ -60,9 +60,9 @@ class GroupNote(NamedTuple):
         until: End of the lease. Before it no other run begins, and no other worker takes a piece that is worked on.
         began: Start of the newest run; 0 if there was none.
         last: Start of the newest complete run; 0 if there was none.
-        asleep: Time at which an incident was last seen snoozed, by its short name.
-        unannounced: Open incidents that no channel of the group knows, by their short names.
-        days: Numbers of unannounced incidents by day (days since the epoch).
+        snoozed_at: Time at which an incident was last seen snoozed, by its short name.
+        unknown: Open incidents that no channel of the group knows, by their short names.
+        days: Counts of unknown incidents by day (number of days since 1970).
         sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
 
@@ -72,9 +72,9 @@ class GroupNote(NamedTuple):
     until: float = 0.0
     began: float = 0.0
     last: float = 0.0
-    asleep: Mapping[str, float] = _NOTHING
-    unannounced: Mapping[str, Difference] = _NOTHING
-    days: Mapping[str, Unannounced] = _NOTHING
+    snoozed_at: Mapping[str, float] = _NOTHING
+    unknown: Mapping[str, Difference] = _NOTHING
+    days: Mapping[str, UnknownCounts] = _NOTHING
     sequence: int = 0
 
     @classmethod
@@ -99,10 +99,10 @@ class GroupNote(NamedTuple):
                 until=float(members.get("until", 0)),
                 began=float(members.get("began", 0)),
                 last=float(members.get("last", 0)),
-                asleep={name: float(at) for name, at in members.get("asleep", {}).items()},
-                unannounced=_differences(members.get("unannounced", {})),
+                snoozed_at={name: float(at) for name, at in members.get("snoozed_at", {}).items()},
+                unknown=_differences(members.get("unknown", {})),
                 days={
-                    day: Unannounced(int(found), int(came)) for day, (found, came) in members.get("days", {}).items()
+                    day: UnknownCounts(int(found), int(came)) for day, (found, came) in members.get("days", {}).items()
                 },
                 sequence=sequence,
             )
@@ -115,8 +115,8 @@ class GroupNote(NamedTuple):
         Returns the written note; None if the item changed since. Raises LedgerError.
         """
         members = self._asdict() | {
-            "asleep": dict(sorted(self.asleep.items(), key=lambda each: -each[1])[:MAX_REMEMBERED]),
-            "unannounced": _newest(self.unannounced),
+            "snoozed_at": dict(sorted(self.snoozed_at.items(), key=lambda each: -each[1])[:MAX_REMEMBERED]),
+            "unknown": _newest(self.unknown),
             "days": dict(sorted(self.days.items())[-MAX_DAYS:]),
         }
         sequence = _written(table, group_key(group), members)
@@ -127,8 +127,8 @@ class GroupNote(NamedTuple):
         if not found and not came:
             return self
         day = str(int(now // DAY_SECONDS))
-        known = self.days.get(day, Unannounced())
-        return replace(self, days={**self.days, day: Unannounced(known.found + found, known.came + came)})
+        known = self.days.get(day, UnknownCounts())
+        return replace(self, days={**self.days, day: UnknownCounts(known.found + found, known.came + came)})
 
 
 class ChannelNote(NamedTuple):
@@ -177,18 +177,18 @@ def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, Chann
     return {channel: ChannelNote.of(*_members(found[key])) for channel, key in keys.items() if key in found}
 
 
-def read_unannounced(table: Table, access: BigPandaAccess, environment_ids: Iterable[str]) -> Unannounced:
-    """Return the numbers of incidents that no channel knew in the last MAX_DAYS days.
+def read_unknown_counts(table: Table, access: BigPandaAccess, environment_ids: Iterable[str]) -> UnknownCounts:
+    """Return the counts of the incidents that no channel knew in the last MAX_DAYS days.
 
-    They are those of the groups with this access to BigPanda and these environments. Raises LedgerError.
+    The incidents are those of the groups with this access to BigPanda and these environments. Raises LedgerError.
     """
     notes = [GroupNote.read(table, group_name(access, each)) for each in environment_ids]
     days = [day for note in notes for day in note.days.values()]
-    return Unannounced(sum(day.found for day in days), sum(day.came for day in days))
+    return UnknownCounts(sum(day.found for day in days), sum(day.came for day in days))
 
 
-def place_name(access: BigPandaAccess, environment_id: str) -> str:
-    """Return the short name of a place: base URL, query and environment. A change of one gives another place."""
+def listing_name(access: BigPandaAccess, environment_id: str) -> str:
+    """Return the short name of a listing of BigPanda's incidents: a hash of base URL, query and environment."""
     return _hashed([access.base_url, access.reconcile_query, environment_id])
 
 
@@ -209,12 +209,12 @@ def group_key(group: str) -> str:
     return f"reconcile/{group}"
 
 
-def channel_key(place: str, channel: str) -> str:
+def channel_key(listing: str, channel: str) -> str:
     """Return the table's key for the note of a channel: the stored state of its comparisons.
 
-    `place` is the short name of the listing in BigPanda (`place_name`).
+    `listing` is the short name of the listing in BigPanda (`listing_name`).
     """
-    return f"reconcile/{place}/{channel}"
+    return f"reconcile/{listing}/{channel}"
 
 
 def short_name(name: str) -> str:

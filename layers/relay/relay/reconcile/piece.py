@@ -41,10 +41,11 @@ class Cursor(NamedTuple):
         unknown: Ids of incidents of these pages that one of those channels should know, and does not.
         is_again: True if an earlier piece began at the same point.
         takes_all: True if the piece may queue states that are not critical, since all criticals are queued.
-        holds: True if the run found states that are not critical, and has yet to queue them.
+        has_postponed: True if the run found states that are not critical, and has yet to queue them.
         waits: True if the next run must list a resolved incident again.
         details: Number of incidents whose details the run requested from BigPanda.
-        counts: Numbers of incidents so far, in the order of `COUNTS`: compared, missed, woken, unannounced, unreadable.
+        counts: Numbers of incidents so far, in the order of `COUNTS`: compared, missed, snooze_over, unknown,
+            unreadable.
     """
 
     piece: int = 0
@@ -54,7 +55,7 @@ class Cursor(NamedTuple):
     unknown: tuple[str, ...] = ()
     is_again: bool = False
     takes_all: bool = False
-    holds: bool = False
+    has_postponed: bool = False
     waits: bool = False
     details: int = 0
     counts: tuple[int, ...] = (0, 0, 0, 0, 0)
@@ -127,7 +128,7 @@ def _cursor(members: dict[str, Any]) -> Cursor:
         unknown=tuple(map(str, members["unknown"])),
         is_again=bool(members["is_again"]),
         takes_all=bool(members["takes_all"]),
-        holds=bool(members["holds"]),
+        has_postponed=bool(members["has_postponed"]),
         waits=bool(members["waits"]),
         details=int(members["details"]),
         counts=tuple(map(int, members["counts"])),

@@ -21,7 +21,7 @@ from relay.delivery.task import new_job
 from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incidents.share import Share
 from relay.jobs.job import Job, seconds_of, timestamp
-from relay.jobs.outbox import FIRST_EVENT, Keeper, release_job
+from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
 from relay.reconcile.comparison import (
@@ -71,7 +71,7 @@ class Reconciler:
         lister: Reads incidents from BigPanda.
         comparison: Compares incidents with the ledger.
         table: The ledger's table, which has the notes (the stored state) of runs.
-        keeper: The queues, for jobs of missed states and for the next chore.
+        outbox: The queues of jobs, for jobs of missed states and for the next chore.
         reporter: Reports incidents that no channel knows.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -81,7 +81,7 @@ class Reconciler:
     lister: Lister
     comparison: Comparison
     table: Table
-    keeper: Keeper
+    outbox: Outbox
     reporter: Reporter
     telemetry: Telemetry
     clock: Callable[[], float]
@@ -152,18 +152,16 @@ class Reconciler:
         taken = leased.write(self.table, group.name)
         if taken is None:
             return None
-        recent = {
-            name: each for name, each in taken.unannounced.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS
-        }
+        recent = {name: each for name, each in taken.unknown.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS}
         counts = Counter(dict(zip(COUNTS, cursor.counts, strict=True)))
-        run = PieceProgress(piece, group, taken, deadline, dict(taken.asleep), recent, counts=counts)
+        run = PieceProgress(piece, group, taken, deadline, dict(taken.snoozed_at), recent, counts=counts)
         run.done, run.known, run.unknown = cursor.members, set(cursor.known), set(cursor.unknown)
         run.asked = cursor.details
         return run
 
     def _piece(self, run: PieceProgress) -> None:
         """Work a piece: list incidents, compare, report, and queue missed states. Raises QueueError and LedgerError."""
-        keys = {member.name: channel_key(run.group.place, member.name) for member in run.members}
+        keys = {member.name: channel_key(run.group.listing_name, member.name) for member in run.members}
         run.notes = read_channel_notes(self.table, keys)
         if len(run.notes) < len(keys):
             raise LedgerError("DynamoDB did not answer for all channels")
@@ -175,7 +173,7 @@ class Reconciler:
         self._relay(run)
         if run.done == len(run.members) and not run.is_unfinished:
             for incident_id in run.incidents:
-                run.asleep.pop(short_name(incident_id), None)
+                run.snoozed_at.pop(short_name(incident_id), None)
 
     def _last(self, run: PieceProgress) -> float:
         """Return the start of the group's last complete run (epoch seconds).
@@ -193,32 +191,32 @@ class Reconciler:
         The incidents that are not snoozed are kept in the run. Raises LedgerError.
         """
         at: Position | None = run.cursor.position
-        ids: set[str] = set()
+        group, ids = run.group, set[str]()
         until = run.deadline.remaining() - LISTING_SECONDS
         while at is not None:
             try:
-                page = self.lister.page(run.group.access, run.group.environment_id, at, run.since, ids, run.deadline)
+                listed = self.lister.listing_page(group.access, group.environment_id, at, run.since, ids, run.deadline)
             except SendError as error:
                 # The pages before the failure are still compared.
                 run.trouble = error
                 break
             now = self.clock()
-            run.counts["unreadable"] += page.unreadable if run.is_counted else 0
-            if page.is_cut and run.is_counted:
-                self.telemetry.notice("reconcile_failed", f"folder {page.folder} holds more than BigPanda shows")
-            for share in page.shares:
+            run.counts["unreadable"] += listed.unreadable if run.is_counted else 0
+            if listed.is_cut and run.is_counted:
+                self.telemetry.notice("reconcile_failed", f"folder {listed.folder} holds more than BigPanda shows")
+            for share in listed.shares:
                 # The folder does not decide alone: the incident's own members may differ from the folder's name.
                 if share.snoozed is True and share.active is not False:
-                    run.asleep[short_name(share.incident_id)] = now
-                elif page.folder != "snoozed":
+                    run.snoozed_at[short_name(share.incident_id)] = now
+                elif listed.folder != "snoozed":
                     run.incidents[share.incident_id] = seen_at(share, now)
-            ids = ids if page.after and page.after.folder == at.folder else set()
-            at = page.after
+            ids = ids if listed.after and listed.after.folder == at.folder else set()
+            at = listed.after
             if run.deadline.remaining() < until or len(run.incidents) * len(run.members) >= MAX_ENTRIES:
                 break
         run.after = at
-        awake = {name for name in run.incidents if run.asleep.get(short_name(name), 0.0) < run.note.began}
-        run.incidents = {name: seen for name, seen in run.incidents.items() if name in awake}
+        not_snoozed = {name for name in run.incidents if run.snoozed_at.get(short_name(name), 0.0) < run.note.began}
+        run.incidents = {name: seen for name, seen in run.incidents.items() if name in not_snoozed}
         run.counts["compared"] += len(run.incidents) if run.is_counted else 0
 
     def _compare(self, run: PieceProgress) -> None:
@@ -239,7 +237,7 @@ class Reconciler:
     def _compare_one(self, run: PieceProgress, member: Member, incidents: Sequence[Seen], entries: Entries) -> None:
         note = run.notes[member.name]
         try:
-            compared = self.comparison.compare(run.group, member, note, incidents, entries, run.asleep)
+            compared = self.comparison.compare(run.group, member, note, incidents, entries, run.snoozed_at)
         except ChannelError as error:
             self._not_compared(member, error)
         except LedgerError:
@@ -262,14 +260,14 @@ class Reconciler:
         count = 0
         for finding, compared in sorted(findings, key=lambda each: _urgency(each[0])):
             if not run.takes_all and not finding.seen.state.is_critical:
-                run.holds = True
+                run.has_postponed = True
                 return
             if count and run.deadline.remaining() < LAST_SECONDS:
                 run.is_unfinished = True
                 return
             if self._keep(run, finding, compared):
                 count += 1
-                run.counts["woken" if finding.is_woken else "missed"] += 1
+                run.counts["snooze_over" if finding.is_snooze_over else "missed"] += 1
 
     def _keep(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
         """Put the jobs for a finding (a missed state) on the retry queue.
@@ -289,11 +287,11 @@ class Reconciler:
             trail = f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, whole, body, each, trail, now)
             job = replace(job, payload=replace(job.payload, found=True))
-            if not self.keeper.keep(job, run.deadline, until=now):
+            if not self.outbox.enqueue(job, run.deadline, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
-                self.keeper.keep(release_job(job, FIRST_EVENT), run.deadline, until=now)
+                self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
         compared.queued(finding, seconds_of(timestamp(now)))
         return True
 
@@ -334,7 +332,7 @@ class Reconciler:
         now = self.clock()
         try:
             self._write_channel_notes(run, now)
-            note = replace(run.note, asleep=run.asleep, unannounced=run.unannounced, is_working=False)
+            note = replace(run.note, snoozed_at=run.snoozed_at, unknown=run.noted_unknown, is_working=False)
             is_complete = cursor is None and failed is None
             # If a resolved incident is not settled, the next run must list it again: `last` stays as it is.
             is_seen = is_complete and not (run.waits or run.cursor.waits)
@@ -350,11 +348,11 @@ class Reconciler:
             cursor, failed = None, failed or error
         if cursor and failed is None:
             delay = PACED_SECONDS if run.trouble else 0.0
-            if self.keeper.keep(run.piece.going_on(cursor).job(), run.deadline, until=now + delay):
+            if self.outbox.enqueue(run.piece.going_on(cursor).job(), run.deadline, until=now + delay):
                 return None
             failed = QueueError("the chore queue did not take the rest of the run")
         counts = run.counts
-        found = Found(counts["compared"], counts["missed"], counts["woken"], counts["unannounced"])
+        found = Found(counts["compared"], counts["missed"], counts["snooze_over"], counts["unknown"])
         if counts["unreadable"]:
             self.telemetry.notice("reconcile_failed", f"{counts['unreadable']} incidents can't be read")
         if failed:
@@ -371,7 +369,7 @@ class Reconciler:
             if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
                 compared.note = replace(compared.note, seen=run.note.last)
             if changed := compared.changed:
-                changed.write(self.table, channel_key(run.group.place, compared.member.name))
+                changed.write(self.table, channel_key(run.group.listing_name, compared.member.name))
 
     def _said(self, piece: Piece, found: Found, deadline: Deadline) -> Found:
         names = [member.name for member in piece.members]

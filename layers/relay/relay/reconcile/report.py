@@ -47,29 +47,29 @@ class Reporter:
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
         """
         now, names = self.clock(), {short_name(name): seen for name, seen in run.incidents.items()}
-        came = [name for name in run.known & run.unannounced.keys() if run.unannounced.pop(name).queued]
+        came = [name for name in run.known & run.noted_unknown.keys() if run.noted_unknown.pop(name).queued]
         for name in names.keys() - run.unknown:
-            run.unannounced.pop(name, None)
+            run.noted_unknown.pop(name, None)
         found: list[Seen] = []
         for name in sorted(run.unknown - run.known & names.keys()):
-            state, known = names[name].state, run.unannounced.get(name)
-            is_recent = state.version is None or state.version[0] >= run.since or name in run.asleep
+            state, known = names[name].state, run.noted_unknown.get(name)
+            is_recent = state.version is None or state.version[0] >= run.since or name in run.snoozed_at
             if known is None and not is_recent:
                 continue
             if known is None or known.summary != summary_of(state):
-                run.unannounced[name] = Difference(summary_of(state), now)
+                run.noted_unknown[name] = Difference(summary_of(state), now)
             elif not known.queued and now - known.since >= SETTLES_SECONDS:
                 found.append(names[name])
         reported = self._notified(run, found)
         for each in found:
             # Not forgotten before it is reported, although a pause may last for days.
             name = short_name(each.share.incident_id)
-            run.unannounced[name] = replace(run.unannounced[name], since=now - SETTLES_SECONDS)
+            run.noted_unknown[name] = replace(run.noted_unknown[name], since=now - SETTLES_SECONDS)
         for share, _ in reported:
             name = short_name(share.incident_id)
-            run.unannounced[name] = replace(run.unannounced[name], queued=now)
-            self.telemetry.unannounced(share.incident_id, share.status, [each.name for each in run.members])
-        run.counts["unannounced"] += len(reported)
+            run.noted_unknown[name] = replace(run.noted_unknown[name], queued=now)
+            self.telemetry.unknown_incident(share.incident_id, share.status, [each.name for each in run.members])
+        run.counts["unknown"] += len(reported)
         run.note = run.note.counting(now, found=len(reported), came=len(came))
 
     def _notified(self, run: PieceProgress, found: Sequence[Seen]) -> list[Seen]:

@@ -14,7 +14,7 @@ from relay.reconcile.notes import ChannelNote, Difference, GroupNote
 from relay.reconcile.piece import Cursor, Member, Piece
 
 # The order of Cursor.counts.
-COUNTS = ("compared", "missed", "woken", "unannounced", "unreadable")
+COUNTS = ("compared", "missed", "snooze_over", "unknown", "unreadable")
 
 
 @dataclass
@@ -26,8 +26,9 @@ class PieceProgress:
         group: The group of channels, which share a listing.
         note: The group's note (stored state of its runs), with this run's lease.
         deadline: Deadline of the piece.
-        asleep: Time at which an incident was last seen snoozed (epoch seconds), by its short name.
-        unannounced: Open incidents that no channel knows, as far as they are recorded, by their short names.
+        snoozed_at: Time at which an incident was last seen snoozed (epoch seconds), by its short name.
+        noted_unknown: Open incidents that no channel of the group knows, as its note records them, by their short
+            names.
         notes: Notes (stored states) of the channels, by channel.
         since: Start of the time for which resolved incidents are listed (epoch seconds).
         counts: Numbers of incidents in the whole run so far, by the names in COUNTS.
@@ -38,7 +39,7 @@ class PieceProgress:
         known: Ids of incidents of these pages that one of those channels knows.
         unknown: Ids of incidents of these pages that one of those channels should know, and does not.
         takes_all: True if states that are not critical may be queued.
-        holds: True if a state was not queued because it is not critical.
+        has_postponed: True if a state was not queued yet because it is not critical.
         is_unfinished: True if there was no time to queue all states.
         waits: True if the next run must list a resolved incident again.
         asked: Number of incidents whose details the run requested.
@@ -50,8 +51,8 @@ class PieceProgress:
     group: Group
     note: GroupNote
     deadline: Deadline
-    asleep: dict[str, float]
-    unannounced: dict[str, Difference]
+    snoozed_at: dict[str, float]
+    noted_unknown: dict[str, Difference]
     notes: dict[str, ChannelNote] = field(default_factory=dict)
     since: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
@@ -62,7 +63,7 @@ class PieceProgress:
     known: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     takes_all: bool = False
-    holds: bool = False
+    has_postponed: bool = False
     is_unfinished: bool = False
     waits: bool = False
     asked: int = 0
@@ -102,7 +103,7 @@ class PieceProgress:
         kept = replace(
             now,
             piece=now.piece + 1,
-            holds=now.holds or self.holds,
+            has_postponed=now.has_postponed or self.has_postponed,
             waits=now.waits or self.waits,
             details=self.asked,
             counts=tuple(self.counts[name] for name in COUNTS),
@@ -115,6 +116,6 @@ class PieceProgress:
         fresh = replace(kept, members=0, known=(), unknown=(), is_again=False)
         if self.after is not None:
             return replace(fresh, position=self.after)
-        if kept.holds and not now.takes_all:
+        if kept.has_postponed and not now.takes_all:
             return replace(fresh, position=Position(), takes_all=True)
         return None

@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.channels.misconfiguration import needs_url_recipients
 from relay.deadline import Deadline
 from relay.errors import ChannelError, LedgerError
-from relay.jobs.outbox import Keeper
+from relay.jobs.outbox import Outbox
 from relay.ledger.sources import Sources
 from relay.reconcile.comparison import group_of
 from relay.reconcile.piece import Member, Piece
@@ -33,7 +33,7 @@ class Schedule:
         names: Returns the names of all channels.
         channels: The cached channels.
         sources: Knows for which channels a webhook URL may have named recipients.
-        keeper: The queues.
+        outbox: The queues of jobs.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
@@ -43,7 +43,7 @@ class Schedule:
     names: Callable[[], Iterable[str]]
     channels: ChannelCache
     sources: Sources
-    keeper: Keeper
+    outbox: Outbox
     telemetry: Telemetry
     clock: Callable[[], float]
     random: Callable[[], float]
@@ -60,7 +60,7 @@ class Schedule:
         for number, piece in enumerate(pieces):
             if not whole.remaining():
                 break
-            queued += self.keeper.keep(piece.job(), whole, until=began + number * SPACING_SECONDS)
+            queued += self.outbox.enqueue(piece.job(), whole, until=began + number * SPACING_SECONDS)
         if queued < len(pieces):
             self._failed(f"{len(pieces) - queued} of {len(pieces)} runs could not be queued")
         return {"runs": queued, "channels": len({each.name for piece in pieces for each in piece.members})}

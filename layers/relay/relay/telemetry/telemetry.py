@@ -217,13 +217,13 @@ class Telemetry:
             known = {name: value for name, value in fields.items() if value is not None}
             self._logger.warning("channel flooded: more arrives than its limit lets through", extra=known)
 
-    def unconfirmed(self, job: Job, request_ids: Sequence[str]) -> None:
+    def page_missing(self, job: Job, request_ids: Sequence[str]) -> None:
         """Log and count signals that xMatters accepted, and for which no page exists; `request_ids` are xMatters'."""
-        self._metrics.add_metric("unconfirmed", MetricUnit.Count, 1)
+        self._metrics.add_metric("page_missing", MetricUnit.Count, 1)
         fields = {"channel": job.channel, "incident_id": job.incident_id, "delivery_id": job.delivery_id}
         fields["request_id"] = ", ".join(request_ids)
         self._logger.error(
-            "unconfirmed: xMatters accepted a signal and made no page of it", extra=fields | history(job)
+            "page missing: xMatters accepted a signal and made no page of it", extra=fields | history(job)
         )
 
     def reconciled(
@@ -240,12 +240,12 @@ class Telemetry:
         log = self._logger.error if found.failure or found.missed else self._logger.info
         log("reconciled", extra=known)
 
-    def unannounced(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
+    def unknown_incident(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
         """Log and count an open incident that a reconcile run found, and of which these channels got no share."""
-        self._metrics.add_metric("missed_unannounced", MetricUnit.Count, 1)
+        self._metrics.add_metric("unknown_incident", MetricUnit.Count, 1)
         fields = {"incident_id": incident_id, "status": status, "channel": channel_list(channels)}
         self._logger.warning(
-            "missed unannounced: an open incident of which no share came; it is reported, not signalled", extra=fields
+            "unknown incident: open in BigPanda, and no share of it came; it is reported, not signalled", extra=fields
         )
 
     def refused(self, request: "Request", error: BadRequest) -> None:

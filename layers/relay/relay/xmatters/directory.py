@@ -25,7 +25,7 @@ ON_CALL_PATH = "/api/xm/1/on-call"
 # Few, since an answer is read up to 64 KiB. The number of the others is in the shift's `total`.
 MEMBERS_A_SHIFT = 10
 # After these failures, further requests would fail as well, and could make an overload worse.
-_GIVE_UP = {Reason.RATE_LIMITED, Reason.UNREACHABLE, Reason.TIMEOUT}
+_STOPS_ALL_REQUESTS = {Reason.RATE_LIMITED, Reason.UNREACHABLE, Reason.TIMEOUT}
 _ODD = "xMatters' answer is not one that can be read"
 
 
@@ -84,19 +84,19 @@ class Directory:
         checked. There are at most two requests for each name, and one for all groups. After a failure that would affect
         all requests, none is sent.
         """
-        given_up: str | None = None
+        not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
         for target in dict.fromkeys(map(_target, names)):
             try:
-                found[target] = self._find(rest, target, deadline) if given_up is None else _not_known(target, given_up)
+                found[target] = _not_known(target, not_asked) if not_asked else self._find(rest, target, deadline)
             except SendError as error:
                 found[target] = _not_known(target, str(error))
-                given_up = _given_up(error)
+                not_asked = _not_asked(error)
         groups = [each for each in found.values() if each.kind == Kind.GROUP and each.is_active]
-        if groups and given_up is None:
+        if groups and not_asked is None:
             found |= {each.name: each for each in self._counted(rest, groups, deadline)}
-        elif given_up:
-            found |= {each.name: replace(each, detail=given_up) for each in groups}
+        elif not_asked:
+            found |= {each.name: replace(each, detail=not_asked) for each in groups}
         return [replace(found[_target(name)], name=name) for name in names]
 
     def is_person(self, rest: Rest, name: str, deadline: Deadline) -> bool | None:
@@ -148,8 +148,9 @@ def _quoted(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
-def _given_up(error: SendError) -> str | None:
-    is_hopeless = error.reason in _GIVE_UP or error.http_status == 401 or not error.was_sent
+def _not_asked(error: SendError) -> str | None:
+    """Return the reason why nothing else is asked after this failure; None if other requests may succeed."""
+    is_hopeless = error.reason in _STOPS_ALL_REQUESTS or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
 

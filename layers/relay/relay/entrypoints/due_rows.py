@@ -20,7 +20,7 @@ from relay.telemetry.telemetry import Telemetry
 MAX_ROWS = 5000
 
 
-class Owed(NamedTuple):
+class DueRow(NamedTuple):
     """A row of the ledger's `due` index: the entry of an incident that is owed, or whose page is missing.
 
     Attributes:
@@ -54,7 +54,7 @@ class Owed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OwedRows:
+class DueRows:
     """The rows of the `due` index, and the entries and stored jobs that belong to them.
 
     Attributes:
@@ -76,17 +76,17 @@ class OwedRows:
         """Forget what the run before could not read."""
         self._cut.clear()
 
-    def read(self, kind: str) -> Iterator[Owed]:
+    def read(self, kind: str) -> Iterator[DueRow]:
         """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard. Raises LedgerError."""
         for shard in shards(kind):
-            found = [Owed(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
+            found = [DueRow(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
             if len(found) == MAX_ROWS:
                 detail = f"shard {shard} of the index has more rows than a run reads: newer debts are not seen"
                 self.telemetry.notice("sweeper_failed", detail)
                 self._cut.append(shard)
 
-    def current(self, rows: Iterable[Owed]) -> Iterator[Owed]:
+    def current(self, rows: Iterable[DueRow]) -> Iterator[DueRow]:
         """Yield the rows with their entries as read from the table, since the index lags behind.
 
         Rows that DynamoDB did not process are left out.
@@ -97,30 +97,30 @@ class OwedRows:
                 if each.key in entries:
                     yield replace(each, entry=entries[each.key])
 
-    def change(self, owed: Owed, change: Callable[[Entry], Entry]) -> None:
+    def change(self, row: DueRow, change: Callable[[Entry], Entry]) -> None:
         """Change the entry of a row. Raises LedgerError."""
-        self.ledger.change(owed.key, change, owed.entry)
+        self.ledger.change(row.key, change, row.entry)
 
-    def stored_job(self, owed: Owed, name: str) -> Job | None:
+    def stored_job(self, row: DueRow, name: str) -> Job | None:
         """Return the job that is stored under `name` for a row; None if there is none, or it can't be read.
 
         Raises LedgerError.
         """
-        text = self.ledger.stored(owed.key, name) if name else None
+        text = self.ledger.stored(row.key, name) if name else None
         try:
             return read_envelope(text) if text else None
         except UnreadableMessage:
             return None
 
 
-def by_channel(rows: Iterable[Owed]) -> dict[str, list[Owed]]:
+def by_channel(rows: Iterable[DueRow]) -> dict[str, list[DueRow]]:
     """Return the rows of each channel."""
-    found: dict[str, list[Owed]] = defaultdict(list)
+    found: dict[str, list[DueRow]] = defaultdict(list)
     for each in rows:
         found[each.channel].append(each)
     return found
 
 
-def each_once(rows: Iterable[Owed]) -> list[Owed]:
+def each_once(rows: Iterable[DueRow]) -> list[DueRow]:
     """Return each row once. A row that is written during the query can appear again on a later page."""
     return list({each.key: each for each in rows}.values())

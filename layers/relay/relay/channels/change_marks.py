@@ -1,4 +1,4 @@
-"""Marks of channels ("the epoch"): they end cached copies of a channel whose secret was changed.
+"""Change marks of channels: they end cached copies of a channel whose secret was changed.
 
 `relayctl` changes the secret, and then a mark of the channel in DynamoDB: one mark for a revoked credential, another
 one for a changed mode or pause. Before a function works with a cached copy, it compares the marks with those of the
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from relay.errors import LedgerError
 
 # Shortest time between two reads of the marks. One read serves all channels and requests.
-EPOCH_SECONDS = 10.0
+MARKS_SECONDS = 10.0
 
 # Returns the marks by name (a channel's, or `settings_name` of it); raises LedgerError.
 type MarkSource = Callable[[], Mapping[str, str]]
@@ -23,7 +23,7 @@ def settings_name(channel: str) -> str:
 
 
 class Marks(NamedTuple):
-    """Marks of a channel; empty for none.
+    """Change marks of one channel: random texts, compared for equality only. Empty for none.
 
     Attributes:
         revocation: Changes when a credential is revoked.
@@ -37,8 +37,8 @@ class Marks(NamedTuple):
 NO_MARKS = Marks()
 
 
-class Epoch:
-    """The marks of all channels, from the last successful read of the ledger's table.
+class ChangeMarks:
+    """The change marks of all channels, from the last successful read of the ledger's table.
 
     `clock` gives epoch seconds. `notice` counts and logs failed reads.
 
@@ -61,7 +61,7 @@ class Epoch:
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.
-        if not 0 <= now - self._tried_at < EPOCH_SECONDS:
+        if not 0 <= now - self._tried_at < MARKS_SECONDS:
             self._read(now)
         return self.known_marks(channel)
 
@@ -74,6 +74,6 @@ class Epoch:
         try:
             self._marks = self._source()
         except LedgerError as error:
-            self._notice("epoch_unread", f"a revoked credential may pass until a channel is read again: {error}")
+            self._notice("marks_unread", f"a revoked credential may pass until a channel is read again: {error}")
         else:
             self.read_at = now
