@@ -51,7 +51,7 @@ class _Choice:
     """The messages to drop, and the facts about them that the operator sees before the deletion.
 
     Attributes:
-        helds: The messages, oldest first; those that are no jobs of the relay come last.
+        held_messages: The messages, oldest first; those that are no jobs of the relay come last.
         depth: Numbers of messages on the queue.
         criticals: The criticals among them.
         problem: Error of the ledger; None if it could be read.

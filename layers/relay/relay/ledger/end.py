@@ -118,3 +118,7 @@ class End(NamedTuple):
         if self.is_suspected and (is_older or came <= self.suspected_at):
             return self
         return replace(self._unsuspected(), refuted_since=0.0)
+
+
+# The end of an incident of which no resolve came.
+NEVER_ENDED = End()

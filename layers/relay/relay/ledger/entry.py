@@ -13,7 +13,7 @@ from relay.incidents.transition import State, Transition, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
-from relay.ledger.end import End
+from relay.ledger.end import NEVER_ENDED, End
 from relay.ledger.flap import Flap
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
@@ -69,7 +69,7 @@ class Entry(NamedTuple):
     accepted_signals: tuple[AcceptedSignal, ...] = ()
     debt: Debt = Debt()
     dead_letter: DeadLetterRecord = DeadLetterRecord()
-    end: End = End()
+    end: End = NEVER_ENDED
     flap: Flap = Flap()
     environment_id: str = ""
     others: Mapping[str, Any] = _NO_MEMBERS
@@ -217,7 +217,8 @@ class Entry(NamedTuple):
         digest = state.marked_digest
         seen_digests = (*(each for each in (self.seen_digests if same_version else ()) if each != digest), digest)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
-        end = self.end.reopened(state.came, state.version) if state.is_open else self.end
+        reopens = state.is_open and self.end != NEVER_ENDED
+        end = self.end.reopened(state.came, state.version) if reopens else self.end
         known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end)
         if not state.is_of_same_share(self.newest):
             known = replace(known, debt=self.debt.started_anew())
