@@ -215,7 +215,7 @@ class Entry(NamedTuple):
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
         digest = state.marked_digest
-        seen_digests = (*(each for each in (self.seen_digests if same_version else ()) if each != digest), digest)
+        seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
         reopens = state.is_open and self.end != NEVER_ENDED
         end = self.end.reopened(state.came, state.version) if reopens else self.end
