@@ -44,8 +44,8 @@ MUTATIONS = (
     Mutation(
         "a job that hit a bug is let go",
         "entrypoints.worker",
-        "            return False\n        return self._seen_to",
-        "            return True\n        return self._seen_to",
+        "            return False\n        return self._put_back_if_waiting",
+        "            return True\n        return self._put_back_if_waiting",
         seed=268,
     ),
     Mutation(

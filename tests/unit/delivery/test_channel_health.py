@@ -68,7 +68,7 @@ class TestLimits:
         later = ongoing_reasons(Debts(), None, shares, NOW + 3600)
         assert later == ["no share came for 3h, and one is expected every 2h"]
 
-    def test_dead_lettered_criticals_and_missing_pages_are_passing_reasons(self) -> None:
+    def test_dead_lettered_criticals_and_missing_pages_are_momentary_reasons(self) -> None:
         debts = Debts.of([dead_lettered(), Entry(debt=Debt(is_page_missing=True))])
         assert momentary_reasons(debts) == ["1 dead-lettered criticals", "1 critical signals made no page"]
         assert ongoing_reasons(debts, None, None, NOW) == []

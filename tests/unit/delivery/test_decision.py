@@ -315,7 +315,7 @@ STEPS = st.lists(
 
 
 def grown(steps: list[tuple[State, str]]) -> Entry:
-    """Return the entry after shares with these fates; a share that is not owed has no fate."""
+    """Return the entry after these steps: a share's state, and what became of its signal if the state was owed."""
     entry = Entry()
     for began, (of, fate) in enumerate(steps):
         standing = share(entry, of)

@@ -37,7 +37,7 @@ def sweep_for(relay: Relay, seconds: float) -> None:
 
 
 def flapping(*more: str, **policy: Any) -> Relay:
-    """Return a relay that announced of a critical incident that it flaps."""
+    """Return a relay that announced a critical incident as flapping."""
     relay = room(policy=FLAP | policy)
     result = play(relay, "critical", "ok", "critical", "ok", *more)
     assert relay.entry().flap.is_signalled

@@ -23,7 +23,7 @@ def topics(sns: FakeSns, alarm: str = ALARM, notice: str = NOTICE) -> HealthTopi
 
 
 def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
-    """Publish a message, and return it with its texts read."""
+    """Publish a message, and return it as SNS got it, with its texts by protocol."""
     sns = FakeSns()
     publish = topics(sns).sick if health == "sick" else topics(sns).well
     assert publish(notices, NOW)

@@ -1,4 +1,4 @@
-"""Pauses: what a channel keeps rings afterwards, what it leaves out does not, and nobody is alarmed meanwhile."""
+"""Pauses: kept states ring after the pause, dropped states never, and the fallback topic is not notified meanwhile."""
 
 import json
 from datetime import UTC, datetime

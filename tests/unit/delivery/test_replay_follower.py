@@ -92,7 +92,7 @@ class TestFate:
 
 
 class Following:
-    """A follower of one job for each of `count` incidents; `hooks` are called at their seconds after NOW."""
+    """A follower of one job for each of `count` incidents. `hooks` are called at a number of seconds after NOW."""
 
     def __init__(self, count: int) -> None:
         self.clock, self.dynamodb = Clock(), FakeDynamoDb()

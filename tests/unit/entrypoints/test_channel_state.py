@@ -105,14 +105,14 @@ def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
     assert watch.messages == [(4, "notice")]
 
 
-def test_passing_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch: Watch) -> None:
+def test_momentary_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch: Watch) -> None:
     watch.run(SickReasons(momentary=("1 critical signals made no page",)), *[WELL] * 30)
     assert watch.messages[0] == (2, "alarm")
     assert watch.state.why in {"", "1 critical signals made no page"}
     assert [kind for _, kind in watch.messages] == ["alarm", "well"]
 
 
-def test_passing_reason_ends_after_its_time(watch: Watch) -> None:
+def test_momentary_reason_ends_after_its_time(watch: Watch) -> None:
     watch.run(SickReasons(momentary=("x",)), seconds=60)
     watch.run(*[WELL] * int(MOMENTARY_SECONDS / 60))
     assert watch.state.sick_runs == 0

@@ -34,7 +34,7 @@ def document(*, rest: dict[str, Any] | None = REST, bigpanda: dict[str, Any] | N
 
 
 def probing(*, rest: Step = LISTED, bigpanda: Step = PAGE, **changes: Any) -> Relay:
-    """Return a relay with both topics, and the answers of both APIs; its channel has access to both."""
+    """Return a relay with both health topics, whose channel has access to both APIs. They answer as the test says."""
     parts: dict[str, Any] = {"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE}
     parts |= {"rest": FakeSession(rest), "bigpanda": FakeSession(bigpanda)}
     return room(**parts | {"secrets": FakeSecrets(noc=document())} | changes)

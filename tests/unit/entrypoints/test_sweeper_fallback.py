@@ -384,7 +384,10 @@ class TestDuringARun:
         return relay, table
 
     def in_write(self, table: HookedDynamoDb, number: int, hook: Callable[[], object]) -> None:
-        """Call `hook` before a write of the next run: 0 is its lease, 1 its note, 2 the entry's mark."""
+        """Call `hook` before a write of the next run.
+
+        Write 0 takes the sweeper's lease, 1 records the notification in the run, 2 marks the entry as notified.
+        """
         table.before["update_item", table.calls.count("update_item") + number] = hook
 
     def test_mark_does_not_undo_a_workers_concurrent_record(self) -> None:

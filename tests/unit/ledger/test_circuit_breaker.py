@@ -15,7 +15,7 @@ HARMLESS = [None, *(reason for reason in Reason if not HANDLING[reason].breaks_c
 
 
 def broken() -> Line:
-    """Return a line whose circuit opened just now."""
+    """Return a channel's gate and its senders, with a circuit that opened just now."""
     line = Line()
     for _ in range(5):
         line.report(line.ticket(), Reason.UPSTREAM)

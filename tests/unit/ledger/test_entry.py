@@ -83,7 +83,7 @@ class TestSeen:
 
 
 def signal(request_id: str) -> AcceptedSignal:
-    """Return the page of a critical state that was claimed at NOW."""
+    """Return the accepted signal of a critical state that was claimed at NOW, without pages."""
     return AcceptedSignal(request_id, NOW, is_open=True, is_critical=True)
 
 
@@ -291,7 +291,7 @@ class TestFailed:
 
 
 def doubting(*states: State) -> Entry:
-    """Return an entry of states that may have been announced, one after the other."""
+    """Return an entry after ambiguous signals of these states, in that order: each may have been announced."""
     entry = Entry()
     for number, each in enumerate(states):
         mine = lease(each, number)

@@ -15,7 +15,7 @@ class Settle(NamedTuple):
     Attributes:
         outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
-        job: Job to queue, which has the incident's end confirmed and its pages terminated; None for none.
+        job: Follow-up job to queue, which confirms the incident's end and terminates its pages; None for none.
         queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
         is_suspected: True if the state is a resolve that is not believed before BigPanda confirms it.
     """

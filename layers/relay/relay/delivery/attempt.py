@@ -94,7 +94,7 @@ def _record_acceptance(
     try:
         recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
-        return degraded.to_catch_up(services, task, result, change, "the sent signal could not be recorded")
+        return degraded.record_or_queue(services, task, result, change, "the sent signal could not be recorded")
     _wake_next(services, task, recorded)
     return result
 
@@ -102,8 +102,8 @@ def _record_acceptance(
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
     """Enqueue the job of a newer share that came while this sender had the incident's lease, so that it wakes now.
 
-    The newer share's own message wakes only when this lease would have ended. So this copy is marked as spare: it only
-    tries to send. Waits and follow-ups are left to the message.
+    The newer share has a message of its own, which wakes only after the end that this lease would have had. The
+    additional copy is marked as spare: it only tries to send, and leaves waits and follow-ups to that message.
     """
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return

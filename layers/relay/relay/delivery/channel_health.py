@@ -34,9 +34,9 @@ class Debts:
         other: Number of other owed states.
         dead_lettered: Number of dead-lettered criticals that the fallback topic was not notified of yet.
         pages_missing: Number of critical signals without a page, of which the fallback topic was not notified yet.
-        oldest: Since when the oldest state is owed, or since its pause ended (epoch seconds); None if none is.
-        oldest_critical: The same for criticals.
-        next_attempt: The latest time of the next attempt (epoch seconds); None if none waits.
+        oldest: Earliest `Entry.delay_start` of the owed states (epoch seconds); None if nothing is owed.
+        oldest_critical: Earliest `Entry.delay_start` of the owed criticals (epoch seconds); None if none is owed.
+        next_attempt: Time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
         reasons: Number of owed states by the reason of their last failure or wait.
     """
 
@@ -87,10 +87,10 @@ class Debts:
 
 
 class ShareWatch(NamedTuple):
-    """Expectation of a channel whose policy has `expect_share_every`.
+    """Expectation that shares come to a channel, by `expect_share_every` of its policy.
 
     Attributes:
-        every: The policy's value (seconds).
+        every: Longest time between two shares that the policy allows (seconds).
         since: Time of the last share with the right credentials, up to an hour too early; without one, the time from
             which a share is expected (epoch seconds).
     """
@@ -121,10 +121,10 @@ class RefusedCredentials(NamedTuple):
 
 
 def next_attempt(entry: Entry) -> float | None:
-    """Return the latest time of the next attempt (epoch seconds); None if no attempt waits.
+    """Return the time of the next attempt for an entry, at the latest (epoch seconds); None if no attempt waits.
 
-    The ledger has the reserved slot of a signal that waits for the rate limit. Otherwise the sweeper's time in the row
-    is later than the message's by a constant.
+    It is the slot that the rate limiter reserved, if there is one. Otherwise it follows from the row, which is due
+    OVERDUE_SECONDS after the message.
     """
     if not entry.debt.job or entry.dead_letter.state is not None:
         return None
@@ -141,7 +141,8 @@ def ongoing_reasons(
 ) -> list[str]:
     """Return the reasons of a channel's sickness at `now` (epoch seconds) that every run finds until they are mended.
 
-    The most important reason is first. None stands for a part that is not known, not expected, or well.
+    The most important reason is first. An argument is None if it could not be read, or if there is nothing to judge:
+    `shares` without an expectation, `refused` without a refused credential.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -159,8 +160,8 @@ def ongoing_reasons(
 def momentary_reasons(debts: Debts) -> list[str]:
     """Return the reasons of a channel's sickness that one run finds, and the next run no longer does.
 
-    They leave the ledger's index once the fallback topic is notified, though nothing is mended. So the sweeper
-    remembers them for some time.
+    Their causes (dead-lettered criticals, missing pages) leave the ledger's index once the fallback topic is notified,
+    though nothing is mended. So the sweeper remembers these reasons for some time.
     """
     found = []
     if debts.dead_lettered:

@@ -68,7 +68,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     try:
         store(services, task, entry)
         owed = entry.waiting(task.state, row)
-        # relayctl follows the entry of a replayed job, and shows the reason for its wait. A pause that is over is none.
+        # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)

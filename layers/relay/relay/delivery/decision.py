@@ -22,7 +22,7 @@ class Standing(StrEnum):
         OWED: The policy announces the state, and it is not announced yet.
         DUPLICATE: The same state came before, and is announced or queued.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: Nothing to announce: it may have changed, but the policy does not announce that transition.
+        UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
         DEAD_LETTERED: The state is on the dead-letter queue, and no operator moved it back.
     """
 
@@ -69,7 +69,8 @@ def judge_job(
 
     `notify_on` has the transitions that the policy announces. `dead_lettered_at` is the time at which the job's message
     was dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by the
-    message that was dead-lettered last: its time is not before the entry's. Other copies of the job are ignored.
+    message that was dead-lettered last. A message with an earlier time than the entry's is an older copy of the job: it
+    is ignored.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.

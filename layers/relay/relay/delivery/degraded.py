@@ -73,7 +73,7 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         def change(entry: Entry) -> Entry:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
 
-        return to_catch_up(services, task, task.delivered(sent), change, why)
+        return record_or_queue(services, task, task.delivered(sent), change, why)
     # Queued after the attempt, so that the job holds the result of the attempt.
     result = debts.retry_later(services, task, task.failed(sent))
     return (result if result.queue else debts.dead_letter(services, task, result)).with_unguarded(why)
@@ -82,8 +82,8 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """Leave a state to its job on the retry queue while the channel is paused. `why` is the ledger's error.
 
-    A state that the pause leaves out needs a job, too, which records it once the ledger works. Without that record,
-    an older state that it superseded would still be sent after the pause, and its resolve would end no page.
+    A state that the pause drops needs a job, too, which records it once the ledger works. Without that record, an older
+    state that it superseded would still be sent after the pause, and a resolve would end no page.
     """
     seconds = PAUSED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
@@ -108,7 +108,9 @@ def can_wait(task: Task, now: float) -> bool:
     return now - since < UNGUARDED_AFTER_SECONDS
 
 
-def to_catch_up(services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str) -> Result:
+def record_or_queue(
+    services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str
+) -> Result:
     """Record a signal that was sent without the ledger, so that its resolve will be owed.
 
     `change` returns the entry with the signal. If the ledger still fails, a job is queued that records it later, and

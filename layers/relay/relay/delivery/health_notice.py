@@ -63,7 +63,7 @@ class HealthTopics:
     notice_arn: str
 
     def arn(self, *, is_urgent: bool) -> str:
-        """Return the ARN of the topic for an urgent message or another one. If there is only one topic, it has all."""
+        """Return the ARN of the topic for an urgent or another message. If there is only one topic, it gets all."""
         first, second = (self.alarm_arn, self.notice_arn) if is_urgent else (self.notice_arn, self.alarm_arn)
         return first or second
 

@@ -45,7 +45,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
     | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
-    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause leaves it out |
+    | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause drops it |
     | is owed, but its incident flaps, and people know it as bad as this | Wait |
     | is owed, but its job asks for a wait, or the rate limiter reserved a later slot for it | Wait |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
@@ -69,7 +69,7 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         return DeadLetter(task.own_wait.reason)
     if task.pauses and (pause := task.pause(now)):
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
-        # A pause that keeps states may end before one that leaves them out: what was kept stays kept.
+        # A pause that keeps states may end before one that drops them. States that were kept stay kept.
         is_postponed = pause.postpones(owed_since) or entry.debt.paused_until > 0
         return Wait(Reason.PAUSED, pause.until) if is_postponed else _settled(task, entry, Standing.UNCHANGED)
     if wait := _wait(task, entry, now):
@@ -106,7 +106,7 @@ def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
-    """Return the task and the entry with what the state means for a flap, where the policy has a rule for flaps."""
+    """Return the task and the entry with the flap updated by the task's state, if the policy has a rule for flaps."""
     rule = task.channel.policy.flap
     if rule is None:
         return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
@@ -208,8 +208,8 @@ def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> boo
 def _suspected(task: Task, entry: Entry, now: float) -> Settle:
     """Return the action for a suspect resolve: record it, leave the incident as it is, and have BigPanda asked.
 
-    One follow-up job asks BigPanda about all suspected resolves. A second one is queued only if the first was queued,
-    and BigPanda answered last, so long ago that the first may be lost.
+    One follow-up job asks BigPanda about all suspected resolves. A second one is queued only if the first may be lost:
+    it was queued, and BigPanda last contradicted a resolve, more than FOLLOWUP_LOST_SECONDS ago.
     """
     end = entry.end
     asks = not end.is_suspected or now - max(end.asked_at, end.contradicted_at) > FOLLOWUP_LOST_SECONDS
@@ -238,8 +238,8 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     """True if BigPanda must be asked if the incident is over, since a forged resolve must not end an open incident.
 
-    `is_end` is True if the state is a resolve that is not announced. It needs a confirmation if it ends an open state.
-    An open state needs one if an unconfirmed resolve superseded it.
+    `is_end` is True if the state is a resolve that is recorded without a signal. BigPanda is asked about such a resolve
+    if it ends an open state, and about an open state if it comes after an unconfirmed resolve.
     """
     if not (task.is_from_webhook and task.channel.confirms_ends):
         return False

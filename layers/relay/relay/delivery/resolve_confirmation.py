@@ -92,7 +92,10 @@ class EndCheck(NamedTuple):
         return entry
 
     def _owing(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with the state of the signal owed: its message may vanish, or a forged resolve may come."""
+        """Return the entry with the signal's state recorded as owed.
+
+        So the state is signalled even if the message of its job vanishes, or if a forged resolve comes first.
+        """
         if self.signal is None:
             return entry
         state = self.signal.state
@@ -143,7 +146,7 @@ class ResolveConfirmation:
         return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))
 
     def _answer(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
-        """Ask BigPanda if the incident is over, as its entry says. `job` is the follow-up's job."""
+        """Ask BigPanda if the incident is over, and judge the answer by the entry. `job` is the follow-up's job."""
         now, end, access = self.clock(), entry.end, channel.bigpanda
         is_closed = entry.is_closed_in_doubt
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
@@ -167,10 +170,10 @@ class ResolveConfirmation:
         return self._signalling(refuted, job, entry, share, channel) if is_closed else refuted
 
     def _believed(self, job: Job, entry: Entry, channel: Channel) -> EndCheck:
-        """Return the answer for suspected resolves that are believed, since BigPanda does not answer.
+        """Return the answer UNREACHABLE with the task that signals the resolve: it is believed unconfirmed.
 
-        The API fails for long, or the operator switched the confirmation off, or removed the API key. `job` is a
-        follow-up of such a resolve.
+        The API has failed for too long, or the operator switched the confirmation off, or removed the API key. `job` is
+        the follow-up of a suspected resolve, and has its body.
         """
         share = parse_share(job.payload.body)
         return self._signalling(EndCheck(ResolveAnswer.UNREACHABLE), job, entry, share, channel)
@@ -224,9 +227,10 @@ class ResolveConfirmation:
 
 
 def is_to_ask(job: Job, entry: Entry, channel: Channel) -> bool:
-    """True if a follow-up has to ask BigPanda if the incident is over: its end is in doubt.
+    """True if this follow-up has to ask BigPanda if the incident is over, since the end is in doubt.
 
-    One follow-up asks about suspected resolves. That of another signal may have no resolve to believe.
+    Only the follow-up that the entry names (`End.asker`) asks about suspected resolves: its job has the body of a
+    resolve. Every follow-up asks if the newest state is closed and unconfirmed.
     """
     return entry.end.is_asked_by(job.stored_name) or (entry.is_closed_in_doubt and channel.confirms_ends)
 

@@ -30,7 +30,7 @@ class Task(NamedTuple):
 
     Attributes:
         job: Job of the state.
-        entry_key: Key of its incident's entry in the ledger.
+        entry_key: Key of the incident's entry in the ledger.
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
@@ -40,16 +40,16 @@ class Task(NamedTuple):
         own_wait: What the worker found before the ledger was read: the job's own wait, or a final reason for which the
             state must not be sent. None if it found neither.
         change: Transition of the state and its explanation; None if the state was not compared.
-        environment_id: BigPanda's environment of the incident; None if unknown.
+        environment_id: Id of the incident's environment in BigPanda; None if unknown.
         is_first: True if the ledger had no entry of the incident before.
         is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
-        pauses: The channel's pauses that apply to the incident, whenever they are.
+        pauses: The channel's pauses that apply to the incident: past, present and future ones.
         ticket: Unused permission of the rate limiter to send now, kept after a conflicting write of the entry; None if
             there is none.
         is_flagged: True if BigPanda says that the incident flaps.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
-        quiet_until: Time before which the flapping incident's state is not announced (epoch seconds). Its age counts
-            from then. 0 if it does not have to wait.
+        quiet_until: Time before which the state is not announced, since the incident flaps (epoch seconds). The state's
+            age counts from then. 0 if the state does not have to wait.
     """
 
     job: Job
@@ -115,7 +115,10 @@ class Task(NamedTuple):
         return self._replace(pauses=found).without_early_expiry()
 
     def without_early_expiry(self) -> Self:
-        """Return the task without a wait for expiry, if the state's age counts from later than its job knows."""
+        """Return the task without an `own_wait` that says `expired` too early.
+
+        The worker judged the age by the job alone. The age can count from a later time: the end of a pause or a flap.
+        """
         own_wait = self.own_wait
         is_early = own_wait is not None and own_wait.reason == Reason.EXPIRED and own_wait.until <= self.expires_at
         return self._replace(own_wait=None) if is_early else self
@@ -216,7 +219,10 @@ class Task(NamedTuple):
 
 
 def state_of(job: Job, share: Share) -> State:
-    """Return the state of a job; `share` is parsed from its body. BigPanda's API shows a share without its alerts."""
+    """Return the state of a job; `share` is parsed from its body.
+
+    A share from BigPanda's API (`Payload.found`) gives a state without alerts: their ids may differ from a webhook's.
+    """
     state = recorded_state(job, State.of(share, seconds_of(job.received_at)))
     return state.without_alerts() if job.payload.found else state
 

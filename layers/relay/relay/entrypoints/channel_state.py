@@ -1,7 +1,7 @@
 """State of a sick channel between the sweeper's runs, and the decision when people are told of it. Pure code.
 
-A channel is announced as sick after consecutive runs that agree, and as well again after more of them. So a channel
-that gets sick and well every minute sends no message each time.
+People are told that a channel is sick after RUNS_SICK consecutive runs found it sick, and that it is well again after
+RUNS_WELL runs found it well. So a channel that gets sick and well every minute does not cause a message each time.
 """
 
 from collections.abc import Mapping
@@ -60,10 +60,10 @@ class ChannelState(NamedTuple):
         well_runs: Consecutive runs that found it well.
         judged_at: Time of the last run.
         told: The last message to people.
-        told_at: Time of the last message.
+        told_at: Time of the last message to people.
         times_told: Number of messages about this sickness.
         momentary: Momentary reasons of the last run that found any, in words.
-        momentary_at: Time of that run.
+        momentary_at: Time of the last run that found momentary reasons.
     """
 
     since: float = 0.0
@@ -80,11 +80,11 @@ class ChannelState(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
-        """Read a state from its members; those that this version does not know are left out."""
+        """Read a state from the members of its JSON object. Members that this version does not know are left out."""
         return cls(**{name: members[name] for name in cls._fields if name in members})
 
     def members(self) -> dict[str, Any]:
-        """Return the members that differ from those of a new state."""
+        """Return the members for the state's JSON object: those that differ from a new state's."""
         plain = ChannelState()._asdict()
         return {name: value for name, value in self._asdict().items() if value != plain[name]}
 
@@ -137,7 +137,7 @@ class ChannelState(NamedTuple):
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:
-        """True if nothing of the state is needed any more."""
+        """True if the state need not be kept: the channel is well, people know, and were not told a short time ago."""
         return not self.told and not self.sick_runs and self._may_tell(now)
 
     def _may_tell(self, now: float) -> bool:

@@ -145,7 +145,7 @@ class CredentialProbe:
         except UnknownChannel:
             return ()
         except ChannelError:
-            # A channel that cannot be read stays as people were told.
+            # For a channel that can't be read, the known results stay.
             return tuple(probe.refused)
 
     def _probe(self, probes: Probes, due: Sequence[str], deadline: Deadline) -> None:
@@ -221,7 +221,7 @@ def _login(access: Rest | BigPandaAccess) -> _Login:
 
 
 def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
-    """Return the fingerprints of the refused credentials. A credential of which nothing was learned stays as known."""
+    """Return the fingerprints of the refused credentials. If nothing was learned, the known result stays."""
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)
     unsure = {Answer.UNKNOWN, Answer.LATE}

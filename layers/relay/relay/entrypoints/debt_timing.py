@@ -45,7 +45,7 @@ def expires_at(policies: SweepPolicies, row: DueRow, job: Job) -> float:
     if policies.is_unread(row.channel):
         return math.inf
     policy = policies.of(row.channel)
-    # A state that waited for the end of a flap or a pause is as old as its wait is over.
+    # The age of a state that waited for the end of a flap or a pause counts from that end.
     quiet_until = row.entry.quiet_until(row.entry.newest) if row.entry.newest else 0.0
     since = max(job.age_counts_from, row.entry.dead_letter.revived_at, quiet_until)
     if policy.pauses:

@@ -69,11 +69,11 @@ class DueRows:
 
     @property
     def is_whole(self) -> bool:
-        """True if this run read all rows of each shard that it read."""
+        """True if no shard that this run read has more rows than it read."""
         return not self._cut
 
     def begin_run(self) -> None:
-        """Forget what the run before could not read."""
+        """Forget which shards had more rows than the run before read."""
         self._cut.clear()
 
     def read(self, kind: str) -> Iterator[DueRow]:

@@ -26,7 +26,7 @@ from relay.telemetry.telemetry import Telemetry
 if TYPE_CHECKING:
     from relay.entrypoints.parallel import AtOnce
 
-# So many channels that get sick, or well, in one run are told with one message.
+# If at least this many channels get sick (or well) in one run, people get one message about all of them.
 MANY = 5
 # Sick channels that the sweeper remembers. Their states are in one item of the table, which takes 400 KB. Without that
 # item no run begins.
@@ -36,7 +36,12 @@ PUBLISH_SECONDS = 5.0
 
 
 class Message(NamedTuple):
-    """A message that is due: `sick` or `well`, and the channels that it names."""
+    """A message about channels' health that is due.
+
+    Attributes:
+        health: `sick` or `well`, for all channels of the message.
+        notices: The channels that the message names.
+    """
 
     health: Literal["sick", "well"]
     notices: Sequence[ChannelNotice]
@@ -93,7 +98,7 @@ class HealthWatch:
         self._publish(run, debts, deadline)
 
     def _kept(self, states: Mapping[str, ChannelState], now: float) -> dict[str, ChannelState]:
-        """Return the states that are still needed, up to MAX_WATCHED: those that people were told of first."""
+        """Return the states that are still needed, at most MAX_WATCHED. Those that people were told of come first."""
         needed = [(name, state) for name, state in states.items() if not state.is_over(now)]
         if len(needed) > MAX_WATCHED:
             self.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
@@ -174,6 +179,6 @@ def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> Chann
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:
-    """Return the channels of each message: one each, or all of them if they are many. Urgent ones come first."""
+    """Return the notices of each message: one each, or all in one message if there are MANY. Urgent ones come first."""
     ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.critical, each.channel))
     return [ordered] if len(ordered) >= MANY else [[each] for each in ordered]

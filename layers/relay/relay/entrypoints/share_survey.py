@@ -68,13 +68,16 @@ class ShareSurvey:
         # The time of a last share only grows, so it is read only when the known one is too old.
         overdue = [name for name, each in run.expected.items() if each.is_silent(now)]
         reads = self.at_once([partial(self._read, run, name, deadline) for name in overdue])
-        # A channel that cannot be read stays as people were told.
+        # For a channel that can't be read, the last message to people decides.
         sure = [name for name, read in zip(overdue, reads, strict=True) if read == Read.DONE or _is_told(run, name)]
         expected = {name: run.expected[name] for name in sure if name in run.expected}
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
     def _survey(self, run: SweeperRun, deadline: Deadline) -> None:
-        """Read the policies of all channels. What cannot be read stays as it is, and is read again earlier."""
+        """Read the policies of all channels. An unreadable channel keeps its known expectation.
+
+        The next survey comes after SURVEY_AGAIN_SECONDS if the list of channels failed, or if time ran out.
+        """
         run.surveyed_at = self.clock() - SURVEY_SECONDS + SURVEY_AGAIN_SECONDS
         try:
             names = deadline.run(lambda: list(self.names()), part="survey", at_most=LIST_SECONDS)

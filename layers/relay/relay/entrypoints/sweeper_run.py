@@ -27,8 +27,8 @@ class SweeperRun:
         above: Times of the first and the last consecutive run that found a channel above its rate limit (epoch
             seconds), by channel.
         health: State of each channel that is sick, or was a short time ago.
-        expected: Channels whose policy expects shares.
-        surveyed_at: Time at which all channels' policies were read for it (epoch seconds); 0 for never.
+        expected: Expectation of shares, by channel, for each channel whose policy has `expect_share_every`.
+        surveyed_at: Time of the last search for channels that expect shares (epoch seconds); 0 for never.
         has_queue: False if the retry queue failed in this run.
         invocations: Number of times that the run invoked the worker directly.
     """

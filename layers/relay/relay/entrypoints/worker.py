@@ -126,7 +126,7 @@ class Worker:
         if result.outcome == Outcome.UNSAFE:
             # An unexpected exception or an unknown kind of job. After a few receives the redrive policy moves it.
             return False
-        return self._seen_to(result.job or job, result, deadline)
+        return self._put_back_if_waiting(result.job or job, result, deadline)
 
     def _attempted(self, job: Job, deadline: Deadline) -> Result:
         """Attempt a job of any kind but a reconcile run, and return its result."""
@@ -230,7 +230,7 @@ class Worker:
         # The policy's age limit is for signals. Chores get at least the default limit.
         if job.kind != JobKind.SIGNAL:
             policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
-        # Before the age: an expiry does not stop a state whose age counts from the end of a pause or a flap.
+        # Checked before the age: a wait for `expired` is dropped if the age counts from the end of a pause or a flap.
         # A job that only records an accepted signal sends nothing.
         if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW and not job.message.accepted:
             return Wait(Reason.SHADOWED, now)
@@ -239,7 +239,7 @@ class Worker:
         not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
         return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
-    def _seen_to(self, job: Job, result: Result, deadline: Deadline) -> bool:
+    def _put_back_if_waiting(self, job: Job, result: Result, deadline: Deadline) -> bool:
         """Put the job back on its queue if its result says that it has to wait.
 
         Returns True if its old message may be deleted.
@@ -266,7 +266,7 @@ class Worker:
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
 
-        As the sweeper, the worker notifies of nothing while the channel sends nothing.
+        Like the sweeper, the worker does not notify while the channel is in shadow mode or wholly paused.
         """
         down_since = (result.job or job).message.ledger_down_since
         if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:

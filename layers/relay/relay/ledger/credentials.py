@@ -70,14 +70,16 @@ def _marks(text: str) -> dict[str, tuple[str, float]]:
 def last_used(table: Table, channel: str, endpoint: EndpointName, fingerprint: str) -> float | None:
     """Return the recorded time of a credential's last use (epoch seconds), at most an hour behind.
 
-    Returns None if no use is recorded. `fingerprint` is one of `Channel.fingerprints`. Raises
-    LedgerError.
+    Returns None if no use is recorded. `fingerprint` is one of `Channel.fingerprints`. Raises LedgerError.
     """
     return _time(table.read(use_key(channel, endpoint, fingerprint)))
 
 
 def newest_use(table: Table, keys: Collection[str]) -> float | None:
-    """Return the newest time at these keys of `use_key`, as `last_used` does; None if there is none."""
+    """Return the recorded time of the last use of any of these credentials (epoch seconds); None if there is none.
+
+    `keys` are made by `use_key`. The time is at most an hour behind. Raises LedgerError.
+    """
     times = map(_time, table.read_many(keys).values())
     return max((at for at in times if at is not None), default=None)
 

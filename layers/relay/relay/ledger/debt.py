@@ -18,12 +18,13 @@ class Debt(NamedTuple):
         since: When the first state came that is owed; None if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
         attempts: Number of attempts of the newest state.
-        reason: The reason of the last failed attempt, or of a replayed state's wait; empty if there is none.
+        reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
             attempts are not over.
-        paused_until: End of the channel's pause for which the state waited last; the fallback's time counts from it.
+        paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
+            notified counts from then.
         is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 

@@ -15,15 +15,17 @@ class End(NamedTuple):
 
     Attributes:
         at: When the incident was resolved last. Pages of signals that were sent before have to be terminated.
-        confirmed_at: The newest `at` that BigPanda confirmed, or about which BigPanda did not answer in time.
+        confirmed_at: The newest end (`at`) that BigPanda confirmed, or about which BigPanda did not answer in time.
         refuted_since: When BigPanda first answered that the incident is open after all.
-        contradicted_at: When BigPanda last answered that an incident is open of which a resolve came.
-        suspected_since: When the first of the resolves came that are not believed unless BigPanda confirms them; 0 if
-            none waits for that.
-        suspected_at: When the last of them came; 0 if none waits.
-        suspected_version: The latest of their timestamps (`State.version`); None if none waits, or none has timestamps.
-        asked_at: When a follow-up that asks about them was queued last; 0 if none waits.
-        asker: Name of its job (`Job.stored_name`): other follow-ups do not ask about them. Empty if none waits.
+        contradicted_at: When BigPanda last answered that the incident is open, although a resolve of it came.
+        suspected_since: When the first suspected resolve came; 0 if there is none. A suspected resolve is not believed
+            unless BigPanda confirms it.
+        suspected_at: When the last suspected resolve came; 0 if there is none.
+        suspected_version: Latest timestamps (`State.version`) of the suspected resolves; None if there is none, or none
+            has timestamps.
+        asked_at: When a follow-up that asks BigPanda about suspected resolves was queued last; 0 if there is none.
+        asker: Name (`Job.stored_name`) of the only follow-up job that asks BigPanda about suspected resolves; empty if
+            there is none.
     """
 
     at: float = 0.0
@@ -85,7 +87,7 @@ class End(NamedTuple):
     def doubted(self, now: float) -> "End":
         """Return the end after BigPanda answered at `now` (epoch seconds) that the incident is open.
 
-        The first answer after the last suspected resolve counts.
+        `refuted_since` becomes the time of the first such answer after the last suspected resolve.
         """
         is_first = self.refuted_since <= self.suspected_at
         return replace(self, refuted_since=now if is_first else self.refuted_since, contradicted_at=now)
@@ -108,7 +110,7 @@ class End(NamedTuple):
         return after._unsuspected() if is_answered else after
 
     def reopened(self, came: float, version: Version | None) -> "End":
-        """Return the end after an open state that `came` at that time (epoch seconds), with these timestamps.
+        """Return the end after an open state came. `came` is its arrival (epoch seconds), `version` its timestamps.
 
         BigPanda's answers and suspected resolves are void, unless a suspected resolve is newer than the state.
         """

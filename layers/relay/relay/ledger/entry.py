@@ -1,7 +1,7 @@
 """Entry of the ledger: the states, signals, debt and end of one incident. Pure code.
 
 There is one entry for each channel, set of recipients of the webhook's URL, and incident. An entry is immutable: each
-change returns a new one. A change of a debt or an end alone is a method of that value.
+change returns a new one. Methods of `Debt` and `End` change only the debt or the end.
 """
 
 from collections.abc import Mapping
@@ -48,8 +48,8 @@ class Entry(NamedTuple):
         accepted_signals: The last accepted signals and their pages, oldest first.
         debt: The debt: the newest state, while it is owed.
         dead_letter: The last dead-lettered state, and its revival.
-        end: The last end of the incident, and its confirmation.
-        flap: Memory of the incident's changes, where the policy asks for it.
+        end: The last end of the incident, and its confirmation with BigPanda.
+        flap: Memory of the incident's changes, if the policy has a rule for flaps.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         others: Members of the stored document that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
@@ -149,7 +149,7 @@ class Entry(NamedTuple):
 
     @property
     def delay_start(self) -> float | None:
-        """The time from which people count the delay (epoch seconds); None if nothing is owed.
+        """The time from which the delay of the owed state counts (epoch seconds); None if nothing is owed.
 
         It is the time since which a state is owed, or the end of a later pause or quiet time.
         """
@@ -332,10 +332,10 @@ class Entry(NamedTuple):
         return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
 
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
-        """True if the incident was signalled again, or ended, since an answer or since the signal that it answers.
+        """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
-        `came` is the answer's arrival (epoch seconds). `answered` is the signal whose page the answer names, None if
-        unknown: an answer to it that comes after a later signal of the open incident does not mean the later one.
+        `came` is the answer's arrival (epoch seconds): later signals and a later end overtake the answer. `answered` is
+        the signal whose page the answer names, None if unknown: later signals of an open incident overtake it, too.
         """
         if came < max([self.end.at, *(signal.at for signal in self.accepted_signals)]):
             return True

@@ -1,7 +1,7 @@
 """The ledger: entries of incidents in DynamoDB, and the stored jobs of their debts.
 
-A changed entry is written only if the item is still the one that was read. So of two senders that meet one wins, and
-nothing is ever locked.
+Writes use optimistic locking: an entry is written only if its item did not change since it was read. Of two concurrent
+writers one succeeds, and the other reads the entry again.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -14,7 +14,7 @@ from relay.ledger.entry_json import decoded, encoded
 from relay.ledger.row import ATTRIBUTES, stored_key
 from relay.ledger.table import Table, until_written
 
-# The ledger is asked in milliseconds; when it takes this long, it is down.
+# Time limit of one call. DynamoDB answers in milliseconds, so after this time the ledger counts as down.
 LEDGER_SECONDS = 1.0
 
 

@@ -5,8 +5,9 @@ more signals than the limit. A signal above the limit gets a slot: the next free
 critical and other; the gate stores only the end of each. Critical signals go first: while one is expected, the others
 give way.
 
-To enter, a sender counts itself and reads the result of the same update. So there are no locks, and if two senders meet
-at the last place, both give way. The gate also has the channel's circuit (`ledger.circuit_breaker`).
+To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
+If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
+(`ledger.circuit_breaker`).
 """
 
 import string
@@ -90,7 +91,8 @@ class Gate(NamedTuple):
         counts: Number of signals by the second in which they were counted (epoch seconds).
         critical_line_end: End of the line of critical signals: the time after its last slot (epoch seconds); 0 if it is
             empty.
-        other_line_end: End of the line of all other signals, in the same form.
+        other_line_end: End of the line of all other signals: the time after its last slot (epoch seconds); 0 if it is
+            empty.
         circuit: State of the channel's circuit breaker.
     """
 

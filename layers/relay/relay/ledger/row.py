@@ -66,15 +66,15 @@ class Row(NamedTuple):
 
 
 def shard(key: str, *, is_critical: bool) -> str:
-    """Return the part of the `due` index for the item with that key.
+    """Return the shard of the `due` index for the item with that key.
 
-    Critical debts have parts of their own, which the sweeper reads first. Several parts spread the writes of a storm.
+    Critical debts have shards of their own, which the sweeper reads first. Several shards spread the writes of a storm.
     """
     return f"{CRITICAL if is_critical else OTHER}#{zlib.crc32(key.encode()) % SHARDS}"
 
 
 def shards(kind: str) -> list[str]:
-    """Return the names of all parts of the `due` index for a kind of debts: `critical` or `other`."""
+    """Return the names of all shards of the `due` index for a kind of debts: `critical` or `other`."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 90 * 24 * 3600
 # Keys of one BatchGetItem at most.
 MAX_BATCH = 100
-# Others that change an item at the same time are few, and each of them wins only once.
+# Writes of one change before a LedgerError. Few writers change an item at the same time, and each wins only once.
 MAX_RACES = 6
 _NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
@@ -78,7 +78,7 @@ class Table:
         self._run = run
 
     def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
-        """Return the table with calls that end within the deadline. Their time is counted for that `part` of the work.
+        """Return the table with calls that end within the deadline. `part` names their time in `Deadline.spent`.
 
         Each call gets `at_least` seconds, even after the deadline, and `at_most` seconds in any case.
         """
