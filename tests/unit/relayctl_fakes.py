@@ -167,5 +167,5 @@ def _check_batch(entries: Sequence[dict[str, Any]]) -> None:
 
 
 def held(job: Job | None, message_id: str = "m1", problem: str | None = None) -> HeldMessage:
-    """Return a message that is held."""
+    """Return a dead-lettered message, as `DeadLetters` gives it to relayctl; `problem` if it is no job."""
     return HeldMessage(message_id=message_id, receipt="receipt", until=0.0, job=job, problem=problem)
