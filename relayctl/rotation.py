@@ -58,7 +58,7 @@ def keep_previous(
 
 def _is_of(value: Any, name: str, endpoint: str) -> bool:
     """True unless the value is a token with a checksum, made for another channel or endpoint."""
-    is_checked = isinstance(value, str) and token.claims_to_check(value)
+    is_checked = isinstance(value, str) and token.has_relay_prefix(value)
     return not is_checked or token.fits(value, name, ENDPOINTS[endpoint].name)
 
 
