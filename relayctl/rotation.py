@@ -59,7 +59,7 @@ def keep_previous(
 
 def _is_of(value: Any, name: str, endpoint: str) -> bool:
     """False if the value is a token with a checksum that relayctl made for another channel or endpoint, else True."""
-    is_checked = isinstance(value, str) and token.claims_to_check(value)
+    is_checked = isinstance(value, str) and token.has_relay_prefix(value)
     return not is_checked or token.fits(value, name, ENDPOINTS[endpoint].name)
 
 

@@ -1,4 +1,4 @@
-"""A queue of jobs that ask a rate limit for a slot, one after the other, and come back at their slots or never."""
+"""Jobs that ask a rate limiter for a ticket, one after the other, and ask again at their slots, or never."""
 
 import random
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def on_time() -> float:
 
 @dataclass(kw_only=True)
 class Asker:
-    """A job that asks for a slot. Times are seconds after NOW."""
+    """A job that asks for a ticket. Times are seconds after NOW."""
 
     is_critical: bool = False
     # Seconds by which the job comes late to its slot; None if it never comes.
@@ -37,7 +37,7 @@ class Asker:
 
 @dataclass(kw_only=True)
 class Line:
-    """The gate of a channel and the jobs that ask at it. Times are seconds after NOW."""
+    """A channel's gate (table item of the rate limiter), and the jobs that ask for tickets. Times are s after NOW."""
 
     limit: int = 60
     chance: random.Random = field(default_factory=lambda: random.Random(7))
@@ -61,30 +61,30 @@ class Line:
         return answer
 
     def ticket(self, **how: Any) -> Ticket:
-        """Ask now, and get a ticket."""
+        """Ask now, and return the ticket; fail if the answer is a wait."""
         answer = self.ask(**how)
         assert isinstance(answer, Ticket)
         return answer
 
     def closed(self, **how: Any) -> Wait:
-        """Ask now, and get a wait."""
+        """Ask now, and return the wait; fail if the answer is a ticket."""
         answer = self.ask(**how)
         assert isinstance(answer, Wait)
         return answer
 
     def fill(self) -> None:
-        """Take all signals of the minute."""
+        """Take as many tickets as the limit allows in a minute."""
         for _ in range(self.limit):
             self.ticket()
 
     def expect(self, comes: float, asker: Asker, slot: Slot | None = None) -> Asker:
-        """Let a job come at a time."""
+        """Plan that a job asks at `comes`. Return the job."""
         self._count += 1
         heappush(self._coming, (comes, self._count, asker, slot))
         return asker
 
     def run(self, until: float = 1e6) -> None:
-        """Let all jobs ask that come before a time, and ask again at the slots that they got."""
+        """Let the planned jobs ask, and ask again at their slots, until the time `until`."""
         while self._coming and self._coming[0][0] < until:
             comes, _, asker, slot = heappop(self._coming)
             self.clock.now = max(self.clock.now, NOW + comes)
@@ -115,7 +115,7 @@ class Line:
 
 
 def storm(line: Line, jobs: int, *, critical: int, within: float = 0, late: Any = None) -> list[Asker]:
-    """Let jobs, some of them critical, come in random order within so many seconds; return them."""
+    """Plan that `jobs` jobs, `critical` of them critical, ask at random times within `within` seconds; return them."""
     kinds = [True] * critical + [False] * (jobs - critical)
     line.chance.shuffle(kinds)
     askers = [Asker(is_critical=is_critical, **({"late": late} if late else {})) for is_critical in kinds]

@@ -248,7 +248,7 @@ class TestMonth:
 
 @pytest.fixture(scope="module")
 def bills() -> dict[str, float]:
-    """Dollars of a day for each kind of stranger."""
+    """Cost of a day of a stranger's requests (dollars), by the kind of requests."""
     with contextlib.redirect_stdout(io.StringIO()):
         return stranger.bills()
 

@@ -1,4 +1,5 @@
-"""The relay's library: one noun a module, imports running downwards from `bootstrap` to `reasons`.
+"""Library of the relay. Imports run downwards, from `bootstrap` to `reasons` (docs/architecture.md, "Packages").
 
-It holds no Lambda handler and no command line; clocks, sleeps, sessions, queues and secret sources are arguments.
+It holds no Lambda handler and no command line. Its clocks, sleep functions, sessions, queues and sources of secrets are
+passed as arguments.
 """

@@ -1,11 +1,12 @@
-"""One function for each handler, called when Lambda loads it: makes the adapters to AWS and to the vendors.
+"""Construction of each Lambda function's object, with its adapters to AWS and the vendors.
 
-Clients, session and TLS context are made here, once, while Lambda gives a function a full core.
+Each handler module calls its function of this module once, at cold start. Clients, sessions and TLS contexts are made
+then, while Lambda gives a function a full core.
 """
 
 import gc
 
-# While a function loads hardly anything becomes garbage, and to look for it takes a twentieth of a cold start.
+# While a function loads, hardly any object becomes garbage, and collections would take a twentieth of a cold start.
 gc.disable()
 
 # ruff: noqa: E402
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from relay.entrypoints.worker import Worker
     from relay.reconcile.schedule import Schedule
 
-# BigPanda waits, so AWS gets a second chance but not a long one: two tries of either fit into the time there is. AWS
-# checks what it is asked itself; to check it here first takes a tenth of a share's CPU.
+# BigPanda waits for the reply, so a failed call to AWS is repeated once, and the time-outs are short. AWS validates the
+# parameters of a call itself; botocore's own validation would take a tenth of a share's CPU.
 _TWICE = ClientConfig(
     retries={"mode": "standard", "total_max_attempts": 2}, tcp_keepalive=True, parameter_validation=False
 )
@@ -102,7 +103,7 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
 def _loaded[T](part: T) -> T:
     """Return `part`, and turn on the garbage collector for objects that are made from now on.
 
-    The objects that exist already stay for as long as the function does, so it need not look at them.
+    The objects that exist already live as long as the function, so the collector need not check them.
     """
     gc.freeze()
     gc.enable()
@@ -123,8 +124,8 @@ def _adapters(
     hosts = VendorHosts.of(config.xmatters_hosts, config.bigpanda_hosts, loopback=config.loopback_allowed)
     xmatters = cache(partial(Session, hosts.xmatters))
     bigpanda = partial(Session, hosts.bigpanda, most=MOST_BIGPANDA_BYTES)
-    # Lambda freezes a function between requests, and clocks that never go back may stop with it. So they are for
-    # deadlines alone, which end with the request.
+    # Lambda freezes a function between requests, and a monotonic clock may stop meanwhile. So it is used for deadlines
+    # only, which end with the request.
     deadlines = partial(Deadline, clock=time.monotonic)
     return Adapters(
         resources=_resources(config),
@@ -164,7 +165,10 @@ def _resources(config: Config) -> Resources:
 
 
 def _heartbeat(url: str) -> Callable[[float], str] | None:
-    """Return the call of the dead man's switch at the URL, whose host alone its session may call; None without one."""
+    """Return a function that calls the dead man's switch at `url`; None if `url` is empty.
+
+    The function takes a time limit in seconds. Its session may call the host of `url` only.
+    """
     if not url:
         return None
     from urllib.parse import urlsplit  # noqa: PLC0415

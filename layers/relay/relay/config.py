@@ -110,7 +110,7 @@ def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tu
 
 
 def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], problems: list[str]) -> str:
-    """Return a setting that has one of these values; the first is the default."""
+    """Return a setting; the first of `values` is its default. A value that is not one of them is a problem."""
     value = environment.get(name, values[0])
     if value not in values:
         problems.append(f"{name}: must be {' or '.join(values)}, not {value!r}")
@@ -118,7 +118,10 @@ def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], 
 
 
 def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
-    """Return a URL; empty if there is none. The problem does not quote it, since it is a credential."""
+    """Return a URL; empty if it is not set. A URL without https is a problem.
+
+    The text in `problems` does not quote the URL, since it is a credential.
+    """
     url = environment.get(name, "")
     if url and not url.startswith("https://"):
         problems.append(f"{name}: must begin with https://")

@@ -227,7 +227,7 @@ class TestOnce:
     def test_answer_to_an_earlier_page_that_comes_after_a_later_signal_does_not_end_it(
         self, statuses: tuple[str, ...]
     ) -> None:
-        """Found by seed 60001008 of the simulation: the page of the first outage ended the second one."""
+        """Found by seed 60001008 of the simulation: an answer to the first outage's page ended the second outage."""
         relay = room(DONE)
         for second, status in enumerate(statuses):
             relay.clock.now += 1

@@ -71,7 +71,7 @@ def room(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None
 
 
 def put(relay: Relay, *jobs: Job) -> None:
-    """Queue callbacks of incidents that the channel announced."""
+    """Put callbacks on the chore queue. Record their incidents as announced, if the relay sent no signal before."""
     for each in jobs:
         if not relay.session.calls:
             announce(relay, json.loads(each.payload.body)["incident_id"])

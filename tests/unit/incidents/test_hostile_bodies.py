@@ -124,7 +124,7 @@ def interrupted_when_stuck(seconds: float = STUCK_SECONDS) -> Iterator[None]:
 
 
 def counted(work: Callable[[], object]) -> Counter[str]:
-    """Count the calls, generator steps and loop failed_retries of some work, and the characters that its calls get.
+    """Count the calls, generator steps and loop iterations of some work, and the characters that its calls get.
 
     The counts are the same on every machine, however busy it is.
     """

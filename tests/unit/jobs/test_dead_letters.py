@@ -1,4 +1,4 @@
-"""End of a scan of the dead-letter queue; all else of it is tested against moto's SQS."""
+"""End of a scan of the dead-letter queue. Its other behaviour is tested against moto's SQS."""
 
 from itertools import chain, count
 from typing import Any, cast

@@ -41,7 +41,7 @@ class Desk:
         )
 
     def enqueue(self, job: Job, until: float) -> bool:
-        """Keep a job until so many seconds from now, after the deadline of the caller."""
+        """Put a job on its queue, to be visible `until` seconds from now, although the deadline has passed."""
         return self.outbox.enqueue(job, Deadline(0, self.clock), until=self.clock() + until)
 
     def dead_letter(self, job: Job) -> Job | None:

@@ -23,7 +23,7 @@ from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incid
 
 
 class TestMissed:
-    """UnknownCritical incidents: their shares never came."""
+    """Missed incidents: their shares never came."""
 
     def test_missed_incident_is_relayed_once_as_opened(self) -> None:
         scene = make_scene()

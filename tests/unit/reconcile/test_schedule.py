@@ -1,4 +1,4 @@
-"""The schedule of reconcile runs: one chore for all channels that ask BigPanda the same."""
+"""The schedule of reconcile runs: one chore for all channels with the same listing of BigPanda."""
 
 import json
 from typing import Any

@@ -12,7 +12,7 @@ from relay.reasons import Reason
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
 CALLS_A_SECOND = 5
 USERS_A_SECOND = 2
-# Seconds of the clock in which a call looks for room, one after the other, before it fails.
+# Number of seconds of the clock in which a call looks for room before it fails.
 MAX_WAITS = 4
 # Time to live of a count. It is used within its own second only.
 RATE_KEPT_SECONDS = 3600.0

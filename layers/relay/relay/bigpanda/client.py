@@ -1,4 +1,4 @@
-"""Client for BigPanda's API: comments, assignments, resolves, snoozes, releases of held updates, and incidents.
+"""Client for BigPanda's API: comments, assignments, resolves, snoozes, incidents, and the release of withheld updates.
 
 Facts and open questions: docs/vendors.md, "BigPanda's API".
 """

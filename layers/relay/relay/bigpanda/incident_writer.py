@@ -30,7 +30,7 @@ class CallbackToWrite(NamedTuple):
     Attributes:
         callback: The callback.
         incident: The incident in BigPanda.
-        access: BigPandaAccess to BigPanda's API.
+        access: Access to BigPanda's API.
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
@@ -72,15 +72,16 @@ class IncidentWriter:
         self.bigpanda.release(access, incident_id, event, deadline)
 
     def write(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline, *, may_be_written: bool) -> None:
-        """Assign the incident if the channel wants it, resolve or snooze it if the answer does, and write the comment.
+        """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
-        An action takes the comment's text with it. `may_be_written` is True if an earlier attempt may have written the
-        comment: then it is searched first. Raises SendError and LedgerError.
+        The request that resolves or snoozes the incident contains the comment, so no other is written then.
+        `may_be_written` is True if an earlier attempt may have written the comment: then it is searched first. Raises
+        SendError and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
         try:
-            # Before the action, too: the incident may have changed since the attempt that wrote the comment.
+            # Also before an action is repeated: the incident may have changed since the attempt that wrote the comment.
             if may_be_written and self._is_written(to_write, comment, deadline):
                 return
             assigned = self._assign(to_write, deadline) if _is_to_assign(to_write) else ""
@@ -93,7 +94,7 @@ class IncidentWriter:
             if undone != "":
                 self._comment(to_write, comment.text(f"{assigned} {undone or ''}".strip()), deadline)
         except BadAnswer as error:
-            # BigPanda need not know an incident that is over.
+            # A 404 for an incident that is over: BigPanda may not know it any more, and nothing is left to change.
             if not (changes and to_write.is_over and error.http_status == NOT_FOUND):
                 raise
 
@@ -109,10 +110,11 @@ class IncidentWriter:
     def _resolve_or_snooze(
         self, to_write: CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline
     ) -> str:
-        """Resolve or snooze the incident. Return a sentence for the comment if that was not to be done; "" if it was.
+        """Resolve or snooze the incident, and return "". If it is not changed, return a sentence with the reason.
 
-        A repeated call changes nothing: BigPanda answers 409, and the end of a snooze counts from the answer. The
-        answer to an earlier signal must not end what came later. Raises SendError, also if BigPanda refuses it.
+        It is not changed if the callback is overtaken, if the end of the snooze has passed, or if BigPanda answers 409:
+        it is over or snoozed already. So a repeated call changes nothing. The time of a snooze counts from the arrival
+        of the callback. Raises SendError for all other failures, and LedgerError.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE

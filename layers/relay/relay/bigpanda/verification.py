@@ -130,9 +130,10 @@ class Verifier:
     def _of_page(
         self, received: ReceivedCallback, raised: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline
     ) -> CallbackVerdict:
-        """Verify a callback by the page that it names: it must be one of the signals in `raised`. Raises SendError.
+        """Verify a callback by the page that it names: a signal in `raised` must have made the page.
 
-        An acknowledgement must also name a recipient of that signal, or a person in xMatters.
+        An acknowledgement, or an answer that changes the incident, must also name a recipient of that signal, or a
+        person in xMatters. Raises SendError.
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signal = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None

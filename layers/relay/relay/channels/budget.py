@@ -53,7 +53,7 @@ class Budgets:
     def of(self, address: str, *, is_checked: bool) -> Budget:
         """Return the budget of a source address.
 
-        Requests with a right checksum (`is_checked`) have a separate, larger one.
+        Requests whose token has a right checksum (`is_checked`) have a separate, larger budget.
         """
         key = (source(address), is_checked)
         if key not in self._budgets:

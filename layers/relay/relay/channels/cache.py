@@ -135,8 +135,9 @@ class ChannelCache:
     def for_authentication(self, name: str) -> Channel:
         """Return the channel for the check of a request's credentials: no copy from before a known revocation.
 
-        While its secret can't be read, a copy stays valid as long as the revocation marks can be read; without both,
-        for one hour. Raises as `get` does, and ChannelUnreadable for a copy that is too old.
+        While its secret can't be read, a copy stays valid as long as the revocation marks can be read. If the marks
+        can't be read either, it stays valid for one hour. Raises as `get` does, and ChannelUnreadable for a copy that
+        is too old.
         """
         if self._change_marks is None:
             return self.get(name)

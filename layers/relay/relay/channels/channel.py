@@ -149,8 +149,8 @@ class Channel:
         policy: The policy.
         callback: Credentials that xMatters shows to the callback; never valid for the webhook. Empty if there are none.
         responses: Response texts that acknowledge or escalate.
-        bigpanda: BigPandaAccess to BigPanda's API; None if there is none.
-        rest: BigPandaAccess to xMatters' REST API; None if there is none.
+        bigpanda: Access to BigPanda's API; None if there is none.
+        rest: Access to xMatters' REST API; None if there is none.
         vouched: Statements of the operator that can't be checked from the secret alone.
     """
 
@@ -187,8 +187,8 @@ class Channel:
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
         """Return the channel's credentials for an endpoint, each with its fingerprint.
 
-        Each is `current` or `previous`, `token` or `basic`, and the fingerprint. A fingerprint is a short keyed hash.
-        `endpoint` is `inbound` or `callback`.
+        An item has the age (`current` or `previous`), the kind (`token` or `basic`) and the fingerprint: a short keyed
+        hash. `endpoint` is `inbound` or `callback`.
         """
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
@@ -328,7 +328,7 @@ def credential_kind(headers: Mapping[str, str], name: str, endpoint: EndpointNam
 
 def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
     kind, _, text = offer.partition(b":")
-    if kind != b"token" or not token.claims_to_check(text.decode("utf-8", "replace")):
+    if kind != b"token" or not token.has_relay_prefix(text.decode("utf-8", "replace")):
         return CredentialKind.NO_CHECKSUM
     if token.fits(text.decode("utf-8", "replace"), name, endpoint):
         return CredentialKind.RIGHT_CHECKSUM

@@ -44,7 +44,7 @@ class Pause(NamedTuple):
 
 
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
-    """Return the pauses whose conditions an incident's share meets, whenever they are.
+    """Return the pauses whose conditions an incident's share meets: past, active and future ones.
 
     `is_open` is False after the incident's end. A pause whose conditions can't be evaluated within the budget of
     comparisons does not apply, so that no page is held back by mistake.

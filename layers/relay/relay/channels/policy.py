@@ -25,11 +25,12 @@ class Mode(StrEnum):
 
 
 class FlapRule(NamedTuple):
-    """Rule for flaps: an incident flaps after so many changes within so many minutes.
+    """Rule for flaps: an incident flaps after `transitions` changes within `minutes`.
 
     Attributes:
-        transitions: Number of changes: the incident opens, ends, or has another status.
-        minutes: The minutes in which they come. The incident is calm after as many minutes without a change.
+        transitions: Number of changes. A change is that the incident opens, ends, or has another status.
+        minutes: Time within which the changes come (minutes). A flapping incident is calm after the same time without
+            a change.
     """
 
     transitions: int
@@ -37,7 +38,7 @@ class FlapRule(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time in seconds."""
+        """The time of `minutes` in seconds."""
         return self.minutes * 60
 
 
@@ -61,7 +62,8 @@ class Policy(NamedTuple):
         routes: Conditional recipients; the first route that matches is used.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
-        flap: When an incident flaps, so that it is signalled once and then quiet until it is calm; None for never.
+        flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm; None
+            for no such rule.
     """
 
     mode: Mode = Mode.LIVE

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-# EndpointName: one of the two endpoints that check credentials, BigPanda's webhook (`inbound`) and xMatters' callback.
+# One of the two endpoints that check credentials, BigPanda's webhook (`inbound`) and xMatters' callback.
 type EndpointName = Literal["inbound", "callback"]
 
 PREFIX = "bpr_"
@@ -34,7 +34,7 @@ def make(channel: str, endpoint: EndpointName, choose: Callable[[str], str]) -> 
     return start + _checksum(start, channel, endpoint)
 
 
-def claims_to_check(token: str) -> bool:
+def has_relay_prefix(token: str) -> bool:
     """True if the token has the prefix of the relay's own tokens, which end in a checksum."""
     return token.startswith(PREFIX)
 

@@ -62,7 +62,7 @@ _KINDS = {
 
 
 class Callback(NamedTuple):
-    """A person's answer to a page, or another event of the page. None means that the callback lacks it.
+    """A person's answer to a page, or another event of the page. None in an attribute means that it is missing.
 
     Attributes:
         kind: Kind of the callback.
@@ -116,7 +116,13 @@ class Callback(NamedTuple):
 
 
 class Deed(StrEnum):
-    """Effect of a response on its incident in BigPanda."""
+    """Kind of effect that a response has on its incident in BigPanda.
+
+    Attributes:
+        RESOLVE: The incident is resolved.
+        SNOOZE: The incident is snoozed.
+        COMMENT: The incident gets a comment only.
+    """
 
     RESOLVE = "resolve"
     SNOOZE = "snooze"
@@ -124,10 +130,10 @@ class Deed(StrEnum):
 
 
 class ResponseAction(NamedTuple):
-    """The effect of a response on its incident in BigPanda.
+    """Effect of a response on its incident in BigPanda, as a channel's secret sets it.
 
     Attributes:
-        deed: The effect.
+        deed: The kind of effect.
         minutes: Duration of the snooze (minutes); 0 without a snooze.
     """
 
@@ -136,7 +142,7 @@ class ResponseAction(NamedTuple):
 
     @property
     def changes_incident(self) -> bool:
-        """True if the incident itself changes."""
+        """True if the response resolves or snoozes the incident; False if it adds a comment only."""
         return self.deed != Deed.COMMENT
 
 

@@ -127,8 +127,8 @@ class Revival(NamedTuple):
     Attributes:
         replays: Number of returns from the dead-letter queue.
         dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
-        revived_at: When a worker received the job from the dead-letter queue. The job's age counts from then. The job
-            is revived if that is later than `dead_lettered_at`.
+        revived_at: When a worker first received the job after a replay. The job's age counts from then. The job is
+            revived if that is later than `dead_lettered_at`.
     """
 
     replays: int = 0
@@ -159,7 +159,8 @@ class Job(NamedTuple):
         delivery_id: Id of the delivery, the same over all attempts and replays.
         channel: Name of the channel.
         incident_id: Id of the incident.
-        correlation_id: API Gateway's id of the request that began it.
+        correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
+            a text that names the reconcile run or its incident.
         received_at: When the share, or the callback, came.
         payload: Content: the body, and the state in it.
         routing: Recipients of the signal.

@@ -1,4 +1,4 @@
-"""Outbox: puts jobs on the retry, chore or dead-letter queue. Reduces jobs that are too large for storage."""
+"""Outbox: puts jobs on the retry, chore or dead-letter queue. Reduces jobs that are too large for a queue or the table."""
 
 import json
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class Outbox:
         return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
     def dead_letter(self, job: Job, deadline: Deadline) -> Job | None:
-        """Put a job on the dead-letter queue. Return the job with the time of that, or None if the queue fails."""
+        """Put a job on the dead-letter queue. Return it with a new `dead_lettered_at`; None if the queue fails."""
         marked = job.dead_lettered(self.clock())
         return marked if self._put(self.dead_letters, marked, deadline, 0) else None
 

@@ -34,7 +34,7 @@ class Group(NamedTuple):
     """Channels that are compared together, since they share a listing of BigPanda's incidents.
 
     Attributes:
-        access: BigPandaAccess to BigPanda's API, with the key, base URL and query that the channels have in common.
+        access: Access to BigPanda's API, with the key, base URL and query that the channels have in common.
         environment_id: BigPanda's id of the environment.
     """
 
@@ -128,8 +128,8 @@ class Compared:
             self.differing[name] = replace(self.differing[name], queued=at)
 
 
-class Known(NamedTuple):
-    """A ledger entry of an incident. It has one for each set of recipients in the webhook's URL.
+class KnownEntry(NamedTuple):
+    """A ledger entry of an incident. An incident has one for each set of recipients in webhook URLs.
 
     Attributes:
         recipients: Recipients in the webhook's URL; empty if it names none.
@@ -141,7 +141,7 @@ class Known(NamedTuple):
 
 
 # Entries by the incident's id.
-type Entries = Mapping[str, list[Known]]
+type Entries = Mapping[str, list[KnownEntry]]
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,11 @@ class Comparison:
         found = self.ledger.read_many(set(keys.values()))
         if any(name not in found for name in keys.values()):
             raise LedgerError("DynamoDB did not answer for all incidents")
-        entries: dict[str, dict[str, list[Known]]] = {member.name: {} for member in members}
+        entries: dict[str, dict[str, list[KnownEntry]]] = {member.name: {} for member in members}
         for (channel, incident_id, recipients), name in keys.items():
             # A sender with the webhook's token can name any recipients. Only recipients of an announced state count.
             if found[name].sequence and (not recipients or found[name].announced):
-                entries[channel].setdefault(incident_id, []).append(Known(recipients, found[name]))
+                entries[channel].setdefault(incident_id, []).append(KnownEntry(recipients, found[name]))
         return dict(entries)
 
     def compare(
@@ -215,7 +215,7 @@ class Comparison:
         return channel if group.has(channel) else None
 
     def _compare_one(
-        self, group: Group, compared: Compared, seen: Seen, known: list[Known], snoozed_at: Mapping[str, float]
+        self, group: Group, compared: Compared, seen: Seen, known: list[KnownEntry], snoozed_at: Mapping[str, float]
     ) -> None:
         state, name, member = seen.state, short_name(seen.share.incident_id), compared.member
         if known:
@@ -242,7 +242,7 @@ class Comparison:
             if recipients:
                 compared.findings.append(StateToQueue(member, seen, tuple(recipients), not known, is_snooze_over))
 
-    def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[Known]) -> bool:
+    def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
         """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
 
         Records the difference in `compared`. `name` is the incident's short name, `state` BigPanda's state, and
@@ -259,7 +259,7 @@ class Comparison:
         compared.differing[name] = difference
         return now - difference.since >= SETTLES_SECONDS and now - difference.queued >= QUEUED_SECONDS
 
-    def _is_missed(self, group: Group, member: Member, state: State, known: Known) -> bool:
+    def _is_missed(self, group: Group, member: Member, state: State, known: KnownEntry) -> bool:
         if was_shared(known.entry, state, self.clock()):
             return False
         channel = self.channel(group, member)
@@ -274,7 +274,7 @@ class Comparison:
         return is_owed or leaves_pages or is_stale
 
     def _is_snooze_over(
-        self, group: Group, member: Member, seen: Seen, known: Known, snoozed_at: Mapping[str, float]
+        self, group: Group, member: Member, seen: Seen, known: KnownEntry, snoozed_at: Mapping[str, float]
     ) -> bool:
         """True if a critical's snooze ended, and no signal was sent since then. Records that in its ledger entry.
 
@@ -322,6 +322,6 @@ def summary_of(state: State) -> str:
     return f"{state.is_open:d}{state.rank}"
 
 
-def _has_moved_on(differing: Sequence[Known], queued: float) -> bool:
+def _has_moved_on(differing: Sequence[KnownEntry], queued: float) -> bool:
     """True if one of these entries has a state that is at least as new as the job queued at `queued` (epoch s)."""
     return any(each.entry.newest is not None and each.entry.newest.came >= queued for each in differing)

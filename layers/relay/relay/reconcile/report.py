@@ -62,7 +62,7 @@ class Reporter:
                 found.append(names[name])
         reported = self._notified(run, found)
         for each in found:
-            # Not forgotten before it is reported, although a pause may last for days.
+            # Renewed, since a note forgets an incident after a day, and a pause may delay the report for longer.
             name = short_name(each.share.incident_id)
             run.noted_unknown[name] = replace(run.noted_unknown[name], since=now - SETTLES_SECONDS)
         for share, _ in reported:
@@ -75,8 +75,8 @@ class Reporter:
     def _notified(self, run: PieceProgress, found: Sequence[Seen]) -> list[Seen]:
         """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
 
-        These are all of them; without the criticals if the notification failed, or if all channels that they may belong
-        to are paused: a run after the pause reports them.
+        The criticals do not count as reported if the notification failed, or if all channels that they may belong to
+        are paused or in shadow mode. Then a later run reports them.
         """
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]

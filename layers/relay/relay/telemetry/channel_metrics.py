@@ -38,9 +38,9 @@ class ChannelMetrics:
     def documents(self, whole: dict[str, Any] | None, namespace: str, service: str, at: float) -> list[dict[str, Any]]:
         """Return the documents to write at `at` (epoch seconds), and forget the counts.
 
-        `whole` is the document of the metrics without a channel; None if there are none. It takes one channel as well,
-        unless a metric had two values then: a document has one value for each name. Each other channel has a document
-        of its own.
+        `whole` is the document of the metrics without a channel; None if there are none. The counts of one channel are
+        added to it, to save a document. Each other channel gets a document of its own, since a document has one value
+        for each metric and one channel.
         """
         documents = [whole] if whole else []
         for channel, counts in self.counts.items():
@@ -56,7 +56,7 @@ class ChannelMetrics:
 
 
 def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
-    """True if a document has no channel yet, and no other value of these metrics."""
+    """True if these counts can be added to a document: it has no channel, and no different value of these metrics."""
     return "channel" not in document and all(
         sum(document.get(name, [value])) == value for name, value in counts.items()
     )

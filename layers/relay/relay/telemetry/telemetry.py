@@ -95,11 +95,11 @@ class Telemetry:
 
         If no queue accepted the share's job, a line of its own has the job: it is the only copy.
         """
-        # Where a secret can't be read, an unsafe share may be a stranger's request.
+        # Counted apart: if the secret can't be read, an unsafe share may be a stranger's request.
         self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
-        # Not of an unsafe one, or a stranger could make metrics of names that no channel has.
+        # Unsafe shares are not counted by channel: a stranger's request could make metrics for names of no channel.
         if self._by_channel and result.outcome != Outcome.UNSAFE:
             self._by_channel.add(result.subject.channel, "share")
             self._count_signal(self._by_channel, result)

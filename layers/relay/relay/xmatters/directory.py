@@ -82,7 +82,7 @@ class Directory:
 
         A failed request gives a finding NOT_KNOWN, never an exception. For `name|Device`, the part before the bar is
         checked. There are at most two requests for each name, and one for all groups. After a failure that would affect
-        all requests, none is sent.
+        all requests, no further request is sent.
         """
         not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
@@ -149,7 +149,7 @@ def _quoted(text: str) -> str:
 
 
 def _not_asked(error: SendError) -> str | None:
-    """Return the reason why nothing else is asked after this failure; None if other requests may succeed."""
+    """Return the reason why no request is sent after this failure; None if other requests may succeed."""
     is_hopeless = error.reason in _STOPS_ALL_REQUESTS or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
@@ -205,7 +205,7 @@ class _OnCall:
     def count(self, *, is_whole: bool) -> int | None:
         """Return the number of people on call; None if it is unknown.
 
-        Zero is certain only if the answer is complete (`is_whole`): then it would list the group.
+        Zero is certain only if xMatters' answer is complete (`is_whole`). An incomplete one may lack the group.
         """
         found = len(self.ids) + self.more
         return found if self.is_known and (is_whole or found) else None
