@@ -1,4 +1,4 @@
-"""Outbox: puts jobs on the retry, chore or dead-letter queue. Reduces jobs that are too large for a queue or the table."""
+"""Outbox: puts jobs on the retry, chore or dead-letter queue, and reduces those that are too large for it."""
 
 import json
 from collections.abc import Callable
