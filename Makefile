@@ -52,8 +52,8 @@ test: setup checks lint ## everything CI runs: lint, types, then unit, integrati
 	@$(PY) -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: simulate
-simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words)
-	@$(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
+simulate: setup ## drive the library through random schedules (N=100000: how many; SEED=4711: one, in words; ATTACKS=1: attacks)
+	@$(PY) -m tests.simulation $(if $(ATTACKS),--attacks) $(if $(SEED),--seed $(SEED),--schedules $(or $(N),2000))
 
 .PHONY: year
 year: setup ## live through a channel's year in a local cloud, to its uninstallation (about five minutes)

@@ -1,16 +1,17 @@
 """Run many random schedules, repeat the schedule of one seed, or check that schedules find the deliberate faults.
 
-`make simulate N=100000`, `make simulate SEED=4711`, `make mutations`.
+`make simulate N=100000`, `make simulate SEED=4711`, `make simulate ATTACKS=1`, `make mutations`.
 """
 
 import argparse
 import sys
 import time
 
+from tests.simulation import attacks, simulation
+from tests.simulation.attack_mutations import ATTACK_MUTATIONS
 from tests.simulation.many import first_failures
 from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.simulation import judge
 
 
 def main() -> int:
@@ -22,22 +23,25 @@ def main() -> int:
     parser.add_argument(
         "--mutations", nargs="*", metavar="WORD", help="find the faults whose names hold one of these words, or all"
     )
+    parser.add_argument("--attacks", action="store_true", help="schedules in which an attacker holds a token")
     options = parser.parse_args()
     if options.mutations is not None:
         return _find(options.mutations, options.schedules)
+    judge = attacks.judge if options.attacks else simulation.judge
     if options.seed is not None:
         verdict = judge(options.seed)
         print("\n".join(verdict.words))
         print("\n".join(verdict.problems) or "nothing is wrong with it")
         return 1 if verdict.problems else 0
     began = time.monotonic()
-    failed = first_failures(options.first, options.schedules, progress=_progress if sys.stderr.isatty() else None)
+    progress = _progress if sys.stderr.isatty() else None
+    failed = first_failures(judge, options.first, options.schedules, progress=progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     for verdict in failed:
         print(f"seed {verdict.seed}: " + "; ".join(verdict.problems))
     if failed:
-        print(f"to see a schedule: make simulate SEED={failed[0].seed}")
+        print(f"to see a schedule: make simulate {'ATTACKS=1 ' if options.attacks else ''}SEED={failed[0].seed}")
         return 1
     seconds = time.monotonic() - began
     print(f"{options.schedules} schedules, from seed {options.first}: every invariant held ({seconds:.0f} s)")
@@ -46,7 +50,8 @@ def main() -> int:
 
 def _find(words: list[str], schedules: int) -> int:
     """Print the seed that finds each fault whose name has one of the words; return 0 if each is found, else 1."""
-    wanted = [each for each in MUTATIONS if not words or any(word in each.name for word in words)]
+    every = (*MUTATIONS, *ATTACK_MUTATIONS)
+    wanted = [each for each in every if not words or any(word in each.name for word in words)]
     seeds = {each.name: each.seed for each in wanted}
 
     def tell(name: str, seed: int | None) -> None:

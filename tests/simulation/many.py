@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
-from tests.simulation.simulation import Verdict, judge
+from tests.simulation.verdict import Verdict
 
 CHUNK = 50
 # More failures add no information.
@@ -14,11 +14,16 @@ MOST_SHOWN = 5
 
 
 def first_failures(
-    first: int, schedules: int, *, progress: Callable[[int, int], object] | None = None
+    judge: Callable[[int], Verdict],
+    first: int,
+    schedules: int,
+    *,
+    progress: Callable[[int, int], object] | None = None,
 ) -> list[Verdict]:
     """Run schedules from the seed `first` on; stop after a few failures, and return those with the lowest seeds.
 
-    `progress` is called with the number of finished schedules, and the number of all.
+    `judge` runs the schedule of a seed; it is a function of a module. `progress` is called with the number of finished
+    schedules, and the number of all.
     """
     chunks = [range(start, min(start + CHUNK, first + schedules)) for start in range(first, first + schedules, CHUNK)]
     # "spawn", since greenlets do not work in a fork of a process with threads.
@@ -26,7 +31,7 @@ def first_failures(
     failed: list[Verdict] = []
     done = 0
     with ProcessPoolExecutor(min(len(chunks), os.cpu_count() or 1), mp_context=context) as pool:
-        for future in as_completed(pool.submit(failures, chunk) for chunk in chunks):
+        for future in as_completed(pool.submit(failures, judge, chunk) for chunk in chunks):
             failed.extend(future.result())
             done += CHUNK
             if progress:
@@ -37,7 +42,7 @@ def first_failures(
     return sorted(failed, key=lambda verdict: verdict.seed)[:MOST_SHOWN]
 
 
-def failures(seeds: Iterable[int]) -> list[Verdict]:
+def failures(judge: Callable[[int], Verdict], seeds: Iterable[int]) -> list[Verdict]:
     """Return the verdicts of the seeds that broke an invariant; only the first has the schedule's words."""
     found = [verdict for verdict in map(judge, seeds) if verdict.problems]
     return [verdict if place == 0 else replace(verdict, words=[]) for place, verdict in enumerate(found)]

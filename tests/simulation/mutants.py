@@ -23,7 +23,7 @@ from tests.simulation.mutations import Mutation
 
 ROOT = Path(__file__).parents[2]
 # The modules of the mutations, and those of other tests, are not imported again.
-_STAYS = {"tests.simulation", "tests.simulation.mutations", "tests.simulation.mutants"}
+_STAYS = {"tests", "tests.simulation", "tests.simulation.mutations", "tests.simulation.mutants"}
 
 
 def seeds_that_find(
@@ -49,7 +49,7 @@ def seeds_that_find(
 def seed_that_finds(mutation: Mutation, schedules: int) -> int | None:
     """Return the first seed that finds the fault: the recorded one, or one of the first `schedules`; else None."""
     with _installed(mutation):
-        judge = import_module("tests.simulation.simulation").judge
+        judge = import_module(f"tests.simulation.{mutation.simulation}").judge
         return next((seed for seed in (mutation.seed, *range(schedules)) if judge(seed).problems), None)
 
 
@@ -77,9 +77,12 @@ def _installed(mutation: Mutation) -> Iterator[None]:
 
 def _forget() -> None:
     for name in list(sys.modules):
-        is_ours = name.partition(".")[0] == "relay" or name.startswith(("tests.simulation", "tests.fake"))
-        if is_ours and name not in _STAYS:
+        package, _, child = name.rpartition(".")
+        if name.partition(".")[0] in {"relay", "tests"} and name not in _STAYS:
             del sys.modules[name]
+            if package in sys.modules:
+                # `from tests import samples` would take the old module from its package.
+                vars(sys.modules[package]).pop(child, None)
 
 
 class _Finder(MetaPathFinder):

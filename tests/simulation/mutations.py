@@ -13,6 +13,7 @@ class Mutation:
         right: the correct text, which the module contains once.
         wrong: the text that replaces it.
         seed: the seed that found the fault; tried first.
+        simulation: the module of `tests.simulation` whose `judge` finds the fault.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Mutation:
     right: str
     wrong: str
     seed: int = 0
+    simulation: str = "simulation"
 
     @property
     def full_name(self) -> str:

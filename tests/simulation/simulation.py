@@ -1,7 +1,5 @@
 """One schedule: the library's own code, wired to a simulated world, until no process or message is left."""
 
-import contextlib
-import io
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -42,7 +40,9 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
 from tests.simulation.promptness import Swept
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
+from tests.simulation.silence import silence
 from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name, tell
+from tests.simulation.verdict import Verdict
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
 
@@ -108,21 +108,6 @@ class Functions:
     worker: Worker
     schedule: Schedule
     sweeper: Sweeper
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Result of a schedule.
-
-    Attributes:
-        seed: seed of the schedule.
-        problems: broken invariants; empty if all held.
-        words: the schedule in words, line by line.
-    """
-
-    seed: int
-    problems: list[str]
-    words: list[str]
 
 
 class Simulation:
@@ -619,18 +604,6 @@ def _telemetry() -> Telemetry:
         environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "simulation")
         environment.setenv("POWERTOOLS_LOG_LEVEL", "CRITICAL")
         return Telemetry.from_environment()
-
-
-class _Nowhere(io.TextIOBase):
-    """Output stream that discards log lines and metrics."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-def silence() -> contextlib.AbstractContextManager[object]:
-    """Discard standard output, to which metrics are written, for a `with` block."""
-    return contextlib.redirect_stdout(_Nowhere())
 
 
 def judge(seed: int) -> Verdict:

@@ -1,38 +1,69 @@
 """Random attacks with each of a channel's tokens, and their invariants."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from tests.simulation.attacks import Attack
+from tests.simulation.attack_invariants import gaps, refuted
+from tests.simulation.attack_plans import ATTACKED, RECIPIENTS
+from tests.simulation.attacks import Attack, judge, play
 
-SCHEDULES = 120
-
-
-def played(holds: str) -> list[Attack]:
-    """Return the schedules of an attacker with that token, after they ran."""
-    attacks = [Attack(seed, holds) for seed in range(SCHEDULES)]
-    for attack in attacks:
-        attack.run()
-    return attacks
+# Half of them with each token.
+SCHEDULES = 200
 
 
 @pytest.fixture(scope="module")
-def of_webhook_token() -> Sequence[Attack]:
-    """The schedules of an attacker with the webhook's token."""
-    return played("webhook")
+def attacks() -> Sequence[Attack]:
+    """The schedules, after they ran."""
+    return [play(seed) for seed in range(SCHEDULES)]
 
 
-def test_who_holds_the_webhook_token_silences_no_critical_rings_no_stranger_and_writes_nowhere_else(
-    of_webhook_token: Sequence[Attack],
+def assert_invariants(attacks: Iterable[Attack]) -> None:
+    """Fail with the words of the first schedule that broke an invariant, if there is one."""
+    failed = [attack for attack in attacks if attack.problems]
+    if failed:
+        words = "\n".join([*failed[0].words, "", *failed[0].problems])
+        again = f"make simulate ATTACKS=1 SEED={failed[0].plan.seed}"
+        pytest.fail(f"{words}\n\n{len(failed)} failed; to see this one again: {again}", pytrace=False)
+
+
+def test_who_holds_the_webhook_token_silences_no_critical_rings_no_stranger_and_writes_nowhere(
+    attacks: Sequence[Attack],
 ) -> None:
-    assert {attack.seed: attack.problems for attack in of_webhook_token if attack.problems} == {}
+    assert_invariants(attack for attack in attacks if attack.plan.holds_webhook_token)
 
 
-def test_who_holds_the_callback_token_silences_no_critical_rings_no_stranger_and_writes_nowhere_else() -> None:
-    assert {attack.seed: attack.problems for attack in played("callback") if attack.problems} == {}
+def test_who_holds_the_callback_token_changes_no_incident_and_writes_unverified_comments_alone(
+    attacks: Sequence[Attack],
+) -> None:
+    assert_invariants(attack for attack in attacks if not attack.plan.holds_webhook_token)
 
 
-def test_schedules_hold_what_they_promise(of_webhook_token: Sequence[Attack]) -> None:
-    assert sum(attack.rhythm > 0 for attack in of_webhook_token) > SCHEDULES / 5
-    assert sum(attack.refuted > 0 for attack in of_webhook_token) > SCHEDULES / 4
+def test_the_same_seed_makes_the_same_attack() -> None:
+    assert judge(4).words == judge(4).words
+
+
+def test_schedules_hold_what_they_promise(attacks: Sequence[Attack]) -> None:
+    """Check that each kind of attack occurs often enough to find the faults that it is for."""
+    with_webhook_token = [attack for attack in attacks if attack.plan.holds_webhook_token]
+    floods = [attack for attack in with_webhook_token if attack.plan.flood]
+    signals = [(attack, signal) for attack in with_webhook_token for signal in attack.vendors.signals]
+    rung_by_url = {
+        attack.plan.seed
+        for attack, signal in signals
+        if not signal.recipients <= {*RECIPIENTS.values(), *attack.plan.url_recipients}
+    }
+    assert sum(attack.plan.rhythm is not None for attack in with_webhook_token) > SCHEDULES / 10
+    assert sum(refuted(attack.plan, attack.vendors) > 0 for attack in with_webhook_token) > SCHEDULES / 5
+    assert len({attack.plan.seed for attack, signal in signals if signal.is_of_reconcile}) > SCHEDULES / 10
+    assert len(rung_by_url) > SCHEDULES / 20
+    assert len(floods) > SCHEDULES / 10
+    assert sum(bool(attack.notices) for attack in floods) >= 5
+    assert any(
+        gap.ends - gap.begins > attack.plan.fallback_seconds
+        for attack in floods
+        for truth in attack.plan.truths
+        for gap in gaps(truth, attack.vendors.of(truth.id))
+        if truth.channel == ATTACKED and not truth.is_lost
+    )
+    assert sum(bool(attack.vendors.comments) for attack in attacks) > SCHEDULES / 4

@@ -21,9 +21,15 @@ HARMLESS = Mutation(
 
 def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> None:
     # More mutations than most machines have cores, so that a process runs several.
-    again = [replace(HARMLESS, name=f"{HARMLESS.name}, {place}") for place in range(8)]
-    found = seeds_that_find([NOTHING_IS_SENT, *again], 0)
-    assert found == {NOTHING_IS_SENT.name: 1} | {mutation.name: None for mutation in again}
+    again = [
+        replace(HARMLESS, name=f"{HARMLESS.name}, {simulation} {place}", simulation=simulation)
+        for place in range(4)
+        for simulation in ("simulation", "attacks")
+    ]
+    in_attacks = replace(NOTHING_IS_SENT, name=f"{NOTHING_IS_SENT.name}, in attacks", simulation="attacks")
+    found = seeds_that_find([NOTHING_IS_SENT, in_attacks, *again], 0)
+    expected = {NOTHING_IS_SENT.name: 1, in_attacks.name: 1}
+    assert found == expected | {mutation.name: None for mutation in again}
 
 
 def test_mutation_of_text_that_is_not_there_is_refused() -> None:

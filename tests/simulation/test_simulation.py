@@ -11,7 +11,7 @@ SCHEDULES = 1000
 
 
 def test_every_invariant_holds_in_every_schedule() -> None:
-    failed = first_failures(0, SCHEDULES)
+    failed = first_failures(judge, 0, SCHEDULES)
     if failed:
         worst = failed[0]
         words = "\n".join([*worst.words, "", *worst.problems])

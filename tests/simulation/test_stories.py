@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.simulation.simulation import Simulation, silence
+from tests.simulation.silence import silence
+from tests.simulation.simulation import Simulation
 from tests.simulation.story import Post, SharedState, Story
 from tests.simulation.weather import Spell
 from tests.simulation.world import BEGINS_AT

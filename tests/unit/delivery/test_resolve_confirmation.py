@@ -354,6 +354,18 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_confirm_it_for_ten
     assert scene.relay.recorder.metrics()["resolve_unreachable"] == 1
 
 
+def test_resolve_that_bigpanda_contradicted_is_believed_ten_minutes_after_that_answer_at_the_earliest() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.wait(48)
+    assert scene.relay.entry().end.contradicted_at
+    scene.says = samples.refused(503)
+    scene.wait(UNREACHABLE_SECONDS - 12)
+    assert scene.ended == []
+    scene.says = scene.incident("critical", active=True)
+    scene.wait(120)
+    assert scene.signalled() == ["critical", "ok", "critical"]
+
+
 def test_forged_resolve_does_not_silence_a_critical_that_was_not_announced_yet() -> None:
     scene = Scene()
     works = scene.relay.session.steps[:]

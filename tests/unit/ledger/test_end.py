@@ -29,6 +29,11 @@ class TestEnd:
         end = End().suspected(NOW).doubted(NOW + 1).suspected(NOW + 30)
         assert end.refuted(NOW + 61).suspected_at == NOW + 30
 
+    def test_dispute_is_a_first_answer_also_about_a_confirmed_end(self) -> None:
+        end = End(NOW).confirmed().disputed(NOW + 60)
+        assert (end.is_confirmed, end.refuted_since, end.contradicted_at) == (False, NOW + 60, NOW + 60)
+        assert End(NOW).doubted(NOW + 1).disputed(NOW + 60).refuted_since == NOW + 1
+
     def test_resolves_are_distrusted_for_some_time_after_an_answer_that_contradicts_one(self) -> None:
         end = End(NOW).doubted(NOW + 1)
         assert end.is_distrusted(NOW + DISTRUST_SECONDS)

@@ -363,6 +363,74 @@ class TestKnown:
         assert [job.payload.status for job in scene.relay.retries.jobs()] == ["warning"]
 
 
+class TestForgedResolves:
+    """Resolves that the webhook brought, of incidents whose start never came, and that BigPanda shows as open."""
+
+    def resolve(self, scene: Scene) -> None:
+        now = int(scene.relay.clock.now)
+        said = {"status": "ok", "active": False, "resolved": True, "changedOn": now, "updatedOn": now}
+        reply = scene.relay.webhook.serve(samples.request(samples.enveloped("e1", **said)))
+        assert reply.document["outcome"] == "unchanged"
+
+    def wait(self, scene: Scene, seconds: int) -> None:
+        for _ in range(seconds // 12):
+            scene.relay.wake(12)
+
+    def test_missed_critical_is_signalled_although_a_resolve_with_later_timestamps_was_forged(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        self.resolve(scene)
+        scene.run_twice()
+        assert scene.signalled() == []
+        self.wait(scene, 90)
+        assert scene.signalled() == ["critical"]
+        assert scene.relay.recorder.metrics()["resolve_refuted"] == 1
+
+    def test_missed_critical_is_signalled_although_resolves_are_forged_all_the_time(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        self.resolve(scene)
+        scene.run_twice()
+        for _ in range(60):
+            self.resolve(scene)
+            scene.relay.wake(5)
+        assert scene.signalled() == ["critical"]
+
+    def test_missed_critical_is_signalled_although_an_earlier_end_was_confirmed_before_the_forged_resolve(self) -> None:
+        scene = make_scene()
+        scene.relay.share(samples.enveloped("e1", changedOn=int(scene.relay.clock.now - 2000)))
+        scene.has(incident(scene.relay.clock, status="Ok"))
+        scene.relay.share(
+            samples.enveloped("e1", status="ok", active=False, changedOn=int(scene.relay.clock.now - 300))
+        )
+        self.wait(scene, 120)
+        assert scene.relay.entry().end.is_confirmed
+        scene.has(incident(scene.relay.clock))
+        self.resolve(scene)
+        scene.run_twice()
+        self.wait(scene, 90)
+        assert scene.signalled() == ["critical", "ok", "critical"]
+
+    def test_resolve_that_bigpanda_shows_by_the_second_run_is_believed(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        self.resolve(scene)
+        scene.run()
+        scene.relay.clock.now += SETTLES_SECONDS
+        scene.has(incident(scene.relay.clock, status="Ok"))
+        scene.run()
+        assert scene.relay.chores.messages == []
+        assert scene.relay.entry().end.contradicted_at == 0
+
+    def test_resolve_is_believed_where_the_policy_confirms_none(self) -> None:
+        scene = make_scene(policy={"confirm_resolve": False})
+        scene.has(incident(scene.relay.clock))
+        self.resolve(scene)
+        scene.run_twice()
+        self.wait(scene, 90)
+        assert scene.signalled() == []
+
+
 class TestEnvironments:
     """Environments that a channel's secret names."""
 

@@ -151,7 +151,7 @@ class ResolveConfirmation:
         is_closed = entry.is_closed_in_doubt
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
-            asked_since = end.at if is_closed else max(end.suspected_since, end.contradicted_at)
+            asked_since = max(end.at if is_closed else end.suspected_since, end.contradicted_at)
             if now - asked_since <= UNREACHABLE_SECONDS:
                 return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
             # The suspected resolve is believed: its share is in the follow-up's job.

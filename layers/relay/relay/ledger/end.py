@@ -92,6 +92,13 @@ class End(NamedTuple):
         is_first = self.refuted_since <= self.suspected_at
         return replace(self, refuted_since=now if is_first else self.refuted_since, contradicted_at=now)
 
+    def disputed(self, now: float) -> "End":
+        """Return the end after a reconcile run found at `now` (epoch seconds) that BigPanda shows the incident as open.
+
+        That is a first answer of BigPanda's, also about a resolve that was confirmed: a later one may be forged.
+        """
+        return replace(self.doubted(now), confirmed_at=0.0)
+
     def refuted(self, now: float) -> "End":
         """Return the end after BigPanda refuted the resolve twice: the incident counts as open, and its pages stay.
 

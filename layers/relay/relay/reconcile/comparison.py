@@ -72,21 +72,24 @@ class Seen(NamedTuple):
 
 
 class StateToQueue(NamedTuple):
-    """A state that has to be queued as jobs for a channel, since no share brought it, or its snooze ended.
+    """A state to queue as jobs for a channel: its share is missing, its snooze ended, or its end is disputed.
 
     Attributes:
         member: The channel.
         seen: The incident in BigPanda's listing.
         recipients: Sets of recipients in webhook URLs for which it is queued: one job for each.
         is_first: True if the channel's ledger has no entry of the incident.
-        is_snooze_over: True if a snooze of the incident ended; False if its share is missing.
+        is_snooze_over: True if a snooze of the incident ended.
+        is_disputed: True if the ledger has a later resolve of the open incident. The jobs ask BigPanda again, since the
+            resolve may be forged. If neither is True, the state's share is missing.
     """
 
     member: Member
     seen: Seen
     recipients: tuple[Recipients, ...]
     is_first: bool
-    is_snooze_over: bool
+    is_snooze_over: bool = False
+    is_disputed: bool = False
 
 
 @dataclass
@@ -221,10 +224,10 @@ class Comparison:
         if known:
             compared.known.add(name)
         snooze_over = [each.recipients for each in known if self._is_snooze_over(group, member, seen, each, snoozed_at)]
-        differing = [
-            each for each in known if each.recipients not in snooze_over and self._is_missed(group, member, state, each)
-        ]
-        missed = [each.recipients for each in differing]
+        others = [each for each in known if each.recipients not in snooze_over]
+        differing = [each for each in others if self._is_missed(group, member, state, each)]
+        ended = [each for each in others if self._is_end_disputed(group, member, state, each)]
+        missed, disputed = [each.recipients for each in differing], [each.recipients for each in ended]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = state.version is None or state.version[0] >= compared.note.since
         if not known and state.is_open and is_ours and member.signals:
@@ -233,14 +236,17 @@ class Comparison:
             compared.known.add(name)
         elif not known and state.is_open and is_ours:
             compared.unknown.add(name)
-        if missed and not self._is_settled(compared, name, state, differing):
+        if (missed or disputed) and not self._is_settled(compared, name, state, [*differing, *ended]):
             compared.waits |= not state.is_open and not compared.differing[name].queued
-            missed = []
-        elif not missed:
+            missed, disputed = [], []
+        elif not (missed or disputed):
             compared.differing.pop(name, None)
-        for recipients, is_snooze_over in ((snooze_over, True), (missed, False)):
-            if recipients:
-                compared.findings.append(StateToQueue(member, seen, tuple(recipients), not known, is_snooze_over))
+        if snooze_over:
+            compared.findings.append(StateToQueue(member, seen, tuple(snooze_over), not known, is_snooze_over=True))
+        if missed:
+            compared.findings.append(StateToQueue(member, seen, tuple(missed), not known))
+        if disputed:
+            compared.findings.append(StateToQueue(member, seen, tuple(disputed), not known, is_disputed=True))
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
         """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
@@ -272,6 +278,34 @@ class Comparison:
         is_stale = entry.debt.since is not None and newest is not None and newest.is_open and not state.is_open
         is_owed = judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
         return is_owed or leaves_pages or is_stale
+
+    def _is_end_disputed(self, group: Group, member: Member, state: State, known: KnownEntry) -> bool:
+        """True if the ledger has a later resolve of an incident that BigPanda shows as open.
+
+        It may be forged: then its timestamps are those that its sender chose. A resolve that is still owed does not
+        count, since BigPanda is asked about it after its signal.
+        """
+        entry, newest = known.entry, known.entry.newest
+        is_over = newest is not None and not newest.is_open and entry.debt.since is None
+        if not (state.is_open and is_over and was_shared(entry, state, self.clock())) or entry.is_busy(self.clock()):
+            return False
+        channel = self.channel(group, member)
+        if channel is None or not channel.confirms_ends:
+            return False
+        return judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
+
+    def dispute_end(self, finding: StateToQueue, recipients: Recipients) -> None:
+        """Record in the ledger that BigPanda shows an incident as open, so that its end has to be confirmed.
+
+        `recipients` are those of the entry. Raises LedgerError.
+        """
+        now = self.clock()
+
+        def disputed(entry: Entry) -> Entry:
+            is_over = entry.newest is not None and not entry.newest.is_open
+            return replace(entry, end=entry.end.disputed(now)) if is_over else entry
+
+        self.ledger.change(key(finding.member.name, recipients, finding.seen.share.incident_id), disputed)
 
     def _is_snooze_over(
         self, group: Group, member: Member, seen: Seen, known: KnownEntry, snoozed_at: Mapping[str, float]

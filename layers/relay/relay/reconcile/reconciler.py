@@ -21,7 +21,7 @@ from relay.delivery.task import new_job
 from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.incidents.share import Share
 from relay.jobs.job import Job, seconds_of, timestamp
-from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
+from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
 from relay.reconcile.comparison import (
@@ -267,12 +267,13 @@ class Reconciler:
                 return
             if self._keep(run, finding, compared):
                 count += 1
-                run.counts["snooze_over" if finding.is_snooze_over else "missed"] += 1
+                if not finding.is_disputed:
+                    run.counts["snooze_over" if finding.is_snooze_over else "missed"] += 1
 
     def _keep(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
-        """Put the jobs for a finding (a missed state) on the retry queue.
+        """Put the jobs for a finding (a missed state) on the retry queue; those for a disputed end on the chore queue.
 
-        Return False if the channel no longer wants it. Raises QueueError if the retry queue does not accept a job.
+        Return False if the channel no longer wants it. Raises QueueError if the queue does not accept a job.
         """
         channel = self._channel(run, finding)
         if channel is None:
@@ -287,6 +288,9 @@ class Reconciler:
             trail = f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, whole, body, each, trail, now)
             job = replace(job, payload=replace(job.payload, found=True))
+            if finding.is_disputed:
+                self.comparison.dispute_end(finding, each)
+                job = followup_job(job)
             if not self.outbox.enqueue(job, run.deadline, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:

@@ -1,0 +1,200 @@
+"""Invariants of attacks: promises of docs/security.md, checked after a schedule."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.simulation.attack_plans import ALLOWED_NAMES, ATTACKED, LASTS_SECONDS, RECIPIENTS, Plan, Truth
+from tests.simulation.attack_vendors import Signal, Vendors
+
+# A critical is silent for so long at most, where no flood uses up the channel's limit.
+SILENT_SECONDS = 300.0
+# A critical of a channel that nobody attacks is announced within so long of its start, or of an outage's end.
+NEIGHBOUR_SECONDS = 120.0
+# From the time at which the fallback topic is to be notified to the message: a run of the sweeper, and a step.
+SWEPT_SECONDS = 70.0
+# Shortest time between two messages about a channel.
+BETWEEN_MESSAGES_SECONDS = 300.0
+# From a forged resolve of an incident that waits to BigPanda's second answer, with which it is owed again.
+REFUTED_SECONDS = 180.0
+# From a change of which no share came to its signal: the next two reconcile runs, and a step.
+RECONCILED_SECONDS = 660.0
+# Most signals in a schedule that say of an open incident that it is over, where resolves are forged in a rhythm: one
+# before BigPanda contradicts a resolve, and one more once that is too long ago.
+MOST_FALSE_ENDS = 2
+# A forged stamp may be ahead of the truth by so much; one that is further ahead counts as none.
+AHEAD_SECONDS = 5.0
+
+
+class Notice(NamedTuple):
+    """A message to the fallback topic about the attacked channel: time in seconds since the beginning, and text."""
+
+    at: float
+    text: str
+
+    def tells_of(self, incident: str) -> bool:
+        """Return True if the message names the incident, or may count it."""
+        return bool(re.search(rf"\b{re.escape(incident)}\b", self.text)) or " more " in self.text
+
+
+class Gap(NamedTuple):
+    """A time in which an incident is open, and no signal says so, in seconds since the beginning."""
+
+    begins: float
+    ends: float
+
+
+def broken_invariants(
+    plan: Plan,
+    vendors: Vendors,
+    notices: Sequence[Notice],
+    forged_open: Mapping[str, float],
+    *,
+    is_acknowledged: bool,
+) -> Iterator[str]:
+    """Yield the broken invariants of a finished schedule, in words.
+
+    `notices` are the messages to the fallback topic. `forged_open` has the time of each incident's last share that was
+    forged as open. `is_acknowledged` is True if an entry of the ledger has somebody who acknowledged.
+    """
+    for truth in plan.truths:
+        yield from _unheard(plan, truth, vendors.of(truth.id), notices)
+        yield from _lost(plan, truth, vendors.of(truth.id), forged_open)
+        if plan.rhythm:
+            yield from _false_ends(truth, vendors.of(truth.id))
+    yield from _strangers(plan, vendors.signals)
+    yield from _of_reconcile(plan, vendors)
+    yield from _ended_pages(plan, vendors)
+    yield from _written(plan, vendors)
+    if is_acknowledged:
+        yield "somebody acknowledged"
+
+
+def gaps(truth: Truth, signals: Sequence[Signal]) -> Iterator[Gap]:
+    """Yield the times in which an incident was open, and the last signal did not say so."""
+    end = min(truth.over, LASTS_SECONDS)
+    times = [truth.opened, *(signal.at for signal in signals), end]
+    says_open = [False, *(signal.is_open for signal in signals)]
+    for (begins, ends), is_known in zip(pairwise(times), says_open, strict=True):
+        gap = Gap(max(begins, truth.opened), min(ends, end))
+        if not is_known and gap.begins < gap.ends:
+            yield gap
+
+
+def refuted(plan: Plan, vendors: Vendors) -> int:
+    """Return the number of signals that refuted a forged resolve: the incident was announced as over, but was open."""
+    pairs = [(truth, *pair) for truth in plan.truths for pair in pairwise(vendors.of(truth.id))]
+    return sum(truth.is_open(later.at) and not told.is_open and later.is_open for truth, told, later in pairs)
+
+
+# ---- The true incidents ----------------------------------------------------------------------------------------------
+
+
+def _unheard(plan: Plan, truth: Truth, signals: Sequence[Signal], notices: Sequence[Notice]) -> Iterator[str]:
+    """Check that an open critical is announced in time, whatever is forged, or the fallback topic is notified of it.
+
+    Only the channel's own limit, which a flood uses up, is an excuse to notify the topic.
+    """
+    for gap in gaps(truth, signals):
+        # A vendor's outage excuses nobody after its end.
+        outages = [each for each in plan.outages if gap.begins < each.ends and each.begins < gap.ends]
+        for until in (*(each.begins for each in outages), gap.ends):
+            since = max([gap.begins, *(each.ends for each in outages if each.begins < until)])
+            if truth.is_lost and gap.begins == truth.opened:
+                since += RECONCILED_SECONDS
+            by = since + (SILENT_SECONDS if truth.channel == ATTACKED else NEIGHBOUR_SECONDS)
+            if plan.flood and truth.channel == ATTACKED:
+                by = _notified_by(plan, since, notices)
+                counted_from = gap.begins + plan.fallback_seconds
+                if any(each.tells_of(truth.id) for each in notices if counted_from <= each.at <= by):
+                    continue
+            if until > by:
+                yield f"{truth.id} is open from {since:.0f} to {until:.0f} s, and nobody knows"
+
+
+def _notified_by(plan: Plan, since: float, notices: Sequence[Notice]) -> float:
+    """Return when the fallback topic is notified at the latest of a critical that is silent since a time."""
+    overdue = since + plan.fallback_seconds + (REFUTED_SECONDS if plan.forgeries else 0.0)
+    earlier = (each.at + BETWEEN_MESSAGES_SECONDS for each in notices if each.at < overdue)
+    return max([overdue, *earlier]) + SWEPT_SECONDS
+
+
+def _lost(plan: Plan, truth: Truth, signals: Sequence[Signal], forged_open: Mapping[str, float]) -> Iterator[str]:
+    """Check that the last signal of an incident says what is true, long after the attack."""
+    was_announced = any(signal.is_open for signal in signals)
+    if truth.over > LASTS_SECONDS and not (signals and signals[-1].is_open):
+        yield f"{truth.id} is open in the end, and nobody knows"
+    # A forged open state after the end is believed: it opens the incident again.
+    is_forged = forged_open.get(truth.id, 0.0) > truth.over - AHEAD_SECONDS
+    if truth.over <= LASTS_SECONDS and was_announced and signals[-1].is_open and not is_forged:
+        yield f"{truth.id} is over since {truth.over:.0f} s, and nobody knows"
+
+
+def _false_ends(truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
+    """Check that resolves which are forged in a rhythm are not announced again and again."""
+    false_ends = sum(truth.is_open(signal.at) and not signal.is_open for signal in signals)
+    if false_ends > MOST_FALSE_ENDS:
+        yield f"people were told {false_ends} times that {truth.id} is over, and it is open"
+
+
+# ---- Recipients, pages and BigPanda ----------------------------------------------------------------------------------
+
+
+def _strangers(plan: Plan, signals: Sequence[Signal]) -> Iterator[str]:
+    """Check that a signal rings the channel's recipients, and nobody else but those whom the policy allows."""
+    channels = {truth.id: truth.channel for truth in plan.truths}
+    for signal in signals:
+        channel = channels.get(signal.incident, ATTACKED)
+        allowed = {name.lower() for name in ALLOWED_NAMES} if plan.allowed and channel == ATTACKED else set()
+        own = RECIPIENTS[channel]
+        strangers = [name for name in signal.recipients if name != own and name.lower() not in allowed]
+        if strangers or own not in signal.recipients:
+            yield f"{signal.incident} rang {', '.join(sorted(signal.recipients))} at {signal.at:.0f} s"
+
+
+def _of_reconcile(plan: Plan, vendors: Vendors) -> Iterator[str]:
+    """Check that reconcile runs see one environment, believe BigPanda alone, and ring who was rung before."""
+    yield from (f"BigPanda was asked for {url}" for url in dict.fromkeys(vendors.strange))
+    truths = {truth.id: truth for truth in plan.truths}
+    for place, signal in enumerate(vendors.signals):
+        if not signal.is_of_reconcile:
+            continue
+        truth = truths.get(signal.incident)
+        if truth is None:
+            yield f"a reconcile run rang about {signal.incident}, which BigPanda does not have"
+            continue
+        if truth.is_open(signal.at) and not signal.is_open:
+            yield f"a reconcile run let {truth.id} end at {signal.at:.0f} s, and it is open"
+        earlier = (each.recipients for each in vendors.signals[:place] if each.incident == signal.incident)
+        rung = {RECIPIENTS[truth.channel], *truth.recipients}.union(*earlier)
+        if not signal.recipients <= rung:
+            yield f"a reconcile run rang {', '.join(sorted(signal.recipients - rung))}, who knew nothing of {truth.id}"
+
+
+def _ended_pages(plan: Plan, vendors: Vendors) -> Iterator[str]:
+    """Check that a page of an open incident ends only if a newer page of it rings the same people."""
+    truths = {truth.id: truth for truth in plan.truths}
+    for end in vendors.page_ends:
+        signal = vendors.signals[end.place]
+        newer = (each for each in vendors.signals[end.place + 1 :] if each.at <= end.at)
+        is_replaced = any(
+            each.is_open and each.incident == signal.incident and each.recipients >= signal.recipients for each in newer
+        )
+        truth = truths.get(signal.incident)
+        if truth and truth.is_open(end.at) and signal.is_open and not is_replaced:
+            yield f"the page of {truth.id} from {signal.at:.0f} s ended at {end.at:.0f} s, and it is open"
+
+
+def _written(plan: Plan, vendors: Vendors) -> Iterator[str]:
+    """Check that forged answers change no incident, and become comments that say so, on the channel's incidents."""
+    yield from (f"BigPanda got a {change}" for change in vendors.changes)
+    truths = {truth.id: truth for truth in plan.truths}
+    for comment in vendors.comments:
+        truth = truths.get(comment.incident)
+        # A share came of it, or a reconcile run found it.
+        is_known = truth is not None and truth.channel == ATTACKED and truth.opened <= comment.at
+        if plan.holds_webhook_token or not is_known:
+            yield f"a comment was written on {comment.incident} at {comment.at:.0f} s"
+        if not comment.text.startswith("Unverified"):
+            yield f"a forged comment is not doubted: {comment.text}"

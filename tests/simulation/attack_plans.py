@@ -1,0 +1,194 @@
+"""Plans of attacks: true incidents, outages, settings and the attacker's ways, all derived from a schedule's seed."""
+
+from collections.abc import Iterator, Mapping
+from copy import replace
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests import samples
+
+LASTS_SECONDS = 1500.0
+# After the attack, so that everything that is owed can be announced.
+CALM_SECONDS = 900.0
+TOKEN, CALLBACK_TOKEN, NEIGHBOUR_TOKEN = "attacked-webhook-token", "attacked-callback-token", "neighbour-webhook-token"
+# The attacked channel, and one that the attacker does not know.
+ATTACKED, NEIGHBOUR = "noc", "neighbour"
+RECIPIENTS = {ATTACKED: "Ops", NEIGHBOUR: "Neighbours"}
+ENVIRONMENT = "e1"
+ACTIONS = {"Resolve": {"do": "resolve"}, "Snooze": {"do": "snooze", "minutes": 60}}
+ALLOWED_PATTERNS = ("dba-*", "Oncall")
+# Names in a URL that ALLOWED_PATTERNS allow, and others, some of them alike.
+ALLOWED_NAMES, STRANGERS = ("dba-1", "DBA-night", "oncall"), ("mallory", "dba", "xdba-1", "Oncall2")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true course of an incident.
+
+    Attributes:
+        id: the incident's id.
+        opened: start as a critical, in seconds since the beginning.
+        over: end, in seconds since the beginning.
+        recipients: recipients in the URL of BigPanda's webhook.
+        is_lost: True if the share of its start never arrives, so that a reconcile run has to find it.
+        is_end_lost: the same for its end.
+        channel: the channel that it is shared with.
+    """
+
+    id: str
+    opened: float
+    over: float
+    recipients: tuple[str, ...] = ()
+    is_lost: bool = False
+    is_end_lost: bool = False
+    channel: str = ATTACKED
+
+    def is_open(self, at: float) -> bool:
+        """Return True if the incident is open at that time."""
+        return self.opened <= at < self.over
+
+
+@dataclass(frozen=True)
+class Outage:
+    """An outage of a vendor: "xmatters" or "bigpanda". Times are in seconds since the beginning."""
+
+    vendor: str
+    begins: float
+    ends: float
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """Resolves of the incident `i0` that are forged all the time.
+
+    Attributes:
+        begins: time of the first, in seconds since the beginning.
+        every: seconds between two.
+        ahead: seconds by which their timestamps are ahead.
+    """
+
+    begins: float
+    every: float
+    ahead: float
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Forged criticals of incidents that do not exist.
+
+    Attributes:
+        begins: time of the first, in seconds since the beginning.
+        every: seconds between two.
+        count: number of incidents.
+    """
+
+    begins: float
+    every: float
+    count: int
+
+    @property
+    def ends(self) -> float:
+        """Time of the last, in seconds since the beginning."""
+        return self.begins + self.every * (self.count - 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a schedule.
+
+    Attributes:
+        seed: the schedule's seed. Of an even one the attacker holds the webhook's token, else the callback's.
+        truths: the true incidents.
+        outages: outages of the vendors.
+        forgeries: number of random forgeries.
+        rhythm: resolves that are forged all the time; None if there are none.
+        flood: forged criticals; None if there are none.
+        max_per_minute: signals of the attacked channel in a minute.
+        fallback_seconds: time after which the fallback topic is notified of a critical that the attacked channel owes.
+        allowed: names and patterns that the attacked channel's URL may add.
+        is_reconciled: True if reconcile runs compare the attacked channel with BigPanda.
+    """
+
+    seed: int
+    truths: tuple[Truth, ...]
+    outages: tuple[Outage, ...]
+    forgeries: int
+    rhythm: Rhythm | None
+    flood: Flood | None
+    max_per_minute: int
+    fallback_seconds: int
+    allowed: tuple[str, ...]
+    is_reconciled: bool
+
+    @property
+    def url_recipients(self) -> tuple[str, ...]:
+        """Recipients in the URL of the attacked channel's webhook."""
+        return self.truths[0].recipients
+
+    @property
+    def holds_webhook_token(self) -> bool:
+        """True if the attacker holds the webhook's token; False if it is the callback's."""
+        return self.seed % 2 == 0
+
+    def secrets(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the secret of each channel."""
+        policy: dict[str, Any] = {"allowed_recipients": list(self.allowed), "min_seconds_between_signals": 0}
+        policy |= {"max_per_minute": self.max_per_minute, "fallback_after_seconds": self.fallback_seconds}
+        access = {"api_key": "BPU-1", "environment_id": ENVIRONMENT, "assign": True, "actions": ACTIONS}
+        access |= {"reconcile": "ring" if self.is_reconciled else False}
+        attacked = samples.secret(policy=policy, bigpanda=access, inbound={"token": TOKEN})
+        auth = {"type": "basic", "username": "u", "password": "p"}
+        attacked["xmatters"] |= {"recipients": [RECIPIENTS[ATTACKED]], "callback": {"token": CALLBACK_TOKEN}}
+        attacked["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": auth}
+        neighbour = samples.secret(policy={"max_per_minute": 10}, inbound={"token": NEIGHBOUR_TOKEN})
+        neighbour["xmatters"] |= {"recipients": [RECIPIENTS[NEIGHBOUR]]}
+        return {ATTACKED: attacked, NEIGHBOUR: neighbour}
+
+
+def plan_of(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    random = Random(f"attack {seed}")
+    plan = Plan(
+        seed=seed,
+        truths=(),
+        outages=tuple(_outages(random)),
+        forgeries=random.choice([1, 3, 12]),
+        rhythm=None,
+        flood=None,
+        max_per_minute=60,
+        fallback_seconds=300,
+        allowed=random.choice([(), ALLOWED_PATTERNS]),
+        is_reconciled=random.random() < 0.5,
+    )
+    way = random.random()
+    if plan.holds_webhook_token and way < 0.25:
+        rhythm = Rhythm(random.uniform(0, 600), random.choice([2.0, 5.0, 12.0, 30.0]), random.choice([0, 2, 4]))
+        plan = replace(plan, rhythm=rhythm, forgeries=0)
+    elif plan.holds_webhook_token and way < 0.55:
+        flood = Flood(random.uniform(0, 300), random.choice([0.0, 0.5, 2.0]), random.choice([20, 50, 100]))
+        limit, seconds = random.choice([10, 20, 60]), random.choice([120, 300])
+        plan = replace(plan, flood=flood, max_per_minute=limit, fallback_seconds=seconds)
+    return replace(plan, truths=tuple(_truths(random, plan)))
+
+
+def _truths(random: Random, plan: Plan) -> Iterator[Truth]:
+    recipients = random.choice([(), ("Oncall",)]) if plan.allowed else ()
+    for number in range(3):
+        opened = random.uniform(0, 300)
+        if plan.flood and number == 0:
+            # The worst moment: the channel's limit is used up.
+            opened = plan.flood.ends + random.uniform(0, 10)
+        over = opened + random.choice([200.0, 900.0, 5000.0])
+        # Without reconcile runs nobody would find what is lost.
+        is_lost, is_end_lost = (plan.is_reconciled and random.random() < 0.4 for _ in range(2))
+        yield Truth(f"i{number}", opened, over, recipients, is_lost, is_end_lost)
+    if plan.flood:
+        yield Truth("n0", plan.flood.begins + random.uniform(0, 120), 5000.0, channel=NEIGHBOUR)
+
+
+def _outages(random: Random) -> Iterator[Outage]:
+    for vendor in ("xmatters", "bigpanda"):
+        begins, seconds = random.uniform(0, 900), random.choice([0.0, 0.0, 90.0, 240.0])
+        if seconds:
+            yield Outage(vendor, begins, begins + seconds)
