@@ -96,7 +96,7 @@ def _page(folder: Path, browser: str | Path) -> Iterator[tuple[Page, StandIn]]:
 
 
 def _interactive(page: Page, url: str) -> float:
-    """Return how long a new load of the page takes until people are shown and the button for incidents works."""
+    """Return the seconds until a newly loaded page shows xMatters' people, and the button "Open" can be clicked."""
     page.goto("about:blank")
     began = time.monotonic()
     page.goto(url, wait_until="commit")

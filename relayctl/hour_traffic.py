@@ -43,7 +43,7 @@ class Traffic(NamedTuple):
 
 @dataclass
 class _Counts:
-    """Counts of one channel, by the number of the minute since the epoch."""
+    """Shares and signals of one channel, counted by minute (the number of the minute since the epoch)."""
 
     shares: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     signals: dict[int, int] = field(default_factory=lambda: defaultdict(int))

@@ -121,7 +121,7 @@ _SHARES = tuple(_documented())
 def _covered_by_earlier(routes: Sequence[Route], place: int, unclear: Callable[[str], object]) -> str | None:
     """Return a complaint if an earlier route matches every incident that the route at `place` matches; else None.
 
-    `unclear` is called with the question for each earlier route that cannot be compared.
+    If an earlier route's patterns are too complex to be compared, `unclear` is called with a text that says so.
     """
     for before in range(place):
         taken = _takes_all(routes[before], routes[place])

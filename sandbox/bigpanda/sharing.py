@@ -50,7 +50,10 @@ class Sharing:
         return self._channel is not None
 
     def declare(self, declared: object) -> None:
-        """Replace the channel. Raises InvalidError, which names the key."""
+        """Replace the channel to which live incidents are shared by `declared`, the JSON object of a request.
+
+        Raises InvalidError, which names the member that is wrong.
+        """
         channel = channels.parse(declared)
         with self._lock:
             self._channel = channel

@@ -146,7 +146,10 @@ class Callbacks:
             thread.join(timeout=1)
 
     def status(self, page: Page, word: str, username: str = "") -> None:
-        """Queue a callback with the status of a page; `word` is the status as the legacy JSON writes it."""
+        """Queue a callback with the status of a page.
+
+        `word` is the status in the spelling of xMatters' older JSON callbacks, such as `terminated`.
+        """
         self._send(CallbackFacts("status", page, self._now(), word=word, username=username))
 
     def delivery(self, made: Notification) -> None:

@@ -939,7 +939,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody is told of a sick channel",
-        "entrypoints.channel_state",
+        "entrypoints.health_announcement",
         "RUNS_SICK = 2",
         "RUNS_SICK = 200",
         seed=60000042,
@@ -960,7 +960,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a channel that gets sick and well again sends a message each time",
-        "entrypoints.channel_state",
+        "entrypoints.health_announcement",
         "return now - self.told_at >= TOLD_AGAIN_SECONDS",
         "return now >= self.told_at",
         seed=60000004,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.entrypoints.channel_state import RUNS_WELL
+from relay.entrypoints.health_announcement import RUNS_WELL
 from relay.entrypoints.health_watch import MANY, MAX_WATCHED
 from relay.entrypoints.sweeper import LATEST_SECONDS
 from relay.entrypoints.sweeper_run import KEY, SweeperRun

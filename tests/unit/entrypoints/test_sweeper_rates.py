@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.delivery.task import Task, new_job
-from relay.entrypoints.channel_state import IN_A_ROW_SECONDS
+from relay.entrypoints.health_announcement import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
 from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples

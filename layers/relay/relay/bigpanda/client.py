@@ -126,7 +126,7 @@ class BigPanda:
         self._request(access, "POST", f"{incident.path}/resolve", {"comments": text}, deadline)
 
     def snooze(self, access: BigPandaAccess, incident: Incident, until: int, text: str, deadline: Deadline) -> None:
-        """Snooze the incident until a time (epoch seconds), or until it changes, with a text for its activities."""
+        """Snooze the incident until a time (epoch seconds), or until it changes, with `text` as a comment."""
         document = {"end_time": until, "comment": text, "cancel_on_incident_updates": True}
         self._request(access, "PUT", f"{incident.path}/snooze", document, deadline)
 

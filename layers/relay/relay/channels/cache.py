@@ -192,7 +192,7 @@ class ChannelCache:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
         Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: the credential
-        may be newer than the copy.
+        may be newer than the copy: an operator may just have rotated it.
         """
         copy = self._copies.get(name)
         if copy is None:

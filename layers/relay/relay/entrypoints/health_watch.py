@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from relay.deadline import Deadline
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, momentary_reasons, ongoing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
-from relay.entrypoints.channel_state import ChannelState, SickReasons, Told
 from relay.entrypoints.credential_probe import CredentialProbe
+from relay.entrypoints.health_announcement import ChannelState, SickReasons, Told
 from relay.entrypoints.share_survey import ShareSurvey
 from relay.entrypoints.sweeper_run import SweeperRun
 from relay.errors import LedgerError

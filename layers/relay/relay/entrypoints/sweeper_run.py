@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from relay.delivery.channel_health import ShareWatch
-from relay.entrypoints.channel_state import IN_A_ROW_SECONDS, ChannelState
+from relay.entrypoints.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.ledger.table import Table
 
 KEY = "sweeper"

@@ -1,7 +1,8 @@
 """Transition of a share against the announced state. Pure code. The docstring of `compare` lists every case.
 
 A share is compared with the announced state, never with one that was merely seen. A state that xMatters did not accept
-does not count as announced, so a comment that arrives while a page is owed does not cancel the page.
+does not count as announced, so a comment that arrives while a page is owed does not cancel the page. Which transitions
+are signalled is the policy's `notify_on`; `delivery.decision.judge_change` applies it.
 """
 
 import hashlib

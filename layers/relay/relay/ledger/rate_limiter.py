@@ -70,8 +70,8 @@ class Ticket(NamedTuple):
     """Permission of the rate limiter to send a signal now.
 
     Attributes:
-        taken: Second in which the signal was counted (epoch seconds), by the table item's name; empty if it was not
-            counted.
+        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
+            not counted.
         troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
         is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
     """

@@ -1,11 +1,11 @@
-"""State of a sick channel between runs: when people are told, and when they are not."""
+"""When people are told that a channel is sick or well again, and when they are not."""
 
 import json
 from itertools import pairwise
 
 import pytest
 
-from relay.entrypoints.channel_state import (
+from relay.entrypoints.health_announcement import (
     IN_A_ROW_SECONDS,
     MOMENTARY_SECONDS,
     RUNS_WELL,

@@ -1,7 +1,8 @@
-"""State of a sick channel between the sweeper's runs, and the decision when people are told of it. Pure code.
+"""When people are told that a channel is sick or well again, and how often. Pure code.
 
 People are told that a channel is sick after RUNS_SICK consecutive runs found it sick, and that it is well again after
-RUNS_WELL runs found it well. So a channel that gets sick and well every minute does not cause a message each time.
+RUNS_WELL runs found it well. So a channel that gets sick and well every minute does not cause a message each time. Two
+messages about a channel are at least TOLD_AGAIN_SECONDS apart.
 """
 
 from collections.abc import Mapping
