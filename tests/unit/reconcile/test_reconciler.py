@@ -376,8 +376,11 @@ class TestForgedResolves:
         for _ in range(seconds // 12):
             scene.relay.wake(12)
 
-    def test_missed_critical_is_signalled_although_a_resolve_with_later_timestamps_was_forged(self) -> None:
-        scene = make_scene()
+    @pytest.mark.parametrize("reconcile", ["ring", "report"])
+    def test_missed_critical_is_signalled_although_a_resolve_with_later_timestamps_was_forged(
+        self, reconcile: str
+    ) -> None:
+        scene = make_scene(reconcile=reconcile)
         scene.has(incident(scene.relay.clock))
         self.resolve(scene)
         scene.run_twice()
