@@ -345,7 +345,8 @@ class Invariants:
         doubted = {incident for incident, times in self.doubts.items() if times}
         found = {state.id for state in self.states.values()} if self.reconcile_interval is not None else set()
         left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
-        return self.unguarded | self.unqueued | doubted | found | left_out
+        unbelieved = {incident for incident, _ in self.unbelieved}
+        return self.unguarded | self.unqueued | doubted | found | left_out | unbelieved
 
     def _is_left_out(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode, or in a pause that leaves states out."""
