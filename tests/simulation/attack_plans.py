@@ -32,7 +32,7 @@ class Truth:
         over: end, in seconds since the beginning.
         recipients: recipients in the URL of BigPanda's webhook.
         is_lost: True if the share of its start never arrives, so that a reconcile run has to find it.
-        is_end_lost: the same for its end.
+        is_end_lost: True if the share of its end never arrives.
         channel: the channel that it is shared with.
     """
 
@@ -51,7 +51,13 @@ class Truth:
 
 @dataclass(frozen=True)
 class Outage:
-    """An outage of a vendor: "xmatters" or "bigpanda". Times are in seconds since the beginning."""
+    """An outage of a vendor. Times are in seconds since the beginning.
+
+    Attributes:
+        vendor: "xmatters" or "bigpanda".
+        begins: start of the outage.
+        ends: end of the outage.
+    """
 
     vendor: str
     begins: float

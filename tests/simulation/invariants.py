@@ -20,7 +20,7 @@ from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.promptness import Promptness, Swept
+from tests.simulation.promptness import CLOCKS_DIFFER, Promptness, Swept
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
@@ -29,7 +29,6 @@ from tests.simulation.world import Process, World
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
 IN_FLIGHT_SECONDS = 16.0
-CLOCKS_DIFFER = 0.7
 # The relay asks BigPanda within so long after a resolve whether the incident is over.
 CONFIRMS_SECONDS = 240.0
 # From a share's arrival to the check of its credentials, which sets its arrival time: Secrets Manager may be slow.

@@ -47,7 +47,7 @@ WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 RESUMES_SECONDS = 200.0
 # From the end of a state's age until the sweeper acts on its row, and the differences of clocks.
 ROW_DUE_SECONDS = 18.0
-# The dead letter's time is that of its function's clock.
+# The largest difference of two functions' clocks, and a margin: a dead letter has the time of its function's clock.
 CLOCKS_DIFFER = 0.7
 # Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")

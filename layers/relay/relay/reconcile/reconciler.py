@@ -292,7 +292,8 @@ class Reconciler:
                 self.comparison.dispute_end(finding, each)
                 job = followup_job(job)
             if not self.outbox.enqueue(job, run.deadline, until=now):
-                raise QueueError("the retry queue did not take what was missed")
+                queue = "chore" if finding.is_disputed else "retry"
+                raise QueueError(f"the {queue} queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
                 self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
