@@ -378,6 +378,60 @@ def test_forged_resolve_does_not_silence_a_critical_that_was_not_announced_yet()
     assert scene.relay.entry().announced is not None
 
 
+def owed_critical(seconds: float) -> Scene:
+    """Return a scene in which xMatters has refused a critical with 503 for so long. Its fallback is due after 300 s."""
+    scene = Scene()
+    scene.relay.session.steps[:] = [samples.refused(503)]
+    scene.relay.share(samples.enveloped("e1", active=True))
+    scene.wait(seconds)
+    return scene
+
+
+def seconds_until_fallback(scene: Scene) -> float:
+    """Let at most 15 minutes pass with a run of the sweeper every 12 seconds, until the fallback topic is notified."""
+    begin = scene.relay.clock.now
+    while not scene.relay.sns.published and scene.relay.clock.now < begin + 900:
+        scene.wait(12)
+        scene.relay.sweep(0)
+    return scene.relay.clock.now - begin
+
+
+def test_forged_resolve_of_an_owed_critical_delays_its_fallback_until_bigpanda_refutes_it_and_no_longer() -> None:
+    scene = owed_critical(276)
+    scene.resolve()
+    assert seconds_until_fallback(scene) <= 24 + APART_SECONDS + 24
+
+
+def test_forged_resolve_delays_no_fallback_if_the_incident_is_shared_as_open_before_bigpanda_is_asked() -> None:
+    scene = owed_critical(276)
+    scene.resolve()
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=int(scene.relay.clock.now) + 1))
+    assert seconds_until_fallback(scene) <= 36
+
+
+def test_fallback_is_not_notified_again_after_a_forged_resolve_of_a_critical_that_was_never_announced() -> None:
+    scene = owed_critical(276)
+    seconds_until_fallback(scene)
+    scene.resolve()
+    for _ in range(60):
+        scene.wait(12)
+        scene.relay.sweep(0)
+    assert scene.relay.entry().debt.since is not None
+    assert len(scene.relay.sns.published) == 1
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+def test_fallback_of_a_critical_that_reopens_after_a_true_resolve_counts_from_then(confirms: bool) -> None:
+    scene = owed_critical(240)
+    scene.says = scene.incident("ok", active=False) if confirms else requests.ConnectTimeout("unreachable")
+    scene.resolve()
+    scene.wait(APART_SECONDS + 24)
+    scene.says = scene.incident("critical", active=True)
+    reopens = int(scene.relay.clock.now)
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=reopens, updatedOn=reopens))
+    assert seconds_until_fallback(scene) >= 300
+
+
 @pytest.mark.parametrize("rest", [True, False])
 def test_resolve_forged_ahead_of_the_first_share_does_not_silence_its_critical(rest: bool) -> None:
     scene = Scene(rest=rest)

@@ -8,13 +8,13 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.ledger.sources import MAX_NOTED, MAX_SOURCES, NOTE_AGAIN_SECONDS, OLD_SECONDS, SOURCES_RETRY_SECONDS
 from tests import samples
-from tests.fakes import Relay, room, secrets_of
+from tests.fakes import Relay, new_relay, secrets_of
 
 ENVIRONMENT = {"metadata": {"environment_id": "e1"}}
 
 
 def relay_with(**access: Any) -> Relay:
-    return room(secrets=secrets_of(bigpanda={"api_key": "BPU-1"} | access))
+    return new_relay(secrets=secrets_of(bigpanda={"api_key": "BPU-1"} | access))
 
 
 def post(relay: Relay, environment_id: str | None = "e1", recipients: tuple[str, ...] = (), **said: Any) -> None:
@@ -116,7 +116,7 @@ def test_recipients_of_the_first_shares_of_an_incident_are_kept_however_many_oth
 
 
 def test_recipients_of_an_incident_are_not_noted_without_key_and_callbacks() -> None:
-    relay = room()
+    relay = new_relay()
     post(relay, recipients=("a",))
     assert not any(name.startswith("shared/") for name in relay.dynamodb.items)
 
@@ -131,7 +131,7 @@ def test_source_of_a_channel_that_is_not_reconciled_or_without_valid_environment
 
 
 def test_channel_without_a_bigpanda_key_writes_no_source() -> None:
-    relay = room()
+    relay = new_relay()
     post(relay)
     assert "sources/noc" not in relay.dynamodb.items
 

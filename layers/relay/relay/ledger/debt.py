@@ -73,6 +73,13 @@ class Debt(NamedTuple):
         """
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
+    def resuming(self, since: float, *, is_notified: bool) -> "Debt":
+        """Return the debt of a state that was owed `since` (epoch seconds), before a resolve that may be false.
+
+        `is_notified` is True if the fallback topic was notified of it.
+        """
+        return replace(self, since=since, is_notified=is_notified)
+
     def started_anew(self) -> "Debt":
         """Return the debt for a newer state than before: without attempts, and without a reason."""
         return replace(self, attempts=0, reason="")

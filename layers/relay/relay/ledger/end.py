@@ -8,6 +8,8 @@ from relay.incidents.share import Version
 # After an answer of BigPanda's that contradicts a resolve, the webhook's next resolves are believed only once BigPanda
 # confirms them (docs/decisions.md, D-distrusted-resolve).
 DISTRUST_SECONDS = 900.0
+# A resolve may be forged if the incident is shared as open again so soon: BigPanda was hardly asked about it by then.
+CONTRADICTED_SOON_SECONDS = 60.0
 
 
 class End(NamedTuple):
@@ -26,6 +28,9 @@ class End(NamedTuple):
         asked_at: When a follow-up that asks BigPanda about suspected resolves was queued last; 0 if there is none.
         asker: Name (`Job.stored_name`) of the only follow-up job that asks BigPanda about suspected resolves; empty if
             there is none.
+        interrupted_since: Since when the state was owed that the last resolve settled; 0 if it settled none, or is
+            confirmed.
+        was_notified: True if the fallback topic was notified of that state.
     """
 
     at: float = 0.0
@@ -37,6 +42,8 @@ class End(NamedTuple):
     suspected_version: Version | None = None
     asked_at: float = 0.0
     asker: str = ""
+    interrupted_since: float = 0.0
+    was_notified: bool = False
 
     @property
     def is_suspected(self) -> bool:
@@ -65,9 +72,23 @@ class End(NamedTuple):
         is_sure = was_over and self.at > 0 and self.is_confirmed
         return replace(after, confirmed_at=after.at) if is_sure else after
 
+    def interrupting(self, since: float = 0.0, *, is_notified: bool = False) -> "End":
+        """Return the end after its resolve settled a state that was owed since that time (epoch seconds; 0: none).
+
+        `is_notified` is True if the fallback topic was notified of that state.
+        """
+        return replace(self, interrupted_since=since, was_notified=is_notified)
+
+    def may_be_false(self, came: float) -> bool:
+        """True if the last resolve may be forged, since the incident is open at `came` (epoch seconds).
+
+        BigPanda answered that it is open, or the resolve came a short time ago.
+        """
+        return self.refuted_since > 0 or came - self.at <= CONTRADICTED_SOON_SECONDS
+
     def confirmed(self) -> "End":
         """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
-        return replace(self._unsuspected(), confirmed_at=self.at, refuted_since=0.0)
+        return replace(self._unsuspected().interrupting(), confirmed_at=self.at, refuted_since=0.0)
 
     def suspected(self, at: float, version: Version | None = None) -> "End":
         """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it.
@@ -105,7 +126,7 @@ class End(NamedTuple):
         `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
         stays suspected.
         """
-        return replace(self.unfounded(now), at=0.0)
+        return replace(self.unfounded(now).interrupting(), at=0.0)
 
     def unfounded(self, now: float) -> "End":
         """Return the end after BigPanda refuted suspected resolves twice. Parameters are as in `refuted`.
@@ -119,14 +140,16 @@ class End(NamedTuple):
     def reopened(self, came: float, version: Version | None) -> "End":
         """Return the end after an open state came. `came` is its arrival (epoch seconds), `version` its timestamps.
 
-        BigPanda's answers and suspected resolves are void, unless a suspected resolve is newer than the state.
+        The debt that the last resolve settled counts no more. BigPanda's answers and suspected resolves are void,
+        unless a suspected resolve is newer than the state.
         """
+        after = self.interrupting() if self.interrupted_since else self
         if not (self.refuted_since or self.is_suspected):
-            return self
+            return after
         is_older = version is not None and self.suspected_version is not None and version < self.suspected_version
         if self.is_suspected and (is_older or came <= self.suspected_at):
-            return self
-        return replace(self._unsuspected(), refuted_since=0.0)
+            return after
+        return replace(after._unsuspected(), refuted_since=0.0)
 
 
 # The end of an incident of which no resolve came.

@@ -187,7 +187,7 @@ class Entry(NamedTuple):
     def unchanged(self, state: State) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the incident's end is recorded.
+        If the state is closed, the incident's end is recorded, and since when a state was owed until now.
         """
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body without a status does not contradict the known status.
@@ -203,7 +203,10 @@ class Entry(NamedTuple):
         # The newest state is over, so every page until now has to end, although clocks of senders differ.
         at = max(state.came, self._last_claim() + TICK_SECONDS)
         was_over = self.newest is not None and not self.newest.is_open
-        return replace(entry, end=entry.end.resolved(at, was_over=was_over))
+        end = entry.end.resolved(at, was_over=was_over)
+        if self.debt.since is not None:
+            end = end.interrupting(self.debt.since, is_notified=self.debt.is_notified)
+        return replace(entry, end=end)
 
     def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
@@ -219,9 +222,10 @@ class Entry(NamedTuple):
         is_same, newest = state.is_same(self.newest), state.without_alerts()
         reopens = state.is_open and self.end != NEVER_ENDED
         end = self.end.reopened(state.came, state.version) if reopens else self.end
-        known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end)
-        if not state.is_of_same_share(self.newest):
-            known = replace(known, debt=self.debt.started_anew())
+        debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
+        if reopens and debt.since is None and self.end.interrupted_since and self.end.may_be_false(state.came):
+            debt = debt.resuming(self.end.interrupted_since, is_notified=self.end.was_notified)
+        known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end, debt=debt)
         if is_same:
             return known
         dead_letter = self.dead_letter.superseded() if self.dead_letter.revived_at else self.dead_letter

@@ -84,6 +84,8 @@ def _members(entry: Entry) -> dict[str, Any]:
         "suspected_version": end.suspected_version,
         "asked_at": end.asked_at,
         "asker": end.asker,
+        "interrupted_since": end.interrupted_since,
+        "was_notified": end.was_notified,
         "flap": entry.flap if entry.flap != Flap() else None,
         "environment_id": entry.environment_id,
     }
@@ -118,6 +120,8 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
             suspected_version=_version(members.get("suspected_version")),
             asked_at=members.get("asked_at", 0.0),
             asker=members.get("asker", ""),
+            interrupted_since=members.get("interrupted_since", 0.0),
+            was_notified=members.get("was_notified", False),
         ),
         flap=_flap(members.get("flap")),
         environment_id=members.get("environment_id", ""),
