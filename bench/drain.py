@@ -18,7 +18,7 @@ from bench.functions import Log
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSqs, Relay, room
+from tests.fakes import Call, Clock, FakeSqs, Relay, new_relay
 
 JOBS, CRITICAL, LIMIT = 200, 60, 60
 OUTAGE_SECONDS = 600.0
@@ -148,7 +148,7 @@ def _drained(seed: int) -> Drained:
         relay.chance = chance.random()
 
     policy = {"max_per_minute": LIMIT}
-    relay: Relay = room(outage, policy=policy, clock=clock, retries=sqs, dynamodb=SlowTable(passes))
+    relay: Relay = new_relay(outage, policy=policy, clock=clock, retries=sqs, dynamodb=SlowTable(passes))
     shares = ["critical"] * CRITICAL + ["warning"] * (JOBS - CRITICAL)
     chance.shuffle(shares)
     coming = sorted((clock.now + chance.uniform(0, OUTAGE_SECONDS), number) for number in range(JOBS))

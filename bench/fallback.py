@@ -18,7 +18,7 @@ from relay.entrypoints.parallel import AT_ONCE
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from tests import samples
-from tests.fakes import Call, Clock, FakeSecrets, FakeSns, Relay, room
+from tests.fakes import Call, Clock, FakeSecrets, FakeSns, Relay, new_relay
 
 CHANNELS, FALLBACK_SECONDS, MINUTE = 500, 300.0, 60.0
 XMATTERS_SECONDS, SECRET_SECONDS, TOPIC_SECONDS, TABLE_SECONDS = 5.0, 0.03, 0.03, 0.004
@@ -107,7 +107,7 @@ def notified(seed: int, *, late: float) -> list[float]:
     def passes() -> None:
         clock.now += TABLE_SECONDS
 
-    relay = room(hangs, clock=clock, secrets=secrets, sns=topic, dynamodb=SlowTable(passes))
+    relay = new_relay(hangs, clock=clock, secrets=secrets, sns=topic, dynamodb=SlowTable(passes))
     began = clock.now
     for name in names:
         # All shares arrive at once, each in a function of its own.

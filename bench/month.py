@@ -16,7 +16,7 @@ from bench.functions import Log
 from bench.traffic import MeteredDynamoDb
 from relay.telemetry.metrics import CHANNEL_METRICS
 from tests import samples
-from tests.fakes import Clock, FakeSecrets, room
+from tests.fakes import Clock, FakeSecrets, new_relay
 
 SHARES, CHANNELS = 20_000, 5
 AIM = 8.0
@@ -68,7 +68,7 @@ def idle_sweep() -> Idle:
     """Count a run of the sweeper that finds no debt."""
     with contextlib.redirect_stdout(Log()):
         dynamodb = MeteredDynamoDb()
-        relay = room(clock=Clock(), dynamodb=dynamodb)
+        relay = new_relay(clock=Clock(), dynamodb=dynamodb)
         relay.sweeper.sweep()
     queries = dynamodb.calls.count("query")
     # A query that finds nothing takes half a unit, since it need not be consistent.
@@ -80,7 +80,7 @@ def idle_plan() -> Idle:
     with contextlib.redirect_stdout(Log()):
         secrets = FakeSecrets(**{f"channel{number}": json.dumps(samples.secret()) for number in range(CHANNELS)})
         dynamodb = MeteredDynamoDb()
-        room(clock=Clock(), secrets=secrets, dynamodb=dynamodb).schedule.start()
+        new_relay(clock=Clock(), secrets=secrets, dynamodb=dynamodb).schedule.start()
     # One more call lists the secrets.
     lookups = len(secrets.reads) + 1
     return Idle(len(dynamodb.calls) + lookups, dynamodb.units["read_units"], dynamodb.units["write_units"], lookups)

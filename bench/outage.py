@@ -16,7 +16,7 @@ from bench.functions import Log
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSqs, Relay, room
+from tests.fakes import Call, Clock, FakeSqs, Relay, new_relay
 
 # Number of outages with one critical each; shortest and longest outage in seconds.
 OUTAGES, SHORTEST_OUTAGE, LONGEST_OUTAGE = 60, 20 * 60.0, 42 * 60.0
@@ -64,7 +64,7 @@ def recovered(seed: int) -> float:
         relay.chance = chance.random()
 
     queue = Queue(clock)
-    relay = room(xmatters, clock=clock, retries=queue, dynamodb=SlowTable(passes))
+    relay = new_relay(xmatters, clock=clock, retries=queue, dynamodb=SlowTable(passes))
     relay.share(bodies.body("incident", 3, status="critical"))
     while not accepted:
         relay.worker.work(queue.due())
@@ -108,7 +108,7 @@ def burst() -> tuple[float, float]:
         rings.append(clock.now)
         return samples.accepted()
 
-    first = room(xmatters, policy={"max_per_minute": LIMIT}, clock=clock, dynamodb=table, retries=FakeSqs())
+    first = new_relay(xmatters, policy={"max_per_minute": LIMIT}, clock=clock, dynamodb=table, retries=FakeSqs())
     functions: list[Relay] = [first, *(first.other(xmatters) for _ in range(FUNCTIONS - 1))]
     began = clock.now
     for number in range(BURST * BURST_SECONDS):

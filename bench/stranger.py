@@ -23,7 +23,7 @@ from relay.channels.api_gateway import Request
 from relay.channels.budget import OPAQUE_PER_SECOND
 from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
-from tests.fakes import Clock, FakeSecrets, Relay, room
+from tests.fakes import Clock, FakeSecrets, Relay, new_relay
 
 # The template's throttle of each method, and the duration in seconds.
 REQUESTS_A_SECOND = 1000
@@ -194,7 +194,7 @@ def _relay() -> tuple[Relay, IndexedDynamoDb, MeteredSqs]:
     clock, dynamodb = Clock(), IndexedDynamoDb()
     sqs = MeteredSqs(clock)
     secrets = FakeSecrets(noc=json.dumps(samples.secret()))
-    return room(clock=clock, dynamodb=dynamodb, retries=sqs, secrets=secrets), dynamodb, sqs
+    return new_relay(clock=clock, dynamodb=dynamodb, retries=sqs, secrets=secrets), dynamodb, sqs
 
 
 def _flooded() -> tuple[Relay, IndexedDynamoDb, MeteredSqs]:

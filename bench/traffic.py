@@ -19,7 +19,7 @@ from bench.functions import Log
 from bench.warm import USUAL_ALERTS
 from relay.jobs.outcome import Outcome
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Clock, FakeSqs, Relay, room
+from tests.fakes import Clock, FakeSqs, Relay, new_relay
 
 # About a million a month.
 SHARES_A_MINUTE = 23
@@ -113,7 +113,7 @@ def counted(incidents: int = INCIDENTS) -> Counted:
 def _counted(incidents: int) -> Counted:
     clock, dynamodb = Clock(), MeteredDynamoDb()
     sqs = MeteredSqs(clock)
-    relay = room(policy={"min_seconds_between_signals": 15}, clock=clock, retries=sqs, dynamodb=dynamodb)
+    relay = new_relay(policy={"min_seconds_between_signals": 15}, clock=clock, retries=sqs, dynamodb=dynamodb)
     seconds, jobs = 60 / SHARES_A_MINUTE, 0
     coming = sorted(
         (clock.now + number * len(STATES) * seconds + place * (STATE_SECONDS + seconds), place, number)

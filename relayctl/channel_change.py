@@ -16,8 +16,8 @@ from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relayctl import endpoints, recipient_checks, rotation, terminal
 from relayctl.channel_store import ChannelStore, Kept
+from relayctl.credential_acceptance import ProbeRequest, verify
 from relayctl.credential_input import MAX_BYTES
-from relayctl.endpoint_probe import ProbeRequest, verify
 from relayctl.endpoints import ENDPOINTS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import Change, SecretDocument

@@ -1,4 +1,7 @@
-"""Text of `relayctl explain` for a terminal of 80 columns: pairs of a label and a line."""
+"""Text of `relayctl explain` for a terminal of 80 columns: pairs of a label and a line.
+
+The reasons in it are those of `explanation` and, for a transition, of `relay.incidents.transition.compare`.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,7 @@
-"""Rotation of the credentials of a channel's endpoints: a replaced credential stays valid for a time."""
+"""Rotation in the secret: new credentials of a channel's endpoints; a replaced one stays valid for a time.
+
+`channel_change.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
+"""
 
 import re
 import secrets

@@ -467,7 +467,7 @@ def worked(relay: Relay, *jobs: Job) -> list[str]:
     return relay.worker.work([{"messageId": f"m{n}", "body": envelope_of(job)} for n, job in enumerate(jobs, 1)])
 
 
-def room(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
+def new_relay(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
     """Return a relay whose channel has this policy; the spacing of its signals is 0 by default.
 
     `steps` are those of xMatters' triggers; without steps they accept every signal.

@@ -10,7 +10,7 @@ from relay.channels.token import EndpointName
 from relayctl import endpoints, rotation, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
-from relayctl.endpoint_probe import ProbeRequest, verify
+from relayctl.credential_acceptance import ProbeRequest, verify
 from relayctl.endpoints import ENDPOINTS, KEYS
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument

@@ -49,7 +49,7 @@ class Tenant:
         return HttpAnswer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
 
 
-def room(
+def new_relay(
     tenant: Tenant,
     *steps: Step,
     rest: FakeSession | None = None,

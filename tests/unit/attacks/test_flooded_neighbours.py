@@ -14,7 +14,7 @@ from relay.ledger.rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, FakeSecrets, Relay, room
+from tests.fakes import Call, FakeSecrets, Relay, new_relay
 
 FLOOD = 400
 LIMIT = 60
@@ -40,7 +40,7 @@ class Written(FakeDynamoDb):
 def two_channels(*steps: Any, **policy: int) -> Relay:
     document = samples.secret(policy={"min_seconds_between_signals": 0, "max_per_minute": LIMIT, **policy})
     secrets = FakeSecrets(loud=json.dumps(document), noc=json.dumps(document))
-    return room(*steps, secrets=secrets, dynamodb=Written())
+    return new_relay(*steps, secrets=secrets, dynamodb=Written())
 
 
 def post(relay: Relay, channel: str, **said: Any) -> Any:

@@ -10,13 +10,13 @@ import pytest
 from relay.bigpanda.writeback import UNVERIFIED_A_MINUTE
 from relay.http.session import HttpAnswer
 from tests import samples
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, room, secrets_of
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, new_relay, secrets_of
 
 ACCESS = {"api_key": "BPU-1", "environment_id": "e1"}
 
 
 def relay_with(**policy: Any) -> Relay:
-    return room(policy=policy, secrets=secrets_of(bigpanda=ACCESS, policy=policy))
+    return new_relay(policy=policy, secrets=secrets_of(bigpanda=ACCESS, policy=policy))
 
 
 def recipients_of(relay: Relay) -> list[list[str]]:

@@ -51,7 +51,7 @@ def secret(actions: dict[str, Any] | None = None, **bigpanda: Any) -> dict[str, 
     return document
 
 
-def room(*steps: Step, **bigpanda: Any) -> Relay:
+def new_relay(*steps: Step, **bigpanda: Any) -> Relay:
     relay = Relay(
         FakeSession(*(samples.accepted(f"r{number}") for number in range(1, 9))),
         secrets=FakeSecrets(noc=json.dumps(secret(**bigpanda))),
@@ -84,7 +84,7 @@ def paths(relay: Relay) -> list[str]:
 
 class TestActs:
     def test_resolve_ends_the_incident_in_bigpanda_in_the_persons_name(self) -> None:
-        relay = room(ACCEPTED)
+        relay = new_relay(ACCEPTED)
         answer(relay, " resolve ", note="disk is full")
         relay.wake(0)
         [(path, body)] = writes(relay)
@@ -94,7 +94,7 @@ class TestActs:
         assert relay.chores.messages == relay.dead_letters.messages == []
 
     def test_snooze_counts_from_the_answer_and_ends_with_a_change(self) -> None:
-        relay = room()
+        relay = new_relay()
         answer(relay, "Snooze 1 h")
         came = relay.clock.now
         relay.wake(120)
@@ -105,33 +105,33 @@ class TestActs:
 
     @pytest.mark.parametrize(("comments", "written"), [(["response"], 1), ([], 1)])
     def test_comment_is_written_whatever_comments_the_channel_wants(self, comments: list[str], written: int) -> None:
-        relay = room(comments=comments)
+        relay = new_relay(comments=comments)
         answer(relay, "Escalate")
         relay.wake(0)
         assert paths(relay) == ["comments"] * written
 
     def test_other_response_is_a_comment_as_ever(self) -> None:
-        relay = room()
+        relay = new_relay()
         answer(relay, "Not me")
         relay.wake(0)
         assert paths(relay) == ["comments"]
 
     def test_without_actions_a_response_is_a_comment(self) -> None:
-        relay = room(actions={"Fix": {"do": "resolve"}})
+        relay = new_relay(actions={"Fix": {"do": "resolve"}})
         answer(relay, "Resolve")
         relay.wake(0)
         assert paths(relay) == ["comments"]
 
     def test_acknowledgement_that_snoozes_assigns_the_incident_too(self) -> None:
         users = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
-        relay = room(users, DONE, DONE, actions={"Acknowledge": {"do": "snooze", "minutes": 5}}, assign=True)
+        relay = new_relay(users, DONE, DONE, actions={"Acknowledge": {"do": "snooze", "minutes": 5}}, assign=True)
         answer(relay, "Acknowledge")
         relay.wake(0)
         assert paths(relay) == ["assignment", "snooze"]
         assert "The incident is assigned to them." in writes(relay)[1][1]["comment"]
 
     def test_echo_of_a_resolve_ends_the_page_and_rings_once(self) -> None:
-        relay = room(ACCEPTED)
+        relay = new_relay(ACCEPTED)
         answer(relay, "Resolve")
         relay.wake(0)
         for second in range(3):
@@ -145,7 +145,7 @@ class TestActs:
 
 class TestOnce:
     def test_answer_that_comes_twice_acts_once(self) -> None:
-        relay = room(ACCEPTED)
+        relay = new_relay(ACCEPTED)
         answer(relay, "Resolve")
         answer(relay, "Resolve")
         relay.wake(0)
@@ -154,7 +154,7 @@ class TestOnce:
 
     @pytest.mark.parametrize("status", [429, 500, 503])
     def test_failure_that_passes_is_retried(self, status: int) -> None:
-        relay = room(samples.refused(status), ACCEPTED)
+        relay = new_relay(samples.refused(status), ACCEPTED)
         answer(relay, "Resolve")
         relay.wake(0)
         relay.wake(60)
@@ -162,7 +162,7 @@ class TestOnce:
         assert relay.chores.messages == []
 
     def test_incident_that_is_over_already_gets_a_comment_that_says_so(self) -> None:
-        relay = room(samples.refused(409), DONE)
+        relay = new_relay(samples.refused(409), DONE)
         answer(relay, "Resolve")
         relay.wake(0)
         assert paths(relay) == ["resolve", "comments"]
@@ -179,7 +179,7 @@ class TestOnce:
         def activities(_: Call) -> HttpAnswer:
             return HttpAnswer(200, {}, json.dumps({"items": [{"comment": text} for text in written]}).encode())
 
-        relay = room(samples.refused(409), timed_out, activities, ACCEPTED)
+        relay = new_relay(samples.refused(409), timed_out, activities, ACCEPTED)
         answer(relay, "Resolve")
         relay.wake(0)
         relay.wake(60)
@@ -187,7 +187,7 @@ class TestOnce:
         assert relay.chores.messages == []
 
     def test_refusal_is_dead_lettered_with_its_reason(self) -> None:
-        relay = room(samples.refused(400, b"no"))
+        relay = new_relay(samples.refused(400, b"no"))
         answer(relay, "Snooze 1 h")
         relay.wake(0)
         [job] = relay.dead_letters.jobs()
@@ -196,13 +196,13 @@ class TestOnce:
         assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
 
     def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
-        relay = room(samples.refused(404))
+        relay = new_relay(samples.refused(404))
         answer(relay, "Resolve")
         relay.wake(0)
         assert [job.failures.http_status for job in relay.dead_letters.jobs()] == [404]
 
     def test_unknown_incident_that_is_over_settles(self) -> None:
-        relay = room(samples.refused(404))
+        relay = new_relay(samples.refused(404))
         relay.share(status="ok", changedOn=LATER)
         relay.clock.now += 5
         answer(relay, "Resolve")
@@ -213,7 +213,7 @@ class TestOnce:
 
     @pytest.mark.parametrize("statuses", [("ok", "critical"), ("ok",), ("warning", "critical")])
     def test_answer_to_an_earlier_signal_does_not_end_what_came_later(self, statuses: tuple[str, ...]) -> None:
-        relay = room(samples.refused(503), DONE)
+        relay = new_relay(samples.refused(503), DONE)
         answer(relay, "Resolve")
         relay.wake(0)
         for second, status in enumerate(statuses):
@@ -228,7 +228,7 @@ class TestOnce:
         self, statuses: tuple[str, ...]
     ) -> None:
         """Found by seed 60001008 of the simulation: an answer to the first outage's page ended the second outage."""
-        relay = room(DONE)
+        relay = new_relay(DONE)
         for second, status in enumerate(statuses):
             relay.clock.now += 1
             relay.share(status=status, changedOn=LATER + second)
@@ -240,7 +240,7 @@ class TestOnce:
         assert "(Not resolved: it changed since that page.)" in writes(relay)[0][1]["comment"]
 
     def test_answer_that_comes_after_the_resolve_was_signalled_is_settled_by_bigpanda(self) -> None:
-        relay = room(samples.refused(409), DONE)
+        relay = new_relay(samples.refused(409), DONE)
         relay.share(status="ok", changedOn=LATER)
         relay.clock.now += 5
         answer(relay, "Resolve")
@@ -249,7 +249,7 @@ class TestOnce:
         assert paths(relay) == ["resolve", "comments"]
 
     def test_snooze_whose_time_is_over_when_bigpanda_can_be_asked_is_not_made(self) -> None:
-        relay = room(samples.refused(503), DONE)
+        relay = new_relay(samples.refused(503), DONE)
         answer(relay, "Snooze 1 h")
         relay.wake(0)
         relay.wake(3600)
@@ -268,7 +268,7 @@ class TestForged:
         ids=["nobody", "no page", "no name"],
     )
     def test_answer_that_xmatters_does_not_confirm_is_a_comment_alone(self, forge: Callable[[Relay], None]) -> None:
-        relay = room()
+        relay = new_relay()
         forge(relay)
         for _ in range(12):
             relay.wake(30)
@@ -276,14 +276,14 @@ class TestForged:
         assert writes(relay)[0][1]["comment"].startswith("Unverified")
 
     def test_unverified_answer_is_not_even_a_comment_where_the_channel_wants_none(self) -> None:
-        relay = room(comments=["status"])
+        relay = new_relay(comments=["status"])
         answer(relay, "Resolve", "mallory")
         for _ in range(12):
             relay.wake(30)
         assert writes(relay) == []
 
     def test_status_or_comment_with_the_words_of_an_action_is_none(self) -> None:
-        relay = room(comments=["status", "annotation"])
+        relay = new_relay(comments=["status", "annotation"])
         answer(relay, "", kind="annotation", annotation="Resolve")
         answer(relay, "", kind="status", status="Resolve")
         relay.wake(0)

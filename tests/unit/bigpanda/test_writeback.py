@@ -59,7 +59,7 @@ def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
     )
 
 
-def room(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None = None, **bigpanda: Any) -> Relay:
+def new_relay(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None = None, **bigpanda: Any) -> Relay:
     secret = samples.secret(bigpanda={"api_key": "BPU-canary"} | bigpanda)
     return Relay(
         FakeSession(samples.accepted()),
@@ -96,7 +96,7 @@ def comments(relay: Relay) -> list[str]:
 
 class TestWrite:
     def test_callback_becomes_a_comment_and_its_job_is_deleted(self) -> None:
-        relay = room()
+        relay = new_relay()
         put(relay, job())
         relay.wake(0)
         [call] = relay.bigpanda.calls
@@ -106,14 +106,14 @@ class TestWrite:
         assert relay.recorder.outcomes() == ["delivered"]
 
     def test_callback_that_came_twice_becomes_one_comment(self) -> None:
-        relay = room()
+        relay = new_relay()
         put(relay, job(), job())
         relay.wake(0)
         assert len(comments(relay)) == 1
         assert relay.chores.messages == []
 
     def test_callback_of_a_kind_that_the_channel_no_longer_comments_is_dropped(self) -> None:
-        relay = room(comments=["annotation"])
+        relay = new_relay(comments=["annotation"])
         put(relay, job())
         relay.wake(0)
         assert (relay.bigpanda.calls, relay.chores.messages) == ([], [])
@@ -121,7 +121,7 @@ class TestWrite:
 
 class TestEnvironment:
     def test_comment_goes_to_the_environment_of_the_share(self) -> None:
-        relay = room(environments=["fixed", "shared-in", "e1"])
+        relay = new_relay(environments=["fixed", "shared-in", "e1"])
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
         relay.share(json.dumps(share).encode())
         relay.chores.messages.clear()
@@ -130,13 +130,13 @@ class TestEnvironment:
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
     def test_comment_goes_to_the_environment_of_the_callback_if_no_share_named_one(self) -> None:
-        relay = room(environments=["fixed", "e1"])
+        relay = new_relay(environments=["fixed", "e1"])
         put(relay, job())
         relay.wake(0)
         assert "/environments/e1/" in relay.bigpanda.calls[0].url
 
     def test_environment_of_a_share_is_ignored_if_the_secret_does_not_name_it(self) -> None:
-        relay = room(environment_id="fixed")
+        relay = new_relay(environment_id="fixed")
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "of-a-stranger"}}
         relay.share(json.dumps(share).encode())
         relay.chores.messages.clear()
@@ -145,7 +145,7 @@ class TestEnvironment:
         assert "/environments/fixed/" in relay.bigpanda.calls[0].url
 
     def test_comment_goes_to_the_environment_of_the_share_if_the_secret_names_none(self) -> None:
-        relay = room()
+        relay = new_relay()
         share = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "shared-in"}}
         relay.share(json.dumps(share).encode())
         relay.chores.messages.clear()
@@ -154,7 +154,7 @@ class TestEnvironment:
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
     def test_comment_goes_to_the_environment_of_a_share_with_url_recipients(self) -> None:
-        relay = room(environments=["fixed", "shared-in"])
+        relay = new_relay(environments=["fixed", "shared-in"])
         relay.webhook.serve(samples.request(samples.enveloped("shared-in"), recipients=("dba",)))
         relay.chores.messages.clear()
         put(relay, job(environment_id=None))
@@ -162,13 +162,13 @@ class TestEnvironment:
         assert "/environments/shared-in/" in relay.bigpanda.calls[0].url
 
     def test_comment_goes_to_the_channels_environment_if_share_and_callback_name_none(self) -> None:
-        relay = room(environment_id="fixed")
+        relay = new_relay(environment_id="fixed")
         put(relay, job(environment_id=None))
         relay.wake(0)
         assert "/environments/fixed/" in relay.bigpanda.calls[0].url
 
     def test_callback_without_any_environment_is_dead_lettered(self) -> None:
-        relay = room()
+        relay = new_relay()
         put(relay, job(environment_id=None))
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
@@ -178,7 +178,7 @@ class TestEnvironment:
 
 class TestAssign:
     def test_incident_is_assigned_to_the_acknowledger(self) -> None:
-        relay = room(JANE, DONE, assign=True)
+        relay = new_relay(JANE, DONE, assign=True)
         put(relay, job())
         relay.wake(0)
         assert asked(relay) == ["GET Users", "PUT assignment", "POST comments"]
@@ -187,7 +187,7 @@ class TestAssign:
 
     def test_incident_is_assigned_to_the_acknowledger_by_e_mail_address(self) -> None:
         known = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe@acme.example"}]}')
-        relay = room(known, DONE, assign=True, email_domain="acme.example")
+        relay = new_relay(known, DONE, assign=True, email_domain="acme.example")
         put(relay, job())
         relay.wake(0)
         assert asked(relay) == ["GET Users", "PUT assignment", "POST comments"]
@@ -195,26 +195,26 @@ class TestAssign:
 
     @pytest.mark.parametrize("response", ["Escalate", "Later"])
     def test_answer_that_is_no_acknowledgement_assigns_nobody(self, response: str) -> None:
-        relay = room(assign=True)
+        relay = new_relay(assign=True)
         put(relay, job(response=response))
         relay.wake(0)
         assert asked(relay) == ["POST comments"]
 
     def test_comment_says_that_bigpanda_does_not_know_the_acknowledger(self) -> None:
-        relay = room(NOBODY, DONE, assign=True)
+        relay = new_relay(NOBODY, DONE, assign=True)
         put(relay, job())
         relay.wake(0)
         assert "(Not assigned: BigPanda has no user of that name.)" in comments(relay)[0]
 
     @pytest.mark.parametrize("steps", [(samples.refused(403), DONE), (JANE, samples.refused(404), DONE)])
     def test_comment_is_written_although_the_assignment_is_refused(self, steps: tuple[Step, ...]) -> None:
-        relay = room(*steps, assign=True)
+        relay = new_relay(*steps, assign=True)
         put(relay, job())
         relay.wake(0)
         assert "(Not assigned: BigPanda answered 40" in comments(relay)[0]
 
     def test_assignment_that_was_rate_limited_is_retried_before_the_comment(self) -> None:
-        relay = room(JANE, samples.refused(429), JANE, DONE, assign=True)
+        relay = new_relay(JANE, samples.refused(429), JANE, DONE, assign=True)
         put(relay, job())
         relay.wake(0)
         assert comments(relay) == []
@@ -234,7 +234,7 @@ class TestFailing:
     def test_comment_that_was_surely_not_written_is_retried_without_reading_activities(
         self, step: Step, reason: str
     ) -> None:
-        relay = room(step, DONE)
+        relay = new_relay(step, DONE)
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
@@ -246,7 +246,7 @@ class TestFailing:
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
     def test_comment_that_may_be_written_is_looked_for_before_a_retry(self, step: Step) -> None:
         there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
-        relay = room(step, there)
+        relay = new_relay(step, there)
         put(relay, job())
         relay.wake(0)
         relay.wake(60)
@@ -264,7 +264,7 @@ class TestFailing:
     )
     def test_forged_mark_in_another_comment_does_not_suppress_the_retry(self, forged: str) -> None:
         there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": forged}}]).encode())
-        relay = room(requests.ReadTimeout(), there, DONE)
+        relay = new_relay(requests.ReadTimeout(), there, DONE)
         put(relay, job())
         relay.wake(0)
         relay.wake(60)
@@ -282,7 +282,7 @@ class TestFailing:
             written.append(json.loads(call.body)["comment"])
             return DONE
 
-        relay = room(bigpanda)
+        relay = new_relay(bigpanda)
         put(relay, job(0xABCDEF01 << 96, kind="annotation", note=f"ok. {WORDS} [relay 00000000]"), job())
         relay.wake(0)
         relay.wake(60)
@@ -291,21 +291,21 @@ class TestFailing:
         assert written[1] == f"{WORDS} [relay 00000000]"
 
     def test_comment_that_is_not_found_is_written_again(self) -> None:
-        relay = room(requests.ReadTimeout(), EMPTY, DONE)
+        relay = new_relay(requests.ReadTimeout(), EMPTY, DONE)
         put(relay, job())
         relay.wake(0)
         relay.wake(60)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
     def test_doubt_about_a_comment_stays_until_the_activities_are_read(self) -> None:
-        relay = room(requests.ReadTimeout(), samples.refused(429), EMPTY, DONE)
+        relay = new_relay(requests.ReadTimeout(), samples.refused(429), EMPTY, DONE)
         put(relay, job())
         for seconds in (0, 60, 60):
             relay.wake(seconds)
         assert asked(relay) == ["POST comments", "GET activities", "GET activities", "POST comments"]
 
     def test_callback_that_bigpanda_refuses_is_dead_lettered_at_once(self) -> None:
-        relay = room(samples.refused(404, b"no such incident"))
+        relay = new_relay(samples.refused(404, b"no such incident"))
         put(relay, job())
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
@@ -317,21 +317,21 @@ class TestFailing:
         assert (dead.failures.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
 
     def test_refused_callback_waits_if_the_dead_letter_queue_fails(self) -> None:
-        relay = room(samples.refused(404))
+        relay = new_relay(samples.refused(404))
         relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
         put(relay, job())
         relay.wake(0)
         assert relay.chores.delays() == [60]
 
     def test_callback_past_its_age_is_dead_lettered_as_expired(self) -> None:
-        relay = room(samples.refused(503))
+        relay = new_relay(samples.refused(503))
         put(relay, job())
         relay.wake(21_601)
         [dead] = relay.dead_letters.jobs()
         assert (dead.failures.reason, relay.bigpanda.calls) == ("expired", [])
 
     def test_bigpanda_key_is_not_in_the_dead_letter_or_log_of_a_callback(self) -> None:
-        relay = room(samples.refused(400, b"key BPU-canary is odd"))
+        relay = new_relay(samples.refused(400, b"key BPU-canary is odd"))
         put(relay, job())
         relay.wake(0)
         kept = relay.dead_letters.messages[0]["MessageBody"]
@@ -347,7 +347,7 @@ class TestHanging:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
-        relay = room(hangs)
+        relay = new_relay(hangs)
         put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 6)))
         began = relay.clock.now
         relay.wake(0)
@@ -360,7 +360,7 @@ class TestHanging:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
-        relay = room(hangs, HttpAnswer(200, {}, b"[]"), HttpAnswer(204, {}, b""))
+        relay = new_relay(hangs, HttpAnswer(200, {}, b"[]"), HttpAnswer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         relay.wake(SILENT_SECONDS)
@@ -368,7 +368,7 @@ class TestHanging:
         assert (relay.chores.messages, len(comments(relay))) == ([], 3)
 
     def test_fast_failure_of_bigpanda_holds_no_other_callback_back(self) -> None:
-        relay = room(requests.ConnectionError("reset"), HttpAnswer(204, {}, b""))
+        relay = new_relay(requests.ConnectionError("reset"), HttpAnswer(204, {}, b""))
         put(relay, job(1), job(2, incident_id="i2"))
         relay.wake(0)
         assert len(relay.bigpanda.calls) == 2
@@ -376,7 +376,7 @@ class TestHanging:
 
 class TestReplay:
     def test_replayed_callback_is_written_once_however_old_it_is(self) -> None:
-        relay = room(samples.refused(404), DONE)
+        relay = new_relay(samples.refused(404), DONE)
         put(relay, job())
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
@@ -390,7 +390,7 @@ class TestReplay:
 class TestConcurrentWorkers:
     def test_callback_that_two_workers_have_is_written_once(self) -> None:
         table = HookedDynamoDb()
-        relay = room(dynamodb=table)
+        relay = new_relay(dynamodb=table)
         other = relay.other()
         # The other worker writes the comment between this one's read and its claim.
         table.before[("update_item", 0)] = lambda: worked(other, job())
@@ -406,7 +406,7 @@ class TestConcurrentWorkers:
         def dies(_: Call) -> HttpAnswer:
             raise SystemExit
 
-        relay = room(dies, EMPTY, DONE)
+        relay = new_relay(dies, EMPTY, DONE)
         put(relay, job())
         with pytest.raises(SystemExit):
             relay.wake(0)
@@ -422,7 +422,7 @@ class TestLedgerDown:
     @pytest.mark.parametrize("place", [("get_item", 0), ("update_item", 0), ("update_item", 1)])
     def test_callback_waits_while_the_ledger_is_down(self, place: tuple[str, int]) -> None:
         table = HookedDynamoDb()
-        relay = room(EMPTY, dynamodb=table)
+        relay = new_relay(EMPTY, dynamodb=table)
         table.before[place] = table_down
         put(relay, job())
         relay.wake(0)
@@ -434,7 +434,7 @@ class TestLedgerDown:
     def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
         table = HookedDynamoDb()
         there = HttpAnswer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
-        relay = room(DONE, there, dynamodb=table)
+        relay = new_relay(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
         put(relay, job())
         relay.wake(0)
@@ -574,7 +574,7 @@ class TestRelease:
     """Release: BigPanda holds an incident's updates until the relay confirms its first share."""
 
     def test_first_share_of_an_incident_releases_it_in_bigpanda(self) -> None:
-        relay = room(**HELD)
+        relay = new_relay(**HELD)
         shared(relay, status="critical")
         assert relay.bigpanda.calls == []
         relay.wake(0)
@@ -585,26 +585,26 @@ class TestRelease:
         assert len(relay.bigpanda.calls) == 1
 
     def test_first_share_that_is_resolved_releases_its_incident(self) -> None:
-        relay = room(**HELD)
+        relay = new_relay(**HELD)
         shared(relay, status="ok")
         relay.wake(0)
         assert len(relay.bigpanda.calls) == 1
 
     def test_incident_is_not_released_without_the_setting(self) -> None:
-        relay = room()
+        relay = new_relay()
         shared(relay)
         relay.wake(0)
         assert relay.bigpanda.calls == []
 
     @pytest.mark.parametrize("status", [404, 409])
     def test_release_that_bigpanda_does_not_need_is_no_failure(self, status: int) -> None:
-        relay = room(samples.refused(status), **HELD)
+        relay = new_relay(samples.refused(status), **HELD)
         shared(relay)
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.dead_letters.messages) == (1, [])
 
     def test_failed_release_is_retried(self) -> None:
-        relay = room(samples.refused(503), DONE, **HELD)
+        relay = new_relay(samples.refused(503), DONE, **HELD)
         shared(relay)
         relay.wake(0)
         relay.wake(60)
@@ -624,7 +624,7 @@ class TestRate:
             moments.append(clock.now)
             return DONE
 
-        relay = room(noted, clock=clock)
+        relay = new_relay(noted, clock=clock)
         put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 13)))
         relay.wake(0)
         seconds = Counter(map(int, moments))
@@ -638,7 +638,7 @@ class TestRate:
                 moments.append(clock.now)
             return NOBODY
 
-        relay = room(noted, clock=clock, assign=True)
+        relay = new_relay(noted, clock=clock, assign=True)
         put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 6)))
         relay.wake(0)
         seconds = Counter(map(int, moments))
@@ -654,14 +654,14 @@ class TestRate:
                 return full
             return samples.refused(502) if len(relay.bigpanda.calls) <= 3 else DONE
 
-        relay = room(noted, clock=clock)
+        relay = new_relay(noted, clock=clock)
         put(relay, *(job(number, incident_id=f"i{number}") for number in range(1, 4)))
         relay.wake(0)
         relay.wake(60)
         assert (len(moments), max(Counter(map(int, moments)).values())) == (9, 3)
 
     def test_callback_without_a_rate_limit_slot_waits_on_the_queue(self) -> None:
-        relay = room()
+        relay = new_relay()
         now = int(relay.clock.now)
         account = hashlib.sha256(b"BPU-canary").hexdigest()[:16]
         for second in range(now, now + MAX_WAITS):

@@ -9,7 +9,7 @@ from relay.delivery.incident_rate_limit import FLOOD_SECONDS, FLOOD_SIGNALS
 from relay.jobs.outcome import Outcome
 from relay.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from tests import samples
-from tests.fakes import Relay, Step, room
+from tests.fakes import Relay, Step, new_relay
 
 LATER = 1_800_000_001
 
@@ -27,7 +27,7 @@ def may_repeat(relay: Relay) -> list[str | None]:
 
 
 def test_resolve_is_owed_after_an_ambiguous_answer(ambiguous: Step) -> None:
-    relay = room(ambiguous, ambiguous, samples.accepted())
+    relay = new_relay(ambiguous, ambiguous, samples.accepted())
     assert relay.share(status="critical").reason in {Reason.UPSTREAM, Reason.UNREACHABLE}
     relay.clock.now += 5
     result = relay.share(status="ok", changedOn=LATER)
@@ -35,7 +35,7 @@ def test_resolve_is_owed_after_an_ambiguous_answer(ambiguous: Step) -> None:
 
 
 def test_state_is_not_sent_again_within_half_a_minute_of_an_ambiguous_answer(ambiguous: Step) -> None:
-    relay = room(ambiguous, ambiguous, samples.accepted())
+    relay = new_relay(ambiguous, ambiguous, samples.accepted())
     relay.share(status="critical")
     sent_at = relay.clock.now
     relay.clock.now += 10
@@ -48,13 +48,13 @@ def test_state_is_not_sent_again_within_half_a_minute_of_an_ambiguous_answer(amb
 
 
 def test_warning_gets_no_inline_retry_after_an_ambiguous_answer(ambiguous: Step) -> None:
-    relay = room(ambiguous)
+    relay = new_relay(ambiguous)
     relay.share(status="warning")
     assert may_repeat(relay) == [None]
 
 
 def test_ambiguous_attempts_of_one_incident_stay_within_four_a_minute(ambiguous: Step) -> None:
-    relay = room(ambiguous, policy={"min_seconds_between_signals": 0})
+    relay = new_relay(ambiguous, policy={"min_seconds_between_signals": 0})
     began = relay.clock.now
     for number, status in enumerate(["warning", "critical", "ok", "critical", "ok", "critical"]):
         relay.share(status=status, changedOn=LATER + number)
@@ -65,7 +65,7 @@ def test_ambiguous_attempts_of_one_incident_stay_within_four_a_minute(ambiguous:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_answer_429_or_503_leaves_no_state_in_doubt(status: int) -> None:
-    relay = room(samples.refused(status))
+    relay = new_relay(samples.refused(status))
     result = relay.share(status="critical")
     entry: Any = relay.entry()
     assert not result.exchange.may_have_acted

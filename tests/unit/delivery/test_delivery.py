@@ -18,7 +18,7 @@ from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.row import Row
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import Call, FakeSecrets, HookedDynamoDb, room, table_down
+from tests.fakes import Call, FakeSecrets, HookedDynamoDb, new_relay, table_down
 
 if TYPE_CHECKING:
     from relay.jobs.job import Job
@@ -39,7 +39,7 @@ def huge() -> bytes:
 
 class TestDelivered:
     def test_accepted_share_is_delivered(self) -> None:
-        relay = room()
+        relay = new_relay()
         result = relay.share()
         assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == (Outcome.DELIVERED, "r7", 1)
         assert (result.subject.channel, result.subject.incident_id, result.reason) == ("noc", "i1", None)
@@ -51,13 +51,13 @@ class TestDelivered:
         assert relay.dead_letters.messages == []
 
     def test_delivered_share_takes_one_read_two_writes_and_one_rate_limit_call(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         assert relay.dynamodb.calls == DELIVERED
         assert len(relay.retries.messages) == 1
 
     def test_share_that_is_delivered_at_once_leaves_no_row_and_no_stored_job(self) -> None:
-        relay = room()
+        relay = new_relay()
         for number, status in enumerate(("critical", "warning", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + number)
         assert relay.dynamodb.indexed() == []
@@ -65,7 +65,7 @@ class TestDelivered:
         assert relay.dynamodb.calls == DELIVERED * 4
 
     def test_announced_state_is_recorded_in_the_ledger(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         entry = relay.entry()
         assert entry.announced
@@ -82,7 +82,7 @@ class TestDelivered:
             on_queue.extend(relay.retries.jobs())
             return samples.accepted()
 
-        relay = room(accept)
+        relay = new_relay(accept)
         result = relay.share(recipients=("jdoe",))
         assert on_queue == [
             samples.job(
@@ -120,12 +120,12 @@ class TestDelivered:
             leases.append(entry.lease.until - relay.clock.now)
             return samples.accepted()
 
-        relay = room(accept)
+        relay = new_relay(accept)
         assert relay.share().outcome == Outcome.DELIVERED
         assert leases == [LEASE_SECONDS]
 
     def test_job_of_a_delivered_share_is_deleted_when_it_wakes(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         relay.wake()
         assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
@@ -135,12 +135,12 @@ class TestDelivered:
     def test_recipients_are_the_channels_and_then_the_urls_without_repetition(self) -> None:
         document = samples.secret()
         document["xmatters"]["recipients"] = ["Net Ops", "jdoe"]
-        relay = room(secrets=FakeSecrets(noc=json.dumps(document)))
+        relay = new_relay(secrets=FakeSecrets(noc=json.dumps(document)))
         relay.share(recipients=("jdoe", "night shift"))
         assert relay.session.calls[0].url.endswith("&recipients=Net%20Ops,jdoe,night%20shift")
 
     def test_body_too_large_for_a_queue_is_sent_whole_and_kept_without_alert_details(self) -> None:
-        relay = room()
+        relay = new_relay()
         body = huge()
         assert len(body) > 3_000_000
         assert relay.share(body).outcome == Outcome.DELIVERED
@@ -152,13 +152,13 @@ class TestDelivered:
         assert kept["relay_note"] == "cut to fit: alerts are here by id and status alone"
 
     def test_job_with_a_reduced_body_is_a_duplicate_of_its_announced_share(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(huge())
         relay.wake()
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_share_with_a_giant_status_is_kept_on_the_retry_queue(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         assert relay.share(status=noise(3_000_000)).queue == "retry"
         assert relay.entry().debt.job
 
@@ -168,7 +168,7 @@ class TestRow:
 
     def test_failed_share_stores_its_job_before_its_row(self) -> None:
         table = HookedDynamoDb()
-        relay = room(DOWN, dynamodb=table)
+        relay = new_relay(DOWN, dynamodb=table)
         # Calls before the job is stored: a read, the gate, and the claim.
         table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
         result = relay.share()
@@ -186,7 +186,7 @@ class TestRow:
 
     def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
         table = HookedDynamoDb()
-        relay = room(dynamodb=table, policy={"min_seconds_between_signals": 60})
+        relay = new_relay(dynamodb=table, policy={"min_seconds_between_signals": 60})
         relay.share(status="warning")
         table.calls.clear()
         result = relay.share(status="unknown", changedOn=LATER)
@@ -204,7 +204,7 @@ class TestRow:
             raise SystemExit
 
         table = HookedDynamoDb()
-        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         # The claim is the second write of an item that is there, and the record with the row is the third.
         table.before["update_item", 2] = stops
         with pytest.raises(SystemExit):
@@ -215,7 +215,7 @@ class TestRow:
 
     def test_job_that_cannot_be_stored_is_kept_by_its_message_alone(self) -> None:
         table = HookedDynamoDb()
-        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         table.before["put_item", 0] = table_down
         result = relay.share()
         assert (result.outcome, result.queue, relay.entry().debt.row) == (Outcome.QUEUED, "retry", None)
@@ -228,7 +228,7 @@ class TestRow:
             raise SystemExit
 
         table = HookedDynamoDb()
-        relay = room(DOWN, DOWN, DOWN, dies, dynamodb=table)
+        relay = new_relay(DOWN, DOWN, DOWN, dies, dynamodb=table)
         relay.share(status="warning")
         table.calls.clear()
         with pytest.raises(SystemExit):
@@ -243,14 +243,14 @@ class TestRow:
 
     def test_newer_share_is_sent_although_its_job_cannot_be_stored(self) -> None:
         table = HookedDynamoDb()
-        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share(status="warning")
         table.before["put_item", table.calls.count("put_item")] = table_down
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
         assert relay.dynamodb.indexed() == []
 
     def test_next_attempt_of_a_state_does_not_store_its_job_again(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         for _ in range(3):
             relay.dynamodb.calls.clear()
@@ -259,7 +259,7 @@ class TestRow:
             assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
 
     def test_announced_state_leaves_the_index_by_the_write_that_records_it(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.dynamodb.calls.clear()
         relay.wake(FIRST_WAKE_SECONDS)
@@ -268,7 +268,7 @@ class TestRow:
         assert relay.dynamodb.indexed() == []
 
     def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         alerts = [{"id": f"a{number}", "text": noise(60_000 + 2 * number)} for number in range(20)]
         result = relay.share(alerts=alerts)
         [kept] = relay.retries.jobs()
@@ -287,7 +287,7 @@ class TestRow:
 
 class TestNotOwed:
     def test_repeated_share_is_a_duplicate_after_one_read(self) -> None:
-        relay = room()
+        relay = new_relay()
         first = relay.share()
         relay.dynamodb.calls.clear()
         again = relay.share()
@@ -296,14 +296,14 @@ class TestNotOwed:
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
     def test_repeated_share_is_a_duplicate_of_one_on_the_retry_queue(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         assert relay.share().outcome == Outcome.QUEUED
         asked = len(relay.session.calls)
         assert relay.share().outcome == Outcome.DUPLICATE
         assert (len(relay.session.calls), len(relay.retries.messages)) == (asked, 1)
 
     def test_share_older_than_the_announced_state_is_superseded_after_one_read(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         relay.dynamodb.calls.clear()
         assert relay.share(changedOn=LATER - 2, status="warning").outcome == Outcome.SUPERSEDED
@@ -311,7 +311,7 @@ class TestNotOwed:
         assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
     def test_unchanged_share_is_noted_by_one_write(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         relay.dynamodb.calls.clear()
         touched = relay.share(changedOn=LATER, comments=["on it"])
@@ -324,34 +324,34 @@ class TestNotOwed:
         assert (newest.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
 
     def test_share_older_than_an_unchanged_one_is_superseded(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(status="ok", changedOn=LATER)
         assert relay.share(changedOn=LATER - 1).outcome == Outcome.SUPERSEDED
         assert relay.session.calls == []
 
     def test_transition_that_the_policy_does_not_name_is_not_signalled(self) -> None:
-        relay = room(policy={"preset": "oncall"})
+        relay = new_relay(policy={"preset": "oncall"})
         relay.share()
         eased = relay.share(status="warning", changedOn=LATER)
         assert (eased.outcome, eased.subject.transition) == (Outcome.UNCHANGED, "eased")
         assert len(relay.session.calls) == 1
 
     def test_critical_after_an_unsignalled_easing_is_signalled(self) -> None:
-        relay = room(policy={"preset": "oncall"})
+        relay = new_relay(policy={"preset": "oncall"})
         relay.share()
         relay.share(status="warning", changedOn=LATER)
         assert relay.share(status="critical", changedOn=LATER + 1).subject.transition == "worsened"
         assert len(relay.session.calls) == 2
 
     def test_other_url_recipients_get_signals_of_their_own(self) -> None:
-        relay = room()
+        relay = new_relay()
         for recipients in ((), ("jdoe",), ("jdoe", "ops"), ("ops", "jdoe")):
             relay.share(recipients=recipients)
         assert len(relay.session.calls) == 3
 
     def test_route_replaces_the_recipients_of_the_channel(self) -> None:
         routes = [{"when": {"tag.team": "storage"}, "recipients": ["Storage On-Call"], "priority": "HIGH"}]
-        relay = room(policy={"routes": routes})
+        relay = new_relay(policy={"routes": routes})
         tags = [{"name": "team", "value": "Storage"}]
         relay.share(id="i1", alerts=[{"id": "a1", "tags": tags}], recipients=("jdoe",))
         relay.share(id="i2")
@@ -366,14 +366,14 @@ class TestNotOwed:
 
     def test_resolve_finds_its_incident_although_another_route_matches(self) -> None:
         routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
-        relay = room(policy={"routes": routes})
+        relay = new_relay(policy={"routes": routes})
         relay.share(severity="critical")
         assert relay.share(status="ok", severity="critical", changedOn=LATER).subject.transition == "resolved"
         relay.share(status="warning", severity="warning", changedOn=LATER + 1)
         assert [call.url.rpartition("=")[2] for call in relay.session.calls] == ["a", "a", "b"]
 
     def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas(self) -> None:
-        relay = room(policy={"body": "xmatters", "properties": {"team": "payments"}})
+        relay = new_relay(policy={"body": "xmatters", "properties": {"team": "payments"}})
         relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
         document = json.loads(relay.session.calls[0].body)
         assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
@@ -382,7 +382,7 @@ class TestNotOwed:
         assert json.loads(relay.retries.jobs()[0].payload.body)["incident"]["id"] == "i1"
 
     def test_incident_stays_the_same_after_the_channel_changes_its_recipients(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         document = samples.secret(policy={"min_seconds_between_signals": 0})
         document["xmatters"]["recipients"] = ["somebody new"]
@@ -393,14 +393,14 @@ class TestNotOwed:
         assert relay.session.calls[-1].url.endswith("&recipients=somebody%20new")
 
     def test_timestamp_of_next_year_does_not_mute_the_incident(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(status="warning", updatedOn=1_800_000_000 + 365 * 24 * 3600)
         assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
 
 
 class TestOwedAgainstAnnounced:
     def test_incident_that_opens_and_resolves_within_an_outage_is_not_signalled(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         assert relay.share().outcome == Outcome.QUEUED
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
         relay.wake()
@@ -408,7 +408,7 @@ class TestOwedAgainstAnnounced:
         assert relay.entry().debt.since is None
 
     def test_comment_does_not_swallow_an_owed_page(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         commented = relay.share(changedOn=LATER, comments=["on it"])
         assert (commented.outcome, commented.subject.transition) == (Outcome.DELIVERED, "opened")
@@ -416,13 +416,13 @@ class TestOwedAgainstAnnounced:
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
     def test_resolve_is_owed_after_a_timeout(self) -> None:
-        relay = room(requests.ReadTimeout("late"), samples.accepted())
+        relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
         assert relay.share().reason == Reason.TIMEOUT
         resolved = relay.share(status="ok", changedOn=LATER)
         assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
 
     def test_each_transition_is_signalled(self) -> None:
-        relay = room()
+        relay = new_relay()
         story = [("warning", "opened"), ("critical", "worsened"), ("warning", "eased"), ("ok", "resolved")]
         for number, (status, transition) in enumerate([*story, ("critical", "reopened")]):
             relay.clock.now += 20
@@ -436,7 +436,7 @@ class TestDeliveryId:
         first = delivery_id("noc", ("a",), samples.share(alerts=["x", "y"]))
         assert first == delivery_id("noc", ("a",), samples.share(alerts=["y", "x"], comments=["new"]))
         assert len(first) == 32
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         result = relay.share()
         relay.wake()
         assert {call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls} == {result.subject.delivery_id}

@@ -15,7 +15,7 @@ from relay.jobs.outcome import Outcome, Result
 from relay.ledger.row import Row
 from relay.reasons import HANDLING, Reason
 from tests import samples
-from tests.fakes import Call, FakeSqs, HookedDynamoDb, Relay, Step, room, table_down, worked
+from tests.fakes import Call, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
 DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
 REFUSED = samples.refused(404, b"no such trigger")
@@ -41,7 +41,7 @@ class TestNotAccepted:
         ids=lambda value: str(value) if isinstance(value, Reason) else "",
     )
     def test_failed_share_is_on_the_queue_that_its_reason_calls_for(self, failure: Step, reason: Reason) -> None:
-        relay = room(failure)
+        relay = new_relay(failure)
         result = relay.share()
         queue_name = "dead_letter" if HANDLING[reason].is_final else "retry"
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, reason, queue_name)
@@ -50,7 +50,7 @@ class TestNotAccepted:
         assert len(relay.retries.messages) == 1
 
     def test_ledger_keeps_attempts_and_debt_of_a_failed_share(self) -> None:
-        relay = room(DOWN, chance=0.5)
+        relay = new_relay(DOWN, chance=0.5)
         started = relay.clock.now
         result = relay.share()
         assert (result.exchange.attempts, result.exchange.http_status) == (3, 503)
@@ -62,7 +62,7 @@ class TestNotAccepted:
         assert entry.newest.version == (1_800_000_000, 1_800_000_000)
 
     def test_attempts_of_the_worker_count_on_from_the_inline_attempts(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted("r9"))
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted("r9"))
         relay.share()
         relay.wake()
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3", "4"]
@@ -78,20 +78,20 @@ class TestNotAccepted:
     def test_retry_says_may_repeat_only_after_an_attempt_that_may_have_notified(
         self, failure: Step, says: str | None
     ) -> None:
-        relay = room(failure)
+        relay = new_relay(failure)
         relay.share()
         relay.wake()
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == says
 
     def test_timeout_is_kept_as_doubtful_state_and_counted_signal(self) -> None:
-        relay = room(requests.ReadTimeout("late"))
+        relay = new_relay(requests.ReadTimeout("late"))
         result = relay.share()
         entry = relay.entry()
         assert result.exchange.may_have_acted
         assert (len(entry.doubtful), entry.signal_times, entry.announced) == (1, (relay.clock.now,), None)
 
     def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing(self) -> None:
-        relay = room()
+        relay = new_relay()
         result = relay.share(seconds=1.5)
         assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.TIMEOUT, 0)
         assert not result.exchange.may_have_acted
@@ -100,7 +100,7 @@ class TestNotAccepted:
 
 class TestRefused:
     def test_refused_share_is_dead_lettered_at_once_with_its_whole_body(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         result = relay.share(recipients=("jdoe",))
         [job] = relay.dead_letters.jobs()
         assert job == samples.job(
@@ -128,26 +128,26 @@ class TestRefused:
         assert relay.dead_letters.delays() == [0]
 
     def test_kept_job_of_a_refused_share_is_deleted_when_it_wakes(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.share(status="warning")
         relay.wake()
         assert (relay.retries.messages, len(relay.session.calls)) == ([], 1)
         assert len(relay.dead_letters.messages) == 1
 
     def test_repeated_share_is_a_duplicate_of_a_dead_lettered_one(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.share()
         assert relay.share().outcome == Outcome.DUPLICATE
         assert len(relay.dead_letters.messages) == 1
 
     def test_newer_state_is_sent_after_a_refused_one(self) -> None:
-        relay = room(REFUSED, samples.accepted())
+        relay = new_relay(REFUSED, samples.accepted())
         relay.share()
         result = relay.share(changedOn=LATER, comments=["on it"])
         assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "opened")
 
     def test_refused_share_stays_on_the_retry_queue_if_the_dead_letter_queue_fails(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "retry")
@@ -162,7 +162,7 @@ class TestNoRetryQueue:
     """Retry queue down: a share is sent nevertheless, and kept in the ledger if it is still owed then."""
 
     def broken(self, *steps: Step, **changes: Any) -> Relay:
-        relay = room(*steps, **changes)
+        relay = new_relay(*steps, **changes)
         relay.retries.failure = NO
         return relay
 
@@ -263,7 +263,7 @@ class TestNoRetryQueue:
         assert relay.entry().debt.row is None
 
     def test_share_is_sent_although_the_retry_queue_does_not_answer(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.retries.failure = TimeoutError("hangs")
         assert relay.share().outcome == Outcome.DELIVERED
 
@@ -278,7 +278,7 @@ class TestUnsafe:
     """Unsafe shares: neither a queue nor the ledger keeps them."""
 
     def nowhere(self, *steps: Step) -> Relay:
-        relay = room(*steps)
+        relay = new_relay(*steps)
         relay.retries.failure = relay.dead_letters.failure = NO
         relay.dynamodb.refuses_writes = True
         return relay
@@ -293,7 +293,7 @@ class TestUnsafe:
 
     def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone(self) -> None:
         dynamodb = HookedDynamoDb()
-        relay = room(DOWN, dynamodb=dynamodb)
+        relay = new_relay(DOWN, dynamodb=dynamodb)
         relay.retries.failure = relay.dead_letters.failure = NO
         # Of the entry's writes the first is the claim, and the second is the record with the row.
         dynamodb.before["update_item", 2] = table_down
@@ -337,7 +337,7 @@ class TestUnsafe:
             relay.clock.now += INLINE_SECONDS + 0.5
             return REFUSED
 
-        relay = room(slow)
+        relay = new_relay(slow)
         assert relay.share().queue == "dead_letter"
         assert relay.entry().dead_letter.state
 
@@ -350,7 +350,7 @@ def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue
             asked.append(message["MessageBody"])
             return super().send_message(**message)
 
-    relay = room(DOWN, retries=Counting(), dead_letters=Counting())
+    relay = new_relay(DOWN, retries=Counting(), dead_letters=Counting())
     relay.retries.failure = relay.dead_letters.failure = NO
     relay.share()
     assert len(asked) == 2

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.jobs.outcome import Outcome, Result
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSession, Relay, room
+from tests.fakes import FakeSecrets, FakeSession, Relay, new_relay
 
 SECONDS = 600.0
 LATER = 1_800_000_001
@@ -38,7 +38,7 @@ def sweep_for(relay: Relay, seconds: float) -> None:
 
 def flapping(*more: str, **policy: Any) -> Relay:
     """Return a relay that announced a critical incident as flapping."""
-    relay = room(policy=FLAP | policy)
+    relay = new_relay(policy=FLAP | policy)
     result = play(relay, "critical", "ok", "critical", "ok", *more)
     assert relay.entry().flap.is_signalled
     assert result.subject.why
@@ -47,7 +47,7 @@ def flapping(*more: str, **policy: Any) -> Relay:
 
 class TestQuiet:
     def test_signal_of_the_change_that_makes_a_flap_says_so(self) -> None:
-        relay = room(policy=FLAP)
+        relay = new_relay(policy=FLAP)
         assert play(relay, "critical", "ok", "critical").subject.why == "it was announced as over, and is open"
         result = play(relay, "ok")
         assert (result.outcome, result.subject.why) == (
@@ -71,7 +71,7 @@ class TestQuiet:
         assert row.due == result.until
 
     def test_without_the_rule_nothing_is_remembered_and_every_change_rings(self) -> None:
-        relay = room()
+        relay = new_relay()
         play(relay, "critical", "ok", "critical", "ok", "critical")
         assert len(relay.session.calls) == 5
         [item] = [item for name, item in relay.dynamodb.items.items() if name.startswith("incident/")]
@@ -85,7 +85,7 @@ class TestQuiet:
         assert relay.entry().flap.calm_at == 0
 
     def test_flag_of_bigpanda_alone_rings_nobody_and_makes_the_next_signal_say_so(self) -> None:
-        relay = room(policy=FLAP)
+        relay = new_relay(policy=FLAP)
         assert play(relay, "warning").outcome == Outcome.DELIVERED
         assert play(relay, "warning", flapping=True).outcome == Outcome.UNCHANGED
         assert (play(relay, "critical").subject.why or "").endswith("; it flaps")
@@ -95,7 +95,7 @@ class TestQuiet:
 
 class TestWorse:
     def test_state_that_is_worse_than_announced_rings_at_once(self) -> None:
-        relay = room(policy=FLAP)
+        relay = new_relay(policy=FLAP)
         play(relay, "warning", "ok", "warning", "ok", "warning", "ok", "unknown", "warning")
         assert len(relay.session.calls) == 5
         assert play(relay, "critical").outcome == Outcome.DELIVERED
@@ -184,7 +184,7 @@ class TestSomebodyKnows:
 
 
 def flapping_with_silent_ends(policy: dict[str, Any]) -> Relay:
-    relay = room(policy=FLAP | policy)
+    relay = new_relay(policy=FLAP | policy)
     play(relay, "critical", "ok", "critical", "ok", "critical", "ok")
     assert relay.entry().flap.is_signalled
     return relay

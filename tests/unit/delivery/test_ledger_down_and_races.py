@@ -23,7 +23,7 @@ from relay.ledger.wait import Wait
 from relay.reasons import Reason
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
-from tests.fakes import Call, HookedDynamoDb, Relay, Step, room, table_down
+from tests.fakes import Call, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503)
 LONG_AGO = "2027-01-01T00:00:00.000Z"
@@ -35,7 +35,7 @@ READ, CLAIM, RECORD = ("get_item", 0), ("update_item", 1), ("update_item", 2)
 def hooked(*steps: Step, **changes: Any) -> tuple[Relay, HookedDynamoDb]:
     """Return a relay and its table, whose calls a test can interrupt."""
     table = HookedDynamoDb()
-    return room(*steps, dynamodb=table, **changes), table
+    return new_relay(*steps, dynamodb=table, **changes), table
 
 
 def next_write(table: HookedDynamoDb) -> tuple[str, int]:
@@ -62,7 +62,7 @@ class TestAnotherSender:
             return samples.accepted()
 
         results: list[Result] = []
-        relay = room(meets, samples.accepted())
+        relay = new_relay(meets, samples.accepted())
         assert relay.share().outcome == Outcome.DELIVERED
         assert len(relay.session.calls) == 1
         [result] = results
@@ -82,7 +82,7 @@ class TestAnotherSender:
             relay.share(changedOn=LATER, status="warning")
             return samples.accepted()
 
-        relay = room(meets, samples.accepted())
+        relay = new_relay(meets, samples.accepted())
         relay.share()
         [_, waiting, woken] = relay.retries.jobs()
         assert relay.retries.delays() == [36, 16, 0]
@@ -96,7 +96,7 @@ class TestAnotherSender:
             relay.share(changedOn=LATER)
             return samples.accepted()
 
-        relay = room(meets, samples.accepted(), policy={"max_per_minute": 1})
+        relay = new_relay(meets, samples.accepted(), policy={"max_per_minute": 1})
         relay.share(status="warning")
         relay.retries.messages = relay.retries.messages[2:]
         relay.wake(1)
@@ -110,12 +110,12 @@ class TestAnotherSender:
             relay.share(changedOn=LATER, status="warning")
             return samples.refused(400)
 
-        relay = room(meets, samples.accepted())
+        relay = new_relay(meets, samples.accepted())
         relay.share()
         assert [job.message.spare for job in relay.retries.jobs()] == [False, False]
 
     def test_share_of_a_crashed_sender_is_sent_again_as_a_possible_repeat(self) -> None:
-        relay = room(dies, samples.accepted())
+        relay = new_relay(dies, samples.accepted())
         with pytest.raises(SystemExit):
             relay.share()
         assert relay.entry().lease
@@ -124,7 +124,7 @@ class TestAnotherSender:
         assert (relay.retries.messages, relay.entry().announced is None) == ([], False)
 
     def test_resolve_is_owed_after_the_sender_of_the_page_crashed(self) -> None:
-        relay = room(dies, samples.accepted())
+        relay = new_relay(dies, samples.accepted())
         with pytest.raises(SystemExit):
             relay.share()
         relay.clock.now += LEASE_SECONDS
@@ -138,7 +138,7 @@ class TestAnotherSender:
             return samples.accepted()
 
         results: list[Result] = []
-        relay = room(resolves)
+        relay = new_relay(resolves)
         other = relay.other(samples.accepted())
         relay.share(seconds=60)
         assert [result.outcome for result in results] == [Outcome.DELIVERED]
@@ -255,7 +255,7 @@ class TestRaces:
             return samples.accepted()
 
         results: list[Result] = []
-        relay = room(worsens, samples.accepted())
+        relay = new_relay(worsens, samples.accepted())
         relay.share(status="warning")
         assert [result.reason for result in results] == [Reason.IN_FLIGHT]
         entry = relay.entry()
@@ -285,7 +285,7 @@ class TestLedgerDown:
         assert line["unguarded"] == expected
 
     def test_page_is_sent_if_every_ledger_call_fails_and_recorded_by_a_job_later(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         assert relay.share().outcome == Outcome.DELIVERED
         # A job records the signal later, so that the resolve will be owed.
@@ -323,7 +323,7 @@ class TestLedgerDown:
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 
     def test_warning_waits_on_the_queue_for_the_ledger(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         result = relay.share(status="warning")
         assert (result.outcome, result.queue, relay.retries.delays()) == (Outcome.QUEUED, "retry", [30])
@@ -333,13 +333,13 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 1
 
     def test_warning_is_sent_without_the_ledger_if_no_queue_takes_it(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
         assert relay.share(status="warning").outcome == Outcome.DELIVERED
 
     def test_page_that_cannot_be_claimed_is_sent_at_most_twice_and_marked_as_repeat(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.refuses_writes = True
         assert relay.share().outcome == Outcome.DELIVERED
         assert [job.message.accepted for job in relay.retries.jobs()] == [False, True]
@@ -348,7 +348,7 @@ class TestLedgerDown:
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
     def test_dead_lettered_critical_is_owed_for_the_fallback_although_no_queue_kept_it_before(self) -> None:
-        relay = room(samples.accepted(), samples.refused(400))
+        relay = new_relay(samples.accepted(), samples.refused(400))
         relay.share(status="warning")
         relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
         relay.share(changedOn=LATER)
@@ -360,7 +360,7 @@ class TestLedgerDown:
         assert len(relay.sns.published) == 1
 
     def test_job_says_may_repeat_after_an_ambiguous_attempt_without_the_ledger(self) -> None:
-        relay = room(samples.refused(504), samples.refused(504), samples.accepted())
+        relay = new_relay(samples.refused(504), samples.refused(504), samples.accepted())
         relay.dynamodb.failure = _down()
         relay.share()
         relay.dynamodb.failure = None
@@ -369,7 +369,7 @@ class TestLedgerDown:
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == "true"
 
     def test_job_that_waited_for_the_ledger_is_sent_without_it_only_after_a_new_wait(self) -> None:
-        relay = room(samples.refused(504), samples.refused(504), DOWN)
+        relay = new_relay(samples.refused(504), samples.refused(504), DOWN)
         relay.dynamodb.failure = _down()
         relay.share()
         relay.share(changedOn=LATER)
@@ -410,7 +410,7 @@ class TestLedgerDown:
         assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
 
     def test_share_that_waits_for_the_ledger_after_its_incident_was_sent_is_not_sent_unguarded(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         relay.share()
         relay.share(changedOn=LATER)
@@ -423,7 +423,7 @@ class TestLedgerDown:
         assert relay.entry().announced
 
     def test_incident_that_is_critical_again_is_signalled_again_without_the_ledger(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         outcomes = [
             relay.share(status=status, changedOn=LATER + number).outcome
@@ -432,7 +432,7 @@ class TestLedgerDown:
         assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
 
     def test_resolve_is_sent_without_the_ledger_after_two_minutes_although_its_incident_was_sent(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         relay.share()
         relay.share(status="ok", changedOn=LATER)
@@ -458,7 +458,7 @@ class TestLedgerDown:
         assert read_envelope(stored or "").message.ledger_down_since is None
 
     def test_criticals_of_one_incident_are_sent_once_in_two_minutes_without_the_ledger(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         outcomes = []
         for number in range(3):
@@ -485,7 +485,7 @@ class TestLedgerDown:
         assert len(relay.retries.messages) == 1
 
     def test_job_is_sent_after_two_minutes_of_failed_writes_although_reads_work(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.dynamodb.refuses_writes = True
         for _ in range(4):
@@ -498,7 +498,7 @@ class TestLedgerDown:
         assert len(relay.session.calls) == 4
 
     def test_job_waits_anew_after_the_ledger_took_a_write_again(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.dynamodb.refuses_writes = True
         for _ in range(3):
@@ -513,7 +513,7 @@ class TestLedgerDown:
 
     @pytest.mark.parametrize("what", ["note", "comment"])
     def test_job_that_cannot_be_noted_for_hours_backs_off_and_ends(self, what: str) -> None:
-        relay = room()
+        relay = new_relay()
         if what == "comment":
             relay.share()
         relay.dynamodb.refuses_writes = True
@@ -530,7 +530,7 @@ class TestLedgerDown:
         assert [letter.message.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
 
     def test_unreadable_entry_is_begun_anew_and_counted(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share()
         name = key("noc", (), "i1")
         relay.dynamodb.items[name]["text"] = {"S": "{"}
@@ -601,7 +601,7 @@ class TestGateDown:
     """Gate down: DynamoDB throttles the channel's gate, and no other item."""
 
     def test_job_waits_two_minutes_for_the_gate_and_is_then_sent_guarded_by_the_ledger(self) -> None:
-        relay = room(samples.refused(500), samples.accepted(), dynamodb=GateDown())
+        relay = new_relay(samples.refused(500), samples.accepted(), dynamodb=GateDown())
         relay.share(status="warning")
         assert relay.session.calls == []
         while not relay.session.calls:
@@ -616,7 +616,7 @@ class TestGateDown:
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
     def test_long_outage_of_xmatters_without_the_gate_leaves_one_message_and_no_dead_letter(self) -> None:
-        relay = room(DOWN, dynamodb=GateDown())
+        relay = new_relay(DOWN, dynamodb=GateDown())
         relay.share()
         for _ in range(40):
             relay.wake(30)
@@ -633,7 +633,7 @@ class TestJobsWhileTheLedgerIsDown:
         return samples.job(received_at=timestamp(relay.clock.now - age), **changes)
 
     def down(self) -> Relay:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = _down()
         return relay
 
@@ -667,7 +667,7 @@ class TestJobsWhileTheLedgerIsDown:
         assert len(relay.session.calls) == 1
 
     def test_job_starts_its_wait_anew_after_the_ledger_was_back(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
         result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
         assert result.job
@@ -691,7 +691,7 @@ class TestJobsWhileTheLedgerIsDown:
 class TestFutureTimestamps:
     @pytest.mark.parametrize("ahead", [6, 60, 119, 3599])
     def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(self, ahead: float) -> None:
-        relay = room(policy={"min_seconds_between_signals": 0})
+        relay = new_relay(policy={"min_seconds_between_signals": 0})
         relay.share()
         now = int(relay.clock.now)
         stamp = now + ahead
@@ -707,7 +707,7 @@ class TestOneShareWithBadTimestamps:
     AHEAD = 1_800_000_000 + 7200
 
     def test_older_share_is_superseded_although_the_newest_one_has_a_stamp_in_the_future(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_005)
         relay.share(status="ok", active=False, resolved=True, changedOn=self.AHEAD)
         relay.clock.now += 60
@@ -715,14 +715,14 @@ class TestOneShareWithBadTimestamps:
         assert relay.session.calls == []
 
     def test_newer_share_is_announced_although_the_share_before_it_has_a_stamp_in_the_future(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(status="warning", changedOn=1_800_000_001, updatedOn=1_800_000_001)
         relay.share(changedOn=self.AHEAD)
         result = relay.share(status="ok", active=False, resolved=True, changedOn=1_800_000_002)
         assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "resolved")
 
     def test_well_stamped_share_is_no_duplicate_of_one_with_a_stamp_in_the_future(self) -> None:
-        relay = room()
+        relay = new_relay()
         stamps: dict[str, Any] = {"changedOn": 1_800_000_000, "updatedOn": 1_800_000_000}
         over: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
         relay.share(**stamps)
@@ -733,7 +733,7 @@ class TestOneShareWithBadTimestamps:
         assert relay.share(**over, **stamps).subject.transition == "resolved"
 
     def test_repeated_share_with_a_stamp_in_the_future_is_not_announced_again(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(changedOn=1_800_000_001, updatedOn=1_800_000_001)
         ahead: dict[str, Any] = {"status": "warning", "changedOn": self.AHEAD}
         assert [relay.share(**ahead).outcome for _ in range(2)] == [Outcome.DELIVERED, Outcome.UNCHANGED]
@@ -743,7 +743,7 @@ class TestReturnWithoutTimestamps:
     """No share has timestamps, and a state returns while the ledger takes no writes, so it lacks the state between."""
 
     def relay(self, *steps: Step) -> Relay:
-        return room(*steps, policy={"min_seconds_between_signals": 0})
+        return new_relay(*steps, policy={"min_seconds_between_signals": 0})
 
     def share(self, relay: Relay, status: str) -> Result:
         relay.clock.now += 3

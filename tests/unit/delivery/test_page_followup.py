@@ -13,7 +13,7 @@ from relay.http.session import HttpAnswer
 from relay.xmatters.pages import MAX_PAGES
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step, worked
-from tests.unit.paging_tenant import Tenant, pages, room
+from tests.unit.paging_tenant import Tenant, new_relay, pages
 
 DEAD = "2027-01-15T07:30:00.000Z"
 LATER = 1_800_000_001
@@ -27,7 +27,7 @@ def tenant() -> Tenant:
 
 class TestConfirm:
     def test_kept_job_finds_the_page_of_its_signal(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         assert tenant.asked == []
         relay.wake(36)
@@ -39,7 +39,7 @@ class TestConfirm:
 
     def test_late_page_is_looked_for_a_few_times(self, tenant: Tenant) -> None:
         tenant.after = 100
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.drain()
         assert pages(relay)[0][0] == ("page-1",)
@@ -48,7 +48,7 @@ class TestConfirm:
 
     def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(description="disk full")
         began = relay.clock.now
         relay.drain()
@@ -71,7 +71,7 @@ class TestConfirm:
 
     def test_fallback_topic_is_not_notified_of_a_warning_without_a_page(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(status="warning")
         relay.drain()
         relay.sweep()
@@ -81,7 +81,7 @@ class TestConfirm:
         self, tenant: Tenant
     ) -> None:
         tenant.makes_pages = False
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(status="warning")
         warning = relay.retries.messages
         relay.share(changedOn=LATER)
@@ -94,7 +94,7 @@ class TestConfirm:
 
     def test_fallback_is_not_notified_if_a_later_signal_has_a_page(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.clock.now += 100
         tenant.makes_pages = True
@@ -116,14 +116,14 @@ class TestConfirm:
             return tenant.accept(call)
 
         tenant.makes_pages = False
-        relay = room(tenant, meets)
+        relay = new_relay(tenant, meets)
         relay.share()
         relay.drain()
         assert [each[3] for each in pages(relay)] == [True, True]
         assert relay.entry().debt.is_page_missing
 
     def test_resolve_without_a_page_is_not_reported_as_missing(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.wake(36)
         tenant.makes_pages = False
@@ -134,7 +134,7 @@ class TestConfirm:
 
     def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
-        relay = room(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
+        relay = new_relay(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
         relay.share()
         relay.clock.now += LOOK_FOR_SECONDS
         relay.share(status="warning", changedOn=LATER)
@@ -145,7 +145,7 @@ class TestConfirm:
 
     @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
     def test_unreadable_answer_of_xmatters_does_not_count_as_no_page(self, tenant: Tenant, content: bytes) -> None:
-        relay = room(tenant, rest=FakeSession(HttpAnswer(200, {}, content)))
+        relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, content)))
         relay.share()
         relay.wake(LOOK_FOR_SECONDS + 36)
         assert [(job.kind, job.failures.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
@@ -156,14 +156,14 @@ class TestConfirm:
         theirs = {"id": "page-9", "eventId": "1", "status": "ACTIVE", "requestId": "another"}
         ours = {"id": "page-1", "eventId": "2", "status": "ACTIVE", "requestId": "R1"}
         found = HttpAnswer(200, {}, json.dumps({"data": [theirs, ours]}).encode())
-        relay = room(tenant, rest=FakeSession(found))
+        relay = new_relay(tenant, rest=FakeSession(found))
         relay.share()
         relay.wake(36)
         assert pages(relay)[0][:2] == (("page-1",), "2")
 
     def test_pages_and_numbers_are_cut_to_the_size_that_the_ledger_keeps(self, tenant: Tenant) -> None:
         many = [{"id": f"p{number}", "eventId": "7" * 9000} for number in range(1000)]
-        relay = room(
+        relay = new_relay(
             tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": [{"id": "x" * 101}, *many]}).encode()))
         )
         relay.share()
@@ -173,19 +173,19 @@ class TestConfirm:
 
     def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
         tenant.makes_pages = False
-        relay = room(tenant, policy={"max_age_seconds": 60})
+        relay = new_relay(tenant, policy={"max_age_seconds": 60})
         relay.share()
         relay.drain()
         assert (relay.dead_letters.messages, relay.recorder.metrics()["page_missing"]) == ([], 1)
 
     def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
         relay.wake(10)
         assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
 
     def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.clock.now += 36
         assert relay.worker.work(relay.retries.records()) == []
@@ -194,7 +194,7 @@ class TestConfirm:
         assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
 
     def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
         relay.wake(36)
@@ -206,7 +206,7 @@ class TestConfirm:
 
     def test_followup_on_the_retry_queue_is_worked(self, tenant: Tenant) -> None:
         tenant.after = 60
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.wake(36)
         # AWS's own redrive moves jobs of all kinds to one queue.
@@ -219,7 +219,7 @@ class TestConfirm:
 
     def test_followup_of_an_overtaken_signal_looks_once(self, tenant: Tenant) -> None:
         tenant.after = 100
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(status="warning")
         relay.share(status="critical", changedOn=LATER)
         overtaken, newest = relay.retries.messages
@@ -231,7 +231,7 @@ class TestConfirm:
         assert [found[0] for found in pages(relay)] == [("page-1",), ("page-2",)]
 
     def test_signal_from_the_retry_queue_is_followed(self, tenant: Tenant) -> None:
-        relay = room(tenant, DOWN, DOWN, DOWN)
+        relay = new_relay(tenant, DOWN, DOWN, DOWN)
         relay.share()
         relay.wake(36)
         assert [job.kind for job in relay.chores.jobs()] == ["followup"]
@@ -240,7 +240,7 @@ class TestConfirm:
         assert relay.delays() == []
 
     def test_page_of_a_revived_signal_is_followed(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         worked(relay, samples.job(recipients=(), dead_lettered_at=DEAD))
         relay.wake(10)
         assert tenant.asked == ["r1"]
@@ -258,7 +258,7 @@ class TestFailing:
         [(DOWN, "upstream"), (requests.ReadTimeout(), "timeout"), (samples.refused(401), "credentials")],
     )
     def test_failed_followup_is_retried_later(self, tenant: Tenant, step: Step, reason: str) -> None:
-        relay = room(tenant, rest=FakeSession(step, tenant.rest))
+        relay = new_relay(tenant, rest=FakeSession(step, tenant.rest))
         relay.share()
         relay.wake(36)
         [waiting] = relay.chores.jobs()
@@ -275,7 +275,7 @@ class TestFailing:
             step = rest[0]
             return step if isinstance(step, HttpAnswer) else tenant.rest(call)
 
-        relay = room(tenant, rest=FakeSession(answer))
+        relay = new_relay(tenant, rest=FakeSession(answer))
         relay.share()
         began = relay.clock.now
         while delays := relay.delays():
@@ -291,21 +291,21 @@ class TestFailing:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout
 
-        relay = room(tenant, rest=FakeSession(hangs))
+        relay = new_relay(tenant, rest=FakeSession(hangs))
         relay.share()
         began = relay.clock.now
         relay.wake(36)
         assert relay.clock.now - began == pytest.approx(36 + FOLLOWUP_SECONDS)
 
     def test_followup_with_a_wrong_base_url_is_dead_lettered(self, tenant: Tenant) -> None:
-        relay = room(tenant, rest=FakeSession(samples.refused(404)))
+        relay = new_relay(tenant, rest=FakeSession(samples.refused(404)))
         relay.share()
         relay.wake(36)
         [dead] = relay.dead_letters.jobs()
         assert (dead.kind, dead.failures.reason, relay.delays()) == ("followup", "refused", [])
 
     def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.dynamodb.refuses_writes = True
         relay.wake(36)
@@ -315,7 +315,7 @@ class TestFailing:
         assert pages(relay)[0][0] == ("page-1",)
 
     def test_credential_is_not_in_jobs_or_logs_of_a_failed_followup(self, tenant: Tenant) -> None:
-        relay = room(tenant, rest=FakeSession(samples.refused(400, b"rest-pw is odd")))
+        relay = new_relay(tenant, rest=FakeSession(samples.refused(400, b"rest-pw is odd")))
         relay.share()
         relay.wake(36)
         kept = relay.dead_letters.messages[0]["MessageBody"]
@@ -324,7 +324,7 @@ class TestFailing:
 
 
 def test_followup_asks_nothing_while_the_table_is_down(tenant: Tenant) -> None:
-    relay = room(tenant)
+    relay = new_relay(tenant)
     relay.share()
     relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
     relay.wake(36)

@@ -15,7 +15,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, HookedDynamoDb, Relay, worked
-from tests.unit.paging_tenant import REST, Tenant, pages, room
+from tests.unit.paging_tenant import REST, Tenant, new_relay, pages
 from tests.unit.states import NOW, over, state
 
 LATER = 1_800_000_001
@@ -29,7 +29,7 @@ def tenant() -> Tenant:
 
 class TestEnd:
     def test_resolve_ends_the_pages_before_it_and_not_its_own(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.wake(36)
         relay.share(status="ok", changedOn=LATER)
@@ -38,7 +38,7 @@ class TestEnd:
         assert [is_over for _, _, is_over, _ in pages(relay)] == [True, False]
 
     def test_resolve_ends_a_page_that_was_not_followed_yet(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.share(status="ok", changedOn=LATER)
         relay.wake(36)
@@ -46,14 +46,14 @@ class TestEnd:
         assert relay.delays() == []
 
     def test_newer_page_replaces_the_older_one(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(status="warning")
         relay.share(status="critical", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
     def test_older_page_is_not_ended_before_the_newer_one_is_found(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(status="warning")
         relay.wake(36)
         tenant.after = 100
@@ -64,7 +64,7 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
 
     def test_older_page_is_not_ended_if_the_newer_one_is_over_when_it_is_found(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share(status="warning")
         relay.share(status="critical", changedOn=LATER)
         # xMatters ended the newer page by itself, perhaps because it could notify nobody.
@@ -73,14 +73,14 @@ class TestEnd:
         assert tenant.ended == ["page-2"]
 
     def test_older_page_is_not_ended_by_a_newer_one_if_replace_is_off(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy={"replace": False})
+        relay = new_relay(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + second)
             relay.wake(36)
             assert tenant.ended == ([] if status != "ok" else ["page-1", "page-2"])
 
     def test_followup_of_a_resolve_ends_the_page_although_the_incident_is_open_again(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy={"replace": False})
+        relay = new_relay(tenant, policy={"replace": False})
         for seconds, status in enumerate(("critical", "ok")):
             relay.clock.now += 20
             relay.share(status=status, changedOn=LATER + seconds)
@@ -94,7 +94,7 @@ class TestEnd:
         assert relay.delays() == [], "the newer one's job sees to the rest"
 
     def test_page_of_a_reopened_incident_is_not_ended_by_the_resolve_before_it(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy={"replace": False})
+        relay = new_relay(tenant, policy={"replace": False})
         for second, status in enumerate(("critical", "ok", "critical")):
             relay.share(status=status, changedOn=LATER + second)
         relay.wake(36)
@@ -102,7 +102,7 @@ class TestEnd:
 
     @pytest.mark.parametrize("status", [404, 409])
     def test_page_that_xmatters_says_is_over_already_counts_as_ended(self, tenant: Tenant, status: int) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.wake(36)
         relay = relay.with_rest(FakeSession(tenant.rest, tenant.rest, samples.refused(status)))
@@ -112,7 +112,7 @@ class TestEnd:
         assert relay.delays() == []
 
     def test_resolve_that_is_noted_late_does_not_end_a_page_that_was_raised_after_it(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy={"replace": False})
+        relay = new_relay(tenant, policy={"replace": False})
         # The sender of the resolve was so slow to record it that another sender announced the next state meanwhile.
         entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
         entry = entry.announcing(over(20), "r2", NOW + 20)
@@ -124,7 +124,7 @@ class TestEnd:
 
     def test_page_that_one_of_two_concurrent_followups_found_is_not_lost(self, tenant: Tenant) -> None:
         table = HookedDynamoDb()
-        relay = room(tenant, dynamodb=table)
+        relay = new_relay(tenant, dynamodb=table)
         tenant.after = LOOK_FOR_SECONDS + 1
         relay.share()
         relay.retries.messages.clear()
@@ -146,7 +146,7 @@ class TestEnd:
             relay.clock.now += 2
             return tenant.rest(call)
 
-        relay = room(tenant, rest=FakeSession(slow))
+        relay = new_relay(tenant, rest=FakeSession(slow))
         for seconds, status in enumerate(("critical", "ok", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + seconds)
         worked(relay, samples.job(kind="followup", recipients=()))
@@ -160,7 +160,7 @@ class TestEnd:
             relay.clock.now += FOLLOWUP_SECONDS
             raise requests.ReadTimeout
 
-        relay = room(tenant, rest=FakeSession(hangs))
+        relay = new_relay(tenant, rest=FakeSession(hangs))
         relay.share()
         worked(relay, samples.job(kind="followup", recipients=()))
         [again] = relay.chores.jobs()
@@ -168,7 +168,7 @@ class TestEnd:
         assert relay.chores.delays()[0] > 0
 
     def test_page_that_a_person_ended_is_not_ended_again(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         tenant.ended.append("page-1")
         relay.share(status="ok", changedOn=LATER)
@@ -176,7 +176,7 @@ class TestEnd:
         assert tenant.ended == ["page-1"]
 
     def test_page_that_a_flow_made_later_is_ended_by_the_resolve(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         relay.wake(36)
         late, ended = [{"id": f"page-{number}", "eventId": str(number), "status": "ACTIVE"} for number in (1, 2)], []
@@ -191,7 +191,7 @@ class TestEnd:
         assert ended == ["page-1", "page-2"]
 
     def test_page_that_came_after_the_search_is_ended_by_the_resolve(self, tenant: Tenant) -> None:
-        relay = room(tenant)
+        relay = new_relay(tenant)
         relay.share()
         nothing = relay.with_rest(FakeSession(HttpAnswer(200, {}, b'{"data": []}')))
         nothing.wake(36)
@@ -221,7 +221,7 @@ class TestEnd:
 
     def test_page_of_another_team_is_not_ended_by_a_newer_page(self, tenant: Tenant) -> None:
         routes = [{"when": {"status": "critical"}, "recipients": ["A"]}, {"when": {}, "recipients": ["B"]}]
-        relay = room(tenant, policy={"routes": routes})
+        relay = new_relay(tenant, policy={"routes": routes})
         relay.share(status="critical")
         relay.share(status="warning", changedOn=LATER)
         relay.wake(36)
@@ -245,14 +245,14 @@ class TestEnd:
         self, tenant: Tenant, first: list[str], second: list[str], ended: list[str]
     ) -> None:
         routes = [{"when": {"status": "warning"}, "recipients": first}, {"when": {}, "recipients": second}]
-        relay = room(tenant, policy={"routes": routes})
+        relay = new_relay(tenant, policy={"routes": routes})
         relay.share(status="warning")
         relay.share(status="critical", changedOn=LATER)
         relay.wake(36)
         assert tenant.ended == ended
 
     def test_fault_while_pages_are_ended_leaves_the_rest_for_later_and_ends_none_twice(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy={"replace": False})
+        relay = new_relay(tenant, policy={"replace": False})
         for second, status in enumerate(("warning", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + second)
         # Each of the three jobs meets a fault; the last one retries.
@@ -271,7 +271,7 @@ class TestUnannouncedResolve:
     """Resolves that the policy does not name: no signal is sent, and the pages end."""
 
     def test_unannounced_resolve_ends_the_pages(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy=SILENT)
+        relay = new_relay(tenant, policy=SILENT)
         relay.share()
         relay.wake(36)
         assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
@@ -279,12 +279,12 @@ class TestUnannouncedResolve:
         assert (tenant.ended, len(tenant.signals), relay.retries.messages) == (["page-1"], 1, [])
 
     def test_unannounced_resolve_without_a_page_keeps_no_job(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy=SILENT)
+        relay = new_relay(tenant, policy=SILENT)
         relay.share(status="ok")
         assert relay.delays() == []
 
     def test_repeated_unannounced_resolve_keeps_no_job(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy=SILENT)
+        relay = new_relay(tenant, policy=SILENT)
         relay.share()
         relay.retries.messages.clear()
         for seconds in range(3):
@@ -295,7 +295,7 @@ class TestUnannouncedResolve:
         self, tenant: Tenant
     ) -> None:
         table = HookedDynamoDb()
-        relay = room(tenant, policy=SILENT, dynamodb=table)
+        relay = new_relay(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
         table.before["update_item", table.calls.count("update_item")] = lambda: relay.wake(0)
@@ -309,7 +309,7 @@ class TestUnannouncedResolve:
             raise SystemExit
 
         table = HookedDynamoDb()
-        relay = room(tenant, policy=SILENT, dynamodb=table)
+        relay = new_relay(tenant, policy=SILENT, dynamodb=table)
         relay.share()
         relay.wake(36)
         table.before["update_item", table.calls.count("update_item")] = dies
@@ -319,7 +319,7 @@ class TestUnannouncedResolve:
         assert tenant.ended == ["page-1"]
 
     def test_unannounced_resolve_does_not_end_the_page_of_the_reopened_incident(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy=SILENT)
+        relay = new_relay(tenant, policy=SILENT)
         for seconds, status in enumerate(("critical", "ok", "critical")):
             relay.share(status=status, changedOn=LATER + seconds)
         relay.wake(36)
@@ -333,14 +333,14 @@ class TestUnannouncedResolve:
             results.append(relay.share(status="ok", changedOn=LATER).outcome)
             return tenant.accept(call)
 
-        relay = room(tenant, meets, policy=SILENT)
+        relay = new_relay(tenant, meets, policy=SILENT)
         relay.share()
         assert results == [Outcome.UNCHANGED]
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
     def test_unannounced_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy=SILENT)
+        relay = new_relay(tenant, policy=SILENT)
         relay.share()
         relay.wake(36)
         relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs")
@@ -352,7 +352,7 @@ class TestUnannouncedResolve:
         assert tenant.ended == ["page-1"]
 
     def test_unannounced_resolve_from_the_retry_queue_ends_the_pages(self, tenant: Tenant) -> None:
-        relay = room(tenant, policy=SILENT)
+        relay = new_relay(tenant, policy=SILENT)
         relay.share()
         relay.wake(36)
         body = samples.body(status="ok", changedOn=LATER)

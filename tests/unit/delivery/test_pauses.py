@@ -9,7 +9,7 @@ from relay.jobs.outcome import Outcome
 from relay.ledger.credentials import mark_changed
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import Relay, room, secrets_of, table_down
+from tests.fakes import Relay, new_relay, secrets_of, table_down
 from tests.unit.delivery.test_ledger_down_and_races import hooked
 
 NOW = 1_800_000_000.0
@@ -26,7 +26,7 @@ def pause(then: str, *, since: float = NOW - 10, until: float = NOW + HOUR, **me
 
 
 def paused(then: str, **members: Any) -> Relay:
-    return room(policy={"pauses": [pause(then, **members)], "preset": "oncall"})
+    return new_relay(policy={"pauses": [pause(then, **members)], "preset": "oncall"})
 
 
 def change_pauses(relay: Relay, *pauses: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class TestKeep:
         assert relay.session.calls == []
 
     def test_resolve_of_an_earlier_page_is_announced_after_the_pause(self) -> None:
-        relay = room(policy={"pauses": [pause("keep", since=NOW + 50)], "preset": "oncall"})
+        relay = new_relay(policy={"pauses": [pause("keep", since=NOW + 50)], "preset": "oncall"})
         relay.share()
         relay.clock.now += 60
         result = relay.share(changedOn=LATER, status="ok", active=False, resolved=True)
@@ -84,7 +84,7 @@ class TestKeep:
         assert len(relay.session.calls) == 2
 
     def test_state_that_was_owed_before_the_pause_waits_for_its_end(self) -> None:
-        relay = room(
+        relay = new_relay(
             *[samples.refused(503)] * 3, samples.accepted(), policy={"pauses": [pause("keep", since=NOW + 20)]}
         )
         relay.share(status="warning")
@@ -95,7 +95,7 @@ class TestKeep:
         assert len(relay.session.calls) == sent + 1
 
     def test_nobody_is_alarmed_before_the_fallback_time_after_the_pause(self) -> None:
-        relay = room(
+        relay = new_relay(
             samples.refused(503), policy={"pauses": [pause("keep")], "fallback_after_seconds": 300, "preset": "oncall"}
         )
         relay.share()
@@ -109,7 +109,7 @@ class TestKeep:
 
     def test_age_counts_from_the_end_of_the_pause(self) -> None:
         long = pause("keep", until=NOW + 20 * HOUR)
-        relay = room(
+        relay = new_relay(
             samples.refused(503), policy={"pauses": [long], "max_age_seconds": HOUR, "fallback_after_seconds": 86_400}
         )
         relay.share(status="warning")
@@ -136,7 +136,7 @@ class TestKeep:
         assert len(relay.session.calls) == 1
 
     def test_fallback_time_counts_from_an_early_end_though_the_resumed_job_vanishes(self) -> None:
-        relay = room(
+        relay = new_relay(
             samples.refused(503), policy={"pauses": [pause("keep")], "fallback_after_seconds": 300, "preset": "oncall"}
         )
         relay.share()
@@ -150,7 +150,7 @@ class TestKeep:
         assert len(relay.sns.published) == 1
 
     def test_attempt_after_an_early_end_ends_the_hold(self) -> None:
-        relay = room(samples.refused(503), policy={"pauses": [pause("keep")], "preset": "oncall"})
+        relay = new_relay(samples.refused(503), policy={"pauses": [pause("keep")], "preset": "oncall"})
         relay.share()
         relay.clock.now += 60
         change_pauses(relay, pause("keep", until=NOW + 60))
@@ -160,7 +160,7 @@ class TestKeep:
 
     def test_sweeper_counts_the_age_from_the_end_of_a_pause_that_no_worker_recorded(self) -> None:
         policy = {"max_age_seconds": 600, "pauses": [pause("keep", since=NOW + 30, until=NOW + 900)]}
-        relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy=policy)
+        relay = new_relay(*[samples.refused(503)] * 3, samples.accepted(), policy=policy)
         relay.share(status="warning")
         relay.retries.messages.clear()
         relay.sweep(950)
@@ -169,7 +169,7 @@ class TestKeep:
         assert relay.entry().debt.since is None
 
     def test_resume_of_one_pause_leaves_states_that_another_holds(self) -> None:
-        relay = room(policy={"preset": "oncall", "pauses": [pause("keep", when={"status": "critical"})]})
+        relay = new_relay(policy={"preset": "oncall", "pauses": [pause("keep", when={"status": "critical"})]})
         relay.share()
         change_pauses(relay, pause("keep", when={"status": "critical"}), pause("keep", since=NOW, until=NOW + 20))
         relay.sweep()
@@ -177,7 +177,7 @@ class TestKeep:
         assert relay.session.calls == []
 
     def test_pause_acts_on_the_worker_before_its_copy_of_the_secret_is_old(self) -> None:
-        relay = room(samples.refused(503), samples.accepted(), policy={"preset": "oncall"})
+        relay = new_relay(samples.refused(503), samples.accepted(), policy={"preset": "oncall"})
         relay.share()
         sent = len(relay.session.calls)
         change_pauses(relay, pause("keep", since=NOW))
@@ -185,7 +185,7 @@ class TestKeep:
         assert len(relay.session.calls) == sent
 
     def test_share_is_taken_though_the_secret_with_the_new_pause_cannot_be_read(self) -> None:
-        relay = room(policy={"preset": "oncall"})
+        relay = new_relay(policy={"preset": "oncall"})
         assert relay.webhook.serve(samples.request()).status == 200
         change_pauses(relay, pause("keep", since=NOW))
         relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager is down")
@@ -209,7 +209,7 @@ class TestKeep:
         assert len(relay.session.calls) == 1
 
     def test_replayed_dead_letter_waits_for_the_end_of_the_pause(self) -> None:
-        relay = room(samples.refused(400), samples.accepted(), policy={"preset": "oncall"})
+        relay = new_relay(samples.refused(400), samples.accepted(), policy={"preset": "oncall"})
         relay.share()
         [job] = relay.dead_letters.jobs()
         change_pauses(relay, pause("keep", since=NOW))
@@ -232,7 +232,9 @@ class TestDrop:
 
     def test_incident_that_was_owed_before_the_pause_rings_after_it(self) -> None:
         drop = pause("drop", since=NOW + 20)
-        relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall", "pauses": [drop]})
+        relay = new_relay(
+            *[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall", "pauses": [drop]}
+        )
         relay.share()
         relay.clock.now += 60
         assert relay.share(changedOn=LATER, comments=["seen"]).reason == Reason.PAUSED
@@ -244,7 +246,7 @@ class TestDrop:
 
     def test_state_that_another_pause_keeps_waits_for_the_end_of_both(self) -> None:
         pauses = [pause("keep"), pause("drop", until=NOW + 2 * HOUR)]
-        relay = room(policy={"preset": "oncall", "pauses": pauses})
+        relay = new_relay(policy={"preset": "oncall", "pauses": pauses})
         assert relay.share().reason == Reason.PAUSED
         pass_hours(relay, 1.8)
         assert (relay.session.calls, relay.entry().debt.paused_until) == ([], NOW + 2 * HOUR)
@@ -281,5 +283,5 @@ class TestDrop:
 
 
 def test_pause_that_has_ended_changes_nothing() -> None:
-    relay = Relay(room().session, secrets=secrets_of(policy={"pauses": [pause("drop", until=NOW - 5)]}))
+    relay = Relay(new_relay().session, secrets=secrets_of(policy={"pauses": [pause("drop", until=NOW - 5)]}))
     assert relay.share().outcome == Outcome.DELIVERED

@@ -9,7 +9,7 @@ from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome, Result
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import Relay, room
+from tests.fakes import Relay, new_relay
 
 DOWN = samples.refused(503)
 LATER = 1_800_000_001
@@ -24,7 +24,7 @@ def resumed(relay: Relay, job: Job) -> Result:
 
 class TestResume:
     def test_resumed_job_is_sent_to_its_own_recipients_with_its_delivery_id_and_next_attempt(self) -> None:
-        relay = room(samples.accepted("r9"))
+        relay = new_relay(samples.accepted("r9"))
         result = resumed(relay, samples.job(recipients=("a b", "c")))
         assert (result.outcome, result.exchange.request_id) == (Outcome.DELIVERED, "r9")
         [call] = relay.session.calls
@@ -33,7 +33,7 @@ class TestResume:
         assert call.headers["X-Relay-Attempt"] == "4"
 
     def test_resumed_job_is_sent_once_per_wake(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         result = resumed(relay, samples.job())
         assert (result.outcome, result.queue, result.exchange.attempts) == (Outcome.QUEUED, "retry", 1)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
@@ -42,12 +42,12 @@ class TestResume:
     def test_resumed_job_says_may_repeat_only_after_an_attempt_that_may_have_notified(
         self, may_have_paged: bool, says: str | None
     ) -> None:
-        relay = room()
+        relay = new_relay()
         resumed(relay, samples.job(may_have_paged=may_have_paged))
         assert relay.session.calls[0].headers.get("X-Relay-May-Repeat") == says
 
     def test_resumed_job_that_the_ledger_does_not_owe_is_not_sent(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(changedOn=LATER)
         recipients: tuple[str, ...] = ()
         assert resumed(relay, samples.job(recipients=recipients)).outcome == Outcome.SUPERSEDED
@@ -61,7 +61,7 @@ class TestResume:
     def test_late_share_stays_superseded_after_a_job_without_timestamps_inherited_those_of(
         self, inherited: tuple[float, float] | None
     ) -> None:
-        relay = room()
+        relay = new_relay()
         relay.share(changedOn=LATER)
         job = samples.job(recipients=(), version=inherited)
         job = replace(
@@ -79,7 +79,7 @@ class TestResume:
         assert len(relay.session.calls) == 1
 
     def test_resumed_job_that_the_rate_limit_holds_reserves_a_slot(self) -> None:
-        relay = room(policy={"max_per_minute": 1})
+        relay = new_relay(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.clock.now += 30
         result = resumed(relay, samples.job())

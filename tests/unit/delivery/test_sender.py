@@ -20,7 +20,7 @@ DOWN = samples.refused(503)
 RESET = requests.ConnectionError("reset")
 
 
-def room(*steps: Step, **changes: Any) -> Relay:
+def new_relay(*steps: Step, **changes: Any) -> Relay:
     relay = Relay(FakeSession(*steps), **changes)
     relay.channels.get("noc")
     return relay
@@ -40,26 +40,26 @@ def reason(sent: Sent) -> Reason | None:
 class TestPassingFailures:
     @pytest.mark.parametrize("failure", [DOWN, samples.refused(429), samples.refused(408)], ids=str)
     def test_passing_failure_is_attempted_three_times(self, failure: Step) -> None:
-        relay = room(failure)
+        relay = new_relay(failure)
         sent = send(relay)
         assert (sent.attempts, sent.request_id, len(relay.session.calls)) == (3, None, MAX_ATTEMPTS)
         assert sent.failure
 
     @pytest.mark.parametrize("attempts", [1, 2])
     def test_attempts_are_limited_by_the_caller(self, attempts: int) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         assert send(relay, attempts=attempts).attempts == attempts
         assert (len(relay.session.calls), len(relay.clock.slept)) == (attempts, attempts - 1)
 
     def test_attempt_with_a_renewed_secret_counts_against_the_limit(self) -> None:
-        relay = room(samples.refused(401))
+        relay = new_relay(samples.refused(401))
         relay.secrets.texts["noc"] = TestCredentials.ROTATED
         relay.clock.now += 11
         assert send(relay, attempts=1).attempts == 1
 
     @pytest.mark.parametrize("failures", [0, 1, 2])
     def test_attempts_end_with_the_first_that_is_accepted(self, failures: int) -> None:
-        relay = room(*[DOWN] * failures, samples.accepted())
+        relay = new_relay(*[DOWN] * failures, samples.accepted())
         assert send(relay) == Sent(failures + 1, 1, "r1")
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][: failures + 1]
 
@@ -82,19 +82,19 @@ class TestPassingFailures:
         ],
     )
     def test_attempts_that_notified_or_may_have_are_counted(self, steps: tuple[Step, ...], rings: int) -> None:
-        assert send(room(*steps), repeats=True).maybe_accepted == rings
+        assert send(new_relay(*steps), repeats=True).maybe_accepted == rings
 
     def test_last_of_several_failures_is_returned(self) -> None:
-        assert reason(send(room(DOWN, RESET, samples.refused(404)), repeats=True)) == Reason.REFUSED
+        assert reason(send(new_relay(DOWN, RESET, samples.refused(404)), repeats=True)) == Reason.REFUSED
 
     @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
     def test_waits_between_attempts_are_full_jitter_up_to_a_bound_that_doubles(self, chance: float) -> None:
-        relay = room(DOWN, chance=chance)
+        relay = new_relay(DOWN, chance=chance)
         send(relay)
         assert relay.clock.slept == [chance * FIRST_WAIT_SECONDS, chance * FIRST_WAIT_SECONDS * 2]
 
     def test_every_attempt_after_an_ambiguous_one_says_may_repeat(self) -> None:
-        relay = room(DOWN, RESET, DOWN)
+        relay = new_relay(DOWN, RESET, DOWN)
         send(relay, repeats=True)
         repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
         assert repeats == [None, None, "true"]
@@ -109,13 +109,13 @@ class TestAmbiguousFailures:
         return step
 
     def test_critical_gets_one_marked_retry_after_an_ambiguous_failure(self, failure: Step) -> None:
-        relay = room(failure)
+        relay = new_relay(failure)
         sent = send(relay, repeats=True)
         assert (sent.attempts, sent.maybe_accepted) == (2, 2)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
 
     def test_other_signals_get_no_inline_retry_after_an_ambiguous_failure(self, failure: Step) -> None:
-        sent = send(room(failure))
+        sent = send(new_relay(failure))
         assert (sent.attempts, sent.maybe_accepted) == (1, 1)
         assert sent.failure
         assert sent.failure.may_have_acted
@@ -124,7 +124,7 @@ class TestAmbiguousFailures:
     def test_failure_of_the_retry_after_an_ambiguous_one_ends_the_inline_attempts(
         self, failure: Step, second: Step
     ) -> None:
-        assert send(room(failure, second), repeats=True).attempts == 2
+        assert send(new_relay(failure, second), repeats=True).attempts == 2
 
 
 class TestLastingFailures:
@@ -140,46 +140,46 @@ class TestLastingFailures:
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value.status),
     )
     def test_lasting_failure_is_not_retried_inline(self, failure: Step) -> None:
-        relay = room(failure)
+        relay = new_relay(failure)
         assert send(relay).attempts == 1
         assert (len(relay.session.calls), relay.clock.slept) == (1, [])
 
     def test_timeout_may_have_notified(self) -> None:
-        sent = send(room(requests.ReadTimeout("late")))
+        sent = send(new_relay(requests.ReadTimeout("late")))
         assert sent.failure
         assert (sent.failure.reason, sent.failure.may_have_acted) == (Reason.TIMEOUT, True)
 
 
 class TestRetryAfter:
     def test_retry_after_is_waited_for_if_there_is_time(self) -> None:
-        relay = room(samples.refused(429, retry_after="3"), samples.accepted())
+        relay = new_relay(samples.refused(429, retry_after="3"), samples.accepted())
         assert send(relay).request_id == "r1"
         assert relay.clock.slept == [3]
 
     def test_retry_after_of_zero_seconds_retries_at_once(self) -> None:
-        relay = room(samples.refused(503, retry_after="0"), samples.accepted())
+        relay = new_relay(samples.refused(503, retry_after="0"), samples.accepted())
         send(relay)
         assert relay.clock.slept == [0]
 
     def test_retry_after_beyond_the_deadline_ends_the_attempts(self) -> None:
-        relay = room(samples.refused(429, retry_after="30"))
+        relay = new_relay(samples.refused(429, retry_after="30"))
         sent = send(relay)
         assert (sent.attempts, reason(sent), relay.clock.slept) == (1, Reason.RATE_LIMITED, [])
 
     def test_retry_after_that_leaves_too_little_time_for_an_attempt_ends_the_attempts(self) -> None:
         just_fits = str(6 - SHORTEST_ATTEMPT_SECONDS)
-        assert send(room(samples.refused(429, retry_after=just_fits), samples.accepted())).request_id == "r1"
-        assert send(room(samples.refused(429, retry_after="5.51"), samples.accepted())).request_id is None
+        assert send(new_relay(samples.refused(429, retry_after=just_fits), samples.accepted())).request_id == "r1"
+        assert send(new_relay(samples.refused(429, retry_after="5.51"), samples.accepted())).request_id is None
 
     def test_retry_after_does_not_make_a_refusal_retriable(self) -> None:
-        assert send(room(samples.refused(404, retry_after="0"))).attempts == 1
+        assert send(new_relay(samples.refused(404, retry_after="0"))).attempts == 1
 
 
 class TestCredentials:
     ROTATED = json.dumps(samples.secret(url=samples.TRIGGER_URL.replace(samples.API_KEY, "new-key")))
 
     def test_attempt_is_repeated_with_a_rotated_secret_after_401(self) -> None:
-        relay = room(samples.refused(401), samples.accepted())
+        relay = new_relay(samples.refused(401), samples.accepted())
         relay.secrets.texts["noc"] = self.ROTATED
         relay.clock.now += 11
         assert send(relay) == Sent(2, 1, "r1")
@@ -188,14 +188,14 @@ class TestCredentials:
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_unchanged_secret_is_not_tried_again_after_401_or_403(self, status: int) -> None:
-        relay = room(samples.refused(status))
+        relay = new_relay(samples.refused(status))
         relay.clock.now += 11
         assert (sent := send(relay)).attempts == 1
         assert reason(sent) == Reason.CREDENTIALS
         assert relay.secrets.reads == ["noc", "noc"]
 
     def test_secret_is_read_again_every_ten_seconds_at_most(self) -> None:
-        relay = room(samples.refused(401))
+        relay = new_relay(samples.refused(401))
         for _ in range(100):
             relay.clock.now += 0.5
             send(relay)
@@ -203,13 +203,13 @@ class TestCredentials:
 
     @pytest.mark.parametrize("trouble", [ChannelUnreadable("down"), "not json"])
     def test_unreadable_secret_leaves_the_reason_credentials(self, trouble: str | Exception) -> None:
-        relay = room(samples.refused(401))
+        relay = new_relay(samples.refused(401))
         relay.secrets.texts["noc"] = trouble
         relay.clock.now += 11
         assert reason(send(relay)) == Reason.CREDENTIALS
 
     def test_removed_channel_leaves_the_reason_credentials(self) -> None:
-        relay = room(samples.refused(401))
+        relay = new_relay(samples.refused(401))
         channel = relay.channels.get("noc")
         del relay.secrets.texts["noc"]
         relay.clock.now += 11
@@ -217,7 +217,7 @@ class TestCredentials:
         assert (sent.attempts, reason(sent)) == (1, Reason.CREDENTIALS)
 
     def test_secret_that_was_refreshed_meanwhile_is_used_after_401(self) -> None:
-        relay = room(samples.refused(401), samples.accepted())
+        relay = new_relay(samples.refused(401), samples.accepted())
         old = relay.channels.get("noc")
         relay.secrets.texts["noc"] = self.ROTATED
         relay.clock.now += 11
@@ -230,7 +230,7 @@ class TestToken:
         return FakeSecrets(noc=json.dumps(samples.secret(auth=samples.OAUTH | changes)))
 
     def test_expired_token_is_renewed_once_and_the_signal_is_sent(self) -> None:
-        relay = room(
+        relay = new_relay(
             *(samples.token("t1"), samples.accepted("r1"), samples.refused(401)),
             *(samples.token("t2"), samples.accepted("r2")),
             secrets=self.secrets(),
@@ -244,20 +244,20 @@ class TestToken:
         def answer(call: Call) -> HttpAnswer:
             return samples.token() if call.url.endswith("/token") else samples.refused(401)
 
-        relay = room(answer, secrets=self.secrets())
+        relay = new_relay(answer, secrets=self.secrets())
         assert send(relay).attempts == 1
         assert len(relay.session.calls) == 2
 
     def test_failed_token_request_is_no_attempt(self) -> None:
-        relay = room(DOWN, secrets=self.secrets())
+        relay = new_relay(DOWN, secrets=self.secrets())
         sent = send(relay)
         assert (sent.attempts, reason(sent), len(relay.session.calls)) == (0, Reason.UPSTREAM, 3)
-        relay = room(DOWN, samples.token(), samples.accepted(), secrets=self.secrets())
+        relay = new_relay(DOWN, samples.token(), samples.accepted(), secrets=self.secrets())
         assert send(relay).attempts == 1
         assert relay.session.calls[-1].headers["X-Relay-Attempt"] == "1"
 
     def test_rotated_password_gets_a_token_after_invalid_grant(self) -> None:
-        relay = room(
+        relay = new_relay(
             samples.refused(400, b'{"error":"invalid_grant"}'),
             *(samples.token(), samples.accepted()),
             secrets=self.secrets(),
@@ -279,7 +279,7 @@ class TestBudget:
             relay.clock.now += min(takes, call.seconds)
             return DOWN
 
-        relay = room(slow, chance=chance)
+        relay = new_relay(slow, chance=chance)
         start = relay.clock.now
         sent = send(relay, seconds=8, reserve=2)
         assert relay.clock.now - start <= 6 + 1e-6
@@ -287,7 +287,7 @@ class TestBudget:
         assert sent.attempts == len(begun)
 
     def test_repeated_retry_afters_do_not_stretch_the_deadline(self) -> None:
-        relay = room(samples.refused(429, retry_after="4"))
+        relay = new_relay(samples.refused(429, retry_after="4"))
         start = relay.clock.now
         assert send(relay).attempts == 2
         assert relay.clock.now - start == 4

@@ -8,7 +8,7 @@ from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key, shadow_of
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import HookedDynamoDb, Relay, room, table_down, worked
+from tests.fakes import HookedDynamoDb, Relay, new_relay, table_down, worked
 from tests.unit.delivery.test_ledger_down_and_races import hooked
 from tests.unit.delivery.test_pauses import moment
 
@@ -16,7 +16,7 @@ LATER = 1_800_000_001
 
 
 def shadowed(**policy: object) -> Relay:
-    return room(policy={"mode": "shadow", "preset": "oncall", **policy})
+    return new_relay(policy={"mode": "shadow", "preset": "oncall", **policy})
 
 
 def fail(table: HookedDynamoDb, calls: int) -> None:
@@ -54,7 +54,7 @@ def test_later_shares_are_compared_as_if_the_signal_had_been_accepted() -> None:
 
 
 def test_log_line_names_the_recipients_of_a_signal_that_was_not_sent() -> None:
-    relay = room(policy={"mode": "shadow"})
+    relay = new_relay(policy={"mode": "shadow"})
     relay.webhook.serve(samples.request(recipients=("jdoe",)))
     [line] = relay.recorder.lines()
     assert (line["outcome"], line["transition"], line["status"]) == ("shadowed", "opened", "critical")
@@ -77,13 +77,13 @@ def test_pause_that_keeps_does_not_matter_in_shadow_mode() -> None:
 def test_open_incident_rings_at_its_next_share_after_shadow_mode() -> None:
     relay = shadowed()
     relay.share()
-    live = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=room().secrets)
+    live = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=new_relay().secrets)
     assert live.share(changedOn=LATER, comments=["seen"]).outcome == Outcome.DELIVERED
 
 
 @pytest.mark.parametrize("is_owed", [True, False])
 def test_signal_from_before_shadow_mode_is_dead_lettered_if_it_is_owed(is_owed: bool) -> None:
-    relay = room(*([samples.refused(503)] if is_owed else []), policy={"preset": "oncall"})
+    relay = new_relay(*([samples.refused(503)] if is_owed else []), policy={"preset": "oncall"})
     relay.share()
     sent = len(relay.session.calls)
     shadow = Relay(
@@ -97,7 +97,7 @@ def test_signal_from_before_shadow_mode_is_dead_lettered_if_it_is_owed(is_owed: 
 def test_job_that_is_older_than_the_limit_because_of_a_pause_is_not_sent_in_shadow_mode() -> None:
     pause = {"since": moment(1_799_999_990), "until": moment(1_800_007_200), "then": "keep"}
     policy = {"preset": "oncall", "max_age_seconds": 3600, "pauses": [pause]}
-    relay = room(policy=policy)
+    relay = new_relay(policy=policy)
     relay.share()
     shadow = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed(**policy).secrets)
     shadow.sweep(7260)
@@ -107,7 +107,7 @@ def test_job_that_is_older_than_the_limit_because_of_a_pause_is_not_sent_in_shad
 
 
 def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:
-    relay = room(samples.refused(503), policy={"preset": "oncall"})
+    relay = new_relay(samples.refused(503), policy={"preset": "oncall"})
     relay.share()
     relay.wake()
     shadow = Relay(relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets)
@@ -126,7 +126,7 @@ def test_overdue_critical_alarms_nobody_in_shadow_mode_while_the_ledger_fails() 
 
 
 def test_replayed_job_rings_once_the_channel_is_live_again() -> None:
-    relay = room(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall"})
+    relay = new_relay(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall"})
     relay.share()
     shadow = Relay(
         relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries
@@ -152,7 +152,7 @@ def test_record_of_an_accepted_signal_waits_for_the_ledger_in_shadow_mode() -> N
 
 def test_flapping_incident_makes_as_many_signals_in_the_report_as_in_a_live_channel() -> None:
     flap = {"transitions": 2, "minutes": 10}
-    shadow, live = shadowed(flap=flap), room(policy={"preset": "oncall", "flap": flap})
+    shadow, live = shadowed(flap=flap), new_relay(policy={"preset": "oncall", "flap": flap})
     resolved: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
     outcomes = []
     for number in range(8):

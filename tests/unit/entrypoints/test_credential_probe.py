@@ -15,7 +15,7 @@ from relay.http.session import HttpAnswer
 from relay.ledger.credential_probes import PROBES_KEY, read_probes
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step, room
+from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step, new_relay
 from tests.unit.entrypoints.test_sweeper_health import ALARM, DOWN, NOTICE, runs, texts, told
 
 HOUR = 60
@@ -37,7 +37,7 @@ def probing(*, rest: Step = LISTED, bigpanda: Step = PAGE, **changes: Any) -> Re
     """Return a relay with both health topics, whose channel has access to both APIs. They answer as the test says."""
     parts: dict[str, Any] = {"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE}
     parts |= {"rest": FakeSession(rest), "bigpanda": FakeSession(bigpanda)}
-    return room(**parts | {"secrets": FakeSecrets(noc=document())} | changes)
+    return new_relay(**parts | {"secrets": FakeSecrets(noc=document())} | changes)
 
 
 def calls(relay: Relay) -> tuple[int, int]:

@@ -13,12 +13,12 @@ from tests.fakes import Call, FakeSession, Relay, Step
 DOWN = samples.refused(503)
 
 
-def room(*steps: Step) -> Relay:
+def new_relay(*steps: Step) -> Relay:
     return Relay(FakeSession(*steps or (samples.accepted(),)))
 
 
 def answered(request: Request, *steps: Step) -> Reply:
-    return room(*steps).webhook.serve(request)
+    return new_relay(*steps).webhook.serve(request)
 
 
 class TestAnswers:
@@ -46,7 +46,7 @@ class TestAnswers:
         ids=["down", "refused", "credentials", "timeout"],
     )
     def test_failed_share_is_answered_202_with_queue_and_reason(self, failure: Step, reason: str, queue: str) -> None:
-        relay = room(failure)
+        relay = new_relay(failure)
         answer = relay.webhook.serve(samples.request())
         document = answer.document
         assert (answer.status, document["outcome"], document["reason"]) == (202, "queued", reason)
@@ -56,7 +56,7 @@ class TestAnswers:
         assert (document["transition"], "request_id" in document) == ("opened", False)
 
     def test_share_that_no_queue_takes_is_answered_202_if_the_ledger_keeps_it(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
         answer = relay.webhook.serve(samples.request())
         document = answer.document
@@ -64,7 +64,7 @@ class TestAnswers:
         assert document["queue"] == "ledger"
 
     def test_share_that_is_neither_delivered_nor_kept_is_answered_503(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.dynamodb.refuses_writes = True
         relay.retries.failure = relay.dead_letters.failure = QueueError("SQS refused the message: AccessDenied")
         answer = relay.webhook.serve(samples.request())
@@ -83,7 +83,7 @@ class TestAnswers:
     def test_share_that_needs_no_signal_is_answered_200(
         self, second: bytes, outcome: str, transition: str | None
     ) -> None:
-        relay = room()
+        relay = new_relay()
         first = relay.webhook.serve(samples.request())
         answer = relay.webhook.serve(samples.request(second))
         assert (answer.status, answer.document["outcome"]) == (200, outcome)
@@ -93,7 +93,7 @@ class TestAnswers:
         assert not {"reason", "queue", "request_id"} & set(answer.document)
 
     def test_share_that_waits_for_its_spacing_is_answered_202_with_reason_paced(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.webhook.serve(samples.request())
         eased = samples.request(samples.body(status="warning", changedOn=1_800_000_001))
         answer = relay.webhook.serve(eased)
@@ -101,7 +101,7 @@ class TestAnswers:
         assert (answer.document["queue"], answer.document["transition"]) == ("retry", "eased")
 
     def test_unreadable_secret_is_answered_503(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.secrets.texts["noc"] = ChannelUnreadable("Secrets Manager refused")
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
@@ -122,7 +122,7 @@ class TestAnswers:
     def test_invalid_request_is_answered_with_the_field_that_is_wrong(
         self, request_: Request, status: int, error: str, names: str
     ) -> None:
-        relay = room()
+        relay = new_relay()
         answer = relay.webhook.serve(request_)
         assert (answer.status, answer.document["error"]) == (status, error)
         assert answer.document["detail"].startswith(names)
@@ -131,7 +131,7 @@ class TestAnswers:
         assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
 
     def test_every_401_has_the_same_bytes(self) -> None:
-        relay = room()
+        relay = new_relay()
         wrong = [
             samples.request(headers={}),
             samples.request(headers={"authorization": "Bearer wrong"}),
@@ -170,20 +170,20 @@ class TestTime:
             relay.clock.now += call.seconds
             raise requests.ReadTimeout("late")
 
-        relay = room(slow)
+        relay = new_relay(slow)
         started = relay.clock.now
         assert relay.webhook.serve(samples.request()).status == 202
         assert relay.clock.now - started <= INLINE_SECONDS - 2
 
     def test_slow_secret_leaves_less_time_for_the_signal(self) -> None:
-        relay = room(samples.accepted())
+        relay = new_relay(samples.accepted())
         real = relay.secrets.texts["noc"]
         relay.secrets.texts = _Slow(relay, noc=real)
         relay.webhook.serve(samples.request())
         assert relay.session.calls[0].seconds == pytest.approx(INLINE_SECONDS - 3 - 3)
 
     def test_share_is_kept_if_a_slow_secret_left_no_time_for_the_signal(self) -> None:
-        relay = room(samples.accepted())
+        relay = new_relay(samples.accepted())
         relay.secrets.texts = _Slow(relay, 6.5, noc=relay.secrets.texts["noc"])
         assert relay.webhook.serve(samples.request()).status == 202
         assert (relay.session.calls, relay.retries.jobs()[0].failures.attempts) == ([], 0)
@@ -201,7 +201,7 @@ class _Slow(dict[str, str | Exception]):
 
 class TestGuessing:
     def test_guessed_channel_names_are_counted_as_rejected_and_not_as_unsafe(self) -> None:
-        relay = room()
+        relay = new_relay()
         answers = [relay.webhook.serve(samples.request(channel=f"guess-{number}")) for number in range(30)]
         assert [answer.status for answer in answers] == [401] * 20 + [503] * 10
         assert relay.recorder.metrics() == {"rejected_request": 20, "lookups_limited": 10}
@@ -209,7 +209,7 @@ class TestGuessing:
 
 class TestCrash:
     def test_fault_of_our_own_while_sending_leaves_the_share_queued(self) -> None:
-        relay = room(ZeroDivisionError("canary-words"))
+        relay = new_relay(ZeroDivisionError("canary-words"))
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
         assert [job.payload.body for job in relay.retries.jobs()] == [samples.body()]
@@ -220,7 +220,7 @@ class TestCrash:
         assert relay.recorder.metrics()["crash"] == 1
 
     def test_fault_of_our_own_elsewhere_is_answered_503_and_the_body_is_logged(self) -> None:
-        relay = room(ZeroDivisionError())
+        relay = new_relay(ZeroDivisionError())
         relay.retries.failure = ZeroDivisionError("canary-words")
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
@@ -230,13 +230,13 @@ class TestCrash:
         assert "canary-words" not in relay.recorder.written()
 
     def test_body_of_an_unauthenticated_request_is_not_logged_after_a_fault(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.secrets.texts["noc"] = KeyError("canary-words")
         assert relay.webhook.serve(samples.request(b"canary-body")).status == 503
         assert "canary" not in relay.recorder.written()
 
     def test_fault_while_reading_secrets_is_answered_503(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.secrets.texts["noc"] = KeyError("canary-words")
         assert relay.webhook.serve(samples.request()).status == 503
         assert "canary-words" not in relay.recorder.written()
@@ -244,7 +244,7 @@ class TestCrash:
 
 class TestLog:
     def test_share_is_logged_in_one_line_with_its_outcome(self) -> None:
-        relay = room(DOWN, samples.accepted("r7"))
+        relay = new_relay(DOWN, samples.accepted("r7"))
         answer = relay.webhook.serve(samples.request())
         [line] = relay.recorder.lines()
         expected = {
@@ -263,7 +263,7 @@ class TestLog:
         assert set(line["milliseconds"]) == {"ledger", "enqueue", "rate_limit", "send"}
 
     def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.webhook.serve(samples.request(b'{"canary": 1', headers=samples.OPEN | {"x-note": "canary"}))
         relay.webhook.serve(samples.request(channel="canary/..", headers={"authorization": "Bearer canary"}))
         assert [line["status"] for line in relay.recorder.lines()] == [400, 401]
@@ -271,7 +271,7 @@ class TestLog:
         assert relay.recorder.metrics() == {"rejected_request": 2}
 
     def test_shares_and_failures_are_counted_as_metrics(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.webhook.serve(samples.request())
         relay.retries.failure = QueueError("no")
         relay.webhook.serve(samples.request(samples.body(id="i2")))

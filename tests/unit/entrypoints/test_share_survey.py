@@ -8,7 +8,7 @@ import pytest
 
 from relay.errors import ChannelUnreadable
 from tests import samples
-from tests.fakes import FakeSecrets, Relay, room
+from tests.fakes import FakeSecrets, Relay, new_relay
 from tests.unit.entrypoints.test_sweeper_health import ALARM, NOTICE, runs, texts, told
 
 HOUR = 3600.0
@@ -16,7 +16,7 @@ EVERY = 4 * HOUR
 
 
 def expecting(**changes: Any) -> Relay:
-    return room(
+    return new_relay(
         **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE, "policy": {"expect_share_every": EVERY}} | changes
     )
 
@@ -94,7 +94,7 @@ def test_removed_policy_or_channel_is_not_silent(change: str) -> None:
 
 
 def test_policies_are_read_once_an_hour() -> None:
-    relay = room(alarm_topic_arn=ALARM)
+    relay = new_relay(alarm_topic_arn=ALARM)
     minutes(relay, 5)
     assert len(relay.secrets.reads) == 5
     assert relay.credentials.calls == []
@@ -130,7 +130,7 @@ def test_secret_that_cannot_be_read_does_not_make_a_silent_channel_well() -> Non
 
 
 def test_secret_that_cannot_be_read_does_not_repeat_the_survey() -> None:
-    relay = room(alarm_topic_arn=ALARM, secrets=FakeSecrets(bad=ChannelUnreadable("no")))
+    relay = new_relay(alarm_topic_arn=ALARM, secrets=FakeSecrets(bad=ChannelUnreadable("no")))
     minutes(relay, 2)
     assert relay.secrets.reads == ["bad"] * 4, "two surveys, and two probes of credentials"
 

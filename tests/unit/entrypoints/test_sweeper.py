@@ -28,7 +28,7 @@ from tests.fakes import (
     HookedDynamoDb,
     Relay,
     Step,
-    room,
+    new_relay,
     table_down,
     worked,
 )
@@ -42,7 +42,7 @@ DAY = 86_400
 
 def vanished(*steps: Step, shares: tuple[dict[str, Any], ...] = ({},), **changes: Any) -> Relay:
     """Return a relay that owes these shares and whose retry queue lost their messages."""
-    relay = room(*steps, **changes)
+    relay = new_relay(*steps, **changes)
     for said in shares:
         relay.share(**said)
     relay.retries.messages.clear()
@@ -93,7 +93,7 @@ class TestVanishedMessages:
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
     def test_message_that_comes_after_its_replacement_sends_nothing(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         late = relay.retries.jobs()
         relay.retries.messages.clear()
@@ -118,7 +118,7 @@ class TestVanishedMessages:
         assert due(relay) == moment + REPLACEMENT_SECONDS
 
     def test_debt_whose_message_comes_in_time_is_never_healed(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share(status="warning")
         for _ in range(60):
             if relay.retries.delays()[0] <= 60:
@@ -140,7 +140,7 @@ class TestVanishedMessages:
         assert relay.sweep(1)["healed"] == 1
 
     def test_healed_job_keeps_recipients_and_priority_of_the_share(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share(recipients=("jdoe", "DBA"))
         [before] = relay.retries.jobs()
         relay.retries.messages.clear()
@@ -178,7 +178,7 @@ class TestOrder:
 
     def test_each_channel_has_its_own_limit_of_healed_jobs(self) -> None:
         document = samples.secret(policy={"max_per_minute": 1})
-        relay = room(DOWN, secrets=FakeSecrets(noc=json.dumps(document), db=json.dumps(document)))
+        relay = new_relay(DOWN, secrets=FakeSecrets(noc=json.dumps(document), db=json.dumps(document)))
         for channel in ("noc", "db"):
             for number in range(3):
                 relay.webhook.serve(samples.request(samples.body(id=f"i{number}"), channel=channel))
@@ -213,7 +213,9 @@ class TestOrder:
 
 class TestSharesOfChannels:
     def test_many_debts_of_one_channel_do_not_delay_those_of_another(self) -> None:
-        relay = room(DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret())))
+        relay = new_relay(
+            DOWN, secrets=FakeSecrets(loud=json.dumps(samples.secret()), noc=json.dumps(samples.secret()))
+        )
         for number in range(500):
             relay.webhook.serve(samples.request(samples.body(id=f"f{number}"), channel="loud"))
         relay.clock.now += 1
@@ -476,7 +478,7 @@ class TestTooOld:
         assert "disk of db-1 is full" in message["Message"]
 
     def test_leftover_message_of_an_expired_debt_is_deleted(self) -> None:
-        relay = room(DOWN, policy={"max_age_seconds": 100})
+        relay = new_relay(DOWN, policy={"max_age_seconds": 100})
         relay.share()
         messages = relay.retries.messages
         relay.retries.messages = []
@@ -497,7 +499,7 @@ class TestTooOld:
         assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_overtaken_state_is_not_dead_lettered_when_its_age_ends(self) -> None:
-        relay = room(DOWN, policy={"max_age_seconds": 100})
+        relay = new_relay(DOWN, policy={"max_age_seconds": 100})
         relay.share(status="warning")
         relay.clock.now += 90
         relay.share(changedOn=LATER)
@@ -553,7 +555,7 @@ class TestTooOld:
 
 class TestLongWaits:
     def test_state_with_a_spacing_of_a_day_is_sent_when_the_day_is_over(self) -> None:
-        relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
+        relay = new_relay(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
         for second, status in enumerate(("critical", "ok", "critical")):
             result = relay.share(status=status, changedOn=LATER + second)
         assert result.reason == "paced"
@@ -571,7 +573,7 @@ class TestLongWaits:
         assert relay.entry().debt.row is None
 
     def test_newer_state_that_may_be_sent_at_once_ends_a_long_wait(self) -> None:
-        relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
+        relay = new_relay(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
         for second, status in enumerate(("critical", "ok", "warning")):
             relay.share(status=status, changedOn=LATER + second)
         relay.wake(900)
@@ -582,7 +584,7 @@ class TestLongWaits:
         assert relay.dynamodb.indexed() == []
 
     def test_long_wait_takes_one_message_hop(self) -> None:
-        relay = room(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
+        relay = new_relay(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
         for second, status in enumerate(("critical", "ok", "critical")):
             relay.share(status=status, changedOn=LATER + second)
         hops = 0
@@ -646,7 +648,7 @@ class TestRunLease:
 
 class TestHealth:
     def test_run_with_nothing_to_do_is_a_heartbeat(self) -> None:
-        relay = room()
+        relay = new_relay()
         assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
         assert relay.recorder.metrics() == {"sweeper_heartbeat": 1}
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
@@ -673,14 +675,14 @@ class TestHealth:
         assert line["reason"] == "upstream"
 
     def test_channel_that_owes_nothing_is_not_logged(self) -> None:
-        relay = room(samples.accepted())
+        relay = new_relay(samples.accepted())
         relay.share()
         relay.sweep(600)
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
 
     @pytest.mark.parametrize(("rows", "reports"), [(MAX_ROWS - 1, 0), (MAX_ROWS, 1)])
     def test_run_that_does_not_see_all_rows_is_logged_as_failed(self, rows: int, reports: int) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.page_size = MAX_ROWS
         row = {"text": {"S": "{}"}, "sequence": {"N": "1"}, "due": {"S": "critical#3"}, "due_at": {"N": "1900000000"}}
         for number in range(rows):
@@ -739,7 +741,7 @@ class TestIndexChanges:
 
     def test_row_that_moves_to_a_later_page_during_a_run_is_one_debt(self) -> None:
         table = HookedDynamoDb()
-        relay = room(DOWN, dynamodb=table)
+        relay = new_relay(DOWN, dynamodb=table)
         place = shard(key("noc", (), "i0"), is_critical=True)
         names = [name for n in range(99) if shard(key("noc", (), name := f"i{n}"), is_critical=True) == place][:3]
         for name in names:

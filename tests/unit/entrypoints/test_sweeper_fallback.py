@@ -18,7 +18,7 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.table import MAX_BATCH
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, room, table_down, worked
+from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -65,7 +65,7 @@ def post(relay: Relay, channel: str, **said: Any) -> None:
 
 class TestInTime:
     def test_fallback_is_notified_once_of_a_critical_that_is_owed_for_too_long(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         let_pass(relay, 240)
         assert subjects(relay) == []
@@ -79,7 +79,7 @@ class TestInTime:
         assert "The relay goes on trying" in email(relay)
 
     def test_fallback_is_notified_in_time_although_the_next_attempt_is_later(self) -> None:
-        relay = room(samples.refused(503, retry_after="900"))
+        relay = new_relay(samples.refused(503, retry_after="900"))
         relay.share()
         relay.wake(36)
         assert relay.retries.delays() == [900]
@@ -92,14 +92,14 @@ class TestInTime:
         assert (relay.retries.delays(), len(relay.session.calls)) == ([900], asked)
 
     def test_fallback_is_notified_in_time_although_no_worker_is_free(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         for _ in range(5):
             relay.sweep()
         assert len(subjects(relay)) == 1
 
     def test_fallback_is_notified_in_time_although_the_spacing_ends_later(self) -> None:
-        relay = room(policy={"min_seconds_between_signals": 3000, "fallback_after_seconds": 60})
+        relay = new_relay(policy={"min_seconds_between_signals": 3000, "fallback_after_seconds": 60})
         for second, status in ((0, "critical"), (1, "ok"), (2, "critical")):
             relay.share(status=status, changedOn=1_800_000_000 + second)
         sweep_when_owed_for(relay, 59.5)
@@ -108,7 +108,7 @@ class TestInTime:
         assert len(subjects(relay)) == 1
 
     def test_newer_state_is_owed_since_the_first_one_for_the_fallback(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.clock.now += 200
         relay.share(changedOn=LATER, comments=["on it"])
@@ -120,7 +120,7 @@ class TestInTime:
 
     @pytest.mark.parametrize("seconds", [0, 60, 900])
     def test_fallback_after_seconds_of_the_channel_decides_when_to_notify(self, seconds: int) -> None:
-        relay = room(DOWN, policy={"fallback_after_seconds": seconds})
+        relay = new_relay(DOWN, policy={"fallback_after_seconds": seconds})
         relay.share()
         if seconds:
             sweep_when_owed_for(relay, seconds - 0.5)
@@ -129,7 +129,7 @@ class TestInTime:
         assert len(subjects(relay)) == 1
 
     def test_unreadable_channel_has_the_default_fallback_time(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.secrets.texts["noc"] = "not json"
         gone = relay.other(DOWN)
@@ -139,14 +139,14 @@ class TestInTime:
         assert len(subjects(gone)) == 1
 
     def test_fallback_is_notified_of_an_unreadable_entry(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
         let_pass(relay, 900)
         assert subjects(relay)[0] == "incident i1 of channel noc"
 
     def test_fallback_is_notified_of_an_unreadable_entry_although_no_worker_is_free(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.dynamodb.items[key("noc", (), "i1")]["text"] = {"S": "{"}
         for _ in range(15):
@@ -156,7 +156,7 @@ class TestInTime:
 
 class TestGivenUp:
     def test_fallback_is_notified_once_of_a_refused_critical_and_its_row_goes(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.share()
         relay.wake()
         assert relay.retries.messages == []
@@ -171,7 +171,7 @@ class TestGivenUp:
         assert len(subjects(relay)) == 1
 
     def test_criticals_that_are_refused_together_are_counted_in_one_message(self) -> None:
-        relay = room(REFUSED, policy={"max_per_minute": 100})
+        relay = new_relay(REFUSED, policy={"max_per_minute": 100})
         for number in range(20):
             relay.share(id=f"i{number}")
         let_pass(relay, 600)
@@ -183,7 +183,7 @@ class TestGivenUp:
         assert relay.dynamodb.indexed() == []
 
     def test_fallback_is_not_notified_again_of_a_replayed_critical_that_is_refused_again(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.share()
         let_pass(relay, 300)
         [dead] = relay.dead_letters.jobs()
@@ -194,7 +194,7 @@ class TestGivenUp:
         assert relay.dynamodb.indexed() == []
 
     def test_fallback_is_notified_of_an_expired_critical_at_its_time(self) -> None:
-        relay = room(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
+        relay = new_relay(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
         relay.share()
         relay.wake(61)
         assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
@@ -204,7 +204,7 @@ class TestGivenUp:
         assert "last reason: expired; the relay has given up" in email(relay)
 
     def test_refused_warning_is_not_notified_and_leaves_no_row(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.share(status="warning")
         assert relay.dynamodb.indexed() == []
         let_pass(relay, 1200)
@@ -214,14 +214,14 @@ class TestGivenUp:
 class TestNotNotified:
     @pytest.mark.parametrize("status", ["warning", "unknown"])
     def test_fallback_is_not_notified_of_a_state_that_is_not_critical(self, status: str) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share(status=status)
         let_pass(relay, 1200)
         assert subjects(relay) == []
         assert len(relay.retries.messages) == 1
 
     def test_fallback_is_not_notified_of_a_critical_that_is_announced_in_time(self) -> None:
-        relay = room(DOWN, DOWN, DOWN, samples.accepted())
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         relay.wake(30)
         let_pass(relay, 600)
@@ -229,7 +229,7 @@ class TestNotNotified:
 
     def test_fallback_is_not_notified_of_a_debt_that_was_settled_after_the_index_was_read(self) -> None:
         table = HookedDynamoDb()
-        relay = room(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share()
         table.before["batch_get_item", 0] = lambda: relay.wake(0)
         relay.sweep(300)
@@ -237,7 +237,7 @@ class TestNotNotified:
         assert subjects(relay) == []
 
     def test_fallback_is_not_notified_of_a_critical_that_was_resolved_unannounced(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.share(status="ok", changedOn=LATER)
         assert relay.dynamodb.indexed() == []
@@ -246,7 +246,7 @@ class TestNotNotified:
 
     def test_fallback_is_notified_again_only_after_the_critical_was_announced_in_between(self) -> None:
         down = [True]
-        relay = room(lambda _: DOWN if down[0] else samples.accepted())
+        relay = new_relay(lambda _: DOWN if down[0] else samples.accepted())
         relay.share()
         let_pass(relay, 600)
         relay.share(changedOn=LATER, comments=["still owed"])
@@ -271,7 +271,7 @@ class TestNotNotified:
 
 class TestOneMessage:
     def test_each_channel_has_one_fallback_message_in_a_run_with_its_name_as_attribute(self) -> None:
-        relay = room(DOWN, secrets=channels("noc", "db"))
+        relay = new_relay(DOWN, secrets=channels("noc", "db"))
         for channel in ("noc", "db"):
             for number in range(2):
                 post(relay, channel, id=f"{channel}-{number}")
@@ -281,7 +281,7 @@ class TestOneMessage:
         assert sorted(attributes) == ["db", "noc"]
 
     def test_channel_has_no_more_than_one_fallback_message_in_five_minutes(self) -> None:
-        relay = room(DOWN, policy={"fallback_after_seconds": 60})
+        relay = new_relay(DOWN, policy={"fallback_after_seconds": 60})
         relay.share()
         relay.sweep(60)
         notified_at = relay.clock.now
@@ -294,7 +294,7 @@ class TestOneMessage:
         assert subjects(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
 
     def test_five_minutes_between_fallback_messages_count_for_each_channel_alone(self) -> None:
-        relay = room(DOWN, secrets=channels("noc", "db", fallback_after_seconds=60))
+        relay = new_relay(DOWN, secrets=channels("noc", "db", fallback_after_seconds=60))
         post(relay, "noc")
         relay.sweep(60)
         post(relay, "db")
@@ -302,7 +302,7 @@ class TestOneMessage:
         assert subjects(relay) == ["incident i1 of channel noc", "incident i1 of channel db"]
 
     def test_oldest_debt_is_first_in_the_fallback_message(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         for name in ("i3", "i1", "i2"):
             relay.share(id=name)
             relay.clock.now += 1
@@ -311,7 +311,7 @@ class TestOneMessage:
         assert short == "CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i3"
 
     def test_fallback_message_has_the_words_and_recipients_of_the_share(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share(recipients=("DBA", "jdoe"), alerts=[{"id": 1, "description": "disk full"}])
         relay.sweep(300)
         assert '- Incident i1: "disk full"\n' in email(relay)
@@ -320,7 +320,7 @@ class TestOneMessage:
 
 class TestTopicDown:
     def test_topic_that_fails_is_notified_in_the_next_run(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share()
         relay.sns.failure = SNS_DOWN
         assert relay.sweep(300)["notified"] == 0
@@ -332,7 +332,7 @@ class TestTopicDown:
         assert (len(subjects(relay)), relay.entry().debt.is_notified) == (1, True)
 
     def test_fallback_is_notified_of_a_dead_letter_once_the_topic_works_again(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.share()
         relay.sns.failure = SNS_DOWN
         let_pass(relay, 1200)
@@ -352,7 +352,7 @@ class TestTopicDown:
 
         names = [f"c{number}" for number in range(40)]
         secrets = Hanging(**channels(*names).texts)
-        relay = room(DOWN, secrets=secrets)
+        relay = new_relay(DOWN, secrets=secrets)
         for name in names:
             post(relay, name)
         secrets.hangs = True
@@ -366,7 +366,7 @@ class TestTopicDown:
                 raise SNS_DOWN
 
         names = [f"c{number}" for number in range(60)]
-        relay = room(DOWN, secrets=channels(*names), sns=Hanging())
+        relay = new_relay(DOWN, secrets=channels(*names), sns=Hanging())
         for name in names:
             post(relay, name)
         relay.retries.messages.clear()
@@ -378,7 +378,7 @@ class TestDuringARun:
 
     def owing(self, *steps: Step) -> tuple[Relay, HookedDynamoDb]:
         table = HookedDynamoDb()
-        relay = room(*steps, dynamodb=table)
+        relay = new_relay(*steps, dynamodb=table)
         relay.share()
         relay.clock.now += 300
         return relay, table
@@ -438,7 +438,7 @@ class TestPageMissing:
         relay.retries.messages.clear()
 
     def test_fallback_is_notified_of_all_criticals_without_a_page_in_the_next_run(self) -> None:
-        relay = room()
+        relay = new_relay()
         names = [f"i{number}" for number in range(5)]
         self.accepted(relay, *names)
         relay.sweep()
@@ -448,7 +448,7 @@ class TestPageMissing:
         assert "The relay goes on trying" not in email(relay)
 
     def test_fallback_is_notified_once_of_a_critical_without_a_page_and_no_signal_is_sent(self) -> None:
-        relay = room()
+        relay = new_relay()
         self.accepted(relay, "i1")
         for _ in range(20):
             relay.sweep()
@@ -456,7 +456,7 @@ class TestPageMissing:
         assert relay.dynamodb.indexed() == []
 
     def test_fallback_is_notified_of_a_critical_without_a_page_although_the_next_state_was_announced(self) -> None:
-        relay = room()
+        relay = new_relay()
         self.accepted(relay, "i1")
         relay.share(status="warning", changedOn=LATER)
         relay.sweep()
@@ -464,7 +464,7 @@ class TestPageMissing:
         assert relay.dynamodb.indexed() == []
 
     def test_fallback_is_notified_of_a_critical_without_a_page_although_the_next_state_is_owed(self) -> None:
-        relay = room(samples.accepted(), DOWN)
+        relay = new_relay(samples.accepted(), DOWN)
         self.accepted(relay, "i1")
         relay.share(status="ok", changedOn=LATER)
         relay.sweep()
@@ -474,7 +474,7 @@ class TestPageMissing:
         assert len(subjects(relay)) == 1
 
     def test_topic_that_fails_is_notified_later_of_a_critical_without_a_page(self) -> None:
-        relay = room()
+        relay = new_relay()
         self.accepted(relay, "i1")
         relay.sns.failure = SNS_DOWN
         relay.sweep()
@@ -488,7 +488,7 @@ class TestWorkerWhileTheLedgerIsDown:
     """Ledger down: the sweeper sees no debt then, so the worker notifies the topic, at a limited rate."""
 
     def down(self, **changes: Any) -> Relay:
-        relay = room(DOWN, **changes)
+        relay = new_relay(DOWN, **changes)
         relay.dynamodb.failure = LEDGER_DOWN
         return relay
 
@@ -543,7 +543,7 @@ class TestWorkerWhileTheLedgerIsDown:
         assert subjects(relay) == []
 
     def test_worker_does_not_notify_the_fallback_of_a_critical_that_xmatters_accepted_without_the_ledger(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = LEDGER_DOWN
         relay.share()
         for _ in range(30):
@@ -552,7 +552,7 @@ class TestWorkerWhileTheLedgerIsDown:
         assert subjects(relay) == []
 
     def test_worker_does_not_notify_the_fallback_while_the_ledger_works(self) -> None:
-        relay = room(DOWN, policy={"fallback_after_seconds": 0})
+        relay = new_relay(DOWN, policy={"fallback_after_seconds": 0})
         relay.share()
         for _ in range(20):
             relay.wake(60)
@@ -604,7 +604,7 @@ class TestBurstOfAnotherChannel:
 
     def owing(self, *quiet: str, policy: Mapping[str, int] = {}, **changes: Any) -> Relay:
         """Return a relay that owes a burst of channel `loud`, and after it a critical of each quiet channel."""
-        relay = room(DOWN, secrets=channels("loud", *quiet, **policy), **changes)
+        relay = new_relay(DOWN, secrets=channels("loud", *quiet, **policy), **changes)
         for number in range(self.BURST):
             post(relay, "loud", id=f"f{number}")
         relay.clock.now += 1

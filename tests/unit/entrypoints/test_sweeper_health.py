@@ -17,7 +17,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.rate_limiter import gate_of
 from relay.ledger.row import Row
 from tests import samples
-from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, room, table_down
+from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -27,7 +27,7 @@ REFUSED = ClientError({"Error": {"Code": "NotFound"}}, "Publish")
 
 def watched(*steps: Step, **changes: Any) -> Relay:
     """Return a relay with both topics."""
-    return room(*steps, **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE} | changes)
+    return new_relay(*steps, **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE} | changes)
 
 
 def runs(relay: Relay, count: int = 1, seconds: float = 60.0) -> None:
@@ -321,7 +321,7 @@ class TestFailures:
 
 class TestWithoutTopics:
     def test_without_topics_nothing_is_published_read_or_kept(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.share(status="warning")
         runs(relay, 30)
         assert relay.sns.published == []
@@ -330,7 +330,7 @@ class TestWithoutTopics:
 
     @pytest.mark.parametrize(("alarm", "notice"), [(NOTICE, ""), ("", NOTICE)])
     def test_single_topic_gets_all_messages(self, alarm: str, notice: str) -> None:
-        relay = room(DOWN, alarm_topic_arn=alarm, notice_topic_arn=notice)
+        relay = new_relay(DOWN, alarm_topic_arn=alarm, notice_topic_arn=notice)
         relay.share()
         runs(relay, 20)
         settle(relay)
@@ -355,18 +355,18 @@ class Switch:
 class TestHeartbeat:
     def test_complete_run_calls_the_dead_mans_switch(self) -> None:
         switch = Switch()
-        relay = room(heartbeat=switch)
+        relay = new_relay(heartbeat=switch)
         runs(relay, 2)
         assert switch.beats == [2.0, 2.0]
 
     def test_failed_heartbeat_is_logged_and_counted_and_fails_nothing(self) -> None:
-        relay = room(heartbeat=lambda _: "HTTP 500")
+        relay = new_relay(heartbeat=lambda _: "HTTP 500")
         assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
         assert relay.recorder.metrics()["heartbeat_failed"] == 1
 
     def test_run_that_another_run_keeps_out_or_that_fails_sends_no_heartbeat(self) -> None:
         switch, dynamodb = Switch(), HookedDynamoDb()
-        relay = room(dynamodb=dynamodb, heartbeat=switch)
+        relay = new_relay(dynamodb=dynamodb, heartbeat=switch)
         dynamodb.before[("query", 1)] = table_down
         assert relay.sweep() == {}
         assert relay.sweep(1) == {}, "the lease of the failed run"

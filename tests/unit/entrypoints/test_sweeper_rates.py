@@ -10,7 +10,7 @@ from relay.entrypoints.health_announcement import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
 from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, room, table_down
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down
 
 LIMIT = 5
 DOWN = samples.refused(503, b"down")
@@ -41,7 +41,7 @@ def flooded(relay: Relay) -> int:
 
 class TestFlood:
     def test_flooded_channel_is_reported_in_the_third_run(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
         assert lines(relay) == []
         flood(relay, 1, each=20, prefix="g")
@@ -53,7 +53,7 @@ class TestFlood:
         assert line["above_seconds"] == 120
 
     def test_flooded_channel_is_reported_in_each_run_until_the_flood_is_over(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 4, each=20)
         assert flooded(relay) == 2
         flood(relay, 40, each=0)
@@ -63,12 +63,12 @@ class TestFlood:
         assert flooded(relay) == before
 
     def test_flood_of_warnings_is_reported(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=20, status="warning")
         assert lines(relay)[0]["critical_wait_seconds"] == 0
 
     def test_burst_that_fills_the_horizon_is_reported_although_little_comes_after_it(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 1, each=60)
         flood(relay, 2, each=LIMIT, prefix="g")
         [line] = lines(relay)
@@ -78,7 +78,7 @@ class TestFlood:
     def test_flooded_channel_is_judged_by_its_own_limit(self) -> None:
         policies = {"noc": {"max_per_minute": LIMIT}, "db": {"max_per_minute": 50}}
         texts = {name: json.dumps(samples.secret(policy=policy)) for name, policy in policies.items()}
-        relay = room(secrets=FakeSecrets(**texts))
+        relay = new_relay(secrets=FakeSecrets(**texts))
         for part in "abc":
             for number in range(20):
                 relay.webhook.serve(samples.request(samples.body(id=f"db-{part}-{number}"), channel="db"))
@@ -86,7 +86,7 @@ class TestFlood:
         assert [line["channel"] for line in lines(relay)] == ["noc"]
 
     def test_flood_reports_take_no_write_per_share(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=20)
         before = len(relay.dynamodb.calls)
         relay.sweep()
@@ -98,29 +98,29 @@ class TestFlood:
 
 class TestNoFlood:
     def test_channel_within_its_rate_limit_is_not_reported_as_flooded(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 10, each=LIMIT)
         assert lines(relay) == []
 
     def test_storm_of_a_minute_is_not_reported_as_flood(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 1, each=4 * LIMIT)
         flood(relay, 6, each=0)
         assert flooded(relay) == 0
 
     def test_debts_of_an_outage_are_not_reported_as_flood(self) -> None:
-        relay = room(DOWN, policy={"max_per_minute": LIMIT})
+        relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
         flood(relay, 12, each=LIMIT)
         assert relay.sweep(0)["owed"] == 12 * LIMIT
         assert flooded(relay) == 0
 
     def test_flood_during_an_outage_is_reported(self) -> None:
-        relay = room(DOWN, policy={"max_per_minute": LIMIT})
+        relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=4 * LIMIT)
         assert flooded(relay) == 1
 
     def test_flooded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
-        relay = room(policy={"max_per_minute": LIMIT})
+        relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
         relay.clock.now += IN_A_ROW_SECONDS
         flood(relay, 2, each=20, prefix="g")
@@ -130,7 +130,7 @@ class TestNoFlood:
 class TestGateUnreadable:
     def test_flood_is_judged_by_arrivals_if_the_gate_cannot_be_read(self) -> None:
         table = HookedDynamoDb()
-        relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
+        relay = new_relay(policy={"max_per_minute": LIMIT}, dynamodb=table)
         flood(relay, 2, each=20)
         for number in range(20):
             relay.webhook.serve(samples.request(samples.body(id=f"last-{number}")))
@@ -142,7 +142,7 @@ class TestGateUnreadable:
 
     def test_old_debts_are_not_reported_as_flood_if_the_gate_cannot_be_read(self) -> None:
         table = HookedDynamoDb()
-        relay = room(policy={"max_per_minute": LIMIT}, dynamodb=table)
+        relay = new_relay(policy={"max_per_minute": LIMIT}, dynamodb=table)
         flood(relay, 1, each=60)
         for _ in range(5):
             table.before["get_item", table.calls.count("get_item") + 1] = table_down

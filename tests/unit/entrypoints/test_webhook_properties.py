@@ -95,7 +95,7 @@ TRIGGER: st.SearchStrategy[Step] = st.sampled_from(
 )
 
 
-def room(trigger: Step) -> Relay:
+def new_relay(trigger: Step) -> Relay:
     def answer(call: Call) -> HttpAnswer:
         if call.url.endswith("/token"):
             return samples.token(CANARIES["access"])
@@ -117,7 +117,7 @@ def shown(relay: Relay, answer: Any) -> str:
 
 
 def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
-    relay = room(trigger)
+    relay = new_relay(trigger)
     answer = relay.webhook.serve(make(body))
     assert answer.status in {200, 202, 400}
     assert not [name for name, canary in CANARIES.items() if canary in shown(relay, answer)]
@@ -175,12 +175,12 @@ def test_any_headers_recipients_and_ids_leave_the_body_forwarded_byte_for_byte(
 
     check(samples.body(), REFUSED, make)
     stranger = Request.from_event({"pathParameters": {"channel": channel}, "headers": headers})
-    assert room(REFUSED).webhook.serve(stranger).status == 401
+    assert new_relay(REFUSED).webhook.serve(stranger).status == 401
 
 
 @given(st.dictionaries(st.sampled_from(["Authorization", "x-api-key", "Cookie"]), TEXT))
 def test_random_headers_are_answered_401(headers: dict[str, str]) -> None:
-    relay = room(samples.accepted())
+    relay = new_relay(samples.accepted())
     answer = relay.webhook.serve(Request.from_event({"pathParameters": {"channel": "noc"}, "headers": headers}))
     assert answer.status == 401
     assert relay.session.calls == []

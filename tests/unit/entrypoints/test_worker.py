@@ -7,7 +7,7 @@ import pytest
 
 from relay.jobs.envelope import envelope_of
 from tests import samples
-from tests.fakes import FakeSqs, Relay, room
+from tests.fakes import FakeSqs, Relay, new_relay
 
 DOWN = samples.refused(503, b"down")
 LATER = 1_800_000_001
@@ -32,18 +32,18 @@ def sent(relay: Relay) -> list[str]:
 
 class TestMessages:
     def test_messages_of_delivered_jobs_are_deleted(self) -> None:
-        relay = room()
+        relay = new_relay()
         assert relay.worker.work(jobs("i1", "i2")) == []
         assert (sorted(sent(relay)), relay.retries.messages) == (["i1", "i2"], [])
         assert relay.recorder.outcomes() == ["delivered", "delivered"]
         assert relay.recorder.metrics() == {}
 
     def test_worker_without_messages_does_nothing(self) -> None:
-        assert room().worker.work([]) == []
+        assert new_relay().worker.work([]) == []
 
     @pytest.mark.parametrize("body", ["", "{}", "not json", json.dumps({"schema": 2}), None, 7])
     def test_unreadable_message_stays_and_the_others_are_worked(self, body: Any) -> None:
-        relay = room()
+        relay = new_relay()
         good = envelope_of(samples.job())
         assert relay.worker.work(records(good, body, good.replace("i1", "i2"))) == ["m2"]
         assert len(relay.session.calls) == 2
@@ -52,19 +52,19 @@ class TestMessages:
         assert line["level"] == "ERROR"
 
     def test_job_of_an_unknown_kind_stays_on_the_queue(self) -> None:
-        relay = room()
+        relay = new_relay()
         assert relay.worker.work(jobs("i1", kind="from-a-newer-version")) == ["m1"]
         assert (relay.session.calls, relay.recorder.metrics()["crash"]) == ([], 1)
 
     def test_job_without_an_incident_stays_and_the_others_are_worked(self) -> None:
-        relay = room()
+        relay = new_relay()
         bad = envelope_of(samples.job(incident_id="i1", body=b"no incident at all"))
         assert relay.worker.work([*records(bad), *jobs("i1", "i2")[1:]]) == ["m1"]
         assert sent(relay) == ["i2"]
         assert sorted(relay.recorder.outcomes()) == ["delivered", "unsafe"]
 
     def test_fault_after_an_attempt_keeps_that_message_and_the_others_are_worked(self) -> None:
-        relay = room(DOWN, samples.accepted())
+        relay = new_relay(DOWN, samples.accepted())
         relay.retries.failure = ZeroDivisionError("canary-words")
         assert relay.worker.work(jobs("i1", "i2")) == ["m1"]
         assert sent(relay) == ["i1", "i2"]
@@ -72,7 +72,7 @@ class TestMessages:
         assert relay.recorder.metrics()["crash"] == 1
 
     def test_fault_of_our_own_while_sending_counts_as_a_failed_attempt(self) -> None:
-        relay = room(ZeroDivisionError("canary-words"), samples.accepted())
+        relay = new_relay(ZeroDivisionError("canary-words"), samples.accepted())
         assert relay.worker.work(jobs("i1")) == []
         [again] = relay.retries.jobs()
         assert (
@@ -84,7 +84,7 @@ class TestMessages:
         assert "canary-words" not in relay.recorder.written()
 
     def test_job_is_logged_in_one_line(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.worker.work(jobs("i1", failed_retries=2))
         [line] = relay.recorder.lines()
         expected = {
@@ -113,5 +113,5 @@ def test_retry_queue_is_called_once_a_job() -> None:
             return super().send_message(**message)
 
     retries = Counting()
-    room(DOWN, retries=retries).worker.work(jobs("i1", "i2", "i3"))
+    new_relay(DOWN, retries=retries).worker.work(jobs("i1", "i2", "i3"))
     assert retries.asked == 3

@@ -8,14 +8,14 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.channels.cache import UNKNOWN_SECONDS
 from tests import samples
-from tests.fakes import FakeSecrets, Relay, room, worked
+from tests.fakes import FakeSecrets, Relay, new_relay, worked
 
 DOWN = samples.refused(503)
 
 
 def owing(*kinds: str) -> Relay:
     """Return a relay whose channel was removed while jobs of these kinds were on the retry queue."""
-    relay = room(samples.accepted())
+    relay = new_relay(samples.accepted())
     for kind in kinds:
         body = samples.body(status="warning")
         relay.retries.queue().send(samples.job(kind=kind, recipients=(), status="warning", body=body))
@@ -38,7 +38,7 @@ def test_job_of_a_removed_channel_is_dead_lettered_at_its_first_attempt(kind: st
 
 
 def test_delivered_signal_of_a_removed_channel_leaves_no_dead_letter() -> None:
-    relay = room(samples.accepted())
+    relay = new_relay(samples.accepted())
     relay.share()
     gone = removed_from(relay)
     gone.wake(36)
@@ -52,7 +52,7 @@ def test_followup_of_a_removed_channel_leaves_no_dead_letter() -> None:
 
 
 def test_fallback_is_notified_once_of_a_critical_of_a_removed_channel() -> None:
-    relay = room(DOWN)
+    relay = new_relay(DOWN)
     relay.share()
     gone = removed_from(relay)
     for _ in range(10):

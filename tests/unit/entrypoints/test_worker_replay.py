@@ -10,7 +10,7 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relayctl.dead_letter_file import line_of, read_line
 from tests import samples
-from tests.fakes import Call, Relay, Step, room, worked
+from tests.fakes import Call, Relay, Step, new_relay, worked
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -33,7 +33,7 @@ def moved(relay: Relay) -> Job:
 
 def dead_lettered(*steps: Step, **changes: Any) -> Relay:
     """Return a relay whose only share was refused, and dead-lettered, some days ago."""
-    relay = room(REFUSED, *steps, **changes)
+    relay = new_relay(REFUSED, *steps, **changes)
     relay.share()
     relay.retries.messages.clear()
     relay.clock.now += DAYS
@@ -62,7 +62,7 @@ class TestRevival:
         assert seen == [(None, relay.clock.now, True)]
 
     def test_revived_job_ignores_its_earlier_not_before(self) -> None:
-        relay = room()
+        relay = new_relay()
         not_before = timestamp(relay.clock.now + 600)
         dead = samples.job(not_before=not_before, reason="credentials", dead_lettered_at="2027-01-15T07:00:00.000Z")
         assert worked(relay, dead) == []
@@ -220,7 +220,7 @@ class TestWithoutTheLedger:
         assert len(relay.session.calls) == 2
 
     def test_dead_letter_that_the_ledger_could_not_record_is_sent_when_replayed(self) -> None:
-        relay = room(REFUSED, samples.accepted())
+        relay = new_relay(REFUSED, samples.accepted())
         relay.dynamodb.refuses_writes = True
         relay.share()
         relay.dynamodb.refuses_writes = False
@@ -245,7 +245,7 @@ class TestWithoutTheLedger:
 
 class TestHolds:
     def test_revived_job_waits_for_its_rate_limit_slot_and_the_entry_has_the_reason(self) -> None:
-        relay = room(policy={"max_per_minute": 1})
+        relay = new_relay(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.retries.messages.clear()
         relay.clock.now += 20
@@ -257,7 +257,7 @@ class TestHolds:
         assert relay.retries.messages == []
 
     def test_unmarked_job_that_redrive_moved_expires_at_its_age(self) -> None:
-        relay = room()
+        relay = new_relay()
         worked(relay, samples.job(received_at="2027-01-01T00:00:00.000Z", dead_lettered_at=None))
         [job] = relay.dead_letters.jobs()
         assert (job.failures.reason, relay.session.calls) == ("expired", [])
@@ -336,11 +336,11 @@ class TestImport:
 class TestUnknownKind:
     @pytest.mark.parametrize("envelope", ["", "{}", "not json", json.dumps({"schema": 2})])
     def test_message_that_is_no_job_stays_and_sends_nothing(self, envelope: str) -> None:
-        relay = room()
+        relay = new_relay()
         assert relay.worker.work([{"messageId": "m1", "body": envelope}]) == ["m1"]
         assert relay.session.calls == []
 
     def test_job_of_an_unknown_kind_stays_and_sends_nothing(self) -> None:
-        relay = room()
+        relay = new_relay()
         assert worked(relay, samples.job(kind="from-a-newer-version")) == ["m1"]
         assert relay.session.calls == []

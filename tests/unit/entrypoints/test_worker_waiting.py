@@ -12,7 +12,7 @@ from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, timestamp
 from relay.reasons import Reason
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, room
+from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, new_relay
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -36,7 +36,7 @@ def waiting(relay: Relay) -> Job:
 
 class TestByCopy:
     def test_copy_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
-        relay = room(DOWN, chance=0.5)
+        relay = new_relay(DOWN, chance=0.5)
         assert woken(relay, attempts=3, failed_retries=1, first_failed_at=None) == []
         job = samples.job(
             received_at=NOW,
@@ -55,7 +55,7 @@ class TestByCopy:
         assert relay.retries.delays() == [30]
 
     def test_old_message_stays_if_the_copy_cannot_be_sent(self) -> None:
-        relay = room(DOWN, samples.accepted())
+        relay = new_relay(DOWN, samples.accepted())
         relay.retries.failure = NO
         assert woken(relay) == ["m1"]
         relay.retries.failure = None
@@ -63,12 +63,12 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_old_message_stays_if_the_queue_does_not_answer_for_the_copy(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         relay.retries.failure = TimeoutError("hangs")
         assert woken(relay) == ["m1"]
 
     def test_copy_that_a_crash_doubled_is_dropped_as_duplicate(self) -> None:
-        relay = room(DOWN, samples.accepted())
+        relay = new_relay(DOWN, samples.accepted())
         woken(relay)
         relay.retries.messages *= 2
         relay.wake()
@@ -76,7 +76,7 @@ class TestByCopy:
         assert relay.recorder.outcomes().count("duplicate") == 1
 
     def test_job_that_waits_longer_than_a_message_can_has_a_row_alone(self) -> None:
-        relay = room()
+        relay = new_relay()
         until = relay.clock.now + 1500
         assert woken(relay, reason="credentials", not_before=timestamp(until)) == []
         assert relay.retries.messages == []
@@ -88,7 +88,7 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_job_that_waits_as_long_as_a_message_can_has_a_message(self) -> None:
-        relay = room()
+        relay = new_relay()
         until = timestamp(relay.clock.now + 900)
         woken(relay, reason="credentials", not_before=until)
         assert (waiting(relay).message.not_before, relay.retries.delays()) == (until, [900])
@@ -96,7 +96,7 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_job_that_waits_long_has_a_message_while_the_ledger_is_down(self) -> None:
-        relay = room()
+        relay = new_relay()
         until = timestamp(relay.clock.now + 1500)
         relay.dynamodb.refuses_writes = True
         woken(relay, reason="credentials", not_before=until)
@@ -105,12 +105,12 @@ class TestByCopy:
         assert (relay.retries.delays(), relay.session.calls) == ([600], [])
 
     def test_job_that_wakes_a_second_early_is_attempted(self) -> None:
-        relay = room()
+        relay = new_relay()
         woken(relay, not_before=timestamp(relay.clock.now + 0.9))
         assert len(relay.session.calls) == 1
 
     def test_job_of_an_older_state_is_superseded_by_the_newer_one(self) -> None:
-        relay = room(*[DOWN] * 6, samples.accepted())
+        relay = new_relay(*[DOWN] * 6, samples.accepted())
         relay.share()
         relay.share(changedOn=LATER, comments=["on it"])
         assert len(relay.retries.messages) == 2
@@ -142,7 +142,7 @@ class TestSchedule:
         ],
     )
     def test_each_reason_has_its_backoff(self, failure: Step, chance: float, failed_retries: int, delay: float) -> None:
-        relay = room(failure, chance=chance)
+        relay = new_relay(failure, chance=chance)
         woken(relay, failed_retries=failed_retries)
         job = waiting(relay)
         assert (relay.retries.delays(), job.failures.failed_retries, job.failures.attempts) == (
@@ -154,12 +154,12 @@ class TestSchedule:
 
     @pytest.mark.parametrize(("failed_retries", "delay"), [(2, 120), (9, 900), (10_000, 900)])
     def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, failed_retries: int, delay: float) -> None:
-        relay = room(DOWN, chance=1.0)
+        relay = new_relay(DOWN, chance=1.0)
         woken(relay, failed_retries=failed_retries, status="warning", body=samples.body(status="warning"))
         assert relay.retries.delays() == [delay]
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
-        relay = room(requests.ReadTimeout("late"), samples.accepted())
+        relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
         woken(relay)
         assert (waiting(relay).failures.reason, waiting(relay).failures.may_have_paged) == ("timeout", True)
         relay.wake()
@@ -167,7 +167,7 @@ class TestSchedule:
         assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
 
     def test_job_is_sent_by_itself_after_its_key_was_corrected(self) -> None:
-        relay = room(samples.refused(401), samples.accepted())
+        relay = new_relay(samples.refused(401), samples.accepted())
         woken(relay)
         assert waiting(relay).failures.reason == "credentials"
         relay.secrets.texts["noc"] = relay.secrets.texts["noc"].replace(samples.API_KEY, "mended")  # type: ignore[union-attr]
@@ -175,7 +175,7 @@ class TestSchedule:
         assert ("apiKey=mended" in relay.session.calls[1].url, relay.retries.messages) == (True, [])
 
     def test_worker_makes_one_attempt_per_wake(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         woken(relay)
         for number in range(2, 5):
             relay.wake(900)
@@ -202,7 +202,7 @@ class TestNoAttempt:
         assert len(relay.session.calls) == asked
 
     def test_open_circuit_does_not_count_as_an_attempt(self) -> None:
-        relay = room(samples.refused(429, retry_after="200"))
+        relay = new_relay(samples.refused(429, retry_after="200"))
         relay.share(id="i9")
         relay.retries.messages.clear()
         woken(relay, attempts=2, failed_retries=5)
@@ -210,7 +210,7 @@ class TestNoAttempt:
         assert 200 <= relay.retries.delays()[0] <= 205
 
     def test_full_rate_limit_does_not_count_as_an_attempt(self) -> None:
-        relay = room(policy={"max_per_minute": 1})
+        relay = new_relay(policy={"max_per_minute": 1})
         relay.share(id="i9")
         relay.retries.messages.clear()
         relay.clock.now += 1
@@ -223,7 +223,7 @@ class TestNoAttempt:
             woken(relay, attempts=2, failed_retries=5, recipients=(), version=(LATER, LATER), digest="other")
             return samples.accepted()
 
-        relay = room(meets)
+        relay = new_relay(meets)
         relay.share()
         # The messages are: the sender's own, the waiting one, and the one by which the sender wakes the waiting one.
         relay.retries.messages = relay.retries.messages[1:2]
@@ -231,7 +231,7 @@ class TestNoAttempt:
         assert relay.retries.delays() == [16]
 
     def test_ledger_that_is_down_does_not_count_as_an_attempt(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dynamodb.failure = TimeoutError()
         woken(relay, attempts=2, failed_retries=5)
         self.unchanged(relay, Reason.INTERNAL, asked=0)
@@ -240,7 +240,7 @@ class TestNoAttempt:
 
 class TestExpiry:
     def test_job_that_is_owed_past_its_age_is_dead_lettered_as_expired(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         woken(relay, attempts=7, failed_retries=30)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
@@ -263,33 +263,33 @@ class TestExpiry:
         ]
 
     def test_job_wakes_when_its_age_ends_though_its_wait_is_longer(self) -> None:
-        relay = room(samples.refused(401), policy={"max_age_seconds": 100})
+        relay = new_relay(samples.refused(401), policy={"max_age_seconds": 100})
         woken(relay)
         assert relay.retries.delays() == [101]
         relay.wake(101)
         assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_copy_that_a_crash_doubled_is_dead_lettered_once(self) -> None:
-        relay = room(DOWN)
+        relay = new_relay(DOWN)
         woken(relay, status="warning", body=samples.body(status="warning"))
         relay.retries.messages *= 2
         relay.wake(MAX_AGE + 1)
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
 
     def test_job_is_attempted_until_the_end_of_its_age(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.clock.now += MAX_AGE
         woken(relay)
         assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
 
     def test_job_past_its_age_is_not_dead_lettered_if_it_is_not_owed(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.clock.now += MAX_AGE + 1
         woken(relay, body=samples.body(status="ok"), status="ok")
         assert (relay.dead_letters.messages, relay.retries.messages) == ([], [])
 
     def test_expired_job_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.dead_letters.failure = NO
         relay.clock.now += MAX_AGE + 1
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
@@ -299,7 +299,7 @@ class TestExpiry:
         assert (len(relay.dead_letters.messages), relay.retries.messages, relay.session.calls) == (1, [], [])
 
     def test_refused_job_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         relay.dead_letters.failure = NO
         woken(relay, status="warning", body=samples.body(status="warning"))
         assert (waiting(relay).failures.reason, waiting(relay).failures.failed_retries, relay.retries.delays()) == (
@@ -309,7 +309,7 @@ class TestExpiry:
         )
 
     def test_max_age_of_the_channel_decides_when_a_job_expires(self) -> None:
-        relay = room(policy={"max_age_seconds": 60})
+        relay = new_relay(policy={"max_age_seconds": 60})
         relay.clock.now += 61
         woken(relay)
         assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
@@ -317,7 +317,7 @@ class TestExpiry:
 
 class TestRefused:
     def test_refused_job_is_dead_lettered_and_its_message_is_deleted(self) -> None:
-        relay = room(REFUSED)
+        relay = new_relay(REFUSED)
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
         [job] = relay.dead_letters.jobs()
         assert (job.failures.reason, job.failures.attempts, job.failures.http_status) == ("refused", 1, 404)
@@ -326,7 +326,7 @@ class TestRefused:
 
 class TestChannelUnreadable:
     def test_job_of_an_unreadable_channel_waits_until_it_can_be_read(self) -> None:
-        relay = room()
+        relay = new_relay()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
         assert woken(relay) == []
         assert (
@@ -373,7 +373,7 @@ class TestChannelUnreadable:
 
 def unreadable() -> Relay:
     """Return a relay whose channel has a malformed secret."""
-    return room(secrets=FakeSecrets(noc="not json"))
+    return new_relay(secrets=FakeSecrets(noc="not json"))
 
 
 def test_every_wait_is_a_new_message_so_that_a_receive_count_above_one_means_a_crash() -> None:
@@ -384,7 +384,7 @@ def test_every_wait_is_a_new_message_so_that_a_receive_count_above_one_means_a_c
             sent.append(message)
             return super().send_message(**message)
 
-    relay = room(DOWN, retries=Watched())
+    relay = new_relay(DOWN, retries=Watched())
     relay.share()
     for _ in range(5):
         relay.wake(900)

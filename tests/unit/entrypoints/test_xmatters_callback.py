@@ -17,7 +17,7 @@ ANSWER = {"relay": 1, "kind": "response", "incident_id": "i1", "person": {"targe
 DOWN = EndpointConnectionError(endpoint_url="https://sqs")
 
 
-def room(*, bigpanda: dict[str, Any] | None = None, callback: dict[str, Any] | None = None) -> Relay:
+def new_relay(*, bigpanda: dict[str, Any] | None = None, callback: dict[str, Any] | None = None) -> Relay:
     document = samples.secret(bigpanda={"api_key": "BPU1", **(bigpanda or {})})
     document["xmatters"]["callback"] = callback or {"token": TOKEN}
     return Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=json.dumps(document)))
@@ -34,7 +34,7 @@ def answered(relay: Relay, request_: Request) -> Reply:
 
 class TestAnswers:
     def test_callback_is_queued_as_it_came_and_answered_200(self) -> None:
-        relay = room()
+        relay = new_relay()
         answer = answered(relay, request())
         [job] = relay.chores.jobs()
         assert (answer.status, answer.document) == (
@@ -52,12 +52,12 @@ class TestAnswers:
         assert relay.chores.delays() == [0]
 
     def test_callback_never_calls_bigpanda_inline(self) -> None:
-        relay = room()
+        relay = new_relay()
         answered(relay, request())
         assert relay.bigpanda.calls == relay.session.calls == []
 
     def test_repeated_callback_has_the_same_delivery_id_and_another_a_different_one(self) -> None:
-        relay = room()
+        relay = new_relay()
         for document in (ANSWER, ANSWER, ANSWER | {"response": "Escalate"}):
             answered(relay, request(document))
         one, same, other = (job.delivery_id for job in relay.chores.jobs())
@@ -72,12 +72,12 @@ class TestAnswers:
         ids=["delivered", "status"],
     )
     def test_callback_that_makes_no_comment_is_not_queued(self, document: dict[str, Any]) -> None:
-        relay = room()
+        relay = new_relay()
         answer = answered(relay, request(document))
         assert (answer.status, answer.document["outcome"], relay.chores.jobs()) == (200, "unchanged", [])
 
     def test_channel_chooses_which_callbacks_become_comments(self) -> None:
-        relay = room(bigpanda={"comments": ["status"]})
+        relay = new_relay(bigpanda={"comments": ["status"]})
         assert answered(relay, request(ANSWER | {"kind": "status", "status": "x"})).document["outcome"] == "queued"
         assert answered(relay, request(ANSWER | {"response": "Escalate"})).document["outcome"] == "unchanged"
 
@@ -91,7 +91,7 @@ class TestAnswers:
 
 class TestQueues:
     def test_callback_that_the_chore_queue_refuses_is_dead_lettered(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.chores.failure = DOWN
         answer = answered(relay, request())
         assert (answer.status, answer.document["queue"]) == (200, "dead_letter")
@@ -99,7 +99,7 @@ class TestQueues:
         assert job.revival.dead_lettered_at is not None
 
     def test_callback_that_no_queue_takes_is_answered_503_and_logged_as_last_copy(self) -> None:
-        relay = room()
+        relay = new_relay()
         relay.chores.failure = relay.dead_letters.failure = DOWN
         answer = answered(relay, request())
         assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
@@ -113,12 +113,12 @@ class TestEndpoint:
         "headers", [samples.OPEN, {}, {"authorization": "Bearer x"}], ids=["bigpanda", "no", "bad"]
     )
     def test_callback_with_other_credentials_is_answered_401(self, headers: dict[str, str]) -> None:
-        relay = room()
+        relay = new_relay()
         answer = answered(relay, request(headers=headers))
         assert (answer.status, answer.document["error"], relay.chores.jobs()) == (401, "unauthorized", [])
 
     def test_callback_credentials_do_not_open_the_webhook(self) -> None:
-        relay = room()
+        relay = new_relay()
         assert relay.webhook.serve(samples.request(headers=OPEN)).status == 401
         assert relay.webhook.serve(samples.request()).status == 200
 
@@ -132,24 +132,24 @@ class TestEndpoint:
     def test_callback_accepts_basic_and_previous_credentials(self, old: bool) -> None:
         basic = {"basic": {"username": "xm", "password": "pw"}}
         later = {"token": TOKEN, "previous": basic | {"expires_at": "2099-01-01T00:00:00Z"}}
-        relay = room(callback=later if old else basic)
+        relay = new_relay(callback=later if old else basic)
         assert answered(relay, request(headers={"authorization": "Basic eG06cHc="})).status == 200
 
 
 class TestRefused:
     def test_invalid_callback_is_answered_400_with_the_missing_field(self) -> None:
-        relay = room()
+        relay = new_relay()
         answer = answered(relay, request({"response": "Acknowledge"}))
         assert answer.status == 400
         assert "incident_id" in answer.document["detail"]
         assert relay.recorder.metrics()["rejected_request"] == 1
 
     def test_callback_that_is_too_large_is_answered_413(self) -> None:
-        relay = room()
+        relay = new_relay()
         assert answered(relay, request(ANSWER | {"note": "n" * MAX_CALLBACK_BYTES})).status == 413
 
     def test_callback_is_logged_without_notes_and_credentials(self) -> None:
-        relay = room()
+        relay = new_relay()
         answered(relay, request(ANSWER | {"note": "canary-note"}))
         [line] = [line for line in relay.recorder.lines() if line["message"] == "callback"]
         assert (line["channel"], line["incident_id"], line["transition"]) == ("noc", "i1", "response")

@@ -34,7 +34,7 @@ from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
 from relay.xmatters.pages import MAX_PAGES, Pages
 from tests import samples
-from tests.fakes import FakeSession, room
+from tests.fakes import FakeSession, new_relay
 
 # Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
 MOST_OPERATIONS = 20_000_000
@@ -281,7 +281,7 @@ def test_values_and_alerts_beyond_the_limits_are_left_out_and_the_rest_is_kept()
 
 @pytest.mark.parametrize("length", [512, 500_000])
 def test_overlong_environment_id_does_not_cost_the_incident_its_entry(length: int) -> None:
-    relay = room()
+    relay = new_relay()
     document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
     result = relay.share(json.dumps(document).encode())
     assert (result.outcome, result.notices.unguarded) == ("delivered", None)

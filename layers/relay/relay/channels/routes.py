@@ -1,5 +1,7 @@
 """Routes: conditional recipients, chosen by facts of the incident. Pure code.
 
+`delivery.task.new_job` joins a route's recipients with those of the channel and of the webhook's URL.
+
 A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`, `source_system` or a
 tag.
 """

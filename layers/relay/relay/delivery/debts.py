@@ -1,7 +1,8 @@
 """Debts: owed states that wait. Each has a message on the retry queue, a row in the ledger's `due` index, or both.
 
-The message is queued before the first attempt, with a delay past the sender's lease. The row is written when the state
-has to wait longer. The sweeper uses it to replace a message that vanished.
+The message is queued before the first attempt, with a delay past the sender's lease (`FIRST_WAKE_SECONDS`). Later waits
+are those of `jobs.backoff`. The row is written when the state has to wait longer. The sweeper uses it to replace a
+message that vanished.
 """
 
 from contextlib import suppress

@@ -1,6 +1,7 @@
 """Decision: is a state owed, or announced, queued, superseded or not to be announced? Pure code.
 
-Here it is decided that a comment pages nobody, and that a replayed or late job is no longer needed.
+Here it is decided that a comment pages nobody, and that a replayed or late job is no longer needed. A comment is the
+transition `touched`, which no policy may contain (`channels.schema`).
 """
 
 from collections.abc import Set as AbstractSet

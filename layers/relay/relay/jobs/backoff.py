@@ -2,7 +2,8 @@
 
 | failed attempt | wait until the next one |
 | --- | --- |
-| the first attempts of a new share | 36 s: `delivery.debts.FIRST_WAKE_SECONDS` |
+| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `delivery.sender` |
+| the last of these | until 36 s after the first attempt: `delivery.debts.FIRST_WAKE_SECONDS` |
 | from the retry queue | a random time below 30 s, then below 60, 120, … up to 900 s |
 | the same, of a critical that certainly did not page | a random time below 30 s, then below 60 s |
 | with an ambiguous answer | the same, at least 30 s |

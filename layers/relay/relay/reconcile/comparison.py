@@ -5,20 +5,21 @@ The ledger is read in batches. The channel's secret is read only if its ledger d
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.channel import Channel
 from relay.delivery.decision import Standing, judge_change, was_shared
 from relay.errors import LedgerError, UnknownChannel
-from relay.incidents.share import Share
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
-from relay.reconcile.notes import ChannelNote, Difference, group_name, listing_name, short_name
+from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue
+from relay.reconcile.group import Group
+from relay.reconcile.notes import ChannelNote, Difference, short_name
 from relay.reconcile.piece import Member
 
 # A difference counts only after this time: the webhook may be on its way, or the ledger may lack a signal that was sent
@@ -28,107 +29,6 @@ SETTLES_SECONDS = 90.0
 QUEUED_SECONDS = 3600.0
 # If no run compared a channel's listing for this time, its note is outdated and the comparison starts anew.
 LAST_RUN_FORGOTTEN_SECONDS = 24 * 3600.0
-
-
-class Group(NamedTuple):
-    """Channels that are compared together, since they share a listing of BigPanda's incidents.
-
-    Attributes:
-        access: Access to BigPanda's API, with the key, base URL and query that the channels have in common.
-        environment_id: BigPanda's id of the environment.
-    """
-
-    access: BigPandaAccess
-    environment_id: str
-
-    @property
-    def name(self) -> str:
-        """Short name of the group, by which its note (the state of its runs) is stored."""
-        return group_name(self.access, self.environment_id)
-
-    @property
-    def listing_name(self) -> str:
-        """Short name of the group's listing (base URL, query, environment), by which the channels' notes are stored.
-
-        See `relay.reconcile.notes`.
-        """
-        return listing_name(self.access, self.environment_id)
-
-    def has(self, channel: Channel) -> bool:
-        """True if the channel still belongs to the group: it has the group's key, base URL and query."""
-        return group_of(channel) == _common(self.access)
-
-
-class Seen(NamedTuple):
-    """An incident in BigPanda's listing.
-
-    Attributes:
-        share: The incident, converted into a share.
-        state: Its state, as it is compared with the ledger.
-    """
-
-    share: Share
-    state: State
-
-
-class StateToQueue(NamedTuple):
-    """A state to queue as jobs for a channel: its share is missing, its snooze ended, or its end is disputed.
-
-    Attributes:
-        member: The channel.
-        seen: The incident in BigPanda's listing.
-        recipients: Sets of recipients in webhook URLs for which it is queued: one job for each.
-        is_first: True if the channel's ledger has no entry of the incident.
-        is_snooze_over: True if a snooze of the incident ended.
-        is_disputed: True if the ledger has a later resolve of the open incident. The jobs ask BigPanda again, since the
-            resolve may be forged. If neither is True, the state's share is missing.
-    """
-
-    member: Member
-    seen: Seen
-    recipients: tuple[Recipients, ...]
-    is_first: bool
-    is_snooze_over: bool = False
-    is_disputed: bool = False
-
-
-@dataclass
-class Compared:
-    """Result of the comparison for one channel.
-
-    Attributes:
-        member: The channel.
-        before: Its note (the state of its comparisons) as it was read.
-        note: Its note as it will be written, apart from `differing`.
-        differing: Incidents whose state differs from the ledger, by their short names.
-        findings: States to queue.
-        known: Ids of incidents that have an entry in its ledger, or that it signals without one.
-        unknown: Ids of open incidents without an entry that changed after the channel's first comparison. Only for
-            channels that report such incidents.
-        waits: True if a resolved incident differs, but for less than SETTLES_SECONDS, so that the next run must list it
-            again.
-    """
-
-    member: Member
-    before: ChannelNote
-    note: ChannelNote
-    differing: dict[str, Difference]
-    findings: list[StateToQueue] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
-    waits: bool = False
-
-    @property
-    def changed(self) -> ChannelNote | None:
-        """The channel's note to write; None if it did not change. The note keeps the state of its comparisons."""
-        note = replace(self.note, differing=self.differing)
-        return None if note == self.before else note
-
-    def queued(self, finding: StateToQueue, at: float) -> None:
-        """Record that the state of a finding was put on the retry queue at `at` (epoch seconds)."""
-        name = short_name(finding.seen.share.incident_id)
-        if not finding.is_snooze_over:
-            self.differing[name] = replace(self.differing[name], queued=at)
 
 
 class KnownEntry(NamedTuple):
@@ -241,12 +141,12 @@ class Comparison:
             missed, disputed = [], []
         elif not (missed or disputed):
             compared.differing.pop(name, None)
-        if snooze_over:
-            compared.findings.append(StateToQueue(member, seen, tuple(snooze_over), not known, is_snooze_over=True))
-        if missed:
-            compared.findings.append(StateToQueue(member, seen, tuple(missed), not known))
-        if disputed:
-            compared.findings.append(StateToQueue(member, seen, tuple(disputed), not known, is_disputed=True))
+        by_cause = {Cause.SNOOZE_OVER: snooze_over, Cause.MISSED: missed, Cause.DISPUTED_END: disputed}
+        compared.findings += [
+            StateToQueue(cause, member, seen, tuple(recipients), not known)
+            for cause, recipients in by_cause.items()
+            if recipients
+        ]
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
         """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
@@ -329,26 +229,6 @@ class Comparison:
         if was_signalled(entry) or not entry.is_snooze_over:
             return False
         return judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
-
-
-def group_of(channel: Channel) -> tuple[str, str, str | None] | None:
-    """Return the base URL, API key and query that the channels of a group have in common.
-
-    Returns None if the channel has no reconcile runs.
-    """
-    return _common(channel.bigpanda) if channel.bigpanda and channel.is_reconciled else None
-
-
-def _common(access: BigPandaAccess) -> tuple[str, str, str | None]:
-    return access.base_url, access.api_key, access.reconcile_query
-
-
-def seen_at(share: Share, now: float) -> Seen:
-    """Return an incident of the listing with its state as of `now` (epoch seconds).
-
-    Alerts are not compared, since it is not documented if their ids in the API and in webhooks are the same.
-    """
-    return Seen(share, State.of(share, now).without_alerts())
 
 
 def summary_of(state: State) -> str:

@@ -24,16 +24,9 @@ from relay.jobs.job import Job, seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
-from relay.reconcile.comparison import (
-    LAST_RUN_FORGOTTEN_SECONDS,
-    Compared,
-    Comparison,
-    Entries,
-    Group,
-    Seen,
-    StateToQueue,
-    seen_at,
-)
+from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, Comparison, Entries
+from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue, seen_at
+from relay.reconcile.group import Group
 from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short_name
 from relay.reconcile.piece import Cursor, Member, Piece
 from relay.reconcile.report import Reporter
@@ -267,8 +260,8 @@ class Reconciler:
                 return
             if self._keep(run, finding, compared):
                 count += 1
-                if not finding.is_disputed:
-                    run.counts["snooze_over" if finding.is_snooze_over else "missed"] += 1
+                if finding.cause != Cause.DISPUTED_END:
+                    run.counts[finding.cause] += 1
 
     def _keep(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
         """Put the jobs for a finding (a missed state) on the retry queue; those for a disputed end on the chore queue.
@@ -288,11 +281,11 @@ class Reconciler:
             trail = f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, whole, body, each, trail, now)
             job = replace(job, payload=replace(job.payload, found=True))
-            if finding.is_disputed:
+            if finding.cause == Cause.DISPUTED_END:
                 self.comparison.dispute_end(finding, each)
                 job = followup_job(job)
             if not self.outbox.enqueue(job, run.deadline, until=now):
-                queue = "chore" if finding.is_disputed else "retry"
+                queue = "chore" if finding.cause == Cause.DISPUTED_END else "retry"
                 raise QueueError(f"the {queue} queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.

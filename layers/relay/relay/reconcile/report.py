@@ -15,7 +15,8 @@ from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.errors import ChannelError
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
-from relay.reconcile.comparison import SETTLES_SECONDS, Seen, summary_of
+from relay.reconcile.comparison import SETTLES_SECONDS, summary_of
+from relay.reconcile.findings import Seen
 from relay.reconcile.notes import Difference, short_name
 from relay.reconcile.run import PieceProgress
 from relay.telemetry.telemetry import Telemetry

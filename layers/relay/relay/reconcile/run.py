@@ -9,7 +9,8 @@ from relay.deadline import Deadline
 from relay.errors import SendError
 from relay.incidents.share import Share
 from relay.reasons import Reason
-from relay.reconcile.comparison import Compared, Group, Seen
+from relay.reconcile.findings import Compared, Seen
+from relay.reconcile.group import Group
 from relay.reconcile.notes import ChannelNote, Difference, GroupNote
 from relay.reconcile.piece import Cursor, Member, Piece
 

@@ -11,7 +11,7 @@ from relay.deadline import Deadline
 from relay.errors import ChannelError, LedgerError
 from relay.jobs.outbox import Outbox
 from relay.ledger.sources import Sources
-from relay.reconcile.comparison import group_of
+from relay.reconcile.group import group_of
 from relay.reconcile.piece import Member, Piece
 from relay.telemetry.telemetry import Telemetry
 

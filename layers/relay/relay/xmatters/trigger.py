@@ -1,7 +1,8 @@
 """Client for xMatters' triggers: request, authentication, and classification of the answer.
 
 `http.client` reads a Retry-After header. `delivery.sender` waits for it within the request, and `jobs.backoff` on the
-retry queue. Facts and open questions: docs/vendors.md, "The xMatters trigger".
+retry queue. After a 429, `ledger.circuit_breaker` stops the whole channel for that time. Facts and open questions:
+docs/vendors.md, "The xMatters trigger".
 """
 
 import re

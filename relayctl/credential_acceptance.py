@@ -1,4 +1,4 @@
-"""Probe of a channel's endpoints: wait until the deployed functions accept a new credential."""
+"""Acceptance of a new credential: wait until the deployed endpoints of a channel let it in."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

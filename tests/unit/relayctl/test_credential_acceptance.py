@@ -6,7 +6,7 @@ import pytest
 from relay.errors import NoAnswer
 from relay.http.session import HttpAnswer
 from relay.reasons import Reason
-from relayctl.endpoint_probe import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
+from relayctl.credential_acceptance import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
 from tests.fakes import Clock
 
 INBOUND = ProbeRequest("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})

@@ -1,0 +1,100 @@
+"""Findings of a comparison: incidents of BigPanda's listing, and the states of them to queue. Pure code."""
+
+from copy import replace
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from relay.incidents.share import Share
+from relay.incidents.transition import State
+from relay.ledger.sources import Recipients
+from relay.reconcile.notes import ChannelNote, Difference, short_name
+from relay.reconcile.piece import Member
+
+
+class Seen(NamedTuple):
+    """An incident in BigPanda's listing.
+
+    Attributes:
+        share: The incident, converted into a share.
+        state: Its state, as it is compared with the ledger.
+    """
+
+    share: Share
+    state: State
+
+
+class Cause(StrEnum):
+    """Cause of queueing a state of BigPanda's. The first two are counted as metrics of a run."""
+
+    # No share of the state came.
+    MISSED = "missed"
+    # A snooze of the incident ended.
+    SNOOZE_OVER = "snooze_over"
+    # The ledger has a later resolve of the open incident. It may be forged, so BigPanda is asked again.
+    DISPUTED_END = "disputed_end"
+
+
+class StateToQueue(NamedTuple):
+    """A state to queue as jobs for a channel.
+
+    Attributes:
+        cause: Cause of queueing it.
+        member: The channel.
+        seen: The incident in BigPanda's listing.
+        recipients: Sets of recipients in webhook URLs for which it is queued: one job for each.
+        is_first: True if the channel's ledger has no entry of the incident.
+    """
+
+    cause: Cause
+    member: Member
+    seen: Seen
+    recipients: tuple[Recipients, ...]
+    is_first: bool
+
+
+@dataclass
+class Compared:
+    """Result of the comparison for one channel.
+
+    Attributes:
+        member: The channel.
+        before: Its note (the state of its comparisons) as it was read.
+        note: Its note as it will be written, apart from `differing`.
+        differing: Incidents whose state differs from the ledger, by their short names.
+        findings: States to queue.
+        known: Ids of incidents that have an entry in its ledger, or that it signals without one.
+        unknown: Ids of open incidents without an entry that changed after the channel's first comparison. Only for
+            channels that report such incidents.
+        waits: True if a resolved incident differs, but for less than SETTLES_SECONDS, so that the next run must list it
+            again.
+    """
+
+    member: Member
+    before: ChannelNote
+    note: ChannelNote
+    differing: dict[str, Difference]
+    findings: list[StateToQueue] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    waits: bool = False
+
+    @property
+    def changed(self) -> ChannelNote | None:
+        """The channel's note to write; None if it did not change. The note keeps the state of its comparisons."""
+        note = replace(self.note, differing=self.differing)
+        return None if note == self.before else note
+
+    def queued(self, finding: StateToQueue, at: float) -> None:
+        """Record that the state of a finding was put on the retry queue at `at` (epoch seconds)."""
+        name = short_name(finding.seen.share.incident_id)
+        if finding.cause != Cause.SNOOZE_OVER:
+            self.differing[name] = replace(self.differing[name], queued=at)
+
+
+def seen_at(share: Share, now: float) -> Seen:
+    """Return an incident of the listing with its state as of `now` (epoch seconds).
+
+    Alerts are not compared, since it is not documented if their ids in the API and in webhooks are the same.
+    """
+    return Seen(share, State.of(share, now).without_alerts())
