@@ -208,6 +208,19 @@ class TestKeep:
         relay.wake(120)
         assert len(relay.session.calls) == 1
 
+    def test_early_end_of_the_pause_is_noticed_within_two_minutes_although_the_table_refused_writes(self) -> None:
+        """Found by seed 92016474 of the simulation: the state slept for 15 minutes, and expired meanwhile."""
+        relay, table = hooked(policy={"pauses": [pause("keep")]})
+        table.before["get_item", 0] = table_down
+        relay.share()
+        for operation in ("put_item", "update_item"):
+            table.before[operation, table.calls.count(operation)] = table_down
+        relay.wake(120)
+        assert relay.entry().debt.since is None
+        change_pauses(relay, pause("keep", until=relay.clock.now))
+        relay.wake(120)
+        assert len(relay.session.calls) == 1
+
     def test_replayed_dead_letter_waits_for_the_end_of_the_pause(self) -> None:
         relay = new_relay(samples.refused(400), samples.accepted(), policy={"preset": "oncall"})
         relay.share()

@@ -36,6 +36,8 @@ RENEWED_SECONDS = 60.0
 STORED_SECONDS = 2 * 24 * 3600.0
 # Waits of which the end can move: the ledger alone has the state, and the sweeper sends its job.
 WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
+# Such a wait while the ledger fails: the state has no row, so the sweeper does not wake it when its wait ends early.
+UNRECORDED_WAIT_SECONDS = 120.0
 # Wait before a job is offered again to a dead-letter queue that did not accept it.
 DEAD_LETTER_AGAIN_SECONDS = 60.0
 
@@ -81,6 +83,8 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         if not task.is_queued:
             raise
         # The job is on the queue and has a reason to wait, so the failed record is no reason to send it now.
+        if wait.reason in WITHOUT_MESSAGE:
+            wait = replace(wait, until=min(wait.until, services.clock() + UNRECORDED_WAIT_SECONDS))
         return task.without_ledger(services.clock()).waiting(wait, "retry").with_unguarded(str(error))
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
     task = task if wait.reason == Reason.INTERNAL else task.with_ledger()

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 # (docs/decisions.md, D-ledger-down).
 UNGUARDED_AFTER_SECONDS = 120.0
 UNGUARDED_WAIT_SECONDS = 30.0
-# Wait of a state for the end of a pause while the ledger fails. It has no row, so the sweeper does not wake it when an
-# operator ends the pause early.
-PAUSED_WAIT_SECONDS = 120.0
 # Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
 CATCH_UP_SECONDS = 5.0
 MAX_CATCH_UP_SECONDS = 300.0
@@ -85,7 +82,7 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     A state that the pause drops needs a job, too, which records it once the ledger works. Without that record, an older
     state that it superseded would still be sent after the pause, and a resolve would end no page.
     """
-    seconds = PAUSED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
+    seconds = debts.UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
     task = debts.enqueue(services, task, wait)
     if task.is_queued:
