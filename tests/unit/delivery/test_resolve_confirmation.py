@@ -329,6 +329,37 @@ def test_late_older_share_does_not_ring_after_both_resolves_before_it_were_confi
     assert scene.signalled() == ["critical", "ok"]
 
 
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_late_older_share_does_not_ring_after_a_confirmed_end_although_an_earlier_resolve_was_still_owed(
+    is_reachable: bool,
+) -> None:
+    """Found by seed 92008358 of the simulation: the end was confirmed, and forgotten, and nobody was told of it."""
+    scene = Scene()
+    # The follow-up of the first resolve asks BigPanda while a later one is owed.
+    scene.resolve()
+    scene.relay.clock.now += 2
+    opens = int(scene.relay.clock.now)
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=opens, updatedOn=opens))
+    scene.relay.clock.now += 2
+    works, scene.relay.session.steps[:] = scene.relay.session.steps[:], [samples.refused(503)]
+    scene.resolve()
+    between = int(scene.relay.clock.now) + 1
+    scene.wait(24)
+    assert scene.relay.entry().end.refuted_since
+    # The incident was open again for a moment; the share of that comes late.
+    scene.resolve()
+    assert scene.relay.entry().end.is_suspected
+    scene.says = scene.incident("ok", active=False) if is_reachable else requests.ConnectTimeout()
+    scene.wait(120 if is_reachable else UNREACHABLE_SECONDS + 180)
+    assert not scene.relay.entry().is_end_in_doubt
+    late = samples.enveloped("e1", active=True, changedOn=between, updatedOn=between)
+    assert scene.relay.share(late).outcome == "superseded"
+    scene.relay.session.steps[:], before = works, len(scene.signalled())
+    scene.wait(1200)
+    assert scene.signalled()[before:] == ["ok"]
+    assert scene.relay.entry().debt.since is None
+
+
 def test_single_late_answer_of_bigpanda_does_not_refute_a_resolve() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(48)

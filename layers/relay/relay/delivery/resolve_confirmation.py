@@ -148,17 +148,18 @@ class ResolveConfirmation:
     def _answer(self, job: Job, entry: Entry, channel: Channel, deadline: Deadline) -> EndCheck:
         """Ask BigPanda if the incident is over, and judge the answer by the entry. `job` is the follow-up's job."""
         now, end, access = self.clock(), entry.end, channel.bigpanda
-        is_closed = entry.is_closed_in_doubt
+        is_closed, signals_end = entry.is_closed_in_doubt, _is_end_to_signal(entry)
         share = self._asked(access, entry, job.incident_id, deadline) if access else None
         if share is None:
             asked_since = max(end.at if is_closed else end.suspected_since, end.contradicted_at)
             if now - asked_since <= UNREACHABLE_SECONDS:
                 return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
-            # The suspected resolve is believed: its share is in the follow-up's job.
-            return EndCheck(ResolveAnswer.UNREACHABLE) if is_closed else self._believed(job, entry, channel)
+            # A suspected resolve is believed: its share is in the job of the follow-up that asks about it.
+            is_asker = signals_end and end.is_asked_by(job.stored_name)
+            return self._believed(job, entry, channel) if is_asker else EndCheck(ResolveAnswer.UNREACHABLE)
         if not is_open(share):
             confirmed = EndCheck(ResolveAnswer.CONFIRMED)
-            return confirmed if is_closed else self._signalling(confirmed, job, entry, share, channel)
+            return self._signalling(confirmed, job, entry, share, channel) if signals_end else confirmed
         # While the incident counts as open, both answers have to be later than the last suspected resolve: nothing is
         # lost meanwhile.
         is_first = not end.refuted_since or (not is_closed and end.refuted_since <= end.suspected_at)
@@ -233,6 +234,15 @@ def is_to_ask(job: Job, entry: Entry, channel: Channel) -> bool:
     resolve. Every follow-up asks if the newest state is closed and unconfirmed.
     """
     return entry.end.is_asked_by(job.stored_name) or (entry.is_closed_in_doubt and channel.confirms_ends)
+
+
+def _is_end_to_signal(entry: Entry) -> bool:
+    """True if an end of the incident that is in doubt has to be signalled once it is confirmed.
+
+    The incident counts as open, or an earlier resolve is still owed. Its timestamps would let an open state that came
+    before the confirmed end, and arrives late, count as newer.
+    """
+    return not entry.is_closed_in_doubt or (entry.end.is_suspected and entry.debt.since is not None)
 
 
 def _is_same_question(before: Entry, now: Entry) -> bool:
