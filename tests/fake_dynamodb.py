@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
@@ -44,7 +43,7 @@ class FakeDynamoDb:
         self._called("get_item")
         assert ConsistentRead, "a stale read could send a signal twice"
         item = self.items.get(Key["pk"]["S"])
-        return {"Item": deepcopy(item)} if item else {}
+        return {"Item": _copied(item)} if item else {}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Item:
         """Answer for `batch_size` keys at most; leave the others unprocessed, as DynamoDB does when it is busy."""
@@ -57,7 +56,7 @@ class FakeDynamoDb:
         if len({key["pk"]["S"] for key in keys}) < len(keys):
             raise invalid("BatchGetItem", "a key is named twice")
         asked, left = keys[: self.batch_size], keys[self.batch_size :]
-        found = [deepcopy(self.items[key["pk"]["S"]]) for key in asked if key["pk"]["S"] in self.items]
+        found = [_copied(self.items[key["pk"]["S"]]) for key in asked if key["pk"]["S"] in self.items]
         return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
 
     def put_item(
@@ -98,7 +97,7 @@ class FakeDynamoDb:
         there = self.items.get(Key["pk"]["S"], {})
         if ConditionExpression and not _holds(ConditionExpression, there, names, values):
             raise condition_failed("UpdateItem")
-        item = deepcopy(there) or deepcopy(Key)
+        item = _copied(there or Key)
         touched: list[str] = []
         for verb, text in _clauses(UpdateExpression):
             for part in text.split(", "):
@@ -108,7 +107,7 @@ class FakeDynamoDb:
         assert len(touched) == len(set(touched)), "DynamoDB refuses an attribute that is named twice"
         _check_item(item, "UpdateItem")
         self.items[Key["pk"]["S"]] = item
-        return {"Attributes": deepcopy(item)} if ReturnValues == "ALL_NEW" else {}
+        return {"Attributes": _copied(item)} if ReturnValues == "ALL_NEW" else {}
 
     def query(
         self,
@@ -130,14 +129,14 @@ class FakeDynamoDb:
         after = [ExclusiveStartKey["pk"]["S"]] if ExclusiveStartKey else []
         start = [item["pk"]["S"] for item in there].index(after[0]) + 1 if after else 0
         page = there[start : start + min(Limit, self.page_size)]
-        answer: Item = {"Items": deepcopy(page)}
+        answer: Item = {"Items": [_copied(item) for item in page]}
         if start + len(page) < len(there):
             answer["LastEvaluatedKey"] = {name: page[-1][name] for name in ("pk", "due", "due_at")}
         return answer
 
     def indexed(self) -> list[Item]:
         """Return the items of the index `due`, which lists all items with both of its keys."""
-        return [item for item in self.items.values() if {"due", "due_at"} <= item.keys()]
+        return [item for item in self.items.values() if "due" in item and "due_at" in item]
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -183,6 +182,11 @@ def _stored_placeholders(
     assert set(re.findall(r"#\w+", expressions)) == set(names), "DynamoDB refuses names that are not used"
     assert set(re.findall(r":\w+", expressions)) == set(values), "DynamoDB refuses values that are not used"
     return names, {name: _stored(value) for name, value in values.items()}
+
+
+def _copied(item: Item) -> Item:
+    # The library's items have no lists and no maps.
+    return {name: dict(value) for name, value in item.items()}
 
 
 def _stored(value: Any) -> Any:

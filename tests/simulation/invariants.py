@@ -405,7 +405,7 @@ class Invariants:
             self.unbelieved.add((state.incident, state.number))
         if is_suspected or any(self._is_left_out(heir) for heir in heirs):
             return
-        if any(self._is_on_a_queue(heir) or self._is_told(heir) for heir in heirs):
+        if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
         if self._is_refuted(state):
             return
@@ -475,12 +475,14 @@ class Invariants:
         return [ring for ring in self.phones.rings if ring.incident == incident]
 
     def _is_on_a_queue(self, state: SharedState) -> bool:
+        return self._is_one_on_a_queue(state.incident, [state])
+
+    def _is_one_on_a_queue(self, incident: str, states: Sequence[SharedState]) -> bool:
+        """Return True if one of the incident's states, or one that may be newer than it, is on a queue, or owed."""
         queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
-        for job in (*queued, *self.owed()):
-            found = self.states.get((job["entry"], job["share"]))
-            if found and found.incident == state.incident and not surely_newer(state, found):
-                return True
-        return False
+        jobs = (job for job in (*queued, *self.owed()) if job["entry"] == incident)
+        found = [self.states[incident, job["share"]] for job in jobs if (incident, job["share"]) in self.states]
+        return any(not surely_newer(state, each) for state in states for each in found)
 
     def _is_status_dead_lettered(self, state: SharedState) -> bool:
         """Return True if a state with the same status is dead-lettered already, so that this one need not be."""
