@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from relay.bigpanda.client import as_webhook
+from relay.delivery.resolve_confirmation import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
@@ -742,9 +743,19 @@ class Invariants:
         if last is not None and last.is_open:
             return True
         moments = [(state.at + self.world.began, *state.arrivals) for state in states if state.is_open]
-        if any(end.at < moment < end.at + CONFIRMS_SECONDS for each in moments for moment in each):
+        if any(end.at < moment < self._asked_until(end) for each in moments for moment in each):
             return True
         return self.confirms_ends and self._is_overtaken_in_flight(page, end)
+
+    def _asked_until(self, end: _End) -> float:
+        """Return until when BigPanda is asked if a resolve is true (epoch seconds); longer if it does not answer."""
+        until, began = end.at + CONFIRMS_SECONDS, self.world.began
+        if not self.confirms_ends:
+            return until
+        for spell in sorted(self.weather.spells, key=lambda spell: spell.begins):
+            if spell.service == "bigpanda" and spell.begins + began < until:
+                until = max(until, spell.ends + began + CONFIRMS_SECONDS)
+        return min(until, end.at + UNREACHABLE_SECONDS + CONFIRMS_SECONDS)
 
     def _is_overtaken_in_flight(self, page: Page, end: _End) -> bool:
         """Return True if an open state may have arrived between a resolve and xMatters' acceptance of its signal.
