@@ -547,13 +547,6 @@ MUTATIONS = (
         seed=97,
     ),
     Mutation(
-        "a critical that meets another sender at its slot loses the slot",
-        "ledger.rate_limiter",
-        "if slot and is_critical and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:",
-        "if slot and is_critical and False:",
-        seed=28015220,
-    ),
-    Mutation(
         "an asker that found no room stays counted",
         "ledger.rate_limiter",
         "uncount = {count_name(int(now)): -1}",
