@@ -155,6 +155,7 @@ class Invariants:
     def __post_init__(self) -> None:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
         self._channels = {state.incident: state.channel for state in self.states.values()}
+        self._by_incident: dict[str, list[SharedState]] = {}
 
     def wanted(self, incident: str) -> set[str]:
         """Return the transitions that the policy of the incident's channel announces."""
@@ -367,7 +368,7 @@ class Invariants:
         return self._is_left_out(state) and self.quiet[state.channel].kind == "shadow"
 
     def _has_left_out(self, incident: str) -> bool:
-        return any(state.incident == incident and self._is_left_out(state) for state in self.states.values())
+        return any(map(self._is_left_out, self._states_of(incident)))
 
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
@@ -398,7 +399,7 @@ class Invariants:
 
     def _check_safe(self, state: SharedState) -> None:
         """Check that the state or a newer one was announced, is on a queue, or is not owed by policy."""
-        others = (other for other in self.states.values() if other.incident == state.incident and self._knows(other))
+        others = (other for other in self._states_of(state.incident) if self._knows(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
         is_suspected = self._is_suspected(state)
@@ -434,7 +435,7 @@ class Invariants:
         """
         if (state.incident, state.number) not in self.unbelieved:
             return False
-        others = (other for other in self.states.values() if other.incident == state.incident and other.is_open)
+        others = (other for other in self._states_of(state.incident) if other.is_open)
         later = (other for other in others if not surely_newer(state, other))
         return any(at > min(state.arrivals) for other in later for at in other.shown)
 
@@ -454,7 +455,7 @@ class Invariants:
 
         A state is superseded if one of `others` is surely newer.
         """
-        over = [each for each in self.states.values() if each.incident == incident and each.shown and not each.is_open]
+        over = [each for each in self._states_of(incident) if each.shown and not each.is_open]
         return [state for state in over if not any(surely_newer(other, state) for other in others)]
 
     def _knows(self, state: SharedState) -> bool:
@@ -472,8 +473,16 @@ class Invariants:
         bodies = (_shown_body(state, is_snoozed=is_snoozed) for is_snoozed in (False, True))
         return is_kept(state.shown) and any(parse_share(body).digest == digest for body in bodies)
 
+    def _states_of(self, incident: str) -> Sequence[SharedState]:
+        """Return the states of an incident. New ones come while a schedule runs."""
+        if sum(map(len, self._by_incident.values())) != len(self.states):
+            self._by_incident = {}
+            for state in self.states.values():
+                self._by_incident.setdefault(state.incident, []).append(state)
+        return self._by_incident.get(incident, [])
+
     def _rings(self, incident: str) -> list[Ring]:
-        return [ring for ring in self.phones.rings if ring.incident == incident]
+        return self.phones.rings_of.get(incident, [])
 
     def _is_on_a_queue(self, state: SharedState) -> bool:
         return self._is_one_on_a_queue(state.incident, [state])
@@ -503,7 +512,7 @@ class Invariants:
         """Return True if a critical state was never announced, and no fault excuses that."""
         if incident in self.unguarded | self.unqueued or self.doubts[incident] or self._has_left_out(incident):
             return False
-        states = newest(state for state in self.states.values() if state.incident == incident and self._knows(state))
+        states = newest(state for state in self._states_of(incident) if self._knows(state))
         told = self._told(incident)
         if self._found_over(incident, states):
             return False
@@ -511,7 +520,7 @@ class Invariants:
 
     def _check_ends(self, incident: str) -> None:
         """Check that the last owed state is announced, or dead-lettered."""
-        states = [state for state in self.states.values() if state.incident == incident]
+        states = self._states_of(incident)
         answered = newest(state for state in states if state.answered)
         # A state that was not answered may also have superseded it.
         known = newest(state for state in states if self._knows(state))
@@ -545,7 +554,7 @@ class Invariants:
 
     def _check_found(self, incident: str) -> None:
         """Check that an incident's last state is announced by a reconcile run if its share never arrived."""
-        states = [state for state in self.states.values() if state.incident == incident]
+        states = self._states_of(incident)
         last = max(states, key=lambda state: state.at)
         stamps = [state.version for state in states if state is not last and state.version]
         if last.version is None or any(stamp >= last.version for stamp in stamps):
@@ -562,7 +571,7 @@ class Invariants:
         """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
             return
-        states = [each for each in self.states.values() if each.incident == incident]
+        states = self._states_of(incident)
         last, rings = max(states, key=lambda each: each.at), self._rings(incident)
         # Long enough for one run during the snooze and one after it.
         least = 2 * (self.reconcile_interval or 0.0) + LOOKS_SECONDS
@@ -586,11 +595,10 @@ class Invariants:
         if self._has_left_out(incident):
             return
         told, rings = self._told(incident), self._rings(incident)
-        states = [state for state in self.states.values() if state.incident == incident and state.answered]
+        states = [state for state in self._states_of(incident) if state.answered]
         unwanted, bad = self._quietly_better(incident)
         last = newest(states)
-        every = (state for state in self.states.values() if state.incident == incident)
-        if any(self._knows(state) and not state.answered for state in every):
+        if any(self._knows(state) and not state.answered for state in self._states_of(incident)):
             # The time at which such a state changed the ledger is unknown.
             return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
@@ -613,7 +621,7 @@ class Invariants:
 
         Equal time stamps do not make the state a copy.
         """
-        came = [state for state in self.states.values() if state.incident == incident and state.arrivals]
+        came = [state for state in self._states_of(incident) if state.arrivals]
         if not rings or not came or self.doubts[incident] + self.phones.doubts[incident]:
             return
         last = max(came, key=lambda state: max(state.arrivals))
@@ -775,7 +783,7 @@ class Invariants:
     def _is_silently_over(self, page: Page) -> bool:
         """Return True if a resolve that the policy does not announce may have ended the page."""
         state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
-        resolves = (other for other in self.states.values() if other.incident == state.incident and not other.is_open)
+        resolves = (other for other in self._states_of(state.incident) if not other.is_open)
         return "resolved" not in self.wanted(state.incident) and any(
             not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals) for each in resolves
         )
@@ -786,7 +794,7 @@ class Invariants:
         A resolve that arrived after a newer share is superseded, and ends nothing.
         """
         state = self.states[page.ring.incident, page.ring.share]
-        others = [other for other in self.states.values() if other.incident == state.incident]
+        others = self._states_of(state.incident)
         return [
             _End(each, min(each.answered), min(each.answered))
             for each in others

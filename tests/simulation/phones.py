@@ -1,7 +1,7 @@
 """The simulated xMatters: its requests, its signals and its pages."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
@@ -102,6 +102,7 @@ class Phones(Session):
         rest: delays and faults of the REST API.
         keys: the API key of each channel's trigger.
         rings: accepted signals, oldest first.
+        rings_of: the same, by incident.
         posts: requests to triggers, oldest first.
         pages: pages, oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
@@ -111,6 +112,7 @@ class Phones(Session):
     rest: Edge
     keys: dict[str, str] = field(default_factory=dict)
     rings: list[Ring] = field(default_factory=list)
+    rings_of: dict[str, list[Ring]] = field(default_factory=lambda: defaultdict(list))
     posts: list[Post] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
@@ -206,6 +208,7 @@ class Phones(Session):
 
     def _ring(self, ring: Ring) -> None:
         self.rings.append(ring)
+        self.rings_of[ring.incident].append(ring)
         if ring.channel != NOC:
             # The relay reads only the pages of the first channel.
             return
