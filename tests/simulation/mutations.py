@@ -996,6 +996,20 @@ MUTATIONS = (
         seed=73002131,
     ),
     Mutation(
+        "an end that is confirmed while an earlier resolve is owed is forgotten",
+        "delivery.resolve_confirmation",
+        "return not entry.is_closed_in_doubt or (entry.end.is_suspected and entry.debt.since is not None)",
+        "return not entry.is_closed_in_doubt",
+        seed=92008358,
+    ),
+    Mutation(
+        "a pause that could not be recorded is slept through although it ends early",
+        "delivery.debts",
+        "wait = replace(wait, until=min(wait.until, services.clock() + UNRECORDED_WAIT_SECONDS))",
+        "wait = replace(wait, until=wait.until)",
+        seed=92016474,
+    ),
+    Mutation(
         "an answer acts again after the comment that says why it did not",
         "bigpanda.incident_writer",
         "if may_be_written and self._is_written(",
