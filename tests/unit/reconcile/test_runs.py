@@ -16,9 +16,9 @@ from relay.jobs.job import Job
 from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.notes import channel_key, group_name, listing_name, read_channel_notes
 from relay.reconcile.piece import Piece
+from relay.reconcile.queueing import MAX_DETAILS
 from relay.reconcile.reconciler import (
     ENTRIES_AT_ONCE,
-    MAX_DETAILS,
     NOTED_SECONDS,
     OVERLAP_SECONDS,
     PACED_SECONDS,

@@ -353,16 +353,20 @@ class Wiring:
     def reconciler(self) -> "Reconciler":
         """The worker for the chores of reconcile runs."""
         from relay.reconcile.comparison import Comparison
+        from relay.reconcile.queueing import Queueing
         from relay.reconcile.reconciler import Reconciler
         from relay.reconcile.report import Reporter
 
+        telemetry = self._adapters.telemetry
+        comparison = Comparison(self.channels, self.sources, self.ledger, self._clock)
         return Reconciler(
             channels=self.channels,
             lister=self.lister,
-            comparison=Comparison(self.channels, self.sources, self.ledger, self._clock),
+            comparison=comparison,
             table=self._resources.table,
+            queueing=Queueing(self.lister, comparison, self.outbox, telemetry, self._clock),
             outbox=self.outbox,
-            reporter=Reporter(self.channels, self.fallback, self._adapters.telemetry, self._clock),
-            telemetry=self._adapters.telemetry,
+            reporter=Reporter(self.channels, self.fallback, telemetry, self._clock),
+            telemetry=telemetry,
             clock=self._clock,
         )

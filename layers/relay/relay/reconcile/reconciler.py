@@ -6,7 +6,6 @@ next chore continues after it. If a run is interrupted, the next schedule starts
 a job. The worker compares it with the ledger, so that no announced state pages twice.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import replace
@@ -15,32 +14,26 @@ from itertools import batched
 
 from relay.bigpanda.listing import Lister, Position
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import Channel
 from relay.deadline import Deadline
-from relay.delivery.task import new_job
 from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
-from relay.incidents.share import Share
-from relay.jobs.job import Job, seconds_of, timestamp
-from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job
+from relay.jobs.job import Job, seconds_of
+from relay.jobs.outbox import Outbox
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, Comparison, Entries
-from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue, seen_at
+from relay.reconcile.findings import Seen, seen_at
 from relay.reconcile.group import Group
 from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short_name
 from relay.reconcile.piece import Cursor, Member, Piece
+from relay.reconcile.queueing import Queueing
 from relay.reconcile.report import Reporter
 from relay.reconcile.run import COUNTS, PieceProgress
 from relay.telemetry.telemetry import Telemetry
 
-# A piece has 15 seconds. The listing takes 5 s at most; the comparison ends when 5 s are left, the queueing at 1.5 s.
-LISTING_SECONDS, RELAY_SECONDS, LAST_SECONDS = 5.0, 5.0, 1.5
-# With less time left, no details are requested, so that the states can still be queued.
-DETAILS_SECONDS = 3.0
+# A piece has 15 seconds. The listing takes 5 s at most, and 5 s are left for the queueing.
+LISTING_SECONDS, QUEUEING_SECONDS = 5.0, 5.0
 # Entries that a piece reads (200 calls of BatchGetItem, about 3 s), and entries between two checks of the time.
 MAX_ENTRIES, ENTRIES_AT_ONCE = 20_000, 1_000
-# Incidents of a run whose details are requested, one call each. The others are queued without details.
-MAX_DETAILS = 20
 # Lease of a piece. Longer than the chore worker's time-out, so that a piece has one worker.
 PIECE_SECONDS = 35.0
 # Lease between two pieces. Longer than the visibility timeout of a message whose worker died.
@@ -64,7 +57,8 @@ class Reconciler:
         lister: Reads incidents from BigPanda.
         comparison: Compares incidents with the ledger.
         table: The ledger's table, which has the notes (the stored state) of runs.
-        outbox: The queues of jobs, for jobs of missed states and for the next chore.
+        queueing: Queues the states that the comparison found.
+        outbox: The queues of jobs, for the next chore.
         reporter: Reports incidents that no channel knows.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -74,6 +68,7 @@ class Reconciler:
     lister: Lister
     comparison: Comparison
     table: Table
+    queueing: Queueing
     outbox: Outbox
     reporter: Reporter
     telemetry: Telemetry
@@ -163,7 +158,7 @@ class Reconciler:
         self._compare(run)
         if run.done == len(run.members):
             self.reporter.report(run)
-        self._relay(run)
+        self.queueing.queue(run)
         if run.done == len(run.members) and not run.is_unfinished:
             for incident_id in run.incidents:
                 run.snoozed_at.pop(short_name(incident_id), None)
@@ -220,7 +215,7 @@ class Reconciler:
         incidents = list(run.incidents.values())
         at_once = max(1, ENTRIES_AT_ONCE // max(1, len(incidents)))
         for members in batched(run.members[run.cursor.members :], at_once, strict=False):
-            if run.done > run.cursor.members and run.deadline.remaining() < RELAY_SECONDS:
+            if run.done > run.cursor.members and run.deadline.remaining() < QUEUEING_SECONDS:
                 return
             entries = self.comparison.read(members, incidents)
             for member in members:
@@ -242,83 +237,6 @@ class Reconciler:
             run.known |= compared.known
             run.unknown |= compared.unknown
             run.waits |= compared.waits
-
-    def _relay(self, run: PieceProgress) -> None:
-        """Queue missed states (of which no share came), criticals first, while there is time.
-
-        Raises QueueError and LedgerError.
-        """
-        run.takes_all = run.cursor.takes_all or run.is_last
-        findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
-        count = 0
-        for finding, compared in sorted(findings, key=lambda each: _urgency(each[0])):
-            if not run.takes_all and not finding.seen.state.is_critical:
-                run.has_postponed = True
-                return
-            if count and run.deadline.remaining() < LAST_SECONDS:
-                run.is_unfinished = True
-                return
-            if self._keep(run, finding, compared):
-                count += 1
-                if finding.cause != Cause.DISPUTED_END:
-                    run.counts[finding.cause] += 1
-
-    def _keep(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
-        """Put the jobs for a finding (a missed state) on the retry queue; those for a disputed end on the chore queue.
-
-        Return False if the channel no longer wants it. Raises QueueError if the queue does not accept a job.
-        """
-        channel = self._channel(run, finding)
-        if channel is None:
-            return False
-        # Taken before the request for details: a share that arrives during the request is newer than this state.
-        now = self.clock()
-        whole = self._whole(run, finding.seen.share)
-        body = json.dumps(whole.document).encode()
-        for each in finding.recipients:
-            if not all(map(channel.permits, each)):
-                continue
-            trail = f"reconcile-{whole.incident_id}"[:100]
-            job = new_job(channel, whole, body, each, trail, now)
-            job = replace(job, payload=replace(job.payload, found=True))
-            if finding.cause == Cause.DISPUTED_END:
-                self.comparison.dispute_end(finding, each)
-                job = followup_job(job)
-            if not self.outbox.enqueue(job, run.deadline, until=now):
-                queue = "chore" if finding.cause == Cause.DISPUTED_END else "retry"
-                raise QueueError(f"the {queue} queue did not take what was missed")
-            if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
-                # BigPanda withholds later updates until the first share is reported as received.
-                self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
-        compared.queued(finding, seconds_of(timestamp(now)))
-        return True
-
-    def _channel(self, run: PieceProgress, finding: StateToQueue) -> Channel | None:
-        try:
-            channel = self.comparison.channel(run.group, finding.member)
-        except ChannelError as error:
-            self._not_compared(finding.member, error)
-            return None
-        signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
-        return channel if signals or not finding.is_first else None
-
-    def _whole(self, run: PieceProgress, share: Share) -> Share:
-        """Return the share with details of its alerts from BigPanda, if the run may still request them.
-
-        Else the share is returned unchanged.
-        """
-        if share.incident_id in run.whole:
-            return run.whole[share.incident_id]
-        if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
-            return share
-        run.asked += 1
-        try:
-            found = self.lister.details(run.group.access, run.group.environment_id, share, run.deadline)
-        except SendError:
-            # No further details in this run: failing requests would use up the time for owed states.
-            run.asked, found = MAX_DETAILS, share
-        run.whole[share.incident_id] = found
-        return found
 
     def _ended(
         self, run: PieceProgress, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
@@ -376,8 +294,3 @@ class Reconciler:
 
     def _not_compared(self, member: Member, error: ChannelError) -> None:
         self.telemetry.notice("reconcile_failed", f"channel {member.name}: {type(error).__name__}")
-
-
-def _urgency(finding: StateToQueue) -> tuple[bool, bool]:
-    """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
-    return not finding.seen.state.is_critical, not finding.seen.state.is_open

@@ -1,0 +1,126 @@
+"""Queueing of what a comparison found: jobs for missed states and ended snoozes, and follow-ups of disputed ends."""
+
+import json
+from collections.abc import Callable
+from copy import replace
+from dataclasses import dataclass
+
+from relay.bigpanda.listing import Lister
+from relay.channels.channel import Channel
+from relay.delivery.task import new_job
+from relay.errors import ChannelError, QueueError, SendError
+from relay.incidents.share import Share
+from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job
+from relay.reconcile.comparison import Comparison
+from relay.reconcile.findings import Cause, Compared, StateToQueue
+from relay.reconcile.run import PieceProgress
+from relay.telemetry.telemetry import Telemetry
+
+# With less time left, no further state is queued.
+LAST_SECONDS = 1.5
+# With less time left, no details are requested, so that the states can still be queued.
+DETAILS_SECONDS = 3.0
+# Incidents of a run whose details are requested, one call each. The others are queued without details.
+MAX_DETAILS = 20
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """Queues the states that a piece of a reconcile run found.
+
+    Attributes:
+        lister: Reads details of incidents from BigPanda.
+        comparison: Reads channels, and records disputed ends in the ledger.
+        outbox: The queues of jobs.
+        telemetry: Log and metrics.
+        clock: The time in epoch seconds.
+    """
+
+    lister: Lister
+    comparison: Comparison
+    outbox: Outbox
+    telemetry: Telemetry
+    clock: Callable[[], float]
+
+    def queue(self, run: PieceProgress) -> None:
+        """Queue missed states (of which no share came), criticals first, while there is time.
+
+        Raises QueueError and LedgerError.
+        """
+        run.takes_all = run.cursor.takes_all or run.is_last
+        findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
+        count = 0
+        for finding, compared in sorted(findings, key=lambda each: _urgency(each[0])):
+            if not run.takes_all and not finding.seen.state.is_critical:
+                run.has_postponed = True
+                return
+            if count and run.deadline.remaining() < LAST_SECONDS:
+                run.is_unfinished = True
+                return
+            if self._put(run, finding, compared):
+                count += 1
+                if finding.cause != Cause.DISPUTED_END:
+                    run.counts[finding.cause] += 1
+
+    def _put(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
+        """Put the jobs for a finding (a missed state) on the retry queue; those for a disputed end on the chore queue.
+
+        Return False if the channel no longer wants it. Raises QueueError if the queue does not accept a job.
+        """
+        channel = self._channel(run, finding)
+        if channel is None:
+            return False
+        # Taken before the request for details: a share that arrives during the request is newer than this state.
+        now = self.clock()
+        whole = self._whole(run, finding.seen.share)
+        body = json.dumps(whole.document).encode()
+        for each in finding.recipients:
+            if not all(map(channel.permits, each)):
+                continue
+            trail = f"reconcile-{whole.incident_id}"[:100]
+            job = new_job(channel, whole, body, each, trail, now)
+            job = replace(job, payload=replace(job.payload, found=True))
+            if finding.cause == Cause.DISPUTED_END:
+                self.comparison.dispute_end(finding, each)
+                job = followup_job(job)
+            if not self.outbox.enqueue(job, run.deadline, until=now):
+                queue = "chore" if finding.cause == Cause.DISPUTED_END else "retry"
+                raise QueueError(f"the {queue} queue did not take what was missed")
+            if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
+                # BigPanda withholds later updates until the first share is reported as received.
+                self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
+        compared.queued(finding, seconds_of(timestamp(now)))
+        return True
+
+    def _channel(self, run: PieceProgress, finding: StateToQueue) -> Channel | None:
+        try:
+            channel = self.comparison.channel(run.group, finding.member)
+        except ChannelError as error:
+            self.telemetry.notice("reconcile_failed", f"channel {finding.member.name}: {type(error).__name__}")
+            return None
+        signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
+        return channel if signals or not finding.is_first else None
+
+    def _whole(self, run: PieceProgress, share: Share) -> Share:
+        """Return the share with details of its alerts from BigPanda, if the run may still request them.
+
+        Else the share is returned unchanged.
+        """
+        if share.incident_id in run.whole:
+            return run.whole[share.incident_id]
+        if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
+            return share
+        run.asked += 1
+        try:
+            found = self.lister.details(run.group.access, run.group.environment_id, share, run.deadline)
+        except SendError:
+            # No further details in this run: failing requests would use up the time for owed states.
+            run.asked, found = MAX_DETAILS, share
+        run.whole[share.incident_id] = found
+        return found
+
+
+def _urgency(finding: StateToQueue) -> tuple[bool, bool]:
+    """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
+    return not finding.seen.state.is_critical, not finding.seen.state.is_open
