@@ -6,12 +6,14 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 
 from tests.simulation import attacks, simulation
 from tests.simulation.attack_mutations import ATTACK_MUTATIONS
-from tests.simulation.many import first_failures
+from tests.simulation.many import CHUNK, first_failures
 from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.verdict import Verdict
 
 
 def main() -> int:
@@ -34,12 +36,9 @@ def main() -> int:
         print("\n".join(verdict.problems) or "nothing is wrong with it")
         return 1 if verdict.problems else 0
     began = time.monotonic()
-    progress = _progress if sys.stderr.isatty() else None
-    failed = first_failures(judge, options.first, options.schedules, progress=progress)
+    failed = first_failures(judge, options.first, options.schedules, progress=_progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    for verdict in failed:
-        print(f"seed {verdict.seed}: " + "; ".join(verdict.problems))
     if failed:
         print(f"to see a schedule: make simulate {'ATTACKS=1 ' if options.attacks else ''}SEED={failed[0].seed}")
         return 1
@@ -64,8 +63,17 @@ def _find(words: list[str], schedules: int) -> int:
     return 1 if missed else 0
 
 
-def _progress(done: int, of: int) -> None:
-    print(f"\rsimulate: {done} of {of} schedules", end="", file=sys.stderr, flush=True)
+def _progress(done: int, of: int, failed: Sequence[Verdict]) -> None:
+    """Print the failures at once, and how far the run is: off a terminal, a line for each tenth of it."""
+    is_terminal = sys.stderr.isatty()
+    if failed and is_terminal:
+        print(file=sys.stderr)
+    for verdict in failed:
+        print(f"seed {verdict.seed}: " + "; ".join(verdict.problems), flush=True)
+    if is_terminal:
+        print(f"\rsimulate: {done} of {of} schedules", end="", file=sys.stderr, flush=True)
+    elif done * 10 // of > (done - CHUNK) * 10 // of:
+        print(f"simulate: {done} of {of} schedules", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
@@ -18,12 +18,12 @@ def first_failures(
     first: int,
     schedules: int,
     *,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int, Sequence[Verdict]], object] | None = None,
 ) -> list[Verdict]:
     """Run schedules from the seed `first` on; stop after a few failures, and return those with the lowest seeds.
 
     `judge` runs the schedule of a seed; it is a function of a module. `progress` is called with the number of finished
-    schedules, and the number of all.
+    schedules, the number of all, and the failures since the last call.
     """
     chunks = [range(start, min(start + CHUNK, first + schedules)) for start in range(first, first + schedules, CHUNK)]
     # "spawn", since greenlets do not work in a fork of a process with threads.
@@ -32,10 +32,11 @@ def first_failures(
     done = 0
     with ProcessPoolExecutor(min(len(chunks), os.cpu_count() or 1), mp_context=context) as pool:
         for future in as_completed(pool.submit(failures, judge, chunk) for chunk in chunks):
-            failed.extend(future.result())
+            found = future.result()
+            failed.extend(found)
             done += CHUNK
             if progress:
-                progress(min(done, schedules), schedules)
+                progress(min(done, schedules), schedules, found)
             if len(failed) >= MOST_SHOWN:
                 pool.shutdown(cancel_futures=True)
                 break
