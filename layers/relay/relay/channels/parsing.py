@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, Never
 
 import fastjsonschema
@@ -96,9 +97,15 @@ class _Schema:
         except fastjsonschema.JsonSchemaValueException:
             raise InvalidChannel(self._fault(document, place)) from None
 
+    @cached_property
+    def _explains(self) -> Callable[[Any], Any]:
+        """The validator with detailed errors: compiled at the first invalid document, not at a cold start."""
+        compiled: Callable[[Any], Any] = fastjsonschema.compile(self._definition)
+        return compiled
+
     def _fault(self, document: Any, place: str) -> str:
         try:
-            fastjsonschema.validate(self._definition, document)
+            self._explains(document)
         except fastjsonschema.JsonSchemaValueException as error:
             key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
             return f"{key}: {_complaint(error)}"
