@@ -155,8 +155,8 @@ class ResolveConfirmation:
             if now - asked_since <= UNREACHABLE_SECONDS:
                 return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
             # A suspected resolve is believed: its share is in the job of the follow-up that asks about it.
-            is_asker = signals_end and end.is_asked_by(job.stored_name)
-            return self._believed(job, entry, channel) if is_asker else EndCheck(ResolveAnswer.UNREACHABLE)
+            is_believed = signals_end and end.is_asked_by(job.stored_name)
+            return self._believed(job, entry, channel) if is_believed else EndCheck(ResolveAnswer.UNREACHABLE)
         if not is_open(share):
             confirmed = EndCheck(ResolveAnswer.CONFIRMED)
             return self._signalling(confirmed, job, entry, share, channel) if signals_end else confirmed

@@ -73,7 +73,7 @@ class Debt(NamedTuple):
         """
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
-    def resuming(self, since: float, *, is_notified: bool) -> "Debt":
+    def reinstated(self, since: float, *, is_notified: bool) -> "Debt":
         """Return the debt of a state that was owed `since` (epoch seconds), before a resolve that may be false.
 
         `is_notified` is True if the fallback topic was notified of it.

@@ -224,7 +224,7 @@ class Entry(NamedTuple):
         end = self.end.reopened(state.came, state.version) if reopens else self.end
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
         if reopens and debt.since is None and self.end.interrupted_since and self.end.may_be_false(state.came):
-            debt = debt.resuming(self.end.interrupted_since, is_notified=self.end.was_notified)
+            debt = debt.reinstated(self.end.interrupted_since, is_notified=self.end.was_notified)
         known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end, debt=debt)
         if is_same:
             return known

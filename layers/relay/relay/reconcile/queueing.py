@@ -14,6 +14,7 @@ from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job
 from relay.reconcile.comparison import Comparison
 from relay.reconcile.findings import Cause, Compared, StateToQueue
+from relay.reconcile.piece import Member
 from relay.reconcile.run import PieceProgress
 from relay.telemetry.telemetry import Telemetry
 
@@ -97,7 +98,7 @@ class Queueing:
         try:
             channel = self.comparison.channel(run.group, finding.member)
         except ChannelError as error:
-            self.telemetry.notice("reconcile_failed", f"channel {finding.member.name}: {type(error).__name__}")
+            notice_unread(self.telemetry, finding.member, error)
             return None
         signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
         return channel if signals or not finding.is_first else None
@@ -119,6 +120,11 @@ class Queueing:
             run.asked, found = MAX_DETAILS, share
         run.whole[share.incident_id] = found
         return found
+
+
+def notice_unread(telemetry: Telemetry, member: Member, error: ChannelError) -> None:
+    """Count and log that a reconcile run leaves out a channel whose secret can't be read."""
+    telemetry.notice("reconcile_failed", f"channel {member.name}: {type(error).__name__}")
 
 
 def _urgency(finding: StateToQueue) -> tuple[bool, bool]:

@@ -25,7 +25,7 @@ from relay.reconcile.findings import Seen, seen_at
 from relay.reconcile.group import Group
 from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short_name
 from relay.reconcile.piece import Cursor, Member, Piece
-from relay.reconcile.queueing import Queueing
+from relay.reconcile.queueing import Queueing, notice_unread
 from relay.reconcile.report import Reporter
 from relay.reconcile.run import COUNTS, PieceProgress
 from relay.telemetry.telemetry import Telemetry
@@ -117,7 +117,7 @@ class Reconciler:
             except UnknownChannel:
                 continue
             except ChannelError as error:
-                self._not_compared(member, error)
+                notice_unread(self.telemetry, member, error)
                 continue
             if channel.bigpanda and channel.bigpanda.reconcile:
                 return Group(channel.bigpanda, piece.environment_id)
@@ -227,7 +227,7 @@ class Reconciler:
         try:
             compared = self.comparison.compare(run.group, member, note, incidents, entries, run.snoozed_at)
         except ChannelError as error:
-            self._not_compared(member, error)
+            notice_unread(self.telemetry, member, error)
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
@@ -291,6 +291,3 @@ class Reconciler:
         names = [member.name for member in piece.members]
         self.telemetry.reconciled(names, piece.environment_id, found, deadline.spent)
         return found
-
-    def _not_compared(self, member: Member, error: ChannelError) -> None:
-        self.telemetry.notice("reconcile_failed", f"channel {member.name}: {type(error).__name__}")
