@@ -30,7 +30,7 @@ class Scene:
         self.ended: list[str] = []
         self.asked: list[str] = []
         self.relay = Relay(
-            FakeSession(self._signal),
+            FakeSession(self.accept),
             secrets=FakeSecrets(noc=json.dumps(document)),
             bigpanda=FakeSession(self._bigpanda),
             rest=FakeSession(self._rest),
@@ -48,7 +48,8 @@ class Scene:
         }
         return HttpAnswer(200, {}, json.dumps(said).encode())
 
-    def _signal(self, _: Call) -> HttpAnswer:
+    def accept(self, _: Call) -> HttpAnswer:
+        """Answer a signal as xMatters does when it accepts it."""
         self._signals += 1
         return samples.accepted(f"r{self._signals}")
 
@@ -449,6 +450,38 @@ def test_fallback_is_not_notified_again_after_a_forged_resolve_of_a_critical_tha
         scene.relay.sweep(0)
     assert scene.relay.entry().debt.since is not None
     assert len(scene.relay.sns.published) == 1
+
+
+def owed_critical_after_a_warning(seconds: float) -> Scene:
+    """Return a scene in which a warning was announced, and its critical has been refused with 503 for so long."""
+    scene = Scene()
+    scene.relay.share(samples.enveloped("e1", status="warning", active=True))
+    scene.relay.session.steps[:] = [samples.refused(503)]
+    scene.relay.share(samples.enveloped("e1", active=True, changedOn=OPENED + 1))
+    scene.wait(seconds)
+    return scene
+
+
+def test_forged_resolve_that_was_signalled_delays_the_fallback_until_bigpanda_refutes_it_and_no_longer() -> None:
+    scene = owed_critical_after_a_warning(120)
+    owed_since = scene.relay.entry().debt.since
+    scene.relay.session.steps[:] = [scene.accept]
+    scene.resolve()
+    scene.wait(60)
+    assert scene.signalled()[-1] == "ok"
+    scene.relay.session.steps[:] = [samples.refused(503)]
+    seconds_until_fallback(scene)
+    assert scene.relay.clock.now - (owed_since or 0.0) <= 300 + 24
+
+
+def test_fallback_after_a_forged_resolve_of_an_announced_critical_counts_from_its_refutation() -> None:
+    scene = Scene().opened_and_resolved()
+    scene.relay.session.steps[:] = [samples.refused(503)]
+    scene.wait(36 + APART_SECONDS + 36)
+    owed_since = scene.relay.entry().debt.since
+    assert owed_since is not None
+    seconds_until_fallback(scene)
+    assert scene.relay.clock.now - owed_since >= 300
 
 
 @pytest.mark.parametrize("confirms", [True, False])

@@ -277,7 +277,10 @@ class Entry(NamedTuple):
         if not state.is_open:
             # A resolve that was superseded in flight must not end the pages of the newer state.
             is_old = state.precedes(newest) or state.precedes(entry.announced)
-            entry = replace(entry, end=entry.end.resolved(min(at, state.came) if is_old else max(at, state.came)))
+            end = entry.end.resolved(min(at, state.came) if is_old else max(at, state.came))
+            if not is_old and self.debt.since is not None and self.debt.since < state.came:
+                end = end.interrupting(self.debt.since, is_notified=self.debt.is_notified)
+            entry = replace(entry, end=end)
         if state.precedes(entry.announced):
             return entry._doubting(state)
         is_anew = any(compare(told, state).transition in _ANEW for told in entry.maybe_announced())
