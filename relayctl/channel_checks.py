@@ -16,7 +16,7 @@ from relay.channels.policy import Mode
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.errors import InvalidChannel, LedgerError
+from relay.failures.errors import InvalidChannel, LedgerError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.ledger.sources import Sources

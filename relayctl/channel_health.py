@@ -14,9 +14,9 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
     owed_reasons,
 )
+from relay.failures.reasons import Reason
 from relay.jobs.job import seconds_of
 from relay.ledger.rate_limiter import Gate
-from relay.reasons import Reason
 from relayctl import modes, moments
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import Traffic

@@ -10,7 +10,7 @@ from rich.table import Table
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Policy
 from relay.delivery.channel_health import age
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import channel_health, modes, moments, terminal
 from relayctl.channel_health import ChannelStatus, Judgement

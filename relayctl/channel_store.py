@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.parsing import decode_secret
 from relay.channels.secrets_manager import list_channels
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relayctl.stack import Stack
 
 # Codes of a read or a write when there is no secret, or the secret is marked for deletion.

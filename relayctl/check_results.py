@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from relay.errors import SendError
+from relay.failures.errors import SendError
+from relay.failures.reasons import Reason
 from relay.foreign_text import printable
-from relay.reasons import Reason
 from relayctl import terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.stack_outputs import StackMissingError

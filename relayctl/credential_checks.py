@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, SendError
+from relay.failures.errors import BadAnswer, SendError
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
-from relay.reasons import Reason
 from relay.xmatters.directory import Directory
 from relay.xmatters.rest import EVENTS_PATH, RestApi
 from relayctl.check_results import Check, State, failed, of_failure, ok, warning

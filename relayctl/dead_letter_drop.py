@@ -9,7 +9,7 @@ from relay.delivery.replay import Became, Moved, state_of
 from relay.delivery.replay_follower import fate
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.delivery.task import entry_key_of
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, HeldMessage, Run
 from relay.jobs.job import Job
 from relay.ledger.ledger import Ledger

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
 from relay.jobs.envelope import UnreadableMessage, attributes_of, read_envelope
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, check_message

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from relay.delivery.replay import NO_STATUS, Filter
+from relay.failures.reasons import Reason
 from relay.jobs.job import JobKind
-from relay.reasons import Reason
 from relayctl import moments, name_completion
 from relayctl.moments import Ago, Since
 

@@ -8,8 +8,8 @@ import click
 
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
+from relay.failures.reasons import Reason
 from relay.foreign_text import printable
-from relay.reasons import Reason
 from relayctl import moments, terminal
 from relayctl.channel_health import ChannelStatus
 from relayctl.moments import Span

@@ -16,6 +16,7 @@ from relay.delivery.actions import Action, Send, Settle
 from relay.delivery.next_action import next_action
 from relay.delivery.sender import content
 from relay.delivery.task import Task, new_job
+from relay.failures.reasons import Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
@@ -24,7 +25,6 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
 from relay.ledger.rate_limiter import Gate, Rule
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 from relay.xmatters.trigger import with_recipients
 from relayctl import modes
 

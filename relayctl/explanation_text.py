@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from relay.failures.reasons import Reason
 from relay.foreign_text import one_line, printable
-from relay.reasons import Reason
 from relayctl import modes
 from relayctl.share_reading import Field
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from relay.channels.change_marks import MARKS_SECONDS
 from relay.deadline import Deadline
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger import credentials
 from relay.ledger.table import Table
 from relayctl import terminal

@@ -8,7 +8,7 @@ from typing import Any
 from relay.channels.channel import Channel
 from relay.channels.routes import chosen
 from relay.deadline import Deadline
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.incidents.json_fields import scalar

@@ -16,7 +16,7 @@ import click
 from relay.channels import token
 from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relayctl.channel_options import add_missing_tokens, needs_endpoint
 from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.credential_input import CredentialInput

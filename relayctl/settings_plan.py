@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 from rich.text import Text
 
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import channel_change, settings_file, terminal
 from relayctl.channel_change import ChannelChange

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import Channel, Rest
 from relay.channels.parsing import parse_channel
-from relay.errors import InvalidChannel, SendError
+from relay.failures.errors import InvalidChannel, SendError
 from relayctl import moments
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore

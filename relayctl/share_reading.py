@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from relay.errors import BadRequest
+from relay.failures.errors import BadRequest
 from relay.incidents.details import AlertDetails, Details, details_of
 from relay.incidents.share import Share, parse_share
 

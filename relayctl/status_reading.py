@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
-from relay.errors import InvalidChannel, LedgerError
+from relay.failures.errors import InvalidChannel, LedgerError
 from relay.ledger.credential_probes import Probe, Probes, read_probes
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from relay.errors import SendError
+from relay.failures.errors import SendError
 from relayctl import moments
 
 # Sources of events.

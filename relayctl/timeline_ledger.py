@@ -5,11 +5,11 @@ from copy import replace
 from typing import Any
 
 from relay.delivery.channel_health import age, next_attempt
+from relay.failures.reasons import Reason
 from relay.foreign_text import identifier
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
-from relay.reasons import Reason
 from relayctl import moments
 from relayctl.timeline import LEDGER, ChannelSummary, Event
 

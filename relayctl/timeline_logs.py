@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay.channels.channel import is_channel_name
+from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, quoted
-from relay.reasons import Reason
 from relayctl import modes
 from relayctl.log_lines import Line
 from relayctl.timeline import LOG, Event

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.channels.parsing import parse_channel
-from relay.errors import InvalidChannel, LedgerError, SendError
+from relay.failures.errors import InvalidChannel, LedgerError, SendError
 from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry

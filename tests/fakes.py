@@ -20,7 +20,7 @@ from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import JOB_SECONDS
-from relay.errors import SendError, UnknownChannel
+from relay.failures.errors import SendError, UnknownChannel
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share

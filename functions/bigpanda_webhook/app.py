@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from relay import bootstrap
 from relay.channels.api_gateway import Request
+from relay.entrypoints import bootstrap
 
 webhook = bootstrap.webhook()
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relay import bootstrap
+from relay.entrypoints import bootstrap
 
 worker = bootstrap.job_worker()
 

@@ -5,7 +5,7 @@ An operator may invoke it by hand. The content of the event is ignored.
 
 from typing import Any
 
-from relay import bootstrap
+from relay.entrypoints import bootstrap
 
 schedule = bootstrap.reconcile()
 

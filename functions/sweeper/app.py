@@ -5,7 +5,7 @@ An operator who invokes it by hand gets the counts of the run.
 
 from typing import Any
 
-from relay import bootstrap
+from relay.entrypoints import bootstrap
 
 sweeper = bootstrap.sweeper()
 

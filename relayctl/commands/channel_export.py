@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relayctl import channel_change, settings_file, settings_schema, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import CHANNELS

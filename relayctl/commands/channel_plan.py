@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relayctl import channel_change, settings_plan, terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_change import ChannelChange, Done

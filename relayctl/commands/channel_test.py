@@ -9,7 +9,7 @@ import click
 
 from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import check_results, endpoints, terminal
 from relayctl.channel_checks import ChannelChecks

@@ -14,11 +14,11 @@ import click
 
 from relay.delivery.replay import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
+from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relay.ledger.ledger import Ledger
-from relay.reasons import Reason
 from relayctl import audit, dead_letter_drop, dead_letter_listing, terminal
 from relayctl.audit import Audit
 from relayctl.dead_letter_drop import Critical, Drop

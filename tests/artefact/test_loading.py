@@ -45,7 +45,7 @@ def function(request: pytest.FixtureRequest, built: Build) -> Deployed:
 
 def test_functions_import_no_slow_modules(function: Deployed) -> None:
     names = modules(function)
-    assert "relay.bootstrap" in names
+    assert "relay.entrypoints.bootstrap" in names
     assert [name for name in SLOW if name in names] == []
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from relay.bootstrap import MOST_BIGPANDA_BYTES
 from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
+from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
 from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Session, VendorHosts

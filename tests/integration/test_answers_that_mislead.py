@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome
-from relay.reasons import Reason
 from tests import samples
 from tests.integration.account import Aws
 from tests.integration.live import Live

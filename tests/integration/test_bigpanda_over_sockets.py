@@ -11,10 +11,10 @@ import pytest
 from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident, Listing
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, SendError
+from relay.failures.errors import BadAnswer, SendError
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session
-from relay.reasons import Reason
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box
 from tests import samples

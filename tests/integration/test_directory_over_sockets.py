@@ -10,10 +10,10 @@ import pytest
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, NoAnswer
+from relay.failures.errors import BadAnswer, NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
-from relay.reasons import Reason
 from relay.xmatters.directory import Directory, Kind, RecipientCheck
 from sandbox.server.in_process import Box
 from tests import samples

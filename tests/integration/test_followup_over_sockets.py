@@ -11,13 +11,13 @@ from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.errors import BadAnswer, SendError
+from relay.failures.errors import BadAnswer, SendError
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session
 from relay.jobs.envelope import envelope_of
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
-from relay.reasons import Reason
 from relay.xmatters.pages import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples

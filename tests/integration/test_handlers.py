@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.errors import ConfigError
+from relay.failures.errors import ConfigError
 from relay.jobs.envelope import envelope_of
 from relay.ledger.table import Table
 from sandbox.server.in_process import Box

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from relay.reasons import Reason
 from tests.integration.relayctl_cloud import EndpointRequest, Operator, account
 
 CANARY = "canary-6b2e"

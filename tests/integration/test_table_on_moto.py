@@ -9,14 +9,14 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.table import KEPT_SECONDS, Table
 from relay.ledger.wait import Slot, Wait
-from relay.reasons import Reason
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE

@@ -152,7 +152,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a signal that may have paged is tried again within seconds",
-        "reasons",
+        "failures.reasons",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
         seed=28,
@@ -243,7 +243,7 @@ MUTATIONS = (
     ),
     Mutation(
         "500, 502 and 504 are taken for a signal that did not ring",
-        "reasons",
+        "failures.reasons",
         "return status >= 500 and status != 503",
         "return False",
         seed=111,
@@ -492,7 +492,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a backoff lasts for hours",
-        "reasons",
+        "failures.reasons",
         "LONGEST_WAIT_SECONDS = 900.0",
         "LONGEST_WAIT_SECONDS = 9000.0",
         seed=124,
@@ -664,7 +664,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a refused key is tried again after an hour",
-        "reasons",
+        "failures.reasons",
         "constant_wait_seconds=300.0",
         "constant_wait_seconds=3600.0",
         seed=44,

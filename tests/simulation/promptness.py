@@ -294,7 +294,17 @@ class Promptness:
             and other.ends > debt.comes - HORIZON_SECONDS
             for other in debts
         )
-        return len(sent) < limit and not waits and not self._has_unclear(channel)
+        # A share is counted before it is known to be a duplicate. Two that are counted at the same moment both wait.
+        comes = debt.comes - AROUND_SECONDS
+        around = sum(post.began > comes for post in sent)
+        others = sum(
+            comes < arrival < debt.begins + AROUND_SECONDS
+            for state in self.states
+            if state.channel == channel
+            for arrival in state.arrivals
+        )
+        counted = len(sent) - around + max(around, others - 1)
+        return counted < limit and not waits and not self._has_unclear(channel)
 
     def _has_unclear(self, channel: str) -> bool:
         """Return True if the channel has incidents that may or may not wait for the rate limit."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from relay.errors import ChannelUnreadable, UnknownChannel
+from relay.failures.errors import ChannelUnreadable, UnknownChannel
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.story import NOC
 from tests.simulation.weather import Weather

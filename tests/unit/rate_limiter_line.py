@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
+from relay.failures.reasons import Reason
 from relay.ledger.rate_limiter import RateLimiter, Rule, Ticket
 from relay.ledger.wait import Slot, Wait
-from relay.reasons import Reason
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW

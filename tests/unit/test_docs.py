@@ -13,8 +13,8 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from relay.channels.schema import CHANNEL
+from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
-from relay.reasons import Reason
 from relay.telemetry.metrics import METRICS
 from relayctl.__main__ import main
 from relayctl.secret_document import is_credential

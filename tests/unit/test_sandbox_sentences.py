@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from relay.failures.reasons import Reason
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
-from relay.reasons import Reason
 from sandbox.page import sentences
 
 OPENED = "nothing of this open incident was announced"

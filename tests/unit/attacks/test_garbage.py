@@ -10,7 +10,7 @@ from relay.channels import token
 from relay.channels.api_gateway import Reply, Request
 from relay.channels.budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
 from relay.channels.token import EndpointName
-from relay.errors import ChannelForbidden, ChannelUnreadable
+from relay.failures.errors import ChannelForbidden, ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
 

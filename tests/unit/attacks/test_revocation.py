@@ -9,7 +9,7 @@ import pytest
 from relay.channels.api_gateway import Request
 from relay.channels.cache import UNPROVED_SECONDS
 from relay.channels.change_marks import MARKS_SECONDS
-from relay.errors import ChannelUnreadable, UnknownChannel
+from relay.failures.errors import ChannelUnreadable, UnknownChannel
 from relay.ledger import credentials
 from relay.ledger.credentials import USE_SECONDS
 from tests import samples

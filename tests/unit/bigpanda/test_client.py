@@ -10,10 +10,10 @@ import requests
 from relay.bigpanda.client import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.errors import NoAnswer, SendError
+from relay.failures.errors import NoAnswer, SendError
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import Clock, FakeSession, Step
 

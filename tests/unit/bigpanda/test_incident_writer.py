@@ -9,7 +9,7 @@ import requests
 
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.http.session import HttpAnswer
 from relay.incidents.callback import Deed, ResponseAction
 from tests import samples

@@ -8,11 +8,11 @@ import pytest
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
+from relay.failures.reasons import Reason
 from relay.incidents.callback import Callback, Kind
 from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
 from relay.ledger.entry import Entry
-from relay.reasons import Reason
 from tests.unit.states import NOW, state
 
 REST = Rest("https://acme.xmatters.com", OutboundCredentials("basic", {"username": "u", "password": "p"}))

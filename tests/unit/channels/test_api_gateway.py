@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import MAX_BODY_BYTES, Reply, Request, read_body
-from relay.errors import BadRequest
+from relay.failures.errors import BadRequest
 from tests import samples
 
 

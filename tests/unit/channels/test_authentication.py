@@ -3,7 +3,7 @@ import json
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.errors import BadRequest, ChannelUnreadable
+from relay.failures.errors import BadRequest, ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSession, Relay
 

@@ -12,7 +12,7 @@ from relay.channels.cache import (
     UNKNOWN_SECONDS,
     ChannelCache,
 )
-from relay.errors import ChannelForbidden, ChannelUnreadable, UnknownChannel
+from relay.failures.errors import ChannelForbidden, ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 

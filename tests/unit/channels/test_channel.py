@@ -9,7 +9,7 @@ from relay.channels import channel
 from relay.channels.channel import is_channel_name
 from relay.channels.parsing import parse_channel
 from relay.channels.schema import AUTH
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from tests import samples
 from tests.fakes import HOSTS
 

@@ -7,7 +7,7 @@ import pytest
 
 from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause, active_pause, age_start, pauses_for
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.incidents.share import parse_share
 from tests import samples
 from tests.fakes import HOSTS

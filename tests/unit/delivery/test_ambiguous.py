@@ -6,8 +6,8 @@ import pytest
 import requests
 
 from relay.delivery.incident_rate_limit import FLOOD_SECONDS, FLOOD_SIGNALS
+from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.outcome import Outcome
-from relay.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from tests import samples
 from tests.fakes import Relay, Step, new_relay
 

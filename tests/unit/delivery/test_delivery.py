@@ -9,6 +9,7 @@ import requests
 
 from relay.delivery.debts import FIRST_WAKE_SECONDS, OVERDUE_SECONDS
 from relay.delivery.task import delivery_id
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Outcome
@@ -16,7 +17,6 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
 from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.row import Row
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import Call, FakeSecrets, HookedDynamoDb, new_relay, table_down
 

@@ -8,12 +8,12 @@ import requests
 
 from relay.delivery.debts import FIRST_WAKE_SECONDS
 from relay.entrypoints.endpoint import INLINE_SECONDS
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
+from relay.failures.reasons import HANDLING, Reason
 from relay.jobs.envelope import read_envelope
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.row import Row
-from relay.reasons import HANDLING, Reason
 from tests import samples
 from tests.fakes import Call, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome, Result
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay, new_relay
 

@@ -9,7 +9,8 @@ import pytest
 
 from relay.delivery.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
 from relay.delivery.delivery import MAX_READS
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import read_envelope
@@ -20,7 +21,6 @@ from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.rate_limiter import Gate
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
 from tests.fakes import Call, HookedDynamoDb, Relay, Step, new_relay, table_down

@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.chores import FOLLOWUP_SECONDS
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
 from relay.xmatters.pages import MAX_PAGES
 from tests import samples

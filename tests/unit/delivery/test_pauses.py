@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.errors import ChannelUnreadable
+from relay.failures.errors import ChannelUnreadable
+from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome
 from relay.ledger.credentials import mark_changed
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import Relay, new_relay, secrets_of, table_down
 from tests.unit.delivery.test_ledger_down_and_races import hooked

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from relay.delivery.resolve_confirmation import APART_SECONDS, UNREACHABLE_SECONDS
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, table_down

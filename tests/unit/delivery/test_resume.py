@@ -4,10 +4,10 @@ from copy import replace
 
 import pytest
 
+from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome, Result
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import Relay, new_relay
 

@@ -7,10 +7,10 @@ import requests
 from relay.deadline import Deadline
 from relay.delivery.next_action import MAX_ATTEMPTS
 from relay.delivery.sender import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
-from relay.errors import ChannelUnreadable
+from relay.failures.errors import ChannelUnreadable
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Sent
-from relay.reasons import Reason
 from relay.xmatters.trigger import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key, shadow_of
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import HookedDynamoDb, Relay, new_relay, table_down, worked
 from tests.unit.delivery.test_ledger_down_and_races import hooked

@@ -6,9 +6,9 @@ import pytest
 import requests
 
 from relay.delivery.incident_rate_limit import FLOOD_SECONDS
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import new_relay
 

@@ -9,11 +9,11 @@ import pytest
 
 from relay.entrypoints.credential_probe import MAX_PROBED
 from relay.entrypoints.sweeper import LATEST_SECONDS
-from relay.errors import ChannelUnreadable, NoAnswer
+from relay.failures.errors import ChannelUnreadable, NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
 from relay.ledger.credential_probes import PROBES_KEY, read_probes
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step, new_relay
 from tests.unit.entrypoints.test_sweeper_health import ALARM, DOWN, NOTICE, runs, texts, told

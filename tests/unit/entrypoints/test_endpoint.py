@@ -6,7 +6,7 @@ import requests
 
 from relay.channels.api_gateway import MAX_BODY_BYTES, Reply, Request
 from relay.entrypoints.endpoint import INLINE_SECONDS
-from relay.errors import ChannelUnreadable, QueueError
+from relay.failures.errors import ChannelUnreadable, QueueError
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
 

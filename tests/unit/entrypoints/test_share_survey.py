@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.errors import ChannelUnreadable
+from relay.failures.errors import ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSecrets, Relay, new_relay
 from tests.unit.entrypoints.test_sweeper_health import ALARM, NOTICE, runs, texts, told

@@ -14,7 +14,7 @@ from relay.entrypoints.due_rows import MAX_ROWS
 from relay.entrypoints.message_replacement import BACKLOG, INVOKED_SECONDS, MAX_REPLACEMENTS_BEGUN, REPLACEMENT_SECONDS
 from relay.entrypoints.sweeper import OWES_SECONDS
 from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
-from relay.errors import ChannelUnreadable, QueueError
+from relay.failures.errors import ChannelUnreadable, QueueError
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.row import shard

@@ -13,7 +13,7 @@ from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.fallback_notifier import MAX_CHECKED, NOTIFIED_AGAIN_SECONDS
 from relay.entrypoints.parallel import AT_ONCE
 from relay.entrypoints.sweeper import NOTIFY_SECONDS
-from relay.errors import ChannelUnreadable
+from relay.failures.errors import ChannelUnreadable
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.table import MAX_BATCH

@@ -6,11 +6,11 @@ import pytest
 import requests
 
 from relay.channels.schema import MOST_AGE_SECONDS
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
+from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, timestamp
-from relay.reasons import Reason
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, new_relay
 

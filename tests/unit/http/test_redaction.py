@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.deadline import Deadline
-from relay.errors import BadAnswer
+from relay.failures.errors import BadAnswer
+from relay.failures.reasons import Reason
 from relay.http.client import MAX_EXCERPT, HttpClient
 from relay.http.redaction import redact
 from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
-from relay.reasons import Reason
 from tests.fakes import FakeSession
 from tests.unit.incidents.test_hostile_bodies import check_work
 

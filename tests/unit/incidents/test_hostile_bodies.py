@@ -20,7 +20,7 @@ from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.channels.routes import MAX_WORK, Route, Work, chosen
 from relay.deadline import Deadline
-from relay.errors import BadRequest, SendError
+from relay.failures.errors import BadRequest, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.incidents import details

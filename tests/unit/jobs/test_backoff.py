@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.failures.reasons import HANDLING, LONGEST_WAIT_SECONDS, Reason
 from relay.jobs.backoff import wait_seconds
-from relay.reasons import HANDLING, LONGEST_WAIT_SECONDS, Reason
 
 CONSTANT = [reason for reason in Reason if HANDLING[reason].constant_wait_seconds is not None]
 JITTERED = [reason for reason in Reason if HANDLING[reason].constant_wait_seconds is None]

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.deadline import Deadline
 from relay.delivery.task import delivery_id, new_job
+from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, fits, read_envelope
 from relay.jobs.job import Job
@@ -22,7 +23,6 @@ from relay.jobs.outbox import (
     storable,
 )
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
-from relay.reasons import Reason
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs

@@ -3,7 +3,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
 from relay.jobs.envelope import read_envelope
 from relay.jobs.queue import MAX_DELAY_SECONDS, check_message
 from tests import samples

@@ -1,7 +1,7 @@
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger

@@ -8,7 +8,8 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.rate_limiter import (
     GRACE_SECONDS,
@@ -23,7 +24,6 @@ from relay.ledger.rate_limiter import (
     count_name,
 )
 from relay.ledger.wait import Slot, Wait
-from relay.reasons import Reason
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.rate_limiter_line import GATE, Line

@@ -9,7 +9,7 @@ import requests
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.bigpanda.listing import MAX_LISTING_PAGES
-from relay.errors import ChannelUnreadable
+from relay.failures.errors import ChannelUnreadable
 from relay.http.session import HttpAnswer
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outcome import Outcome

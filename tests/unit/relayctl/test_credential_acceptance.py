@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from relay.reasons import Reason
 from relayctl.credential_acceptance import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
 from tests.fakes import Clock
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.dead_letters import HeldMessage

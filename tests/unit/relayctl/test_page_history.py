@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.deadline import Deadline
-from relay.errors import BadAnswer
+from relay.failures.errors import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.page_history import Histories, PageHistory, PersonAnswer

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.channels.parsing import check
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.http.session import VendorHosts
 from relayctl.secret_document import SecretDocument, is_credential, typed_value
 

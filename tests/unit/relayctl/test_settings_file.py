@@ -8,7 +8,7 @@ import click
 import pytest
 
 from relay.channels import token
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relayctl.credential_input import CredentialInput
 from relayctl.secret_document import SecretDocument, holds_credential
 from relayctl.settings_file import SettingsFile, exported, parse, read_folder, resolved

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.errors import BadRequest, Unauthorized
+from relay.failures.errors import BadRequest, Unauthorized
+from relay.failures.reasons import Reason
 from relay.jobs.job import Job
 from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
 from relay.ledger.flood_detector import Load
-from relay.reasons import Reason
 from relay.telemetry.channel_metrics import MAX_CHANNELS, OTHERS
 from relay.telemetry.log_line import MAX_LOGGED_TEXT
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRICS

@@ -11,10 +11,10 @@ import requests
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, NoAnswer
+from relay.failures.errors import BadAnswer, NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relay.reasons import Reason
 from relay.xmatters.directory import Directory, Kind, RecipientCheck
 from tests import samples
 from tests.fakes import HOSTS, Call, Clock, FakeSession

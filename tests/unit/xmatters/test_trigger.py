@@ -4,8 +4,8 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from relay.reasons import Reason
 from relay.xmatters.logins import TOKEN_MARGIN_SECONDS
 from tests import samples
 from tests.fakes import Trigger

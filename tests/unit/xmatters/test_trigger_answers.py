@@ -10,9 +10,9 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import BadAnswer, NoAnswer
+from relay.failures.errors import BadAnswer, NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.session import ForbiddenUrl, HttpAnswer
-from relay.reasons import Reason
 from relay.xmatters.trigger import with_recipients
 from tests import samples
 from tests.fakes import Trigger

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.channels.channel import BigPandaAccess
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
+from relay.failures.reasons import Reason
 from relay.ledger.table import Table
-from relay.reasons import Reason
 
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
 CALLS_A_SECOND = 5

@@ -13,11 +13,11 @@ from urllib.parse import quote, urlencode
 
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.errors import BadAnswer
+from relay.failures.errors import BadAnswer
+from relay.failures.reasons import Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
 from relay.incidents.json_fields import Fields, nested, scalar
-from relay.reasons import Reason, reason_for_status
 
 # Pages of an incident's latest activities in which a comment is searched, or that are read for its history.
 ACTIVITY_PAGES = 3

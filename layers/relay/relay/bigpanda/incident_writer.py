@@ -12,9 +12,9 @@ from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
 from relay.bigpanda.comment import Comment
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.errors import BadAnswer
+from relay.failures.errors import BadAnswer
+from relay.failures.reasons import Reason
 from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings
-from relay.reasons import Reason
 
 MINUTE_SECONDS = 60.0
 # BigPanda's answer to the resolve of an incident that is over, and to the snooze of one that is over or snoozed.

@@ -9,9 +9,9 @@ from relay.bigpanda.api_rate_limit import RateLimit
 from relay.bigpanda.client import BigPanda, Incident, as_webhook
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.errors import BadRequest, NoAnswer, SendError
+from relay.failures.errors import BadRequest, NoAnswer, SendError
+from relay.failures.reasons import Reason
 from relay.incidents.share import Share, parse_share
-from relay.reasons import Reason
 
 # Snoozed incidents first: an incident may be in two folders, and its snooze must be known before it is compared.
 FOLDERS = ("snoozed", "shared", "resolved")

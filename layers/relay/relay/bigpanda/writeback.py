@@ -19,7 +19,8 @@ from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict,
 from relay.bigpanda.writeback_progress import WritebackProgress
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
-from relay.errors import LedgerError, SendError
+from relay.failures.errors import LedgerError, SendError
+from relay.failures.reasons import Reason
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
@@ -28,7 +29,6 @@ from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
-from relay.reasons import Reason
 
 # Longer than a worker works on one callback, so a lease expires only if its worker died.
 WRITEBACK_LEASE_SECONDS = 60.0

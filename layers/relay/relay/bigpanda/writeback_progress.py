@@ -9,7 +9,7 @@ from copy import replace
 from dataclasses import dataclass
 from typing import Self
 
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.table import Table
 
 

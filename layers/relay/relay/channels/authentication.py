@@ -13,7 +13,7 @@ from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.token import EndpointName
-from relay.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
+from relay.failures.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from relay.channels import misconfiguration
 from relay.channels.change_marks import NO_MARKS, ChangeMarks, Marks
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.errors import (
+from relay.failures.errors import (
     ChannelError,
     ChannelForbidden,
     ChannelMalformed,

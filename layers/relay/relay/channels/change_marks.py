@@ -8,7 +8,7 @@ copy, and reads the secret again if they differ. Only a revocation makes an olde
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 
 # Shortest time between two reads of the marks. One read serves all channels and requests.
 MARKS_SECONDS = 10.0

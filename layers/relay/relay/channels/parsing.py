@@ -21,7 +21,7 @@ from relay.channels.channel import (
 )
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
-from relay.errors import InvalidChannel
+from relay.failures.errors import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import (
     ACKNOWLEDGE,

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
+from relay.failures.reasons import Reason
 from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 
 
 class Settle(NamedTuple):

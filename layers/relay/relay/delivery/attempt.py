@@ -13,14 +13,14 @@ from relay.delivery.actions import Send
 from relay.delivery.next_action import WAKE_MARGIN_SECONDS
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.lease import LEASE_SECONDS, Lease
 from relay.ledger.rate_limiter import Ticket
-from relay.reasons import AMBIGUOUS_WAIT_SECONDS
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:

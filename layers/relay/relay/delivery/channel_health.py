@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from relay.channels.channel import ApiKind
 from relay.delivery.debts import OVERDUE_SECONDS
+from relay.failures.reasons import Reason
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
-from relay.reasons import Reason
 
 # A critical that is owed for longer makes the channel sick: the first attempts and retries are over by then.
 SICK_CRITICAL_SECONDS = 120.0

@@ -10,7 +10,8 @@ from copy import replace
 
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import HANDLING, Reason
 from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outbox import last_copy, storable
@@ -20,7 +21,6 @@ from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
-from relay.reasons import HANDLING, Reason
 
 # Delay of the job that is queued before the first attempt. It is longer than the sender's lease. After an inline
 # time-out it leaves 30 s at least, since that attempt may have paged.

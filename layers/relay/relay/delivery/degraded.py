@@ -13,14 +13,14 @@ from relay.delivery import debts
 from relay.delivery.next_action import MAX_ATTEMPTS
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause

@@ -20,7 +20,8 @@ from relay.delivery.next_action import next_action
 from relay.delivery.sender import Sender
 from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_key_of, new_job
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.incidents.share import Share
 from relay.jobs.job import Job
 from relay.jobs.outbox import Outbox, last_copy
@@ -29,7 +30,6 @@ from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.rate_limiter import RateLimiter, Ticket
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 
 # Delay of the follow-up of a suspected resolve. The entry is written by then, in spite of the deadline.
 SUSPECTED_SECONDS = 15.0

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.delivery import topic
-from relay.errors import BadRequest
+from relay.failures.errors import BadRequest
+from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, is_bigpanda_link, one_line, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
-from relay.reasons import Reason
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient

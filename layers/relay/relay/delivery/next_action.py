@@ -10,6 +10,7 @@ from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.decision import Standing, judge_change, judge_job, judge_share
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
 from relay.delivery.task import Task
+from relay.failures.reasons import Reason
 from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import followup_job
@@ -17,7 +18,6 @@ from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 
 # Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
 MAX_ATTEMPTS = 3

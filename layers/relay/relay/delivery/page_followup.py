@@ -16,7 +16,8 @@ from relay.deadline import Deadline
 from relay.delivery.page_termination import terminate_pages
 from relay.delivery.resolve_confirmation import EndCheck, ResolveAnswer, ResolveConfirmation, is_to_ask
 from relay.delivery.task import entry_key_of
-from relay.errors import LedgerError, SendError
+from relay.failures.errors import LedgerError, SendError
+from relay.failures.reasons import HANDLING, Reason
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, timestamp
 from relay.jobs.outbox import storable
@@ -25,7 +26,6 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import FALLBACK_DESCRIPTION
-from relay.reasons import HANDLING, Reason
 from relay.xmatters.pages import Pages
 
 # After this time the page of a signal counts as missing.

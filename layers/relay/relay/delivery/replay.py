@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
 from relay.delivery.task import recorded_state
-from relay.errors import BadRequest
+from relay.failures.errors import BadRequest
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.dead_letters import DeadLetters, HeldMessage, Run

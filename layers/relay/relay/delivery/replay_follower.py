@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from relay.delivery.replay import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
 from relay.delivery.task import entry_key_of
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relay.reasons import Reason
 
 # Time between two reads of the entries.
 POLL_SECONDS = 2.0

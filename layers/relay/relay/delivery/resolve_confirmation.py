@@ -20,7 +20,7 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERDUE_SECONDS, store_job
 from relay.delivery.task import Task, entry_key_of, new_job
-from relay.errors import LedgerError, SendError
+from relay.failures.errors import LedgerError, SendError
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.job import Job

@@ -10,11 +10,11 @@ from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
 from relay.delivery.next_action import MAX_ATTEMPTS
 from relay.delivery.task import Task
-from relay.errors import ChannelError, SendError
+from relay.failures.errors import ChannelError, SendError
+from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.outcome import Sent
 from relay.ledger.entry import Entry
-from relay.reasons import HANDLING, Reason
 from relay.xmatters.trigger import Signal, XMatters
 
 # Time before the deadline that is reserved for the ledger and the queue.

@@ -8,12 +8,12 @@ from relay.delivery.actions import Settle
 from relay.delivery.next_action import next_action
 from relay.delivery.services import Services
 from relay.delivery.task import Task
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry_key import shadow_of
 from relay.ledger.wait import Wait
-from relay.reasons import Reason
 
 # Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
 MAX_READS = 4

@@ -6,6 +6,7 @@ from copy import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.channel import Channel
+from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
@@ -13,7 +14,6 @@ from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Sent, Subject
 from relay.ledger.entry_key import key, named
 from relay.ledger.rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.wait import Wait
-from relay.reasons import HANDLING, Reason
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause

@@ -1,1 +1,1 @@
-"""Entry points: one object for each Lambda function, put together by `relay.bootstrap`."""
+"""Entry points: one object for each Lambda function, which `bootstrap` puts together."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
-from relay.errors import ChannelError, LedgerError, SendError, UnknownChannel
+from relay.failures.errors import ChannelError, LedgerError, SendError, UnknownChannel
+from relay.failures.reasons import Reason
 from relay.http.client import SHORTEST_SECONDS
 from relay.ledger.credential_probes import Probe, Probes, read_probes, store_probes
 from relay.ledger.table import Table
-from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:

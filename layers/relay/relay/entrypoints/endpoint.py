@@ -11,10 +11,10 @@ from relay.channels.authentication import Authenticator
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.errors import BadRequest, ChannelUnreadable, LookupsLimited, UncheckableSender
+from relay.failures.errors import BadRequest, ChannelUnreadable, LookupsLimited, UncheckableSender
+from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.ledger.credentials import Uses
-from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the work for a request.

@@ -16,7 +16,7 @@ from relay.entrypoints.credential_probe import CredentialProbe
 from relay.entrypoints.health_announcement import ChannelState, SickReasons, Told
 from relay.entrypoints.share_survey import ShareSurvey
 from relay.entrypoints.sweeper_run import SweeperRun
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import Gate, gate_of

@@ -20,14 +20,14 @@ from relay.entrypoints.due_rows import DueRow, DueRows
 from relay.entrypoints.parallel import run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
 from relay.entrypoints.sweeper_run import SweeperRun
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.outbox import Outbox
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.table import MAX_BATCH
-from relay.reasons import Reason
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.telemetry.telemetry import Telemetry
 
 # Parallel calls. A boto3 client keeps ten connections.

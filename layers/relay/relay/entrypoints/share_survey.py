@@ -14,7 +14,7 @@ from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery.channel_health import ShareWatch
 from relay.entrypoints.sweeper_run import SweeperRun
-from relay.errors import ChannelError, UnknownChannel
+from relay.failures.errors import ChannelError, UnknownChannel
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.table import Table
 from relay.telemetry.telemetry import Telemetry

@@ -9,7 +9,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.entrypoints.due_rows import DueRow
 from relay.entrypoints.parallel import AtOnce
-from relay.errors import ChannelError
+from relay.failures.errors import ChannelError
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of reading policies, so that unreadable secrets do not use up the run.

@@ -21,7 +21,7 @@ from relay.entrypoints.message_replacement import MessageReplacement
 from relay.entrypoints.parallel import run_logging_failure
 from relay.entrypoints.sweep_policies import SweepPolicies
 from relay.entrypoints.sweeper_run import SweeperRun
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
 from relay.ledger.row import CRITICAL, OTHER
 from relay.ledger.table import Table

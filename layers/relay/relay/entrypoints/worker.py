@@ -23,7 +23,8 @@ from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.entrypoints.chores import Chores
-from relay.errors import ChannelError
+from relay.failures.errors import ChannelError
+from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.backoff import wait_seconds
@@ -33,7 +34,6 @@ from relay.jobs.outbox import Outbox, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failed_retry
 from relay.ledger.sources import Sources
 from relay.ledger.wait import Wait
-from relay.reasons import HANDLING, Reason
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from relay.channels.api_gateway import Request, read_body
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
+from relay.failures.reasons import Reason
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
 from relay.jobs.outbox import Outbox, last_copy
 from relay.jobs.outcome import Outcome, Result, Subject
-from relay.reasons import Reason
 
 # Many times the size of known callbacks, and small enough for a queue message.
 MAX_CALLBACK_BYTES = 256 * 1024

@@ -1,4 +1,4 @@
 """HTTP client for vendor APIs: keep-alive session, host allow-list, deadlines, redaction of secrets.
 
-Imports `relay.errors`, `relay.reasons` and `relay.deadline`.
+Imports `relay.deadline`, `relay.failures` and `relay.version`.
 """

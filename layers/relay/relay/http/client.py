@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from relay.deadline import Deadline
-from relay.errors import BadAnswer, NoAnswer
+from relay.failures.errors import BadAnswer, NoAnswer
+from relay.failures.reasons import Reason
 from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
-from relay.reasons import Reason
 
 # With less time left, a request is not started.
 SHORTEST_SECONDS = 0.1

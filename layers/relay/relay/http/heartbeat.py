@@ -1,7 +1,7 @@
 """Heartbeat: a GET to an external dead man's switch, which tells people when no heartbeat comes any more."""
 
 from relay.deadline import Deadline
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
 from relay.http.client import HttpClient
 
 # The answer's body is not read further.

@@ -1,4 +1,4 @@
 """Incidents: parse and compare BigPanda's shares, and parse xMatters' callbacks. Pure code.
 
-Imports only `relay.errors` and `relay.reasons`.
+Imports only `relay.failures` and `relay.foreign_text`.
 """

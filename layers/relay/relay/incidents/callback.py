@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from relay.errors import BadRequest
+from relay.failures.errors import BadRequest
 from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, nested, scalar
 
 FLOW_VERSION = 1

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from relay.errors import BadRequest
+from relay.failures.errors import BadRequest
 from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, fields_of, scalar
 
 MAX_WORD_LENGTH = 100

@@ -16,7 +16,7 @@ Retry-After from the first attempts is not part of that wait. After a 429 it ope
 the job waits for that when it wakes.
 """
 
-from relay.reasons import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
+from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
 # Longest backoff of a critical signal that certainly did not reach anyone (docs/decisions.md, D-critical-backoff).
 CRITICAL_WAIT_SECONDS = 60.0

@@ -8,7 +8,7 @@ from functools import partial
 from math import ceil
 
 from relay.deadline import Deadline
-from relay.errors import BadRequest, QueueError
+from relay.failures.errors import BadRequest, QueueError
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, fits
 from relay.jobs.job import Job, JobKind, Revival

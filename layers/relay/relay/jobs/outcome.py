@@ -4,9 +4,9 @@ from copy import replace
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from relay.errors import SendError
+from relay.failures.errors import SendError
+from relay.failures.reasons import Reason
 from relay.jobs.job import Job, timestamp
-from relay.reasons import Reason
 
 
 class Outcome(StrEnum):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.errors import QueueError
+from relay.failures.errors import QueueError
 from relay.jobs.envelope import attributes_of, envelope_of, fits, legal_text
 from relay.jobs.job import Job
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from relay.failures.reasons import HANDLING, Reason
 from relay.ledger.wait import Wait
-from relay.reasons import HANDLING, Reason
 
 # Failures in a row that open the circuit.
 FAILURES_IN_A_ROW = 5

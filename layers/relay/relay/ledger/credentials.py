@@ -9,7 +9,7 @@ from functools import partial
 from relay.channels.change_marks import settings_name
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.table import Table, Text
 
 MARKS_KEY = "channels/marks"

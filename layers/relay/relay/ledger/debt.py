@@ -3,10 +3,10 @@
 from copy import replace
 from typing import NamedTuple
 
+from relay.failures.reasons import Reason
 from relay.incidents.transition import State
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
-from relay.reasons import Reason
 
 
 class Debt(NamedTuple):

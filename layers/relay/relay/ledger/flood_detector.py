@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.channels.policy import Policy
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.circuit_breaker import CLOSED
 from relay.ledger.entry import Entry
 from relay.ledger.rate_limiter import HORIZON_SECONDS, Gate, gate_of

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from relay.deadline import Deadline
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
+from relay.failures.reasons import Reason
 from relay.ledger.circuit_breaker import CLOSED, Circuit, CircuitBreaker
 from relay.ledger.table import Table
 from relay.ledger.wait import Slot, Wait
-from relay.reasons import Reason
 
 # A signal is counted for 60 to 61 s, since counts have a resolution of one second (docs/decisions.md, D-61-seconds).
 WINDOW_SECONDS = 61

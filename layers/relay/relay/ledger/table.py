@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.deadline import Deadline
-from relay.errors import LedgerError
+from relay.failures.errors import LedgerError
 from relay.ledger.row import INDEX, SHARD
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from relay.reasons import Reason
+from relay.failures.reasons import Reason
 
 
 class Slot(NamedTuple):

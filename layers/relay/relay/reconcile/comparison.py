@@ -11,7 +11,7 @@ from typing import NamedTuple
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.delivery.decision import Standing, judge_change, was_shared
-from relay.errors import LedgerError, UnknownChannel
+from relay.failures.errors import LedgerError, UnknownChannel
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key

@@ -10,9 +10,9 @@ from copy import replace
 from typing import Any, NamedTuple, Self
 
 from relay.bigpanda.listing import Position
+from relay.failures.reasons import Reason
 from relay.jobs.envelope import UnreadableMessage
 from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
-from relay.reasons import Reason
 
 
 class Member(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from relay.bigpanda.listing import Lister
 from relay.channels.channel import Channel
 from relay.delivery.task import new_job
-from relay.errors import ChannelError, QueueError, SendError
+from relay.failures.errors import ChannelError, QueueError, SendError
 from relay.incidents.share import Share
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job

@@ -15,7 +15,7 @@ from itertools import batched
 from relay.bigpanda.listing import Lister, Position
 from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
-from relay.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
+from relay.failures.errors import ChannelError, LedgerError, QueueError, SendError, UnknownChannel
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outbox import Outbox
 from relay.jobs.outcome import Found

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from relay.bigpanda.listing import Position
 from relay.deadline import Deadline
-from relay.errors import SendError
+from relay.failures.errors import SendError
+from relay.failures.reasons import Reason
 from relay.incidents.share import Share
-from relay.reasons import Reason
 from relay.reconcile.findings import Compared, Seen
 from relay.reconcile.group import Group
 from relay.reconcile.notes import ChannelNote, Difference, GroupNote

@@ -8,7 +8,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.misconfiguration import needs_url_recipients
 from relay.deadline import Deadline
-from relay.errors import ChannelError, LedgerError
+from relay.failures.errors import ChannelError, LedgerError
 from relay.jobs.outbox import Outbox
 from relay.ledger.sources import Sources
 from relay.reconcile.group import group_of

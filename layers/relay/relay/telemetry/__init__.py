@@ -1,4 +1,4 @@
 """Telemetry: one structured log line for each share and job, and a metric for each outcome and reason.
 
-Imports `relay.jobs` and `relay.channels`.
+Imports `relay.jobs`, `relay.ledger` and `relay.channels`.
 """

@@ -5,7 +5,7 @@ a zero. Shares, runs of the sweeper, and what should not happen are counted. Out
 have each of them.
 """
 
-from relay.reasons import Reason
+from relay.failures.reasons import Reason
 
 # Written in nearly every hour: a share with the right credentials came, and a run of the sweeper ended.
 ALWAYS = ("share", "sweeper_heartbeat")

@@ -15,12 +15,12 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
-from relay.errors import BadRequest, Unauthorized
+from relay.failures.errors import BadRequest, Unauthorized
+from relay.failures.reasons import Reason
 from relay.foreign_text import identifier
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
-from relay.reasons import Reason
 from relay.telemetry.log_line import channel_list, history, log_line, result_fields
 from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
 

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.errors import SendError
+from relay.failures.errors import SendError
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.incidents.json_fields import Fields, nested, scalar
-from relay.reasons import Reason
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
 
 PEOPLE_PATH = "/api/xm/1/people"

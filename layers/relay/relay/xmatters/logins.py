@@ -11,9 +11,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from relay.channels.channel import OutboundCredentials
 from relay.deadline import Deadline
-from relay.errors import NoAnswer
+from relay.failures.errors import NoAnswer
+from relay.failures.reasons import Reason, reason_for_status
 from relay.http.client import HttpClient, basic, json_object
-from relay.reasons import Reason, reason_for_status
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"  # nosec B105  # noqa: S105 - a path
 # A token is renewed this long before it expires, since it could expire on its way.

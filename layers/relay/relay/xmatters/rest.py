@@ -9,9 +9,9 @@ from typing import Any
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
+from relay.failures.reasons import Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.reasons import Reason, reason_for_status
 from relay.xmatters.logins import Login, Logins
 
 EVENTS_PATH = "/api/xm/1/events"

@@ -11,9 +11,9 @@ from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
+from relay.failures.reasons import is_ambiguous_status, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.reasons import is_ambiguous_status, reason_for_status
 from relay.xmatters.logins import Login, Logins
 
 

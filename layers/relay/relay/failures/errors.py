@@ -19,7 +19,7 @@ RelayError
 └── LedgerError               the ledger can't be read or written
 """
 
-from relay.reasons import Reason
+from relay.failures.reasons import Reason
 
 
 class RelayError(Exception):

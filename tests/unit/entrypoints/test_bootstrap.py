@@ -10,13 +10,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay import bootstrap
 from relay.bigpanda.client import Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.deadline import Deadline
+from relay.entrypoints import bootstrap
 from relay.entrypoints.endpoint import Endpoint
 from relay.entrypoints.worker import Worker
-from relay.errors import ConfigError, SendError
+from relay.failures.errors import ConfigError, SendError
 from relay.xmatters.trigger import Signal
 from tests import samples
 
@@ -134,7 +134,7 @@ def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
 def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credential() -> None:
     environment = ENVIRONMENT | {"RELAY_ALARM_TOPIC_ARN": "arn:wake"}
     code = (
-        f"import sys; from relay import bootstrap; assert bootstrap.sweeper({environment!r}).health; "
+        f"import sys; from relay.entrypoints import bootstrap; assert bootstrap.sweeper({environment!r}).health; "
         "print({'relay.bigpanda.client', 'relay.bigpanda.api_rate_limit', 'relay.xmatters.directory'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -142,7 +142,7 @@ def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credentia
 
 
 def test_heartbeat_module_is_not_imported_without_a_url() -> None:
-    code = "from relay import bootstrap, http; print(bootstrap._heartbeat(''), hasattr(http, 'heartbeat'))"
+    code = "from relay.entrypoints import bootstrap, http; print(bootstrap._heartbeat(''), hasattr(http, 'heartbeat'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None False\n"
 

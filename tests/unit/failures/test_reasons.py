@@ -1,6 +1,6 @@
 import pytest
 
-from relay.reasons import HANDLING, Handling, Reason, is_ambiguous_status, reason_for_status
+from relay.failures.reasons import HANDLING, Handling, Reason, is_ambiguous_status, reason_for_status
 
 
 def test_every_reason_has_a_handling() -> None:

@@ -1,5 +1,5 @@
-from relay import errors
-from relay.reasons import Reason
+from relay.failures import errors
+from relay.failures.reasons import Reason
 
 
 def test_tree_of_errors_in_the_docstring_is_that_of_the_code() -> None:
