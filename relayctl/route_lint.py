@@ -60,7 +60,7 @@ class Lint(NamedTuple):
 
 
 def lint(channel: Channel, *, is_whole: bool) -> Lint:
-    """Return the findings for a channel. `is_whole` is False if only its policy is known."""
+    """Return what is wrong with a channel's routes. `is_whole` is False if only the channel's policy is known."""
     routes, unclear = channel.policy.routes, list[str]()
     findings = [*_silent(channel, is_whole=is_whole)]
     for place, route in enumerate(routes):

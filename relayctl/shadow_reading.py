@@ -228,7 +228,7 @@ class _PageLookup:
     _known: int = 0
 
     def read(self, counts: ShadowCounts) -> None:
-        """Count the pages of the newest incidents. Raises SendError."""
+        """Ask xMatters for the pages of the newest incidents of `counts`, and count them. Raises SendError."""
         deadline = self.stack.deadline(VENDOR_SECONDS)
         pages = PageCounts(self.stack.effects.outward(self.stack.hosts.xmatters))
         self._known = len(counts.incidents)

@@ -69,13 +69,13 @@ class Clock:
         self._is_closed = False
 
     def now(self) -> datetime:
-        """Return the real time plus all turns."""
+        """Return the real time plus the time by which the clock was turned forward."""
         with self._changed:
             return self._real() + self._ahead
 
     @property
     def ahead_seconds(self) -> float:
-        """Sum of all turns, in seconds."""
+        """Seconds by which the clock was turned forward."""
         with self._changed:
             return self._ahead.total_seconds()
 

@@ -130,11 +130,11 @@ class ChannelState(NamedTuple):
         return bool(self.told) and self.well_runs >= RUNS_WELL and self._may_tell(now)
 
     def told_sick(self, told: Told, now: float) -> "ChannelState":
-        """Return the state after the message that the channel is sick."""
+        """Return the state after people got the message `told`, that the channel is sick, at `now` (epoch seconds)."""
         return self._replace(told=told, told_at=now, times_told=self.times_told + 1)
 
     def told_well(self, now: float) -> "ChannelState":
-        """Return the state after the message that the channel is well again."""
+        """Return the state after people got the message, that the channel is well again, at `now` (epoch seconds)."""
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:
