@@ -1,4 +1,4 @@
 """Delivery: decide if a state is signalled, send the signal, retry it, and follow up on its page.
 
-Imports everything but `relay.reconcile` and `relay.entrypoints`.
+It may import every package of `relay` but `relay.reconcile` and `relay.entrypoints`.
 """

@@ -15,8 +15,8 @@ class Settle(NamedTuple):
     Attributes:
         outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
-        job: Follow-up job to queue, which confirms the incident's end and terminates its pages; None for none.
-        queue: Queue that holds the state (`dead_letter`); None if no queue holds it.
+        job: Job to queue, so that the incident's end is confirmed and its pages are terminated; None for none.
+        queue: `dead_letter` if the state is on the dead-letter queue; else None.
         is_suspected: True if the state is a resolve that is not believed before BigPanda confirms it.
     """
 

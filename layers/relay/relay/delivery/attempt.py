@@ -27,8 +27,8 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     """Take the incident's lease, send its signal, and record the result.
 
     Returns the task and its result. The result is None if another writer changed the entry since it was read. Then the
-    task keeps `ticket` (the rate limiter's permission) for the next pass. If there is a result and no signal was sent,
-    the ticket is given back.
+    task keeps `ticket` (the rate limiter's permission) for the next pass of the delivery's loop. If there is a result
+    and no signal was sent, the ticket is given back.
     """
     task = debts.enqueue(services, task)
     claim, lease = _claim(services, task, entry, send)
@@ -117,8 +117,8 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
 def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:
     """Queue a state that was not accepted, and record the failure in its entry.
 
-    `claimed` is the entry with this sender's `lease`, and `until` the end of the attempts (epoch seconds). Afterwards
-    the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
+    `claimed` is the entry with this sender's `lease`, and `until` the time at which the attempts ended (epoch seconds).
+    Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
     result = debts.retry_later(services, task, task.failed(sent))
     row = None

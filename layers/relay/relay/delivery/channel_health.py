@@ -51,7 +51,7 @@ class Debts:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Debts":
-        """Return the debts of these entries of the ledger's index."""
+        """Return the debts of one channel. `entries` are its entries in the ledger's `due` index."""
         debts = cls()
         for entry in entries:
             debts.add(entry)
@@ -68,7 +68,7 @@ class Debts:
         return self.critical + self.dead_lettered + self.pages_missing
 
     def add(self, entry: Entry) -> None:
-        """Count the entry of a row of the ledger's index."""
+        """Count one entry of the ledger's `due` index."""
         self.pages_missing += entry.debt.is_page_missing
         since = entry.delay_start
         if since is None:
@@ -91,8 +91,8 @@ class ShareWatch(NamedTuple):
 
     Attributes:
         every: Longest time between two shares that the policy allows (seconds).
-        since: Time of the last share with the right credentials, up to an hour too early; without one, the time from
-            which a share is expected (epoch seconds).
+        since: Time of the last share with the right credentials (epoch seconds). The record can be up to an hour older
+            than the share. If no share came yet, the time from which one is expected.
     """
 
     every: float
@@ -123,8 +123,8 @@ class RefusedCredentials(NamedTuple):
 def next_attempt(entry: Entry) -> float | None:
     """Return the time of the next attempt for an entry, at the latest (epoch seconds); None if no attempt waits.
 
-    It is the slot that the rate limiter reserved, if there is one. Otherwise it follows from the row, which is due
-    OVERDUE_SECONDS after the message.
+    It is the slot that the rate limiter reserved, if there is one. Otherwise it is computed from the entry's row in the
+    `due` index, which is due OVERDUE_SECONDS after the job's message wakes.
     """
     if not entry.debt.job or entry.dead_letter.state is not None:
         return None
@@ -139,10 +139,11 @@ def ongoing_reasons(
     *,
     refused: RefusedCredentials | None = None,
 ) -> list[str]:
-    """Return the reasons of a channel's sickness at `now` (epoch seconds) that every run finds until they are mended.
+    """Return the reasons of a channel's sickness that last until they are mended. `now` is in epoch seconds.
 
-    The most important reason is first. An argument is None if it could not be read, or if there is nothing to judge:
-    `shares` without an expectation, `refused` without a refused credential.
+    Every run of the sweeper finds them until then. The most important reason is first. An argument is None if it could
+    not be read, or if there is nothing to judge: `shares` without an expectation, `refused` without a refused
+    credential.
     """
     found = []
     if circuit and circuit.is_open(now):
@@ -158,10 +159,10 @@ def ongoing_reasons(
 
 
 def momentary_reasons(debts: Debts) -> list[str]:
-    """Return the reasons of a channel's sickness that one run finds, and the next run no longer does.
+    """Return the reasons of a channel's sickness that one run of the sweeper finds, and the next run no longer does.
 
-    Their causes (dead-lettered criticals, missing pages) leave the ledger's index once the fallback topic is notified,
-    though nothing is mended. So the sweeper remembers these reasons for some time.
+    Their causes (dead-lettered criticals, missing pages) leave the ledger's `due` index once the fallback topic is
+    notified, though nothing is mended. So the sweeper remembers these reasons for some time.
     """
     found = []
     if debts.dead_lettered:

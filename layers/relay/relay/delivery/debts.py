@@ -1,8 +1,8 @@
 """Debts: owed states that wait. Each has a message on the retry queue, a row in the ledger's `due` index, or both.
 
 The message is queued before the first attempt, with a delay past the sender's lease (`FIRST_WAKE_SECONDS`). Later waits
-are those of `jobs.backoff`. The row is written when the state has to wait longer. The sweeper uses it to replace a
-message that vanished.
+are those of `jobs.backoff`. The row is written when the first attempts failed, or when the state has to wait before
+them. The sweeper uses the row to replace a message that vanished.
 """
 
 from contextlib import suppress
@@ -118,7 +118,7 @@ def store(services: Services, task: Task, entry: Entry) -> None:
 def store_job(ledger: Ledger, name: str, task: Task, now: float) -> None:
     """Store the job of a task under `name` in the ledger, until some time after the state expires.
 
-    `now` is in epoch seconds. Raises LedgerError.
+    `name` tells the stored jobs of one entry apart. `now` is in epoch seconds. Raises LedgerError.
     """
     # A pause delays the end of the state's age.
     lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
@@ -178,7 +178,7 @@ def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason:
 
 
 def dead_letter(services: Services, task: Task, result: Result) -> Result:
-    """Put the job of a state on the dead-letter queue, and return `result` with that.
+    """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
 
     If that queue fails, a job from the retry queue stays there for another attempt. A new share is then answered
     `unsafe`.
@@ -201,9 +201,9 @@ def dead_lettered_at(result: Result) -> float | None:
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
-    """True if the entry records the debt (`owed`) already, so that a write is saved.
+    """True if `entry` already records the debt as `owed` would, the entry to write, so that the write can be saved.
 
-    The row must not be due before the job wakes at `until` (epoch seconds).
+    The recorded row must not be due before the job wakes, at `until` (epoch seconds).
     """
     is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.

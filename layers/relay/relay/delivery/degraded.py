@@ -99,7 +99,7 @@ def wait_for_ledger(now: float) -> Wait:
 def can_wait(task: Task, now: float) -> bool:
     """True if the state may wait longer for the ledger or the rate limiter; `now` is in epoch seconds.
 
-    The limit counts from the first failure.
+    The limit is UNGUARDED_AFTER_SECONDS, from the first failure of the ledger or the rate limiter for this job.
     """
     since = seconds_of(task.job.message.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
@@ -108,10 +108,10 @@ def can_wait(task: Task, now: float) -> bool:
 def record_or_queue(
     services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str
 ) -> Result:
-    """Record a signal that was sent without the ledger, so that its resolve will be owed.
+    """Record in the ledger an accepted signal that it does not have yet, so that the incident's resolve will be owed.
 
-    `change` returns the entry with the signal. If the ledger still fails, a job is queued that records it later, and
-    `why` is noted in the result.
+    `change` returns the entry with the signal. If the ledger still fails, a job is queued that records the signal
+    later. `why` is the reason for which the ledger does not have it yet. The result names it in both cases.
     """
     try:
         services.ledger.change(task.entry_key, change)
@@ -124,9 +124,10 @@ def record_or_queue(
 
 
 def catch_up(services: Services, task: Task) -> Result:
-    """Record in the ledger a state that was announced without it, as its job asks for. Return `duplicate` if it worked.
+    """Record in the ledger a state that was announced without it. Return `duplicate` if it worked.
 
-    If the ledger still fails, the job waits, or is dead-lettered if it is too old.
+    The state's job asks for this record only (`accepted`). If the ledger still fails, the job waits, or is
+    dead-lettered if it is too old.
     """
     try:
         services.ledger.change(task.entry_key, lambda entry: entry.announcing(task.state, None, 0.0))
@@ -155,7 +156,8 @@ def note_later(services: Services, task: Task, why: str) -> Result:
 def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
     """Leave the state to its job on the retry queue, which wakes at the end of `wait`.
 
-    If the queue does not accept it, send it without the ledger. `why` is noted in the result.
+    If the queue does not accept the job, send the state without the ledger. `why` is the reason for which the ledger
+    could not be used. The result names it.
     """
     task = debts.enqueue(services, task, wait)
     if task.is_queued:
@@ -164,6 +166,6 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
 
 def _soon(task: Task, now: float) -> Wait:
-    """Return a wait of a tenth of the state's age, within CATCH_UP_SECONDS and MAX_CATCH_UP_SECONDS."""
+    """Return a wait of a tenth of the state's age, from CATCH_UP_SECONDS to MAX_CATCH_UP_SECONDS."""
     seconds = min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
     return Wait(Reason.INTERNAL, now + seconds)

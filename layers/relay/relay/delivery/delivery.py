@@ -73,8 +73,8 @@ class Delivery:
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
         `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` only if xMatters, the ledger and both queues failed. In shadow mode nothing is
-        sent or queued.
+        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state, or if no queue
+        has a job that it needs. In shadow mode nothing is sent or queued.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.clock())
         task = Task.of_share(channel, share, job, self.owner())
@@ -100,7 +100,7 @@ class Delivery:
     def record_replacement_begun(self, job: Job, deadline: Deadline) -> None:
         """Record in the entry that a worker began a replacement job of the sweeper. Errors of the ledger are ignored.
 
-        Nothing is recorded if the debt is another job's meanwhile.
+        Nothing is recorded if the entry's debt belongs to another job by now.
         """
 
         def change(entry: Entry) -> Entry:
@@ -131,8 +131,8 @@ class Delivery:
     def _attend(self, task: Task, deadline: Deadline) -> Result:
         """Read the task's entry, decide on the next action and perform it, until there is a result.
 
-        Another pass is needed if another sender changed the entry meanwhile. If the ledger fails, the state is sent or
-        queued without it.
+        These steps are repeated, at most MAX_READS times, if another sender changed the entry meanwhile. If the ledger
+        fails, the state is sent or queued without it.
         """
         services = self._within(deadline)
         try:
@@ -156,7 +156,8 @@ class Delivery:
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
     """Perform an action for the task's state. Raises LedgerError.
 
-    Returns the task, and its result; None if another pass is needed, since the entry was changed.
+    Returns the task and its result. The result is None if the caller has to read the entry again: another writer
+    changed it, or a revived job is owed now.
     """
     match action:
         case Settle():

@@ -46,7 +46,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
     | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
     | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause drops it |
-    | is owed, but its incident flaps, and people know it as bad as this | Wait |
+    | is owed, but its incident flaps, and it is no worse than any state that may have been announced | Wait |
     | is owed, but its job asks for a wait, or the rate limiter reserved a later slot for it | Wait |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |

@@ -18,8 +18,9 @@ def terminate_pages(
 ) -> Iterator[AcceptedSignal]:
     """Terminate the pages of past states in xMatters, and yield each signal whose pages are all terminated.
 
-    `pages` is the client, and `rest` the credentials. `replaces` is the policy's setting: a newer page replaces older
-    ones. `is_end_certain` is True if the incident's end is confirmed, or needs no confirmation. Raises SendError.
+    `pages` is the client for xMatters' pages, and `rest` the channel's credentials for it. `replaces` is the policy's
+    setting: a newer page replaces older ones. `is_end_certain` is True if the incident's end is confirmed, or needs no
+    confirmation. Raises SendError.
     """
     for signal in signals_to_terminate(entry, replaces=replaces, is_end_certain=is_end_certain):
         # Searched again: the workflow may have made a page later, or a second one.
@@ -33,7 +34,7 @@ def terminate_pages(
 def signals_to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
 
-    `replaces` is the policy's setting for the second case. `is_end_certain` is True if the incident's end is certain.
+    `replaces` is the policy's setting for the second case. `is_end_certain` is as in `terminate_pages`.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.

@@ -66,7 +66,7 @@ class Became(StrEnum):
         DELIVERED: xMatters accepted its signal.
         NOT_OWED: The worker found that its state need not be announced any more.
         WAITING: It waits for its next attempt.
-        MOVED: It is on its queue again. It is no readable signal, so its outcome is in its worker's log only.
+        MOVED: It is on the retry queue. It is no readable signal, so its outcome is in its worker's log only.
         DEAD_LETTERED: It came back to the dead-letter queue.
         FAILED: It could not be moved.
     """
@@ -164,7 +164,7 @@ class Replay:
     def move(
         self, held_messages: Iterable[HeldMessage], stopping: Callable[[], bool] = lambda: False
     ) -> Iterator[Moved]:
-        """Move held messages in the order of `in_order`, within the rate limit. Yield the result of each.
+        """Move held messages in the order of `replay_order.in_order`, within the rate limit. Yield each one's result.
 
         A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
         `stopping` returns True are completed.

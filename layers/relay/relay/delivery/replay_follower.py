@@ -65,7 +65,7 @@ class Follower:
     def follow(
         self, jobs: Sequence[Moved], stopping: Callable[[], bool] = lambda: False
     ) -> Iterator[Mapping[int, Fate]]:
-        """Read the outcomes of jobs repeatedly. Yield after each reading those that changed, by the jobs' indexes.
+        """Read the outcomes of jobs repeatedly. Yield after each reading those that changed, by their index in `jobs`.
 
         The iteration ends when no outcome will change any more, when none changed for STILL_SECONDS, after
         MAX_FAILED_POLLS failed reads of the ledger, or when `stopping` returns True.

@@ -40,7 +40,7 @@ UNREACHABLE_SECONDS = 600.0
 
 
 class ResolveAnswer(StrEnum):
-    """BigPanda's answer when asked if an incident is over. REFUTED and UNREACHABLE are counted as metrics."""
+    """Result of asking BigPanda if an incident is over. REFUTED and UNREACHABLE are counted as metrics."""
 
     # No question was needed, or another follow-up of the incident asked it.
     NOT_ASKED = "not_asked"
@@ -174,7 +174,7 @@ class ResolveConfirmation:
         """Return the answer UNREACHABLE with the task that signals the resolve: it is believed unconfirmed.
 
         The API has failed for too long, or the operator switched the confirmation off, or removed the API key. `job` is
-        the follow-up of a suspected resolve, and has its body.
+        the follow-up of a suspected resolve, and has that resolve's body.
         """
         share = parse_share(job.payload.body)
         return self._signalling(EndCheck(ResolveAnswer.UNREACHABLE), job, entry, share, channel)
@@ -239,8 +239,8 @@ def is_to_ask(job: Job, entry: Entry, channel: Channel) -> bool:
 def _is_end_to_signal(entry: Entry) -> bool:
     """True if an end of the incident that is in doubt has to be signalled once it is confirmed.
 
-    The incident counts as open, or an earlier resolve is still owed. Its timestamps would let an open state that came
-    before the confirmed end, and arrives late, count as newer.
+    That is so if the incident counts as open, or if an earlier resolve is still owed. To signal that earlier resolve is
+    not enough: its timestamps are older, so a late open state from before the confirmed end would count as newer.
     """
     return not entry.is_closed_in_doubt or (entry.end.is_suspected and entry.debt.since is not None)
 

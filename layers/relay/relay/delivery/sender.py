@@ -1,4 +1,8 @@
-"""Sender of one signal with in-request retries, bounded by the caller's deadline."""
+"""Sender of one signal with in-request retries, bounded by the caller's deadline.
+
+Before a retry, `Sender._before_next_attempt` waits for the answer's Retry-After (`SendError.retry_after`), else for a
+short random backoff. If that wait does not fit into the time that is left, no further attempt is made here.
+"""
 
 from collections.abc import Callable
 from copy import replace
@@ -115,9 +119,10 @@ class Sender:
     def _before_next_attempt(
         self, channel: Channel, failure: SendError, sent: Sent, attempts_left: int, seconds_left: float
     ) -> Channel | None:
-        """Wait, or renew refused credentials, and return the channel for the next attempt; None if there is none.
+        """Wait, or renew refused credentials, and return the channel for the next attempt; None for no next attempt.
 
-        `sent` counts the attempts so far. `attempts_left` and `seconds_left` bound the next ones.
+        The wait is `failure.retry_after` (Retry-After) if xMatters sent one, else a random backoff. `sent` counts the
+        attempts so far. `attempts_left` and `seconds_left` bound the next ones.
         """
         handling = HANDLING[failure.reason]
         if attempts_left == 0:
@@ -149,9 +154,9 @@ class Sender:
 
 
 def _with_failure(sent: Sent, failure: SendError) -> Sent:
-    """Return `sent` after another failed attempt.
+    """Return `sent` (the result of the attempts so far) with one more failed attempt counted.
 
-    A time-out before the request is sent does not hide the last failure.
+    The result gets `failure`. But a time-out before a request was sent does not replace an earlier failure.
     """
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
     return Sent(

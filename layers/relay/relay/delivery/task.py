@@ -254,8 +254,9 @@ def new_job(
     """Return the job of a new share, which is queued before the first attempt.
 
     Its recipients are `url_recipients` (those of the webhook's URL) and those of the first matching route; the
-    channel's own if no route matches. If the routes can't be evaluated within their budget, it has the channel's own
-    and those of all routes that may match. `body` holds the share's bytes, and `came` its arrival (epoch seconds).
+    channel's own if no route matches. If matching exceeds the limit of comparisons (`channels.routes.Work`), it has the
+    channel's own and those of all routes that may match. `body` holds the share's bytes, and `came` its arrival (epoch
+    seconds).
     """
     route = _route(channel, share)
     own = () if route and not route.is_undecided else channel.recipients

@@ -42,7 +42,8 @@ class Resources(NamedTuple):
 
     Attributes:
         table: The ledger's table.
-        credentials: The table with the change marks and last uses of credentials: in a stack, the ledger's.
+        credentials: The table with the last uses of credentials, and with the change marks, which end cached copies of
+            channels: in a stack, the ledger's table.
         retries: The retry queue.
         chores: The chore queue.
         dead_letters: The dead-letter queue.
@@ -78,8 +79,8 @@ class Vendors(NamedTuple):
         triggers: Returns the session for signals to xMatters.
         rest: Returns the session for xMatters' REST API; in a function, the same as for signals.
         bigpanda: Returns the session for BigPanda's API.
-        heartbeat: Calls the dead man's switch within a number of seconds, and returns the reason of a failure; None
-            without a switch.
+        heartbeat: Calls the dead man's switch within a number of seconds. Returns the reason of a failure, or an empty
+            text. None without a switch.
     """
 
     hosts: VendorHosts

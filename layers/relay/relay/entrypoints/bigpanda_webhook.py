@@ -50,9 +50,10 @@ class Shares:
         return replace(result, notices=replace(result.notices, refused_recipients=refused))
 
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
-        """Queue a release job for an incident's first share, if BigPanda withholds the incident's updates until then.
+        """Queue a release job for an incident's first share, if BigPanda withholds further updates of the incident.
 
-        The chore worker reports the share to BigPanda. If the job can't be queued, BigPanda continues after a time-out.
+        BigPanda does so until the chore worker reports the share to it as received. If the job can't be queued,
+        BigPanda continues after a time-out.
         """
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
         if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:

@@ -1,7 +1,8 @@
 """Worker for chores: follow-ups of signals, write-backs of callbacks, and releases of an incident's updates.
 
-Each chore calls the API of a vendor, and may be retried for hours. Reconcile runs are chores too, but never retried:
-`reconcile.reconciler` works them.
+BigPanda withholds an incident's updates until a release reports its first share as received. Each chore calls the API
+of a vendor, and may be retried for hours. Reconcile runs are chores too, but never retried: `reconcile.reconciler`
+works them.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,7 @@ class Chores:
     silent: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
-        """Do a chore: follow up a signal, write a callback into BigPanda, or release an incident's updates.
+        """Do a chore: follow up a signal, write a callback into BigPanda, or make BigPanda release updates.
 
         `own_wait` is a wait that the job itself asks for; None if it may be done now. A chore whose vendor's API hung a
         moment ago waits, too. The result has the queue if the chore has to wait or was dead-lettered.
@@ -78,9 +79,10 @@ class Chores:
         return self.failed(job, result, deadline)
 
     def failed(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """Return the result of a failed chore: `queued` on `retry`, or on `dead_letter` if its failure is final.
+        """Return the result of a failed chore: `queued`, on `dead_letter` if its failure is final, else on `retry`.
 
-        The caller has to put it on the retry queue. On the dead-letter queue it is already.
+        With `retry`, the caller has to put the chore back on the chore queue. With `dead_letter`, this function has put
+        it on the dead-letter queue already.
         """
         waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:

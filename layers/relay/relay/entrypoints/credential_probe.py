@@ -57,10 +57,10 @@ type _Login = tuple[object, ...]
 
 @dataclass(frozen=True)
 class CredentialProbe:
-    """Probes the credentials for xMatters' REST API and BigPanda's API, each channel at most once an hour.
+    """Probes the credentials for xMatters' REST API and BigPanda's API.
 
-    A credential that changed after a refusal is probed at once. Channels in shadow mode and paused channels are probed
-    as well.
+    A channel is probed once an hour at most, unless a refused credential was changed: then by the next run. Channels in
+    shadow mode and paused channels are probed as well.
 
     Attributes:
         names: Returns the names of all channels. Raises ChannelUnreadable.
@@ -89,7 +89,8 @@ class CredentialProbe:
     def refused(self) -> dict[str, tuple[ApiKind, ...]]:
         """Return the kinds of each channel's credentials that their last probe found refused.
 
-        Results that can't be read now count as none, so that the other reasons are judged.
+        If the results can't be read now, none is returned, so that the caller can judge the other reasons of a
+        channel's sickness.
         """
         try:
             probes = read_probes(self.table, self.clock())
@@ -109,9 +110,10 @@ class CredentialProbe:
             store_probes(self.table, probes)
 
     def _list(self, probes: Probes, deadline: Deadline) -> bool:
-        """List all channels again if that is due, and add new channels to the probes and drop removed ones.
+        """List all channels again if that is due; add new channels to `probes`, and drop removed ones.
 
-        Returns True if the probes have to be stored, also after a listing that failed.
+        Returns True if `probes` has to be stored: a listing was due. If it failed, `probes` has the time of the next
+        one.
         """
         now = self.clock()
         if now - probes.listed_at < LIST_AGAIN_SECONDS:
@@ -149,7 +151,7 @@ class CredentialProbe:
             return tuple(probe.refused)
 
     def _probe(self, probes: Probes, due: Sequence[str], deadline: Deadline) -> None:
-        """Probe these channels, and change their results in `probes`."""
+        """Probe the channels named in `due`, and write their results into `probes`."""
         now = self.clock()
         channels = dict(zip(due, self.at_once([partial(self._channel, name) for name in due]), strict=True))
         # Channels often share a key, which is probed once for all of them.
@@ -180,7 +182,10 @@ class CredentialProbe:
             return None
 
     def _ask(self, access: Rest | BigPandaAccess, deadline: Deadline) -> Answer:
-        """Send one request, and return what it says of the credential. Only 401, 403 and their like refuse it."""
+        """Send one request, and return its result. REFUSED only if the vendor refused the credential itself.
+
+        That is an error with the reason `credentials`, for example after a 401 or 403.
+        """
         if deadline.remaining() < SHORTEST_SECONDS:
             return Answer.LATE
         try:
@@ -221,7 +226,10 @@ def _login(access: Rest | BigPandaAccess) -> _Login:
 
 
 def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
-    """Return the fingerprints of the refused credentials. If nothing was learned, the known result stays."""
+    """Return the fingerprints of the channel's refused credentials, by kind.
+
+    `found` has the answers to the requests. If one told nothing of a credential, its result in `known` stays.
+    """
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)
     unsure = {Answer.UNKNOWN, Answer.LATE}

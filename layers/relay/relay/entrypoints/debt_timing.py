@@ -14,7 +14,7 @@ from relay.jobs.job import Job
 
 
 def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:
-    """Return the time from which the delay counts (epoch seconds): `DueRow.delay_start`, or the end of a pause."""
+    """Return the time from which a debt's delay counts (epoch seconds): `DueRow.delay_start` or a later pause's end."""
     paused_until = row.entry.debt.paused_until
     has_ended_early = paused_until > now and not is_paused(policies, row, now)
     past = [each for each in policies.of(row.channel).pauses if row.since < each.until <= now]
@@ -31,7 +31,7 @@ def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits has ended early, and its job was not sent since."""
+    """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since."""
     debt = row.entry.debt
     is_sent = debt.row is not None and debt.row.replacement_sent > 0
     return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)

@@ -1,4 +1,7 @@
-"""Rows of the ledger's `due` index, which the sweeper works from: one for each incident that is owed."""
+"""Rows of the ledger's `due` index, which the sweeper works from.
+
+There is one for each incident with a state that is owed, or with a critical signal whose page is missing.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +24,7 @@ MAX_ROWS = 5000
 
 
 class DueRow(NamedTuple):
-    """A row of the ledger's `due` index: the entry of an incident that is owed, or whose page is missing.
+    """A row of the ledger's `due` index: the entry of an incident whose state is owed, or whose page is missing.
 
     Attributes:
         key: Key of the entry.
@@ -69,15 +72,18 @@ class DueRows:
 
     @property
     def is_whole(self) -> bool:
-        """True if no shard that this run read has more rows than it read."""
+        """True if this run of the sweeper read the index's shards to their end: none had MAX_ROWS rows."""
         return not self._cut
 
     def begin_run(self) -> None:
-        """Forget which shards had more rows than the run before read."""
+        """Begin a new run of the sweeper: forget which shards the run before did not read to their end."""
         self._cut.clear()
 
     def read(self, kind: str) -> Iterator[DueRow]:
-        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard. Raises LedgerError."""
+        """Yield the rows of that kind (CRITICAL or OTHER), at most MAX_ROWS of each shard of the index.
+
+        Raises LedgerError.
+        """
         for shard in shards(kind):
             found = [DueRow(key, entry, channel_of(key)) for key, entry in self.ledger.due(shard, MAX_ROWS)]
             yield from found
@@ -98,11 +104,11 @@ class DueRows:
                     yield replace(each, entry=entries[each.key])
 
     def change(self, row: DueRow, change: Callable[[Entry], Entry]) -> None:
-        """Change the entry of a row. Raises LedgerError."""
+        """Write the entry of a row as the function `change` returns it. Raises LedgerError."""
         self.ledger.change(row.key, change, row.entry)
 
     def stored_job(self, row: DueRow, name: str) -> Job | None:
-        """Return the job that is stored under `name` for a row; None if there is none, or it can't be read.
+        """Return the job that is stored under `name` beside a row's entry; None if there is none, or it can't be read.
 
         Raises LedgerError.
         """
@@ -122,5 +128,5 @@ def by_channel(rows: Iterable[DueRow]) -> dict[str, list[DueRow]]:
 
 
 def each_once(rows: Iterable[DueRow]) -> list[DueRow]:
-    """Return each row once. A row that is written during the query can appear again on a later page."""
+    """Return each row once. A row that is written during a query of the index can appear again on a later page."""
     return list({each.key: each for each in rows}.values())

@@ -1,8 +1,8 @@
-"""When people are told that a channel is sick or well again, and how often. Pure code.
+"""Decisions when people are told that a channel is sick or well again. Pure code.
 
-People are told that a channel is sick after RUNS_SICK consecutive runs found it sick, and that it is well again after
-RUNS_WELL runs found it well. So a channel that gets sick and well every minute does not cause a message each time. Two
-messages about a channel are at least TOLD_AGAIN_SECONDS apart.
+People are told that a channel is sick after RUNS_SICK consecutive runs of the sweeper found it sick. They are told that
+it is well again after RUNS_WELL consecutive runs found it well. So a channel that gets sick and well every minute does
+not cause a message each time. Two messages about a channel are at least TOLD_AGAIN_SECONDS apart.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ class Told(StrEnum):
 
 
 class SickReasons(NamedTuple):
-    """Result of a run for one channel.
+    """Reasons for which a run of the sweeper found a channel sick; none if it is well.
 
     Attributes:
         ongoing: Reasons that every run finds until they are mended, the most important first.
-        momentary: Reasons that the ledger's index shows to one run only, such as a dead-lettered critical.
+        momentary: Reasons that the ledger's `due` index shows to one run only, such as a dead-lettered critical.
         is_urgent: True if a critical incident waits, or no share comes.
     """
 
@@ -51,7 +51,9 @@ class SickReasons(NamedTuple):
 
 
 class ChannelState(NamedTuple):
-    """State of a channel that is sick, or was a short time ago. Times are epoch seconds, 0 for never.
+    """State of a channel that is sick, or was a short time ago, between runs of the sweeper.
+
+    Times are epoch seconds, 0 for never.
 
     Attributes:
         since: Start of the sickness: the time of the first run that found it.
@@ -130,11 +132,14 @@ class ChannelState(NamedTuple):
         return bool(self.told) and self.well_runs >= RUNS_WELL and self._may_tell(now)
 
     def told_sick(self, told: Told, now: float) -> "ChannelState":
-        """Return the state after people got the message `told`, that the channel is sick, at `now` (epoch seconds)."""
+        """Return the state after people were told at `now` (epoch seconds) that the channel is sick.
+
+        `told` is the kind of the message: NOTICE or ALARM.
+        """
         return self._replace(told=told, told_at=now, times_told=self.times_told + 1)
 
     def told_well(self, now: float) -> "ChannelState":
-        """Return the state after people got the message, that the channel is well again, at `now` (epoch seconds)."""
+        """Return the state after people were told at `now` (epoch seconds) that the channel is well again."""
         return ChannelState(well_runs=self.well_runs, judged_at=self.judged_at, told_at=now)
 
     def is_over(self, now: float) -> bool:

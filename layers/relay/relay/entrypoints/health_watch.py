@@ -1,7 +1,7 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic that hangs or fails delays neither healing nor the fallback: the watch runs after both, with a deadline of its
-own. A message that SNS does not accept is sent again by the next run.
+A topic that hangs or fails delays neither the replacement of messages nor the fallback topic: the watch runs after
+both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ class HealthWatch:
     """Watch over all channels' health.
 
     Attributes:
-        table: Table with the gates.
+        table: Table with the channels' circuit breakers, and the sweeper's state.
         survey: Search for silent channels.
         probe: Probe of the credentials for the vendors' APIs.
         topics: Publisher to the topics.
@@ -77,10 +77,10 @@ class HealthWatch:
     def judge(
         self, run: SweeperRun, owed: Mapping[str, Sequence[Entry]], deadline: Deadline, *, is_whole: bool
     ) -> None:
-        """Judge the channels that owe, are silent, have a refused credential, or were sick; publish what changed.
+        """Judge the channels that owe states, are silent, have a refused credential, or were sick. Publish changes.
 
-        `owed` has the index's entries by channel. `is_whole` is False if the run could not read the whole index: then
-        no channel is judged well. Raises LedgerError.
+        `owed` has the entries of the ledger's `due` index, by channel. `is_whole` is False if the run could not read
+        the whole index: then no channel is judged well. Raises LedgerError.
         """
         debts = {name: Debts.of(entries) for name, entries in owed.items()}
         silent = self.survey.silent(run, deadline)
@@ -106,7 +106,7 @@ class HealthWatch:
         return dict(needed[:MAX_WATCHED])
 
     def _circuit(self, channel: str, deadline: Deadline) -> Circuit | None:
-        """Return a channel's circuit; None if it cannot be read in time."""
+        """Return the state of a channel's circuit breaker; None if it cannot be read in time."""
         if not deadline.remaining():
             return None
         try:

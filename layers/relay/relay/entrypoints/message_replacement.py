@@ -102,7 +102,8 @@ class MessageReplacement:
         """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
-        expired, or that no worker could finish, is dead-lettered instead. Returns False if nothing was done.
+        expired, or that no worker could finish, is dead-lettered instead. Returns True if the job was sent or the
+        worker invoked.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
@@ -144,7 +145,7 @@ class MessageReplacement:
     def _dead_letter(self, row: DueRow, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
 
-        `reason` is recorded in the job. Returns False if it was not dead-lettered.
+        `reason` is recorded in the job. Returns False, since no message was replaced.
         """
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):

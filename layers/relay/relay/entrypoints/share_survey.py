@@ -1,7 +1,8 @@
 """Search for silent channels: those whose policy expects a share every so often, and of which none comes.
 
-A silent channel has no row in the ledger's index. So all channels' policies are read once an hour. The last use of a
-channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours at least.
+A silent channel that owes nothing has no row in the ledger's `due` index. So all channels' policies are read once an
+hour. The last use of a channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours at
+least.
 """
 
 from collections.abc import Callable, Iterable
@@ -61,7 +62,7 @@ class ShareSurvey:
     clock: Callable[[], float]
 
     def silent(self, run: SweeperRun, deadline: Deadline) -> dict[str, ShareWatch]:
-        """Return the expectations of the silent channels. Raises LedgerError."""
+        """Return the expectation of shares of each silent channel, by channel. Raises LedgerError."""
         now = self.clock()
         if now - run.surveyed_at >= SURVEY_SECONDS:
             self._survey(run, deadline)
@@ -74,7 +75,7 @@ class ShareSurvey:
         return {name: each for name, each in expected.items() if each.is_silent(now)}
 
     def _survey(self, run: SweeperRun, deadline: Deadline) -> None:
-        """Read the policies of all channels. An unreadable channel keeps its known expectation.
+        """Read the policies of all channels. An unreadable channel keeps its known expectation of shares.
 
         The next survey comes after SURVEY_AGAIN_SECONDS if the list of channels failed, or if time ran out.
         """
@@ -91,9 +92,10 @@ class ShareSurvey:
             run.surveyed_at = self.clock()
 
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
-        """Read a channel's policy, and its last share if one is expected.
+        """Read how often a channel's policy expects shares, and the time of the last one; record both in `run`.
 
-        The credentials may have changed since the last read. Raises LedgerError.
+        The last share is found by the channel's credentials, which may have changed since the last read. Raises
+        LedgerError.
         """
         if not deadline.remaining():
             return Read.LATE

@@ -1,10 +1,10 @@
 """Sweeper: works from the rows of all debts every minute.
 
-A state that is owed after its first attempts has a message on the retry queue and a row in the ledger's `due` index.
-The message can vanish or wait for a busy worker. There may be none if the wait is long or SQS is down. So the sweeper
-works from the rows: it notifies the fallback topic (`entrypoints.fallback_notifier`), replaces vanished messages
-(`entrypoints.message_replacement`), and judges rates and health of channels. A lease keeps two runs from working at the
-same time.
+A state that is owed after its first attempts has a row in the ledger's `due` index, and mostly a message on the retry
+queue. There is no message if the wait is long or SQS is down. A message can vanish or wait for a busy worker. So the
+sweeper works from the rows: it notifies the fallback topic (`entrypoints.fallback_notifier`), replaces vanished
+messages (`entrypoints.message_replacement`), and judges rates and health of channels. A lease keeps two runs from
+working at the same time.
 """
 
 from collections import Counter

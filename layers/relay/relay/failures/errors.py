@@ -9,9 +9,9 @@ RelayError
 │   ├── ChannelUnreadable     the channel's secret can't be read now
 │   │   ├── ChannelForbidden  the function lacks permission to read the secret
 │   │   ├── ChannelMalformed  a function read the secret, and it is not valid
-│   │   ├── UncheckableSender   credentials can't be checked now, and nothing indicates that they are valid
+│   │   ├── UncheckableSender credentials can't be checked now, and nothing indicates that they are valid
 │   │   └── LookupsLimited    the source address is over its budget of refused requests
-│   └── InvalidChannel        the text of a secret is not a valid channel
+│   └── InvalidChannel        a secret or settings file is not a valid channel
 ├── SendError                 xMatters did not accept a signal, or BigPanda a request
 │   ├── NoAnswer              no answer in time, or no connection
 │   └── BadAnswer             an error answer
@@ -95,7 +95,10 @@ class ChannelForbidden(ChannelUnreadable):
 
 
 class ChannelMalformed(ChannelUnreadable):
-    """A function read the secret, and it is not a valid channel."""
+    """A function read the channel's secret, and it is not a valid channel. A later read may find it mended.
+
+    The channel cache (`channels.cache`) raises this error in place of the parser's InvalidChannel.
+    """
 
     exists = True
 
@@ -109,7 +112,10 @@ class LookupsLimited(ChannelUnreadable):
 
 
 class InvalidChannel(ChannelError):
-    """The secret is not a valid channel. The message names keys, never values."""
+    """A secret's text or a settings file is not a valid channel, as its parser found.
+
+    The message names keys, never values.
+    """
 
 
 class SendError(RelayError):

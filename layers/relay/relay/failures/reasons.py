@@ -9,7 +9,14 @@ from typing import NamedTuple
 class Reason(StrEnum):
     """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters.
 
-    docs/operate.md, "Reasons", explains each. CONTRIBUTING.md, "Add a reason", says what else a new one needs.
+    docs/operate.md, "Reasons", explains each. A new reason also needs:
+
+    - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
+    - an entry in `telemetry.metrics.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
+    - an entry in `delivery.debts.WITHOUT_MESSAGE`, if it is a wait whose end can move;
+    - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
+
+    CONTRIBUTING.md, "Add a reason", has the details.
     """
 
     RATE_LIMITED = "rate_limited"
@@ -40,7 +47,8 @@ class Handling(NamedTuple):
             LONGEST_WAIT_SECONDS; each wait is drawn at random below the bound.
         constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
-        breaks_circuit: True if the failure counts toward opening the channel's circuit: it is not about one signal.
+        breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause is not
+            one signal alone.
     """
 
     retries_inline: bool = False

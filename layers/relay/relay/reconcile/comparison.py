@@ -97,9 +97,9 @@ class Comparison:
     ) -> Compared:
         """Compare one channel's ledger entries with BigPanda's incidents.
 
-        `before` is the channel's note from earlier runs. `snoozed_at` has the time at which an incident was last seen
-        snoozed (epoch seconds), by its short name. Raises LedgerError. Raises ChannelError if an incident differs and
-        the channel can't be read.
+        `before` is the channel's note (the stored state of its comparisons) from earlier runs. `snoozed_at` has the
+        time at which an incident was last seen snoozed (epoch seconds), by its short name. Raises LedgerError. Raises
+        ChannelError if an incident differs and the channel can't be read.
         """
         now = self.clock()
         note = before if now - before.seen < LAST_RUN_FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
@@ -110,7 +110,10 @@ class Comparison:
         return compared
 
     def channel(self, group: Group, member: Member) -> Channel | None:
-        """Return the channel of a member; None if it left the group after the run was planned. Raises ChannelError."""
+        """Return the channel that a member of the run names; None if it was removed or left the group meanwhile.
+
+        Raises ChannelError.
+        """
         try:
             channel = self.channels.get(member.name)
         except UnknownChannel:

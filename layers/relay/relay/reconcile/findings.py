@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Cause of queueing a state of BigPanda's. The first two are counted as metrics of a run."""
+    """Cause for queueing a state that BigPanda shows. MISSED and SNOOZE_OVER are counted in a run's metrics."""
 
     # No share of the state came.
     MISSED = "missed"
@@ -63,9 +63,9 @@ class Compared:
         note: Its note as it will be written, apart from `differing`.
         differing: Incidents whose state differs from the ledger, by their short names.
         findings: States to queue.
-        known: Ids of incidents that have an entry in its ledger, or that it signals without one.
-        unknown: Ids of open incidents without an entry that changed after the channel's first comparison. Only for
-            channels that report such incidents.
+        known: Short names of incidents that have an entry in its ledger, or that it signals without one.
+        unknown: Short names of open incidents without an entry that changed after the channel's first comparison. Only
+            for channels that report such incidents.
         waits: True if a resolved incident differs, but for less than SETTLES_SECONDS, so that the next run must list it
             again.
     """
@@ -86,7 +86,10 @@ class Compared:
         return None if note == self.before else note
 
     def queued(self, finding: StateToQueue, at: float) -> None:
-        """Record that the state of a finding was put on the retry queue at `at` (epoch seconds)."""
+        """Record in `differing` that the jobs of a finding were queued at `at` (epoch seconds).
+
+        An ended snooze is no difference of states, so nothing is recorded for it here.
+        """
         name = short_name(finding.seen.share.incident_id)
         if finding.cause != Cause.SNOOZE_OVER:
             self.differing[name] = replace(self.differing[name], queued=at)

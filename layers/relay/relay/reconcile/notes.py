@@ -30,7 +30,7 @@ class Difference(NamedTuple):
     Attributes:
         summary: BigPanda's state in short: open or not, and status (see `summary_of`).
         since: Time at which a run saw the difference first (epoch seconds).
-        queued: Time at which it was put on the retry queue, or reported (epoch seconds); 0 if it was not.
+        queued: Time at which a job for it was queued, or at which it was reported (epoch seconds); 0 for neither.
     """
 
     summary: str

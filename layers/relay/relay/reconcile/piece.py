@@ -37,8 +37,8 @@ class Cursor(NamedTuple):
         piece: Number of the piece, from 0.
         position: First page of BigPanda's listing for the piece.
         members: Number of channels that earlier pieces compared with these pages.
-        known: Ids of incidents of these pages that one of those channels knows.
-        unknown: Ids of incidents of these pages that one of those channels should know, and does not.
+        known: Short names of incidents of these pages that one of those channels knows.
+        unknown: Short names of incidents of these pages that one of those channels should know, and does not.
         is_again: True if an earlier piece began at the same point.
         takes_all: True if the piece may queue states that are not critical, since all criticals are queued.
         has_postponed: True if the run found states that are not critical, and has yet to queue them.
@@ -87,7 +87,7 @@ class Piece(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Read the piece of a run from the body of a `reconcile` job. Raises UnreadableMessage if the body is none."""
+        """Read the piece of a run from the body of a `reconcile` job. Raises UnreadableMessage if it can't."""
         try:
             document = json.loads(job.payload.body)
             members = tuple(

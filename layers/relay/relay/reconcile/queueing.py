@@ -1,4 +1,7 @@
-"""Queueing of what a comparison found: jobs for missed states and ended snoozes, and follow-ups of disputed ends."""
+"""Queueing of what a comparison found: jobs for missed states and ended snoozes, and follow-ups of disputed ends.
+
+An end is disputed if the ledger has a resolve of an incident that BigPanda shows as open.
+"""
 
 import json
 from collections.abc import Callable
@@ -45,9 +48,9 @@ class Queueing:
     clock: Callable[[], float]
 
     def queue(self, run: PieceProgress) -> None:
-        """Queue missed states (of which no share came), criticals first, while there is time.
+        """Queue jobs for what the comparison found, criticals first, while there is time.
 
-        Raises QueueError and LedgerError.
+        `run` records if states are left for a later piece. Raises QueueError and LedgerError.
         """
         run.takes_all = run.cursor.takes_all or run.is_last
         findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
@@ -65,9 +68,10 @@ class Queueing:
                     run.counts[finding.cause] += 1
 
     def _put(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
-        """Put the jobs for a finding (a missed state) on the retry queue; those for a disputed end on the chore queue.
+        """Put the jobs for a finding on the retry queue; the follow-ups of a disputed end on the chore queue.
 
-        Return False if the channel no longer wants it. Raises QueueError if the queue does not accept a job.
+        Return False if nothing was queued: the channel left the group, can't be read, or signals no incident without an
+        entry any more. Raises LedgerError, and QueueError if the queue does not accept a job.
         """
         channel = self._channel(run, finding)
         if channel is None:

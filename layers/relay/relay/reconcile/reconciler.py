@@ -166,7 +166,7 @@ class Reconciler:
     def _last(self, run: PieceProgress) -> float:
         """Return the start of the group's last complete run (epoch seconds).
 
-        For a new group (after a change of the API key), it is the oldest of its channels'.
+        For a new group (after a change of the API key), it is the oldest such time in its channels' notes.
         """
         now = self.clock()
         if now - run.note.last < LAST_RUN_FORGOTTEN_SECONDS:
@@ -241,9 +241,10 @@ class Reconciler:
     def _ended(
         self, run: PieceProgress, cursor: Cursor | None, failed: SendError | QueueError | LedgerError | None
     ) -> Found | None:
-        """Write the notes (the stored state of runs), and queue the next piece, if `cursor` has one.
+        """Write the notes (the stored state of runs), and queue the next piece, which begins at `cursor`.
 
-        If the run is over or `failed`, log and return its findings, else return None.
+        `cursor` is None if the run is over, and `failed` is the error that ended it. Then the run's findings are logged
+        and returned. Returns None if the run continues, or if another run has taken the group's lease.
         """
         now = self.clock()
         try:

@@ -37,8 +37,8 @@ class PieceProgress:
         after: First page after this piece; None if there is none.
         compared: Results of the channels that this piece compared.
         done: Number of channels that are compared with these pages, by this and earlier pieces.
-        known: Ids of incidents of these pages that one of those channels knows.
-        unknown: Ids of incidents of these pages that one of those channels should know, and does not.
+        known: Short names of incidents of these pages that one of those channels knows.
+        unknown: Short names of incidents of these pages that one of those channels should know, and does not.
         takes_all: True if states that are not critical may be queued.
         has_postponed: True if a state was not queued yet because it is not critical.
         is_unfinished: True if there was no time to queue all states.
@@ -81,9 +81,9 @@ class PieceProgress:
 
     @property
     def failure(self) -> SendError | None:
-        """The failed request if it ends the run; None if none failed, or only BigPanda's rate limit was used up.
+        """The error of a failed request, which ends the run; None if none failed, or only the rate limit was used up.
 
-        That only delays the next piece.
+        BigPanda's rate limit, if used up, only delays the next piece.
         """
         return None if self.trouble is None or self.trouble.reason == Reason.PACED else self.trouble
 
