@@ -50,7 +50,9 @@ class RateLimit:
         raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def has_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what` in this minute. Return False if there were `most` of that kind already.
+        """Count an event of the kind `what`, such as a channel's callbacks, in this minute.
+
+        Returns False if that minute had `most` events of that kind before.
 
         Raises LedgerError when the table fails.
         """

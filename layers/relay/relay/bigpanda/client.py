@@ -1,4 +1,7 @@
-"""Client for BigPanda's API: comments, assignments, resolves, snoozes, incidents, and the release of withheld updates.
+"""Client for BigPanda's API: comments, assignments, resolves, snoozes, and reads of incidents.
+
+It also reports incidents' first shares as received, so that BigPanda sends their updates, which it may withhold until
+then.
 
 Facts and open questions: docs/vendors.md, "BigPanda's API".
 """

@@ -66,7 +66,7 @@ class IncidentWriter:
     def release(self, access: BigPandaAccess, incident_id: str, event: str, deadline: Deadline) -> None:
         """Report an incident's first share as received, so that BigPanda sends the incident's updates.
 
-        `event` is BigPanda's id of that share. Raises SendError and LedgerError.
+        `event` is BigPanda's name of the event that caused the share. Raises SendError and LedgerError.
         """
         self.rate_limit.wait(access, "callback")
         self.bigpanda.release(access, incident_id, event, deadline)

@@ -51,7 +51,8 @@ class CallbackVerdict(NamedTuple):
     Attributes:
         verdict: The result.
         why: The reason why the callback is not verified; empty if it is.
-        signal: The signal whose page the callback names; None if xMatters was not asked, or if it is not verified.
+        signal: The signal whose page the callback names; None if xMatters was not asked, or the callback is
+            not verified.
     """
 
     verdict: Verdict
@@ -100,8 +101,8 @@ class Verifier:
     ) -> CallbackVerdict:
         """Verify a callback against its incident's ledger entries, and against xMatters if `rest` is not None.
 
-        Until EARLY_CALLBACK_SECONDS after its arrival, a callback that is not verified is EARLY. Later the verdict is
-        final.
+        `rest` is the channel's access to xMatters' REST API. Until EARLY_CALLBACK_SECONDS after its arrival, a callback
+        that is not verified is EARLY. Later the verdict is final.
         """
         found = self._judged(received, entries, rest, deadline)
         is_young = self.clock() - received.came < EARLY_CALLBACK_SECONDS

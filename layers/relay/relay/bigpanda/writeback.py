@@ -123,8 +123,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
 
-        BigPanda withholds them until then. The result is `unchanged` if the channel does not use this, and `unsafe`
-        with a reason if the request failed.
+        BigPanda withholds them until then. The result is `unchanged` if the channel's secret does not turn this on
+        (`callbacks`), and `unsafe` with a reason if the request failed.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:

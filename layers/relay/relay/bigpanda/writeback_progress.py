@@ -1,6 +1,6 @@
 """Progress of a callback's write-back, stored as a table item, so that a callback is written once.
 
-BigPanda's API has no idempotency key. So a comment ends in a tag, and the item records if
+BigPanda's API has no idempotency key. So a comment ends in a tag, by which it is found again, and the item records if
 the comment was written, or may have been.
 """
 

@@ -36,8 +36,8 @@ class Authenticator:
         """Return the channel of a request with valid credentials.
 
         Raises Unauthorized if the credentials are missing or wrong, or there is no such channel. Raises LookupsLimited
-        when the source address is over its budget of refusals. Raises UncheckableSender or ChannelUnreadable when the
-        secret can't be read, so that the credentials can't be checked.
+        when the source address has used up its budget of refused requests. Raises UncheckableSender or
+        ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
         """
         if not is_channel_name(request.channel):
             raise Unauthorized
@@ -60,8 +60,8 @@ class Authenticator:
     def _authenticated(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
-        `cached` is the cached channel that the credentials fit, or None. A request with such a channel spends nothing
-        of the budget of refusals.
+        `kind` is the kind of the credentials. `cached` is the cached channel for which they are valid, or None. A
+        request that is accepted with such a channel takes nothing from the source address's budget of refused requests.
         """
         if cached:
             with suppress(UnknownChannel):

@@ -191,8 +191,8 @@ class ChannelCache:
     def for_refusal(self, name: str) -> Channel:
         """Return the channel as read within the last two seconds, for the last check before a credential is refused.
 
-        Raises as `get` does, and ChannelUnreadable if that read failed although there is an older copy: the credential
-        may be newer than the copy: an operator may just have rotated it.
+        Raises as `get` does. Also raises ChannelUnreadable if that read failed although there is an older copy: an
+        operator may have rotated the credential since that copy was read.
         """
         copy = self._copies.get(name)
         if copy is None:

@@ -118,7 +118,7 @@ class BigPandaAccess:
         return callback.kind in self.comments and is_news
 
     def action_of(self, said: Callback) -> ResponseAction | None:
-        """Return what a response does with its incident; None if the secret names no action for it."""
+        """Return what the response in a callback does with its incident; None if the secret names no action for it."""
         return self.actions.get(said.response)
 
 

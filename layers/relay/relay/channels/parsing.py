@@ -213,14 +213,17 @@ def _check_tokens(document: Mapping[str, Any], name: str) -> None:
 def _credentials(endpoint: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
     """Yield the current and previous tokens and logins of an endpoint, each with its key in the secret.
 
-    `endpoint` is the member `inbound` or `callback` of the secret, and `key` its own key.
+    `endpoint` is the secret's member `inbound` or `callback`, and `key` is the dotted key of that member.
     """
     for place, members in ((key, endpoint), (f"{key}.previous", endpoint.get("previous", {}))):
         yield from ((f"{place}.{kind}", members[kind]) for kind in ("token", "basic") if kind in members)
 
 
 def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
-    """Raise InvalidChannel for actions of responses that contradict each other, or whose sender can't be verified."""
+    """Raise InvalidChannel for actions of responses that contradict each other, or whose sender can't be verified.
+
+    `has_rest` is True if the secret has credentials for xMatters' REST API, which verifies the person who responded.
+    """
     texts = [text.strip().lower() for text in actions]
     if len(set(texts)) < len(texts) or "" in texts:
         raise InvalidChannel("bigpanda.actions: must name each response once, and none that is blank")

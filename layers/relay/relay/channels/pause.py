@@ -37,7 +37,7 @@ class Pause(NamedTuple):
     def postpones(self, owed_since: float) -> bool:
         """True if a state waits for the end of the pause, False if it is left out.
 
-        What was owed before the pause waits in either case. `owed_since` is the time since which the state, or an
+        A state that was owed before the pause waits in any case. `owed_since` is the time since which the state, or an
         earlier one of its incident, is owed (epoch seconds).
         """
         return self.keeps_states or owed_since < self.since
@@ -46,8 +46,8 @@ class Pause(NamedTuple):
 def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple[Pause, ...]:
     """Return the pauses whose conditions an incident's share meets: past, active and future ones.
 
-    `is_open` is False after the incident's end. A pause whose conditions can't be evaluated within the budget of
-    comparisons does not apply, so that no page is held back by mistake.
+    `is_open` is False after the incident's end. A pause whose conditions take too many comparisons (`routes.Work`) does
+    not apply, so that no page is held back by mistake.
     """
     return tuple(each for each in pauses if not each.when or meets(each.when, share, is_open=is_open))
 

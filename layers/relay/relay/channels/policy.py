@@ -91,7 +91,7 @@ class Policy(NamedTuple):
     def of(cls, members: Mapping[str, Any]) -> Self:
         """Read the `policy` of a valid secret.
 
-        `notify_on` takes precedence over `preset`; missing keys get their defaults.
+        `notify_on` takes precedence over `preset`, the name of a set of transitions. Missing keys get their defaults.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
         chosen["notify_on"] = (

@@ -94,7 +94,7 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
 
     `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status, so that
     a resolve reaches the recipients of the earlier pages. `work` is the budget of comparisons; None for the default. If
-    the budget ends first, the result combines the recipients of all routes that are not ruled out yet.
+    it is used up before a route is found, the result combines the recipients of all routes that may still match.
     """
     if not routes:
         return None
@@ -109,7 +109,7 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
 
 
 def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
-    """True if a share meets all conditions; False if that can't be found within the budget of comparisons.
+    """True if a share meets all conditions; False also if that takes more comparisons than one share may cost.
 
     `is_open` is as in `chosen`.
     """
@@ -159,9 +159,9 @@ class _Facts:
         self._tags: Mapping[str, Sequence[str]] | None = None
 
     def fits(self, fact: str, patterns: Sequence[str], work: Work) -> bool:
-        """Return True if one of the patterns matches a value of the fact.
+        """Return True if one of the patterns matches a value that the share has for `fact`, such as `status`.
 
-        Raises TooMuchWork if the budget is used up.
+        Raises TooMuchWork if `work`, the share's budget of comparisons, is used up.
         """
         found = self.read(fact)
         return any(_matches(found, pattern, work) for pattern in patterns)
@@ -196,9 +196,9 @@ def _compared(value: str) -> str:
 
 
 def _matches(fact: _Fact, pattern: str, work: Work) -> bool:
-    """Return True if a pattern (`*` and `?` as wildcards) matches a value of a fact.
+    """Return True if a pattern (`*` and `?` as wildcards) matches one of the share's values in `fact`.
 
-    Raises TooMuchWork if the budget is used up.
+    Raises TooMuchWork if `work`, the share's budget of comparisons, is used up.
     """
     if not _WILD.search(pattern):
         work.spend(len(pattern) + CALL_WORK)

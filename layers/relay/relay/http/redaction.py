@@ -172,7 +172,8 @@ class _Values:
 def _run(character: str, count: int) -> str:
     """Return a regular expression for a character of a secret that is repeated `count` times, in all spellings.
 
-    A backslash may be written as one or as two. One range for the whole run avoids exponential backtracking.
+    A backslash may be written as one or as two. One quantifier (`{n,2n}`) for all repetitions avoids exponential
+    backtracking.
     """
     if character == "\\":
         return rf"(?:\\{{{count},{2 * count}}}|(?:(?i:%5c|&#x5c;)|&#92;){{{count}}})"

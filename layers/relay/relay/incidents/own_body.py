@@ -42,7 +42,7 @@ def build_body(
     *,
     is_flapping: bool = False,
 ) -> bytes:
-    """Return the JSON body of a signal.
+    """Return the JSON body of a signal about `state`, the state in `share`.
 
     `priority` is the one of the channel's route; None to derive it from the incident's status. `rule` has the channel's
     settings. A closed incident gets the status `ok`, whatever status its share has. If `is_flapping`, the texts say

@@ -78,8 +78,8 @@ class State(NamedTuple):
     def marked_digest(self) -> str:
         """The digest, marked if the version is borrowed. With the version it identifies the state (see `is_same`).
 
-        The ledger's `Entry.seen_digests` has those of the states with the newest version, to recognise late copies of
-        a share.
+        The ledger's `Entry.seen_digests` has the marked digests of the states with the newest version, to recognise
+        late copies of a share.
         """
         return f"{self.digest}, borrowed version" if self.has_borrowed_version else self.digest
 

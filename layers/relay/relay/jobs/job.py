@@ -20,7 +20,7 @@ class JobKind(StrEnum):
         FOLLOWUP: Find the pages of an incident's signals, and terminate those of past states.
         WRITEBACK: Write a callback of xMatters into BigPanda.
         RELEASE: Report an incident's first share to BigPanda as received.
-        RECONCILE: Work a piece of a reconcile run.
+        RECONCILE: Do one part (piece) of a reconcile run.
     """
 
     SIGNAL = "signal"

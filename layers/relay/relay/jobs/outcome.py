@@ -127,7 +127,7 @@ class Result(NamedTuple):
         until: Earliest time of the next attempt (epoch seconds); None if it is not known.
         exchange: Requests to the vendor, and its last answer.
         notices: Unusual facts, for the log and the metrics.
-        job: The job with the ledger's count of its attempts; None if there is none.
+        job: The job, with the number of attempts that the ledger counted; None if there is no job.
     """
 
     outcome: Outcome
@@ -142,9 +142,9 @@ class Result(NamedTuple):
 
     @classmethod
     def unsafe(cls, job: Job, reason: Reason, detail: str) -> Self:
-        """Return an `unsafe` result: the job failed, or is not attempted now, and is on no queue yet.
+        """Return an `unsafe` result: the job failed or can't be attempted now, and it is on no queue yet.
 
-        `detail` says why.
+        `detail` says in words why.
         """
         return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.payload.transition), reason, detail)
 

@@ -15,7 +15,7 @@ class Audience(NamedTuple):
     """Recipients of a signal.
 
     Attributes:
-        recipients: Names of the job's recipients; empty if the workflow chooses them.
+        recipients: Names of the recipients; empty if xMatters' workflow chooses them.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
     """
 
@@ -36,7 +36,7 @@ class AcceptedSignal(NamedTuple):
         pages: UUIDs of the signal's pages; empty as long as none is known.
         page_number: The first page's number, as people see it; empty if unknown.
         is_over: True if none of the pages is active any more.
-        is_page_missing: True if no page was found within the follow-up's time.
+        is_page_missing: True if the signal's `followup` job found no page before its time limit.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
         recipients: Short hashes of the recipients' names, concatenated, as `hashes_of` makes them; empty if the
             workflow chooses the recipients.
@@ -59,7 +59,7 @@ class AcceptedSignal(NamedTuple):
         """Return the record of a signal that xMatters just accepted, without known pages.
 
         `state` is the announced state, `request_id` xMatters' id of the signal, and `at` the start of the sender's
-        lease (epoch seconds).
+        lease (epoch seconds). `audience` has the signal's recipients.
         """
         return cls(
             request_id,
@@ -90,9 +90,9 @@ class AcceptedSignal(NamedTuple):
         return set(_split(older.recipients)) <= set(_split(self.recipients))
 
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
-        """Combine this record with `seen`, a follow-up job's record of the same signal.
+        """Combine this record with `seen`, a `followup` job's newer record of the same signal.
 
-        Known pages are kept, and `is_over` stays True once it was.
+        `seen` takes precedence. But known pages are kept, and `is_over` stays True once it was.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over)

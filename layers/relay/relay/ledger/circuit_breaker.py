@@ -1,8 +1,8 @@
 """Circuit breaker of a channel.
 
 After several failures in a row, or a 429, the circuit opens and blocks all signals for some time. Then one sender may
-probe. The circuit is stored in the channel's gate: the table item with the counts of the rate limiter
-(`ledger.rate_limiter`).
+probe: send one signal as a test. The circuit is stored in the channel's gate: the table item with the counts of the
+rate limiter (`ledger.rate_limiter`).
 """
 
 from collections.abc import Callable
@@ -87,9 +87,9 @@ class CircuitBreaker:
         return self._wait(circuit.open_until, is_critical=is_critical)
 
     def probe(self, gate: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
-        """Decide if this sender may send, with a circuit that is closed or whose open time has passed.
+        """Return None if this sender may send, else a wait. The circuit is closed, or its open time has passed.
 
-        Returns None if it may. Only one sender may probe an open circuit: the others get a wait for its result. `gate`
+        Only one sender may probe a circuit that was open: the others wait for the result of its signal. `gate`
         is the name of the channel's table item, and `circuit` the state in it. `is_critical` is True for a critical
         signal.
         """

@@ -1,4 +1,4 @@
-"""Results of the probes of channels' credentials for the vendors' APIs: one item of the ledger's table."""
+"""Results of the probes (tests) of channels' credentials for the vendors' APIs: one item of the ledger's table."""
 
 import json
 from collections.abc import Mapping
@@ -20,14 +20,18 @@ class Probe(NamedTuple):
 
     Attributes:
         at: Time of the probe (epoch seconds); 0 for none yet.
-        refused: Fingerprint of each credential that the vendor refused, by its kind.
+        refused: Fingerprint (keyed hash) of each credential that the vendor refused, by its API: `rest` (xMatters') or
+            `bigpanda`.
     """
 
     at: float = 0.0
     refused: Mapping[ApiKind, str] = {}
 
     def refused_among(self, current: Mapping[ApiKind, str]) -> tuple[ApiKind, ...]:
-        """Return the kinds that were refused and did not change since; `current` has the channel's fingerprints."""
+        """Return the APIs whose credentials were refused and did not change since.
+
+        `current` has the fingerprints of the channel's credentials now, by API.
+        """
         return tuple(kind for kind, fingerprint in self.refused.items() if current.get(kind) == fingerprint)
 
 
@@ -36,7 +40,7 @@ class Probes:
     """Results of the last probes.
 
     Attributes:
-        listed_at: Time of the last list of all channels (epoch seconds); 0 for never.
+        listed_at: Time at which the names of all channels were listed last (epoch seconds); 0 for never.
         channels: The results by channel's name.
     """
 

@@ -26,10 +26,10 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 
 
 def read_marks(table: Table) -> Mapping[str, str]:
-    """Return the marks by name. Raises LedgerError.
+    """Return the change marks of all channels by name. Raises LedgerError.
 
-    A mark is a text that changes when a credential of the channel is revoked, under the channel's name, or when its
-    mode or pauses change, under `settings_name`. A channel without a recent change has none.
+    The mark under a channel's name is a text that changes when a credential of the channel is revoked. The one under
+    `settings_name` changes with the channel's mode or pauses. A channel without a recent change has none.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}

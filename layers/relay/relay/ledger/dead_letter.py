@@ -1,4 +1,4 @@
-"""Dead letter of an incident: its last dead-lettered state, and the revival of that state. Pure code."""
+"""Dead letter of an incident: its last dead-lettered state, and its revival by an operator's replay. Pure code."""
 
 from copy import replace
 from typing import NamedTuple

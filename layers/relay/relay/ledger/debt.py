@@ -40,7 +40,7 @@ class Debt(NamedTuple):
 
     @property
     def is_critical(self) -> bool:
-        """True if the debt's row is one of a critical incident (see `Row.is_critical`); False without a row."""
+        """True if the debt's row is critical (see `Row.is_critical`); False without a row."""
         return self.row is not None and self.row.is_critical
 
     @property
@@ -74,9 +74,9 @@ class Debt(NamedTuple):
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
     def reinstated(self, since: float, *, is_notified: bool) -> "Debt":
-        """Return the debt of a state that was owed `since` (epoch seconds), before a resolve that may be false.
+        """Return the debt as it was before a resolve that may be false: with a state owed `since` (epoch seconds).
 
-        `is_notified` is True if the fallback topic was notified of it.
+        `is_notified` is True if the fallback topic was notified of that debt.
         """
         return replace(self, since=since, is_notified=is_notified)
 
@@ -91,18 +91,18 @@ class Debt(NamedTuple):
     def announced(self, *, is_owed: bool) -> "Debt":
         """Return the debt after xMatters accepted a signal.
 
-        Nothing is owed then, unless `is_owed` (a newer state is).
+        Nothing is owed then, unless `is_owed` is True: a newer state is owed.
         """
         if is_owed:
             return replace(self, reason="")
         return replace(self.without_row(), since=None, is_notified=False, reason="", paused_until=0.0)
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed: without a row, a slot, and a notification."""
+        """Return the debt with nothing owed: no slot, no row (see `without_row`), and not notified."""
         return replace(self.without_row(), since=None, is_notified=False, slot=None, paused_until=0.0)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
-        """Return the debt of the newest state after it was dead-lettered at `at` (epoch seconds).
+        """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
         A dead-lettered critical stays in the table's index, so that the fallback topic is notified in time.
         """
@@ -110,18 +110,18 @@ class Debt(NamedTuple):
         return self.owing(state).with_row(row)
 
     def with_row(self, row: Row | None) -> "Debt":
-        """Return the debt with this row in the table's index; None removes the row.
+        """Return the debt with this row in the table's `due` index; None removes the row.
 
-        As long as the fallback topic must be notified of a missing page, there is always a row, and it is critical.
+        As long as the fallback topic must be notified of a missing page, the debt always has a row, a critical one.
         """
         if self.is_page_missing:
             row = replace(row or Row(0.0), is_critical=True)
         return replace(self, row=row)
 
     def without_row(self) -> "Debt":
-        """Return the debt without its row in the table's index.
+        """Return the debt without its row, unless the fallback topic must still be notified of a missing page.
 
-        The row stays if the fallback topic must still be notified of a missing page.
+        The row is what the sweeper reads of the debt in the table's `due` index.
         """
         return self.with_row(None)
 

@@ -28,9 +28,9 @@ class End(NamedTuple):
         asked_at: When a follow-up that asks BigPanda about suspected resolves was queued last; 0 if there is none.
         asker: Name (`Job.stored_name`) of the only follow-up job that asks BigPanda about suspected resolves; empty if
             there is none.
-        interrupted_since: Since when the state was owed that the last resolve settled; 0 if it settled none, or is
+        interrupted_since: Start of the debt that the last resolve ended; 0 if nothing was owed, or if the resolve is
             confirmed.
-        was_notified: True if the fallback topic was notified of that state.
+        was_notified: True if the fallback topic was notified of the debt that the last resolve ended.
     """
 
     at: float = 0.0
@@ -73,9 +73,10 @@ class End(NamedTuple):
         return replace(after, confirmed_at=after.at) if is_sure else after
 
     def interrupting(self, since: float = 0.0, *, is_notified: bool = False) -> "End":
-        """Return the end after its resolve settled a state that was owed since that time (epoch seconds; 0: none).
+        """Return the end with a record of the debt that its resolve ended, in case the resolve is false.
 
-        `is_notified` is True if the fallback topic was notified of that state.
+        `since` is the time since which a state was owed (epoch seconds), 0 if none was. `is_notified` is True if the
+        fallback topic was notified of the debt.
         """
         return replace(self, interrupted_since=since, was_notified=is_notified)
 
@@ -93,7 +94,7 @@ class End(NamedTuple):
     def suspected(self, at: float, version: Version | None = None) -> "End":
         """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it.
 
-        `version` has its timestamps.
+        `version` has the resolve's timestamps; None without any.
         """
         return replace(
             self,
@@ -116,7 +117,8 @@ class End(NamedTuple):
     def disputed(self, now: float) -> "End":
         """Return the end after a reconcile run found at `now` (epoch seconds) that BigPanda shows the incident as open.
 
-        That is a first answer of BigPanda's, also about a resolve that was confirmed: a later one may be forged.
+        This counts as BigPanda's first contradiction. An end that was confirmed is confirmed no more: a resolve that
+        came after the confirmation may be forged.
         """
         return replace(self.doubted(now), confirmed_at=0.0)
 
@@ -129,9 +131,10 @@ class End(NamedTuple):
         return replace(self.unfounded(now).interrupting(), at=0.0)
 
     def unfounded(self, now: float) -> "End":
-        """Return the end after BigPanda refuted suspected resolves twice. Parameters are as in `refuted`.
+        """Return the end without the suspected resolves, which BigPanda refuted twice. Parameters are as in `refuted`.
 
-        An earlier resolve that was believed stays.
+        A suspected resolve that came after the first answer stays suspected. An earlier resolve that was believed
+        stays.
         """
         after = replace(self, refuted_since=0.0, contradicted_at=now)
         is_answered = self.suspected_at < self.refuted_since
@@ -140,8 +143,8 @@ class End(NamedTuple):
     def reopened(self, came: float, version: Version | None) -> "End":
         """Return the end after an open state came. `came` is its arrival (epoch seconds), `version` its timestamps.
 
-        The debt that the last resolve settled counts no more. BigPanda's answers and suspected resolves are void,
-        unless a suspected resolve is newer than the state.
+        The record of the debt that the last resolve ended is removed. So are BigPanda's answers and the suspected
+        resolves, unless a suspected resolve is newer than the open state.
         """
         after = self.interrupting() if self.interrupted_since else self
         if not (self.refuted_since or self.is_suspected):

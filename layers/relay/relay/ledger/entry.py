@@ -132,13 +132,13 @@ class Entry(NamedTuple):
 
     @property
     def was_better(self) -> bool:
-        """True if the incident eased or was snoozed since it was announced, so that the same state is news again."""
+        """True if the incident eased or was snoozed since it was announced: the same state may be announced again."""
         return self.eased is not None or self.is_snooze_over
 
     def maybe_announced(self) -> tuple[State | None, ...]:
-        """Return the states that may have been announced last: the announced one, the doubtful ones, and the lease's.
+        """Return the states that may have been announced last: the announced one, the doubtful ones, the lease's own.
 
-        The announced one is None if nothing was announced.
+        The first is None if no state was announced. The lease's state is the one that its sender announces.
         """
         in_flight = (self.lease.state,) if self.lease else ()
         return (self.announced, *self.doubtful, *in_flight)
@@ -149,9 +149,10 @@ class Entry(NamedTuple):
 
     @property
     def delay_start(self) -> float | None:
-        """The time from which the delay of the owed state counts (epoch seconds); None if nothing is owed.
+        """The time from which the delay of the owed signal counts (epoch seconds); None if nothing is owed.
 
-        It is the time since which a state is owed, or the end of a later pause or quiet time.
+        It is the time since which a state is owed, or the end of a later wait. Such a wait is a pause of the channel,
+        or lasts until a flapping incident is calm.
         """
         if self.debt.since is None:
             return None
@@ -187,7 +188,8 @@ class Entry(NamedTuple):
     def unchanged(self, state: State) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the incident's end is recorded, and since when a state was owed until now.
+        If the state is closed, the entry's `end` records that the incident is over. It also keeps the start of the
+        debt, in case the resolve is false.
         """
         is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
         # A body without a status does not contradict the known status.
@@ -341,8 +343,9 @@ class Entry(NamedTuple):
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
-        `came` is the answer's arrival (epoch seconds): later signals and a later end overtake the answer. `answered` is
-        the signal whose page the answer names, None if unknown: later signals of an open incident overtake it, too.
+        `came` is the answer's arrival (epoch seconds): later signals and a later end make the answer out of date.
+        `answered` is the signal whose page the answer names, None if unknown: signals of an open incident after that
+        one do so, too.
         """
         if came < max([self.end.at, *(signal.at for signal in self.accepted_signals)]):
             return True
@@ -395,9 +398,9 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease. If the lease is not the one of `owner`, its sender died.
+        """Return the entry without its lease. If that lease is not `owner`'s, the sender that has it died.
 
-        Then its state becomes doubtful: xMatters may have accepted it.
+        Then the lease's state becomes doubtful: xMatters may have accepted it.
         """
         if self.lease is None:
             return self

@@ -16,7 +16,7 @@ class Flap(NamedTuple):
     Attributes:
         changes: Times of the last changes of openness or status, oldest first, announced or not.
         calm_at: When the flapping incident counts as calm, unless it changes again; 0 if it does not flap.
-        is_signalled: True if a signal said that the incident flaps. Only what is worse is announced from then on.
+        is_signalled: True if a signal said that the incident flaps. Until it is calm, only a worse state is announced.
     """
 
     changes: tuple[float, ...] = ()
@@ -26,8 +26,9 @@ class Flap(NamedTuple):
     def after_state(self, before: State | None, state: State, rule: FlapRule, *, is_flagged: bool) -> "Flap":
         """Return the memory after a newer state than `before` came.
 
-        `is_flagged` is True if BigPanda says that the incident flaps. An incident that was calm for long enough begins
-        anew.
+        `before` is None for the first state. `rule` says how many changes within which time make an incident flap.
+        `is_flagged` is True if BigPanda says that the incident flaps. An incident that was calm when the state came
+        counts as not flapping until then.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)
@@ -40,12 +41,12 @@ class Flap(NamedTuple):
         return Flap(changes, calm_at, known.is_signalled)
 
     def announcing(self) -> "Flap":
-        """Return the memory after a signal was accepted. If the incident flaps, that signal said so."""
+        """Return the memory after xMatters accepted a signal. If the incident flaps, that signal said so."""
         return replace(self, is_signalled=True) if self.calm_at else self
 
 
 def _differ(before: State, state: State) -> bool:
-    """True if openness or status changed. A body without a status does not contradict the known one."""
+    """True if the incident opened, ended, or has another status. An unknown status of an open incident is no change."""
     if before.is_open != state.is_open:
         return True
     return state.is_open and None not in {before.rank, state.rank} and before.rank != state.rank

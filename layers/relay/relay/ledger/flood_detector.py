@@ -31,7 +31,8 @@ class Load(NamedTuple):
         channel: Name of the channel.
         limit: Rate limit of the channel (signals a minute).
         owed: Number of owed states that wait.
-        arrived: Number of those that became owed in the last minute; too low if a run can't read the whole index.
+        arrived: Number of those that became owed in the last minute; too low if a run of the sweeper can't read the
+            whole `due` index.
         critical_wait: Time that the next critical signal has to wait for the rate limit (seconds); None if that was not
             read.
         is_failing: True if the channel's signals fail, so that its debts do not show the arrivals. Also True if that

@@ -57,7 +57,7 @@ class Rule(NamedTuple):
 
     @property
     def spacing(self) -> float:
-        """The time between two slots of one line (seconds). A slot is a reserved time for a signal that has to wait."""
+        """The time between two slots of a line (seconds). A line has the slots (reserved times) of waiting signals."""
         return WINDOW_SECONDS / self.limit
 
 
@@ -250,7 +250,7 @@ class RateLimiter:
     def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
         """Count a signal for one rule. Return the rule's table item ("gate") if the rule allows it, else a wait.
 
-        `is_circuit` is True if the item has the circuit breaker, which is then checked too.
+        `is_circuit` is True if the item has the circuit breaker, which is then checked too. `slot` is as in `enter`.
         """
         is_due = _is_due(slot, now)
         known = self._known_wait(rule, now, is_critical=is_critical, is_due=is_due, is_circuit=is_circuit)
@@ -271,7 +271,7 @@ class RateLimiter:
         return gate
 
     def _known_wait(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool, is_circuit: bool) -> Wait | None:
-        """Return a wait if the rule's table item, as this function read it a moment ago, does not allow the signal.
+        """Return a wait if the rule's table item, as this process read it a moment ago, does not allow the signal.
 
         Returns None if that reading is too old, or if it may allow the signal.
         """
@@ -286,7 +286,7 @@ class RateLimiter:
     def _set_aside(self, rule: Rule, gate: Gate, now: float, *, is_critical: bool) -> Wait:
         """Take the signal out of this second's count, and reserve the next free slot for it.
 
-        Returns the wait for that slot. If all slots are too far ahead, it has none.
+        Returns the wait for that slot. If the next free slot is too far ahead, the wait has no slot.
         """
         uncount = {count_name(int(now)): -1}
         # The gate's content still includes this signal.
@@ -309,7 +309,10 @@ class RateLimiter:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
-        """Mark a line of slots as empty after its last signal was let through, so that no signal gives way to it."""
+        """Mark a line of slots as empty if `slot` is its last, whose signal was let through.
+
+        From then on, no other signal waits for that line.
+        """
         line, end = ("critical", gate.critical_line_end) if slot.is_critical else ("other", gate.other_line_end)
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))

@@ -68,7 +68,8 @@ class Row(NamedTuple):
 def shard(key: str, *, is_critical: bool) -> str:
     """Return the shard of the `due` index for the item with that key.
 
-    Critical debts have shards of their own, which the sweeper reads first. Several shards spread the writes of a storm.
+    Critical debts have shards of their own, which the sweeper reads first. Several shards spread the writes
+    when many debts begin at once.
     """
     return f"{CRITICAL if is_critical else OTHER}#{zlib.crc32(key.encode()) % SHARDS}"
 
@@ -85,6 +86,7 @@ FALLBACK_DESCRIPTION = "fallback_description"
 def stored_key(entry: str, stored_name: str) -> str:
     """Return the table's key for a job that is stored beside an entry.
 
-    `entry` is the entry's key. `stored_name` is `Job.stored_name`, or FALLBACK_DESCRIPTION.
+    `entry` is the entry's key. `stored_name` is `Job.stored_name`, or FALLBACK_DESCRIPTION for a job that only
+    describes the incident for the fallback topic's message.
     """
     return f"job/{entry.removeprefix('incident/')}/{stored_name}"

@@ -1,4 +1,6 @@
-"""Metrics with the dimension `channel`, which the stack's parameter ChannelMetrics turns on, in the embedded format.
+"""Metrics with the dimension `channel`, which the stack's parameter ChannelMetrics turns on.
+
+They are written in CloudWatch's embedded metric format.
 
 CloudWatch bills each channel's metrics for each hour in which they are written. So they are few, and are written when
 something happens, never as a zero. Pure code.
@@ -36,7 +38,7 @@ class ChannelMetrics:
         self.counts.setdefault(channel, Counter())[metric] += value
 
     def documents(self, whole: dict[str, Any] | None, namespace: str, service: str, at: float) -> list[dict[str, Any]]:
-        """Return the documents to write at `at` (epoch seconds), and forget the counts.
+        """Return the documents (in the embedded metric format) to write at `at` (epoch seconds), and forget the counts.
 
         `whole` is the document of the metrics without a channel; None if there are none. The counts of one channel are
         added to it, to save a document. Each other channel gets a document of its own, since a document has one value

@@ -190,7 +190,10 @@ class Telemetry:
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
     def told_of_health(self, health: str, channels: Sequence[str], why: str, *, is_told: bool) -> None:
-        """Log the message that channels are `sick` or `well`; count it if the topic did not take it."""
+        """Log that people were told that channels are `sick` or `well` (`health`), and the reason `why`.
+
+        If `is_told` is False, the message could not be published, and that is logged and counted.
+        """
         fields = {"channel": channel_list(channels), "count": len(channels), "why": why}
         if is_told:
             self._logger.warning("channel is sick" if health == "sick" else "channel is well again", extra=fields)

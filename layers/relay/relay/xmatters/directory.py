@@ -78,11 +78,11 @@ class Directory:
         self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
 
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
-        """Check if these recipients exist in xMatters. Return a finding for each, in the order of `names`.
+        """Check if these recipients exist in xMatters. Return a result for each, in the order of `names`.
 
-        A failed request gives a finding NOT_KNOWN, never an exception. For `name|Device`, the part before the bar is
-        checked. There are at most two requests for each name, and one for all groups. After a failure that would affect
-        all requests, no further request is sent.
+        A failed request gives a result of kind NOT_KNOWN, never an exception. For `name|Device`, the part before the
+        bar is checked. There are at most two requests for each name, and one for all groups. After a failure that would
+        affect all requests, no further request is sent.
         """
         not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
@@ -121,7 +121,7 @@ class Directory:
         return RecipientCheck(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
-        """Return these findings of groups with the number of people on call for each."""
+        """Return the groups' check results `groups`, with the number of people on call added to each."""
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
@@ -160,9 +160,10 @@ def _says_not_found(answer: HttpAnswer) -> bool:
 
 
 def _read(answer: HttpAnswer, target: str, kind: Kind, word: str) -> RecipientCheck:
-    """Read a finding from an answer about `target`; `word` is xMatters' name of the expected kind.
+    """Read the check's result from an answer about the recipient `target`.
 
-    The finding is NOT_KNOWN if the answer is about something else.
+    `kind` is the expected kind, and `word` xMatters' name of it. The result's kind is NOT_KNOWN if the answer is about
+    something else.
     """
     fields = Fields(json_object(answer.body))
     identity, says = scalar(fields.first("id")), (scalar(fields.first("recipienttype")) or word).upper()
