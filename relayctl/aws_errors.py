@@ -16,7 +16,10 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """Return the operation, the error code and AWS's message; with `relayctl policy` if a permission is missing."""
+    """Return the operation, the error code and AWS's message.
+
+    If a permission is missing, the text also names `relayctl policy`, which prints the permissions of each verb.
+    """
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")

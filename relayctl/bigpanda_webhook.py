@@ -78,7 +78,10 @@ def api_url(base_url: str) -> str:
 
 
 def curl(base_url: str) -> list[str]:
-    """Return the lines of the curl command that sends BODY_FILE with the header in KEY_FILE."""
+    """Return the lines of the curl command that creates the v2 integration.
+
+    The command posts the file BODY_FILE to BigPanda's API, with the header that the file KEY_FILE holds.
+    """
     return [
         f"curl --fail-with-body -X POST {shlex.quote(api_url(base_url))} \\",
         f"    -H @{KEY_FILE} -H 'Content-Type: application/json' \\",

@@ -37,8 +37,9 @@ class ChannelChange:
         before: The secret as it was read; empty for a new channel.
         after: The new secret, with replaced credentials as `previous`.
         channel: The new secret as a channel.
-        urls: The URL of each endpoint by its key.
-        expiries: When a replaced credential expires (ISO 8601), by the endpoint's key.
+        urls: The URL of each endpoint by its key in the secret, such as `xmatters.callback`.
+        expiries: Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the
+            secret.
     """
 
     name: str
@@ -56,7 +57,7 @@ class ChannelChange:
 
     @cached_property
     def changes(self) -> list[Change]:
-        """The changed keys, sorted, with *** for every credential."""
+        """The changes of keys, sorted by key, with *** for every credential."""
         return self.before.changes(self.after)
 
 
@@ -64,11 +65,11 @@ class Done(NamedTuple):
     """Result of a stored change.
 
     Attributes:
-        fresh: The header of each new or changed credential, by the endpoint's key.
+        fresh: The header of each new or changed credential, by the endpoint's key in the secret.
         is_verified: True if the relay accepts these credentials, or there are none.
         is_in_force: False if the change must act at once, as a change of the mode, and running functions may still use
             the old settings; else True.
-        findings: The checked recipients as a member of a JSON document; empty if they were not checked.
+        findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
     """
 
     fresh: Mapping[str, dict[str, str]]
@@ -93,7 +94,7 @@ def prepare(
         name: The name of the channel.
         kept: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
-        remedies: Advice for settings that may notify nobody, by key.
+        remedies: Advice for settings with which an incident may notify nobody, by the key of the setting.
         overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
     """
     before = SecretDocument(kept.document if kept else None)

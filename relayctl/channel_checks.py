@@ -44,10 +44,11 @@ _ANYBODY = (
 
 
 class Reconcile(NamedTuple):
-    """Facts about a channel's environments in the ledger's table.
+    """Results of reconcile runs, and environments of shares, which the ledger's table has of a channel.
 
     Attributes:
-        unknown: Counts of the incidents that reconcile runs reported in the last week.
+        unknown: Numbers of incidents of the secret's environments that no channel knew, and that reconcile runs
+            reported in the last week.
         suggested: Environments that shares named and the secret does not. Any holder of the webhook's token can send a
             share, so an environment may be a stranger's.
     """
@@ -66,7 +67,7 @@ class ChannelChecks:
         bigpanda: HTTP client for BigPanda.
         directory: Client for people and groups of xMatters.
         deadlines: Makes a deadline of a number of seconds.
-        reconcile: Reads the facts about a channel's environments; raises LedgerError.
+        reconcile: Reads what the ledger's table has of a channel's reconcile runs; raises LedgerError.
         clock: Returns epoch seconds.
     """
 
@@ -111,7 +112,10 @@ class ChannelChecks:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Yield the results for shares that never came: reconcile is off or idle, or what its runs reported."""
+        """Yield the results for shares that never came.
+
+        A result says that reconcile runs are off or compare nothing, or has the numbers that they reported.
+        """
         what, access = "missed shares", channel.bigpanda
         if access is None:
             return
@@ -184,7 +188,7 @@ class ChannelChecks:
 
 
 def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
-    """Read the facts about a channel's environments. Raises LedgerError."""
+    """Read what the ledger's table has of a channel's reconcile runs and environments. Raises LedgerError."""
     if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
         return Reconcile()
     table = stack.table()
@@ -193,7 +197,10 @@ def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:
-    """Yield a warning for shadow mode, and for each pause that is not over; with advice if its times are far away."""
+    """Yield a warning for shadow mode, and one for each pause that is not over.
+
+    The warning of a pause has advice if the pause begins or ends in the distant future.
+    """
     if channel.policy.mode is Mode.SHADOW:
         would = f"`relayctl shadow report {channel.name}` says what it would send"
         ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"

@@ -49,7 +49,7 @@ def _key_and_text(setting: str) -> tuple[str, str]:
 
 
 def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
-    """Change the secret by the options, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
+    """Set the options in the secret, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
     had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])

@@ -80,7 +80,9 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
 
 
 def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the patterns by fact, from texts such as `environment=staging*`; a fact named twice has two patterns.
+    """Return conditions from texts such as `environment=staging*`: the patterns by the name of an incident's fact.
+
+    A fact that two texts name has two patterns.
 
     Raises UsageError for a text of another form.
     """
@@ -94,7 +96,10 @@ def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def conditions_in(each: Pause) -> dict[str, list[str]]:
-    """Return the patterns by fact of a pause. In the secret, a single pattern may be a text in place of a list."""
+    """Return a pause's conditions: the patterns by the name of an incident's fact, such as `environment`.
+
+    In the secret, a single pattern may be a text in place of a list.
+    """
     return {fact: [found] if isinstance(found, str) else found for fact, found in each.get("when", {}).items()}
 
 

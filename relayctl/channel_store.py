@@ -140,7 +140,10 @@ class ChannelStore:
                 self.remove(name, _LONGEST_WINDOW_DAYS)
 
     def _swap(self, name: str, text: str, replaces: str) -> None:
-        """Store a new version under a label of its own, and make it current if the version `replaces` still is."""
+        """Store a new version under a staging label of its own, and make it the current one.
+
+        Raises ChannelChangedError if the version `replaces` is no longer current.
+        """
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"
         self._put(name, text, version, label)

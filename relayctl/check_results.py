@@ -94,7 +94,7 @@ def listing(checks: Iterable[Check]) -> dict[str, Any]:
 
 
 def counts(checks: Iterable[Check]) -> dict[str, int]:
-    """Count the results FAILED and WARNING."""
+    """Return the numbers of results that are FAILED and WARNING."""
     states = [each.state for each in checks]
     return {"failed": states.count(State.FAILED), "warnings": states.count(State.WARNING)}
 

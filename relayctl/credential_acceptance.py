@@ -88,10 +88,10 @@ def _gaps(first: float) -> Iterator[float]:
 
 
 def verify(stack: Stack, name: str, requests: Mapping[str, ProbeRequest]) -> bool:
-    """Wait until each endpoint accepts its credential, with progress on stderr; `requests` has one by endpoint's key.
+    """Wait until each endpoint accepts its credential, with progress on stderr.
 
-    Return False, and raise nothing, if an endpoint does not accept its credential in time, or on Ctrl-C: the secret is
-    stored already.
+    `requests` has the request to each endpoint, by the endpoint's key in the secret. Return False, and raise
+    nothing, if an endpoint does not accept its credential in time, or on Ctrl-C: the secret is stored already.
     """
     if not requests:
         return True

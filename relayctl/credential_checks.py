@@ -28,7 +28,7 @@ def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
 
 
 def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
-    """Check the credentials for the trigger with a request to the REST API of its host, which takes the same ones.
+    """Check the credentials for the trigger with a request to its host's REST API, which takes the same credentials.
 
     A request to the trigger itself would page. A key in the trigger's URL cannot be checked in another way.
     """

@@ -53,7 +53,10 @@ class CredentialCommand(click.Command):
 
 
 def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
-    """Return the arguments with ASK as the value of each credential option without one. Raises UsageError."""
+    """Return the arguments; each credential option without a value gets ASK, for which relayctl prompts.
+
+    Raises UsageError.
+    """
     done, rest = list[str](), deque(args)
     while rest:
         name = rest.popleft()

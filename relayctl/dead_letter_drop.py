@@ -1,4 +1,4 @@
-"""Deletion of dead-lettered messages for good, and the criticals among them that are still owed."""
+"""Deletion of dead-lettered messages for good, and the jobs among them that announce open critical incidents."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Critical(NamedTuple):
 
     Attributes:
         job: The job, without its body.
-        is_owed: True if its state is still to be announced; None if the ledger could not be read.
+        is_owed: True if the job's state is still to be announced; None if the ledger could not be read.
     """
 
     job: Job
@@ -32,11 +32,11 @@ class Critical(NamedTuple):
 
     @property
     def may_be_owed(self) -> bool:
-        """True unless the ledger says that the state is announced, superseded or settled."""
+        """True unless the ledger says that the job's state is announced, or not owed any more."""
         return self.is_owed is not False
 
     def document(self) -> dict[str, Any]:
-        """Return the critical as a JSON object for programs."""
+        """Return the channel, the incident and the job by their ids, and `is_owed`, as a JSON object for programs."""
         return {
             "channel": self.job.channel,
             "incident_id": self.job.incident_id,
@@ -49,9 +49,10 @@ class Critical(NamedTuple):
 def criticals(
     queue: DeadLetters, held_messages: Sequence[HeldMessage], ledger: Ledger
 ) -> tuple[list[Critical], str | None]:
-    """Return the criticals among held messages, those that may be owed first, and the ledger's error if it failed.
+    """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
 
-    An incident without an entry in the ledger is owed: a replay would announce it.
+    Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
+    would announce it. `held_messages` are messages that this run of relayctl keeps invisible to other readers.
     """
     found = [moved for held in held_messages if held.job and (moved := _critical(queue, held, held.job))]
     criticals, problem = [], None
@@ -80,7 +81,7 @@ class Drop:
         chosen: The messages to delete.
         dropped: Number of deleted messages.
         problems: Messages that could not be deleted, each with the error.
-        gone: Number of chosen messages that left the queue while the operator was asked.
+        gone: Number of messages that the operator was shown, and that left the queue before the operator agreed.
     """
 
     chosen: Sequence[HeldMessage] = ()
@@ -90,7 +91,7 @@ class Drop:
 
     @property
     def left(self) -> int:
-        """Number of chosen messages that the deletion has not tried."""
+        """Number of chosen messages that relayctl has not tried to delete."""
         return len(self.chosen) - self.dropped - len(self.problems)
 
     def counts(self) -> dict[str, int]:
@@ -100,7 +101,8 @@ class Drop:
     def run(self, queue: DeadLetters, run: Run, stopping: Callable[[], bool]) -> Iterator[None]:
         """Delete the chosen messages in batches, until `stopping` returns True; yield after each batch.
 
-        Batches that are in progress when `stopping` returns True are completed.
+        `run` calls a function for each batch, as `map` does, maybe in parallel. Batches that are in progress when
+        `stopping` returns True are completed.
         """
         for wave in batched(self.chosen, MAX_BATCH * PARALLEL_BATCHES, strict=False):
             if stopping():

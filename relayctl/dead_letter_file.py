@@ -48,7 +48,7 @@ def line_of(message_id: str, job: Job, envelope: str) -> str:
 
 
 def raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbers and texts of a file's lines from its start, each cut to MAX_LINE_BYTES and one byte."""
+    """Yield the numbers and texts of a file's lines from its start, each text cut to MAX_LINE_BYTES + 1 bytes."""
     file.seek(0)
     number = 0
     while text := file.readline(MAX_LINE_BYTES + 1):

@@ -17,9 +17,10 @@ _REASONS = click.Choice([reason.value for reason in Reason])
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the filter options to a verb, and calls the verb with `wanted` and `limit`.
+    """Return a decorator that adds the filter options to a verb.
 
-    `reason_option` is the name of the option that filters by the reason of a failure.
+    The verb gets the filter as `wanted`, and the maximum number of jobs (None: all) as `limit`. `reason_option` is the
+    name of the option that filters by the reason of a failure.
     """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:

@@ -154,7 +154,10 @@ def _indented(body: str) -> str:
 
 
 def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
-    """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object."""
+    """Return the counts of the matching jobs by channel, kind, reason and status, as a JSON object.
+
+    `depth` adds the numbers of messages on the queue.
+    """
     return {
         "matched": len(jobs),
         "about": depth.about,

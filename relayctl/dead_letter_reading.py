@@ -17,7 +17,10 @@ from relayctl.stack import Stack
 
 
 def dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
-    """Return the stack's dead-letter queue. Raises StackMissingError."""
+    """Return the stack's dead-letter queue; `run` calls a function for each batch, as `map` does, maybe in parallel.
+
+    Raises StackMissingError.
+    """
     return DeadLetters(stack.sqs, stack.output("DeadLetterQueueUrl"), stack.effects.clock, run)
 
 

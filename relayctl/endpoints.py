@@ -58,7 +58,10 @@ KEYS: Mapping[EndpointName, str] = {endpoint.name: key for key, endpoint in ENDP
 
 
 def urls(stack: Stack, name: str, document: SecretDocument) -> dict[str, str]:
-    """Return the URL of each endpoint by its key; that of xMatters only if the channel has credentials for it."""
+    """Return the URL of each endpoint by its key in ENDPOINTS.
+
+    The URL for xMatters is left out if the channel has no credentials for it.
+    """
     used = [key for key, endpoint in ENDPOINTS.items() if endpoint.name == "inbound" or document.has(key)]
     return {key: stack.output(ENDPOINTS[key].output).replace("{channel}", name) for key in used}
 
@@ -69,7 +72,10 @@ def url_members(urls_by_key: Mapping[str, str]) -> dict[str, str]:
 
 
 def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
-    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login."""
+    """Return the header (`name` and `value`) of each current credential of an endpoint: the token, then the login.
+
+    `key` is the endpoint's key in ENDPOINTS.
+    """
     members: Mapping[str, Any] = document.get(key)
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
 

@@ -75,7 +75,8 @@ class Knowledge(NamedTuple):
 
     Attributes:
         entry: The ledger's entry; an empty one if there is none.
-        gates: Gates of the rate limiter by name.
+        gates: Counts and circuit breaker of each rate limit, that of the channel and that of the recipients; the keys
+            are those of `Rule.gate`.
         missing: The reason why the ledger was not read; None if it was read.
     """
 
@@ -107,7 +108,7 @@ class Explanation(NamedTuple):
 
     @classmethod
     def of(cls, case: Case, known: Knowledge) -> Self:
-        """Return the explanation of a share, decided against the known facts."""
+        """Return the explanation of a share; the decision uses the facts in `known`."""
         task, _, action = next_action(case.task, known.entry, case.now)
         limits = _rate_limit(task, known, case.now)
         alone = action.alone if isinstance(action, Send) else None

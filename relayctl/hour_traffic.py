@@ -100,7 +100,8 @@ class HourTraffic:
     def add(self, line: Line, now: float, *, marked_from: float = 0.0) -> None:
         """Count a line, unless it is counted already, or is older than an hour at `now` (epoch seconds).
 
-        Only lines from `marked_from` on (epoch seconds) are recognised when they come again.
+        Only lines from `marked_from` on (epoch seconds) are recognised, and not counted again, when a later reading has
+        them once more.
         """
         mark = (line.at, line.text("delivery_id"), line.message)
         if line.message not in {"share", "job"} or not line.text("channel") or line.at <= now - HOUR:
@@ -139,6 +140,6 @@ class HourTraffic:
 
 
 def _pieces(now: float) -> list[tuple[float, float]]:
-    """Return start and end (epoch seconds) of the pieces of the hour before `now`, the newest first."""
+    """Return start and end (epoch seconds) of parts of the hour before `now`, to be read in turn, the newest first."""
     ends = [now - number * PIECE_SECONDS for number in range(int(HOUR / PIECE_SECONDS))]
     return [(end - PIECE_SECONDS, end) for end in ends]

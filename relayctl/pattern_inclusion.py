@@ -23,7 +23,8 @@ type _States = frozenset[int]
 def includes(wide: str, narrow: str) -> bool | None:
     """Return True if `wide` matches every text that `narrow` matches; None if the search gives up.
 
-    It gives up for patterns that need more than MAX_PAIRS pairs, and for brackets with characters other than ASCII.
+    It gives up for patterns whose automata reach more than MAX_PAIRS pairs of state sets, and for brackets with
+    characters other than ASCII.
     """
     if wide in {narrow, _STAR}:
         return True

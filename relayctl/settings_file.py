@@ -194,7 +194,8 @@ def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput
     """Return the new secret for a file: its settings, with the stored value or a first value for each Reference.
 
     The secret keeps its pauses. An endpoint that the file leaves out keeps its credentials if the channel needs them
-    (`needs_endpoint`). A missing token is made. Raises InvalidChannel and UsageError.
+    (`needs_endpoint`). A missing token is made. `source` reads first values, and collects warnings about them. Raises
+    InvalidChannel and UsageError.
     """
     after = SecretDocument(_filled_in(file, file.members, "", stored, source))
     for key in ENDPOINTS:
@@ -225,7 +226,7 @@ def _filled_in(file: SettingsFile, value: Any, key: str, stored: SecretDocument,
 def _first(file: SettingsFile, reference: Reference, key: str, source: CredentialInput) -> str:
     """Return the value for a credential that the secret lacks: from the environment, from a file, or a new token.
 
-    Raises InvalidChannel and UsageError.
+    `source` reads the value, and collects warnings about it. Raises InvalidChannel and UsageError.
     """
     if reference.env is not None:
         value = os.environ.get(reference.env)

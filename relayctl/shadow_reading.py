@@ -256,9 +256,9 @@ class _PageLookup:
 
 
 def _pieces(since: float, until: float) -> list[tuple[float, float]]:
-    """Return start and end (epoch seconds) of the pieces of the time from `since` to `until`, the newest first.
+    """Return the time from `since` to `until` as spans that are read one by one, the newest first.
 
-    The first piece ends AHEAD_SECONDS later.
+    A span is its start and end (epoch seconds). The first span ends AHEAD_SECONDS after `until`.
     """
 
     def cut() -> Iterator[tuple[float, float]]:

@@ -44,10 +44,10 @@ class Reading(NamedTuple):
     """Fields of a share.
 
     Attributes:
-        state: Fields that decide the incident's state, order and environment.
+        state: Fields for the incident's state, the order among its states, and its environment.
         details: Fields for routes, the relay's own body and the fallback topic.
         ignored: Members of the body that the relay does not read, or cannot read.
-        is_whole: False if the body is larger than the bounds above, so that only a part of it was tried.
+        is_whole: False if only a part of the body was tried, since it exceeds MAX_MEMBERS, MAX_ITEMS or MAX_LEVELS.
     """
 
     state: tuple[Field, ...]

@@ -135,6 +135,7 @@ def up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
     """Start everything, or deploy changes into a running cloud; write `stack.json`.
 
     On a failure or Ctrl-C, everything that this call started is stopped again; a cloud that ran before keeps running.
+    With `with_xmatters`, both stand-ins are started, too, and the channel `demo` is made.
     """
     with alone(places.folder):
         places.owner.unlink(missing_ok=True)
@@ -184,7 +185,10 @@ def down(places: Places) -> bool:
 
 
 def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
-    """Stop the remains of an earlier run, and start from nothing; the caller must hold the folder's lock, `alone`."""
+    """Stop the remains of an earlier run, and start from nothing; the caller must hold the folder's lock, `alone`.
+
+    With `with_xmatters`, both stand-ins are started, too.
+    """
     if stop(places):
         steps.say("stopped the remains of an earlier run")
     try:
@@ -236,9 +240,10 @@ def _is_to_stay(places: Places) -> bool:
 
 
 def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = False) -> None:
-    """Stop the cloud if this command still owns it: it is no guest, and `Places.owner` names its process.
+    """Stop the cloud if this command still owns it, and remove its logs, unless `keeps_logs`.
 
-    Another command may have taken the cloud over meanwhile, or stopped it.
+    `is_guest` is True if the cloud must stay up. Otherwise the command owns the cloud as long as `Places.owner` names
+    its process: another command may have taken the cloud over meanwhile, or stopped it.
     """
     if is_guest or not processes.is_own(places.owner):
         return

@@ -66,7 +66,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str:
-    """Return the text of a channel's file.
+    """Return the text of a channel's settings file.
 
     Raises InvalidChannel, also if `channel plan` would find a change right after, and UsageError.
     """

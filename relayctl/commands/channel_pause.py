@@ -91,7 +91,10 @@ def resume(stack: Stack, name: str, texts: Sequence[str], as_json: bool) -> None
 def _changed(
     stack: Stack, name: str, change: Callable[[SecretDocument], list[Pause]], what: str, *, as_json: bool
 ) -> None:
-    """Apply a change to a channel's pauses, put it in force, and print the pauses that it added or ended."""
+    """Apply a change to a channel's pauses, put it in force, and print the pauses that it added or ended.
+
+    `change` changes the secret, and returns these pauses. `what` is `paused` or `resumed`.
+    """
     store = ChannelStore(stack)
     kept = store.read(name)
     if kept is None:

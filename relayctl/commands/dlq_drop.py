@@ -53,7 +53,7 @@ class _Choice:
     Attributes:
         held_messages: The messages, oldest first; those that are no jobs of the relay come last.
         depth: Numbers of messages on the queue.
-        criticals: The criticals among them.
+        criticals: The jobs among them that announce open critical incidents.
         problem: Error of the ledger; None if it could be read.
     """
 
@@ -160,7 +160,10 @@ class _Dropping:
         return self.choice
 
     def find_again(self, choice: _Choice, stop: threading.Event) -> list[HeldMessage]:
-        """Read the queue again, and return those of the shown messages that are still there; others are let go."""
+        """Read the queue again, and return those of the shown messages that are still there.
+
+        All other messages become visible to other readers again.
+        """
         shown = {held.message_id: place for place, held in enumerate(choice.held_messages)}
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
         held_messages = [held for held in found if held.message_id in shown]
@@ -169,7 +172,7 @@ class _Dropping:
         return sorted(held_messages, key=lambda held: shown[held.message_id])
 
     def delete(self, held_messages: Sequence[HeldMessage], stop: threading.Event) -> None:
-        """Delete held messages."""
+        """Delete messages that relayctl keeps invisible to other readers, and begin the audit."""
         self.doing.chosen = held_messages
         self.changed = Audit.begin(self.stack, "dlq drop", **self.asked)
         with progress("dropping", len(held_messages), self.stack.effects.clock) as show:
@@ -223,7 +226,7 @@ def _print_text(doing: Drop) -> None:
 
 
 def _show(choice: _Choice) -> None:
-    """Print the messages that would be deleted: the counts, and each critical among them."""
+    """Print the counts of the messages that would be deleted, and each job of an open critical incident among them."""
     sums = choice.summary()
     show_summary(sums)
     if sums["unreadable"]:

@@ -136,7 +136,10 @@ class Live:
             return {"environment_id": environment_id, "incidents": incidents, **self.sharing.shown()}
 
     def clear(self) -> None:
-        """Forget the channel, the opened incidents and the webhooks, and end the silence; declared incidents stay."""
+        """Forget the channel, the opened incidents and the webhooks; declared incidents stay.
+
+        The effect of `Sharing.silence` ends, too.
+        """
         with self._lock:
             for incident_id in list(self._records.by_id):
                 self._forget(incident_id)

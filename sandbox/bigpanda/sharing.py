@@ -82,7 +82,7 @@ class Sharing:
         self._unlock(incident_id, "The receiver called the callback service: the lock ended.")
 
     def shown(self) -> dict[str, Any]:
-        """Return the channel without secrets, the newest webhooks, and whether BigPanda is silent."""
+        """Return the channel without secrets, the newest webhooks, and whether `silence` stops webhooks now."""
         return {
             "channel": self._channel.shown() if self._channel else None,
             "webhooks": list(self._records.webhooks),
@@ -90,7 +90,7 @@ class Sharing:
         }
 
     def clear(self) -> None:
-        """Forget the channel, drop the waiting webhooks, and end the silence."""
+        """Forget the channel, drop the waiting webhooks, and undo `silence`."""
         with self._lock:
             self._channel, self._is_silent = None, False
             self._sender.clear()

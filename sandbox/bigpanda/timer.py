@@ -17,7 +17,10 @@ class Timer:
         self._thread: threading.Thread | None = None
 
     def set(self, key: Hashable, seconds: float, action: Callable[[], object]) -> bool:
-        """Run an action after `seconds`, in place of the one with the same key; return False if the timer is full."""
+        """Run an action after `seconds`, in place of the one with the same key.
+
+        Return False, and do nothing, if MOST_WAITING actions with other keys wait already.
+        """
         with self._changed:
             if key not in self._waiting and len(self._waiting) >= MOST_WAITING:
                 return False

@@ -16,7 +16,7 @@ VERB_SECONDS = 120.0
 
 
 def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> str:
-    """Run `relayctl` with `arguments` on the cloud at `endpoint_url`; return its results, without its progress.
+    """Run `relayctl` with `arguments` on the cloud at `endpoint_url`; return what it wrote to stdout.
 
     Raises
     ------

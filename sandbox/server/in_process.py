@@ -138,8 +138,7 @@ def running(
 ) -> Iterator[Box]:
     """Run a sandbox on free ports for the length of a `with` block, in a thread of its own.
 
-    With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`, xMatters speaks https. `joining` adds
-    routes to the control API.
+    The parameters are those of `serving`.
     """
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         loop = runner.get_loop()
@@ -169,8 +168,9 @@ async def serving(
 ) -> AsyncIterator[Box]:
     """Serve both vendors and the control API for the length of the block; port 0 is any free port.
 
-    With `is_https`, xMatters speaks https, with a certificate that is made now. `joining` adds routes to the control
-    API.
+    `now` returns the current time. With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`,
+    xMatters speaks https, with a certificate that is made now. `joining` gets the parts of the sandbox, and returns the
+    function that adds further routes to the control API.
 
     Raises
     ------

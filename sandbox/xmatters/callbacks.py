@@ -5,8 +5,8 @@ kinds are off unless declared.
 
 Guesses, to be checked against a tenant:
 
-- each callback is one POST; no answer, 429 and 5xx are tried once more at once, in both shapes (the step in
-  docs/xmatters/tell-relay.js does so); a redirect is not followed;
+- each callback is one POST; without an answer, or after 429 or 5xx, it is sent once more, at once, in both shapes (the
+  step in docs/xmatters/tell-relay.js does so); a redirect is not followed;
 - callbacks are sent one after the other, in the order of what they report;
 - in the flow shape, no callback is sent for a page without an incident's id, since the custom step fails.
 """
@@ -100,8 +100,8 @@ class Callbacks:
         With ``function``, the UUID of a trigger, the destination is for the pages of that trigger only. Without it, the
         destination is for the pages of all triggers that have none of their own.
 
-        ``url`` null ends them; ``header`` has ``name`` and ``value``; ``shape`` is legacy or flow (default); ``kinds``
-        lists the kinds to send.
+        ``url`` null removes the destination; ``header`` has ``name`` and ``value``; ``shape`` is legacy or flow
+        (default); ``kinds`` lists the kinds to send.
 
         Raises
         ------

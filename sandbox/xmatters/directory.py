@@ -154,9 +154,9 @@ class Directory:
     ) -> web.Response:
         """Answer a request, and log it.
 
-        Bad credentials, and requests above the rate limit, are refused first. Otherwise `unscripted` makes the answer.
-        If it raises InvalidError, the answer is 400. A scripted fault for the route may then replace, shorten or cut
-        the answer.
+        Bad credentials, and requests above the rate limit, are refused first. Otherwise `unscripted` returns the answer
+        without a fault. If it raises InvalidError, the answer is 400. A scripted fault for the route may then replace
+        the answer, truncate its body, delay it, or cut the connection. `names` are the people or groups for the log.
         """
         verdict = self._refusal(request) or _valid(unscripted)
         fault = self._script.take(route)

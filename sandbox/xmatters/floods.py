@@ -28,7 +28,7 @@ EXEMPT = {"EMAIL", "FAX"}
 
 
 class Floods:
-    """Counters of the three flood controls. They count while `are_on` is true. Callers must hold a lock."""
+    """Counters of the three flood controls. They count while `are_on` is true. Callers must hold `Pages.lock`."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.are_on = False

@@ -106,9 +106,10 @@ class Rest:
     ) -> web.Response:
         """Answer a request, and log it.
 
-        Bad credentials, and requests above the rate limit, are refused first. Otherwise `unscripted` makes the verdict.
-        If it raises InvalidError, the answer is 400. A scripted fault for the route may then prevent the change, and
-        replace, shorten or cut the answer.
+        Bad credentials, and requests above the rate limit, are refused first. Otherwise `unscripted` gets the request
+        and its JSON body, and returns the Verdict: the answer without a fault, and the change. If it raises
+        InvalidError, the answer is 400. A scripted fault for the route may then prevent the change. It may also replace
+        the answer, truncate its body, delay it, or cut the connection.
         """
         document = json_or_none(await request.read())
         refusal = self.refusal(request)

@@ -1,4 +1,6 @@
-"""Workflow behind the triggers: turns an accepted signal into pages, unless a flow or a flood control makes none.
+"""Workflow behind the triggers: makes pages of accepted signals.
+
+A signal makes no page if the flow fails or is set to make none, or if a flood control suppresses the signal.
 
 The facts, and the guesses, are in `sandbox.xmatters.flow` and `sandbox.xmatters.floods`. That suppressed signals were
 accepted with 202 is inferred (docs/vendors.md, "Flood control").
