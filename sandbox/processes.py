@@ -36,7 +36,7 @@ class Process:
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, record: Path) -> Process:
-    """Start `command` in a session of its own, append its output to `log`, and write the process to `record`, a file."""
+    """Start `command` in a session of its own, append its output to `log`, and write its process to `record`."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
