@@ -19,9 +19,9 @@ from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
-from tests.simulation.oracle import changed, newest, surely_newer, wanted
+from tests.simulation.oracle import CLOCKS_DIFFER, changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.promptness import CLOCKS_DIFFER, Promptness, Swept
+from tests.simulation.promptness import Promptness, Swept
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
@@ -606,7 +606,8 @@ class Invariants:
         for better in states:
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
             is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(better.arrivals, default=0.0)
-            later = [other for other in states if surely_newer(other, better)]
+            # Also a state that was not answered may have reached the ledger.
+            later = [other for other in self._states_of(incident) if other.arrivals and surely_newer(other, better)]
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
             if is_between and is_in_turn and changed(told, better) in unwanted and changed(better, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")

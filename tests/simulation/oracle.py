@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from tests.simulation.story import RANKS, SharedState
 from tests.simulation.world import BEGINS_AT
 
+# The largest difference of two functions' clocks, and a margin: arrivals and dead letters have a function's time.
+CLOCKS_DIFFER = 0.7
 PARITY = {"opened", "worsened", "eased", "resolved", "reopened"}
 ONCALL = {"opened", "worsened", "resolved", "reopened"}
 
@@ -49,7 +51,7 @@ def surely_newer(one: SharedState, other: SharedState) -> bool:
         # The relay may derive the order from other states' time stamps.
         return False
     # Only arrivals order them. A repeated state may be a copy, or the incident may be in that state again.
-    return min(one.arrivals) > max([*other.arrivals, *other.answered])
+    return min(one.arrivals) > max([*other.arrivals, *other.answered]) + CLOCKS_DIFFER
 
 
 def newest(states: Iterable[SharedState]) -> list[SharedState]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
-from tests.simulation.oracle import changed, wanted
+from tests.simulation.oracle import CLOCKS_DIFFER, changed, wanted
 from tests.simulation.phones import Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, Quiet, SharedState
@@ -37,6 +37,8 @@ HIDDEN_SECONDS = 185.0
 PASSES_SECONDS = 1.0
 # A sender's work before and after its post; the time from a message without delay to its worker.
 AROUND_SECONDS, WAKES_SECONDS = 1.0, 5.0
+# Shares that the rate limiter may have counted at the same moment.
+SAME_MOMENT_SECONDS = 0.2
 # A lease, and the queue's rounding of delays.
 LEASE_SECONDS = 18.0
 # A function caches a secret for a minute, and reads it again for a refused key, at most every ten seconds. A job with a
@@ -47,8 +49,6 @@ WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 RESUMES_SECONDS = 200.0
 # From the end of a state's age until the sweeper acts on its row, and the differences of clocks.
 ROW_DUE_SECONDS = 18.0
-# The largest difference of two functions' clocks, and a margin: a dead letter has the time of its function's clock.
-CLOCKS_DIFFER = 0.7
 # Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
 
@@ -295,10 +295,10 @@ class Promptness:
             for other in debts
         )
         # A share is counted before it is known to be a duplicate. Two that are counted at the same moment both wait.
-        comes = debt.comes - AROUND_SECONDS
+        comes = debt.comes - SAME_MOMENT_SECONDS
         around = sum(post.began > comes for post in sent)
         others = sum(
-            comes < arrival < debt.begins + AROUND_SECONDS
+            comes < arrival < debt.begins + SAME_MOMENT_SECONDS
             for state in self.states
             if state.channel == channel
             for arrival in state.arrivals
@@ -348,8 +348,25 @@ class Promptness:
             for post in self.phones.posts
             if post.is_critical or not debt.is_critical
         )
-        others = max(others, before)
+        others = max(others, before, self._may_have_slots(debt, debts, allowed))
         return WINDOW_SECONDS * (first + others) / limit
+
+    def _may_have_slots(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> int:
+        """Return the number of criticals, also of incidents without a clear order, that may have slots before a debt's.
+
+        For a debt that is not critical, all states of these incidents count.
+        """
+        clear = {other.state.incident for other in debts}
+        return sum(
+            allowed - HORIZON_SECONDS < min(state.arrivals) < debt.ends
+            for state in self.states
+            if state.channel == debt.state.channel and state.arrivals and state.incident not in clear
+            if state.status == "critical" or not debt.is_critical
+        ) + sum(
+            other.state.channel == debt.state.channel and allowed - HORIZON_SECONDS < other.begins < debt.ends
+            for other in debts
+            if other is not debt and (other.is_critical or not debt.is_critical)
+        )
 
     def _is_dead(self, state: SharedState) -> bool:
         found = [(body["entry"], body["share"]) for body in self.dead_letters.bodies()]

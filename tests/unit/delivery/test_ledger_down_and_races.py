@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from copy import replace
 from typing import Any
 
 import pytest
@@ -202,6 +203,23 @@ class TestRaces:
         relay.wake(90)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
         assert relay.entry().debt.since is None
+
+    def test_critical_wakes_at_its_slot_if_the_lease_that_it_met_ends_before_its_wait_is_recorded(self) -> None:
+        relay, table = hooked(samples.accepted("r2"), samples.accepted("r3"), policy={"max_per_minute": 2})
+        relay.share(id="i2")
+        relay.clock.now += 50
+        with pytest.raises(SystemExit):
+            relay.other(dies).share(status="warning")
+        relay.retries.messages.clear()
+        table.before[next_write(table)] = lambda: relay.ledger.change(
+            key("noc", (), "i1"), lambda entry: replace(entry, lease=None)
+        )
+        result = relay.share(changedOn=LATER)
+        assert (result.outcome, result.reason) == (Outcome.QUEUED, Reason.PACED)
+        assert [job.message.spare for job in relay.retries.jobs()] == [False, True]
+        assert relay.retries.delays()[1] < relay.retries.delays()[0]
+        relay.wake(relay.retries.delays()[1])
+        assert json.loads(relay.session.calls[-1].body)["incident"]["status"] == "critical"
 
     def test_rate_limit_slot_is_given_back_if_another_copy_is_being_sent(self) -> None:
         def starts(other: Relay) -> None:

@@ -149,6 +149,19 @@ class TestKeep:
         relay.sweep(120)
         assert len(relay.sns.published) == 1
 
+    def test_fallback_time_counts_from_an_early_end_though_the_first_attempt_comes_minutes_later(self) -> None:
+        relay = new_relay(
+            samples.refused(503), policy={"pauses": [pause("keep")], "fallback_after_seconds": 300, "preset": "oncall"}
+        )
+        relay.share()
+        relay.clock.now += 60
+        change_pauses(relay, pause("keep", until=NOW + 60))
+        relay.sweep(200)
+        relay.wake(1)
+        assert (len(relay.session.calls) > 0, relay.sns.published) == (True, [])
+        relay.sweep(120)
+        assert len(relay.sns.published) == 1
+
     def test_attempt_after_an_early_end_ends_the_hold(self) -> None:
         relay = new_relay(samples.refused(503), policy={"pauses": [pause("keep")], "preset": "oncall"})
         relay.share()

@@ -47,14 +47,26 @@ def enqueue(services: Services, task: Task, wait: Wait | None = None) -> Task:
 
     Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
     queued in case this function dies: it wakes after the sender's lease. For a job from the queue, nothing is done.
+
+    If the rate limiter reserves a slot before the job's message wakes, an additional copy of the job wakes in time.
+    That happens if the state first met the lease of another sender, whose lease ended meanwhile.
     """
-    if not task.is_from_webhook or task.is_queued or task.queue_refused_it:
+    if not task.is_from_webhook or task.queue_refused_it:
         return task
+    if task.is_queued:
+        return _wake_in_time(services, task, wait) if wait and wait.slot and wait.until + 1 < task.wakes_at else task
     job, until = task.job, services.clock() + FIRST_WAKE_SECONDS
     if wait:
         job, until = task.job.waiting(wait.reason, wait.until), wait.until
     is_enqueued = services.outbox.enqueue(job, services.deadline, until=until)
-    return replace(task, is_queued=is_enqueued, queue_refused_it=not is_enqueued)
+    return replace(task, is_queued=is_enqueued, wakes_at=until, queue_refused_it=not is_enqueued)
+
+
+def _wake_in_time(services: Services, task: Task, wait: Wait) -> Task:
+    """Enqueue an additional copy of a queued job, which wakes at the end of `wait`. Return the task with that time."""
+    job = task.job.waiting(wait.reason, wait.until).as_spare()
+    is_enqueued = services.outbox.enqueue(job, services.deadline, until=wait.until)
+    return replace(task, wakes_at=wait.until) if is_enqueued else task
 
 
 def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result | None:
@@ -75,7 +87,9 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
-        owed = replace(owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(services.clock()))
+        owed = replace(
+            owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(task.pause_end(services.clock()))
+        )
         is_noted = has_message and _is_noted(task, entry, owed, wait.until)
         if not is_noted and services.ledger.write(task.entry_key, entry, owed) is None:
             return None

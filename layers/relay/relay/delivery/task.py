@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from copy import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -36,6 +37,8 @@ class Task(NamedTuple):
         owner: Unique name of the sender, as the owner of its lease.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
+        wakes_at: Time at which the job's message wakes that this function put on the retry queue (epoch seconds);
+            infinity if it put none there.
         queue_refused_it: True if the retry queue did not accept the job.
         own_wait: What the worker found before the ledger was read: the job's own wait, or a final reason for which the
             state must not be sent. None if it found neither.
@@ -59,6 +62,7 @@ class Task(NamedTuple):
     owner: str
     is_from_webhook: bool = False
     is_queued: bool = False
+    wakes_at: float = math.inf
     queue_refused_it: bool = False
     own_wait: Wait | None = None
     change: Change | None = None
@@ -163,6 +167,13 @@ class Task(NamedTuple):
         Times are epoch seconds.
         """
         return min(until, max(self.expires_at + PAST_AGE_SECONDS, now + SOON_SECONDS))
+
+    def pause_end(self, now: float) -> float:
+        """Return when the last pause for the incident ended (epoch seconds): `now` if none is known.
+
+        A pause that was removed from the channel's policy is not known any more.
+        """
+        return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
     @property
     def must_be_dead_lettered(self) -> bool:

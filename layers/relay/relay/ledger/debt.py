@@ -62,9 +62,9 @@ class Debt(NamedTuple):
         """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
         return replace(self, paused_until=until, reason=Reason.PAUSED)
 
-    def resumed(self, now: float) -> "Debt":
-        """Return the debt of a state that no pause holds any more at `now` (epoch seconds): a pause can end early."""
-        return replace(self, paused_until=min(self.paused_until, now))
+    def resumed(self, ended: float) -> "Debt":
+        """Return the debt of a state whose last pause `ended` then (epoch seconds): a pause can end early."""
+        return replace(self, paused_until=min(self.paused_until, ended))
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
         """Return the debt with `state` owed. `since` stays the arrival of the first owed state.

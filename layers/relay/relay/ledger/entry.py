@@ -334,7 +334,7 @@ class Entry(NamedTuple):
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
         if entry is not self and lease.state.is_of_same_share(entry.newest):
-            entry = replace(entry, debt=entry.debt.failed(attempts, reason).resumed(until))
+            entry = replace(entry, debt=entry.debt.failed(attempts, reason))
         entry = entry._counting(lease, maybe_accepted, until)
         if maybe_accepted:
             entry = replace(entry._doubting(lease.state), debt=replace(entry.debt, rests_until=rests_until))
