@@ -60,10 +60,10 @@ MUTATIONS = (
     Mutation(
         "a share is sent without being kept first",
         "delivery.debts",
-        "    if not task.is_from_webhook or task.is_queued or task.queue_refused_it:\n        return task\n",
+        "    if not task.is_from_webhook or task.queue_refused_it:\n        return task\n",
         "    if task.is_from_webhook:\n"
         "        return replace(task, is_queued=True)\n"
-        "    if task.is_queued:\n"
+        "    if task.is_queued or task.queue_refused_it:\n"
         "        return task\n",
         seed=3,
     ),

@@ -142,7 +142,10 @@ def test_sweeper_imports_no_client_of_a_vendors_api_before_it_probes_a_credentia
 
 
 def test_heartbeat_module_is_not_imported_without_a_url() -> None:
-    code = "from relay import http; from relay.entrypoints import bootstrap; print(bootstrap._heartbeat(''), hasattr(http, 'heartbeat'))"
+    code = (
+        "from relay import http; from relay.entrypoints import bootstrap; "
+        "print(bootstrap._heartbeat(''), hasattr(http, 'heartbeat'))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None False\n"
 
