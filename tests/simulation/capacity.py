@@ -1,10 +1,13 @@
 """Costs of a schedule: writes to the table, by key and by process, and messages on the queues."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from relay.ledger.rate_limiter import Gate
 from tests.fake_dynamodb import size
+from tests.simulation.oracle import CLOCKS_DIFFER
+from tests.simulation.phones import Post
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process
@@ -61,9 +64,10 @@ class Capacity:
         if kind in MOST_WRITES and max(process.sends.values(), default=0) > max(MOST_SENDS, len(process.incidents)):
             self.problems.append(f"capacity: {process.name} sent {dict(process.sends)}")
 
-    def at_the_end(self) -> Iterator[str]:
-        """Yield the problems of the finished schedule."""
+    def at_the_end(self, posts: Sequence[Post]) -> Iterator[str]:
+        """Yield the problems of the finished schedule. `posts` are all signals that were sent."""
         yield from self.problems
+        yield from self._counted_without_signal(posts)
         most = MOST_UNITS_HERE if self._is_fair() else MOST_UNITS
         for (key, _), units in self.dynamodb.units.items():
             if units > most:
@@ -80,6 +84,22 @@ class Capacity:
             mean = self._writes["webhook"] / self._processes["webhook"]
             if mean > MEAN_WRITES:
                 yield f"capacity: a share costs {mean:.1f} writes"
+
+    def _counted_without_signal(self, posts: Sequence[Post]) -> Iterator[str]:
+        """Check that a channel's rate limit counts only signals that were sent: a sender that waits takes no place."""
+        # A ticket stays counted if its sender dies, or can't write to the table.
+        needed = {"dynamodb", "lambda", "secrets", "sqs"}
+        if self.weather.crashes or any(spell.service in needed for spell in self.weather.spells):
+            return
+        for key, item in self.dynamodb.items.items():
+            place, _, channel = key.partition("/")
+            if place != "gate" or "/" in channel:
+                continue
+            counts = Gate.of({name: float(value["N"]) for name, value in item.items() if "N" in value}).counts
+            first = min(counts, default=0) - CLOCKS_DIFFER
+            sent = sum(post.channel == channel and post.began >= first for post in posts)
+            if sum(counts.values()) > sent:
+                yield f"capacity: {key} counts {sum(counts.values())} signals, and {sent} were sent"
 
     def _criticals_last(self) -> Iterator[str]:
         """Check that the sweeper replaces the messages of a channel's criticals first."""

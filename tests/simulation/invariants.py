@@ -336,7 +336,7 @@ class Invariants:
             *health.problems(),
             *flaps.problems(),
             *promptness.problems(),
-            *self.capacity.at_the_end(),
+            *self.capacity.at_the_end(self.phones.posts),
             *self.console.crowded(),
         ):
             self._problem(problem)

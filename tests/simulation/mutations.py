@@ -540,6 +540,13 @@ MUTATIONS = (
         seed=97,
     ),
     Mutation(
+        "unused pace is never given back",
+        "ledger.rate_limiter",
+        "for gate, second in ticket.taken.items():",
+        "for gate, second in ():",
+        seed=85,
+    ),
+    Mutation(
         "an asker that found no room stays counted",
         "ledger.rate_limiter",
         "uncount = {count_name(int(now)): -1}",
