@@ -215,7 +215,7 @@ def dead_lettered_at(result: Result) -> float | None:
 
 
 def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
-    """True if `entry` already records the debt as `owed` would, the entry to write, so that the write can be saved.
+    """True if `entry`, as it was read, already has the debt of `owed`, the entry to write: the write is not needed.
 
     The recorded row must not be due before the job wakes, at `until` (epoch seconds).
     """

@@ -37,7 +37,7 @@ class Task(NamedTuple):
         owner: Unique name of the sender, as the owner of its lease.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         is_queued: True if the job is on the retry queue.
-        wakes_at: Time at which the job's message wakes that this function put on the retry queue (epoch seconds);
+        wakes_at: Time at which the message wakes that this function put on the retry queue for the job (epoch seconds);
             infinity if it put none there.
         queue_refused_it: True if the retry queue did not accept the job.
         own_wait: What the worker found before the ledger was read: the job's own wait, or a final reason for which the

@@ -63,8 +63,8 @@ class Debt(NamedTuple):
         return replace(self, paused_until=until, reason=Reason.PAUSED)
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt of a state whose last pause `ended` then (epoch seconds): a pause can end early."""
-        return replace(self, paused_until=min(self.paused_until, ended))
+        """Return the debt of a state whose last pause is over since `ended` (epoch seconds): a pause can end early."""
+        return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
         """Return the debt with `state` owed. `since` stays the arrival of the first owed state.
