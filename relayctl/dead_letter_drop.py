@@ -19,7 +19,7 @@ ENTRIES_AT_ONCE = 100
 _NOT_HELD = "not deleted: another reader may have it now; start the command again"
 
 
-class Critical(NamedTuple):
+class CriticalJob(NamedTuple):
     """A dead-lettered job that announces an open critical incident.
 
     Attributes:
@@ -48,7 +48,7 @@ class Critical(NamedTuple):
 
 def criticals(
     queue: DeadLetters, held_messages: Sequence[HeldMessage], ledger: Ledger
-) -> tuple[list[Critical], str | None]:
+) -> tuple[list[CriticalJob], str | None]:
     """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
 
     Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
@@ -64,7 +64,7 @@ def criticals(
         for moved in batch:
             entry = entries.get(entry_key_of(moved.job))
             is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-            criticals.append(Critical(moved.job, None if entry is None else not is_over))
+            criticals.append(CriticalJob(moved.job, None if entry is None else not is_over))
     return sorted(criticals, key=lambda each: not each.may_be_owed), problem
 
 

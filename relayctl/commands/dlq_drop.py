@@ -21,7 +21,7 @@ from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relay.ledger.ledger import Ledger
 from relayctl import audit, dead_letter_drop, dead_letter_listing, terminal
 from relayctl.audit import Audit
-from relayctl.dead_letter_drop import Critical, Drop
+from relayctl.dead_letter_drop import CriticalJob, Drop
 from relayctl.dead_letter_filter import described, filtered
 from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched, say_held, scan, show_summary
 from relayctl.progress import progress
@@ -59,11 +59,11 @@ class _Choice:
 
     held_messages: Sequence[HeldMessage]
     depth: Depth
-    criticals: Sequence[Critical]
+    criticals: Sequence[CriticalJob]
     problem: str | None
 
     @property
-    def owed(self) -> list[Critical]:
+    def owed(self) -> list[CriticalJob]:
         return [each for each in self.criticals if each.may_be_owed]
 
     def summary(self) -> dict[str, Any]:
@@ -254,5 +254,5 @@ def _ask(choice: _Choice) -> None:
     click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
 
 
-def _name(critical: Critical) -> str:
+def _name(critical: CriticalJob) -> str:
     return f"{printable(critical.job.channel)} {identifier(critical.job.incident_id, MAX_ID_LENGTH)}"

@@ -723,7 +723,7 @@ MUTATIONS = (
     Mutation(
         "a row outlives its debt",
         "ledger.debt",
-        "return replace(self.without_row(), since=None, is_notified=False, reason",
+        "return replace(self.with_row(None), since=None, is_notified=False, reason",
         "return replace(self, since=None, is_notified=False, reason",
         seed=1,
     ),

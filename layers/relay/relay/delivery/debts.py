@@ -35,7 +35,7 @@ RENEWED_SECONDS = 60.0
 # Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
 # Waits of which the end can move: the ledger alone has the state, and the sweeper sends its job.
-WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
+WAITS_WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
 # Such a wait while the ledger fails: the state has no row, so the sweeper does not wake it when its wait ends early.
 UNRECORDED_WAIT_SECONDS = 120.0
 # Wait before a job is offered again to a dead-letter queue that did not accept it.
@@ -78,7 +78,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     """
     is_paused = wait.reason == Reason.PAUSED
     is_short = task.is_from_webhook or wait.until - services.clock() <= MAX_DELAY_SECONDS
-    has_message = task.is_queued and is_short and wait.reason not in WITHOUT_MESSAGE
+    has_message = task.is_queued and is_short and wait.reason not in WAITS_WITHOUT_MESSAGE
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
         store(services, task, entry)
@@ -90,14 +90,14 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         owed = replace(
             owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(task.pause_end(services.clock()))
         )
-        is_noted = has_message and _is_noted(task, entry, owed, wait.until)
-        if not is_noted and services.ledger.write(task.entry_key, entry, owed) is None:
+        is_recorded = has_message and _is_recorded(task, entry, owed, wait.until)
+        if not is_recorded and services.ledger.write(task.entry_key, entry, owed) is None:
             return None
     except LedgerError as error:
         if not task.is_queued:
             raise
         # The job is on the queue and has a reason to wait, so the failed record is no reason to send it now.
-        if wait.reason in WITHOUT_MESSAGE:
+        if wait.reason in WAITS_WITHOUT_MESSAGE:
             wait = replace(wait, until=min(wait.until, services.clock() + UNRECORDED_WAIT_SECONDS))
         return task.without_ledger(services.clock()).waiting(wait, "retry").with_unguarded(str(error))
     # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
@@ -214,7 +214,7 @@ def dead_lettered_at(result: Result) -> float | None:
     return result.job.revival.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None
 
 
-def _is_noted(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
+def _is_recorded(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     """True if `entry`, as it was read, already has the debt of `owed`, the entry to write: the write is not needed.
 
     The recorded row must not be due before the job wakes, at `until` (epoch seconds).

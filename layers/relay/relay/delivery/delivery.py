@@ -175,7 +175,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    if wait.reason not in debts.WITHOUT_MESSAGE:
+    if wait.reason not in debts.WAITS_WITHOUT_MESSAGE:
         task = debts.enqueue(services, task, wait)
     return task, debts.let_wait(services, task, entry, wait)
 

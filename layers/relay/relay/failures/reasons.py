@@ -13,7 +13,7 @@ class Reason(StrEnum):
 
     - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
     - an entry in `telemetry.metrics.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
-    - an entry in `delivery.debts.WITHOUT_MESSAGE`, if it is a wait whose end can move;
+    - an entry in `delivery.debts.WAITS_WITHOUT_MESSAGE`, if it is a wait whose end can move;
     - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
 
     CONTRIBUTING.md, "Add a reason", has the details.

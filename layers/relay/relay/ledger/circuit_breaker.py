@@ -86,12 +86,12 @@ class CircuitBreaker:
             return None
         return self._wait(circuit.open_until, is_critical=is_critical)
 
-    def probe(self, gate: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
-        """Return None if this sender may send, else a wait. The circuit is closed, or its open time has passed.
+    def wait_for_probe(self, gate: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
+        """Return the wait for another sender's probe; None if this sender may send.
 
-        Only one sender may probe a circuit that was open: the others wait for the result of its signal. `gate`
-        is the name of the channel's table item, and `circuit` the state in it. `is_critical` is True for a critical
-        signal.
+        It is called when `wait` returned None: the circuit was never open, or its open time has passed. Only one sender
+        may probe a circuit that was open; the others wait for the result of its signal. `gate` is the name of the
+        channel's table item, and `circuit` the state in it. `is_critical` is True for a critical signal.
         """
         if circuit.open_until is None:
             return None

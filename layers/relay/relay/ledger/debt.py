@@ -95,11 +95,11 @@ class Debt(NamedTuple):
         """
         if is_owed:
             return replace(self, reason="")
-        return replace(self.without_row(), since=None, is_notified=False, reason="", paused_until=0.0)
+        return replace(self.with_row(None), since=None, is_notified=False, reason="", paused_until=0.0)
 
     def settled(self) -> "Debt":
-        """Return the debt with nothing owed: no slot, no row (see `without_row`), and not notified."""
-        return replace(self.without_row(), since=None, is_notified=False, slot=None, paused_until=0.0)
+        """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
+        return replace(self.with_row(None), since=None, is_notified=False, slot=None, paused_until=0.0)
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
@@ -117,13 +117,6 @@ class Debt(NamedTuple):
         if self.is_page_missing:
             row = replace(row or Row(0.0), is_critical=True)
         return replace(self, row=row)
-
-    def without_row(self) -> "Debt":
-        """Return the debt without its row, unless the fallback topic must still be notified of a missing page.
-
-        The row is what the sweeper reads of the debt in the table's `due` index.
-        """
-        return self.with_row(None)
 
     def postponed(self, until: float) -> "Debt":
         """Return the debt with a row that is not due before `until` (epoch seconds), since its job has to wait.

@@ -28,7 +28,7 @@ class End(NamedTuple):
         asked_at: When a follow-up that asks BigPanda about suspected resolves was queued last; 0 if there is none.
         asker: Name (`Job.stored_name`) of the only follow-up job that asks BigPanda about suspected resolves; empty if
             there is none.
-        interrupted_since: Start of the debt that the last resolve ended; 0 if nothing was owed, or if the resolve is
+        ended_debt_since: Start of the debt that the last resolve ended; 0 if nothing was owed, or if the resolve is
             confirmed.
         was_notified: True if the fallback topic was notified of the debt that the last resolve ended.
     """
@@ -42,7 +42,7 @@ class End(NamedTuple):
     suspected_version: Version | None = None
     asked_at: float = 0.0
     asker: str = ""
-    interrupted_since: float = 0.0
+    ended_debt_since: float = 0.0
     was_notified: bool = False
 
     @property
@@ -72,13 +72,13 @@ class End(NamedTuple):
         is_sure = was_over and self.at > 0 and self.is_confirmed
         return replace(after, confirmed_at=after.at) if is_sure else after
 
-    def interrupting(self, since: float = 0.0, *, is_notified: bool = False) -> "End":
+    def with_ended_debt(self, since: float = 0.0, *, is_notified: bool = False) -> "End":
         """Return the end with a record of the debt that its resolve ended, in case the resolve is false.
 
         `since` is the time since which a state was owed (epoch seconds), 0 if none was. `is_notified` is True if the
-        fallback topic was notified of the debt.
+        fallback topic was notified of the debt. Without arguments, the record is removed.
         """
-        return replace(self, interrupted_since=since, was_notified=is_notified)
+        return replace(self, ended_debt_since=since, was_notified=is_notified)
 
     def may_be_false(self, came: float) -> bool:
         """True if the last resolve may be forged, since the incident is open at `came` (epoch seconds).
@@ -89,7 +89,7 @@ class End(NamedTuple):
 
     def confirmed(self) -> "End":
         """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
-        return replace(self._unsuspected().interrupting(), confirmed_at=self.at, refuted_since=0.0)
+        return replace(self._unsuspected().with_ended_debt(), confirmed_at=self.at, refuted_since=0.0)
 
     def suspected(self, at: float, version: Version | None = None) -> "End":
         """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it.
@@ -128,7 +128,7 @@ class End(NamedTuple):
         `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
         stays suspected.
         """
-        return replace(self.unfounded(now).interrupting(), at=0.0)
+        return replace(self.unfounded(now).with_ended_debt(), at=0.0)
 
     def unfounded(self, now: float) -> "End":
         """Return the end without the suspected resolves, which BigPanda refuted twice. Parameters are as in `refuted`.
@@ -146,7 +146,7 @@ class End(NamedTuple):
         The record of the debt that the last resolve ended is removed. So are BigPanda's answers and the suspected
         resolves, unless a suspected resolve is newer than the open state.
         """
-        after = self.interrupting() if self.interrupted_since else self
+        after = self.with_ended_debt() if self.ended_debt_since else self
         if not (self.refuted_since or self.is_suspected):
             return after
         is_older = version is not None and self.suspected_version is not None and version < self.suspected_version

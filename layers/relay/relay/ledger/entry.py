@@ -207,7 +207,7 @@ class Entry(NamedTuple):
         was_over = self.newest is not None and not self.newest.is_open
         end = entry.end.resolved(at, was_over=was_over)
         if self.debt.since is not None:
-            end = end.interrupting(self.debt.since, is_notified=self.debt.is_notified)
+            end = end.with_ended_debt(self.debt.since, is_notified=self.debt.is_notified)
         return replace(entry, end=end)
 
     def with_snooze_over(self) -> "Entry":
@@ -225,8 +225,8 @@ class Entry(NamedTuple):
         reopens = state.is_open and self.end != NEVER_ENDED
         end = self.end.reopened(state.came, state.version) if reopens else self.end
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
-        if reopens and debt.since is None and self.end.interrupted_since and self.end.may_be_false(state.came):
-            debt = debt.reinstated(self.end.interrupted_since, is_notified=self.end.was_notified)
+        if reopens and debt.since is None and self.end.ended_debt_since and self.end.may_be_false(state.came):
+            debt = debt.reinstated(self.end.ended_debt_since, is_notified=self.end.was_notified)
         known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end, debt=debt)
         if is_same:
             return known
@@ -281,7 +281,7 @@ class Entry(NamedTuple):
             is_old = state.precedes(newest) or state.precedes(entry.announced)
             end = entry.end.resolved(min(at, state.came) if is_old else max(at, state.came))
             if not is_old and self.debt.since is not None and self.debt.since < state.came:
-                end = end.interrupting(self.debt.since, is_notified=self.debt.is_notified)
+                end = end.with_ended_debt(self.debt.since, is_notified=self.debt.is_notified)
             entry = replace(entry, end=end)
         if state.precedes(entry.announced):
             return entry._doubting(state)

@@ -221,8 +221,9 @@ class RateLimiter:
             gates.append(entered)
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
         circuit = gates[0].circuit
-        wait = self._breaker.probe(rules[0].gate, circuit, is_critical=is_critical) if circuit != CLOSED else None
-        ticket = Ticket(taken, troubled=circuit != CLOSED)
+        gate, troubled = rules[0].gate, circuit != CLOSED
+        wait = self._breaker.wait_for_probe(gate, circuit, is_critical=is_critical) if troubled else None
+        ticket = Ticket(taken, troubled=troubled)
         if wait:
             self.leave(ticket)
             return wait
