@@ -16,7 +16,7 @@ from relay.delivery.channel_health import (
 )
 from relay.failures.reasons import Reason
 from relay.jobs.job import seconds_of
-from relay.ledger.rate_limiter import Gate
+from relay.ledger.channel_rate_limiter import Gate
 from relayctl import modes, moments
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import Traffic
@@ -42,7 +42,7 @@ class ChannelStatus(NamedTuple):
         confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.
         debts: Its debts.
-        gate: State of its rate limiter and circuit breaker (`ledger.rate_limiter`).
+        gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
         page_at: Time of the last hour's newest signal whose page is known (epoch seconds); None if there is none.
         page: Number of that page, as text.
         uses: Last uses of its credentials.

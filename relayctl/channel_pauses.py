@@ -79,12 +79,11 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
     return ended
 
 
-def conditions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return conditions from texts such as `environment=staging*`: the patterns by the name of an incident's fact.
+def parse_conditions(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Parse the texts of `--when`, FACT=PATTERN such as `environment=staging*`. Return the patterns of each fact.
 
-    A fact that two texts name has two patterns.
-
-    Raises UsageError for a text of another form.
+    A fact is a property of an incident that routes can match, such as `environment` or `tag.team`. Two texts may name
+    the same fact. Raises UsageError if a text is not FACT=PATTERN.
     """
     found: dict[str, list[str]] = {}
     for text in texts:

@@ -21,9 +21,9 @@ from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
+from relay.ledger.channel_rate_limiter import Gate, Rule
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-from relay.ledger.rate_limiter import Gate, Rule
 from relay.ledger.wait import Wait
 from relay.xmatters.trigger import with_recipients
 from relayctl import modes
@@ -111,15 +111,15 @@ class Explanation(NamedTuple):
         """Return the explanation of a share; the decision uses the facts in `known`."""
         task, _, action = next_action(case.task, known.entry, case.now)
         limits = _rate_limit(task, known, case.now)
-        alone = action.alone if isinstance(action, Send) else None
+        only_recipient = action.only_recipient if isinstance(action, Send) else None
         return cls(
             _verdict(task, action, limits),
             _transition(task, known),
             _policy(task, case.now),
             _routes(case),
-            _recipients(case, task, alone),
+            _recipients(case, task, only_recipient),
             limits,
-            _request(task, alone, is_sent=not isinstance(action, Settle) and not _is_shadowed(task)),
+            _request(task, only_recipient, is_sent=not isinstance(action, Settle) and not _is_shadowed(task)),
         )
 
 
@@ -245,13 +245,13 @@ def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, 
     }
 
 
-def _recipients(case: Case, task: Task, alone: str | None) -> dict[str, Any]:
-    names = (alone,) if alone else task.job.routing.recipients
-    url = with_recipients(case.channel.trigger_url, names, alone=alone is not None)
+def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str, Any]:
+    names = (only_recipient,) if only_recipient else task.job.routing.recipients
+    url = with_recipients(case.channel.trigger_url, names, replaces=only_recipient is not None)
     sent = [name for each in parse_qs(urlsplit(url).query).get("recipients", []) for name in each.split(",")]
     return {
         "names": sent,
-        "only_acknowledger": alone,
+        "only_acknowledger": only_recipient,
         "in_url": list(case.permitted),
         "refused_in_url": [name for name in case.named if name not in case.permitted],
         "named_elsewhere": case.channel.vouched.recipients_in,
@@ -282,8 +282,8 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
     }
 
 
-def _request(task: Task, alone: str | None, *, is_sent: bool) -> dict[str, Any]:
-    body = content(task, (alone,) if alone else task.job.routing.recipients)
+def _request(task: Task, only_recipient: str | None, *, is_sent: bool) -> dict[str, Any]:
+    body = content(task, (only_recipient,) if only_recipient else task.job.routing.recipients)
     is_own = task.channel.policy.own_body is not None
     return {
         "is_sent": is_sent,

@@ -60,7 +60,7 @@ class Report:
     def is_failure(self) -> bool:
         """True if a job is, or may be, still dead-lettered."""
         bad = {Became.DEAD_LETTERED, Became.FAILED}
-        is_bad = any(fate.became in bad for fate in self.fates) or any(each.note for each in self.moved)
+        is_bad = any(fate.became in bad for fate in self.fates) or any(each.deletion_error for each in self.moved)
         return bool(self.left) or is_bad or self.problem is not None
 
     def counts(self) -> dict[str, int]:
@@ -111,20 +111,20 @@ def _result(job: Job, fate: Fate | None, moved: Moved | None) -> dict[str, Any]:
         "became": fate.became if fate else LEFT,
         "reason": fate.reason if fate else job.failures.reason,
         "request_id": fate.request_id if fate else None,
-        "note": (moved.problem or moved.note) if moved else None,
+        "note": (moved.move_error or moved.deletion_error) if moved else None,
     }
 
 
 def _line(moved: Moved, fate: Fate) -> str | None:
     match fate.became:
         case Became.FAILED:
-            said = f"not moved: {moved.problem}"
+            said = f"not moved: {moved.move_error}"
         case Became.DEAD_LETTERED:
             said = f"dead-lettered again: {fate.reason or 'its reason is in dlq list'}"
         case Became.WAITING:
             said = f"waits on the retry queue: {fate.reason or 'no attempt yet'}"
-        case _ if moved.note:
-            said = moved.note
+        case _ if moved.deletion_error:
+            said = moved.deletion_error
         case _:
             return None
     job = moved.job

@@ -1,7 +1,7 @@
 """Lint of a channel's policy: routes that can never match, and settings with which nobody is notified. Pure code.
 
-The library does the matching: for conditions on status and severity, the lint calls `routes.chosen` with each
-combination that BigPanda documents.
+The relay's own `relay.channels.routes.chosen` does the matching. For conditions on status and severity, the lint calls
+it with each combination that BigPanda documents.
 """
 
 import json

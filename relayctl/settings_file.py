@@ -15,7 +15,7 @@ import click
 
 from relay.channels import token
 from relay.channels.channel import is_channel_name
-from relay.channels.parsing import check
+from relay.channels.parsing import check_secret
 from relay.failures.errors import InvalidChannel
 from relayctl.channel_options import add_missing_tokens, needs_endpoint
 from relayctl.channel_pauses import KEY as PAUSES_KEY
@@ -118,7 +118,7 @@ def parse(content: bytes) -> dict[str, Any]:
     if complaint := next(filter(None, map(unknown_key, _keys(members, ""))), None):
         raise InvalidChannel(complaint)
     try:
-        check({"inbound": {"token": _STAND_IN}} | _stood_in(members, ""), ANY_HOSTS)
+        check_secret({"inbound": {"token": _STAND_IN}} | _stood_in(members, ""), ANY_HOSTS)
     except InvalidChannel as error:
         raise InvalidChannel(str(error).removeprefix("the secret: ")) from None
     return dict(members)

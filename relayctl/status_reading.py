@@ -12,10 +12,10 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures.errors import InvalidChannel, LedgerError
+from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.credential_probes import Probe, Probes, read_probes
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import Gate, gate_of
 from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table

@@ -58,7 +58,7 @@ def pause(
     if then is None:
         raise click.UsageError("give --keep, to ring afterwards what is still news, or --drop, to leave it out")
     now = stack.effects.clock()
-    new = channel_pauses.pause(since or now, until, then, channel_pauses.conditions(texts), now)
+    new = channel_pauses.pause(since or now, until, then, channel_pauses.parse_conditions(texts), now)
 
     def change(document: SecretDocument) -> list[Pause]:
         channel_pauses.add(document, new, now)
@@ -84,7 +84,7 @@ def resume(stack: Stack, name: str, texts: Sequence[str], as_json: bool) -> None
       relayctl channel resume payments
       relayctl channel resume payments --when environment=staging
     """
-    now, when = stack.effects.clock(), channel_pauses.conditions(texts)
+    now, when = stack.effects.clock(), channel_pauses.parse_conditions(texts)
     _changed(stack, name, lambda document: channel_pauses.end(document, when, now), "resumed", as_json=as_json)
 
 

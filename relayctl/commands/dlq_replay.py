@@ -105,7 +105,7 @@ def _move(
     with progress("moving", len(chosen), clock) as show:
         for moved in moving.move(chosen, stop.is_set):
             report.add(moved, is_followed=is_followed)
-            failed += moved.problem is not None
+            failed += moved.move_error is not None
             show(len(report.moved), f"{failed} not moved" if failed else "")
 
 

@@ -16,8 +16,8 @@ from relay.channels.parsing import parse_channel
 from relay.failures.errors import BadRequest, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
+from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import Gate
 from relayctl import explanation_text, name_completion, share_reading, terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore

@@ -113,8 +113,8 @@ class StandIn:
         """Set what xMatters makes of later signals, "page" or "no_page", and whether flood control is on."""
         self._call("PUT", "/flow", {"mode": mode, "floods": floods})
 
-    def limit(self, *, trigger: int | None = None, rest: int | None = None) -> None:
-        """Set xMatters' rate limits in requests a minute; None for no limit."""
+    def set_rate_limits(self, *, trigger: int | None, rest: int | None) -> None:
+        """Set xMatters' rate limits in requests a minute, of the trigger and of the REST API; None for no limit."""
         self._call("PUT", "/limits", {"trigger": trigger, "rest": rest})
 
     def let_into_bigpanda(self, api_key: str) -> None:

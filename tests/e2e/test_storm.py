@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
+from relay.ledger.channel_rate_limiter import WINDOW_SECONDS, count_name
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import WINDOW_SECONDS, count_name
 from relay.ledger.wait import Slot
 from sandbox import local
 from sandbox.cloud import queues

@@ -40,7 +40,7 @@ def find(pages: Pages, rest: Rest, time_left: Deadline) -> list[Page]:
 
 
 def end(pages: Pages, rest: Rest, time_left: Deadline) -> None:
-    pages.end(rest, PAGE_ID, time_left)
+    pages.terminate(rest, PAGE_ID, time_left)
 
 
 ASKS: dict[str, Ask] = {"events": find, "event": end}
@@ -118,7 +118,7 @@ class TestFind:
         box.events.make(per_signal=2)
         request_id, pages = signal(box), new_pages()
         ended = box.events.all()[0].id
-        pages.end(rest, ended, deadline(20))
+        pages.terminate(rest, ended, deadline(20))
         found = pages.of_request(rest, request_id, deadline(20))
         assert {page.id: page.is_active for page in found} == {
             event.id: event.id != ended for event in box.events.all()
@@ -135,7 +135,7 @@ class TestEnd:
         rest = rest_in(box, auth)
         signal(box)
         signal(box)
-        new_pages().end(rest, box.events.all()[0].id, deadline(20))
+        new_pages().terminate(rest, box.events.all()[0].id, deadline(20))
         assert [event.status for event in box.events.all()] == ["TERMINATED", "ACTIVE"]
 
     @pytest.mark.parametrize("status", [404, 409])
@@ -145,7 +145,7 @@ class TestEnd:
         signal(box)
         name = box.events.all()[0].id if status == 409 else PAGE_ID
         for _ in range(2):
-            new_pages().end(rest, name, deadline(20))
+            new_pages().terminate(rest, name, deadline(20))
         assert box.events.calls.all()[-1].status == status
         assert len(box.events.calls.all()) == 2
 
@@ -154,7 +154,7 @@ class TestEnd:
         before = len(box.token_requests())
         request_id = signal(box)
         for page in pages.of_request(rest, request_id, deadline(20)):
-            pages.end(rest, page.id, deadline(20))
+            pages.terminate(rest, page.id, deadline(20))
         assert [event.status for event in box.events.all()] == ["TERMINATED"]
         assert len(box.token_requests()) - before == 1
 
@@ -299,15 +299,15 @@ class TestFailures:
         box.script([{"kind": "accept_then_reset", "on": "event"}])
         pages = new_pages()
         with pytest.raises(SendError):
-            pages.end(rest, event.id, deadline(20))
-        pages.end(rest, event.id, deadline(20))
+            pages.terminate(rest, event.id, deadline(20))
+        pages.terminate(rest, event.id, deadline(20))
         assert [call.status for call in box.events.calls.all()] == [None, 409]
 
     @pytest.mark.parametrize("kind", ["truncated_json", "reset_body"])
     def test_termination_with_a_truncated_answer_counts_as_done(self, box: Box, rest: Rest, kind: str) -> None:
         signal(box)
         box.script([{"kind": kind, "on": "event"}])
-        new_pages().end(rest, box.events.all()[0].id, deadline(20))
+        new_pages().terminate(rest, box.events.all()[0].id, deadline(20))
         assert box.events.all()[0].status == "TERMINATED"
 
     def test_page_search_whose_answer_arrives_slowly_is_read(self, box: Box, rest: Rest) -> None:

@@ -163,7 +163,7 @@ class TestLastUses:
         table = Table(operator.dynamodb, operator.table, operator.clock)
         [(_, _, _), (age, _, fingerprint)] = channel.fingerprints("inbound")
         assert age == "previous"
-        Uses(table, operator.clock, "inbound").note("payments", fingerprint, Deadline(5, operator.clock))
+        Uses(table, operator.clock, "inbound").record("payments", fingerprint, Deadline(5, operator.clock))
         shown = operator.run_json("channel", "show", "payments")
         assert shown["credentials"] == [
             {"endpoint": "inbound", "credential": "current", "kind": "token", "used_at": None},

@@ -48,7 +48,7 @@ def use(operator: Operator, age: str, *, ago: float = 0.0) -> None:
     channel = samples.parsed(operator.secret("payments"))
     [fingerprint] = [each[2] for each in channel.fingerprints("inbound") if each[0] == age]
     table, at = Table(operator.dynamodb, operator.table, operator.clock), operator.clock.now - ago
-    Uses(table, lambda: at, "inbound").note("payments", fingerprint, Deadline(5, operator.clock))
+    Uses(table, lambda: at, "inbound").record("payments", fingerprint, Deadline(5, operator.clock))
 
 
 def marks(operator: Operator) -> dict[str, str]:

@@ -9,12 +9,12 @@ import pytest
 from relay.incidents.transition import State
 from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.credential_probes import Probe, Probes, store_probes
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.ledger.rate_limiter import count_name, gate_of
 from relay.ledger.row import Row
 from tests import samples
 from tests.integration.relayctl_cloud import Operator, account

@@ -11,10 +11,10 @@ from moto import mock_aws
 
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
+from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import Gate, RateLimiter, Rule, Ticket
 from relay.ledger.table import KEPT_SECONDS, Table
 from relay.ledger.wait import Slot, Wait
 from tests.fake_dynamodb import FakeDynamoDb

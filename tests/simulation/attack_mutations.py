@@ -48,7 +48,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "a resolve is believed although BigPanda contradicted one just now",
-        "ledger.end",
+        "ledger.incident_end",
         "return now - self.contradicted_at < DISTRUST_SECONDS",
         "return False",
         seed=2,
@@ -132,7 +132,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "all channels have one limit",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         'return f"gate/{channel}"',
         'return "gate/all"',
         seed=14,

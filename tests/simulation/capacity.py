@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from relay.ledger.rate_limiter import Gate
+from relay.ledger.channel_rate_limiter import Gate
 from tests.fake_dynamodb import size
 from tests.simulation.oracle import CLOCKS_DIFFER
 from tests.simulation.phones import Post

@@ -173,7 +173,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the pace counts half of the minute",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         "WINDOW_SECONDS = 61",
         "WINDOW_SECONDS = 31",
         seed=29,
@@ -251,8 +251,8 @@ MUTATIONS = (
     Mutation(
         "a warning that may have paged is tried again at once",
         "delivery.sender",
-        "not (repeats and sent.maybe_accepted == 1 and failure.may_have_acted)",
-        "not (sent.maybe_accepted == 1 and failure.may_have_acted)",
+        "is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted",
+        "is_repeated = sent.maybe_accepted == 1 and failure.may_have_acted",
         seed=28,
     ),
     Mutation(
@@ -320,21 +320,21 @@ MUTATIONS = (
     ),
     Mutation(
         "a state without timestamps that returns is taken for a copy",
-        "delivery.decision",
-        "if is_stamped and (_came_before(entry, state) or state.is_same(entry.newest)):",
-        "if (is_stamped and _came_before(entry, state)) or state.is_same(entry.newest):",
+        "delivery.needs_signal",
+        "if is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):",
+        "if (is_stamped and _is_late_copy(entry, state)) or state.is_same(entry.newest):",
         seed=70010274,
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.decision",
+        "delivery.needs_signal",
         "        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)\n",
         "        return judge_change(entry, state, notify_on)\n",
         seed=2,
     ),
     Mutation(
         "what rests among the dead letters is told by its digest alone",
-        "delivery.decision",
+        "delivery.needs_signal",
         "entry.dead_letter.has(state) and (dead_lettered_at is",
         "entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and "
         "(dead_lettered_at is",
@@ -349,8 +349,8 @@ MUTATIONS = (
     Mutation(
         "flood control is not thought of",
         "delivery.incident_rate_limit",
-        "FLOOD_SIGNALS = 4\n",
-        "FLOOD_SIGNALS = 40\n",
+        "FLOOD_CONTROL_SIGNALS = 4\n",
+        "FLOOD_CONTROL_SIGNALS = 40\n",
         seed=496,
     ),
     Mutation(
@@ -362,7 +362,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.decision",
+        "delivery.needs_signal",
         "if entry.is_busy(now) or (newest",
         "if entry.sequence or (newest",
         seed=132,
@@ -382,7 +382,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.decision",
+        "delivery.needs_signal",
         "if is_announced and not entry.was_better and not is_owed_anew:",
         "if is_announced and not is_owed_anew:",
         seed=11562,
@@ -427,7 +427,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.decision",
+        "delivery.needs_signal",
         "dead_lettered_at < entry.dead_letter.at",
         "dead_lettered_at <= entry.dead_letter.at",
         seed=73,
@@ -456,14 +456,14 @@ MUTATIONS = (
     ),
     Mutation(
         "others do not step back for a critical",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         "return is_critical_waited_for or (not is_due and",
         "return (not is_due and",
         seed=9,
     ),
     Mutation(
         "a critical gets a moment in the line of the others",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         '("critical", gate.critical_line_end) if is_critical else ("other", gate.other_line_end)\n        if max',
         '("other", gate.other_line_end)\n        if max',
         seed=9,
@@ -541,14 +541,14 @@ MUTATIONS = (
     ),
     Mutation(
         "unused pace is never given back",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         "for gate, second in ticket.taken.items():",
         "for gate, second in ():",
         seed=85,
     ),
     Mutation(
         "an asker that found no room stays counted",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         "uncount = {count_name(int(now)): -1}",
         "uncount = {count_name(int(now)): 0}",
         seed=25,
@@ -620,7 +620,7 @@ MUTATIONS = (
     # ---- Capacity --------------------------------------------------------------------------------------------
     Mutation(
         "the gate keeps the counts of all seconds",
-        "ledger.rate_limiter",
+        "ledger.channel_rate_limiter",
         "return [count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]",
         "return []",
         seed=85,
@@ -686,7 +686,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.decision",
+        "delivery.needs_signal",
         "return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)",
         "return state.marked_digest in entry.seen_digests",
         seed=35,
@@ -940,7 +940,7 @@ MUTATIONS = (
     Mutation(
         "people are told of a sick channel in each run",
         "entrypoints.health_watch",
-        "                run.told(self.table, self._states(run, message))",
+        "                run.record_announced(self.table, self._states(run, message))",
         "                self._states(run, message)",
         seed=60000004,
     ),
@@ -968,9 +968,9 @@ MUTATIONS = (
     Mutation(
         "a state that waits rings the recipients that its channel gets meanwhile",
         "delivery.sender",
-        "        recipients = (alone,) if alone else job.routing.recipients\n",
-        "        recipients = (alone,) if alone else job.routing.recipients\n"
-        "        if not alone and not task.channel.policy.routes:\n"
+        "        recipients = (only_recipient,) if only_recipient else job.routing.recipients\n",
+        "        recipients = (only_recipient,) if only_recipient else job.routing.recipients\n"
+        "        if not only_recipient and not task.channel.policy.routes:\n"
         "            recipients = tuple(dict.fromkeys((*task.channel.recipients, *recipients)))\n",
         seed=70000125,
     ),

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from relay.failures.reasons import Reason
-from relay.ledger.rate_limiter import RateLimiter, Rule, Ticket
+from relay.ledger.channel_rate_limiter import RateLimiter, Rule, Ticket
 from relay.ledger.wait import Slot, Wait
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.delivery.debts import OVERDUE_SECONDS
 from relay.entrypoints.message_replacement import REPLACEMENT_SECONDS
 from relay.jobs.outcome import Outcome
-from relay.ledger.rate_limiter import HORIZON_SECONDS
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.delivery.incident_rate_limit import FLOOD_SECONDS, FLOOD_SIGNALS
+from relay.delivery.incident_rate_limit import FLOOD_CONTROL_SECONDS, FLOOD_CONTROL_SIGNALS
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.outcome import Outcome
 from tests import samples
@@ -59,8 +59,8 @@ def test_ambiguous_attempts_of_one_incident_stay_within_four_a_minute(ambiguous:
     for number, status in enumerate(["warning", "critical", "ok", "critical", "ok", "critical"]):
         relay.share(status=status, changedOn=LATER + number)
         relay.clock.now += 1
-    assert relay.clock.now < began + FLOOD_SECONDS
-    assert len(relay.session.calls) == FLOOD_SIGNALS
+    assert relay.clock.now < began + FLOOD_CONTROL_SECONDS
+    assert len(relay.session.calls) == FLOOD_CONTROL_SIGNALS
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -231,7 +231,7 @@ class TestForgery:
     def missed(self, missed: UnknownCritical) -> dict[str, Any]:
         sns = FakeSns()
         client: Any = sns
-        assert Fallback(lambda: client, TOPIC).unknown(["noc"], [missed])
+        assert Fallback(lambda: client, TOPIC).notify_of_unknown(["noc"], [missed])
         [message] = sns.published
         return message | {"Message": json.loads(message["Message"])}
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.incident_rate_limit import FLOOD_SECONDS, earliest_send_time, room_for_signals
+from relay.delivery.incident_rate_limit import FLOOD_CONTROL_SECONDS, earliest_send_time, room_for_signals
 from relay.incidents.transition import Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW
@@ -22,9 +22,9 @@ class TestEarliest:
             ((0,), "worsened", None),
             ((0,), "resolved", None),
             ((0, 1, 2), "worsened", None),
-            ((0, 1, 2, 3), "worsened", FLOOD_SECONDS),
-            ((0, 1, 2, 3), "resolved", FLOOD_SECONDS),
-            ((0, 1, 2, 3, 20), "resolved", 1 + FLOOD_SECONDS),
+            ((0, 1, 2, 3), "worsened", FLOOD_CONTROL_SECONDS),
+            ((0, 1, 2, 3), "resolved", FLOOD_CONTROL_SECONDS),
+            ((0, 1, 2, 3, 20), "resolved", 1 + FLOOD_CONTROL_SECONDS),
             ((0, 1, 2, 50), "eased", 65),
         ],
     )

@@ -17,10 +17,10 @@ from relay.incidents.share import parse_share
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, timestamp
 from relay.jobs.outcome import Outcome, Result
+from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import key
 from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
-from relay.ledger.rate_limiter import Gate
 from relay.ledger.wait import Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed

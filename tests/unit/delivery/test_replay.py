@@ -88,7 +88,7 @@ class TestMove:
         bench.queue.put(*bodies(jobs(3)))
         order: list[str] = []
         bench.retries.done = bench.queue.done = order
-        assert [each.problem for each in bench.move()] == [None] * 3
+        assert [each.move_error for each in bench.move()] == [None] * 3
         assert order == ["send i0", "send i1", "send i2", "delete i0", "delete i1", "delete i2"]
         assert bench.queue.messages == {}
 
@@ -117,7 +117,7 @@ class TestMove:
         bench.queue.put(*bodies(jobs(3)))
         bench.retries.refused = {"i1"}
         done = bench.move()
-        assert [each.problem for each in done] == [None, "SQS refused the message: InternalError", None]
+        assert [each.move_error for each in done] == [None, "SQS refused the message: InternalError", None]
         assert [each.incident_id for each in bench.queue.jobs()] == ["i1"]
         assert len(bench.queue.visible()) == 1
 
@@ -125,7 +125,7 @@ class TestMove:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
         bench.retries.refusing = {"send"}
-        assert {each.problem for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
+        assert {each.move_error for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
         assert len(bench.queue.visible()) == 12
         assert bench.queue.calls.count("delete") == 0
 
@@ -134,15 +134,17 @@ class TestMove:
         bench.queue.put(*bodies(jobs(2)))
         bench.queue.undeleted = {"i0"}
         first, second = bench.move()
-        assert (first.problem, second.note) == (None, None)
-        assert (first.note or "").startswith("moved, but not deleted from the dead-letter queue: InternalError")
+        assert (first.move_error, second.deletion_error) == (None, None)
+        assert (first.deletion_error or "").startswith(
+            "moved, but not deleted from the dead-letter queue: InternalError"
+        )
         assert len(bench.retries.messages) == 2
 
     def test_batch_that_cannot_be_deleted_is_reported_as_moved(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
         bench.queue.refusing = {"delete"}
-        assert all("ServiceUnavailable" in (each.note or "") for each in bench.move())
+        assert all("ServiceUnavailable" in (each.deletion_error or "") for each in bench.move())
         assert (len(bench.retries.messages), len(bench.queue.visible())) == (2, 2)
 
     def test_states_of_one_incident_keep_their_order_although_batches_are_sent_in_threads(self) -> None:

@@ -87,7 +87,7 @@ class TestFate:
         assert (no_signal.first_fate, no_signal.is_to_follow) == (Fate(Became.MOVED), False)
 
     def test_fate_of_a_job_that_was_not_moved_is_failed_and_is_not_followed(self) -> None:
-        stuck = Moved(job(reason="refused"), state(), problem="no")
+        stuck = Moved(job(reason="refused"), state(), move_error="no")
         assert (stuck.first_fate, stuck.is_to_follow) == (Fate(Became.FAILED, "refused"), False)
 
 

@@ -30,7 +30,9 @@ def send(
     relay: Relay, *, seconds: float = 8, reserve: float = 2, attempts: int = MAX_ATTEMPTS, repeats: bool = False
 ) -> Sent:
     channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
-    return relay.sender.send(channel, SIGNAL, deadline, reserve=reserve, attempts=attempts, repeats=repeats)
+    return relay.sender.send(
+        channel, SIGNAL, deadline, reserve=reserve, max_attempts=attempts, repeats_if_ambiguous=repeats
+    )
 
 
 def reason(sent: Sent) -> Reason | None:

@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 
-from relay.delivery.incident_rate_limit import FLOOD_SECONDS
+from relay.delivery.incident_rate_limit import FLOOD_CONTROL_SECONDS
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
@@ -47,7 +47,7 @@ class TestSpacingAndRateLimits:
             outcomes.append(relay.share(status="ok" if number % 2 else "critical", changedOn=LATER + number))
         assert [result.outcome for result in outcomes] == [Outcome.DELIVERED] * 4 + [Outcome.QUEUED]
         assert (outcomes[4].reason, outcomes[4].subject.transition) == (Reason.PACED, "reopened")
-        assert outcomes[4].until == relay.clock.now - 4 + FLOOD_SECONDS
+        assert outcomes[4].until == relay.clock.now - 4 + FLOOD_CONTROL_SECONDS
         relay.wake(60)
         assert len(relay.session.calls) == 5
 
@@ -61,7 +61,7 @@ class TestSpacingAndRateLimits:
         for number in range(5):
             result = relay.share(status="ok" if number % 2 else "critical", changedOn=LATER + number)
             relay.clock.now += 1
-        assert (result.reason, result.until) == (Reason.PACED, began + 3 + FLOOD_SECONDS)
+        assert (result.reason, result.until) == (Reason.PACED, began + 3 + FLOOD_CONTROL_SECONDS)
 
     def test_ambiguous_attempts_count_towards_flood_control(self) -> None:
         reset = requests.ConnectionError("reset")

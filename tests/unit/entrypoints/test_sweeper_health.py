@@ -11,10 +11,10 @@ from relay.entrypoints.health_announcement import RUNS_WELL
 from relay.entrypoints.health_watch import MANY, MAX_WATCHED
 from relay.entrypoints.sweeper import LATEST_SECONDS
 from relay.entrypoints.sweeper_run import KEY, SweeperRun
+from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.ledger.rate_limiter import gate_of
 from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down

@@ -8,7 +8,7 @@ import pytest
 from relay.delivery.task import Task, new_job
 from relay.entrypoints.health_announcement import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
-from relay.ledger.rate_limiter import HORIZON_SECONDS, gate_of
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down
 

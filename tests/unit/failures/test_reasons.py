@@ -16,8 +16,8 @@ def test_passing_failures_alone_are_retried_inline() -> None:
 
 
 def test_refused_credentials_alone_are_renewed() -> None:
-    assert {reason for reason in Reason if HANDLING[reason].renew_credentials} == {Reason.CREDENTIALS}
-    assert HANDLING[Reason.CREDENTIALS] == Handling(renew_credentials=True, constant_wait_seconds=300)
+    assert {reason for reason in Reason if HANDLING[reason].renews_credentials} == {Reason.CREDENTIALS}
+    assert HANDLING[Reason.CREDENTIALS] == Handling(renews_credentials=True, constant_wait_seconds=300)
 
 
 def test_lasting_reasons_are_final() -> None:

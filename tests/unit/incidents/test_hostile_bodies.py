@@ -453,7 +453,7 @@ def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: HttpAnswer) 
     tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
     basic = Rest(REST.base_url, OutboundCredentials("basic", {"username": "u", "password": "canary-pw"}))
     client = Pages(outward(reply))
-    tried(lambda: client.end(basic, "page-1", Deadline(8, time.monotonic)))
+    tried(lambda: client.terminate(basic, "page-1", Deadline(8, time.monotonic)))
     pages = tried(lambda: client.of_request(basic, "r\ud800", Deadline(8, time.monotonic))) or []
     assert isinstance(pages, list)
     assert len(pages) <= MAX_PAGES

@@ -43,10 +43,10 @@ def test_invented_environments_take_one_write_a_minute_and_bounded_memory() -> N
     relay = relay_with(environments=["e1"])
     for number in range(3 * MAX_NOTED):
         channel, place = relay.channels.get("noc"), f"invented-{number}"
-        relay.sources.note(channel, place, (), relay.deadline(8))
+        relay.sources.record(channel, place, (), relay.deadline(8))
     assert item(relay)["environments"].keys() == {"invented-0"}
     relay.clock.now += SOURCES_RETRY_SECONDS + 1
-    relay.sources.note(channel, "e2", (), relay.deadline(8))
+    relay.sources.record(channel, "e2", (), relay.deadline(8))
     assert suggested(relay) == ("e2", "invented-0")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.channels.parsing import check
+from relay.channels.parsing import check_secret
 from relay.failures.errors import InvalidChannel
 from relay.http.session import VendorHosts
 from relayctl.secret_document import SecretDocument, is_credential, typed_value
@@ -78,7 +78,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 class TestMasked:
     def test_masked_document_hides_credentials_and_shows_other_values(self, kind: str) -> None:
         secret = full(kind)
-        check(secret, VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
+        check_secret(secret, VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
         masked = SecretDocument(secret).masked()
         assert CANARY not in json.dumps(masked)
         shown, hidden = dict(leaves(masked)), dict(leaves(secret))

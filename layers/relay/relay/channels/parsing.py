@@ -37,7 +37,7 @@ from relay.incidents.callback import (
 def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
     """Parse a channel's secret (JSON). Raises InvalidChannel, which names the key at fault but never its value."""
     document = decode_secret(text)
-    check(document, hosts)
+    check_secret(document, hosts)
     _check_tokens(document, name)
     xmatters = document["xmatters"]
     return Channel(
@@ -55,7 +55,7 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
     )
 
 
-def check(document: Any, hosts: VendorHosts) -> None:
+def check_secret(document: Any, hosts: VendorHosts) -> None:
     """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
     _CHANNEL.check(document, "")
     _check_text(document)
@@ -69,8 +69,8 @@ def check(document: Any, hosts: VendorHosts) -> None:
     bigpanda = document.get("bigpanda", {})
     if bigpanda.get("callbacks") and "app_key" not in bigpanda:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
-    for place, pause in enumerate(document.get("policy", {}).get("pauses", ())):
-        _check_pause(pause, f"policy.pauses.{place}")
+    for index, pause in enumerate(document.get("policy", {}).get("pauses", ())):
+        _check_pause(pause, f"policy.pauses.{index}")
     _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
@@ -87,15 +87,15 @@ class _Schema:
         # Without details: a validator with detailed errors takes three times as long to compile, at each cold start.
         self._holds: Callable[[Any], Any] = fastjsonschema.compile(definition, detailed_exceptions=False)
 
-    def check(self, document: Any, place: str) -> None:
-        """Raise InvalidChannel with the key at fault, unless the document is valid.
+    def check(self, part: Any, place: str) -> None:
+        """Raise InvalidChannel, which names the key at fault, if this part of the secret violates the schema.
 
-        `place` is the document's own key in the secret; empty for the whole secret.
+        `place` is the part's dotted key in the secret, such as `xmatters.auth`; empty for the whole secret.
         """
         try:
-            self._holds(document)
+            self._holds(part)
         except fastjsonschema.JsonSchemaValueException:
-            raise InvalidChannel(self._fault(document, place)) from None
+            raise InvalidChannel(self._fault(part, place)) from None
 
     @cached_property
     def _explains(self) -> Callable[[Any], Any]:
@@ -103,11 +103,11 @@ class _Schema:
         compiled: Callable[[Any], Any] = fastjsonschema.compile(self._definition)
         return compiled
 
-    def _fault(self, document: Any, place: str) -> str:
+    def _fault(self, part: Any, place: str) -> str:
         try:
-            self._explains(document)
+            self._explains(part)
         except fastjsonschema.JsonSchemaValueException as error:
-            key = ".".join([place, *(str(part) for part in error.path[1:])]).strip(".") or "the secret"
+            key = ".".join([place, *(str(each) for each in error.path[1:])]).strip(".") or "the secret"
             return f"{key}: {_complaint(error)}"
         raise AssertionError("the compiled schema refused a document that the detailed check accepts")
 

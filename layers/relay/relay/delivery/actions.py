@@ -51,12 +51,12 @@ class Send(NamedTuple):
     """Send a signal, unless the channel's rate limit or circuit breaker makes it wait.
 
     Attributes:
-        attempts: Largest number of in-request attempts.
-        alone: Name of the only recipient, who acknowledged the incident; None for all recipients.
+        max_attempts: Largest number of in-request attempts.
+        only_recipient: Name of the only recipient, who acknowledged the incident; None for all recipients.
     """
 
-    attempts: int
-    alone: str | None = None
+    max_attempts: int
+    only_recipient: str | None = None
 
 
 type Action = Settle | Revive | DeadLetter | Wait | Send

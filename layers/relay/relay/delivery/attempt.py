@@ -18,9 +18,9 @@ from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.outcome import Outcome, Result, Sent
 from relay.ledger.accepted_signal import Audience
+from relay.ledger.channel_rate_limiter import Ticket
 from relay.ledger.entry import Entry
 from relay.ledger.lease import LEASE_SECONDS, Lease
-from relay.ledger.rate_limiter import Ticket
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
@@ -42,10 +42,14 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     message = task.job.message
     if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_failed_open:
         task = task.with_ledger()
-    sent = services.sender.announce(task, claimed, services.deadline, attempts=send.attempts, alone=send.alone)
+    sent = services.sender.announce(
+        task, claimed, services.deadline, max_attempts=send.max_attempts, only_recipient=send.only_recipient
+    )
     until = services.clock()
     if sent.failure is None:
-        result = _record_acceptance(services, task, claimed, lease, sent, until, alone=send.alone is not None)
+        result = _record_acceptance(
+            services, task, claimed, lease, sent, until, is_for_one=send.only_recipient is not None
+        )
     else:
         result = _record_failure(services, task, claimed, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
@@ -71,7 +75,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     """
     now = services.clock()
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    after = entry.claimed(lease, send.attempts, queued=task.is_queued)
+    after = entry.claimed(lease, send.max_attempts, queued=task.is_queued)
     debt = after.debt.resumed(task.pause_end(now))
     after = replace(after, environment_id=task.environment_id or after.environment_id, debt=debt)
     if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
@@ -84,9 +88,9 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 
 
 def _record_acceptance(
-    services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float, *, alone: bool
+    services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float, *, is_for_one: bool
 ) -> Result:
-    audience = Audience(task.job.routing.recipients, is_for_one=alone)
+    audience = Audience(task.job.routing.recipients, is_for_one=is_for_one)
 
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)

@@ -57,13 +57,13 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.own_wait.until if task.own_wait else 0.0)
             return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
-    attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
+    max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
     sent = services.sender.announce(
-        task, Entry(), services.deadline, attempts=attempts, may_repeat=not task.is_from_webhook
+        task, Entry(), services.deadline, max_attempts=max_attempts, may_repeat=not task.is_from_webhook
     )
     if sent.maybe_accepted:
-        services.unguarded.note(task.entry_key, services.clock())
+        services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
         sent_at, audience = services.clock(), Audience(task.job.routing.recipients)
 

@@ -26,9 +26,9 @@ from relay.incidents.share import Share
 from relay.jobs.job import Job
 from relay.jobs.outbox import Outbox, last_copy
 from relay.jobs.outcome import Notices, Outcome, Result
+from relay.ledger.channel_rate_limiter import RateLimiter, Ticket
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import RateLimiter, Ticket
 from relay.ledger.wait import Wait
 
 # Delay of the follow-up of a suspected resolve. The entry is written by then, in spite of the deadline.

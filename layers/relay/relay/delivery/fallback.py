@@ -124,7 +124,7 @@ class Fallback:
         texts = _texts(channel, debts, others)
         return self._publish(_subject(channel, debts, others), texts, {"channel": channel})
 
-    def unknown(self, channels: Sequence[str], found: Sequence[UnknownCritical]) -> bool:
+    def notify_of_unknown(self, channels: Sequence[str], found: Sequence[UnknownCritical]) -> bool:
         """Publish one message about open criticals in BigPanda of which no share came. Return False if SNS fails.
 
         `channels` are all channels that the incidents may belong to, since BigPanda's API does not name the channel.

@@ -1,6 +1,6 @@
 """Rate limit of one incident: xMatters' flood control, and the policy's distance between two signals. Pure code.
 
-The limit of a channel is `ledger.rate_limiter`.
+The limit of a channel is `ledger.channel_rate_limiter`.
 """
 
 from relay.incidents.transition import Transition
@@ -8,8 +8,8 @@ from relay.ledger.entry import Entry
 
 # xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control"). One second more
 # covers the difference of two functions' clocks.
-FLOOD_SIGNALS = 4
-FLOOD_SECONDS = 61.0
+FLOOD_CONTROL_SIGNALS = 4
+FLOOD_CONTROL_SECONDS = 61.0
 # Transitions that ignore `min_seconds_between_signals`: more urgent, or the on-call person can stop working.
 _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 
@@ -20,8 +20,9 @@ def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float)
     `min_seconds` is the policy's shortest distance of two signals. Flood control is xMatters' limit on alike signals.
     """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
-    flood = entry.signal_times[-FLOOD_SIGNALS] + FLOOD_SECONDS if len(entry.signal_times) >= FLOOD_SIGNALS else 0.0
-    return max(since_last, flood)
+    if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:
+        return since_last
+    return max(since_last, entry.signal_times[-FLOOD_CONTROL_SIGNALS] + FLOOD_CONTROL_SECONDS)
 
 
 def room_for_signals(entry: Entry, now: float) -> int:
@@ -29,4 +30,4 @@ def room_for_signals(entry: Entry, now: float) -> int:
 
     Flood control is xMatters' limit on alike signals.
     """
-    return FLOOD_SIGNALS - sum(now - time < FLOOD_SECONDS for time in entry.signal_times)
+    return FLOOD_CONTROL_SIGNALS - sum(now - time < FLOOD_CONTROL_SECONDS for time in entry.signal_times)

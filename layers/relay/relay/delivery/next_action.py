@@ -7,8 +7,8 @@ policy, is it a resolve that BigPanda has to confirm first, may it be sent now.
 from copy import replace
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
-from relay.delivery.decision import Standing, judge_change, judge_job, judge_share
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
+from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share
 from relay.delivery.task import Task
 from relay.failures.reasons import Reason
 from relay.incidents.transition import State, Transition, compare
@@ -74,8 +74,8 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         return Wait(Reason.PAUSED, pause.until) if is_postponed else _settled(task, entry, Standing.UNCHANGED)
     if wait := _wait(task, entry, now):
         return wait
-    attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
-    return Send(attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+    max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1
+    return Send(max_attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
 def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:

@@ -27,7 +27,7 @@ def terminate_pages(
         found = pages.of_request(rest, signal.request_id, deadline)
         ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
         for page in ids:
-            pages.end(rest, page, deadline)
+            pages.terminate(rest, page, deadline)
         yield replace(signal, pages=ids, is_over=True)
 
 

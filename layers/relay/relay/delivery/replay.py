@@ -1,7 +1,7 @@
 """Replay of dead-lettered jobs: move their messages to the retry queue.
 
 A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between it is on both,
-and the ledger lets only one of them page. The worker decides what is still owed (`delivery.decision.judge_job`).
+and the ledger lets only one of them page. The worker decides what is still owed (`delivery.needs_signal.judge_job`).
 """
 
 import time
@@ -105,24 +105,24 @@ class Moved:
     Attributes:
         job: The job, without its body.
         state: The state that it announces; None for a job that is not a signal.
-        problem: Error if it was not moved, and so is still dead-lettered; None if it was moved.
-        note: Error if it was moved, but not deleted from the dead-letter queue; None if it was deleted.
+        move_error: Error if it was not moved, and so is still dead-lettered; None if it was moved.
+        deletion_error: Error if it was moved, but not deleted from the dead-letter queue; None if it was deleted.
     """
 
     job: Job
     state: State | None
-    problem: str | None = None
-    note: str | None = None
+    move_error: str | None = None
+    deletion_error: str | None = None
 
     @property
     def is_to_follow(self) -> bool:
         """True if the ledger will show the job's further outcome: it is a signal, and its message was moved."""
-        return self.problem is None and self.state is not None
+        return self.move_error is None and self.state is not None
 
     @property
     def first_fate(self) -> Fate:
         """The job's outcome right after its message was moved, or could not be moved."""
-        if self.problem is not None:
+        if self.move_error is not None:
             return Fate(Became.FAILED, self.job.failures.reason)
         return Fate(Became.MOVED if self.state is None else Became.WAITING)
 
@@ -201,9 +201,9 @@ class Replay:
     def _move(self, batch: Sequence[_Item]) -> list[Moved]:
         problems = self.retries.send_batch([item.message for item in batch])
         taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]
-        notes = dict(zip((item.held.message_id for item in taken), self._deleted(taken), strict=True))
+        deletion_errors = dict(zip((item.held.message_id for item in taken), self._deleted(taken), strict=True))
         return [
-            replace(item.moved, problem=problem, note=notes.get(item.held.message_id))
+            replace(item.moved, move_error=problem, deletion_error=deletion_errors.get(item.held.message_id))
             for item, problem in zip(batch, problems, strict=True)
         ]
 

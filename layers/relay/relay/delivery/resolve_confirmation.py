@@ -70,10 +70,11 @@ class EndCheck(NamedTuple):
     until: float = 0.0
     signal: Task | None = None
 
-    def note(self, entry: Entry, now: float) -> Entry:
-        """Return the entry with this answer recorded at `now` (epoch seconds).
+    def recorded_in(self, entry: Entry, now: float) -> Entry:
+        """Return the entry with BigPanda's answer (`answer`) recorded at `now` (epoch seconds).
 
-        The answer holds for the incident, also if other resolves arrived meanwhile.
+        The answer is about the incident, not about one resolve: it is recorded also if other resolves arrived after the
+        question.
         """
         if not entry.is_end_in_doubt:
             return entry
@@ -140,7 +141,7 @@ class ResolveConfirmation:
             check = self._queue_signal(check, check.signal.job, deadline)
         if check.answer == ResolveAnswer.WAIT:
             return entry, check
-        entry = ledger.change(entry_key_of(job), lambda each: check.note(each, now), entry)
+        entry = ledger.change(entry_key_of(job), lambda each: check.recorded_in(each, now), entry)
         # Resolves that came meanwhile are still suspected.
         is_asker = entry.end.is_asked_by(job.stored_name)
         return entry, check._replace(until=check.until or (now + APART_SECONDS if is_asker else 0.0))

@@ -51,19 +51,19 @@ class Sender:
         entry: Entry,
         deadline: Deadline,
         *,
-        attempts: int,
-        alone: str | None = None,
+        max_attempts: int,
+        only_recipient: str | None = None,
         may_repeat: bool = False,
     ) -> Sent:
-        """Send the signal of a task with at most `attempts` attempts. `entry` is its incident's ledger entry.
+        """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
 
-        A critical is repeated once after an ambiguous failure. `alone` is the name of the only recipient; None for all
-        recipients. `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
+        A critical is repeated once after an ambiguous failure. `only_recipient` is a name; None for all recipients.
+        `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
         """
         is_critical, job = task.state.is_critical, task.job
         is_doubtful = bool(entry.doubtful) and entry.may_have_paged(task.state)
         may_repeat = may_repeat or job.failures.may_have_paged or is_doubtful
-        recipients = (alone,) if alone else job.routing.recipients
+        recipients = (only_recipient,) if only_recipient else job.routing.recipients
         signal = Signal(
             content(task, recipients),
             recipients,
@@ -71,10 +71,15 @@ class Sender:
             job.correlation_id,
             attempt=job.failures.attempts + 1,
             may_repeat=may_repeat,
-            alone=alone is not None,
+            replaces_url_recipients=only_recipient is not None,
         )
         return self.send(
-            task.channel, signal, deadline, reserve=RESERVE_SECONDS, attempts=attempts, repeats=is_critical
+            task.channel,
+            signal,
+            deadline,
+            reserve=RESERVE_SECONDS,
+            max_attempts=max_attempts,
+            repeats_if_ambiguous=is_critical,
         )
 
     def send(
@@ -84,17 +89,17 @@ class Sender:
         deadline: Deadline,
         *,
         reserve: float = 0.0,
-        attempts: int = MAX_ATTEMPTS,
-        repeats: bool = False,
+        max_attempts: int = MAX_ATTEMPTS,
+        repeats_if_ambiguous: bool = False,
     ) -> Sent:
-        """Send one signal with at most `attempts` attempts, and none within `reserve` seconds of the deadline.
+        """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if `repeats` is
-        True, else none. For criticals, two pages are better than none.
+        After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if
+        `repeats_if_ambiguous` is True, else none. For criticals, two pages are better than none.
         """
-        sent = Sent(attempts=0)
+        sent, attempts_left = Sent(attempts=0), max_attempts
         while True:
-            attempts -= 1
+            attempts_left -= 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
                 return Sent(sent.attempts + 1, sent.maybe_accepted + 1, request_id)
@@ -104,9 +109,10 @@ class Sender:
                 failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_acted=True)
                 failure.__cause__ = error
             sent = _with_failure(sent, failure)
-            if sent.maybe_accepted > 0 and not (repeats and sent.maybe_accepted == 1 and failure.may_have_acted):
+            is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted
+            if sent.maybe_accepted > 0 and not is_repeated:
                 return sent
-            refreshed = self._before_next_attempt(channel, failure, sent, attempts, deadline.remaining(reserve))
+            refreshed = self._before_next_attempt(channel, failure, sent, attempts_left, deadline.remaining(reserve))
             if refreshed is None:
                 return sent
             channel = refreshed
@@ -127,7 +133,7 @@ class Sender:
         handling = HANDLING[failure.reason]
         if attempts_left == 0:
             return None
-        if handling.renew_credentials:
+        if handling.renews_credentials:
             return self._renewed(channel, seconds_left)
         wait = failure.retry_after
         if wait is None:

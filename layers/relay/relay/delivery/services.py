@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from relay.deadline import Deadline
 from relay.delivery.sender import Sender
 from relay.jobs.outbox import Outbox
+from relay.ledger.channel_rate_limiter import RateLimiter
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import RateLimiter
 
 # While the ledger is down: shortest time between two live criticals of one incident from one function.
 UNGUARDED_AGAIN_SECONDS = 120.0
@@ -36,7 +36,7 @@ class Unguarded:
         """Forget that a signal of that incident was sent without the ledger. `entry_key` is its entry's key."""
         self.sent_at.pop(entry_key, None)
 
-    def note(self, entry_key: str, now: float) -> None:
+    def record(self, entry_key: str, now: float) -> None:
         """Record that a signal of that incident was sent without the ledger, and may have been accepted.
 
         `entry_key` is the key of the incident's entry, and `now` in epoch seconds.

@@ -12,8 +12,8 @@ from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Sent, Subject
+from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.entry_key import key, named
-from relay.ledger.rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:

@@ -44,8 +44,8 @@ class Shares:
         )
         self._release(channel, share, result, deadline)
         if result.subject.is_first:
-            self.sources.note_incident(channel, share.incident_id, recipients, deadline)
-        self.sources.note(channel, share.environment_id, recipients, deadline)
+            self.sources.record_incident(channel, share.incident_id, recipients, deadline)
+        self.sources.record(channel, share.environment_id, recipients, deadline)
         refused = len(request.recipients) - len(recipients)
         return replace(result, notices=replace(result.notices, refused_recipients=refused))
 

@@ -90,7 +90,7 @@ class Endpoint:
             if fingerprint := channel.matching_fingerprint(
                 request.headers, self.authenticator.clock(), endpoint=self.name
             ):
-                self.uses.note(channel.name, fingerprint, deadline)
+                self.uses.record(channel.name, fingerprint, deadline)
         except Exception as error:  # noqa: BLE001 - the share is processed already
             self.telemetry.crashed(error)
 

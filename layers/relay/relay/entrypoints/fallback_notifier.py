@@ -92,7 +92,7 @@ class FallbackNotifier:
         for channel, rows in due.items():
             self.telemetry.notified(channel, [each.incident_id for each in rows], is_notified=channel in notified)
         if notified:
-            run.note(self.table, notified, self.clock())
+            run.record_notified(self.table, notified, self.clock())
         return {channel: due[channel] for channel in notified}
 
     def _mark(self, row: DueRow, deadline: Deadline) -> None:

@@ -17,9 +17,9 @@ from relay.entrypoints.health_announcement import ChannelState, SickReasons, Tol
 from relay.entrypoints.share_survey import ShareSurvey
 from relay.entrypoints.sweeper_run import SweeperRun
 from relay.failures.errors import LedgerError
+from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
-from relay.ledger.rate_limiter import Gate, gate_of
 from relay.ledger.table import Table
 from relay.telemetry.telemetry import Telemetry
 
@@ -130,7 +130,7 @@ class HealthWatch:
             )
             if is_told:
                 # Written at once: a run that dies later must not repeat the message.
-                run.told(self.table, self._states(run, message))
+                run.record_announced(self.table, self._states(run, message))
             else:
                 failed.add(arn)
 

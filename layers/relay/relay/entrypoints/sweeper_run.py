@@ -64,7 +64,7 @@ class SweeperRun:
             run.surveyed_at = float(before.get("surveyed_at", 0.0))
         return run if run._write(table) else None
 
-    def note(self, table: Table, channels: Iterable[str], now: float) -> None:
+    def record_notified(self, table: Table, channels: Iterable[str], now: float) -> None:
         """Record that a message about each of these channels went to the fallback topic at `now`.
 
         Raises LedgerError.
@@ -72,7 +72,7 @@ class SweeperRun:
         self.notified.update(dict.fromkeys(channels, now))
         self._write(table)
 
-    def told(self, table: Table, states: Mapping[str, ChannelState]) -> None:
+    def record_announced(self, table: Table, states: Mapping[str, ChannelState]) -> None:
         """Record that people were told of these channels, with their new states. Raises LedgerError."""
         self.health.update(states)
         self._write(table)

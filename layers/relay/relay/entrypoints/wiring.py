@@ -13,8 +13,8 @@ from relay.delivery.sender import Sender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
 from relay.jobs.outbox import Outbox
+from relay.ledger.channel_rate_limiter import RateLimiter
 from relay.ledger.ledger import Ledger
-from relay.ledger.rate_limiter import RateLimiter
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:

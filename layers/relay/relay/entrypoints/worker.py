@@ -142,7 +142,7 @@ class Worker:
             result = self.delivery.resume(job, share, channel, deadline, own_wait=own_wait)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
                 # The function that took the share may have died before it noted that.
-                self.sources.note_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
+                self.sources.record_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
             is_over = not is_open(share)
             ends = is_over or result.outcome == Outcome.SUPERSEDED
             if not channel.needs_followup(ends=ends) or (job.message.spare and result.outcome != Outcome.DELIVERED):

@@ -41,7 +41,7 @@ class Handling(NamedTuple):
 
     Attributes:
         retries_inline: True to retry within the request.
-        renew_credentials: True to retry within the request if a new token or a changed secret is available, whatever
+        renews_credentials: True to retry within the request if a new token or a changed secret is available, whatever
             `retries_inline` says.
         first_backoff_seconds: Upper bound of the first backoff on the retry queue. It doubles up to
             LONGEST_WAIT_SECONDS; each wait is drawn at random below the bound.
@@ -52,7 +52,7 @@ class Handling(NamedTuple):
     """
 
     retries_inline: bool = False
-    renew_credentials: bool = False
+    renews_credentials: bool = False
     first_backoff_seconds: float = 30.0
     constant_wait_seconds: float | None = None
     is_final: bool = False
@@ -75,7 +75,7 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.TIMEOUT: Handling(breaks_circuit=True),
         Reason.REFUSED: _FINAL,
         # Constant, so that the queue drains within minutes of a corrected key.
-        Reason.CREDENTIALS: Handling(renew_credentials=True, constant_wait_seconds=300.0),
+        Reason.CREDENTIALS: Handling(renews_credentials=True, constant_wait_seconds=300.0),
         # A state with one of these waits until a known time. The backoff is used only if that time is not known.
         Reason.CIRCUIT_OPEN: Handling(),
         Reason.IN_FLIGHT: Handling(),

@@ -2,7 +2,7 @@
 
 After several failures in a row, or a 429, the circuit opens and blocks all signals for some time. Then one sender may
 probe: send one signal as a test. The circuit is stored in the channel's gate: the table item with the counts of the
-rate limiter (`ledger.rate_limiter`).
+rate limiter (`ledger.channel_rate_limiter`).
 """
 
 from collections.abc import Callable

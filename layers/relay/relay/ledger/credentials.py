@@ -111,7 +111,7 @@ class Uses:
     # Time before which a credential's use is not recorded again (epoch seconds), by its key.
     _noted: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
-    def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
+    def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Record that a credential was used now, at most once an hour. Errors of the table are ignored.
 
         `fingerprint` is the credential's (see `Channel.matching_fingerprint`).

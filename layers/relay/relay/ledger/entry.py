@@ -13,8 +13,8 @@ from relay.incidents.transition import State, Transition, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
-from relay.ledger.end import NEVER_ENDED, End
 from relay.ledger.flap import Flap
+from relay.ledger.incident_end import NEVER_ENDED, End
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot

@@ -13,9 +13,9 @@ from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
-from relay.ledger.end import End
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
+from relay.ledger.incident_end import End
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.table import Text

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from relay.channels.policy import Policy
 from relay.failures.errors import LedgerError
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.circuit_breaker import CLOSED
 from relay.ledger.entry import Entry
-from relay.ledger.rate_limiter import HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.table import Table
 
 MINUTE = 60.0

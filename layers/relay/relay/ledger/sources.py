@@ -91,7 +91,7 @@ class Sources:
     # Time before which no other new environment of a channel is written (epoch seconds).
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
-    def note(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
+    def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
         """Record a share's environment and the presence of URL recipients, as far as the channel's secret lacks them.
 
         Only for channels with reconcile runs. Each fact is written once a day. Errors of the table are ignored.
@@ -120,7 +120,7 @@ class Sources:
         if self._try_change(_key(channel.name), with_share, deadline):
             self._noted[share] = now + NOTE_AGAIN_SECONDS
 
-    def note_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
+    def record_incident(self, channel: Channel, incident_id: str, recipients: Recipients, deadline: Deadline) -> None:
         """Record the recipients that the webhook's URL names for an incident, if the channel needs them later.
 
         Write-backs and reconcile runs need them to find the incident's entries. Errors of the table are ignored.

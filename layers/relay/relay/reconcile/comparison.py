@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
-from relay.delivery.decision import Standing, judge_change, was_shared
+from relay.delivery.needs_signal import Standing, judge_change, was_shared
 from relay.failures.errors import LedgerError, UnknownChannel
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry

@@ -1,7 +1,8 @@
 """Reports of a reconcile run about open incidents that no channel of a group knows.
 
-BigPanda's API does not name the channels that an incident is shared with. Such an incident may belong to none of them,
-so a signal could page the wrong people. It is reported instead.
+A group is the channels that are compared with the same listing of BigPanda's incidents (`reconcile.group`). BigPanda's
+API does not name the channels that an incident is shared with. Such an incident may belong to none of them, so a signal
+could page the wrong people. It is reported instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ class Reporter:
         channels = [each.name for each in run.members if not each.signals and not self._is_silent(each.name)]
         if not channels:
             return others
-        publish = partial(self.fallback.unknown, channels, [_missed(each.share) for each in criticals])
+        publish = partial(self.fallback.notify_of_unknown, channels, [_missed(each.share) for each in criticals])
         try:
             is_notified = run.deadline.run(
                 publish, part="fallback", at_least=FALLBACK_SECONDS, at_most=FALLBACK_SECONDS

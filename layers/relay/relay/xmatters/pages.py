@@ -51,7 +51,7 @@ class Pages:
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
-    def end(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
+    def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page, so that xMatters notifies no further people."""
         document = {"id": page_id, "status": "TERMINATED"}
         self._api.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)

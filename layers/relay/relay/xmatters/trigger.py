@@ -29,7 +29,7 @@ class Signal(NamedTuple):
         correlation_id: Id for log searches.
         attempt: Number of the attempt, from 1.
         may_repeat: True if an earlier attempt may have paged already.
-        alone: True to notify only `recipients`, not those in the trigger's URL.
+        replaces_url_recipients: True to notify only `recipients`, not those in the trigger's URL.
     """
 
     body: bytes
@@ -38,7 +38,7 @@ class Signal(NamedTuple):
     correlation_id: str
     attempt: int = 1
     may_repeat: bool = False
-    alone: bool = False
+    replaces_url_recipients: bool = False
 
 
 class XMatters:
@@ -59,7 +59,7 @@ class XMatters:
             authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
         answer = self._outward.ask(
             "POST",
-            with_recipients(channel.trigger_url, signal.recipients, alone=signal.alone),
+            with_recipients(channel.trigger_url, signal.recipients, replaces=signal.replaces_url_recipients),
             signal.body,
             _headers(signal) | authorization,
             deadline,
@@ -85,10 +85,10 @@ def _login(channel: Channel) -> Login:
     return Login(channel.auth, channel.trigger_url)
 
 
-def with_recipients(url: str, recipients: tuple[str, ...], *, alone: bool = False) -> str:
+def with_recipients(url: str, recipients: tuple[str, ...], *, replaces: bool = False) -> str:
     """Return a trigger's URL with these recipients added to its `recipients` parameter, each once.
 
-    If `alone` is True, they replace the recipients that the URL names.
+    If `replaces` is True, they replace the recipients that the URL names.
     """
     parts = urlsplit(url)
     pieces = parts.query.split("&") if parts.query else []
@@ -99,7 +99,7 @@ def with_recipients(url: str, recipients: tuple[str, ...], *, alone: bool = Fals
         if piece.startswith("recipients=")
         for name in piece.removeprefix("recipients=").split(",")
     ]
-    names = list(dict.fromkeys(name for name in (*([] if alone else named), *recipients) if name))
+    names = list(dict.fromkeys(name for name in (*([] if replaces else named), *recipients) if name))
     if names:
         kept.append("recipients=" + ",".join(quote(name, safe="", errors="replace") for name in names))
     return urlunsplit(parts._replace(query="&".join(kept)))

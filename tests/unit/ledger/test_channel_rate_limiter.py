@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
-from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.rate_limiter import (
+from relay.ledger.channel_rate_limiter import (
     GRACE_SECONDS,
     HORIZON_SECONDS,
     KNOWN_SECONDS,
@@ -23,6 +22,7 @@ from relay.ledger.rate_limiter import (
     Ticket,
     count_name,
 )
+from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.wait import Slot, Wait
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock

@@ -1,4 +1,4 @@
-"""Decision: is a state owed, or announced, queued, superseded or not to be announced? Pure code.
+"""Does a state still need a signal? It is owed, or announced, queued, superseded or not to be announced. Pure code.
 
 Here it is decided that a comment pages nobody, and that a replayed or late job is no longer needed. A comment is the
 transition `touched`, which no policy may contain (`channels.schema`).
@@ -56,7 +56,7 @@ def judge_share(
     timestamps is never a duplicate: another state may have come in between that the ledger does not hold yet. So its
     arrival is recorded, and supersedes that state.
     """
-    if is_stamped and (_came_before(entry, state) or state.is_same(entry.newest)):
+    if is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
         return Judgement(Standing.DUPLICATE)
     if state.precedes(entry.announced) or state.precedes(entry.newest):
         return Judgement(Standing.SUPERSEDED)
@@ -79,7 +79,7 @@ def judge_job(
     if is_announced and not entry.was_better and not is_owed_anew:
         return Judgement(Standing.DUPLICATE)
     if not state.is_of_same_share(entry.newest) and (
-        state.precedes(entry.announced) or state.precedes(entry.newest) or _is_copy(entry, state)
+        state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
     ):
         return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
     if entry.dead_letter.has(state) and (dead_lettered_at is None or dead_lettered_at < entry.dead_letter.at):
@@ -134,8 +134,8 @@ def _is_announced(entry: Entry, state: State) -> bool:
     return is_stamped or not announced.precedes(state)
 
 
-def _is_copy(entry: Entry, state: State) -> bool:
-    """Return True if the state is a second copy of a share that arrived at about the same time as the newest state.
+def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
+    """True if the state is a second copy of a share that arrived at about the same time as the newest state.
 
     If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
     time can be later than this copy's, since the functions' clocks differ.
@@ -145,8 +145,8 @@ def _is_copy(entry: Entry, state: State) -> bool:
     return is_seen and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
 
 
-def _came_before(entry: Entry, state: State) -> bool:
-    """Return True if the same state arrived before, with the timestamps (version) of the newest state.
+def _is_late_copy(entry: Entry, state: State) -> bool:
+    """True if the same state arrived before, with the timestamps (version) of the newest state.
 
     Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
     that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.decision import Judgement, Standing, judge_job, judge_share
+from relay.delivery.needs_signal import Judgement, Standing, judge_job, judge_share
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped

@@ -221,8 +221,8 @@ class RateLimiter:
             gates.append(entered)
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
         circuit = gates[0].circuit
-        gate, troubled = rules[0].gate, circuit != CLOSED
-        wait = self._breaker.wait_for_probe(gate, circuit, is_critical=is_critical) if troubled else None
+        name, troubled = rules[0].gate, circuit != CLOSED
+        wait = self._breaker.wait_for_probe(name, circuit, is_critical=is_critical) if troubled else None
         ticket = Ticket(taken, troubled=troubled)
         if wait:
             self.leave(ticket)

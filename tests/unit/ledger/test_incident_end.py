@@ -1,6 +1,6 @@
 from copy import replace
 
-from relay.ledger.end import DISTRUST_SECONDS, End
+from relay.ledger.incident_end import DISTRUST_SECONDS, End
 from tests.unit.states import NOW, announced, over, state
 
 
