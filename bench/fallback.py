@@ -14,9 +14,9 @@ from bench import bodies
 from bench.drain import SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.entrypoints.parallel import AT_ONCE
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
+from relay.sweeper.parallel import AT_ONCE
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSns, Relay, new_relay
 

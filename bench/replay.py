@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import bodies
 from bench.figures import Aim, Section, measured
-from relay.delivery.replay import Replay
+from relay.delivery.dead_letter_replay import Replay
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.jobs.dead_letters import SPOOL_BYTES, DeadLetters
 from relay.jobs.envelope import envelope_of

@@ -41,7 +41,7 @@ class ChannelStatus(NamedTuple):
         policy: Its policy.
         confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.
-        debts: Its debts.
+        debts: The channel's states that are owed to xMatters; None if they could not be read.
         gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
         page_at: Time of the last hour's newest signal whose page is known (epoch seconds); None if there is none.
         page: Number of that page, as text.

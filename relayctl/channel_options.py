@@ -49,7 +49,12 @@ def _key_and_text(setting: str) -> tuple[str, str]:
 
 
 def apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
-    """Set the options in the secret, and make the channel's missing tokens. Raises UsageError and InvalidChannel."""
+    """Set the options in `document`, a channel's secret in memory; nothing is stored.
+
+    Then a token is made for each endpoint that needs a credential and has none. Raises UsageError if an option does not
+    fit, or if `--unset` would remove a credential that an endpoint needs. Raises InvalidChannel if the secret has
+    another structure than a channel's.
+    """
     had = [key for key in ENDPOINTS if _has_credentials(document, key)]
     _apply_options(document, options)
     _apply_settings(document, options["settings"], options["removals"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any, NamedTuple
 
-from relay.delivery.replay import Became, Moved, state_of
+from relay.delivery.dead_letter_replay import Became, Moved, state_of
 from relay.delivery.replay_follower import fate
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.delivery.task import entry_key_of
@@ -98,11 +98,11 @@ class Drop:
         """Return the number of messages by outcome."""
         return {"dropped": self.dropped, "failed": len(self.problems), "gone": self.gone, "left": self.left}
 
-    def run(self, queue: DeadLetters, run: Run, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Delete the chosen messages in batches, until `stopping` returns True; yield after each batch.
+    def delete(self, queue: DeadLetters, map_batches: Run, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Delete the chosen messages in batches, some batches in parallel; yield after each batch.
 
-        `run` calls a function for each batch, as `map` does, maybe in parallel. Batches that are in progress when
-        `stopping` returns True are completed.
+        `map_batches` calls a function for each batch, as `map` does. `stopping` is asked before each wave of parallel
+        batches: if it returns True, no further wave begins.
         """
         for wave in batched(self.chosen, MAX_BATCH * PARALLEL_BATCHES, strict=False):
             if stopping():
@@ -111,7 +111,7 @@ class Drop:
             held = [each for each in wave if queue.is_held(each)]
             self.problems += [(each, _NOT_HELD) for each in wave if each not in held]
             batches = list(batched(held, MAX_BATCH, strict=False))
-            for batch, problems in zip(batches, run(queue.delete_batch, batches), strict=True):
+            for batch, problems in zip(batches, map_batches(queue.delete_batch, batches), strict=True):
                 failed = [(each, problem) for each, problem in zip(batch, problems, strict=True) if problem]
                 self.problems += failed
                 self.dropped += len(batch) - len(failed)

@@ -18,9 +18,9 @@ from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check_secret
 from relay.failures.errors import InvalidChannel
 from relayctl.channel_options import add_missing_tokens, needs_endpoint
-from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.credential_input import CredentialInput
 from relayctl.endpoints import ENDPOINTS
+from relayctl.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.policy_file import ANY_HOSTS
 from relayctl.secret_document import SecretDocument, holds_credential, holds_text, is_credential, unknown_key
 from relayctl.settings_yaml import Flow, SettingsYamlError, decode, encode

@@ -8,11 +8,11 @@ import click
 
 from relay.channels.parsing import parse_channel
 from relay.foreign_text import printable
-from relayctl import channel_pauses, terminal
-from relayctl.channel_pauses import Pause
+from relayctl import pauses_in_secret, terminal
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
 from relayctl.moments import Until
+from relayctl.pauses_in_secret import Pause
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
@@ -58,10 +58,10 @@ def pause(
     if then is None:
         raise click.UsageError("give --keep, to ring afterwards what is still news, or --drop, to leave it out")
     now = stack.effects.clock()
-    new = channel_pauses.pause(since or now, until, then, channel_pauses.parse_conditions(texts), now)
+    new = pauses_in_secret.pause(since or now, until, then, pauses_in_secret.parse_conditions(texts), now)
 
     def change(document: SecretDocument) -> list[Pause]:
-        channel_pauses.add(document, new, now)
+        pauses_in_secret.add(document, new, now)
         return [new]
 
     _changed(stack, name, change, "paused", as_json=as_json)
@@ -84,8 +84,8 @@ def resume(stack: Stack, name: str, texts: Sequence[str], as_json: bool) -> None
       relayctl channel resume payments
       relayctl channel resume payments --when environment=staging
     """
-    now, when = stack.effects.clock(), channel_pauses.parse_conditions(texts)
-    _changed(stack, name, lambda document: channel_pauses.end(document, when, now), "resumed", as_json=as_json)
+    now, when = stack.effects.clock(), pauses_in_secret.parse_conditions(texts)
+    _changed(stack, name, lambda document: pauses_in_secret.end(document, when, now), "resumed", as_json=as_json)
 
 
 def _changed(
@@ -119,6 +119,6 @@ def _changed(
 def described(pause: Mapping[str, Any]) -> str:
     """Return a pause in words: from when, until when, what happens then, and for which incidents."""
     then = "then the newest states ring" if pause["then"] == "keep" else "and what comes is left out"
-    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in channel_pauses.conditions_in(pause).items()]
+    facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pauses_in_secret.conditions_in(pause).items()]
     whom = f", for incidents with {' and '.join(facts)}" if facts else ""
     return f"from {pause['since']} until {pause['until']}, {then}{whom}"

@@ -11,10 +11,10 @@ from relay.channels import token
 from relayctl import channel_change, settings_plan, terminal
 from relayctl.channel_change import ChannelChange
 from relayctl.channel_options import add_missing_tokens, needs_endpoint
-from relayctl.channel_pauses import KEY as PAUSES_KEY
 from relayctl.channel_store import ChannelStore
 from relayctl.commands.channel import NAME
 from relayctl.endpoints import ENDPOINTS
+from relayctl.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.secret_document import SecretDocument
 from relayctl.settings_plan import REMEDIES
 from relayctl.stack import Stack, on_stack

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from relay.delivery.replay import Filter
+from relay.delivery.dead_letter_replay import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, printable
@@ -176,7 +176,7 @@ class _Dropping:
         self.doing.chosen = held_messages
         self.changed = Audit.begin(self.stack, "dlq drop", **self.asked)
         with progress("dropping", len(held_messages), self.stack.effects.clock) as show:
-            for _ in self.doing.run(self.queue, self.pool.map, stop.is_set):
+            for _ in self.doing.delete(self.queue, self.pool.map, stop.is_set):
                 show(self.doing.dropped, f"{len(self.doing.problems)} not dropped" if self.doing.problems else "")
 
     def audit(self) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from relay.delivery.replay import Filter, Replay
+from relay.delivery.dead_letter_replay import Filter, Replay
 from relay.delivery.replay_follower import Follower
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.jobs.dead_letters import HeldMessage

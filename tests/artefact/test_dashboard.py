@@ -20,7 +20,7 @@ FIELDS = {
 }
 MESSAGES = {
     *("share", "job", "callback", "channel owes signals"),
-    "channel flooded: more arrives than its limit lets through",
+    "channel overloaded: more arrives than its limit lets through",
 }
 SERVICES = {"AWS/ApiGateway", "AWS/Lambda", "AWS/SQS", "AWS/DynamoDB"}
 COLUMNS = 24

@@ -30,7 +30,7 @@ NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
 WAITS = {
     *("LookupsLimitedAlarm", "RefusedRequestsAlarm", "StaleChannelAlarm", "MarksUnreadAlarm", "UnreadableJobsAlarm"),
-    *("FloodedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm"),
+    *("OverloadedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm"),
     *("ReconcileFailedAlarm", "ReconcileErrorsAlarm", "ReconcileGoneAlarm"),
     *("UnsafeCallbacksAlarm", "CallbackErrorsAlarm", "ChoreQueueAlarm"),
     *("ChoreWorkerErrorsAlarm", "ChoreWorkerThrottlesAlarm", "ChoreWorkerRecursionAlarm"),
@@ -58,10 +58,10 @@ OURS = {
     "MarksUnreadAlarm": "marks_unread",
     "SweeperGoneAlarm": "sweeper_heartbeat",
     "OverdueDebtsAlarm": "debt_overdue_seconds",
-    "FloodedChannelsAlarm": "channels_flooded",
+    "OverloadedChannelsAlarm": "channels_overloaded",
 }
 # Alarms on gauges, the value at the time of a run; all others watch counters.
-OF_GAUGES = {"OverdueDebtsAlarm", "FloodedChannelsAlarm"}
+OF_GAUGES = {"OverdueDebtsAlarm", "OverloadedChannelsAlarm"}
 # Alarms on several metrics of AWS.
 OF_METRICS = {"LedgerThrottledAlarm"}
 OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}

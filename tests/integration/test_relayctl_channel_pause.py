@@ -9,7 +9,7 @@ from click.testing import Result
 
 from relay.ledger.credentials import read_marks
 from relay.ledger.table import Table
-from relayctl.channel_pauses import LONGEST_SECONDS
+from relayctl.pauses_in_secret import LONGEST_SECONDS
 from tests import samples
 from tests.integration.relayctl_cloud import Operator, account
 

@@ -118,14 +118,14 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "the fallback topic is not notified of what the limit holds",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         "is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None",
         'is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.reason not in {"", "paced"}',
         seed=18,
     ),
     _mutation(
         "the fallback topic is notified of ten incidents, and the others count as notified",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         "others=len(rows) - len(debts) + unchecked)",
         "others=0)",
         seed=18,

@@ -78,7 +78,8 @@ class Capacity:
                 yield f"capacity: {key} has {size(item)} bytes"
         # A message whose answer is lost is sent again.
         is_sure = not any(spell.service == "sqs" for spell in self.weather.spells)
-        if is_sure and self.retries.most > 2 * self.shares + 6:
+        # A job that is put back is on the queue twice until its old message is deleted. So is each copy of it.
+        if is_sure and self.retries.most > 2 * (self.shares + self.retries.doubled) + 6:
             yield f"capacity: {self.retries.most} messages on the retry queue, of {self.shares} shares"
         if self._is_fair() and self._processes["webhook"] >= 3:
             mean = self._writes["webhook"] / self._processes["webhook"]

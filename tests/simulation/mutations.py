@@ -250,14 +250,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a warning that may have paged is tried again at once",
-        "delivery.sender",
+        "delivery.retrying_sender",
         "is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted",
         "is_repeated = sent.maybe_accepted == 1 and failure.may_have_acted",
         seed=28,
     ),
     Mutation(
         "what may have paged is not marked when it is repeated",
-        "delivery.sender",
+        "delivery.retrying_sender",
         "may_repeat = may_repeat or job.failures.may_have_paged or is_doubtful",
         "may_repeat = False",
         seed=13,
@@ -434,14 +434,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a replay deletes what the retry queue did not take",
-        "delivery.replay",
+        "delivery.dead_letter_replay",
         "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
         "taken = list(batch)",
         seed=633,
     ),
     Mutation(
         "the fallback is told of each at once",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         "NOTIFIED_AGAIN_SECONDS = 300.0",
         "NOTIFIED_AGAIN_SECONDS = 0.0",
         seed=34,
@@ -478,14 +478,14 @@ MUTATIONS = (
     # ---- Time ------------------------------------------------------------------------------------------------
     Mutation(
         "the fallback topic is told ten times later",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         ">= policy.fallback_after_seconds",
         ">= 10 * policy.fallback_after_seconds",
         seed=32,
     ),
     Mutation(
         "a message that vanished is not replaced",
-        "entrypoints.message_replacement",
+        "sweeper.message_replacement",
         "return bool(entry.debt.job) and is_due and not entry.is_busy(now)",
         "return False",
         seed=1,
@@ -657,7 +657,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a key that was refused is not read again",
-        "delivery.sender",
+        "delivery.retrying_sender",
         "found = self.channels.refresh(channel.name)",
         "found = channel",
         seed=145,
@@ -693,7 +693,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback is told of the first incident alone",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         "for each in rows[:MAX_NAMED]]\n"
         "        return self.fallback.notify(channel, debts, others=len(rows) - len(debts) + unchecked)",
         "for each in rows[:1]]\n        return self.fallback.notify(channel, debts)",
@@ -729,7 +729,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that nothing wakes is never handed over",
-        "entrypoints.message_replacement",
+        "sweeper.message_replacement",
         "if run.has_queue and debt_row.replacement_sent < number:",
         "if run.has_queue:",
         seed=1,
@@ -750,7 +750,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the sweeper replaces the messages of criticals last",
-        "entrypoints.message_replacement",
+        "sweeper.message_replacement",
         "sorted(placed, key=lambda place: place[:2])",
         "sorted(placed, key=lambda place: (not place[0], place[1]))",
         seed=32,
@@ -771,7 +771,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         "return is_open and now - delay_start_after_pauses(self.policies, row, now) >=",
         "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, row, now) >=",
         seed=34,
@@ -785,7 +785,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an early end of a pause is not noticed",
-        "entrypoints.debt_timing",
+        "sweeper.debt_timing",
         "return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)",
         "return False",
         seed=187,
@@ -799,14 +799,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback topic is notified in a pause",
-        "entrypoints.fallback_notifier",
+        "sweeper.fallback_notifier",
         "if policy.stops_all(now):",
         "if policy.stops_all(0.0):",
         seed=195,
     ),
     Mutation(
         "the fallback's time counts through a pause",
-        "entrypoints.debt_timing",
+        "sweeper.debt_timing",
         "return max([row.delay_start, *ends, *([] if has_ended_early else [paused_until])])",
         "return row.since",
         seed=38,
@@ -869,7 +869,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the sweeper does not know that a state waited for the end of a flap",
-        "entrypoints.debt_timing",
+        "sweeper.debt_timing",
         "since = max(job.age_counts_from, row.entry.dead_letter.revived_at, quiet_until)",
         "since = max(job.age_counts_from, row.entry.dead_letter.revived_at)",
         seed=778,
@@ -932,28 +932,28 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody is told of a sick channel",
-        "entrypoints.health_announcement",
+        "sweeper.health_announcement",
         "RUNS_SICK = 2",
         "RUNS_SICK = 200",
         seed=60000042,
     ),
     Mutation(
         "people are told of a sick channel in each run",
-        "entrypoints.health_watch",
+        "sweeper.health_watch",
         "                run.record_announced(self.table, self._states(run, message))",
         "                self._states(run, message)",
         seed=60000004,
     ),
     Mutation(
         "a message that the topic refused counts as told",
-        "entrypoints.health_watch",
+        "sweeper.health_watch",
         "            if is_told:\n",
         "            if message.notices:\n",
         seed=60000080,
     ),
     Mutation(
         "a channel that gets sick and well again sends a message each time",
-        "entrypoints.health_announcement",
+        "sweeper.health_announcement",
         "return now - self.told_at >= TOLD_AGAIN_SECONDS",
         "return now >= self.told_at",
         seed=60000004,
@@ -967,7 +967,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that waits rings the recipients that its channel gets meanwhile",
-        "delivery.sender",
+        "delivery.retrying_sender",
         "        recipients = (only_recipient,) if only_recipient else job.routing.recipients\n",
         "        recipients = (only_recipient,) if only_recipient else job.routing.recipients\n"
         "        if not only_recipient and not task.channel.policy.routes:\n"
@@ -983,7 +983,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what a pause held is left alone for a quarter of an hour",
-        "entrypoints.message_replacement",
+        "sweeper.message_replacement",
         "is_due = entry.debt.due <= now or",
         "is_due = entry.debt.due + (900 if entry.debt.paused_until else 0) <= now or",
         seed=70000114,
@@ -1008,6 +1008,13 @@ MUTATIONS = (
         "wait = replace(wait, until=min(wait.until, services.clock() + UNRECORDED_WAIT_SECONDS))",
         "wait = replace(wait, until=wait.until)",
         seed=92016474,
+    ),
+    Mutation(
+        "an easing that waited behind a failed signal is forgotten when a newer state supersedes it",
+        "delivery.next_action",
+        "entry = with_superseded_ease(entry, state, notify_on)",
+        "entry = with_superseded_ease(entry, state, notify_on) if False else entry",
+        seed=121006162,
     ),
     Mutation(
         "an answer acts again after the comment that says why it did not",

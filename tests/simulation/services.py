@@ -162,6 +162,7 @@ class SimulatedSqs:
         luck: random generator that chooses the vanishing messages.
         vanished: the signals' messages that vanished.
         most: the most messages that were on the queue at once.
+        doubled: number of messages that were delivered again after they were deleted.
         messages: messages on the queue by id.
         wrong_delays: invalid delays that SQS was asked for.
         swept: the sweeper's messages in order: the run, the job's channel, and True if its state is critical.
@@ -180,6 +181,7 @@ class SimulatedSqs:
     luck: Random = field(default_factory=Random)
     vanished: list[Vanished] = field(default_factory=list)
     most: int = 0
+    doubled: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
     swept: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -260,6 +262,7 @@ class SimulatedSqs:
         if message.name in self.messages:
             if self.weather_doubles():
                 self.world.say(f"{self.label}: {message.name} is delivered twice")
+                self.doubled += 1
                 self.put(message.body)
             del self.messages[message.name]
 

@@ -17,10 +17,9 @@ from relay.channels.change_marks import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.delivery.replay import Replay
+from relay.delivery.dead_letter_replay import Replay
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.endpoint import Endpoint
-from relay.entrypoints.sweeper import Sweeper
 from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
@@ -32,6 +31,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
 from relay.reconcile.schedule import Schedule
+from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
@@ -75,10 +75,10 @@ DYNAMIC = 1000
 SETTLED_SECONDS = 4000.0
 
 
-class _Unnoted(Uses):
+class _Unrecorded(Uses):
     """A record of credentials' uses that stays empty: its writes would change the schedules of recorded seeds."""
 
-    def note(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
+    def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
         """Do nothing."""
 
 
@@ -88,7 +88,7 @@ class _Wiring(Wiring):
     def uses(self, endpoint: EndpointName) -> Uses:
         """Return a record that stays empty."""
         uses = super().uses(endpoint)
-        return _Unnoted(uses.table, uses.clock, endpoint)
+        return _Unrecorded(uses.table, uses.clock, endpoint)
 
 
 @dataclass(frozen=True)

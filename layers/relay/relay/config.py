@@ -118,9 +118,9 @@ def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], 
 
 
 def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
-    """Return a URL; empty if it is not set. A URL without https is a problem.
+    """Return a URL; empty if it is not set. A URL without https is reported in `problems`, and returned all the same.
 
-    The text in `problems` does not quote the URL, since it is a credential.
+    The text in `problems` does not quote the URL, since the URL may be a credential.
     """
     url = environment.get(name, "")
     if url and not url.startswith("https://"):

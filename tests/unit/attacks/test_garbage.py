@@ -8,7 +8,7 @@ import pytest
 
 from relay.channels import token
 from relay.channels.api_gateway import Reply, Request
-from relay.channels.budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
+from relay.channels.refusal_budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
 from relay.channels.token import EndpointName
 from relay.failures.errors import ChannelForbidden, ChannelUnreadable
 from tests import samples

@@ -106,6 +106,22 @@ class TestAnotherSender:
         relay.wake(relay.retries.delays()[0])
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
+    def test_incident_is_as_bad_again_after_an_eased_share_whose_message_vanished_behind_a_failed_resolve(self) -> None:
+        def meets(_: Call) -> HttpAnswer:
+            results.append(relay.share(changedOn=LATER + 1, status="unknown"))
+            return samples.refused(503)
+
+        results: list[Result] = []
+        relay = new_relay(samples.accepted(), *[meets] * 3, samples.accepted(), policy={"preset": "oncall"})
+        assert relay.share(status="warning").outcome == Outcome.DELIVERED
+        relay.clock.now += 60
+        assert relay.share(changedOn=LATER, status="ok").outcome == Outcome.QUEUED
+        assert results[0].reason == Reason.IN_FLIGHT
+        relay.retries.messages.clear()
+        relay.clock.now += 60
+        result = relay.share(changedOn=LATER + 2, status="warning")
+        assert result.outcome == Outcome.DELIVERED
+
     def test_sender_that_failed_wakes_no_waiting_share(self) -> None:
         def meets(_: Call) -> HttpAnswer:
             relay.share(changedOn=LATER, status="warning")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.needs_signal import Judgement, Standing, judge_job, judge_share
+from relay.delivery.needs_signal import Judgement, Standing, judge_job, judge_share, with_superseded_ease
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -137,6 +137,19 @@ class TestUnsignalledEasing:
         entry = entry.accepted(mine, "r2", 1, until=mine.began)
         assert entry.eased is None
         assert judge_share(entry, state(11), ONCALL).standing == Standing.UNCHANGED
+
+    def test_easing_that_waited_for_a_failed_signal_counts_once_a_newer_state_supersedes_it(self) -> None:
+        resolve, eased = lease(over(5), 5), state(6, status="warning")
+        in_flight = announced(state()).claimed(resolve, 1, queued=True)
+        assert judge_share(in_flight, eased, ONCALL).standing == Standing.OWED
+        waiting = in_flight.owing(eased)
+        # It may still be needed: the signal in flight may be accepted.
+        assert with_superseded_ease(waiting, state(9), ONCALL).eased is None
+        waiting = waiting.failed(resolve, 1, 0, until=resolve.began)
+        judged = judge_share(with_superseded_ease(waiting, state(9), ONCALL), state(9), ONCALL)
+        assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
+        assert with_superseded_ease(waiting, eased, ONCALL) == waiting
+        assert with_superseded_ease(waiting, state(9), PARITY) == waiting
 
     def test_no_easing_is_kept_where_every_transition_is_signalled(self) -> None:
         assert announced(state()).unchanged(state(5)).eased is None

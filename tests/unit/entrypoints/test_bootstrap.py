@@ -89,7 +89,10 @@ def deadline() -> Deadline:
 @pytest.mark.parametrize(
     ("call", "parameter"),
     [
-        (lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, SIGNAL, deadline(), reserve=0), "XMattersHosts"),
+        (
+            lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, SIGNAL, deadline(), reserve=0),
+            "XMattersHosts",
+        ),
         (lambda it: it.chores.followup.pages.of_request(REST, "r1", deadline()), "XMattersHosts"),
         (
             lambda it: it.chores.writeback().writer.bigpanda.comment(ACCESS, Incident("e1", "i1"), "words", deadline()),

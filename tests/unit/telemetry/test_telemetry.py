@@ -11,7 +11,7 @@ from relay.failures.errors import BadRequest, Unauthorized
 from relay.failures.reasons import Reason
 from relay.jobs.job import Job
 from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
-from relay.ledger.flood_detector import Load
+from relay.ledger.overload_detector import Load
 from relay.telemetry.channel_metrics import MAX_CHANNELS, OTHERS
 from relay.telemetry.log_line import MAX_LOGGED_TEXT
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRICS
@@ -52,7 +52,7 @@ class TestMetrics:
         recorder.telemetry.notified("noc", ["i1"], is_notified=True)
         recorder.telemetry.notified("noc", ["i1"], is_notified=False)
         recorder.telemetry.swept({"noc": 1}, 60.0, 1)
-        recorder.telemetry.flooded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
+        recorder.telemetry.overloaded({Load("noc", limit=60, owed=100, arrived=70): 120.0})
         recorder.telemetry.told_of_health("sick", ["noc"], "its circuit is open", is_told=False)
         recorder.telemetry.page_missing(samples.job(), ("r1",))
         recorder.telemetry.crashed(ValueError())
@@ -80,7 +80,7 @@ class TestMetrics:
             recorder.telemetry.worked(samples.job(), Result(outcome, NOC), {})
         recorder.telemetry.called_back(Result(Outcome.QUEUED, NOC), {}, correlation_id="c1")
         recorder.telemetry.swept({}, 0.0, 0)
-        recorder.telemetry.flooded({})
+        recorder.telemetry.overloaded({})
         recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
         assert tuple(recorder.metrics()) == ALWAYS
 
@@ -242,10 +242,10 @@ class TestLines:
         assert (with_reason["oldest_seconds"], with_reason["reason"]) == (300, "upstream")
         assert "reason" not in without
 
-    def test_flooded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
+    def test_overloaded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
         recorder = Recorder()
-        flooded = Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
-        recorder.telemetry.flooded({flooded: 120.4, Load("db", limit=4, owed=9, arrived=8): 180.0})
+        overloaded = Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
+        recorder.telemetry.overloaded({overloaded: 120.4, Load("db", limit=4, owed=9, arrived=8): 180.0})
         noc, db = recorder.lines()
         expected = {
             "level": "WARNING",
@@ -258,7 +258,7 @@ class TestLines:
         }
         assert {name: noc[name] for name in expected} == expected
         assert (db["channel"], "critical_wait_seconds" in db) == ("db", False)
-        assert recorder.metrics() == {"channels_flooded": 2}
+        assert recorder.metrics() == {"channels_overloaded": 2}
 
     def test_last_copy_is_logged_as_critical_in_its_own_line(self) -> None:
         recorder = Recorder()

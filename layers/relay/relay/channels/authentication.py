@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from relay.channels.api_gateway import Request
-from relay.channels.budget import Budgets
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
+from relay.channels.refusal_budget import RefusalBudgets
 from relay.channels.token import EndpointName
 from relay.failures.errors import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
 
@@ -28,7 +28,7 @@ class Authenticator:
     """
 
     channels: ChannelCache
-    budgets: Budgets
+    budgets: RefusalBudgets
     clock: Callable[[], float]
     endpoint: EndpointName
 

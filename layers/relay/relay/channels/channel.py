@@ -286,7 +286,10 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def removed(name: str) -> Channel:
-    """Return a stand-in for a removed channel: its name and the default policy, without credentials."""
+    """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
+
+    It has the channel's name and the default policy, and no credentials.
+    """
     return Channel(name, (), "", OutboundCredentials("url", {}), (), Policy())
 
 

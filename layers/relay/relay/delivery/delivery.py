@@ -17,7 +17,7 @@ from relay.delivery import debts, degraded
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.attempt import attempt, give_back
 from relay.delivery.next_action import next_action
-from relay.delivery.sender import Sender
+from relay.delivery.retrying_sender import RetryingSender
 from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_key_of, new_job
 from relay.failures.errors import LedgerError
@@ -51,7 +51,7 @@ class Delivery:
         unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
-    sender: Sender
+    sender: RetryingSender
     ledger: Ledger
     rate_limiter: RateLimiter
     outbox: Outbox

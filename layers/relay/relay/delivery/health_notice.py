@@ -1,7 +1,7 @@
 """Messages about sick channels to the two topics for people: one that wakes them, one that they read tomorrow.
 
 A message names the channel, since when it is sick, why, the incidents that wait, and the command to type. When people
-are told, and how often, is decided in `entrypoints.health_announcement`.
+are told, and how often, is decided in `sweeper.health_announcement`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,7 @@ from copy import replace
 
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
-from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share
+from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share, with_superseded_ease
 from relay.delivery.task import Task
 from relay.failures.reasons import Reason
 from relay.incidents.transition import State, Transition, compare
@@ -36,7 +36,8 @@ _SETTLED = {
 def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
-    The task has the version and the attempts of the entry. The entry has its flap updated by the task's state.
+    The task has the version and the attempts of the entry. The entry has its flap updated by the task's state, and an
+    ease recorded that no job judged before the task's state came.
 
     | the state | action |
     | --- | --- |
@@ -51,7 +52,9 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
     """
-    task, standing = _judged(task, entry)
+    state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
+    entry = with_superseded_ease(entry, state, notify_on)
+    task, standing = _judged(task, entry, state)
     if _is_suspect(task, entry, standing, now):
         return _explained(task, "not believed before BigPanda confirms it"), entry, _suspected(task, entry, now)
     task, entry = _flapping(task, entry, standing, now)
@@ -78,10 +81,12 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
     return Send(max_attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
 
 
-def _judged(task: Task, entry: Entry) -> tuple[Task, Standing]:
-    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on."""
+def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
+    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on.
+
+    `state` is the task's state, ordered after the entry's newest one.
+    """
     notify_on = task.channel.policy.notify_on
-    state = _state_after_newest(task, entry)
     if _is_recorded_by_copy(task, entry):
         judgement = judge_change(entry, state, notify_on)
     elif task.is_from_webhook:

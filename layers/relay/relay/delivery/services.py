@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from relay.deadline import Deadline
-from relay.delivery.sender import Sender
+from relay.delivery.retrying_sender import RetryingSender
 from relay.jobs.outbox import Outbox
 from relay.ledger.channel_rate_limiter import RateLimiter
 from relay.ledger.ledger import Ledger
@@ -60,7 +60,7 @@ class Services:
         unguarded: Memory of signals that this function sent without the ledger.
     """
 
-    sender: Sender
+    sender: RetryingSender
     ledger: Ledger
     rate_limiter: RateLimiter
     outbox: Outbox

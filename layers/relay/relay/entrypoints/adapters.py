@@ -14,7 +14,7 @@ from relay.telemetry.telemetry import Telemetry
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-    from relay.entrypoints.parallel import AtOnce
+    from relay.sweeper.parallel import AtOnce
 
 
 class Effects(NamedTuple):

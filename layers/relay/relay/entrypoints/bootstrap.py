@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from relay.entrypoints.endpoint import Endpoint
-    from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.worker import Worker
     from relay.reconcile.schedule import Schedule
+    from relay.sweeper.sweeper import Sweeper
 
 # BigPanda waits for the reply, so a failed call to AWS is repeated once, and the time-outs are short. AWS validates the
 # parameters of a call itself; botocore's own validation would take a tenth of a share's CPU.
@@ -212,7 +212,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
     # Only the sweeper has that many calls, and the others would pay for the imports at each cold start.
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    from relay.entrypoints.parallel import AT_ONCE  # noqa: PLC0415
+    from relay.sweeper.parallel import AT_ONCE  # noqa: PLC0415
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda call: call(), calls))

@@ -79,10 +79,10 @@ class Endpoint:
         log = self.telemetry.share if self.name == "inbound" else self.telemetry.called_back
         log(result, deadline.spent, correlation_id=request.id)
         if channel:
-            self._note_use(channel, request, deadline)
+            self._record_use(channel, request, deadline)
         return self._reply(result)
 
-    def _note_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
+    def _record_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
         """Record that the request's credential was used. Called last; a failure here does not change the answer."""
         if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from relay.channels.cache import ChannelCache
 from relay.delivery.delivery import Delivery
-from relay.delivery.sender import Sender
+from relay.delivery.retrying_sender import RetryingSender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
 from relay.jobs.outbox import Outbox
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
     from relay.delivery.resolve_confirmation import ResolveConfirmation
-    from relay.entrypoints.credential_probe import CredentialProbe
     from relay.entrypoints.endpoint import Endpoint
-    from relay.entrypoints.health_watch import HealthWatch
-    from relay.entrypoints.sweeper import Sweeper
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
     from relay.reconcile.schedule import Schedule
+    from relay.sweeper.credential_probe import CredentialProbe
+    from relay.sweeper.health_watch import HealthWatch
+    from relay.sweeper.sweeper import Sweeper
     from relay.xmatters.directory import Directory
     from relay.xmatters.pages import Pages
 
@@ -109,11 +109,11 @@ class Wiring:
     @cached_property
     def sweeper(self) -> "Sweeper":
         """The sweeper, which looks after owed states every minute."""
-        from relay.entrypoints.due_rows import DueRows
-        from relay.entrypoints.fallback_notifier import FallbackNotifier
-        from relay.entrypoints.message_replacement import MessageReplacement
-        from relay.entrypoints.sweep_policies import SweepPolicies
-        from relay.entrypoints.sweeper import Sweeper
+        from relay.sweeper.due_rows import DueRows
+        from relay.sweeper.fallback_notifier import FallbackNotifier
+        from relay.sweeper.message_replacement import MessageReplacement
+        from relay.sweeper.policies import SweepPolicies
+        from relay.sweeper.sweeper import Sweeper
 
         resources, telemetry = self._resources, self._adapters.telemetry
         rows = DueRows(self.ledger, telemetry)
@@ -141,8 +141,8 @@ class Wiring:
     def health_watch(self) -> "HealthWatch | None":
         """The watch over channels' health; None without a topic for it."""
         from relay.delivery.health_notice import HealthTopics
-        from relay.entrypoints.health_watch import HealthWatch
-        from relay.entrypoints.share_survey import ShareSurvey
+        from relay.sweeper.health_watch import HealthWatch
+        from relay.sweeper.share_survey import ShareSurvey
 
         resources = self._resources
         if not resources.alarm_topic_arn and not resources.notice_topic_arn:
@@ -167,7 +167,7 @@ class Wiring:
 
     @property
     def _credential_probe(self) -> "CredentialProbe":
-        from relay.entrypoints.credential_probe import CredentialProbe
+        from relay.sweeper.credential_probe import CredentialProbe
 
         return CredentialProbe(
             names=self._resources.secret_names,
@@ -227,9 +227,9 @@ class Wiring:
     def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
         """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
         from relay.channels.authentication import Authenticator
-        from relay.channels.budget import Budgets
+        from relay.channels.refusal_budget import RefusalBudgets
 
-        return Authenticator(self.channels, Budgets(self._clock), self._clock, endpoint)
+        return Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, endpoint)
 
     def uses(self, endpoint: "EndpointName") -> "Uses":
         """Return the recorder of credentials' last uses at one endpoint: `inbound` or `callback`."""
@@ -270,7 +270,7 @@ class Wiring:
         """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
         xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
         return Delivery(
-            sender=Sender(self.channels, xmatters, self._sleep, self._random),
+            sender=RetryingSender(self.channels, xmatters, self._sleep, self._random),
             ledger=self.ledger,
             rate_limiter=RateLimiter(self._resources.table, self._clock, self._random),
             outbox=self.outbox,

@@ -1,9 +1,9 @@
 """Rate limit and circuit breaker of a channel, shared by all functions that signal it.
 
 A gate is one item of the ledger's table. It counts signals by the second (a sliding window), so that no minute holds
-more signals than the limit. A signal above the limit gets a slot: the next free time of its line. There are two lines,
-critical and other; the gate stores only the end of each. Critical signals go first: while one is expected, the others
-give way.
+more signals than the limit: the policy's `max_per_minute`. A signal above the limit gets a slot: the next free time of
+its line. There are two lines, critical and other; the gate stores only the end of each. Critical signals go first:
+while one is expected, the others give way.
 
 To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
 If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
@@ -49,7 +49,7 @@ class Rule(NamedTuple):
 
     Attributes:
         gate: Name of the table item.
-        limit: Signals a minute at most.
+        limit: Signals a minute at most: the policy's `max_per_minute`.
     """
 
     gate: str

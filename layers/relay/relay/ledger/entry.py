@@ -135,6 +135,10 @@ class Entry(NamedTuple):
         """True if the incident eased or was snoozed since it was announced: the same state may be announced again."""
         return self.eased is not None or self.is_snooze_over
 
+    def is_eased_by(self, state: State) -> bool:
+        """True if a state is better than the announced one: the status eased, or the incident is over."""
+        return self.announced is not None and compare(self.announced, state).transition in _BETTER
+
     def maybe_announced(self) -> tuple[State | None, ...]:
         """Return the states that may have been announced last: the announced one, the doubtful ones, the lease's own.
 
@@ -191,7 +195,7 @@ class Entry(NamedTuple):
         If the state is closed, the entry's `end` records that the incident is over. It also keeps the start of the
         debt, in case the resolve is false.
         """
-        is_better = self.announced is not None and compare(self.announced, state).transition in _BETTER
+        is_better = self.is_eased_by(state)
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
         eased = state.without_alerts() if is_better else self.eased if is_silent else None

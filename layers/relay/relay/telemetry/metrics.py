@@ -41,7 +41,7 @@ SOMETIMES = (
     "debts_owed",
     "debt_healed",
     "debt_overdue_seconds",
-    "channels_flooded",
+    "channels_overloaded",
     "health_failed",
     "heartbeat_failed",
 )

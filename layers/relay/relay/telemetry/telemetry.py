@@ -26,7 +26,7 @@ from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
 
 if TYPE_CHECKING:
     from relay.channels.api_gateway import Request
-    from relay.ledger.flood_detector import Load
+    from relay.ledger.overload_detector import Load
     from relay.telemetry.channel_metrics import ChannelMetrics
 
 # Incidents that one log line names at most.
@@ -201,13 +201,13 @@ class Telemetry:
         self._metrics.add_metric("health_failed", MetricUnit.Count, 1)
         self._logger.error(f"people could not be told that a channel is {health}", extra=fields)
 
-    def flooded(self, loads: "Mapping[Load, float]") -> None:
+    def overloaded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits.
 
         The keys are the channels' loads, the values the time since which each is above its limit (seconds).
         """
         if loads:
-            self._metrics.add_metric("channels_flooded", MetricUnit.Count, len(loads))
+            self._metrics.add_metric("channels_overloaded", MetricUnit.Count, len(loads))
         for load, seconds in loads.items():
             fields = {
                 "channel": load.channel,
@@ -218,7 +218,7 @@ class Telemetry:
                 "above_seconds": round(seconds),
             }
             known = {name: value for name, value in fields.items() if value is not None}
-            self._logger.warning("channel flooded: more arrives than its limit lets through", extra=known)
+            self._logger.warning("channel overloaded: more arrives than its limit lets through", extra=known)
 
     def page_missing(self, job: Job, request_ids: Sequence[str]) -> None:
         """Log and count signals that xMatters accepted, and for which no page exists; `request_ids` are xMatters'."""

@@ -11,13 +11,13 @@ from itertools import batched
 
 from relay.deadline import Deadline
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
-from relay.entrypoints.debt_timing import delay_start_after_pauses
-from relay.entrypoints.due_rows import DueRow, DueRows, by_channel
-from relay.entrypoints.parallel import AT_ONCE, AtOnce, run_logging_failure
-from relay.entrypoints.sweep_policies import SweepPolicies
-from relay.entrypoints.sweeper_run import SweeperRun
 from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
+from relay.sweeper.debt_timing import delay_start_after_pauses
+from relay.sweeper.due_rows import DueRow, DueRows, by_channel
+from relay.sweeper.parallel import AT_ONCE, AtOnce, run_logging_failure
+from relay.sweeper.policies import SweepPolicies
+from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
 # Shortest time between two messages to the fallback topic about one channel.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.replay import Filter, Moved, Replay
+from relay.delivery.dead_letter_replay import Filter, Moved, Replay
 from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
 from relay.jobs.dead_letters import HeldMessage, Run
 from relay.jobs.envelope import envelope_of, read_envelope

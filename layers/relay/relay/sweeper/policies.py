@@ -7,9 +7,9 @@ from functools import partial
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
-from relay.entrypoints.due_rows import DueRow
-from relay.entrypoints.parallel import AtOnce
 from relay.failures.errors import ChannelError
+from relay.sweeper.due_rows import DueRow
+from relay.sweeper.parallel import AtOnce
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of reading policies, so that unreadable secrets do not use up the run.

@@ -6,11 +6,11 @@ A debt is a state that is owed. A pause or a flap stops its clock.
 import math
 
 from relay.channels.policy import Policy
-from relay.entrypoints.due_rows import DueRow
-from relay.entrypoints.sweep_policies import SweepPolicies
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.job import Job
+from relay.sweeper.due_rows import DueRow
+from relay.sweeper.policies import SweepPolicies
 
 
 def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:

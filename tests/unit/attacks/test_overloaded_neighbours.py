@@ -8,10 +8,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERDUE_SECONDS
-from relay.entrypoints.message_replacement import REPLACEMENT_SECONDS
 from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS
+from relay.sweeper.message_replacement import REPLACEMENT_SECONDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, FakeSecrets, Relay, new_relay
@@ -67,13 +67,13 @@ class TestLiveShares:
             assert len(relay.session.calls) == signals + 1
             return Counter(relay.dynamodb.calls) - before, len(relay.retries.messages)
 
-        quiet, flooded = two_channels(), two_channels()
-        flood(flooded)
+        quiet, overloaded = two_channels(), two_channels()
+        flood(overloaded)
         calls, messages = asked(quiet)
-        calls_in_a_flood, messages_in_a_flood = asked(flooded)
+        calls_in_a_flood, messages_in_a_flood = asked(overloaded)
         assert calls_in_a_flood == calls
         assert messages_in_a_flood == FLOOD + messages
-        assert flooded.clock.slept == []
+        assert overloaded.clock.slept == []
 
     def test_flood_writes_no_key_that_a_share_of_another_channel_needs(self) -> None:
         relay = two_channels()
@@ -138,7 +138,7 @@ class TestRetries:
         assert handed_after <= wakes + OVERDUE_SECONDS + REPLACEMENT_SECONDS + 2 * 60
 
     @pytest.mark.parametrize("limit", [LIMIT, 1000])
-    def test_flooded_channel_does_not_use_up_the_sweepers_invocations(self, limit: int) -> None:
+    def test_overloaded_channel_does_not_use_up_the_sweepers_invocations(self, limit: int) -> None:
         relay = two_channels(DOWN, max_per_minute=limit)
         flood(relay)
         post(relay, "noc", id="i1")
@@ -148,7 +148,7 @@ class TestRetries:
 
 
 class TestSignals:
-    def test_flooded_channel_sends_no_more_than_its_rate_limit_in_any_minute(self) -> None:
+    def test_overloaded_channel_sends_no_more_than_its_rate_limit_in_any_minute(self) -> None:
         relay = two_channels()
         for minute in range(5):
             before = len(relay.session.calls)

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from relay.delivery.task import Task, new_job
-from relay.entrypoints.health_announcement import IN_A_ROW_SECONDS
 from relay.incidents.share import parse_share
 from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, gate_of
+from relay.sweeper.health_announcement import IN_A_ROW_SECONDS
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down
 
 LIMIT = 5
 DOWN = samples.refused(503, b"down")
-FLOODED = "channel flooded: more arrives than its limit lets through"
+OVERLOADED = "channel overloaded: more arrives than its limit lets through"
 
 
 def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix: str = "f", **said: Any) -> None:
@@ -31,36 +31,36 @@ def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix
 
 
 def lines(relay: Relay) -> list[dict[str, Any]]:
-    return [line for line in relay.recorder.lines() if line["message"] == FLOODED]
+    return [line for line in relay.recorder.lines() if line["message"] == OVERLOADED]
 
 
-def flooded(relay: Relay) -> int:
+def overloaded(relay: Relay) -> int:
     """Count the reports over all runs and channels."""
     return len(lines(relay))
 
 
 class TestFlood:
-    def test_flooded_channel_is_reported_in_the_third_run(self) -> None:
+    def test_overloaded_channel_is_reported_in_the_third_run(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
         assert lines(relay) == []
         flood(relay, 1, each=20, prefix="g")
-        assert flooded(relay) == 1
+        assert overloaded(relay) == 1
         [line] = lines(relay)
         assert (line["channel"], line["arrived_per_minute"], line["max_per_minute"]) == ("noc", 20, LIMIT)
         assert 20 < line["owed"] <= 60
         assert line["critical_wait_seconds"] > 60
         assert line["above_seconds"] == 120
 
-    def test_flooded_channel_is_reported_in_each_run_until_the_flood_is_over(self) -> None:
+    def test_overloaded_channel_is_reported_in_each_run_until_the_flood_is_over(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 4, each=20)
-        assert flooded(relay) == 2
+        assert overloaded(relay) == 2
         flood(relay, 40, each=0)
         assert relay.sweep(0)["owed"] == 0
-        before = flooded(relay)
+        before = overloaded(relay)
         flood(relay, 3, each=LIMIT, prefix="g")
-        assert flooded(relay) == before
+        assert overloaded(relay) == before
 
     def test_flood_of_warnings_is_reported(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
@@ -75,7 +75,7 @@ class TestFlood:
         assert line["arrived_per_minute"] <= LIMIT
         assert line["owed"] > LIMIT * HORIZON_SECONDS / 60
 
-    def test_flooded_channel_is_judged_by_its_own_limit(self) -> None:
+    def test_overloaded_channel_is_judged_by_its_own_limit(self) -> None:
         policies = {"noc": {"max_per_minute": LIMIT}, "db": {"max_per_minute": 50}}
         texts = {name: json.dumps(samples.secret(policy=policy)) for name, policy in policies.items()}
         relay = new_relay(secrets=FakeSecrets(**texts))
@@ -97,7 +97,7 @@ class TestFlood:
 
 
 class TestNoFlood:
-    def test_channel_within_its_rate_limit_is_not_reported_as_flooded(self) -> None:
+    def test_channel_within_its_rate_limit_is_not_reported_as_overloaded(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 10, each=LIMIT)
         assert lines(relay) == []
@@ -106,25 +106,25 @@ class TestNoFlood:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 1, each=4 * LIMIT)
         flood(relay, 6, each=0)
-        assert flooded(relay) == 0
+        assert overloaded(relay) == 0
 
     def test_debts_of_an_outage_are_not_reported_as_flood(self) -> None:
         relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
         flood(relay, 12, each=LIMIT)
         assert relay.sweep(0)["owed"] == 12 * LIMIT
-        assert flooded(relay) == 0
+        assert overloaded(relay) == 0
 
     def test_flood_during_an_outage_is_reported(self) -> None:
         relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=4 * LIMIT)
-        assert flooded(relay) == 1
+        assert overloaded(relay) == 1
 
-    def test_flooded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
+    def test_overloaded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
         relay.clock.now += IN_A_ROW_SECONDS
         flood(relay, 2, each=20, prefix="g")
-        assert flooded(relay) == 0
+        assert overloaded(relay) == 0
 
 
 class TestGateUnreadable:

@@ -24,7 +24,7 @@ from relay.telemetry.telemetry import Telemetry
 if TYPE_CHECKING:
     from relay.bigpanda.api_rate_limit import RateLimit
     from relay.bigpanda.client import BigPanda
-    from relay.entrypoints.parallel import AtOnce
+    from relay.sweeper.parallel import AtOnce
     from relay.xmatters.directory import Directory
 
 # Time between two probes of a channel.

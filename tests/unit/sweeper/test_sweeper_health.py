@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.entrypoints.health_announcement import RUNS_WELL
-from relay.entrypoints.health_watch import MANY, MAX_WATCHED
-from relay.entrypoints.sweeper import LATEST_SECONDS
-from relay.entrypoints.sweeper_run import KEY, SweeperRun
 from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.row import Row
+from relay.sweeper.health_announcement import RUNS_WELL
+from relay.sweeper.health_watch import MANY, MAX_WATCHED
+from relay.sweeper.run import KEY, SweeperRun
+from relay.sweeper.sweeper import LATEST_SECONDS
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
 

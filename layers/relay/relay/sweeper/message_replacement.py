@@ -15,11 +15,6 @@ from itertools import batched
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
-from relay.entrypoints.debt_timing import expires_at, is_resumed
-from relay.entrypoints.due_rows import DueRow, DueRows
-from relay.entrypoints.parallel import run_logging_failure
-from relay.entrypoints.sweep_policies import SweepPolicies
-from relay.entrypoints.sweeper_run import SweeperRun
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.envelope import envelope_of
@@ -28,6 +23,11 @@ from relay.jobs.outbox import Outbox
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.table import MAX_BATCH
+from relay.sweeper.debt_timing import expires_at, is_resumed
+from relay.sweeper.due_rows import DueRow, DueRows
+from relay.sweeper.parallel import run_logging_failure
+from relay.sweeper.policies import SweepPolicies
+from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.

@@ -1,10 +1,10 @@
 import pytest
 
-from relay.channels.budget import CHECKED_AT_ONCE, MAX_BUDGETS, OPAQUE_AT_ONCE, Budgets, source
+from relay.channels.refusal_budget import CHECKED_AT_ONCE, MAX_BUDGETS, OPAQUE_AT_ONCE, RefusalBudgets, source
 from tests.fakes import Clock
 
 
-def taken(budgets: Budgets, address: str, *, is_checked: bool = False) -> int:
+def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) -> int:
     count = 0
     while budgets.of(address, is_checked=is_checked).take():
         count += 1
@@ -12,20 +12,20 @@ def taken(budgets: Budgets, address: str, *, is_checked: bool = False) -> int:
 
 
 def test_each_source_has_its_own_budget() -> None:
-    budgets = Budgets(Clock())
+    budgets = RefusalBudgets(Clock())
     assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
     assert taken(budgets, "192.0.2.1") == 0
     assert taken(budgets, "192.0.2.2") == OPAQUE_AT_ONCE
 
 
 def test_tokens_with_a_valid_checksum_have_a_larger_budget_of_their_own() -> None:
-    budgets = Budgets(Clock())
+    budgets = RefusalBudgets(Clock())
     assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == CHECKED_AT_ONCE
 
 
 def test_budget_is_refilled_by_one_a_second() -> None:
     clock = Clock()
-    budgets = Budgets(clock)
+    budgets = RefusalBudgets(clock)
     taken(budgets, "192.0.2.1")
     clock.now += 3
     assert taken(budgets, "192.0.2.1") == 3
@@ -33,14 +33,14 @@ def test_budget_is_refilled_by_one_a_second() -> None:
 
 def test_clock_that_is_set_back_takes_nothing_from_a_budget() -> None:
     clock = Clock()
-    budgets = Budgets(clock)
+    budgets = RefusalBudgets(clock)
     budgets.of("192.0.2.1", is_checked=False)
     clock.now -= 3600
     assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
 
 
 def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
-    budgets = Budgets(Clock())
+    budgets = RefusalBudgets(Clock())
     for number in range(MAX_BUDGETS + 10):
         budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
     assert len(budgets._budgets) == MAX_BUDGETS

@@ -1,4 +1,4 @@
-"""Detection of flooded channels, in which more states become owed than the rate limit lets through.
+"""Detection of overloaded channels, in which more states become owed than the rate limit lets through.
 
 The arrivals of the last minute are counted from the debts, which the sweeper reads in any case. Each entry has the time
 since which its state is owed, so shares need no extra write. A channel's gate (the table item with its rate limit's
@@ -19,9 +19,9 @@ from relay.ledger.table import Table
 MINUTE = 60.0
 # Length of a full line, in minutes of the rate limit. Further signals get no slot.
 FULL_MINUTES = HORIZON_SECONDS / MINUTE
-# A channel counts as flooded after this time above its limit. It covers three runs of the sweeper, whose schedule is
+# A channel counts as overloaded after this time above its limit. It covers three runs of the sweeper, whose schedule is
 # not exact to the second.
-FLOODED_SECONDS = 100.0
+OVERLOADED_SECONDS = 100.0
 
 
 class Load(NamedTuple):
@@ -57,7 +57,7 @@ class Load(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FloodDetector:
+class OverloadDetector:
     """Finds channels in which more states become owed than the rate limit lets through.
 
     Attributes:

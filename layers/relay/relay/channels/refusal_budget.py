@@ -17,7 +17,7 @@ CHECKED_AT_ONCE, CHECKED_PER_SECOND = 100.0, 10.0
 MAX_BUDGETS = 2048
 
 
-class Budget:
+class RefusalBudget:
     """Token bucket for refused requests: holds at most `burst` permits and gains `per_second` permits a second."""
 
     def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
@@ -39,18 +39,18 @@ class Budget:
         return True
 
     def give_back(self) -> None:
-        """Put a permit back that was taken, since the request was not refused."""
+        """Put a permit back that was taken in advance: the request was not refused after all."""
         self._left = min(self._burst, self._left + 1)
 
 
-class Budgets:
-    """Budgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
+class RefusalBudgets:
+    """RefusalBudgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._budgets: OrderedDict[tuple[str, bool], Budget] = OrderedDict()
+        self._budgets: OrderedDict[tuple[str, bool], RefusalBudget] = OrderedDict()
 
-    def of(self, address: str, *, is_checked: bool) -> Budget:
+    def of(self, address: str, *, is_checked: bool) -> RefusalBudget:
         """Return the budget of a source address.
 
         Requests whose token has a right checksum (`is_checked`) have a separate, larger budget.
@@ -58,7 +58,7 @@ class Budgets:
         key = (source(address), is_checked)
         if key not in self._budgets:
             limits = (CHECKED_AT_ONCE, CHECKED_PER_SECOND) if is_checked else (OPAQUE_AT_ONCE, OPAQUE_PER_SECOND)
-            self._budgets[key] = Budget(*limits, self._clock)
+            self._budgets[key] = RefusalBudget(*limits, self._clock)
         self._budgets.move_to_end(key)
         while len(self._budgets) > MAX_BUDGETS:
             self._budgets.popitem(last=False)

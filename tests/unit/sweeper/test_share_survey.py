@@ -9,7 +9,7 @@ import pytest
 from relay.failures.errors import ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSecrets, Relay, new_relay
-from tests.unit.entrypoints.test_sweeper_health import ALARM, NOTICE, runs, texts, told
+from tests.unit.sweeper.test_sweeper_health import ALARM, NOTICE, runs, texts, told
 
 HOUR = 3600.0
 EVERY = 4 * HOUR

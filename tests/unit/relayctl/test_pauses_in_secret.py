@@ -5,7 +5,7 @@ from typing import Any
 
 from relay.channels.pause import Pause, age_start
 from relay.channels.schema import MOST_PAUSES
-from relayctl import channel_pauses
+from relayctl import pauses_in_secret
 from relayctl.commands.channel_pause import described
 from relayctl.moments import iso
 from relayctl.secret_document import SecretDocument
@@ -25,26 +25,26 @@ def document(*pauses: dict[str, Any]) -> SecretDocument:
 
 def test_state_that_waited_for_an_extended_pause_does_not_expire_at_its_resume() -> None:
     found = document(pause(-20, -10), pause(-11, 5))
-    channel_pauses.end(found, {}, NOW)
-    pauses = [Pause.of(each) for each in channel_pauses.pauses_of(found)]
+    pauses_in_secret.end(found, {}, NOW)
+    pauses = [Pause.of(each) for each in pauses_in_secret.pauses_of(found)]
     assert age_start(pauses, NOW - 19 * HOUR, 6 * HOUR) == NOW
 
 
 def test_ended_pause_that_no_owed_state_waited_for_is_dropped() -> None:
     found = document(pause(-40, -30), pause(-11, 5))
-    channel_pauses.add(found, pause(0, 1), NOW)
-    assert channel_pauses.pauses_of(found) == [pause(-11, 5), pause(0, 1)]
+    pauses_in_secret.add(found, pause(0, 1), NOW)
+    assert pauses_in_secret.pauses_of(found) == [pause(-11, 5), pause(0, 1)]
 
 
 def test_ended_pauses_leave_room_for_a_new_one() -> None:
     found = document(*(pause(-2 * number - 2, -2 * number - 1) for number in range(MOST_PAUSES)))
-    channel_pauses.add(found, pause(0, 1), NOW)
-    kept = channel_pauses.pauses_of(found)
+    pauses_in_secret.add(found, pause(0, 1), NOW)
+    kept = pauses_in_secret.pauses_of(found)
     assert (len(kept), kept[0], kept[-1]) == (MOST_PAUSES, pause(-2, -1), pause(0, 1))
 
 
 def test_single_pattern_that_was_written_by_hand_is_found_and_shown_as_one() -> None:
     by_hand = pause(-1, 5) | {"when": {"status": "warning"}}
     found = document(by_hand)
-    assert channel_pauses.end(found, {"status": ["warning"]}, NOW) == [by_hand]
+    assert pauses_in_secret.end(found, {"status": ["warning"]}, NOW) == [by_hand]
     assert described(by_hand).endswith("for incidents with status warning")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from relay.delivery.channel_health import ShareWatch
-from relay.entrypoints.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.ledger.table import Table
+from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 
 KEY = "sweeper"
 # The longest time that a run works, so that a lease expires only if its run died.

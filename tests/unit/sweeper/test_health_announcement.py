@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from relay.entrypoints.health_announcement import (
+from relay.sweeper.health_announcement import (
     IN_A_ROW_SECONDS,
     MOMENTARY_SECONDS,
     RUNS_WELL,

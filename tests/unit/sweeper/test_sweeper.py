@@ -10,14 +10,14 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
-from relay.entrypoints.due_rows import MAX_ROWS
-from relay.entrypoints.message_replacement import BACKLOG, INVOKED_SECONDS, MAX_REPLACEMENTS_BEGUN, REPLACEMENT_SECONDS
-from relay.entrypoints.sweeper import OWES_SECONDS
-from relay.entrypoints.sweeper_run import SWEEP_LEASE_SECONDS
 from relay.failures.errors import ChannelUnreadable, QueueError
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.row import shard
+from relay.sweeper.due_rows import MAX_ROWS
+from relay.sweeper.message_replacement import BACKLOG, INVOKED_SECONDS, MAX_REPLACEMENTS_BEGUN, REPLACEMENT_SECONDS
+from relay.sweeper.run import SWEEP_LEASE_SECONDS
+from relay.sweeper.sweeper import OWES_SECONDS
 from tests import samples
 from tests.fakes import (
     Call,

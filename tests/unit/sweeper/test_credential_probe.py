@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from relay.entrypoints.credential_probe import MAX_PROBED
-from relay.entrypoints.sweeper import LATEST_SECONDS
 from relay.failures.errors import ChannelUnreadable, NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
 from relay.ledger.credential_probes import PROBES_KEY, read_probes
+from relay.sweeper.credential_probe import MAX_PROBED
+from relay.sweeper.sweeper import LATEST_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step, new_relay
-from tests.unit.entrypoints.test_sweeper_health import ALARM, DOWN, NOTICE, runs, texts, told
+from tests.unit.sweeper.test_sweeper_health import ALARM, DOWN, NOTICE, runs, texts, told
 
 HOUR = 60
 PAUSE = {"since": "2027-01-14T00:00:00+00:00", "until": "2027-01-20T00:00:00+00:00", "then": "keep"}

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery.channel_health import ShareWatch
-from relay.entrypoints.sweeper_run import SweeperRun
 from relay.failures.errors import ChannelError, UnknownChannel
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.table import Table
+from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.entrypoints.parallel import AtOnce
+    from relay.sweeper.parallel import AtOnce
 
 # Time between two surveys.
 SURVEY_SECONDS = 3600.0

@@ -1,7 +1,7 @@
 """Sender of one signal with in-request retries, bounded by the caller's deadline.
 
-Before a retry, `Sender._before_next_attempt` waits for the answer's Retry-After (`SendError.retry_after`), else for a
-short random backoff. If that wait does not fit into the time that is left, no further attempt is made here.
+Before a retry, `RetryingSender._before_next_attempt` waits for the answer's Retry-After (`SendError.retry_after`), else
+for a short random backoff. If that wait does not fit into the time that is left, no further attempt is made here.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SHORTEST_ATTEMPT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Sender:
+class RetryingSender:
     """Sends signals to xMatters with in-request retries.
 
     Attributes:

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from relay.deadline import Deadline
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, momentary_reasons, ongoing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
-from relay.entrypoints.credential_probe import CredentialProbe
-from relay.entrypoints.health_announcement import ChannelState, SickReasons, Told
-from relay.entrypoints.share_survey import ShareSurvey
-from relay.entrypoints.sweeper_run import SweeperRun
 from relay.failures.errors import LedgerError
 from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
+from relay.sweeper.credential_probe import CredentialProbe
+from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
+from relay.sweeper.run import SweeperRun
+from relay.sweeper.share_survey import ShareSurvey
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.entrypoints.parallel import AtOnce
+    from relay.sweeper.parallel import AtOnce
 
 # If at least this many channels get sick (or well) in one run, people get one message about all of them.
 MANY = 5

@@ -6,7 +6,7 @@ import requests
 
 from relay.deadline import Deadline
 from relay.delivery.next_action import MAX_ATTEMPTS
-from relay.delivery.sender import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
+from relay.delivery.retrying_sender import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
 from relay.failures.errors import ChannelUnreadable
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer

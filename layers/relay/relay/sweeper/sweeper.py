@@ -2,8 +2,8 @@
 
 A state that is owed after its first attempts has a row in the ledger's `due` index, and mostly a message on the retry
 queue. There is no message if the wait is long or SQS is down. A message can vanish or wait for a busy worker. So the
-sweeper works from the rows: it notifies the fallback topic (`entrypoints.fallback_notifier`), replaces vanished
-messages (`entrypoints.message_replacement`), and judges rates and health of channels. A lease keeps two runs from
+sweeper works from the rows: it notifies the fallback topic (`sweeper.fallback_notifier`), replaces vanished
+messages (`sweeper.message_replacement`), and judges rates and health of channels. A lease keeps two runs from
 working at the same time.
 """
 
@@ -14,21 +14,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
-from relay.entrypoints.debt_timing import delay_start_after_pauses
-from relay.entrypoints.due_rows import DueRow, DueRows, by_channel, each_once
-from relay.entrypoints.fallback_notifier import FallbackNotifier
-from relay.entrypoints.message_replacement import MessageReplacement
-from relay.entrypoints.parallel import run_logging_failure
-from relay.entrypoints.sweep_policies import SweepPolicies
-from relay.entrypoints.sweeper_run import SweeperRun
 from relay.failures.errors import LedgerError
-from relay.ledger.flood_detector import FLOODED_SECONDS, FloodDetector
+from relay.ledger.overload_detector import OVERLOADED_SECONDS, OverloadDetector
 from relay.ledger.row import CRITICAL, OTHER
 from relay.ledger.table import Table
+from relay.sweeper.debt_timing import delay_start_after_pauses
+from relay.sweeper.due_rows import DueRow, DueRows, by_channel, each_once
+from relay.sweeper.fallback_notifier import FallbackNotifier
+from relay.sweeper.message_replacement import MessageReplacement
+from relay.sweeper.parallel import run_logging_failure
+from relay.sweeper.policies import SweepPolicies
+from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.entrypoints.health_watch import HealthWatch
+    from relay.sweeper.health_watch import HealthWatch
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
@@ -110,10 +110,10 @@ class Sweeper:
         # What waits for the end of a flap does not wait for the rate limit.
         moving = by_channel(each for each in rows if each.delay_start <= now)
         owed = {channel: [each.entry for each in some] for channel, some in moving.items()}
-        above = {load.channel: load for load in FloodDetector(self.table).above(owed, self.policies.known, now)}
+        above = {load.channel: load for load in OverloadDetector(self.table).above(owed, self.policies.known, now)}
         since = run.above_since(above.keys(), now)
-        flooded = {above[name]: now - began for name, began in since.items() if now - began >= FLOODED_SECONDS}
-        self.telemetry.flooded(flooded)
+        overloaded = {above[name]: now - began for name, began in since.items() if now - began >= OVERLOADED_SECONDS}
+        self.telemetry.overloaded(overloaded)
 
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:

@@ -1,0 +1,5 @@
+"""Sweeper: the work of every minute on debts and channels, beside the queues.
+
+It notifies the fallback topic, replaces messages that vanished, ends long waits, and judges the health of channels. It
+may import every package of `relay` but `relay.entrypoints` and `relay.reconcile`.
+"""
