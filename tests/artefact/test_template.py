@@ -634,8 +634,13 @@ class TestPermissions:
             known = (config.alarm_topic_arn, config.notice_topic_arn, config.heartbeat_url)
             assert known == ((ALARM_TOPIC, NOTICE_TOPIC, url) if name == "SweeperFunction" else ("", "", "")), name
 
-    def test_heartbeats_url_is_not_shown_with_the_stacks_parameters(self) -> None:
-        assert templates.read(TEMPLATE)["Parameters"]["HeartbeatUrl"]["NoEcho"] is True
+    def test_guided_deployment_can_leave_every_parameter_with_a_default_as_it_is(self) -> None:
+        # The SAM CLI asks for a NoEcho parameter again and again until the answer is not empty.
+        parameters = templates.read(TEMPLATE)["Parameters"]
+        assert [name for name, each in parameters.items() if each.get("NoEcho")] == []
+        assert [name for name, each in parameters.items() if "Default" not in each] == ["XMattersHosts"]
+
+    def test_heartbeats_url_is_in_no_output(self) -> None:
         for output in of_clone(HeartbeatUrl="https://switch.example.com/canary").outputs.values():
             assert "canary" not in str(output)
 

@@ -255,11 +255,18 @@ def parse(words: list[str]) -> None:
         command.make_context("relayctl", names)
 
 
+def commands_in_sentences(text: str) -> list[list[str]]:
+    """Return the words after `relayctl` of each whole command in a sentence: one with an option, and without `…` or `|`."""
+    spans = [" ".join(span.split()) for span in re.findall(r"`relayctl\s([^`]+)`", text)]
+    whole = [span.replace("NAME", "name") for span in spans if "--" in span and not re.search(r"[…|]", span)]
+    return [shlex.split(span) for span in whole]
+
+
 DOCUMENTED = [
     pytest.param(words, id=f"{page.name}: {' '.join(words)}")
     for page in PAGES
-    for line in page.read_text().splitlines()
-    if (words := words_of(line))
+    for words in (*map(words_of, page.read_text().splitlines()), *commands_in_sentences(page.read_text()))
+    if words
 ]
 
 
@@ -278,6 +285,7 @@ def test_check_of_documented_commands_sees_unknown_verbs_and_options() -> None:
     for line in ("relayctl channel rotat x", "relayctl channel show x --wide", "relayctl channel show"):
         with pytest.raises(click.UsageError):
             parse(words_of(f"    {line} | less"))
+    assert commands_in_sentences("Type `relayctl dlq drop\n--all`, not `relayctl dlq …`.") == [["dlq", "drop", "--all"]]
 
 
 def commands(text: str) -> list[str]:
