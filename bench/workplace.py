@@ -15,8 +15,8 @@ from bench.cost import Invocation
 from bench.functions import ROOT, Functions, edges
 from bench.traffic import Counted
 from bench.warm import USUAL_ALERTS, Warm, measure
-from sandbox.cloud import stack
 from tests.artefact.builds import Build
+from tests.kept_build import kept_build
 
 REQUIREMENTS = ROOT / "bench" / "requirements-usual.txt"
 INSTALL_SECONDS = 300.0
@@ -66,9 +66,7 @@ class Workplace:
     @cached_property
     def build(self) -> Build:
         """The output of `sam build`. Raises SandboxError."""
-        shop = stack.Workshop(ROOT, self.folder / "build", self.folder / "logs")
-        stack.build(shop)
-        return Build(shop.template.parent)
+        return Build(kept_build().template.parent)
 
     @cached_property
     def usual(self) -> Usual | None:

@@ -26,7 +26,7 @@ DEPLOY_SECONDS = 180.0
 LOG_LINES = 30
 # Folders and files whose content a build or a deployment depends on.
 SOURCES = ("functions", "layers")
-SETTINGS = ("samconfig.toml", "template.yaml")
+SETTINGS = ("samconfig.toml", "template.yaml", "requirements/sam.txt")
 
 
 @dataclass(frozen=True)

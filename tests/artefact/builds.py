@@ -77,7 +77,7 @@ class Build:
         )
 
 
-def build(root: Path, folder: Path) -> Build:
+def _build(root: Path, folder: Path) -> Build:
     """Build the sources in `root`, writing only below `folder`; a failed build fails the test."""
     if not PYTHON.exists():
         pytest.fail(f"there is no {PYTHON}; run `make setup`", pytrace=False)
@@ -95,7 +95,7 @@ def build_elsewhere(folder: Path) -> Build:
     _copy_sources(root)
     before = os.umask(0o077)
     try:
-        return build(root, folder / "another build")
+        return _build(root, folder / "another build")
     finally:
         os.umask(before)
 

@@ -7,10 +7,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from moto.server import ThreadedMotoServer
 
+from sandbox.errors import SandboxError
 from tests.artefact import world as worlds
-from tests.artefact.builds import ROOT, Build, build, build_elsewhere
+from tests.artefact.builds import ROOT, Build, build_elsewhere
 from tests.artefact.templates import Stack, of_clone
 from tests.artefact.world import Aws, World
+from tests.kept_build import kept_build
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +25,12 @@ def workplace() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def built(workplace: Path) -> Build:
+def built() -> Build:
     """The output of `sam build` for this clone."""
-    return build(ROOT, workplace / "this")
+    try:
+        return Build(kept_build().template.parent)
+    except SandboxError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """A local cloud for the end-to-end tests, with ports and a folder of its own, removed afterwards."""
 
 import io
+import shutil
 from collections.abc import Iterator
+from copy import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +17,7 @@ from sandbox.steps import Steps
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import Operator
+from tests.kept_build import kept_build
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,10 +31,16 @@ def workroom() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture(scope="session")
+def build() -> Path:
+    """The folder with this clone's build."""
+    return kept_build().build
+
+
 @pytest.fixture(scope="package")
-def places(workroom: Path) -> local.Places:
+def places(workroom: Path, build: Path) -> local.Places:
     """Folders and files of the session's cloud."""
-    return local.Places(ROOT, workroom / "session", workroom / "build")
+    return local.Places(ROOT, workroom / "session", build)
 
 
 @pytest.fixture(scope="package")
@@ -67,14 +76,22 @@ def operator(operators_channel: Channel) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def own_places(workroom: Path) -> Iterator[local.Places]:
+def own_places(workroom: Path, build: Path) -> Iterator[local.Places]:
     """Places for a test that starts a cloud of its own; remaining processes are stopped at the end."""
     with TemporaryDirectory(dir=workroom) as name:
-        places = local.Places(ROOT, Path(name) / "own", workroom / "build")
+        places = local.Places(ROOT, Path(name) / "own", build)
         try:
             yield places
         finally:
             local.down(places)
+
+
+@pytest.fixture
+def built_places(own_places: local.Places, build: Path) -> local.Places:
+    """Places of a command that has built this clone before: its cloud starts sooner."""
+    places = replace(own_places, build=own_places.folder / "build")
+    shutil.copytree(build, places.build)
+    return places
 
 
 @pytest.fixture(scope="package")

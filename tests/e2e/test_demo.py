@@ -19,8 +19,8 @@ from tests.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(tmp_path: Path) -> None:
-    state = tmp_path / "state"
+def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(built_places: local.Places) -> None:
+    state = built_places.folder
     done = subprocess.run(
         [sys.executable, "-m", "sandbox", "--state", str(state), "demo"],
         cwd=ROOT,
@@ -73,16 +73,16 @@ def test_demo_reports_a_broken_promise_and_keeps_the_logs(own_places: local.Plac
     assert str(places.folder) not in _command_lines()
 
 
-def test_ctrl_c_stops_all_processes_of_the_demo(own_places: local.Places) -> None:
-    command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "demo"]
+def test_ctrl_c_stops_all_processes_of_the_demo(built_places: local.Places) -> None:
+    command = [sys.executable, "-m", "sandbox", "--state", str(built_places.folder), "demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
-        until(own_places.stack_file.exists, 300)
+        until(built_places.stack_file.exists, 300)
         child.send_signal(signal.SIGINT)
         said, _ = child.communicate(timeout=120)
     assert child.returncode == 130
     assert "nothing that it started is left running" in said
-    assert str(own_places.folder) not in _command_lines()
-    assert not list(own_places.folder.glob("*.log"))
+    assert str(built_places.folder) not in _command_lines()
+    assert not list(built_places.folder.glob("*.log"))
 
 
 def _command_lines() -> str:

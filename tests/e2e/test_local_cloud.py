@@ -25,6 +25,7 @@ from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
+from tests.e2e.sandbox_process import command
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,6 +135,19 @@ def test_fingerprint_changes_with_a_source_and_not_with_compiled_files(tmp_path:
     assert shop.fingerprint() == before
     source.write_text("two = 2")
     assert shop.fingerprint() != before
+
+
+def test_sandbox_beside_a_running_cloud_uses_it_and_leaves_it_up(
+    cloud: local.Local, places: local.Places, tmp_path: Path
+) -> None:
+    output = tmp_path / "said.txt"
+    with command(places, output) as running:
+        running.until("the local cloud was up before, and stays up")
+        assert f"{cloud.sandbox_url}/" in running.said
+        assert running.end(signal.SIGTERM) == 0
+        assert "The local cloud stays up" in running.said
+    assert requests.get(f"{cloud.sandbox_url}/health", timeout=10).ok
+    assert places.stack_file.exists()
 
 
 def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:

@@ -256,7 +256,7 @@ def parse(words: list[str]) -> None:
 
 
 def commands_in_sentences(text: str) -> list[list[str]]:
-    """Return the words after `relayctl` of each whole command in a sentence: one with an option, and without `…` or `|`."""
+    """Return the words after `relayctl` of each whole command in a sentence: with an option, and without `…` or `|`."""
     spans = [" ".join(span.split()) for span in re.findall(r"`relayctl\s([^`]+)`", text)]
     whole = [span.replace("NAME", "name") for span in spans if "--" in span and not re.search(r"[…|]", span)]
     return [shlex.split(span) for span in whole]
