@@ -1012,8 +1012,8 @@ MUTATIONS = (
     Mutation(
         "an easing that waited behind a failed signal is forgotten when a newer state supersedes it",
         "delivery.next_action",
-        "entry = with_superseded_ease(entry, state, notify_on)",
-        "entry = with_superseded_ease(entry, state, notify_on) if False else entry",
+        "    if entry.debt.since is not None:\n        entry = with_superseded_ease(",
+        "    if False:\n        entry = with_superseded_ease(",
         seed=121006162,
     ),
     Mutation(

@@ -109,14 +109,14 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry with its newest state as `eased`, if that state needs no signal any more and `state` is newer.
+    """Return the entry with its owed newest state as `eased`, if it needs no signal any more and `state` is newer.
 
     The newest state became owed because another state was in flight, and that other signal failed. The newest state's
     own job would find that it is only better than the announced one. If `state` comes first, this is recorded here, so
     that an incident that worsens again is announced.
     """
     newest = entry.newest
-    if newest is None or entry.debt.since is None or not newest.precedes(state) or not entry.is_eased_by(newest):
+    if newest is None or not newest.precedes(state) or not entry.is_eased_by(newest):
         return entry
     is_owed = judge_change(entry, newest, notify_on).standing == Standing.OWED
     return entry if is_owed else replace(entry, eased=newest.without_alerts())

@@ -53,7 +53,8 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     | is owed | Send |
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
-    entry = with_superseded_ease(entry, state, notify_on)
+    if entry.debt.since is not None:
+        entry = with_superseded_ease(entry, state, notify_on)
     task, standing = _judged(task, entry, state)
     if _is_suspect(task, entry, standing, now):
         return _explained(task, "not believed before BigPanda confirms it"), entry, _suspected(task, entry, now)
