@@ -92,7 +92,8 @@ fmt: setup ## format the code and mend what can be mended by itself
 	@$(VENV)/bin/ruff check --quiet --fix .
 
 .PHONY: schema
-schema: setup ## write the JSON Schema of channels' settings files anew, into docs/channel.schema.json
+schema: setup ## write anew what follows from the schema of channels: docs/channel.schema.json, and the validator of secrets
+	@$(PY) -m tools.secret_validator
 	@$(PY) -m tools.channel_schema
 
 .PHONY: lock
