@@ -455,8 +455,19 @@ class Promptness:
             first = min(first, debt.begins + self.policies[channel]["max_age_seconds"] - PASSES_SECONDS)
             for post in self.phones.posts:
                 is_other = post.channel == channel and post.incident != debt.state.incident and not post.is_critical
+                is_other = is_other and not self._has_limit_of_its_own(post, debt)
                 if is_other and allowed_at + PASSES_SECONDS < post.began < min(first, debt.ends) - PASSES_SECONDS:
                     yield f"priority: {post.incident} share {post.share} was sent while {debt.state} waited"
+
+    def _has_limit_of_its_own(self, post: Post, debt: Debt) -> bool:
+        """Return True if the policy limits the signals to the same recipients, and the two have different ones.
+
+        Then the critical may wait for its recipients' limit while the channel's has room for the other signal.
+        """
+        if "max_per_minute_per_recipients" not in self.policies[debt.state.channel]:
+            return False
+        names = {each.url_recipients for each in self.states if each.incident == post.incident}
+        return debt.state.url_recipients not in names
 
     def _posts(self, state: SharedState) -> Iterator[Post]:
         return (post for post in self.phones.posts if (post.incident, post.share) == (state.incident, state.number))
