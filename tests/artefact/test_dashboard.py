@@ -65,6 +65,17 @@ def test_widgets_lie_beside_each_other_in_24_columns(widgets: list[dict[str, Any
     assert max(x for x, _ in cells) < COLUMNS
 
 
+def test_widgets_have_views_that_cloudwatch_knows(widgets: list[dict[str, Any]]) -> None:
+    # CloudWatch refuses a whole body with an unknown member value, and the deployment with it.
+    views = {
+        "log": {"table", "timeSeries", "bar", "pie"},
+        "metric": {"timeSeries", "singleValue", "gauge", "bar", "pie", "table"},
+    }
+    for each in widgets:
+        if each["type"] in views:
+            assert each["properties"].get("view", "table") in views[each["type"]], each
+
+
 def test_dashboard_shows_only_metrics_that_exist(widgets: list[dict[str, Any]]) -> None:
     rows = [row for each in widgets if each["type"] == "metric" for row in _whole(each["properties"]["metrics"])]
     ours = {row[1] for row in rows if row[0] == "relay"}

@@ -381,6 +381,13 @@ class TestApi:
         assert {each["FunctionName"] for each in allowed} == {"${ReconcileFunction}", "${SweeperFunction}"}
         assert {each["SourceArn"] for each in allowed} == {f"${{{name}.Arn}}" for name in rules}
 
+    def test_runs_that_lambda_had_no_room_for_are_dropped_soon(self, on_aws: Stack) -> None:
+        # Otherwise Lambda keeps them for six hours, and runs them all at once when it has room again.
+        invoked = on_aws.of_type("AWS::Lambda::EventInvokeConfig").values()
+        ages = {each["FunctionName"]: each["MaximumEventAgeInSeconds"] for each in invoked}
+        assert ages == {"${SweeperFunction}": 60, "${ReconcileFunction}": 120}
+        assert {each["MaximumRetryAttempts"] for each in invoked} == {0}
+
     def test_stack_with_reconcile_off_has_no_reconcile_resources(self) -> None:
         chosen = of_clone(ReconcileMinutes="0")
         assert [name for name in (*chosen.resources, *chosen.outputs) if "Reconcile" in name or "Missed" in name] == []

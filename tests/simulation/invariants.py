@@ -21,7 +21,7 @@ from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
 from tests.simulation.oracle import CLOCKS_DIFFER, changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
-from tests.simulation.promptness import Promptness, Swept
+from tests.simulation.promptness import HIDDEN_SECONDS, Promptness, Swept
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.weather import Weather
@@ -764,6 +764,9 @@ class Invariants:
         for spell in sorted(self.weather.spells, key=lambda spell: spell.begins):
             if spell.service == "bigpanda" and spell.begins + began < until:
                 until = max(until, spell.ends + began + CONFIRMS_SECONDS)
+        if self.weather.crashes:
+            # The job of a follow-up that died is hidden for some minutes, and may die again.
+            until = max(until, began + self.weather.crashes_end + HIDDEN_SECONDS + CONFIRMS_SECONDS)
         return min(until, end.at + UNREACHABLE_SECONDS + CONFIRMS_SECONDS)
 
     def _is_overtaken_in_flight(self, page: Page, end: _End) -> bool:
