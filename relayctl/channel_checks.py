@@ -43,12 +43,12 @@ _ANYBODY = (
 )
 
 
-class Reconcile(NamedTuple):
-    """Results of reconcile runs, and environments of shares, which the ledger's table has of a channel.
+class ReconcileFacts(NamedTuple):
+    """Facts about a channel in the ledger's table: counts from reconcile runs, and environments that shares named.
 
     Attributes:
-        unknown: Numbers of incidents of the secret's environments that no channel knew, and that reconcile runs
-            reported in the last week.
+        unknown: Two counts of the last week, for the environments in the channel's secret: incidents that were reported
+            as unknown to every channel, and those of them whose share came after all.
         suggested: Environments that shares named and the secret does not. Any holder of the webhook's token can send a
             share, so an environment may be a stranger's.
     """
@@ -76,7 +76,7 @@ class ChannelChecks:
     bigpanda: HttpClient
     directory: Directory
     deadlines: Callable[[float], Deadline]
-    reconcile: Callable[[Channel], Reconcile]
+    reconcile: Callable[[Channel], ReconcileFacts]
     clock: Callable[[], float]
 
     @classmethod
@@ -187,13 +187,13 @@ class ChannelChecks:
         yield from map(recipient_checks.judged, self.directory.check(channel.rest, names, deadline))
 
 
-def _reconcile(stack: Stack, channel: Channel) -> Reconcile:
+def _reconcile(stack: Stack, channel: Channel) -> ReconcileFacts:
     """Read what the ledger's table has of a channel's reconcile runs and environments. Raises LedgerError."""
     if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
-        return Reconcile()
+        return ReconcileFacts()
     table = stack.table()
     reported = read_unknown_counts(table, channel.bigpanda, channel.bigpanda.environments)
-    return Reconcile(reported, Sources(table, stack.effects.clock).suggested(channel))
+    return ReconcileFacts(reported, Sources(table, stack.effects.clock).suggested(channel))
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:

@@ -2,8 +2,8 @@
 
 Documented by xMatters (docs/vendors.md, "Flood control"):
 
-- trigger flood control: above 4 signals a minute of one trigger that look alike in chosen outputs; it resumes when the
-  rate drops;
+- trigger flood control: above 4 signals a minute of one trigger that have equal values in chosen fields (xMatters calls
+  them outputs); signals pass again when the rate drops;
 - alert rate filter: above 4 alerts a minute of one integration to the same recipients;
 - notification flood control: above 1 notification in 300 seconds to mobile, SMS and voice devices.
 

@@ -1,6 +1,6 @@
 """Sender of one signal with in-request retries, bounded by the caller's deadline.
 
-Before a retry, `RetryingSender._before_next_attempt` waits for the answer's Retry-After (`SendError.retry_after`), else
+Before a retry, `RetryingSender._wait_or_renew` waits for the answer's Retry-After (`SendError.retry_after`), else
 for a short random backoff. If that wait does not fit into the time that is left, no further attempt is made here.
 """
 
@@ -112,7 +112,7 @@ class RetryingSender:
             is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted
             if sent.maybe_accepted > 0 and not is_repeated:
                 return sent
-            refreshed = self._before_next_attempt(channel, failure, sent, attempts_left, deadline.remaining(reserve))
+            refreshed = self._wait_or_renew(channel, failure, sent, attempts_left, deadline.remaining(reserve))
             if refreshed is None:
                 return sent
             channel = refreshed
@@ -122,7 +122,7 @@ class RetryingSender:
                 may_repeat=signal.may_repeat or failure.may_have_acted,
             )
 
-    def _before_next_attempt(
+    def _wait_or_renew(
         self, channel: Channel, failure: SendError, sent: Sent, attempts_left: int, seconds_left: float
     ) -> Channel | None:
         """Wait, or renew refused credentials, and return the channel for the next attempt; None for no next attempt.

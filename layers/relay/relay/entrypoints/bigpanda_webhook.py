@@ -1,4 +1,8 @@
-"""BigPanda's webhook: accepts shares and announces them."""
+"""BigPanda's webhook: accepts shares and announces them.
+
+The credentials of its requests were checked before: `entrypoints.endpoint` has them checked (`channels.authentication`),
+and answers 401.
+"""
 
 from copy import replace
 from dataclasses import dataclass

@@ -95,9 +95,9 @@ class Compared:
             self.differing[name] = replace(self.differing[name], queued=at)
 
 
-def seen_at(share: Share, now: float) -> Seen:
+def as_seen(share: Share, now: float) -> Seen:
     """Return an incident of the listing with its state as of `now` (epoch seconds).
 
-    Alerts are not compared, since it is not documented if their ids in the API and in webhooks are the same.
+    The state has no alerts: it is not documented if their ids in the API and in webhooks are the same.
     """
     return Seen(share, State.of(share, now).without_alerts())

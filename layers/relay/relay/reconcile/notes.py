@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 class UnknownCounts(NamedTuple):
-    """Counts of the unknown incidents that a group's runs reported within a day: no channel of the group knew them.
+    """Counts of the unknown incidents that a group's runs reported within a period: no channel of the group knew them.
 
     Attributes:
         found: Number that was reported.

@@ -21,7 +21,7 @@ from relay.jobs.outbox import Outbox
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
 from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, Comparison, Entries
-from relay.reconcile.findings import Seen, seen_at
+from relay.reconcile.findings import Seen, as_seen
 from relay.reconcile.group import Group
 from relay.reconcile.notes import GroupNote, channel_key, read_channel_notes, short_name
 from relay.reconcile.piece import Cursor, Member, Piece
@@ -197,7 +197,7 @@ class Reconciler:
                 if share.snoozed is True and share.active is not False:
                     run.snoozed_at[short_name(share.incident_id)] = now
                 elif listed.folder != "snoozed":
-                    run.incidents[share.incident_id] = seen_at(share, now)
+                    run.incidents[share.incident_id] = as_seen(share, now)
             ids = ids if listed.after and listed.after.folder == at.folder else set()
             at = listed.after
             if run.deadline.remaining() < until or len(run.incidents) * len(run.members) >= MAX_ENTRIES:
