@@ -1,7 +1,7 @@
 """BigPanda's webhook: accepts shares and announces them.
 
-The credentials of its requests were checked before: `entrypoints.endpoint` has them checked (`channels.authentication`),
-and answers 401.
+The credentials of its requests are checked before: `entrypoints.endpoint` asks `channels.authentication`, and answers
+401.
 """
 
 from copy import replace
