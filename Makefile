@@ -126,7 +126,11 @@ clean: ## remove what was built, downloaded and set up
 
 .PHONY: help
 help: ## list the commands
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "%s\t%s\n", $$1, $$2}' $(MAKEFILE_LIST) | \
+	while IFS=$$'\t' read -r name said; do \
+		if [ -z "$$said" ]; then printf '%s\n' "$$name"; continue; fi; \
+		fold -s -w 60 <<<"$$said" | { IFS= read -r first; printf '  make %-12s %s\n' "$$name" "$$first"; sed 's/^/                    /'; }; \
+	done
 
 # Three environments: the project with the emulator; the SAM CLI, which pins other versions of the same
 # libraries; and one that holds just what AWS's own Python runtime holds, for tests of the built artefact.

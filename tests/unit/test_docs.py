@@ -170,8 +170,9 @@ def test_pictures_of_the_terminal_load_nothing_from_elsewhere() -> None:
     assert [url for text in texts for url in re.findall(r"url\(([^)]+)\)|href", text) if not url.startswith("#")] == []
 
 
-def test_make_help_names_the_target_that_makes_the_pictures() -> None:
+def test_make_help_fits_into_80_columns_and_names_the_target_that_makes_the_pictures() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert [line for line in said.splitlines() if len(line) > 80] == []
     assert re.search(r"^  make pictures +\S", said, re.MULTILINE)
 
 
