@@ -385,7 +385,7 @@ class TestApi:
         # Otherwise Lambda keeps them for six hours, and runs them all at once when it has room again.
         invoked = on_aws.of_type("AWS::Lambda::EventInvokeConfig").values()
         ages = {each["FunctionName"]: each["MaximumEventAgeInSeconds"] for each in invoked}
-        assert ages == {"${SweeperFunction}": 60, "${ReconcileFunction}": 120}
+        assert ages == {"${SweeperFunction}": 60, "${ReconcileFunction}": 120, "${JobWorkerFunction}": 60}
         assert {each["MaximumRetryAttempts"] for each in invoked} == {0}
 
     def test_stack_with_reconcile_off_has_no_reconcile_resources(self) -> None:
