@@ -1017,6 +1017,13 @@ MUTATIONS = (
         seed=121006162,
     ),
     Mutation(
+        "without the ledger, the fallback's time goes on in a pause",
+        "entrypoints.worker",
+        "*(each.until for each in _pauses(job, policy) if each.since <= now)",
+        "*(each.until for each in _pauses(job, policy) if each.since <= now < each.until)",
+        seed=127015652,
+    ),
+    Mutation(
         "an answer acts again after the comment that says why it did not",
         "bigpanda.incident_writer",
         "if may_be_written and self._is_written(",

@@ -528,6 +528,23 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.wake(60)
         assert len(subjects(relay)) == 2
 
+    @pytest.mark.parametrize("of", [{}, {"when": {"status": "critical"}}], ids=["every incident", "criticals"])
+    def test_delay_without_the_ledger_counts_from_the_end_of_a_pause(self, of: dict[str, Any]) -> None:
+        def moment(seconds: float) -> str:
+            return timestamp(1_800_000_000 + seconds).replace(".000Z", "Z")
+
+        over = {"since": moment(-10), "until": moment(600), "then": "keep"} | of
+        planned = {"since": moment(86_400), "until": moment(90_000), "then": "drop"}
+        relay = self.down(policy={"fallback_after_seconds": 120, "pauses": [over, planned]})
+        self.put(relay)
+        for _ in range(11):
+            relay.wake(60)
+        assert subjects(relay) == []
+        # A job of a paused state wakes every two minutes while its wait can't be recorded.
+        for _ in range(2):
+            relay.wake(60)
+        assert subjects(relay) == ["incident i1 of channel noc"]
+
     def test_worker_notifies_the_fallback_of_each_channel_while_the_ledger_is_down(self) -> None:
         relay = self.down(secrets=channels("noc", "db", fallback_after_seconds=60))
         for channel in ("noc", "db"):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
+from relay.channels.pause import Pause, pauses_for
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
@@ -23,7 +24,7 @@ from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.entrypoints.chores import Chores
-from relay.failures.errors import ChannelError
+from relay.failures.errors import BadRequest, ChannelError
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
@@ -266,13 +267,14 @@ class Worker:
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
 
-        Like the sweeper, the worker does not notify while the channel is in shadow mode or wholly paused.
+        Like the sweeper, the worker does not notify in shadow mode or in a pause. The delay counts from a pause's end.
         """
         down_since = (result.job or job).message.ledger_down_since
         if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:
             return
         now, policy = self.clock(), self._policy(job)
-        is_due = now - seconds_of(down_since) >= policy.fallback_after_seconds and not policy.stops_all(now)
+        delay_start = max([seconds_of(down_since), *(each.until for each in _pauses(job, policy) if each.since <= now)])
+        is_due = now - delay_start >= policy.fallback_after_seconds and policy.mode is not Mode.SHADOW
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
         notify = partial(self.fallback.notify, job.channel, [OverdueDebt.of_job(job)])
@@ -289,6 +291,14 @@ class Worker:
             return self.channels.get(job.channel).policy
         except ChannelError:
             return Policy()
+
+
+def _pauses(job: Job, policy: Policy) -> tuple[Pause, ...]:
+    """Return the pauses that apply to a job's incident; none if its body can't be read."""
+    try:
+        return pauses_for(parse_share(job.payload.body), policy.pauses, is_open=True)
+    except BadRequest:
+        return ()
 
 
 def _faulty(job: Job, detail: str, fault: BaseException) -> Result:
