@@ -44,7 +44,7 @@ class RefusalBudget:
 
 
 class RefusalBudgets:
-    """RefusalBudgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
+    """Budgets of refused requests by source address, created at first use. `clock` gives epoch seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
