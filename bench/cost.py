@@ -26,7 +26,7 @@ MEMORY_GB = 0.5
 PROCESSOR = 512 / 1769
 # START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
 PLATFORM_LOG_BYTES = 330
-ACCESS_LOG_BYTES = 340
+ACCESS_LOG_BYTES = 316
 LOG_EVENT_BYTES = 26
 PLATFORM_LOG_LINES = 3
 

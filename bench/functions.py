@@ -17,6 +17,7 @@ from unittest import mock
 
 from botocore.client import BaseClient
 
+from bench import machine
 from sandbox.environment import aws_environment, without_aws
 from sandbox.errors import SandboxError
 
@@ -143,9 +144,15 @@ class Functions:
             # The chore worker works a reconcile run, and its handler does not return the run's result.
             self.chores: Worker = chores.worker
             self.schedule: Schedule = _app("reconcile").schedule
+        # Loading the functions has bound this thread to these CPUs, as in Lambda.
+        self._cpus = machine.cpus()
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
-        """Invoke a handler; return its answer and the resources of the invocation."""
+        """Invoke a handler; return its answer and the resources of the invocation.
+
+        This thread keeps to the functions' CPU from then on, and so do the calls that they are compared with.
+        """
+        machine.keep_to(self._cpus)
         meter, written, lines = self._meter, self._log.written, self._log.lines
         meter.clear()
         with meter.reading(), contextlib.redirect_stdout(self._log):
@@ -184,6 +191,7 @@ def edges() -> Iterator[Edges]:
 def _environment(edges: Edges) -> dict[str, str]:
     queue = f"{edges.aws_url}/123456789012"
     return aws_environment(edges.aws_url) | {
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
         "POWERTOOLS_SERVICE_NAME": "relay",
         "POWERTOOLS_METRICS_NAMESPACE": "bigpanda-xmatters-relay",
         "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -26,6 +26,17 @@ def is_busy() -> bool:
     return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
+def cpus() -> set[int]:
+    """Return the CPUs on which this thread may run; an empty set if the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def keep_to(chosen: set[int]) -> None:
+    """Let this thread, and those that it starts, run on the chosen CPUs only. An empty set changes nothing."""
+    if chosen:
+        os.sched_setaffinity(0, chosen)
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

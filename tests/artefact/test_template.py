@@ -339,7 +339,6 @@ class TestApi:
             "resource": "$context.resourcePath",
             "status": "$context.status",
             "integration_status": "$context.integrationStatus",
-            "response_length": "$context.responseLength",
             "latency_ms": "$context.responseLatency",
             "error_type": "$context.error.responseType",
             "source_ip": "$context.identity.sourceIp",

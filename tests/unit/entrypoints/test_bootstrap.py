@@ -153,6 +153,29 @@ def test_heartbeat_module_is_not_imported_without_a_url() -> None:
     assert done.stdout == "None False\n"
 
 
+@pytest.mark.parametrize(
+    ("memory", "expected"), [("512", 1), ("1768", 1), ("1769", None), ("3008", None), ("", None), ("lots", None)]
+)
+def test_function_keeps_to_one_cpu_if_lambda_gives_it_less_than_one(memory: str, expected: int | None) -> None:
+    code = (
+        "import os; from relay.entrypoints import bootstrap; before = os.sched_getaffinity(0); "
+        f"bootstrap.webhook({ENVIRONMENT | {'AWS_LAMBDA_FUNCTION_MEMORY_SIZE': memory}!r}); "
+        "after = os.sched_getaffinity(0); print(after <= before, len(after), len(before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    is_subset, after, before = done.stdout.split()
+    assert is_subset == "True"
+    assert int(after) == (expected or int(before))
+
+
+def test_function_loads_where_the_system_refuses_to_keep_it_to_one_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_pid: int, _cpus: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.sched_setaffinity", refused)
+    assert bootstrap.webhook(ENVIRONMENT | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512"}).name == "inbound"
+
+
 def test_failed_heartbeat_has_a_reason_without_the_url() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT | {"RELAY_HEARTBEAT_URL": "https://switch.example.com:8443/canary"})
     assert sweeper.heartbeat

@@ -205,10 +205,10 @@ def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> boo
     A job from the queue can have such a resolve, too: the webhook queued it, since the ledger failed or another sender
     changed the entry.
     """
+    if task.state.is_open or not task.channel.confirms_ends or standing not in {Standing.OWED, Standing.UNCHANGED}:
+        return False
     is_recorded = task.state.is_same(entry.newest) or task.job.payload.found
-    is_new = task.is_from_webhook or not is_recorded
-    is_resolve = is_new and not task.state.is_open and task.channel.confirms_ends
-    return is_resolve and standing in {Standing.OWED, Standing.UNCHANGED} and entry.is_resolve_suspect(now)
+    return (task.is_from_webhook or not is_recorded) and entry.is_resolve_suspect(now)
 
 
 def _suspected(task: Task, entry: Entry, now: float) -> Settle:

@@ -16,6 +16,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -53,18 +54,21 @@ _TWICE = ClientConfig(
 )
 _PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
 _HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
+# With this memory (MB), Lambda gives a function one whole CPU; with less, a part of one ("Configure Lambda function
+# memory" in AWS's Lambda guide).
+MEMORY_OF_ONE_CPU = 1769
 # A page of a hundred incidents, or one with all of its alerts.
 MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook)
+    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook, environment)
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks)
+    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks, environment)
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -72,7 +76,7 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     adapters = _adapters(
         environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
     )
-    return _loaded(Wiring(adapters).worker)
+    return _loaded(Wiring(adapters).worker, environment)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -84,30 +88,45 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.writeback()
     worker.reconciler()
-    return _loaded(worker)
+    return _loaded(worker, environment)
 
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute. Raises ConfigError."""
     needs = ("RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
-    return _loaded(
-        Wiring(_adapters(environment, *needs, reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)).sweeper
-    )
+    adapters = _adapters(environment, *needs, reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)
+    return _loaded(Wiring(adapters).sweeper, environment)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
     """Return the schedule that starts the reconcile runs. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment)).schedule)
+    return _loaded(Wiring(_adapters(environment)).schedule, environment)
 
 
-def _loaded[T](part: T) -> T:
-    """Return `part`, and turn on the garbage collector for objects that are made from now on.
+def _loaded[T](part: T, environment: Mapping[str, str]) -> T:
+    """Return `part` after the last settings of the process: its garbage collector is on, and it keeps to one CPU.
 
     The objects that exist already live as long as the function, so the collector need not check them.
     """
     gc.freeze()
     gc.enable()
+    _keep_to_one_cpu(environment)
     return part
+
+
+def _keep_to_one_cpu(environment: Mapping[str, str]) -> None:
+    """Let this thread, and the threads that it starts, run on one CPU only, if Lambda gives the function less than one.
+
+    Lambda shows such a function two CPUs. Each call outward runs in a thread of its own, and to wake a thread on the
+    other CPU takes several times as long as on the same one (docs/decisions.md, D-one-cpu).
+    """
+    memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    if not memory.isdecimal() or int(memory) >= MEMORY_OF_ONE_CPU or not hasattr(os, "sched_setaffinity"):
+        return
+    cpus = sorted(os.sched_getaffinity(0))
+    # Where it is refused, the function is slower, and no less right.
+    with suppress(OSError):
+        os.sched_setaffinity(0, {cpus[os.getpid() % len(cpus)]})
 
 
 def _adapters(

@@ -19,6 +19,8 @@ SCHEMA = 1
 MAX_ENVELOPE_BYTES = 1024 * 1024 - 8 * 1024
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 1024
+# Characters that SQS refuses in a message or an attribute.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _GROUPS: Mapping[str, Any] = {
     "payload": Payload,
     "routing": Routing,
@@ -124,12 +126,7 @@ def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
 
 def legal_text(text: str) -> str:
     """Return the text without characters that SQS refuses in an attribute (control, lone surrogates); never empty."""
-    return "".join(character if _is_legal(character) else "\ufffd" for character in text[:MAX_TEXT]) or "-"
-
-
-def _is_legal(character: str) -> bool:
-    code = ord(character)
-    return code in {0x9, 0xA, 0xD} or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code >= 0x10000
+    return _ILLEGAL.sub("\ufffd", text[:MAX_TEXT]) or "-"
 
 
 def fits(envelope: str) -> bool:
