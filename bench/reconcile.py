@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
-from relay.entrypoints.endpoint import INLINE_SECONDS
+from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import bodies
 from bench.figures import Aim, Section, measured
-from relay.delivery.dead_letter_replay import Replay
+from relay.delivery.dead_letter_mover import DeadLetterMover
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.jobs.dead_letters import SPOOL_BYTES, DeadLetters
 from relay.jobs.envelope import envelope_of
@@ -94,7 +94,8 @@ def section() -> Section:
     with queue.holding():
         found = list(queue.scan())
         scanned, began = tracemalloc.get_traced_memory()[1], clock.now
-        moved = list(Replay(queue, Queue(other, "retries"), clock, clock.sleep, run=overlapping(clock)).move(found))
+        mover = DeadLetterMover(queue, Queue(other, "retries"), clock, clock.sleep, run=overlapping(clock))
+        moved = list(mover.move(found))
     seconds = clock.now - began
     tracemalloc.stop()
     assert (len(moved), retries.sent, len(dead.taken)) == (MESSAGES, MESSAGES, 0)

@@ -21,7 +21,7 @@ _MAY_READ = "the key may read the channel's environments; whether it may write i
 def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
     """Check the credentials for xMatters' REST API by reading one page."""
     try:
-        directory.log_in(access, deadline)
+        directory.try_credentials(access, deadline)
     except SendError as error:
         return of_failure(_REST, error)
     return ok(_REST, f"{urlsplit(access.base_url).hostname or ''} lets the channel's user read pages")
@@ -58,7 +58,7 @@ def bigpanda(client: HttpClient, access: BigPandaAccess | None, deadline: Deadli
 
 def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> Check:
     try:
-        BigPanda(client).log_in(access, environment_id, deadline)
+        BigPanda(client).try_credentials(access, environment_id, deadline)
     except SendError as error:
         if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_not_bigpandas(error.http_status):
             return warning(_BIGPANDA, f"not known: HTTP {error.http_status} with an answer that is not BigPanda's")

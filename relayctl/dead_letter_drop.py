@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any, NamedTuple
 
-from relay.delivery.dead_letter_replay import Became, Moved, state_of
+from relay.delivery.dead_letter_mover import Became, Moved, state_of
 from relay.delivery.replay_follower import fate
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.delivery.task import entry_key_of

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 import click
 
-from relay.delivery.dead_letter_replay import Filter
+from relay.delivery.dead_letter_mover import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relayctl import dead_letter_file, terminal

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from relay.delivery.dead_letter_replay import NO_STATUS, Filter
+from relay.delivery.dead_letter_mover import NO_STATUS, Filter
 from relay.failures.reasons import Reason
 from relay.jobs.job import JobKind
 from relayctl import moments, name_completion

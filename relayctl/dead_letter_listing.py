@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
-from relay.delivery.dead_letter_replay import NO_STATUS
+from relay.delivery.dead_letter_mover import NO_STATUS
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import Depth, HeldMessage

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from relay.delivery.dead_letter_replay import Filter
+from relay.delivery.dead_letter_mover import Filter
 from relay.delivery.replay_order import in_order
 from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage, Run
 from relayctl import dead_letter_listing, terminal

@@ -14,8 +14,8 @@ from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
 from relay.delivery.actions import Action, Send, Settle
 from relay.delivery.next_action import next_action
-from relay.delivery.retrying_sender import content
 from relay.delivery.task import Task, new_job
+from relay.delivery.trigger_retries import content
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.delivery.dead_letter_replay import Became, Fate, Moved
+from relay.delivery.dead_letter_mover import Became, Fate, Moved
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.job import Job

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
-from relay.entrypoints.endpoint import INLINE_SECONDS
+from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import JOB_SECONDS
 from relay.failures.errors import SendError, UnknownChannel

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
-from relay.delivery.dead_letter_replay import Filter
+from relay.delivery.dead_letter_mover import Filter
 from relay.jobs.dead_letters import HeldMessage
 from relayctl import dead_letter_listing, terminal
 from relayctl.dead_letter_filter import filtered

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from relay.delivery.dead_letter_replay import Filter
+from relay.delivery.dead_letter_mover import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, printable

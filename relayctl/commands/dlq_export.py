@@ -4,7 +4,7 @@ import json
 
 import click
 
-from relay.delivery.dead_letter_replay import Filter
+from relay.delivery.dead_letter_mover import Filter
 from relayctl import dead_letter_export, terminal
 from relayctl.dead_letter_export import STDOUT
 from relayctl.dead_letter_filter import filtered

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from relay.delivery.dead_letter_replay import Filter, Replay
+from relay.delivery.dead_letter_mover import DeadLetterMover, Filter
 from relay.delivery.replay_follower import Follower
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.jobs.dead_letters import HeldMessage
@@ -70,11 +70,11 @@ def replay(
                     show_summary(sums)
                     say_held(depth)
                 if yes and chosen:
-                    moving = Replay(
+                    mover = DeadLetterMover(
                         queue, _retries(stack), stack.effects.clock, stack.effects.sleep, rate=rate, run=pool.map
                     )
                     changed = Audit.begin(stack, "dlq replay", filters=described(wanted, limit))
-                    _move(moving, chosen, stop, report, stack.effects.clock, is_followed=wait)
+                    _move(mover, chosen, stop, report, stack.effects.clock, is_followed=wait)
             if wait and report.moved and not stop.is_set():
                 _follow(stack, stop, report)
         finally:
@@ -93,7 +93,7 @@ def _retries(stack: Stack) -> Queue:
 
 
 def _move(
-    moving: Replay,
+    mover: DeadLetterMover,
     chosen: list[HeldMessage],
     stop: threading.Event,
     report: Report,
@@ -103,7 +103,7 @@ def _move(
 ) -> None:
     failed = 0
     with progress("moving", len(chosen), clock) as show:
-        for moved in moving.move(chosen, stop.is_set):
+        for moved in mover.move(chosen, stop.is_set):
             report.add(moved, is_followed=is_followed)
             failed += moved.move_error is not None
             show(len(report.moved), f"{failed} not moved" if failed else "")

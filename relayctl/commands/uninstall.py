@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from relay.delivery.channel_health import Debts
-from relay.delivery.dead_letter_replay import Filter
+from relay.delivery.dead_letter_mover import Filter
 from relay.foreign_text import printable
 from relayctl import dead_letter_export, dead_letter_reading, draining, moments, terminal
 from relayctl.channel_health import ChannelStatus

@@ -83,7 +83,7 @@ def test_each_kind_of_recipient_is_found_with_each_kind_of_credentials(
 def test_revoked_oauth_token_is_renewed_during_a_recipient_check(box: Box, rest: Rest) -> None:
     box.events.declare(OAUTH)
     directory, its_rest = new_directory(), rest_at(box.xmatters_url, OAUTH)
-    directory.log_in(its_rest, Deadline(20, time.monotonic))
+    directory.try_credentials(its_rest, Deadline(20, time.monotonic))
     box.revoke_tokens()
     assert shapes(directory.check(its_rest, NAMES, Deadline(20, time.monotonic))) == FOUND
     assert len(box.token_requests()) == 2
@@ -137,7 +137,7 @@ def test_recipient_check_ends_at_its_deadline(box: Box, rest: Rest) -> None:
 
 class TestLogIn:
     def test_directory_log_in_with_valid_credentials_makes_one_small_call(self, box: Box, rest: Rest) -> None:
-        new_directory().log_in(rest, Deadline(20, time.monotonic))
+        new_directory().try_credentials(rest, Deadline(20, time.monotonic))
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"limit": "1"})
 
@@ -146,9 +146,9 @@ class TestLogIn:
     ) -> None:
         wrong = rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"})
         with pytest.raises(BadAnswer) as refused:
-            new_directory().log_in(wrong, Deadline(20, time.monotonic))
+            new_directory().try_credentials(wrong, Deadline(20, time.monotonic))
         assert (refused.value.reason, refused.value.http_status) == (Reason.CREDENTIALS, 401)
         box.listening(False)
         with pytest.raises(NoAnswer) as gone:
-            new_directory().log_in(rest, Deadline(20, time.monotonic))
+            new_directory().try_credentials(rest, Deadline(20, time.monotonic))
         assert gone.value.reason == Reason.UNREACHABLE

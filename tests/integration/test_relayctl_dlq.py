@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from relay.delivery.dead_letter_replay import state_of as state_of_message
+from relay.delivery.dead_letter_mover import state_of as state_of_message
 from relay.delivery.task import entry_key_of
 from relay.incidents.transition import State
 from relay.jobs.envelope import attributes_of, envelope_of, read_envelope

@@ -201,7 +201,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback topic is never told",
-        "delivery.topic",
+        "delivery.sns_topic",
         "        client().publish(\n",
         "        (lambda **_: None)(\n",
         seed=9,
@@ -250,14 +250,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a warning that may have paged is tried again at once",
-        "delivery.retrying_sender",
+        "delivery.trigger_retries",
         "is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted",
         "is_repeated = sent.maybe_accepted == 1 and failure.may_have_acted",
         seed=28,
     ),
     Mutation(
         "what may have paged is not marked when it is repeated",
-        "delivery.retrying_sender",
+        "delivery.trigger_retries",
         "may_repeat = may_repeat or job.failures.may_have_paged or is_doubtful",
         "may_repeat = False",
         seed=13,
@@ -285,7 +285,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback is answered before it is kept",
-        "entrypoints.xmatters_callback",
+        "entrypoints.callback_intake",
         "if self.outbox.enqueue(job, deadline, until=self.clock()):",
         "if self.outbox.enqueue(job, deadline, until=self.clock()) or True:",
         seed=18,
@@ -434,7 +434,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a replay deletes what the retry queue did not take",
-        "delivery.dead_letter_replay",
+        "delivery.dead_letter_mover",
         "taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]",
         "taken = list(batch)",
         seed=633,
@@ -657,7 +657,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a key that was refused is not read again",
-        "delivery.retrying_sender",
+        "delivery.trigger_retries",
         "found = self.channels.refresh(channel.name)",
         "found = channel",
         seed=145,
@@ -967,7 +967,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that waits rings the recipients that its channel gets meanwhile",
-        "delivery.retrying_sender",
+        "delivery.trigger_retries",
         "        recipients = (only_recipient,) if only_recipient else job.routing.recipients\n",
         "        recipients = (only_recipient,) if only_recipient else job.routing.recipients\n"
         "        if not only_recipient and not task.channel.policy.routes:\n"

@@ -17,9 +17,9 @@ from relay.channels.change_marks import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.delivery.dead_letter_replay import Replay
+from relay.delivery.dead_letter_mover import DeadLetterMover
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
-from relay.entrypoints.endpoint import Endpoint
+from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
@@ -573,7 +573,7 @@ class Simulation:
         """Move all dead-lettered messages, in batches; the operator may die between any two calls."""
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
-        replay = Replay(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
+        replay = DeadLetterMover(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
         with dead_letters.holding():
             for moved in replay.move(list(dead_letters.scan())):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.move_error or ''} {moved.deletion_error or ''}")

@@ -3,7 +3,7 @@
 import json
 
 from relay.channels.api_gateway import MAX_BODY_BYTES
-from relay.delivery import topic
+from relay.delivery import sns_topic
 from relay.jobs.envelope import attributes_of
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.telemetry.metrics import METRICS
@@ -48,4 +48,4 @@ def test_no_metric_has_a_dimension_of_a_channel_or_an_incident_by_default() -> N
 
 
 def test_subject_for_sns_is_shorter_than_100_characters() -> None:
-    assert topic.MAX_SUBJECT < 100
+    assert sns_topic.MAX_SUBJECT < 100

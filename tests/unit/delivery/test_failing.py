@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from relay.delivery.debts import FIRST_WAKE_SECONDS
-from relay.entrypoints.endpoint import INLINE_SECONDS
+from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.failures.errors import QueueError
 from relay.failures.reasons import HANDLING, Reason
 from relay.jobs.envelope import read_envelope

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.delivery.fallback import MAX_NAMED, MAX_WORDS, Fallback, OverdueDebt, UnknownCritical
-from relay.delivery.topic import MAX_SMS
+from relay.delivery.sns_topic import MAX_SMS
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from tests import samples
 from tests.fakes import FakeSns

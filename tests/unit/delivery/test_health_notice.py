@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.delivery.health_notice import MAX_DESCRIBED, ChannelNotice, HealthTopics
-from relay.delivery.topic import MAX_SMS, MAX_SUBJECT
+from relay.delivery.sns_topic import MAX_SMS, MAX_SUBJECT
 from tests.fakes import FakeSns
 
 NOW = 1_800_000_000.0

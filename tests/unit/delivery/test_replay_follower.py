@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.delivery.dead_letter_replay import Became, Fate, Moved
+from relay.delivery.dead_letter_mover import Became, Fate, Moved
 from relay.delivery.replay_follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
 from relay.incidents.transition import State
 from relay.jobs.job import timestamp

@@ -14,7 +14,7 @@ from relay.bigpanda.client import Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
-from relay.entrypoints.endpoint import Endpoint
+from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
 from relay.failures.errors import ConfigError, SendError
 from relay.xmatters.trigger import Signal

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.fallback import MAX_NAMED
-from relay.entrypoints.endpoint import INLINE_SECONDS
+from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS

@@ -304,7 +304,7 @@ class TestFewRequests:
 class TestLogIn:
     def test_log_in_reads_one_page_as_the_followup_does(self) -> None:
         tenant = Tenant(events=said({"data": []}))
-        tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
+        tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
         [call] = tenant.session.calls
         assert call.url == "https://acme.xmatters.com/api/xm/1/events?limit=1"
 
@@ -320,10 +320,10 @@ class TestLogIn:
     def test_log_in_fails_if_the_answer_is_no_list_of_pages(self, reply: HttpAnswer, reason: Reason) -> None:
         tenant = Tenant(events=reply)
         with pytest.raises(BadAnswer) as caught:
-            tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
+            tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
         assert caught.value.reason == reason
 
     def test_log_in_raises_no_answer_if_xmatters_is_unreachable(self) -> None:
         tenant = Tenant(events=requests.ConnectTimeout())
         with pytest.raises(NoAnswer):
-            tenant.directory.log_in(rest(), Deadline(5, tenant.clock))
+            tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))

@@ -65,7 +65,7 @@ class BigPanda:
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
 
-    def log_in(self, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> None:
+    def try_credentials(self, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> None:
         """Read at most one incident of an environment, to test the key.
 
         An answer that is not BigPanda's, such as a proxy's, raises BadAnswer with the reason UPSTREAM.

@@ -16,7 +16,7 @@ from relay.delivery.task import Task
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS
 from relay.jobs.envelope import UnreadableMessage, read_envelope
-from relay.jobs.outcome import Outcome, Result, Sent
+from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.channel_rate_limiter import Ticket
 from relay.ledger.entry import Entry
@@ -88,7 +88,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 
 
 def _record_acceptance(
-    services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float, *, is_for_one: bool
+    services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float, *, is_for_one: bool
 ) -> Result:
     audience = Audience(task.job.routing.recipients, is_for_one=is_for_one)
 
@@ -119,7 +119,9 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
             services.outbox.enqueue(job, services.deadline, until=services.clock())
 
 
-def _record_failure(services: Services, task: Task, claimed: Entry, lease: Lease, sent: Sent, until: float) -> Result:
+def _record_failure(
+    services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float
+) -> Result:
     """Queue a state that was not accepted, and record the failure in its entry.
 
     `claimed` is the entry with this sender's `lease`, and `until` the time at which the attempts ended (epoch seconds).

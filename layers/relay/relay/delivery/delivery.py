@@ -17,9 +17,9 @@ from relay.delivery import debts, degraded
 from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.attempt import attempt, give_back
 from relay.delivery.next_action import next_action
-from relay.delivery.retrying_sender import RetryingSender
 from relay.delivery.services import Services, Unguarded
 from relay.delivery.task import Task, entry_key_of, new_job
+from relay.delivery.trigger_retries import RetryingSender
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share

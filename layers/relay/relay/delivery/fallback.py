@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from relay.delivery import topic
+from relay.delivery import sns_topic
 from relay.failures.errors import BadRequest
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, is_bigpanda_link, one_line, quoted
@@ -136,7 +136,7 @@ class Fallback:
         return self._publish(subject, _unknown_texts(channels, found), {})
 
     def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
-        return topic.publish(self.client, self.topic_arn, subject, texts, attributes)
+        return sns_topic.publish(self.client, self.topic_arn, subject, texts, attributes)
 
 
 def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
@@ -166,7 +166,7 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
     lines.append("What to do: docs/operate.md, FallbackAlarm.")
     whole = "\n".join(lines)
     sms = f"CRITICAL {channel}: {incidents} not notified by xMatters. Worst: {debts[0].words()}"
-    return topic.texts(whole, sms)
+    return sns_topic.texts(whole, sms)
 
 
 def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) -> dict[str, str]:
@@ -192,7 +192,7 @@ def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) ->
     whole = "\n".join(lines)
     first = identifier(found[0].incident_id)
     sms = f"CRITICAL, not paged: {len(found)} incidents without a webhook. First: {first}"
-    return topic.texts(whole, sms)
+    return sns_topic.texts(whole, sms)
 
 
 def _words(incident_id: str, description: str) -> str:

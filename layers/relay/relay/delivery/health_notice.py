@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from relay.delivery import topic
+from relay.delivery import sns_topic
 from relay.delivery.channel_health import age
 from relay.foreign_text import one_line
 from relay.jobs.job import timestamp
@@ -80,7 +80,7 @@ class HealthTopics:
             subject = f"{len(notices)} channels are sick: {_counted(notices)} incidents wait"
             whole = _many("sick", notices)
             sms = f"{len(notices)} channels are sick ({_counted(notices)} wait): {_first(notices)}"
-        return self._publish("sick", notices, subject, topic.texts(whole, sms), is_urgent=is_urgent)
+        return self._publish("sick", notices, subject, sns_topic.texts(whole, sms), is_urgent=is_urgent)
 
     def well(self, notices: Sequence[ChannelNotice], now: float) -> bool:
         """Publish one message that these channels are well again. Return False if SNS does not accept it."""
@@ -93,7 +93,7 @@ class HealthTopics:
             subject = f"{len(notices)} channels are well again"
             whole = _many("well again", notices)
             sms = f"{len(notices)} channels are well again: {_first(notices)}"
-        return self._publish("well", notices, subject, topic.texts(whole, sms), is_urgent=False)
+        return self._publish("well", notices, subject, sns_topic.texts(whole, sms), is_urgent=False)
 
     def _publish(
         self,
@@ -106,7 +106,7 @@ class HealthTopics:
     ) -> bool:
         # A message about many channels has no attribute `channel`: it is for whoever reads about all of them.
         attributes = {"health": health} | ({"channel": notices[0].channel} if len(notices) == 1 else {})
-        return topic.publish(self.client, self.arn(is_urgent=is_urgent), subject, texts, attributes)
+        return sns_topic.publish(self.client, self.arn(is_urgent=is_urgent), subject, texts, attributes)
 
 
 def _one_sick(notice: ChannelNotice, now: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relay.delivery.dead_letter_replay import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
+from relay.delivery.dead_letter_mover import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
 from relay.delivery.task import entry_key_of
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason

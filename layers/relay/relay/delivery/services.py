@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from relay.deadline import Deadline
-from relay.delivery.retrying_sender import RetryingSender
+from relay.delivery.trigger_retries import RetryingSender
 from relay.jobs.outbox import Outbox
 from relay.ledger.channel_rate_limiter import RateLimiter
 from relay.ledger.ledger import Ledger

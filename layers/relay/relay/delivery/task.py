@@ -11,7 +11,7 @@ from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
-from relay.jobs.outcome import Exchange, Notices, Outcome, Result, Sent, Subject
+from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.entry_key import key, named
 from relay.ledger.wait import Wait
@@ -210,11 +210,11 @@ class Task(NamedTuple):
         )
         return Result(outcome, subject, job=job)
 
-    def delivered(self, sent: Sent) -> Result:
+    def delivered(self, sent: SendResult) -> Result:
         """Return the result of a signal that xMatters accepted."""
         return replace(self.result(Outcome.DELIVERED), exchange=Exchange(sent.attempts, sent.request_id))
 
-    def failed(self, sent: Sent) -> Result:
+    def failed(self, sent: SendResult) -> Result:
         """Return the result of a signal that xMatters did not accept: `unsafe` until its state is queued."""
         failure = sent.failure
         if failure is None:

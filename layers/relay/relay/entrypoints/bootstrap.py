@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-    from relay.entrypoints.endpoint import Endpoint
+    from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.reconcile.schedule import Schedule
     from relay.sweeper.sweeper import Sweeper

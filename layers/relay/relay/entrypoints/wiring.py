@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from relay.channels.cache import ChannelCache
 from relay.delivery.delivery import Delivery
-from relay.delivery.retrying_sender import RetryingSender
+from relay.delivery.trigger_retries import RetryingSender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
 from relay.jobs.outbox import Outbox
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
     from relay.delivery.resolve_confirmation import ResolveConfirmation
-    from relay.entrypoints.endpoint import Endpoint
+    from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
@@ -60,10 +60,10 @@ class Wiring:
     @cached_property
     def webhook(self) -> "Endpoint":
         """The endpoint for POST /bigpanda/{channel}, which takes shares."""
-        from relay.entrypoints.bigpanda_webhook import Shares
-        from relay.entrypoints.endpoint import Endpoint
+        from relay.entrypoints.authenticated_endpoint import Endpoint
+        from relay.entrypoints.share_intake import ShareIntake
 
-        take = Shares(self.delivery, self.sources).take
+        take = ShareIntake(self.delivery, self.sources).take
         return Endpoint(
             self.authenticator("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound")
         )
@@ -71,10 +71,10 @@ class Wiring:
     @cached_property
     def callbacks(self) -> "Endpoint":
         """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
-        from relay.entrypoints.endpoint import Endpoint
-        from relay.entrypoints.xmatters_callback import Callbacks
+        from relay.entrypoints.authenticated_endpoint import Endpoint
+        from relay.entrypoints.callback_intake import CallbackIntake
 
-        take = Callbacks(self.outbox, self._clock).take
+        take = CallbackIntake(self.outbox, self._clock).take
         return Endpoint(
             self.authenticator("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
         )

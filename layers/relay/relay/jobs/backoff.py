@@ -2,7 +2,7 @@
 
 | failed attempt | wait until the next one |
 | --- | --- |
-| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `delivery.retrying_sender` |
+| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `delivery.trigger_retries` |
 | the last of these | until 36 s after the first attempt: `delivery.debts.FIRST_WAKE_SECONDS` |
 | from the retry queue | a random time below 30 s, then below 60, 120, … up to 900 s |
 | the same, of a critical that certainly did not page | a random time below 30 s, then below 60 s |

@@ -176,7 +176,7 @@ class Result(NamedTuple):
         return self._replace(notices=self.notices._replace(last_copy=last_copy))
 
 
-class Sent(NamedTuple):
+class SendResult(NamedTuple):
     """Result of sending one signal, with its in-request retries.
 
     Attributes:

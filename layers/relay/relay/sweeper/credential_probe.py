@@ -190,10 +190,10 @@ class CredentialProbe:
             return Answer.LATE
         try:
             if isinstance(access, Rest):
-                self.directory().log_in(access, self._brief(deadline))
+                self.directory().try_credentials(access, self._brief(deadline))
             else:
                 self.rate_limit().wait(access, "incidents")
-                self.bigpanda().log_in(access, access.environments[0], self._brief(deadline))
+                self.bigpanda().try_credentials(access, access.environments[0], self._brief(deadline))
         except SendError as error:
             if error.reason == Reason.CREDENTIALS:
                 return Answer.REFUSED

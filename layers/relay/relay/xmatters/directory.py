@@ -73,7 +73,7 @@ class Directory:
     def __init__(self, outward: HttpClient) -> None:
         self._api = RestApi(outward)
 
-    def log_in(self, rest: Rest, deadline: Deadline) -> None:
+    def try_credentials(self, rest: Rest, deadline: Deadline) -> None:
         """Send the smallest request that follow-ups need, to test the credentials. Raises NoAnswer or BadAnswer."""
         self._api.ask(rest, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, says=listed)
 

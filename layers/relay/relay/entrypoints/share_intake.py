@@ -1,7 +1,6 @@
-"""BigPanda's webhook: accepts shares and announces them.
+"""Intake of shares, which BigPanda's webhook sends: each is parsed and announced.
 
-The credentials of its requests are checked before: `entrypoints.endpoint` asks `channels.authentication`, and answers
-401.
+Their credentials are checked before, in `entrypoints.authenticated_endpoint`, which also answers 401.
 """
 
 from copy import replace
@@ -18,8 +17,8 @@ from relay.ledger.sources import Sources
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Handler of shares, the requests of BigPanda's webhook.
+class ShareIntake:
+    """Takes shares, the requests of BigPanda's webhook.
 
     Attributes:
         delivery: Delivery of states to xMatters.

@@ -1,4 +1,4 @@
-"""Replay: moves from the dead-letter queue to the retry queue."""
+"""Replay: the mover puts messages from the dead-letter queue on the retry queue."""
 
 import random
 from collections import Counter
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.dead_letter_replay import Filter, Moved, Replay
+from relay.delivery.dead_letter_mover import DeadLetterMover, Filter, Moved
 from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
 from relay.jobs.dead_letters import HeldMessage, Run
 from relay.jobs.envelope import envelope_of, read_envelope
@@ -43,8 +43,8 @@ class Bench:
         self.retries = FakeQueue(self.clock, seconds=self.seconds)
         self.dead_letters = self.queue.dead_letters(self.run)
 
-    def replay(self) -> Replay:
-        return Replay(
+    def replay(self) -> DeadLetterMover:
+        return DeadLetterMover(
             self.dead_letters, self.retries.queue(), self.clock, self.clock.sleep, rate=self.rate, run=self.run
         )
 

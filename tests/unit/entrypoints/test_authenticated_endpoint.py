@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from relay.channels.api_gateway import MAX_BODY_BYTES, Reply, Request
-from relay.entrypoints.endpoint import INLINE_SECONDS
+from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.failures.errors import ChannelUnreadable, QueueError
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.channels.api_gateway import Reply, Request
-from relay.entrypoints.xmatters_callback import MAX_CALLBACK_BYTES
+from relay.entrypoints.callback_intake import MAX_CALLBACK_BYTES
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
 

@@ -17,7 +17,7 @@ from relay.delivery.task import Task
 from relay.failures.errors import ChannelError, SendError
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
-from relay.jobs.outcome import Sent
+from relay.jobs.outcome import SendResult
 from relay.ledger.entry import Entry
 from relay.xmatters.trigger import Signal, XMatters
 
@@ -54,7 +54,7 @@ class RetryingSender:
         max_attempts: int,
         only_recipient: str | None = None,
         may_repeat: bool = False,
-    ) -> Sent:
+    ) -> SendResult:
         """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
 
         A critical is repeated once after an ambiguous failure. `only_recipient` is a name; None for all recipients.
@@ -91,18 +91,18 @@ class RetryingSender:
         reserve: float = 0.0,
         max_attempts: int = MAX_ATTEMPTS,
         repeats_if_ambiguous: bool = False,
-    ) -> Sent:
+    ) -> SendResult:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
         After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if
         `repeats_if_ambiguous` is True, else none. For criticals, two pages are better than none.
         """
-        sent, attempts_left = Sent(attempts=0), max_attempts
+        sent, attempts_left = SendResult(attempts=0), max_attempts
         while True:
             attempts_left -= 1
             try:
                 request_id = self.xmatters.send(channel, signal, deadline, reserve=reserve)
-                return Sent(sent.attempts + 1, sent.maybe_accepted + 1, request_id)
+                return SendResult(sent.attempts + 1, sent.maybe_accepted + 1, request_id)
             except SendError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
@@ -123,7 +123,7 @@ class RetryingSender:
             )
 
     def _wait_or_renew(
-        self, channel: Channel, failure: SendError, sent: Sent, attempts_left: int, seconds_left: float
+        self, channel: Channel, failure: SendError, sent: SendResult, attempts_left: int, seconds_left: float
     ) -> Channel | None:
         """Wait, or renew refused credentials, and return the channel for the next attempt; None for no next attempt.
 
@@ -159,13 +159,13 @@ class RetryingSender:
         return found if changed else None
 
 
-def _with_failure(sent: Sent, failure: SendError) -> Sent:
+def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
     """Return `sent` (the result of the attempts so far) with one more failed attempt counted.
 
     The result gets `failure`. But a time-out before a request was sent does not replace an earlier failure.
     """
     says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
-    return Sent(
+    return SendResult(
         attempts=sent.attempts + failure.was_sent,
         maybe_accepted=sent.maybe_accepted + failure.may_have_acted,
         failure=sent.failure if says_less else failure,

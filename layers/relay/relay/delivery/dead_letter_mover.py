@@ -1,7 +1,8 @@
-"""Replay of dead-lettered jobs: move their messages to the retry queue.
+"""Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, and decides nothing.
 
 A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between it is on both,
-and the ledger lets only one of them page. The worker decides what is still owed (`delivery.needs_signal.judge_job`).
+and the ledger lets only one of them page. The worker decides if a message is still needed
+(`delivery.needs_signal.judge_job`).
 """
 
 import time
@@ -142,12 +143,12 @@ class _Item(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Replay:
+class DeadLetterMover:
     """Moves messages that a DeadLetters object holds (received and invisible) to the retry queue.
 
     Attributes:
         dead_letters: The dead-letter queue.
-        retries: The retry queue.
+        retry_queue: The retry queue.
         clock: The time in epoch seconds.
         sleep: Waits for a number of seconds.
         rate: Rate limit (messages a second); None for no limit.
@@ -155,7 +156,7 @@ class Replay:
     """
 
     dead_letters: DeadLetters
-    retries: Queue
+    retry_queue: Queue
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], object] = time.sleep
     rate: float | None = None
@@ -199,7 +200,7 @@ class Replay:
         return _Item(held, Message(envelope, attributes_of(job)), Moved(job, state_of(job, envelope)))
 
     def _move(self, batch: Sequence[_Item]) -> list[Moved]:
-        problems = self.retries.send_batch([item.message for item in batch])
+        problems = self.retry_queue.send_batch([item.message for item in batch])
         taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]
         deletion_errors = dict(zip((item.held.message_id for item in taken), self._deleted(taken), strict=True))
         return [

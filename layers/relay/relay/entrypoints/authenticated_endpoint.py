@@ -1,6 +1,7 @@
-"""HTTP endpoint, used twice: for BigPanda's webhook and for xMatters' callback.
+"""HTTP endpoint that answers 401 without valid credentials: used for BigPanda's webhook, and for xMatters' callbacks.
 
-`channels.authentication` checks the credentials.
+`channels.authentication` checks the credentials. What an authenticated request brings is the work of
+`entrypoints.share_intake` or `entrypoints.callback_intake`.
 """
 
 from collections.abc import Callable, Mapping

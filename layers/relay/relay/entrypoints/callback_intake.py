@@ -1,4 +1,7 @@
-"""xMatters' callback endpoint: queues callbacks, which the chore worker writes into BigPanda."""
+"""Intake of xMatters' callbacks: each is queued as a job, and the chore worker writes it into BigPanda.
+
+Their credentials are checked before, in `entrypoints.authenticated_endpoint`, which also answers 401.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -19,8 +22,8 @@ MAX_CALLBACK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Callbacks:
-    """Handler of callbacks, the requests of xMatters.
+class CallbackIntake:
+    """Takes callbacks, the requests of xMatters.
 
     Attributes:
         outbox: The queues of jobs.

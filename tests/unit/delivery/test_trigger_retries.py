@@ -6,11 +6,11 @@ import requests
 
 from relay.deadline import Deadline
 from relay.delivery.next_action import MAX_ATTEMPTS
-from relay.delivery.retrying_sender import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
+from relay.delivery.trigger_retries import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
 from relay.failures.errors import ChannelUnreadable
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from relay.jobs.outcome import Sent
+from relay.jobs.outcome import SendResult
 from relay.xmatters.trigger import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
@@ -28,14 +28,14 @@ def new_relay(*steps: Step, **changes: Any) -> Relay:
 
 def send(
     relay: Relay, *, seconds: float = 8, reserve: float = 2, attempts: int = MAX_ATTEMPTS, repeats: bool = False
-) -> Sent:
+) -> SendResult:
     channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
     return relay.sender.send(
         channel, SIGNAL, deadline, reserve=reserve, max_attempts=attempts, repeats_if_ambiguous=repeats
     )
 
 
-def reason(sent: Sent) -> Reason | None:
+def reason(sent: SendResult) -> Reason | None:
     return sent.failure.reason if sent.failure else None
 
 
@@ -62,7 +62,7 @@ class TestPassingFailures:
     @pytest.mark.parametrize("failures", [0, 1, 2])
     def test_attempts_end_with_the_first_that_is_accepted(self, failures: int) -> None:
         relay = new_relay(*[DOWN] * failures, samples.accepted())
-        assert send(relay) == Sent(failures + 1, 1, "r1")
+        assert send(relay) == SendResult(failures + 1, 1, "r1")
         assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3"][: failures + 1]
 
     @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ class TestCredentials:
         relay = new_relay(samples.refused(401), samples.accepted())
         relay.secrets.texts["noc"] = self.ROTATED
         relay.clock.now += 11
-        assert send(relay) == Sent(2, 1, "r1")
+        assert send(relay) == SendResult(2, 1, "r1")
         assert relay.session.calls[1].url.endswith("?apiKey=new-key")
         assert relay.clock.slept == []
 
@@ -238,7 +238,7 @@ class TestToken:
             secrets=self.secrets(),
         )
         send(relay)
-        assert send(relay) == Sent(2, 1, "r2")
+        assert send(relay) == SendResult(2, 1, "r2")
         shown = [call.headers.get("Authorization") for call in relay.session.calls]
         assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
 
@@ -266,7 +266,7 @@ class TestToken:
         )
         relay.secrets.texts["noc"] = json.dumps(samples.secret(auth=samples.OAUTH | {"password": "new"}))
         relay.clock.now += 11
-        assert send(relay) == Sent(1, 1, "r1")
+        assert send(relay) == SendResult(1, 1, "r1")
         assert b"password=new" in relay.session.calls[1].body
 
 
