@@ -58,7 +58,10 @@ class Invocation:
         )
 
     def billed_seconds(self, waited: float = 0.0) -> float:
-        """Return the seconds that Lambda bills, on a part of a processor. `waited`: seconds of waiting for a vendor."""
+        """Return the seconds that Lambda bills for the run, with the functions' share of a processor (PROCESSOR).
+
+        `waited`: seconds of waiting for a vendor.
+        """
         return self.cpu / PROCESSOR + self.aws_calls * AWS_CALL_SECONDS + waited
 
     def all_log_bytes(self) -> float:

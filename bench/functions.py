@@ -130,7 +130,7 @@ class Log(io.TextIOBase):
 
 
 class Functions:
-    """All functions, loaded and warm. They need their settings in this process's environment, which is changed."""
+    """All functions, loaded and warm. The constructor sets their environment variables in this process."""
 
     def __init__(self, edges: Edges) -> None:
         self.edges = edges
@@ -150,7 +150,8 @@ class Functions:
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
         """Invoke a handler; return its answer and the resources of the invocation.
 
-        This thread keeps to the functions' CPU from then on, and so do the calls that they are compared with.
+        From then on, this thread runs only on the functions' CPUs. So do later calls that the functions are compared
+        with.
         """
         machine.keep_to(self._cpus)
         meter, written, lines = self._meter, self._log.written, self._log.lines

@@ -110,7 +110,10 @@ def _known(error: Exception) -> click.ClickException | None:
 
 
 def _fault(error: Exception) -> str:
-    """Return a message with an unexpected error's type and place in the code; its own text may quote a secret."""
+    """Return a message with the type of an unexpected error and its place in the code.
+
+    The error's own text is left out, since it may quote a secret.
+    """
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     place = f"{frame.f_globals.get('__name__', '?')}, line {line}"
     return (

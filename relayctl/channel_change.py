@@ -67,8 +67,8 @@ class Done(NamedTuple):
     Attributes:
         fresh: The header of each new or changed credential, by the endpoint's key in the secret.
         is_verified: True if the relay accepts these credentials, or there are none.
-        is_in_force: False if the change must act at once, as a change of the mode, and running functions may still use
-            the old settings; else True.
+        is_in_force: False if a changed setting must act at once, such as the mode, and running functions may still use
+            its old value. Else True.
         findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
     """
 
@@ -154,7 +154,7 @@ def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mappin
 
 
 def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
-    """Raise UsageError for a new token that is short enough to guess. A stored one goes on working."""
+    """Raise UsageError for a new token that is short enough to guess. A stored short token goes on working."""
     for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
         value = after.get(key)
         if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:

@@ -47,10 +47,10 @@ class ReconcileFacts(NamedTuple):
     """Facts about a channel in the ledger's table: counts from reconcile runs, and environments that shares named.
 
     Attributes:
-        unknown: Two counts of the last week, for the environments in the channel's secret: incidents that were reported
-            as unknown to every channel, and those of them whose share came after all.
-        suggested: Environments that shares named and the secret does not. Any holder of the webhook's token can send a
-            share, so an environment may be a stranger's.
+        unknown: Counts of the last week for the environments in the channel's secret. `found` counts the incidents that
+            reconcile runs reported as unknown; `came` counts those for which a share arrived later.
+        suggested: Environments that recent shares named and that the secret lacks. Do not trust them: any holder of the
+            webhook's token can send a share.
     """
 
     unknown: UnknownCounts = UnknownCounts()
@@ -67,7 +67,7 @@ class ChannelChecks:
         bigpanda: HTTP client for BigPanda.
         directory: Client for people and groups of xMatters.
         deadlines: Makes a deadline of a number of seconds.
-        reconcile: Reads what the ledger's table has of a channel's reconcile runs; raises LedgerError.
+        reconcile: Reads the ReconcileFacts of a channel from the ledger's table; raises LedgerError.
         clock: Returns epoch seconds.
     """
 
@@ -112,9 +112,10 @@ class ChannelChecks:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Yield the results for shares that never came.
+        """Yield the results about missed shares: shares that never arrived, as reconcile runs find them.
 
-        A result says that reconcile runs are off or compare nothing, or has the numbers that they reported.
+        The results say if these runs are off, compare nothing or notify nobody. They suggest environments, and have the
+        counts of `ReconcileFacts.unknown`. A channel without bigpanda.api_key has no results.
         """
         what, access = "missed shares", channel.bigpanda
         if access is None:
@@ -188,7 +189,7 @@ class ChannelChecks:
 
 
 def _reconcile(stack: Stack, channel: Channel) -> ReconcileFacts:
-    """Read what the ledger's table has of a channel's reconcile runs and environments. Raises LedgerError."""
+    """Return the counts and the suggested environments of a channel from the ledger's table. Raises LedgerError."""
     if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
         return ReconcileFacts()
     table = stack.table()

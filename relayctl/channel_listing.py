@@ -12,8 +12,8 @@ from relay.channels.policy import Policy
 from relay.delivery.channel_health import age
 from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import channel_health, modes, moments, terminal
-from relayctl.channel_health import ChannelStatus, Judgement
+from relayctl import channel_status, modes, moments, terminal
+from relayctl.channel_status import ChannelStatus, Judgement
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack
 from relayctl.status_reading import StackStatus, StatusReader
@@ -26,7 +26,7 @@ def show(stack: Stack, changed_at: Mapping[str, str | None], *, as_json: bool) -
     """
     with terminal.status("reading the channels and the ledger …"):
         found = StatusReader(stack).read_without_logs(changed_at)
-    judged = [(each, channel_health.judge(each, found.at)) for each in found.channels]
+    judged = [(each, channel_status.judge(each, found.at)) for each in found.channels]
     if as_json:
         channels = [_document(each, judgement, changed_at, found) for each, judgement in judged]
         click.echo(json.dumps({"channels": channels, "problems": found.problems}))

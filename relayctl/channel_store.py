@@ -130,9 +130,9 @@ class ChannelStore:
         return current
 
     def _remove_again(self, name: str, removed: str) -> None:
-        """Remove a channel again whose secret `write` restored, unless a new version is current.
+        """Remove the secret that a failed `write` restored, if the version `removed` is still current.
 
-        A write that failed must not leave the old channel working.
+        Without this, the old channel would work again. Errors of AWS are ignored.
         """
         with suppress(ClientError, BotoCoreError):
             current = self._value(name)

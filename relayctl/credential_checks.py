@@ -30,7 +30,8 @@ def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
 def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
     """Check the credentials for the trigger with a request to its host's REST API, which takes the same credentials.
 
-    A request to the trigger itself would page. A key in the trigger's URL cannot be checked in another way.
+    Unlike a request to the trigger, this request makes no page. If the credential is a key in the trigger's URL, the
+    result is WARNING: only a signal could check the key.
     """
     if channel.auth.type == "url":
         return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")

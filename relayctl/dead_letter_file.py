@@ -39,7 +39,8 @@ class Line(NamedTuple):
 def line_of(message_id: str, job: Job, envelope: str) -> str:
     """Return the line of a message, with its line break.
 
-    An envelope that another program wrote may have characters that the relay sends escaped; they are escaped here.
+    The relay writes envelopes in printable ASCII. If another program wrote other characters into the envelope, the line
+    has the envelope as JSON in ASCII, with these characters escaped.
     """
     if not (envelope.isascii() and envelope.isprintable()):
         envelope = json.dumps(json.loads(envelope), separators=(",", ":"))

@@ -81,7 +81,7 @@ class Import:
 
     Attributes:
         next_line: Number of the first line that is not known to be on the queue.
-        sent: Number of lines, from the first one to send, that are on the queue.
+        sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
         problem: Error that ended the import; None if there was none.
     """
 

@@ -57,7 +57,7 @@ def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callabl
 
 
 def matching(found: list[HeldMessage], wanted: Filter, limit: int | None) -> list[HeldMessage]:
-    """Return the readable messages that match, in the order of a replay."""
+    """Return the messages whose jobs match, in the order of a replay, oldest first; `limit` at most (None: all)."""
     return [held for held, job in in_order(found) if wanted.matches(job)][:limit]
 
 

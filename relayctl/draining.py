@@ -11,7 +11,7 @@ from relay.delivery.channel_health import age
 from relay.failures.reasons import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.channel_health import ChannelStatus
+from relayctl.channel_status import ChannelStatus
 from relayctl.moments import Span
 from relayctl.progress import progress
 from relayctl.stack import Stack
@@ -53,7 +53,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
 def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
     """Return the reasons why a channel is not drained at `now`, in words; an empty list if it is.
 
-    `now` is in epoch seconds; `quiet` are the seconds without a share or a signal.
+    `now` is in epoch seconds; `quiet` is the minimum seconds since the channel's last share or signal.
     """
     debts, traffic = status.debts, status.traffic
     if debts is None or traffic is None:
@@ -81,7 +81,7 @@ class Drain:
     Attributes:
         stack: The stack.
         reader: Reads the status of the channels.
-        quiet: Seconds without a share or a signal, after which a channel may be drained.
+        quiet: Minimum seconds since the last share or signal for a channel to count as drained.
         timeout: Seconds after which the wait ends.
     """
 
@@ -149,7 +149,10 @@ class Drain:
         return [f"channel {name} waits: {', '.join(why)}" for name, why in judged.items() if why]
 
     def _refuse_shares(self, found: StackStatus, names: Sequence[str]) -> None:
-        """Raise ClickException if a share came since shortly before the drain began."""
+        """Raise ClickException if a channel in `names` got a share after the drain began, or shortly before.
+
+        The time before the start is STILL_COME_SECONDS.
+        """
         since = self._began - STILL_COME_SECONDS
         for each in _of(found, names):
             came = each.traffic.last_share if each.traffic else None

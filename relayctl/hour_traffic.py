@@ -100,8 +100,8 @@ class HourTraffic:
     def add(self, line: Line, now: float, *, marked_from: float = 0.0) -> None:
         """Count a line, unless it is counted already, or is older than an hour at `now` (epoch seconds).
 
-        Only lines from `marked_from` on (epoch seconds) are recognised, and not counted again, when a later reading has
-        them once more.
+        A counted line is marked if its time is `marked_from` (epoch seconds) or later. If a later reading returns a
+        marked line again, the line is not counted a second time.
         """
         mark = (line.at, line.text("delivery_id"), line.message)
         if line.message not in {"share", "job"} or not line.text("channel") or line.at <= now - HOUR:

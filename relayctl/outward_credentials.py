@@ -67,7 +67,7 @@ def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
 def _is_needed(option: str, given: Mapping[str, str]) -> bool:
     """True if relayctl must prompt for this option, which was not given.
 
-    It prompts for each credential except BigPanda's app_key, and for api_key only if app_key was not given, either.
+    relayctl prompts for each credential except BigPanda's app_key. It prompts for api_key only without an app_key.
     """
     return option in _HIDDEN - {"api_key", "app_key"} or (option == "api_key" and "app_key" not in given)
 

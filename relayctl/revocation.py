@@ -22,9 +22,9 @@ def put_in_force(
 ) -> str | None:
     """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function has an older copy.
 
-    A message on stderr says that `effect`, a clause, holds everywhere from that time on. A function that can't read the
-    secret then refuses requests if `revokes`; else it works with its older copy. Return None, after a warning, if the
-    mark could not be written, or on Ctrl-C.
+    A message on stderr says that `effect`, a clause, holds everywhere from that time on. If a function finds the mark
+    and can't read the secret, it refuses requests if `revokes` is True; else it works with its older copy. Return None,
+    after a warning, if the mark could not be written, or on Ctrl-C.
     """
     try:
         _mark(stack, name, revokes=revokes)

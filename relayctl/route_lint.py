@@ -107,7 +107,7 @@ def _matched(conditions: tuple[tuple[str, tuple[str, ...]], ...]) -> frozenset[t
 
 
 def _documented() -> Iterator[Share]:
-    """Yield a share for each status and severity that an incident can have, open and over."""
+    """Yield an active and an inactive share for each pair of status and severity that an incident can have."""
     for status, severity, active in product((*RANKS, None), (*RANKS, None), (True, False)):
         is_possible = severity is None or status is None or RANKS[status] <= RANKS[severity]
         members = {"id": "i", "status": status, "severity": severity, "active": active}

@@ -158,7 +158,7 @@ def typed_value(key: str, text: str) -> Any:
 
 
 def json_fault(key: str, text: str) -> str | None:
-    """Return a complaint with the line if the key needs JSON and the text is not JSON; else None."""
+    """Return a complaint, with a line number if known, if the key needs JSON and the text is not JSON; else None."""
     if _schema_of(key) is None or holds_text(key):
         return None
     try:

@@ -154,9 +154,10 @@ class ShadowCounts:
         return Peak(minute * MINUTE, self._minutes[minute])
 
     def would_wait(self, limit: int) -> int:
-        """Return the number of signals that a limit of so many signals a minute would have delayed.
+        """Return the number of signals that a rate limit of `limit` signals a minute would have delayed.
 
-        The estimate counts by whole minutes. A delayed signal takes the place of a later one.
+        The estimate counts by whole minutes. A delayed signal counts against the limit of a later minute, so it may
+        delay that minute's signals.
         """
         waiting = delayed = 0
         before: int | None = None

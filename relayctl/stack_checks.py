@@ -149,7 +149,7 @@ class StackChecks:
         return failed(what, f"its event source mapping is {state}: the {pair.what} is not processed")
 
     def _recursion(self) -> Check:
-        """Check that Lambda's recursion detection is off; else Lambda drops a job after about 16 waits.
+        """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times.
 
         A local cloud may not know the call, or not apply the template's setting.
         """

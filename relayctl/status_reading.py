@@ -21,7 +21,7 @@ from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relayctl import credential_uses
 from relayctl.aws_errors import aws_failure
-from relayctl.channel_health import ChannelStatus, last_share
+from relayctl.channel_status import ChannelStatus, last_share
 from relayctl.channel_store import ChannelStore
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import PATTERNS, HourTraffic
@@ -194,7 +194,7 @@ class StatusReader:
         )
 
     def _secret(self, store: ChannelStore, name: str) -> _Secret:
-        """Return the channel's secret, which is read again only if its time of change differs."""
+        """Return the channel's secret; an earlier reading is used again if the secret's time of change is the same."""
         if name not in self._names:
             return _Secret(problem="the channel was removed")
         changed_at, known = self._names[name], self._secrets.get(name)

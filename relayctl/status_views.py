@@ -8,8 +8,8 @@ from rich.text import Text
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
-from relayctl import channel_health, modes, moments, terminal
-from relayctl.channel_health import ChannelStatus, Health
+from relayctl import channel_status, modes, moments, terminal
+from relayctl.channel_status import ChannelStatus, Health
 from relayctl.credential_uses import Use
 from relayctl.status_reading import StackStatus
 
@@ -20,11 +20,11 @@ _INDENT = " " * 9
 
 def document(stack: str, status: StackStatus) -> dict[str, Any]:
     """Return the status as a JSON object for programs."""
-    judged = channel_health.in_order(status.channels, status.at)
+    judged = channel_status.in_order(status.channels, status.at)
     return {
         "stack": stack,
         "at": moments.iso(status.at),
-        "channels": [channel_health.document(each, judgement, status.at) for each, judgement in judged],
+        "channels": [channel_status.document(each, judgement, status.at) for each, judgement in judged],
         "queues": status.undelivered._asdict() if status.undelivered else None,
         "is_partial": status.is_partial,
         "problems": status.problems,
@@ -33,7 +33,7 @@ def document(stack: str, status: StackStatus) -> dict[str, Any]:
 
 def show(status: StackStatus, *, whole: bool) -> None:
     """Print the status, the least healthy channel first. A healthy channel has one line, unless `whole` is true."""
-    for each, judgement in channel_health.in_order(status.channels, status.at):
+    for each, judgement in channel_status.in_order(status.channels, status.at):
         lead = Text(f"{judgement.health:7}  ", style=_STYLES[judgement.health])
         is_brief = judgement.health == Health.OK and not whole
         said = [_traffic(each, status)] if is_brief else list(judgement.why)
@@ -47,7 +47,7 @@ def show(status: StackStatus, *, whole: bool) -> None:
 
 def lines(status: StackStatus) -> Iterator[str]:
     """Yield a line for each channel, with the time: the output of `--watch` if stdout is not a terminal."""
-    for each, judgement in channel_health.in_order(status.channels, status.at):
+    for each, judgement in channel_status.in_order(status.channels, status.at):
         why = f": {'; '.join(judgement.why)}" if judgement.why else ""
         facts = "; ".join((_owed(each, status.at), _traffic(each, status), _pace(each, status.at)))
         yield printable(
@@ -82,8 +82,8 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return f"owed {_UNKNOWN}"
     if not debts.owed:
         return "nothing is owed"
-    if channel_health.is_held(debts, now):
-        held_by = channel_health.hold_words(debts)
+    if channel_status.is_held(debts, now):
+        held_by = channel_status.hold_words(debts)
         return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
     oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = debts.next_attempt
@@ -116,12 +116,12 @@ def _pace(each: ChannelStatus, now: float) -> str:
         return f"circuit and rate {_UNKNOWN}"
     until = (
         f" until {moments.clock(gate.circuit.open_until)}"
-        if gate.circuit.open_until and channel_health.is_open(gate, now)
+        if gate.circuit.open_until and channel_status.is_open(gate, now)
         else ""
     )
     failed = f" after {_count(gate.circuit.failures, 'failure')} in a row" if gate.circuit.failures else ""
     limit = str(each.policy.max_per_minute) if each.policy else _UNKNOWN
-    state = channel_health.circuit(gate, now)
+    state = channel_status.circuit(gate, now)
     return f"circuit {state}{until}{failed}; {gate.counted(now)} of {limit} signals a minute"
 
 

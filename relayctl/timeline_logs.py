@@ -29,7 +29,7 @@ _MEMBERS = (
 
 
 def event_of(line: Line, function: str) -> Event | None:
-    """Return the event of a log line of one function; None if the line says nothing new about the incident."""
+    """Return the event of a log line of one function; None for a line that timelines leave out."""
     message = line.message
     for start, make in _MAKERS.items():
         if message.startswith(start):

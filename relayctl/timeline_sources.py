@@ -93,7 +93,10 @@ class Collector:
         return timeline.of(self.incident_id, summaries, self.events, self.readings, since)
 
     def _names(self, store: ChannelStore) -> list[str]:
-        """Return the names of the stack's channels, or the only channel; `collect` adds those in the other sources."""
+        """Return the names of the stack's channels, or the name of the only channel to read.
+
+        `collect` adds the channels that the logs and the dead-letter queue name.
+        """
         if self.channel:
             return [self.channel]
         found: list[str] = []
@@ -247,7 +250,7 @@ class Collector:
         return self.channel in {None, channel} or not channel
 
     def _is_news(self, event: Event) -> bool:
-        """False if a log line has the same signal, and the ledger's event adds nothing about its page; else True."""
+        """False if the ledger's event repeats a signal that a log line has, without facts about pages; else True."""
         logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")

@@ -124,8 +124,9 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     """Remove a channel: its shares are refused within 15 seconds.
 
     With --drain, relayctl waits until the ledger owes nothing for the channel, and no share came and no signal was sent
-    for --quiet. Disable AutoShare in BigPanda first: a share that comes meanwhile ends the wait. Dead-lettered jobs of
-    the channel do, too. Until the end of the wait nothing is changed, and Ctrl-C leaves the channel as it is.
+    for --quiet. Disable AutoShare in BigPanda first: if a share comes meanwhile, the channel is not removed. A channel
+    with dead-lettered jobs is not removed, either. Until the end of the wait nothing is changed, and Ctrl-C leaves the
+    channel as it is.
 
     Without --drain, its waiting jobs are dead-lettered. If the retry, chore or dead-letter queue of the stack has any
     job, --drop-owed is needed. The secret can be restored within --days: `aws secretsmanager restore-secret`.

@@ -68,7 +68,8 @@ def _path(folder: Path, name: str) -> Path:
 def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str:
     """Return the text of a channel's settings file.
 
-    Raises InvalidChannel, also if `channel plan` would find a change right after, and UsageError.
+    Raises InvalidChannel if the secret is not valid, or if `channel plan` would find a change for the new file. Raises
+    UsageError.
     """
     kept = store.read(name)
     if kept is None:

@@ -45,8 +45,9 @@ def pause(
 ) -> None:
     """Stop a channel's signals until a time; the pause ends by itself.
 
-    BigPanda's shares are taken as before. With --keep, owed states wait; with --drop they are recorded and left out.
-    Nothing of the pause reaches the fallback topic. A page that rings already goes on. Acts within 15 seconds.
+    BigPanda's shares are taken as before. With --keep, states that come in the pause wait for its end. With --drop,
+    they are recorded and not signalled. During the pause the fallback topic is not notified of paused incidents. The
+    pause does not stop a page that already rings. The pause acts on new shares within 15 seconds.
 
     Exit codes: 0 done, 1 not stored, or stored and not in force, 2 usage, 3 no such channel.
 
@@ -74,8 +75,8 @@ def pause(
 def resume(stack: Stack, name: str, texts: Sequence[str], as_json: bool) -> None:
     """End a channel's pauses now, also those that have not begun.
 
-    With --when, only the pauses with exactly these conditions. New shares ring within 15 seconds; what waited rings
-    within two minutes, as fast as the channel's rate limit allows.
+    With --when, end only the pauses that have exactly these conditions. After at most 15 seconds, new shares are
+    signalled again. States that waited are signalled within two minutes, as fast as the channel's rate limit allows.
 
     Exit codes: 0 done, 1 not stored, or stored and not in force, 2 usage, 3 no such channel or pause.
 
@@ -117,7 +118,7 @@ def _changed(
 
 
 def described(pause: Mapping[str, Any]) -> str:
-    """Return a pause in words: from when, until when, what happens then, and for which incidents."""
+    """Return a pause in words: its start and end, the handling of states that come in it, and its incidents."""
     then = "then the newest states ring" if pause["then"] == "keep" else "and what comes is left out"
     facts = [f"{fact} {' or '.join(patterns)}" for fact, patterns in pauses_in_secret.conditions_in(pause).items()]
     whom = f", for incidents with {' and '.join(facts)}" if facts else ""

@@ -80,8 +80,8 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     """Change the channels that differ from their settings files, after showing the plan.
 
     Each channel is written as channel set does, and only if nobody changed it after the plan was made. The first
-    failure ends the run; a second run does what is left. The first Ctrl-C ends it after the current channel. A channel
-    has its old settings or its new ones, never a part. No channel is removed.
+    failure ends the run; a second run does what is left. The first Ctrl-C ends a run after the current channel. A
+    channel has its old settings or its new ones, never a part. No channel is removed.
 
     A new token is not printed: relayctl channel set NAME --reveal prints it.
 

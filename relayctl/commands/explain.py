@@ -158,7 +158,10 @@ def _body(path: str) -> bytes:
 
 
 def _parsed(body: bytes, incident_id: str | None) -> Share:
-    """Return the share in a body. Raises ClickException if the relay would refuse the body, with its answer."""
+    """Return the share in a body; `incident_id`, if given, replaces the incident's id.
+
+    Raises ClickException if the relay would refuse the body; the message has the status and error of that refusal.
+    """
     try:
         share = parse_share(body)
     except BadRequest as error:
@@ -184,7 +187,12 @@ def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
 
 
 def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool) -> _Source:
-    """Return the channel of the stack, of the file, or of the stack with the file's policy."""
+    """Return the channel for the explanation, from the stack, the policy file, or both.
+
+    A file with a whole secret replaces the stack's channel. A file with a policy replaces only that channel's policy.
+    If `offline`, or if that channel cannot be read, only the policy is known. Without a file, exit with code 3 if the
+    stack has no such channel.
+    """
     if policy is None:
         stored = _stored(stack, name)
         if stored is None:

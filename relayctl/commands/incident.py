@@ -63,7 +63,7 @@ def show(
 
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
     with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
-    stderr. Nothing is changed; dead-lettered messages are held for seconds. Times are local.
+    stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
 
     Exit codes: 0 shown, 1 nothing found and a source failed, 2 usage, 3 no source knows the incident.
 

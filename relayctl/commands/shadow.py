@@ -59,7 +59,8 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
     recipients. It has totals, the shares that would not have rung and why, and the minute with the most signals.
 
     With xmatters.rest, the pages that xMatters made of the same incidents in that time are counted, whoever sent
-    them. They are found by a text property of the form: its name is not documented for BigPanda's own integration.
+    them. relayctl finds the pages of an incident by a text property of xMatters' form; --property is its name. For
+    BigPanda's own integration, that name is not documented.
 
     Waits for rate limits are not reproduced. Times are local. A source that is missing or fails is named on stderr.
 

@@ -30,9 +30,10 @@ SHORTEST_WATCH_SECONDS = 2.0
 def status(stack: Stack, channel: str | None, every: float | None, as_json: bool) -> None:
     """Show the status of each channel, the least healthy first.
 
-    For each: shares and signals in the last hour, owed states, the oldest debt, the latest time of the next attempt,
-    the circuit, the rate, the last page, the age and last use of credentials. A healthy channel has one line, unless
-    it is named by --channel. A source that fails is named on stderr.
+    For each: shares and signals in the last hour, owed states, the oldest debt, the time by which the next attempt is
+    made, the circuit, the signals of a minute and their limit, the last confirmed page, the age and last use of
+    credentials. A healthy channel has one line, unless it is named by --channel. A source that fails is named on
+    stderr.
 
     With --watch, a terminal is redrawn; otherwise each reading prints a line for each channel, or with --json one
     document on one line.
@@ -86,7 +87,7 @@ def _say_problems(found: StackStatus) -> None:
 
 
 def _end(found: StackStatus, channel: str | None) -> None:
-    """Exit with code 1 or 3 if no channel was found; else return."""
+    """If no channel was found, exit with code 1 if a source failed, else with code 3."""
     if found.channels:
         return
     if found.problems:

@@ -13,7 +13,7 @@ from relay.delivery.channel_health import Debts
 from relay.delivery.dead_letter_mover import Filter
 from relay.foreign_text import printable
 from relayctl import dead_letter_export, dead_letter_reading, draining, moments, terminal
-from relayctl.channel_health import ChannelStatus
+from relayctl.channel_status import ChannelStatus
 from relayctl.channel_store import ChannelStore
 from relayctl.dead_letter_export import STDOUT
 from relayctl.draining import PAUSE_SECONDS, Drain
@@ -85,7 +85,7 @@ class _Uninstallation:
     Attributes:
         stack: The stack.
         store: The channels' secrets.
-        quiet: Seconds without a share or a signal, after which a channel may be drained.
+        quiet: Minimum seconds since the last share or signal for a channel to count as drained.
         timeout: Maximum seconds of each wait: that for the channels, and that for the queues.
         days: Days in which a removed channel can be restored.
         exported: Number of dead-lettered messages that are in the file, or that are no jobs of the relay.

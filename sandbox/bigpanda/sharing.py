@@ -2,8 +2,9 @@
 
 Guesses, to be checked against an organisation:
 
-- the callback lock starts with an incident's first share, holds the newest 50 updates, and sends all of them, as they
-  were when they were triggered, when it ends; an incident has one lock in its life;
+- the callback lock starts with an incident's first share, and holds the newest 50 updates; an incident has one lock in
+  its life;
+- at the end of the lock all held updates are sent; each has the incident's state at the time of its trigger;
 - while BigPanda is silent, it sends no webhook (`Sharing.silence`); an update or a resend that was due then is
   never sent.
 """

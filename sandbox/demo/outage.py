@@ -112,7 +112,10 @@ def _short_lived(stage: Stage) -> str:
 
 
 def _worst_of_all(stage: Stage, warnings: Sequence[str]) -> str:
-    """Open an incident, worsen it, and return its id once its job wakes clearly before those of `warnings`."""
+    """Open an incident, worsen it, and return its id.
+
+    The incident is changed again until its job is due clearly before the jobs of the incidents in `warnings`.
+    """
     incident_id = _shared(stage, stage.open(ERRORS), 1)
     stage.act(incident_id, "worsen")
     _shared(stage, incident_id, 2)

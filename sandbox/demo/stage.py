@@ -86,7 +86,8 @@ class Stage:
     def until[T](self, what: str, find: Callable[[], T], seconds: float | None = None) -> T:
         """Call `find` until it returns a true value, and return that value; raise SandboxError after `seconds`.
 
-        `what` says in the error what was awaited. The default of `seconds` is `patience_seconds`.
+        `what` describes the expected state, for the error and the terminal. The default of `seconds` is
+        `patience_seconds`.
         """
         seconds = self.patience_seconds if seconds is None else seconds
         deadline = time.monotonic() + seconds

@@ -13,7 +13,8 @@ Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST AP
 Seen in the public clients that tests/clients runs against this stand-in: python-xmatters adds the parameter
 ``responseOptions.translations``, without a value, to one event with ``embed=responseOptions``. It is ignored.
 
-The clients differ from facts above, or from the triggers', in two points. Neither is imitated:
+In two points the clients differ from the facts above, or from those in `sandbox.xmatters.triggers`. The stand-in does
+not imitate these points:
 
 - xmtoolbox's ``events.create`` fails with a TypeError after a 202, because it expects an ``id`` or ``data``;
 - python-xmatters' ``Event.get_annotations`` looks for the listing in a member ``annotations``, and finds none.
@@ -25,7 +26,7 @@ Guesses, to be checked against a tenant:
 - wrong credentials are answered 401 before anything else is checked; where a password is declared, an API key is wrong;
 - ``plan`` and ``form`` are ids or names; ``search`` finds parts of the name; all three without regard to letter case;
 - an unknown parameter, member or status is 400, and so is a limit outside of 1 to 1,000;
-- ``terminated``; the members of embedded recipients and messages;
+- the member ``terminated`` of an event; the members of embedded recipients and messages;
 - no rate limit, unless `sandbox.xmatters.rate_limits` has one.
 """
 

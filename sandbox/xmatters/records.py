@@ -18,8 +18,8 @@ Guesses, to be checked against a tenant:
 - user deliveries have the members that python-xmatters reads: ``event``, ``person``, ``deliveryStatus``, a listing
   ``notifications``, ``response`` and ``links``; a notification's listing ``responses`` is always empty, since the
   client can't read any other;
-- the ``deliveryStatus`` of a user is the furthest of the user's devices; PENDING is never answered, since a
-  notification is delivered or fails at once; ``at`` leaves out what came later;
+- the ``deliveryStatus`` of a user is the first of RESPONDED, DELIVERED and FAILED that one of the user's devices has;
+  PENDING never occurs, since a notification is delivered or fails at once; ``at`` leaves out what came later;
 - an unknown parameter is 400; an unknown event is 404.
 """
 

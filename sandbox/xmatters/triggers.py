@@ -125,7 +125,10 @@ class Triggers:
         return trigger
 
     def all(self) -> list[Trigger]:
-        """Return every trigger, newest first: of two with one account, the newest sets the lifetime of its tokens."""
+        """Return every trigger, newest first.
+
+        If several triggers have the same OAuth account, the newest trigger sets the lifetime of the account's tokens.
+        """
         return list(self._triggers.values())
 
     async def call(self, request: web.Request) -> web.Response:

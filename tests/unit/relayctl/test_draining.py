@@ -6,7 +6,7 @@ import pytest
 
 from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
-from relayctl.channel_health import ChannelStatus
+from relayctl.channel_status import ChannelStatus
 from relayctl.draining import waits_for
 from relayctl.hour_traffic import Traffic
 

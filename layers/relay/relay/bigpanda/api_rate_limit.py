@@ -1,4 +1,4 @@
-"""Rate limits of BigPanda's endpoints (calls a second), counted over all functions in the ledger's table."""
+"""Rate limits of BigPanda's endpoints (calls a second). All functions count their calls in the ledger's table."""
 
 import hashlib
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class RateLimit:
     sleep: Callable[[float], object]
 
     def wait(self, access: BigPandaAccess, endpoint: str, *, calls: int = 1) -> None:
-        """Wait until so many `calls` are within the rate limit of an endpoint of BigPanda's API, and count them.
+        """Wait until `calls` further calls are within the rate limit of an endpoint of BigPanda's API, and count them.
 
         `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
         NoAnswer after MAX_WAITS seconds without room, and LedgerError when the table fails.
@@ -50,11 +50,10 @@ class RateLimit:
         raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
     def has_room(self, what: str, most: int) -> bool:
-        """Count an event of the kind `what`, such as a channel's callbacks, in this minute.
+        """Count an event of the kind `what`, such as a channel's callbacks, in the clock's current minute.
 
-        Returns False if that minute had `most` events of that kind before.
-
-        Raises LedgerError when the table fails.
+        Returns True if this minute now has at most `most` events of this kind, else False. Raises LedgerError when the
+        table fails.
         """
         name = f"rate/{what}/{int(self.clock() // 60)}"
         counted = self.table.update(name, add={"calls": 1}, lasts=RATE_KEPT_SECONDS)

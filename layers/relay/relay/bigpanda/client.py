@@ -1,7 +1,6 @@
 """Client for BigPanda's API: comments, assignments, resolves, snoozes, and reads of incidents.
 
-It also reports incidents' first shares as received, so that BigPanda sends their updates, which it may withhold until
-then.
+The client also reports an incident's first share as received. BigPanda may withhold the incident's updates until then.
 
 Facts and open questions: docs/vendors.md, "BigPanda's API".
 """
@@ -134,9 +133,9 @@ class BigPanda:
         self._request(access, "PUT", f"{incident.path}/snooze", document, deadline)
 
     def user_id(self, access: BigPandaAccess, names: Iterable[str], deadline: Deadline) -> str | None:
-        """Return the id of the user whose user name or e-mail is the first known one of `names`.
+        """Return the id of a BigPanda user; None if no user has one of `names` as user name or e-mail.
 
-        Returns None if BigPanda knows none of them.
+        If several users match, the user of the earliest name in `names` is returned.
         """
         wanted = list(names)
         if not wanted:

@@ -1,6 +1,6 @@
 """Writes of one callback into its BigPanda incident: assignment, resolve or snooze, and comment.
 
-`bigpanda.writeback` decides if a callback is written, and sees to it that it is written once.
+`bigpanda.writeback` decides if a callback is written, and ensures that a callback is written only once.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,8 +34,8 @@ class CallbackToWrite(NamedTuple):
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
-        is_overtaken: True if the incident was signalled again, or ended, since the callback came; or if it was
-            signalled again since the signal whose page the callback names.
+        is_overtaken: True if the callback is out of date. Either the incident was signalled again, or ended, after the
+            callback's arrival; or an open state was signalled after the signal whose page the callback names.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -74,9 +74,9 @@ class IncidentWriter:
     def write(self, to_write: CallbackToWrite, comment: Comment, deadline: Deadline, *, may_be_written: bool) -> None:
         """Assign, resolve or snooze the incident, as the channel's settings say, and write the comment.
 
-        The request that resolves or snoozes the incident contains the comment, so no other is written then.
-        `may_be_written` is True if an earlier attempt may have written the comment: then it is searched first. Raises
-        SendError and LedgerError.
+        The request that resolves or snoozes the incident contains the comment, so no separate comment is written then.
+        `may_be_written` is True if an earlier attempt may have written the comment. Then the incident's comments are
+        read first, and nothing is written if the comment is found. Raises SendError and LedgerError.
         """
         action = to_write.access.action_of(to_write.callback)
         changes = action is not None and action.changes_incident and to_write.is_verified
@@ -110,11 +110,11 @@ class IncidentWriter:
     def _resolve_or_snooze(
         self, to_write: CallbackToWrite, action: ResponseAction, text: str, deadline: Deadline
     ) -> str:
-        """Resolve or snooze the incident, and return "". If it is not changed, return a sentence with the reason.
+        """Resolve or snooze the incident, and return "". If nothing is changed, return a sentence with the reason.
 
-        It is not changed if the callback is overtaken, if the end of the snooze has passed, or if BigPanda answers 409:
-        it is over or snoozed already. So a repeated call changes nothing. The time of a snooze counts from the arrival
-        of the callback. Raises SendError for all other failures, and LedgerError.
+        Nothing is changed if the callback is overtaken, or if the end of the snooze has passed. BigPanda answers 409 if
+        the incident is over or snoozed already, so a repeated call changes nothing. The time of a snooze counts from
+        the arrival of the callback. Raises SendError for all other failures, and LedgerError.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE

@@ -47,7 +47,7 @@ class ListingPage(NamedTuple):
         folder: BigPanda's name of the folder.
         shares: Shared incidents on the page, converted into shares, without those on earlier pages.
         unreadable: Number of items that can't be read as incidents.
-        after: The next page; None if this is the last page of the last folder.
+        after: Position of the next page; None if this is the last page of the last folder.
         is_cut: True if the folder has more incidents than BigPanda lists.
     """
 
@@ -81,10 +81,10 @@ class Lister:
     def listing_page(
         self, access: BigPandaAccess, environment_id: str, at: Position, since: float, ids: set[str], deadline: Deadline
     ) -> ListingPage:
-        """Return the page `at` of an environment's listing, and where the next page is.
+        """Return the page at position `at` of an environment's listing, with the position of the next page.
 
-        The folder of resolved incidents is limited to those active after `since` (epoch seconds). `ids` holds the
-        incidents on the folder's earlier pages; those of this page are added to it.
+        From the folder of resolved incidents, only those that were active after `since` (epoch seconds) are listed.
+        `ids` has the ids of the incidents on the folder's earlier pages. The method adds the ids of this page.
         """
         folder = FOLDERS[at.folder]
         # BigPanda lists all resolved incidents of the past. Only recent ones are compared.
@@ -127,7 +127,8 @@ class Lister:
     def _asked[T](self, access: BigPandaAccess, endpoint: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
         """Call `ask` within BigPanda's rate limit for `endpoint`, and once more after a 429.
 
-        After a failed call that took long, BigPanda is not called for a while: NoAnswer is raised at once.
+        If a call fails after more than SLOW_SECONDS, later calls to the same base URL raise NoAnswer at once, without a
+        request, for SILENT_SECONDS.
         """
         try:
             return self._asked_once(access, endpoint, ask, deadline)

@@ -30,9 +30,9 @@ class Verdict(StrEnum):
     """Result of the verification of a callback.
 
     Attributes:
-        VERIFIED: The callback fits the ledger and, if xMatters can be asked, xMatters.
+        VERIFIED: The ledger confirms the callback. If the channel has access to xMatters' REST API, so does xMatters.
         EARLY: Not confirmed yet; a later check may confirm it.
-        UNVERIFIED: The channel knows the incident, but the rest is not confirmed.
+        UNVERIFIED: The channel knows the incident, but the callback is not confirmed.
         STRANGE: The channel does not know the incident.
     """
 

@@ -1,7 +1,7 @@
 """Write-back of xMatters' callbacks into BigPanda: comments, assignments, and the actions of responses.
 
-A callback is verified first. The comment of an unverified callback says so, and it changes no incident. Nothing is
-written if the channel does not know the incident.
+A callback is verified first. An unverified callback only gets a comment, which says that the callback is unverified.
+Nothing is written if the channel does not know the incident.
 
 Each callback is written once. A table item records its progress (`bigpanda.writeback_progress`). After an
 ambiguous write, the comment is searched by its text before it is written again (`bigpanda.incident_writer`).
@@ -46,7 +46,7 @@ class Writeback:
 
     Attributes:
         writer: Writes into incidents of BigPanda.
-        sources: The sets of recipients in webhook URLs for which incidents were shared.
+        sources: Store of the sets of recipients in the webhook URLs with which incidents were shared.
         table: The ledger's table, which has the progress of callbacks.
         ledger: The entries of incidents.
         verifier: Verifies callbacks against the ledger and xMatters.
@@ -61,9 +61,11 @@ class Writeback:
     clock: Callable[[], float]
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
-        """Write a job's callback into BigPanda, unless the channel does not want it or it is written already.
+        """Verify a job's callback, and write it into BigPanda once.
 
-        The result is `unsafe` with a reason if the write failed. The caller then retries or dead-letters the job.
+        The outcome is `duplicate` if the callback is written already, and `unchanged` if the channel writes no such
+        callback or does not know the incident. The outcome is `unsafe`, with a reason, if the write failed or has to
+        wait. The caller then retries or dead-letters the job.
         """
         callback, came = parse_callback(job.payload.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
@@ -98,7 +100,9 @@ class Writeback:
         *,
         found: CallbackVerdict,
     ) -> Result:
-        """Record a verified acknowledgement in the ledger, and write the comment. Raises LedgerError.
+        """Write a callback as the channel's settings say, and record a verified acknowledgement. Raises LedgerError.
+
+        The acknowledgement is recorded in the ledger if the channel has `signals_acknowledger_only`.
 
         `entries` are the incident's ledger entries with their keys. `found` is the result of the verification.
         """
@@ -123,8 +127,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
 
-        BigPanda withholds them until then. The result is `unchanged` if the channel's secret does not turn this on
-        (`callbacks`), and `unsafe` with a reason if the request failed.
+        BigPanda withholds the updates until then. The outcome is `unchanged` if `callbacks` is not set in the channel's
+        secret, and `unsafe` with a reason if the request failed.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:
@@ -138,11 +142,11 @@ class Writeback:
         return _delivered(job)
 
     def _note_who_acknowledged(self, entries: Sequence[tuple[str, Entry]], target: str, came: float) -> None:
-        """Record in the incident's ledger entry that the person `target` acknowledged it. Raises LedgerError.
+        """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
-        `came`, the arrival of the acknowledgement (epoch seconds), is compared with the entry, since the job may be
-        retried for hours or replayed. If the incident has several open entries (recipients of several webhook URLs),
-        nothing is recorded: a callback does not name the entry that it answers.
+        `came` is the arrival of the acknowledgement (epoch seconds). An acknowledgement from before the entry's last
+        signal is ignored: the job may be retried for hours or replayed. If several entries of the incident are open,
+        one for each set of URL recipients, nothing is recorded: a callback does not name its entry.
         """
         open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
         if len(open_ones) != 1:
@@ -151,7 +155,10 @@ class Writeback:
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys: one for each set of recipients in webhook URLs."""
+        """Return an incident's ledger entries with their keys, one for each set of URL recipients.
+
+        The first entry is the one without URL recipients.
+        """
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]
         return [(name, self.ledger.read(name)) for name in names]
@@ -189,7 +196,8 @@ class Writeback:
 def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tuple[str, Entry]]) -> Incident | None:
     """Return the address of a callback's incident in BigPanda's API; None if its environment is unknown.
 
-    The environment is that of the ledger, else of the callback, else the secret's first.
+    The environment comes from the ledger; else from the callback, if the channel's secret allows it; else it is the
+    first environment in the secret.
     """
     known = (entry.environment_id for _, entry in entries)
     environment_id = next(

@@ -18,10 +18,10 @@ class WritebackProgress:
     """Progress of a callback's write-back.
 
     Attributes:
-        is_written: True if its comment was written.
-        in_doubt: True if its comment may have been written.
-        until: End of the lease of the worker that writes the comment (epoch seconds); 0 if none does.
-        sequence: Version of the item, for optimistic locking; 0 if there is none.
+        is_written: True if the callback's comment was written.
+        in_doubt: True if the callback's comment may have been written.
+        until: End of the lease of the worker that writes the comment (epoch seconds); 0 if no worker has the lease.
+        sequence: Version of the table item, for optimistic locking; 0 if the table has no item.
     """
 
     is_written: bool = False
@@ -31,7 +31,7 @@ class WritebackProgress:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Return the progress with the key `name`, an empty one if there is no item. Raises LedgerError."""
+        """Return the progress under the key `name`; the defaults if the table has no item. Raises LedgerError."""
         found = table.read(name)
         if found is None:
             return cls()
@@ -42,9 +42,9 @@ class WritebackProgress:
             raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "WritebackProgress | None":
-        """Write the progress under the key `name`, if the item is still the one that it was read from.
+        """Write the progress under the key `name`, if the item still has the version `sequence`.
 
-        Raises LedgerError. Returns the written progress; None if another worker changed the item.
+        Returns the progress with its new version; None if another worker changed the item. Raises LedgerError.
         """
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None

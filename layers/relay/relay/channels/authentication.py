@@ -1,7 +1,7 @@
 """Authentication of inbound requests, with a limit on the look-ups that unauthenticated requests can cause.
 
-All refused requests get the same 401, so that an answer does not show if a channel exists. Its status stands in
-`errors.Unauthorized`; `entrypoints.authenticated_endpoint` answers with it.
+All refused requests get the same 401, so that an answer does not show if a channel exists. `errors.Unauthorized` has
+the status of this answer, and `entrypoints.authenticated_endpoint` sends it.
 """
 
 from collections.abc import Callable

@@ -85,7 +85,7 @@ class ChannelCache:
 
     A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
     gives epoch seconds. `hosts` are the hosts that a channel's URLs may have. `notice` logs and counts a problem.
-    `change_marks` has the channels' marks of revocations and other changes that must act at once; None without them.
+    `change_marks` has the channels' change marks, which end cached copies early. If it is None, only age ends a copy.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ChannelCache:
         """Return the channel of that name from the cache; from its secret if the cached copy is too old.
 
         If the secret can't be read or is malformed, an old copy is used; without one, raises ChannelUnreadable. Raises
-        UnknownChannel.
+        UnknownChannel if there is no such secret.
         """
         now = self._clock()
         copy = self._copies.get(name)
@@ -135,9 +135,9 @@ class ChannelCache:
     def for_authentication(self, name: str) -> Channel:
         """Return the channel for the check of a request's credentials: no copy from before a known revocation.
 
-        While its secret can't be read, a copy stays valid as long as the revocation marks can be read. If the marks
-        can't be read either, it stays valid for one hour. Raises as `get` does, and ChannelUnreadable for a copy that
-        is too old.
+        While the secret can't be read, a copy without a known revocation stays valid as long as the change marks can be
+        read. If the marks can't be read either, the copy stays valid for one hour after the last successful read of
+        the secret or the marks. Raises as `get` does, and ChannelUnreadable if there is only a copy that is not valid.
         """
         if self._change_marks is None:
             return self.get(name)

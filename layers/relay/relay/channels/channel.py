@@ -105,7 +105,8 @@ class BigPandaAccess:
     def allowed_environment(self, environment_id: str | None) -> str | None:
         """Return `environment_id` if the channel's secret allows this environment, else None.
 
-        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed.
+        A sender with a valid token can name any environment. If the secret lists environments, only these are allowed,
+        else all.
         """
         return environment_id if not self.environments or environment_id in self.environments else None
 

@@ -91,7 +91,7 @@ class _Schema:
 
     @cached_property
     def _holds(self) -> Callable[[Any], Any]:
-        """The validator without detailed errors, which takes a third of the time to compile."""
+        """The validator without detailed errors: it compiles in a third of the time that `_explains` needs."""
         compiled: Callable[[Any], Any]
         compiled = self._validator or fastjsonschema.compile(self._definition, detailed_exceptions=False)
         return compiled

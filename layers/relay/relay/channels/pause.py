@@ -55,8 +55,8 @@ def pauses_for(share: Share, pauses: Iterable[Pause], *, is_open: bool) -> tuple
 def active_pause(pauses: Iterable[Pause], now: float) -> Pause | None:
     """Return the pause that applies at `now` (epoch seconds); None if there is none.
 
-    Of several, it is one that keeps the states, so that nothing is left out by mistake; among these, the one that ends
-    last.
+    If several pauses are active, one that keeps the states is chosen, so that nothing is left out by mistake. If
+    several are still possible, the one that ends last is chosen.
     """
     active = [each for each in pauses if each.is_active(now)]
     return max(active, key=lambda each: (each.keeps_states, each.until), default=None)

@@ -1,8 +1,8 @@
 """One attempt at a signal: queue its job, claim the incident, send, and record the result.
 
-The job is on the retry queue before the signal is sent, so a crash at any point loses nothing. The job wakes, and the
-worker reads from the ledger if the state is still owed. The claim is a conditional write that takes a lease, so one
-sender at a time announces an incident.
+The job is on the retry queue before the signal is sent, so a crash at any point loses nothing. After a crash the job
+wakes, and the worker sends the state if the ledger says that it is still owed. The claim is a conditional write that
+takes a lease, so one sender at a time announces an incident.
 """
 
 from contextlib import suppress

@@ -1,7 +1,7 @@
 """Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, and decides nothing.
 
-A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between it is on both,
-and the ledger lets only one of them page. The worker decides if a message is still needed
+A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between, both queues
+have a copy of the message, and the ledger lets only one copy page. The worker decides if a message is still needed
 (`delivery.needs_signal.judge_job`).
 """
 
@@ -67,7 +67,8 @@ class Became(StrEnum):
         DELIVERED: xMatters accepted its signal.
         NOT_OWED: The worker found that its state need not be announced any more.
         WAITING: It waits for its next attempt.
-        MOVED: It is on the retry queue. It is no readable signal, so its outcome is in its worker's log only.
+        MOVED: It is on the retry queue. It is not a signal, or its body is not a share, so only the worker's log has
+            its outcome.
         DEAD_LETTERED: It came back to the dead-letter queue.
         FAILED: It could not be moved.
     """
@@ -105,7 +106,7 @@ class Moved:
 
     Attributes:
         job: The job, without its body.
-        state: The state that it announces; None for a job that is not a signal.
+        state: The state that it announces; None if it is not a signal, or its body is not a share.
         move_error: Error if it was not moved, and so is still dead-lettered; None if it was moved.
         deletion_error: Error if it was moved, but not deleted from the dead-letter queue; None if it was deleted.
     """
@@ -217,9 +218,10 @@ class DeadLetterMover:
 
 
 def state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, as the worker compares it; None for a job that is not a signal.
+    """Return the state that a job announces, as the worker compares it with the ledger.
 
-    `envelope` is the job as message text, with the body.
+    `envelope` is the job as message text, with the body. Returns None if the job is not a signal, or its body is not a
+    share.
     """
     if job.kind != JobKind.SIGNAL:
         return None

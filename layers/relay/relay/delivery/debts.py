@@ -45,11 +45,11 @@ DEAD_LETTER_AGAIN_SECONDS = 60.0
 def enqueue(services: Services, task: Task, wait: Wait | None = None) -> Task:
     """Put the job of a share that BigPanda just sent on the retry queue, once.
 
-    Return the task with the success recorded. The job wakes at the end of `wait`. Without one it is a safety job,
-    queued in case this function dies: it wakes after the sender's lease. For a job from the queue, nothing is done.
+    Returns the task, with the success recorded. The job wakes at the end of `wait`. Without `wait` the job is only
+    needed if this function dies, so it wakes after the sender's lease. For a job from the queue, nothing is done.
 
-    If the rate limiter reserves a slot before the job's message wakes, an additional copy of the job wakes in time.
-    That happens if the state first met the lease of another sender, whose lease ended meanwhile.
+    If the job is queued already, and the rate limiter then reserves an earlier slot, an additional copy is queued for
+    the slot. This happens if the job first had to wait for another sender's lease, and that lease ended early.
     """
     if not task.is_from_webhook or task.queue_refused_it:
         return task
@@ -153,8 +153,8 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
 
     A job from the queue gets its next backoff, and the worker puts it back on the queue. The job of a share that
     BigPanda just sent is on the queue already (see `enqueue`), or is queued now. If the queue does not accept it, the
-    result has no queue and stays `unsafe`. Such a job wakes after FIRST_WAKE_SECONDS, whatever Retry-After says: the
-    delay of a queued message can't be changed, and after a 429 the channel's open circuit makes the job wait.
+    result has no queue and stays `unsafe`. The job of a new share wakes after FIRST_WAKE_SECONDS, whatever Retry-After
+    says: the delay of a queued message can't be changed. After a 429, the channel's open circuit makes the job wait.
     """
     now, reason = services.clock(), result.reason or Reason.INTERNAL
     if HANDLING[reason].is_final:

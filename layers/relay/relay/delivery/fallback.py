@@ -196,7 +196,7 @@ def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) ->
 
 
 def _words(incident_id: str, description: str) -> str:
-    """Return an incident's id and its description on one line, safe to show."""
+    """Return an incident's id and its description on one line, both without links and control characters."""
     return identifier(incident_id) + (f": {quoted(description, MAX_WORDS)}" if description else "")
 
 

@@ -1,4 +1,4 @@
-"""Rate limit of one incident: xMatters' flood control, and the policy's distance between two signals. Pure code.
+"""Rate limit of one incident: xMatters' flood control, and the policy's time between two signals. Pure code.
 
 The limit of a channel is `ledger.channel_rate_limiter`.
 """
@@ -17,7 +17,8 @@ _UNSPACED = frozenset({Transition.WORSENED, Transition.RESOLVED})
 def earliest_send_time(entry: Entry, transition: Transition, min_seconds: float) -> float:
     """Return the earliest time of the incident's next signal (epoch seconds), by the policy and by flood control.
 
-    `min_seconds` is the policy's shortest distance of two signals. Flood control is xMatters' limit on alike signals.
+    `min_seconds` is the policy's shortest time between two signals. `worsened` and `resolved` need not keep it. Flood
+    control is xMatters' limit on alike signals.
     """
     since_last = entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0
     if len(entry.signal_times) < FLOOD_CONTROL_SIGNALS:

@@ -1,7 +1,7 @@
-"""Does a state still need a signal? It is owed, or announced, queued, superseded or not to be announced. Pure code.
+"""Standing of a state: owed, duplicate, superseded, unchanged or dead-lettered. Pure code.
 
-Here it is decided that a comment pages nobody, and that a replayed or late job is no longer needed. A comment is the
-transition `touched`, which no policy may contain (`channels.schema`).
+Only an owed state needs a signal. This module decides that a comment pages nobody, and that a replayed or late job is
+no longer needed. A comment is the transition `touched`, which no policy may contain (`channels.schema`).
 """
 
 from collections.abc import Set as AbstractSet
@@ -54,8 +54,8 @@ def judge_share(
 
     `notify_on` has the transitions that the policy announces. A duplicate or superseded share needs no further work:
     its state, or a newer one, is in the entry already, as announced, queued, or not to be announced. A share without
-    timestamps is never a duplicate: another state may have come in between that the ledger does not hold yet. So its
-    arrival is recorded, and supersedes that state.
+    timestamps is never a duplicate, even if its state equals the newest one. Another state, which the ledger does not
+    hold yet, may have come in between. The share's arrival is recorded, so that the share supersedes that other state.
     """
     if is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
         return Judgement(Standing.DUPLICATE)
@@ -109,11 +109,11 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry with its owed newest state as `eased`, if it needs no signal any more and `state` is newer.
+    """Return the entry with its newest state as `eased`, if that state needs no signal any more and `state` is newer.
 
-    The newest state became owed because another state was in flight, and that other signal failed. The newest state's
-    own job would find that it is only better than the announced one. If `state` comes first, this is recorded here, so
-    that an incident that worsens again is announced.
+    The newest state became owed while the signal of another state was in flight, and that signal failed. So the newest
+    state is only better than the announced one. Its own job would record that. If `state` comes before that job, this
+    function records it. Then an incident that worsens again is announced.
     """
     newest = entry.newest
     if newest is None or not newest.precedes(state) or not entry.is_eased_by(newest):

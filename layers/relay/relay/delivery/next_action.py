@@ -36,8 +36,8 @@ _SETTLED = {
 def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
-    The task has the version and the attempts of the entry. The entry has its flap updated by the task's state, and an
-    ease recorded that no job judged before the task's state came.
+    The task takes over the version and the attempts that the entry has for its state. In the entry, the flap is updated
+    by the task's state, and an ease that no job has judged is recorded (see `with_superseded_ease`).
 
     | the state | action |
     | --- | --- |

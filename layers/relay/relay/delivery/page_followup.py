@@ -58,7 +58,7 @@ class Followup:
         """Find the pages of an incident's signals, and terminate those of past states.
 
         If the incident's end is in doubt, BigPanda is asked first. The result is `duplicate` if nothing is left to do,
-        and `queued` if it is too early to tell. It is `unsafe` with a reason if an API or the ledger failed. Its
+        and `queued` if the follow-up has to run again. It is `unsafe` with a reason if an API or the ledger failed. Its
         `without_page` holds the request ids of signals without a page; each id is reported once.
         """
         ledger = self.ledger.within(deadline)

@@ -211,7 +211,7 @@ class ResolveConfirmation:
     def _signal_job(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:
         """Return the job that signals an incident as `share` shows it, whatever the webhook said.
 
-        It arrives now, so it is newer than every resolve that came.
+        The job's arrival time is now, so its state is newer than every resolve that arrived before.
         """
         word = "refuted" if is_open(share) else "confirmed"
         body, trail = json.dumps(share.document).encode(), f"{word}-{share.incident_id}"[:100]

@@ -23,8 +23,8 @@ def observe(services: Services, task: Task) -> Result:
     """Record what the channel would do with a share, and return that as its result.
 
     The outcome is `shadowed` if a signal would be sent, now or after a wait. A state that waits for the end of a flap
-    is `unchanged`. If it is still owed when the incident is calm, the next share counts. If the ledger fails, the
-    outcome is `shadowed` with a notice, whether or not a signal was due: nothing is known of the earlier states.
+    is `unchanged`. Nothing wakes it at that end: only a later share of the incident can then be `shadowed`. If the
+    ledger fails, the outcome is `shadowed` with a notice, since the announced state is unknown.
     """
     entry_key = shadow_of(task.entry_key)
     try:

@@ -40,8 +40,8 @@ class Task(NamedTuple):
         wakes_at: Time at which the message wakes that this function put on the retry queue for the job (epoch seconds);
             infinity if it put none there.
         queue_refused_it: True if the retry queue did not accept the job.
-        own_wait: What the worker found before the ledger was read: the job's own wait, or a final reason for which the
-            state must not be sent. None if it found neither.
+        own_wait: Wait that the worker found before the ledger was read: the job's own wait, or one with a final reason
+            for which the state must not be sent. None if the worker found neither.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: Id of the incident's environment in BigPanda; None if unknown.
         is_first: True if the ledger had no entry of the incident before.

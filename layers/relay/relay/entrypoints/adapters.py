@@ -1,4 +1,7 @@
-"""Adapters: everything outside the library that it works with. Tests, simulation and benchmarks make their own."""
+"""Adapters of the library to the outside: AWS, the vendors, time and the log.
+
+Tests, simulation and benchmarks make their own adapters.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Effects(NamedTuple):
-    """Time, chance and threads, as functions that tests replace.
+    """Time, random numbers and threads, as functions that tests replace.
 
     Attributes:
         clock: Gives epoch seconds.
         random: Gives a number from 0 to 1.
-        sleep: Waits for so many seconds.
-        deadlines: Makes a deadline of so many seconds.
+        sleep: Waits for a number of seconds.
+        deadlines: Returns a deadline of a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
         at_once: Makes calls in parallel, and returns their results in order.
     """
@@ -77,7 +80,7 @@ class Vendors(NamedTuple):
     Attributes:
         hosts: The allow-lists, which a channel's URLs are checked against.
         triggers: Returns the session for signals to xMatters.
-        rest: Returns the session for xMatters' REST API; in a function, the same as for signals.
+        rest: Returns the session for xMatters' REST API; in a Lambda function, this is the session for signals, too.
         bigpanda: Returns the session for BigPanda's API.
         heartbeat: Calls the dead man's switch within a number of seconds. Returns the reason of a failure, or an empty
             text. None without a switch.
@@ -92,17 +95,17 @@ class Vendors(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapters:
-    """Everything outside the library that it works with: AWS, the vendors, time, and the log.
+    """The library's adapters to the outside: AWS, the vendors, time, and the log.
 
     Attributes:
         resources: The stack's resources.
         vendors: The HTTP sessions with both vendors.
-        effects: Time, chance and threads.
+        effects: Time, random numbers and threads.
         telemetry: Logs and metrics.
-        cache_seconds: Seconds for which a good copy of a channel is used.
+        cache_seconds: Seconds for which a copy of a channel is used before its secret is read again.
         unknown_seconds: Seconds for which the absence of a channel is remembered.
-        reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential is refused,
-            and a changed mode or pause obeyed, before the channel's copy is old.
+        reads_change_marks: True if the function reads the channels' change marks. Then a revoked credential, and a
+            changed mode or pause, have effect before `cache_seconds` are over.
     """
 
     resources: Resources

@@ -1,7 +1,7 @@
 """HTTP endpoint that answers 401 without valid credentials: used for BigPanda's webhook, and for xMatters' callbacks.
 
-`channels.authentication` checks the credentials. What an authenticated request brings is the work of
-`entrypoints.share_intake` or `entrypoints.callback_intake`.
+`channels.authentication` checks the credentials. Then `entrypoints.share_intake` or `entrypoints.callback_intake`
+processes the request.
 """
 
 from collections.abc import Callable, Mapping

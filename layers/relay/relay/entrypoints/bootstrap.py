@@ -104,9 +104,10 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
 
 
 def _loaded[T](part: T, environment: Mapping[str, str]) -> T:
-    """Return `part` after the last settings of the process: its garbage collector is on, and it keeps to one CPU.
+    """Set the garbage collector and the CPU of the process, at the end of a cold start. Return `part` unchanged.
 
-    The objects that exist already live as long as the function, so the collector need not check them.
+    The collector was off during the cold start. From now on it checks new objects only: the existing ones live as long
+    as the function.
     """
     gc.freeze()
     gc.enable()

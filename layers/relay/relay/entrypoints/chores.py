@@ -53,8 +53,8 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore: follow up a signal, write a callback into BigPanda, or make BigPanda release updates.
 
-        `own_wait` is a wait that the job itself asks for; None if it may be done now. A chore whose vendor's API hung a
-        moment ago waits, too. The result has the queue if the chore has to wait or was dead-lettered.
+        `own_wait` is a wait that the job itself asks for; None if the chore may be done now. A chore whose vendor's API
+        hung a moment ago waits, too. If the chore has to wait or was dead-lettered, the result names its queue.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)

@@ -139,7 +139,7 @@ class Wiring:
 
     @cached_property
     def health_watch(self) -> "HealthWatch | None":
-        """The watch over channels' health; None without a topic for it."""
+        """The watch over channels' health; None if the stack has no topic for messages about it."""
         from relay.delivery.health_notice import HealthTopics
         from relay.sweeper.health_watch import HealthWatch
         from relay.sweeper.share_survey import ShareSurvey

@@ -65,7 +65,7 @@ class Worker:
         chores: Worker for chores, except for reconcile runs.
         reconciler: Returns the worker for reconcile runs, created at its first use.
         channels: The cached channels.
-        sources: The sets of recipients in webhook URLs for which incidents were shared.
+        sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
         outbox: The queues of jobs.
         fallback: Publisher to the fallback topic.
         telemetry: Log and metrics.
@@ -208,10 +208,10 @@ class Worker:
         return result
 
     def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
-        """Dead-letter a job whose channel was removed, or that expired meanwhile, unless it needs no further work.
+        """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
 
         `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's
-        credentials. A signal is dead-lettered only if the ledger says that it is owed.
+        credentials. A signal is dead-lettered only if the ledger says that it is owed. Returns the job's result.
         """
         if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
@@ -267,7 +267,9 @@ class Worker:
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
 
-        Like the sweeper, the worker does not notify in shadow mode or in a pause. The delay counts from a pause's end.
+        A critical is overdue after the policy's `fallback_after_seconds`. They count from the ledger's first failure
+        for this job, or from the end of a later pause. Like the sweeper, the worker does not notify in shadow mode or
+        in a pause.
         """
         down_since = (result.job or job).message.ledger_down_since
         if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:

@@ -89,13 +89,16 @@ class ChannelUnreadable(ChannelError):
 
 
 class ChannelForbidden(ChannelUnreadable):
-    """AWS denies the read of the secret. The secret exists: a function may read every secret below the prefix."""
+    """AWS denies the read of the secret, or its decryption. The secret is taken to exist.
+
+    The function's role allows reads of all names below the prefix, so AWS would report a missing secret as not found.
+    """
 
     exists = True
 
 
 class ChannelMalformed(ChannelUnreadable):
-    """A function read the channel's secret, and it is not a valid channel. A later read may find it mended.
+    """A function read the channel's secret, and the secret is not a valid channel. A later read may find a valid one.
 
     The channel cache (`channels.cache`) raises this error in place of the parser's InvalidChannel.
     """

@@ -13,7 +13,7 @@ class Reason(StrEnum):
 
     - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
     - an entry in `telemetry.metrics.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
-    - an entry in `delivery.debts.WAITS_WITHOUT_MESSAGE`, if it is a wait whose end can move;
+    - an entry in `delivery.debts.WAITS_WITHOUT_MESSAGE`, if the end of its wait can change, as the end of a pause can;
     - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
 
     CONTRIBUTING.md, "Add a reason", has the details.
@@ -47,8 +47,8 @@ class Handling(NamedTuple):
             LONGEST_WAIT_SECONDS; each wait is drawn at random below the bound.
         constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
-        breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause is not
-            one signal alone.
+        breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
+            affect all signals of the channel.
     """
 
     retries_inline: bool = False
@@ -96,7 +96,7 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
 def reason_for_status(status: int) -> Reason:
     """Return the reason for the HTTP status of an error answer.
 
-    408 is retried as UPSTREAM: the server did not receive the whole request, so it did not act on it.
+    408 is UPSTREAM, so the request is retried: the server did not receive the whole request, and did not act on it.
     """
     if status in {401, 403}:
         return Reason.CREDENTIALS

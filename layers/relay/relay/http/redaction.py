@@ -145,7 +145,8 @@ class _Values:
         """Return the index after the closing quote of a quoted text; `opened` is its opening quote.
 
         In JSON inside JSON a quote has one backslash before it, and three at the next level. The closing quote has as
-        many backslashes as the opening one; a quote with another number belongs to the text.
+        many backslashes as the opening quote. Escaped backslashes at the end of the text may come before them. A quote
+        with another number of backslashes belongs to the text.
         """
         slashes = len(opened[1])
         ends = (
@@ -170,7 +171,7 @@ class _Values:
 
 
 def _run(character: str, count: int) -> str:
-    """Return a regular expression for a character of a secret that is repeated `count` times, in all spellings.
+    """Return a regular expression for a run of `count` equal characters of a secret, in all spellings.
 
     A backslash may be written as one or as two. One quantifier (`{n,2n}`) for all repetitions avoids exponential
     backtracking.

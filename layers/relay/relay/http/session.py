@@ -55,7 +55,10 @@ class AllowList(NamedTuple):
     loopback: bool = False
 
     def check(self, url: str) -> None:
-        """Raise ForbiddenUrl unless the URL is https, on the usual port, without user-info, on an allowed host."""
+        """Raise ForbiddenUrl unless the URL is https, on port 443 and an allowed host, without user-info and fragment.
+
+        With `loopback`, http and https URLs of loopback addresses are allowed on any port.
+        """
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower(), parts.port
@@ -161,10 +164,10 @@ class Session:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        `seconds` limits the connection (to 3 s at most) and each read. After that time the request is no longer sent.
-        `heard` is called with status and headers before the body is read, since a body can take for ever. Raises
-        ForbiddenUrl if the host is not allowed. Raises an exception of the library requests if no answer came: see
-        `never_sent`.
+        `seconds` is the time limit for the connection (3 s at most) and for each read. A request that was not sent
+        within `seconds` is never sent. `heard` is called with status and headers before the body is read, since a body
+        can take for ever. Raises ForbiddenUrl if the URL is not allowed. Raises `requests.RequestException` if no
+        answer came; `never_sent` tells if the request can have reached the host.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
@@ -200,9 +203,9 @@ def _read(response: requests.Response, most: int) -> bytes:
 
 
 class _Requests(requests.Session):
-    """Session of the library requests that ignores redirects.
+    """`requests.Session` that ignores redirects.
 
-    The library would parse a `Location` header even with redirects turned off.
+    The library `requests` would parse a `Location` header even with redirects turned off.
     """
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - requests' signature
@@ -244,7 +247,10 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Adapter with one TLS context for all connections; requests would load the certificates for each connection."""
+    """Adapter with one TLS context for all connections.
+
+    The adapter of the library `requests` would load the certificates for each connection.
+    """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context

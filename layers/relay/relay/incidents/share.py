@@ -83,18 +83,19 @@ class Share:
         return (max(stamps), self.changed_on or 0.0) if stamps else None
 
     def trusted_version(self, came: float) -> Version | None:
-        """Return the timestamps of a share that arrived at `came` (epoch seconds); None if they lie in the future.
+        """Return the timestamps of a share that arrived at `came` (epoch seconds); None if there are none to trust.
 
-        Without them, arrival orders the share. A timestamp an hour ahead would make every share of the next hour seem
-        superseded. The arrival time is no substitute: BigPanda's timestamps are whole seconds, so a later share with
-        the timestamp of that same second would seem older.
+        Timestamps more than MAX_AHEAD_SECONDS after `came` are not trusted: a timestamp an hour ahead would make every
+        share of the next hour seem superseded. A share without trusted timestamps is ordered by its arrival. The
+        arrival time does not replace them: it has fractions of a second, and BigPanda's timestamps have none. So a
+        later share of the same second would seem older.
         """
         version = self.version
         return None if version and version[0] > came + MAX_AHEAD_SECONDS else version
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the members that define the incident's state, without members that change without a meaning."""
+        """Hash of the incident's id, status, severity and flags, and of its alerts' ids and statuses; without times."""
         alerts = sorted((alert.id, alert.status or "") for alert in self.alerts)
         state = [
             self.incident_id,

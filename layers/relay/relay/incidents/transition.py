@@ -23,7 +23,7 @@ MAX_ALERTS = 1000
 class Transition(StrEnum):
     """Change of an incident against its announced state. The table of `compare` has each case.
 
-    `touched` is nothing that a phone should ring for: a comment, a tag, a snooze.
+    `touched` is a change that needs no page, such as a comment, a tag or a snooze.
     """
 
     OPENED = "opened"
@@ -133,7 +133,12 @@ def _name(alert_id: str) -> str:
 
 
 def is_open(share: Share) -> bool:
-    """True if a share's incident is open. A contradictory body counts as open: a page too many beats a lost page."""
+    """True if a share's incident is open.
+
+    The incident is over if the body says that it is not active, or that its status is `ok`. If the body does not say
+    if it is active, `resolved` decides. A body with both active and resolved counts as open: a needless page does less
+    harm than a lost page.
+    """
     if share.active is False or share.status == "ok":
         return False
     return share.active is True or share.resolved is not True
@@ -160,7 +165,7 @@ def compare(announced: State | None, state: State) -> Change:
     | open | worsened, eased | grew | touched | resolved |
     | closed | reopened | reopened | reopened | touched |
 
-    Snooze, flapping and maintenance do not count: BigPanda decides by them whether it shares at all.
+    Snooze, flapping and maintenance do not change the result. BigPanda itself uses them to decide if it sends a share.
     """
     if announced is None:
         if state.is_open:

@@ -3,17 +3,17 @@
 | failed attempt | wait until the next one |
 | --- | --- |
 | of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `delivery.trigger_retries` |
-| the last of these | until 36 s after the first attempt: `delivery.debts.FIRST_WAKE_SECONDS` |
+| the last one while BigPanda waits | until 36 s after the first attempt: `delivery.debts.FIRST_WAKE_SECONDS` |
 | from the retry queue | a random time below 30 s, then below 60, 120, … up to 900 s |
-| the same, of a critical that certainly did not page | a random time below 30 s, then below 60 s |
-| with an ambiguous answer | the same, at least 30 s |
-| with refused credentials | 300 s |
-| with a Retry-After | at least that, up to 900 s |
+| from the retry queue, of a critical that certainly did not page | a random time below 30 s, then below 60 s |
+| from the retry queue, with an ambiguous answer | as in the row "from the retry queue", but at least 30 s |
+| from the retry queue, with refused credentials | 300 s |
+| from the retry queue, with a Retry-After | at least the Retry-After, up to 900 s |
 
 The wait of a new share's job is not a backoff: it is always `delivery.debts.FIRST_WAKE_SECONDS`. The job is put
 on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
-Retry-After from the first attempts is not part of that wait. After a 429 it opens the channel's circuit breaker, and
-the job waits for that when it wakes.
+Retry-After from the first attempts does not change that wait. If it came with a 429, the channel's circuit opens for
+that time. When the job wakes, it waits until the circuit is no longer open.
 """
 
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason

@@ -165,9 +165,10 @@ class DeadLetters:
             self.renew()
 
     def renew(self) -> None:
-        """Extend the visibility timeout of held messages (received and invisible) for which it ends soon.
+        """Extend the visibility timeout of each held message (received and invisible) whose timeout ends soon.
 
-        If SQS does not extend one, its end stays.
+        A message is no longer held if its timeout is over, or if SQS refuses to extend it. If a call to SQS fails as a
+        whole, the timeouts of its messages stay.
         """
         now = self._clock()
         self._held = {name: held for name, held in self._held.items() if held.until > now}
@@ -208,7 +209,7 @@ class DeadLetters:
     def _hold(self, message: "MessageTypeDef", until: float) -> HeldMessage | None:
         """Register a received message, which is invisible until `until` (seconds of the clock).
 
-        Returns None if it was received before; then its receipt and its end are updated.
+        If the message is held already, updates its receipt and the end of its visibility timeout, and returns None.
         """
         if known := self._held.get(message["MessageId"]):
             known.receipt, known.until = message["ReceiptHandle"], until

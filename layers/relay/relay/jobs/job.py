@@ -183,7 +183,7 @@ class Job(NamedTuple):
 
     @property
     def stored_name(self) -> str:
-        """Name under which the ledger stores the job. Two copies of one share are two jobs."""
+        """Name under which the ledger stores the job. Copies of one share have different names."""
         return f"{self.delivery_id}/{self.received_at}"
 
     @property
@@ -214,7 +214,10 @@ class Job(NamedTuple):
         )
 
     def fresh(self) -> Self:
-        """Return the job without its wait, without failures of the ledger, and not as an additional copy."""
+        """Return the job with most members of its message at their defaults: no wait, no ledger failure, not spare.
+
+        `accepted` and `replacement` stay.
+        """
         return self._replace(message=JobMessage(accepted=self.message.accepted, replacement=self.message.replacement))
 
     def as_spare(self) -> Self:

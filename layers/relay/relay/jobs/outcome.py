@@ -14,14 +14,15 @@ class Outcome(StrEnum):
 
     Attributes:
         DELIVERED: xMatters accepted the signal. For a chore: the work is done.
-        QUEUED: It waits on a queue or in the ledger.
+        QUEUED: The job or the state waits on a queue or in the ledger.
         DUPLICATE: The same state came before, and is announced or queued. For a chore: nothing is left to do.
         SUPERSEDED: A newer state of the incident is announced or queued.
-        UNCHANGED: Nothing to announce: it may have changed, but the policy does not announce its transition. For a
-            chore: the channel does not want it, or does not know the incident.
+        UNCHANGED: Nothing to announce: the incident may have changed, but the policy does not announce the transition.
+            For a chore: the channel does not want the chore's work, or does not know the incident.
         SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
-        UNSAFE: It is neither delivered nor queued, so the sender must send it again. For a chore: it failed, and its
-            worker retries it later, or dead-letters it if the failure is final.
+        UNSAFE: The share or callback is neither delivered nor queued. The relay answers 503, and BigPanda or
+            xMatters must send it again. For a job from a queue: the work failed. The worker retries the job later, or
+            dead-letters it if the failure is final.
     """
 
     DELIVERED = "delivered"

@@ -92,7 +92,8 @@ class AcceptedSignal(NamedTuple):
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
         """Combine this record with `seen`, a `followup` job's newer record of the same signal.
 
-        `seen` takes precedence. But known pages are kept, and `is_over` stays True once it was.
+        The result is `seen`; but it is this record if only this record has pages. `is_over` is True if it is True in
+        this record or in `seen`.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over)
@@ -101,8 +102,8 @@ class AcceptedSignal(NamedTuple):
 def with_signal(signals: tuple[AcceptedSignal, ...], signal: AcceptedSignal) -> tuple[AcceptedSignal, ...]:
     """Return the signals with `signal` added, ordered by `at`; only the newest MAX_ACCEPTED_SIGNALS are kept.
 
-    If there is a record with its request id already, nothing changes. The order matters, since a slow sender may record
-    its signal after later ones.
+    If one of the signals has the same request id, the result is `signals` unchanged. The order matters, since a slow
+    sender may record its signal after later ones.
     """
     if any(signal.request_id == known.request_id for known in signals):
         return signals

@@ -3,7 +3,7 @@
 A gate is one item of the ledger's table. It counts signals by the second (a sliding window), so that no minute holds
 more signals than the limit: the policy's `max_per_minute`. A signal above the limit gets a slot: the next free time of
 its line. There are two lines, critical and other; the gate stores only the end of each. Critical signals go first:
-while one is expected, the others give way.
+while a critical signal is expected to use its slot, signals that are not critical have to wait.
 
 To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
 If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
@@ -105,7 +105,7 @@ class Gate(NamedTuple):
     def of(cls, item: Mapping[str, Any]) -> "Gate":
         """Read a gate from the attributes of its table item, as `Table.numbers` returns them.
 
-        Missing ones count as zero.
+        A missing attribute stands for no signals, an empty line, or a closed circuit.
         """
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
         circuit = Circuit(item.get("open_until"), int(item.get("failures", 0)))
@@ -130,10 +130,10 @@ class Gate(NamedTuple):
         return now
 
     def is_waited_for(self, end: float, spacing: float, now: float) -> bool:
-        """True if the signal with the last slot of a line may still come, so that others give way to it.
+        """True if other signals have to wait for the signal with the last slot of a line.
 
-        `end` is the line's end (`critical_line_end` or `other_line_end`), `spacing` the time between two slots, and
-        `now` the time in epoch seconds.
+        They wait until GRACE_SECONDS after that slot. `end` is the line's end (`critical_line_end` or
+        `other_line_end`), `spacing` the time between two slots (seconds), and `now` the time in epoch seconds.
         """
         return end - spacing + GRACE_SECONDS > now
 
@@ -181,7 +181,7 @@ class RateLimiter:
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
         seen: Last known content of each gate, and the time of the reading (epoch seconds), by name. It saves updates of
-            a full gate, and names the counts to remove.
+            a full gate, and has the names of the old counts that the next update removes.
     """
 
     table: Table
@@ -192,7 +192,7 @@ class RateLimiter:
     def within(self, deadline: Deadline) -> "RateLimiter":
         """Return the rate limiter for a caller with that deadline.
 
-        Each call gets LIMITER_SECONDS, even after the deadline.
+        The time limit of each call to the table is LIMITER_SECONDS, even after the deadline.
         """
         table = self.table.within(deadline, "rate_limit", at_least=LIMITER_SECONDS, at_most=LIMITER_SECONDS)
         return RateLimiter(table, self.clock, self.random, self.seen)
@@ -202,7 +202,8 @@ class RateLimiter:
 
         The circuit breaker is in the table item of the first rule. `is_critical` is True for a critical signal. `slot`
         is the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot
-        unless the circuit is open or too many signals wait.
+        unless the circuit is open or too many signals wait. A critical signal that finds no room in its own slot keeps
+        that slot, as long as its line waits for it.
         """
         now = self.clock()
         is_due = _is_due(slot, now)

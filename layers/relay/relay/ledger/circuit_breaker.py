@@ -104,7 +104,8 @@ class CircuitBreaker:
         """Report a signal's result for the circuit in the table item `gate`.
 
         A success is written only if it resets the circuit. `failure` is the reason of the failure, None if the signal
-        was accepted. `retry_after` is xMatters' Retry-After in seconds, None without one. `troubled` is True if the
+        was accepted. A failure that the circuit breaker does not count (`Handling.breaks_circuit`) has the same effect
+        as a success. `retry_after` is xMatters' Retry-After in seconds, None without one. `troubled` is True if the
         circuit had recent failures when the rate limiter let the signal through.
         """
         if failure is None or not HANDLING[failure].breaks_circuit:

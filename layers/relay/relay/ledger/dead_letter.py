@@ -13,7 +13,8 @@ class DeadLetterRecord(NamedTuple):
 
     Attributes:
         state: The state, without alerts; None if there is none, or it was revived.
-        at: When the state's message was dead-lettered. It tells a replayed message from older copies of its job.
+        at: When the state's message was dead-lettered. It distinguishes a replayed message from older
+            copies of the message's job.
         revived_at: When the newest state was revived; 0 if it was not, or if a newer state came since.
     """
 
@@ -41,5 +42,5 @@ class DeadLetterRecord(NamedTuple):
         return replace(self, state=None)
 
     def superseded(self) -> "DeadLetterRecord":
-        """Return the record without the time of the revival, since a newer state came than the revived one."""
+        """Return the record without the time of the revival, since a state newer than the revived one came."""
         return replace(self, revived_at=0.0)

@@ -63,7 +63,7 @@ class Debt(NamedTuple):
         return replace(self, paused_until=until, reason=Reason.PAUSED)
 
     def resumed(self, ended: float) -> "Debt":
-        """Return the debt of a state whose last pause is over since `ended` (epoch seconds): a pause can end early."""
+        """Return the debt after the channel's pause ended at `ended` (epoch seconds), maybe earlier than planned."""
         return replace(self, paused_until=ended) if self.paused_until > ended else self
 
     def owing(self, state: State, slot: Slot | None = None) -> "Debt":
@@ -85,7 +85,7 @@ class Debt(NamedTuple):
         return replace(self, attempts=0, reason="")
 
     def failed(self, attempts: int, reason: str) -> "Debt":
-        """Return the debt with that many more attempts; the last one failed for `reason`."""
+        """Return the debt with `attempts` added to its attempts; the last one failed for `reason`."""
         return replace(self, attempts=self.attempts + attempts, reason=reason)
 
     def announced(self, *, is_owed: bool) -> "Debt":

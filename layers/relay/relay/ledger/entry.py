@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
     Attributes:
-        newest: The newest state that is announced, on a queue, or changed nothing; None if there is none.
+        newest: The newest state that is announced or owed, or that the policy does not announce; None if there is none.
         seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
@@ -110,8 +110,8 @@ class Entry(NamedTuple):
     def with_end_confirmed(self) -> "Entry":
         """Return the entry with its end confirmed with BigPanda.
 
-        If there are suspected resolves, the newest closed state gets their timestamps, so that an older open state that
-        comes late does not count as newer.
+        Suspected resolves may have later timestamps than the newest state. If that state is closed and nothing is owed,
+        it gets their latest timestamps. So an older open state that comes late does not count as newer.
         """
         newest, version = self.newest, self.end.suspected_version
         entry = replace(self, end=self.end.confirmed())
@@ -165,7 +165,7 @@ class Entry(NamedTuple):
     def quiet_until(self, state: State) -> float:
         """Return when a state of a flapping incident may be announced (epoch seconds); 0 if at once.
 
-        A state that is worse than one that may have been announced last need not wait.
+        A state need not wait if it is worse than at least one of the states that may have been announced last.
         """
         is_worse = any(told is None or state.is_worse_than(told) for told in self.maybe_announced())
         return self.flap.calm_at if self.flap.is_signalled and not is_worse else 0.0
@@ -240,8 +240,9 @@ class Entry(NamedTuple):
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send.
 
-        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. All `tries` (attempts) that
-        the sender may make count as signals until it records how many were accepted: it may die.
+        If `queued`, the lease's state is on a queue, and becomes the newest, owed state. The sender may make `tries`
+        attempts. All of them count as signals until the sender records how many were accepted, since the sender may
+        die before that.
         """
         entry = self._without_lease(lease.owner)
         entry = replace(entry._counting(lease, tries, lease.began), lease=lease)
@@ -260,8 +261,8 @@ class Entry(NamedTuple):
         """Return the entry after xMatters accepted the signal of the lease's state. The lease ends.
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `maybe_accepted` counts the attempts
-        that were accepted, or may have been, by `until` (epoch seconds). The rate limit counts from that time, since
-        xMatters counts from when it accepted a signal. `audience` has the signal's recipients.
+        that were accepted, or may have been, by `until` (epoch seconds). The incident's rate limit counts from `until`,
+        since xMatters' flood control counts from when it accepted a signal. `audience` has the signal's recipients.
         """
         entry = self._released(lease)._counting(lease, maybe_accepted, until)
         return entry.announcing(lease.state, request_id, lease.began, audience)
@@ -270,7 +271,8 @@ class Entry(NamedTuple):
         """Return the entry with `state` announced. `at` is the start of the sender's lease (epoch seconds).
 
         `request_id` is xMatters' id of the signal; None if the answer had none. `audience` has the signal's recipients.
-        If a newer state is announced already, it stays, and this state becomes doubtful: people may have heard it last.
+        If a newer state is announced already, that one stays announced. Then `state` becomes doubtful, since people may
+        have been notified of `state` last.
         """
         newest, entry = self.newest, self
         if newest and not newest.is_open and self.end.at >= newest.came and state.precedes(newest):
@@ -347,9 +349,9 @@ class Entry(NamedTuple):
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
 
-        `came` is the answer's arrival (epoch seconds): later signals and a later end make the answer out of date.
-        `answered` is the signal whose page the answer names, None if unknown: signals of an open incident after that
-        one do so, too.
+        `came` is the answer's arrival (epoch seconds). A later signal or a later end makes the answer out of date.
+        `answered` is the signal whose page the answer names; None if unknown. A signal of an open state that was sent
+        after `answered` makes the answer out of date, too.
         """
         if came < max([self.end.at, *(signal.at for signal in self.accepted_signals)]):
             return True
@@ -393,8 +395,8 @@ class Entry(NamedTuple):
     def _doubting(self, state: State) -> "Entry":
         """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
 
-        No doubtful state may be dropped, or its resolve would never be owed. To keep them few, states with the same
-        status are merged: the newest stands for all, with the alerts that all of them had.
+        No doubtful state may be dropped, or its resolve would never be owed. To keep them few, `state` replaces the
+        doubtful states with the same status. `state` keeps an alert only if every replaced state had that alert, too.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))

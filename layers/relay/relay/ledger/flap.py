@@ -27,8 +27,8 @@ class Flap(NamedTuple):
         """Return the memory after a newer state than `before` came.
 
         `before` is None for the first state. `rule` says how many changes within which time make an incident flap.
-        `is_flagged` is True if BigPanda says that the incident flaps. An incident that was calm when the state came
-        counts as not flapping until then.
+        `is_flagged` is True if BigPanda says that the incident flaps. If the incident was calm when the state came, an
+        earlier flap is forgotten: `calm_at` and `is_signalled` start anew.
         """
         known = self if state.came < self.calm_at else Flap(self.changes)
         changes = tuple(at for at in known.changes if at > state.came - rule.seconds)

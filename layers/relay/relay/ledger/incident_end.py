@@ -64,7 +64,7 @@ class End(NamedTuple):
         return self.at <= self.confirmed_at
 
     def resolved(self, at: float, *, was_over: bool = False) -> "End":
-        """Return the end after a resolve at `at` (epoch seconds). The newest resolve counts.
+        """Return the end after a resolve at `at` (epoch seconds). The result's `at` is that of the latest resolve.
 
         `was_over` is True if the incident was over before: then a confirmed end stays confirmed.
         """
@@ -117,8 +117,8 @@ class End(NamedTuple):
     def disputed(self, now: float) -> "End":
         """Return the end after a reconcile run found at `now` (epoch seconds) that BigPanda shows the incident as open.
 
-        This counts as BigPanda's first contradiction. An end that was confirmed is confirmed no more: a resolve that
-        came after the confirmation may be forged.
+        This counts as an answer of BigPanda that the incident is open, as in `doubted`. The end is no longer confirmed,
+        even if it was before: a resolve that came after the confirmation may be forged.
         """
         return replace(self.doubted(now), confirmed_at=0.0)
 

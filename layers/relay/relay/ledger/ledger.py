@@ -29,7 +29,10 @@ class Ledger:
     table: Table
 
     def within(self, deadline: Deadline) -> "Ledger":
-        """Return the ledger for a caller with that deadline. Each call gets LEDGER_SECONDS, even after the deadline."""
+        """Return the ledger for a caller with that deadline.
+
+        The time limit of each call to the table is LEDGER_SECONDS, even after the deadline.
+        """
         return Ledger(self.table.within(deadline, "ledger", at_least=LEDGER_SECONDS, at_most=LEDGER_SECONDS))
 
     def read(self, name: str) -> Entry:

@@ -92,9 +92,10 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record a share's environment and the presence of URL recipients, as far as the channel's secret lacks them.
+        """Record facts that a share shows, and that the channel's secret does not contain.
 
-        Only for channels with reconcile runs. Each fact is written once a day. Errors of the table are ignored.
+        The facts are an environment that the secret does not list, and that the webhook's URL named recipients. Only
+        for channels with reconcile runs. Each fact is written once a day. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:

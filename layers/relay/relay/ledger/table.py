@@ -49,11 +49,11 @@ class Text(NamedTuple):
 
 
 def until_written[T, W](read: Callable[[], T], write: Callable[[T], W | None], known: T | None = None) -> W:
-    """Read and write an item with optimistic locking: again, as long as another writer changes it in between.
+    """Read and write an item with optimistic locking. Repeat both if another writer changed the item in between.
 
     `write` gets the item as it was read, and returns None if the item was changed since. `known` is the item as it was
-    read before; None to read it first. Returns the result of `write`. Raises LedgerError if others change the item each
-    time.
+    read before; None to read it first. Returns the result of `write`. Raises LedgerError if other writers changed the
+    item in each of MAX_RACES attempts.
     """
     for _ in range(MAX_RACES):
         found, known = read() if known is None else known, None
@@ -78,9 +78,10 @@ class Table:
         self._run = run
 
     def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
-        """Return the table with calls that end within the deadline. `part` names their time in `Deadline.spent`.
+        """Return the table with calls that the deadline limits. `part` names their time in `Deadline.spent`.
 
-        Each call gets `at_least` seconds, even after the deadline, and `at_most` seconds in any case.
+        The time limit of a call is the time that is left until the deadline. The limit is never less than `at_least`
+        seconds, and never more than `at_most` seconds.
         """
         run = partial(deadline.run, part=part, at_least=at_least, at_most=at_most)
         return Table(self._client, self._name, self._clock, run)
@@ -93,7 +94,7 @@ class Table:
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
-        """Return the attributes of an item that `update` writes (strongly consistent read); empty without an item."""
+        """Return all attributes of an item that `update` wrote (strongly consistent read); empty without an item."""
         item = self._asked(
             lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
         )
@@ -268,7 +269,7 @@ class Table:
         return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
 
     def _asked[T](self, call: Callable[[], T]) -> T | None:
-        """Make a call, and return DynamoDB's answer; None if its condition failed."""
+        """Make a call, and return DynamoDB's answer; None if the call's condition failed."""
         try:
             answer: T = self._run(call)
         except ClientError as error:

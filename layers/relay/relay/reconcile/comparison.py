@@ -53,7 +53,7 @@ class Comparison:
 
     Attributes:
         channels: The cached channels.
-        sources: The sets of recipients in webhook URLs for which incidents were shared.
+        sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
         ledger: The entries of incidents.
         clock: The time in epoch seconds.
     """
@@ -152,11 +152,11 @@ class Comparison:
         ]
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
-        """True if an earlier run saw the difference too, and no job for it is on the retry queue: it can be queued.
+        """True if a state can be queued: it differs for SETTLES_SECONDS, and was not queued within QUEUED_SECONDS.
 
         Records the difference in `compared`. `name` is the incident's short name, `state` BigPanda's state, and
-        `differing` the entries that differ from it. A queued job of the same incident may belong to an earlier
-        difference. This is so if the ledger has recorded its state or a later one since: an incident can resolve,
+        `differing` the entries that differ from it. The difference counts as new if BigPanda's state has changed. It
+        is also new if one of these entries has recorded a state since the job was queued: an incident can resolve,
         reopen and resolve again.
         """
         now, known = self.clock(), compared.differing.get(name)

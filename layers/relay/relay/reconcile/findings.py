@@ -63,7 +63,7 @@ class Compared:
         note: Its note as it will be written, apart from `differing`.
         differing: Incidents whose state differs from the ledger, by their short names.
         findings: States to queue.
-        known: Short names of incidents that have an entry in its ledger, or that it signals without one.
+        known: Short names of incidents that have an entry in its ledger, or that the channel signals without an entry.
         unknown: Short names of open incidents without an entry that changed after the channel's first comparison. Only
             for channels that report such incidents.
         waits: True if a resolved incident differs, but for less than SETTLES_SECONDS, so that the next run must list it

@@ -36,7 +36,7 @@ class Cursor(NamedTuple):
     Attributes:
         piece: Number of the piece, from 0.
         position: First page of BigPanda's listing for the piece.
-        members: Number of channels that earlier pieces compared with these pages.
+        members: Number of channels that earlier pieces compared with the pages from `position` on.
         known: Short names of incidents of these pages that one of those channels knows.
         unknown: Short names of incidents of these pages that one of those channels should know, and does not.
         is_again: True if an earlier piece began at the same point.

@@ -70,8 +70,9 @@ class Queueing:
     def _put(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
         """Put the jobs for a finding on the retry queue; the follow-ups of a disputed end on the chore queue.
 
-        Return False if nothing was queued: the channel left the group, can't be read, or signals no incident without an
-        entry any more. Raises LedgerError, and QueueError if the queue does not accept a job.
+        Returns False if the channel was removed, left the group, or can't be read. Also returns False if the ledger has
+        no entry of the incident, and the channel's `bigpanda.reconcile` is not `ring` any more. Raises LedgerError, and
+        QueueError if the queue does not accept a job.
         """
         channel = self._channel(run, finding)
         if channel is None:

@@ -36,7 +36,7 @@ class PieceProgress:
         incidents: Incidents on the pages of this piece that are not snoozed, by id.
         after: First page after this piece; None if there is none.
         compared: Results of the channels that this piece compared.
-        done: Number of channels that are compared with these pages, by this and earlier pieces.
+        done: Number of channels that this and earlier pieces have compared with the pages of this piece.
         known: Short names of incidents of these pages that one of those channels knows.
         unknown: Short names of incidents of these pages that one of those channels should know, and does not.
         takes_all: True if states that are not critical may be queued.

@@ -25,9 +25,9 @@ SPACING_SECONDS = 0.6
 
 @dataclass(frozen=True)
 class Schedule:
-    """Starts the reconcile runs, every five minutes: it enqueues the first piece of the run of each group of channels.
+    """Starts a reconcile run for each group of channels, every five minutes: it enqueues the run's first piece.
 
-    A group has the same listing in BigPanda. A piece is the part of a run that one job works.
+    The channels of a group share a listing of BigPanda's incidents. A piece is the part of a run that one job works.
 
     Attributes:
         names: Returns the names of all channels.

@@ -1,7 +1,8 @@
 """Hourly probe of the credentials for the vendors' APIs: one harmless GET each, which notifies no person.
 
-Without a probe, a revoked credential is noticed when an answer is lost or a page is not confirmed. The credential for
-the trigger is not probed: only a signal can test it, and the reasons of debts have the result.
+Without a probe, a revoked credential is noticed only when the relay needs it, for example to write a callback into
+BigPanda or to find a page. The credential for the trigger is not probed, since only a signal can test it. If xMatters
+refuses that credential, the signal's debt has the reason `credentials`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ LIST_FAILED_SECONDS = 300.0
 
 
 class Answer(Enum):
-    """Result of one request: accepted, credential refused, nothing learned, or not sent for lack of time or room."""
+    """Result of a probe: accepted, credential refused, unknown, or postponed for lack of time or by the rate limit."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -210,7 +211,7 @@ class CredentialProbe:
 
 
 def _accesses(channel: Channel) -> dict[ApiKind, Rest | BigPandaAccess]:
-    """Return the channel's accesses that can be probed: one to BigPanda needs an environment to read from."""
+    """Return the channel's accesses that can be probed. Access to BigPanda is left out if it names no environment."""
     found: dict[ApiKind, Rest | BigPandaAccess] = {}
     if channel.rest:
         found["rest"] = channel.rest
@@ -228,7 +229,8 @@ def _login(access: Rest | BigPandaAccess) -> _Login:
 def _refused(channel: Channel, found: Mapping[ApiKind, Answer], known: Probe) -> dict[ApiKind, str]:
     """Return the fingerprints of the channel's refused credentials, by kind.
 
-    `found` has the answers to the requests. If one told nothing of a credential, its result in `known` stays.
+    `found` has the answers to the requests. A credential whose answer is UNKNOWN or LATE counts as refused if the last
+    probe (`known`) found the same credential refused.
     """
     prints = channel.api_fingerprints()
     stays = known.refused_among(prints)

@@ -1,6 +1,6 @@
 """Times of debts: from when a debt counts as overdue, if a pause postpones it, and when its state expires.
 
-A debt is a state that is owed. A pause or a flap stops its clock.
+A debt is a state that is owed. Its delay and its age count from the end of a pause or flap that made it wait.
 """
 
 import math
@@ -24,7 +24,10 @@ def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -
 
 
 def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
-    """True if the pause for which a state waits goes on at `now` (epoch seconds), or that can't be found out."""
+    """True if the pause for which a state waits goes on at `now` (epoch seconds).
+
+    If the channel's policy can't be read, the pause counts until the end that the entry records.
+    """
     policy, until = policies.of(row.channel), row.entry.debt.paused_until
     is_on = any(each.is_active(now) and each.until >= until for each in policy.pauses)
     return until > now and (is_on or policies.is_unread(row.channel))

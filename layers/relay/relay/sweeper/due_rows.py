@@ -51,7 +51,7 @@ class DueRow(NamedTuple):
 
     @property
     def delay_start(self) -> float:
-        """Time from which the debt's delay counts (epoch seconds): its start, or the end of its quiet time."""
+        """Time from which the debt's delay counts (epoch seconds): `since`, or the later end of a flap."""
         newest = self.entry.newest
         return max(self.since, self.entry.quiet_until(newest) if newest else 0.0)
 

@@ -1,4 +1,4 @@
-"""Search for silent channels: those whose policy expects a share every so often, and of which none comes.
+"""Search for silent channels: no share came for longer than `expect_share_every` of the policy.
 
 A silent channel that owes nothing has no row in the ledger's `due` index. So all channels' policies are read once an
 hour. The last use of a channel's credentials is recorded once an hour, too, so `expect_share_every` is two hours at
@@ -92,10 +92,10 @@ class ShareSurvey:
             run.surveyed_at = self.clock()
 
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
-        """Read how often a channel's policy expects shares, and the time of the last one; record both in `run`.
+        """Read how often a channel's policy expects shares, and the time of the last share; record both in `run`.
 
-        The last share is found by the channel's credentials, which may have changed since the last read. Raises
-        LedgerError.
+        The time of the last share is the newest recorded use of the channel's credentials. The credentials are read
+        again, since they may have changed. Raises LedgerError.
         """
         if not deadline.remaining():
             return Read.LATE

@@ -41,8 +41,8 @@ class ChannelMetrics:
         """Return the documents (in the embedded metric format) to write at `at` (epoch seconds), and forget the counts.
 
         `whole` is the document of the metrics without a channel; None if there are none. The counts of one channel are
-        added to it, to save a document. Each other channel gets a document of its own, since a document has one value
-        for each metric and one channel.
+        added to `whole`, to save a document, unless `whole` has a different value of one of these metrics. Each other
+        channel gets a document of its own: a document can have only one channel, and only one value of each metric.
         """
         documents = [whole] if whole else []
         for channel, counts in self.counts.items():

@@ -74,12 +74,15 @@ def result_fields(result: Result, spent: Mapping[str, float], correlation_id: st
 
 
 def _is_shadowed(result: Result) -> bool:
-    """True if no signal was sent since the channel is in shadow mode. Then the log is the only record of the signal."""
+    """True if the channel's shadow mode is the reason why no signal was sent.
+
+    Then the log is the only record of the signal.
+    """
     return result.outcome == Outcome.SHADOWED
 
 
 def history(job: Job) -> dict[str, Any]:
-    """Return the fields of a log line about a job's earlier life: kind, failed retries, replays and arrival."""
+    """Return the fields of a log line about a job's history: kind, failed retries, replays and arrival."""
     return {
         "kind": job.kind,
         "failed_retries": job.failures.failed_retries,

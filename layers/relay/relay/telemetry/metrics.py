@@ -1,8 +1,8 @@
 """Names of the metrics. Pure code.
 
 CloudWatch bills a metric for each hour in which it is written. So a metric is written when something happens, never as
-a zero. Shares, runs of the sweeper, and what should not happen are counted. Outcomes and reasons are not: the log lines
-have each of them.
+a zero. There are metrics for shares, runs of the sweeper, failures and other problems. There is no metric for each
+outcome or reason: the log lines have those.
 """
 
 from relay.failures.reasons import Reason

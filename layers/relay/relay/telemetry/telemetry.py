@@ -38,7 +38,7 @@ type Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 class Telemetry:
     """The log and the metrics of a function, over Powertools. Settings come from POWERTOOLS_* variables.
 
-    `by_channel` counts metrics by channel; None without them.
+    `by_channel` counts the metrics of each channel; None if the stack writes no metrics by channel.
     """
 
     def __init__(self, logger: Logger, metrics: Metrics, by_channel: "ChannelMetrics | None" = None) -> None:
@@ -51,7 +51,7 @@ class Telemetry:
         """Return the log and the metrics of a Lambda function, with settings from POWERTOOLS_* variables.
 
         With `has_channel_metrics`, some metrics are also written for each channel. With `is_traced`, each line of a
-        request has the id of its X-Ray trace: Lambda sets one for functions that are not traced, too.
+        request has the request's X-Ray trace id. Without `is_traced`, lines have no trace id, although Lambda sets one.
         """
         trace_id: dict[str, Any] = {} if is_traced else {"xray_trace_id": None}
         logger = Logger(json_serializer=log_line, use_rfc3339=True, location=None, **trace_id)
@@ -64,7 +64,7 @@ class Telemetry:
         return cls(logger, Metrics(), by_channel)
 
     def instrument(self, handler: Handler) -> Handler:
-        """Wrap a handler: add the request id to its log lines, and write its metrics when it returns."""
+        """Wrap a handler: add Lambda's request id to its log lines, and write its metrics when it returns or raises."""
 
         # Not Powertools' own decorators: they repeat constant fields in every line, can be switched to log whole
         # events with the callers' credentials, and warn when there is no metric.
@@ -93,7 +93,7 @@ class Telemetry:
     def share(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a share. `spent` is the time of each part of the work (milliseconds).
 
-        If no queue accepted the share's job, a line of its own has the job: it is the only copy.
+        If no queue accepted the share's job, a further line has the job, since that line is then the only copy.
         """
         # Counted apart: if the secret can't be read, an unsafe share may be a stranger's request.
         self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
@@ -117,7 +117,7 @@ class Telemetry:
     def called_back(self, result: Result, spent: Mapping[str, float], *, correlation_id: str) -> None:
         """Log and count the result of a callback. `spent` is the time of each part of the work (milliseconds).
 
-        If no queue accepted the callback's job, a line of its own has the job: it is the only copy.
+        If no queue accepted the callback's job, a further line has the job, since that line is then the only copy.
         """
         if result.outcome == Outcome.UNSAFE:
             self._metrics.add_metric("callback_unsafe", MetricUnit.Count, 1)
@@ -126,11 +126,11 @@ class Telemetry:
         self._note_last_copy(result, correlation_id)
 
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
-        """Log the result of a job from a queue, and count it if its signal failed.
+        """Log the result of a job from a queue, and count a failed signal and unusual facts of the result.
 
-        Each share's job is queued before the first attempt, in case the webhook dies. If the share was delivered, the
-        job is a `duplicate` that never failed: it is logged at DEBUG only. `spent` is the time of each part of the work
-        (milliseconds).
+        Each share's job is queued before the first attempt, in case the webhook function dies. If that attempt
+        succeeded, the job's result is a `duplicate`, which is logged at DEBUG only. `spent` is the time of each part of
+        the work (milliseconds).
         """
         fields = result_fields(result, spent, job.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted
@@ -204,7 +204,7 @@ class Telemetry:
     def overloaded(self, loads: "Mapping[Load, float]") -> None:
         """Log and count the channels above their rate limits.
 
-        The keys are the channels' loads, the values the time since which each is above its limit (seconds).
+        `loads` maps the load of each channel to the time for which the channel has been above its limit (seconds).
         """
         if loads:
             self._metrics.add_metric("channels_overloaded", MetricUnit.Count, len(loads))
@@ -267,7 +267,8 @@ class Telemetry:
     def crashed(self, error: BaseException, *, raw_body: str | None = None) -> None:
         """Log an unexpected exception: its type and its stack frames, but not its text, which may quote secrets.
 
-        `raw_body` is the only copy of an admitted share, as it came from API Gateway; None if there is another copy.
+        `raw_body` is the body of a request with valid credentials, as it came from API Gateway: the log may be its only
+        copy. `raw_body` is None for all other exceptions.
         """
         self._metrics.add_metric("crash", MetricUnit.Count, 1)
         frames = [

@@ -80,9 +80,9 @@ class Directory:
     def check(self, rest: Rest, names: Sequence[str], deadline: Deadline) -> list[RecipientCheck]:
         """Check if these recipients exist in xMatters. Return a result for each, in the order of `names`.
 
-        A failed request gives a result of kind NOT_KNOWN, never an exception. For `name|Device`, the part before the
-        bar is checked. There are at most two requests for each name, and one for all groups. After a failure that would
-        affect all requests, no further request is sent.
+        For `name|Device`, the part before the bar is checked. A name takes at most two requests; one more request gets
+        the people on call of all groups. A failed request raises nothing: the kind is NOT_KNOWN, or `on_call` is None.
+        After a failure that would affect all requests, no further request is sent.
         """
         not_asked: str | None = None
         found: dict[str, RecipientCheck] = {}
@@ -121,7 +121,7 @@ class Directory:
         return RecipientCheck(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
-        """Return the groups' check results `groups`, with the number of people on call added to each."""
+        """Return the results in `groups` with the number of people on call, or with the cause if it is unknown."""
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:

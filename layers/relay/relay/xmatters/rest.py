@@ -35,11 +35,11 @@ class RestApi:
         says: Callable[[HttpAnswer], object] = lambda _: True,
         also: Collection[int] = (),
     ) -> HttpAnswer:
-        """Send a request, and return its answer if it is a valid 2xx or has one of the statuses in `also`.
+        """Send a request, and return its answer if the status is 2xx or one of `also`.
 
         `rest` has the credentials. `path` begins with a slash; its special characters are quoted already. `document` is
-        the JSON body; None for no body. A 2xx is valid if `says` returns something other than None for it. Raises
-        NoAnswer or BadAnswer.
+        the JSON body; None for no body. `says` is called with a 2xx answer; if it returns None, the answer is refused
+        with BadAnswer and the reason UPSTREAM. Raises NoAnswer or BadAnswer.
         """
         login = Login(rest.auth, rest.base_url)
         body = None if document is None else json.dumps(document).encode()
@@ -58,6 +58,6 @@ class RestApi:
 
 
 def listed(answer: HttpAnswer) -> list[Any] | None:
-    """Return the items of a list in xMatters' answer; None if it is not a list, or was truncated."""
+    """Return the items of a list in xMatters' answer; None if the answer has no list, or was truncated."""
     found = json_object(answer.body).get("data")
     return found if isinstance(found, list) else None

@@ -116,10 +116,10 @@ def _headers(signal: Signal) -> dict[str, str]:
 
 
 def _acceptance(answer: HttpAnswer) -> tuple[bool, str | None]:
-    """Return True if an answer accepts the signal, and xMatters' request id (None if the answer has none).
+    """Return a pair: True if an answer accepts the signal, and xMatters' request id (None if the answer has none).
 
-    202 is an acceptance with any body. An older path, which starts a workflow by its form, answers 200 with an id.
-    Any other 2xx is no acceptance; it may be a log-in page.
+    202 is an acceptance with any body. The older URL path of a workflow's form answers 200 with an id. A 2xx other
+    than 202 and without an id is no acceptance; such an answer may be a log-in page.
     """
     body = json_object(answer.body)
     found = body.get("requestId") or (body.get("id") if answer.status != 202 else None)

@@ -50,7 +50,7 @@ class ChannelStatus(NamedTuple):
             expects none, or the last share is not known.
         probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
             it never did, or if the channel has no such credential.
-        refused: Credentials that a vendor refused at that time, and that did not change since; None if there are none.
+        refused: Credentials that a vendor refused at `probed_at` and that are unchanged since; None if there are none.
     """
 
     name: str
@@ -110,10 +110,10 @@ def is_held(debts: Debts, now: float) -> bool:
 
 
 def hold_words(debts: Debts) -> str:
-    """Return the cause for which the owed states wait, in words: "a pause", or "a pause or a flap".
+    """Return the cause for which the owed states wait, in words. Valid only if `is_held` is true.
 
-    Valid only if `is_held` is true. The ledger has the reason `paused` for a pause, and none for a flap. So a flap is
-    never named alone.
+    The cause is "a pause" if each owed state has the reason `paused`, else "a pause or a flap". The ledger has no
+    reason for a flap, so "a flap" alone is never returned.
     """
     return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
 

@@ -7,8 +7,8 @@ from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
 from relay.ledger.row import Row
-from relayctl import channel_health, moments
-from relayctl.channel_health import ChannelStatus, Health
+from relayctl import channel_status, moments
+from relayctl.channel_status import ChannelStatus, Health
 from relayctl.credential_uses import Use
 from tests import samples
 
@@ -24,7 +24,7 @@ def owed(ago: float, paused_until: float = 0.0, reason: str = "paused") -> Entry
 
 def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> None:
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(9000, NOW + 900)]))
-    judged = channel_health.judge(status, NOW)
+    judged = channel_status.judge(status, NOW)
     assert judged.health == Health.OWES
     assert judged.why == (f"2 owed, waiting for the end of a pause at {moments.moment(NOW + 600)}",)
 
@@ -32,26 +32,26 @@ def test_channel_is_not_sick_for_debts_that_wait_for_the_end_of_a_pause() -> Non
 def test_debts_that_wait_for_the_end_of_a_flap_are_not_said_to_wait_for_a_pause() -> None:
     entry = owed(60, reason="")
     flapping = entry._replace(announced=entry.newest, flap=Flap((NOW - 60,), NOW + 600, is_signalled=True))
-    judged = channel_health.judge(ChannelStatus("noc", debts=Debts.of([flapping])), NOW)
+    judged = channel_status.judge(ChannelStatus("noc", debts=Debts.of([flapping])), NOW)
     assert judged.health == Health.OWES
     assert judged.why == (f"1 owed, waiting for the end of a pause or a flap at {moments.moment(NOW + 600)}",)
 
 
 def test_channel_is_sick_once_the_pause_is_over_for_long() -> None:
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW - 600)]))
-    assert channel_health.judge(status, NOW).health == Health.SICK
+    assert channel_status.judge(status, NOW).health == Health.SICK
 
 
 def test_debt_that_no_pause_holds_makes_a_paused_channel_sick() -> None:
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(600, reason="upstream")]))
-    assert channel_health.judge(status, NOW).health == Health.SICK
+    assert channel_status.judge(status, NOW).health == Health.SICK
 
 
 def test_shadow_mode_alone_is_no_sickness() -> None:
     status = ChannelStatus("noc", policy=Policy(mode=Mode.SHADOW), debts=Debts())
-    judged = channel_health.judge(status, NOW)
+    judged = channel_status.judge(status, NOW)
     assert judged.health == Health.OK
-    assert channel_health.document(status, judged, NOW)["mode"] == "shadow"
+    assert channel_status.document(status, judged, NOW)["mode"] == "shadow"
 
 
 def test_last_share_is_the_last_use_of_the_webhooks_credentials() -> None:
