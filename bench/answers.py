@@ -24,7 +24,7 @@ BIGPANDA_SECONDS = 0.2
 
 
 def section(functions: Functions, rounds: int) -> Section:
-    """Measure answers and return their table."""
+    """Measure callbacks with people's answers, and their write-backs; return the table of results."""
     client, callbacks, writes, bares = Client(functions), list[Spent](), list[Spent](), list[float]()
     for channel in client.channels("up", rounds + WARM_UP_ROUNDS, shares=40 // ANSWERS_A_CHANNEL):
         content = _answer()

@@ -41,7 +41,10 @@ print(json.dumps([loaded, resident()]))
 
 
 def section(build: Build, edges: Edges, folder: Path) -> Section:
-    """Measure sizes and memory and return their table. `folder` takes a temporary file."""
+    """Measure the size of the built artefact and the memory of its functions; return the table of results.
+
+    A temporary file is written into `folder`.
+    """
     figures = [figure for name in build.places() for figure in _sizes(name, build.files(name))]
     note = f"Memory is the peak resident size, the runtime client included; a function has {MEMORY_MIB} MiB."
     title = "Artefact: size, and memory of a loaded function"
@@ -80,7 +83,7 @@ def _near(function: Deployed, edges: Edges) -> Deployed:
 
 
 def _resident(function: Deployed, events: Sequence[dict[str, Any]], folder: Path) -> tuple[float, float]:
-    """Return the peak resident memory in MiB: once the function is loaded, and after these events."""
+    """Return a function's peak resident memory in MiB: after the function is loaded, and after it handled `events`."""
     with TemporaryDirectory(dir=folder) as name:
         path = Path(name) / "events"
         path.write_text("".join(json.dumps(event) + "\n" for event in events))

@@ -45,7 +45,10 @@ class Drained:
 
     @property
     def of_fastest(self) -> float:
-        """Percent of the fastest possible drain, in which each minute's signals leave at its beginning."""
+        """Speed of the drain, in percent of the fastest possible drain.
+
+        In the fastest possible drain, the signals of each minute are sent at the beginning of the minute.
+        """
         return 100 * ((len(self.moments) - 1) // LIMIT * 60) / self.moments[-1]
 
     @property
@@ -61,7 +64,7 @@ class Drained:
 
 
 def section() -> Section:
-    """Simulate drains and return their table; each seed is another outage."""
+    """Simulate an outage and its drain for each random seed, and return the table of results."""
     runs = [drained(seed) for seed in SEEDS]
     figures = [
         measured("rate limit used", "%", *(run.rate for run in runs), aim=Aim(97, at_least=True)),

@@ -129,7 +129,7 @@ class Aws:
 
 
 def xmatters(heard: Heard) -> HttpAnswer:
-    """Return the answer of xMatters, or of BigPanda for the paths of its API."""
+    """Return the answer of the vendors' stand-in: as BigPanda for paths of BigPanda's API, else as xMatters."""
     if "/incidents?" in heard.target:
         return 200, _incidents(heard.target)
     if heard.target.startswith("/resources/"):
@@ -141,7 +141,10 @@ def xmatters(heard: Heard) -> HttpAnswer:
 
 @cache
 def _incidents(target: str) -> bytes:
-    """Return a page of an environment's shared incidents. The environment's name has their number: `e400`."""
+    """Return one page of BigPanda's listing of an environment's shared incidents.
+
+    The environment's name gives the number of incidents: `e400` has 400 incidents.
+    """
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query))
     total = int(parts.path.split("/")[-2].removeprefix("e")) if query["folder"] == "shared" else 0

@@ -91,9 +91,10 @@ class _Secrets(FakeSecrets):
 
 
 def notified(seed: int, *, late: float) -> list[float]:
-    """Return the seconds from the shares to the notification, one for each channel.
+    """Simulate an outage, and return the delay of each channel's notification (seconds).
 
-    The schedule starts the sweeper up to `late` seconds late.
+    The delay is the time from the arrival of the channel's share to the notification of the fallback topic. The
+    schedule starts the sweeper up to `late` seconds late.
     """
     clock, chance = Clock(), random.Random(seed)
     names = [f"c{number}" for number in range(CHANNELS)]

@@ -39,7 +39,7 @@ class Aim:
 
     Attributes:
         limit: the bound, in the figure's unit or as a ratio.
-        of: the judged median: that of the value, or that of the ratio.
+        of: selects the median that is compared with the limit: the median of the value, or of the ratio.
         at_least: True if `limit` is a lower bound, False if it is an upper bound.
     """
 

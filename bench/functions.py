@@ -150,8 +150,8 @@ class Functions:
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
         """Invoke a handler; return its answer and the resources of the invocation.
 
-        From then on, this thread runs only on the functions' CPUs. So do later calls that the functions are compared
-        with.
+        This thread then stays on the CPUs that the functions use. So later measurements in this thread run on the same
+        CPUs, and can be compared with the functions.
         """
         machine.keep_to(self._cpus)
         meter, written, lines = self._meter, self._log.written, self._log.lines
@@ -166,7 +166,10 @@ class Functions:
 
 @contextlib.contextmanager
 def edges() -> Iterator[Edges]:
-    """Run the stand-ins' process for a `with` block. Raises SandboxError if the process does not start."""
+    """Run the process of the stand-ins for AWS and both vendors, for a `with` block.
+
+    Raises SandboxError if the process does not start.
+    """
     command = [sys.executable, "-m", "bench.edges"]
     with subprocess.Popen(
         command,

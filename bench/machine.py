@@ -10,7 +10,7 @@ PACKAGES = ("boto3", "requests", "aws-lambda-powertools", "fastjsonschema")
 
 
 def described() -> dict[str, str]:
-    """Return the properties that affect figures, by name."""
+    """Return the properties of this machine that affect the results of benchmarks: a text for each name."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}",

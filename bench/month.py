@@ -52,7 +52,7 @@ class Idle:
     secret_reads: int
 
     def dollars(self, runs: int) -> float:
-        """Return the dollars for so many runs."""
+        """Return the cost of `runs` idle runs of the function, in dollars."""
         seconds = IDLE_SECONDS + self.calls * AWS_CALL_SECONDS
         return runs * (
             prices.LAMBDA_REQUESTS / MILLION

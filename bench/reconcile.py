@@ -169,7 +169,7 @@ def section() -> Section:
 
 
 def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
-    """Run without missed incidents, with a channel for each query.
+    """Simulate reconcile runs of many channels, one channel for each query. No share of an incident was missed.
 
     Return three figures: seconds until all runs have ended; number of channels that were compared completely; calls to
     BigPanda per channel.
@@ -201,10 +201,10 @@ def _of_many(queries: Iterable[str]) -> tuple[float, int, float]:
 
 
 def _missed() -> tuple[float, float, float, float]:
-    """Run with missed incidents only, in one channel.
+    """Simulate reconcile runs of one channel that got no share of any incident.
 
-    Return four figures: seconds until all are queued; seconds until all criticals are queued; percentage of criticals
-    queued before all others; calls to BigPanda.
+    Return four figures: seconds until the signals of all incidents are queued; seconds until those of all critical
+    incidents are queued; percentage of critical incidents queued before all others; calls to BigPanda.
     """
     made: list[dict[str, Any]] = []
     scene = _Scene(["a"], lambda _: made)

@@ -84,5 +84,8 @@ def _month(spent: list[Spent]) -> float:
 
 
 def _bigpanda_calls(calls: Counter[str]) -> int:
-    """Return the number of calls to BigPanda: the rate limit takes one update before each call."""
+    """Return the number of calls to BigPanda, derived from the counted calls to AWS.
+
+    The rate limiter updates a DynamoDB item before each call to BigPanda, so the number of updates is returned.
+    """
     return calls["UpdateItem"]

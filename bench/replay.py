@@ -64,7 +64,10 @@ class SlowQueue:
 
 
 def overlapping(clock: Clock) -> Callable[..., list[Any]]:
-    """Return a `map` whose calls overlap as in PARALLEL_BATCHES threads, on the simulated clock."""
+    """Return a function like `map` for simulated time.
+
+    Its calls overlap on the simulated clock, as if PARALLEL_BATCHES threads made them.
+    """
 
     def run(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         began, free, results = clock.now, [clock.now] * PARALLEL_BATCHES, []

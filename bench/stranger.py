@@ -100,7 +100,10 @@ SMALL, LARGE = Body(_small, SHARE_CPU, 100), Body(_large, LARGE_CPU, 10)
 
 
 def bills() -> dict[str, float]:
-    """Return the dollars of a day for each kind of stranger, as the table in docs/install.md names them."""
+    """Return the cost of a day of requests from a stranger, in dollars, for each kind of stranger.
+
+    The kinds have the names of the table in docs/install.md, "What a stranger can cost".
+    """
     unknown, small, large = refused(), share(SMALL), share(LARGE)
     return {
         "a wrong credential, a new name each time": _daily(unknown),
@@ -221,7 +224,10 @@ def _metered(
     cpu: float,
     seconds: float,
 ) -> Metered:
-    """Run a function once for each of `runs`, `seconds` apart; return its average use of AWS and its log output."""
+    """Invoke a function once for each callable in `runs`; return its average use of AWS and its average log output.
+
+    The simulated clock advances by `seconds` after each invocation.
+    """
     out = relay.recorder.out
     with contextlib.redirect_stdout(out):
         handler = relay.recorder.telemetry.instrument(lambda event, _: {"answer": event["run"]()})
@@ -253,5 +259,5 @@ def _request(content: bytes) -> Request:
 
 
 def table(found: Mapping[str, float]) -> list[str]:
-    """Return the rows of the table in docs/install.md."""
+    """Return the rows of the table in docs/install.md, "What a stranger can cost"."""
     return [f"| {name} | {rounded(dollars)} |" for name, dollars in found.items()]

@@ -45,7 +45,10 @@ class Work:
 
 
 def measure(functions: Functions, rounds: int) -> tuple[Work, Work]:
-    """Measure so many jobs that must be sent, and as many whose share is already delivered."""
+    """Measure the job worker with `rounds` pairs of jobs.
+
+    The first job of a pair has a signal to send. The second job is the same, so its share is already delivered.
+    """
     client = Client(functions)
     sends, bares, doubles = list[Spent](), list[float](), list[Spent]()
     for channel in client.channels("up", rounds):
@@ -59,7 +62,7 @@ def measure(functions: Functions, rounds: int) -> tuple[Work, Work]:
 
 
 def section(sends: Work, doubles: Work) -> Section:
-    """Return the table of the worker."""
+    """Return the table with the job worker's throughput."""
     calls = "; ".join(f"{work.name}: {in_words(most_common(list(work.spent)))}" for work in (sends, doubles))
     note = f"Sequential invocations in one environment. Calls to AWS a job: {calls}."
     return Section("worker", "Job worker: throughput", [*doubles.figures(), *sends.figures()], (note,))

@@ -94,7 +94,11 @@ class Client:
         self._session.trust_env = False
 
     def channels(self, side: str, rounds: int, *, shares: int = 1) -> Iterator[str]:
-        """Yield a channel for each round of so many shares, with its secret cached; `side` is up or down."""
+        """Yield a channel's name for each round of measurements. The webhook has the channel's secret in its cache.
+
+        A round has `shares` shares. A new channel follows before the channel's rate limit is reached. `side` selects
+        xMatters' answers for the channel: `up` accepts signals, `down` answers 503.
+        """
         channel = ""
         for number in range(rounds):
             if number % (SHARES_A_CHANNEL // shares) == 0:
@@ -103,7 +107,10 @@ class Client:
             yield channel
 
     def share(self, channel: str, content: bytes, expected: str) -> Spent:
-        """Post a share and return its resources. Raises SandboxError if its outcome and reason are not the expected."""
+        """Post a share to the webhook, and return the resources of the invocation.
+
+        Raises SandboxError unless the share's outcome or reason is `expected`.
+        """
         answer, spent = self._functions.invoke(self._functions.webhook, bodies.event(channel, TOKEN, content))
         document = json.loads(answer["body"])
         said = {document.get("outcome"), document.get("reason")}
@@ -141,7 +148,10 @@ def measure(functions: Functions, rounds: int, alerts: int) -> Warm:
 
 
 def measure_outage(functions: Functions, rounds: int) -> tuple[Spent, Kind]:
-    """Relay shares while xMatters answers 503; return the last before the circuit opens, and those after it."""
+    """Measure shares while xMatters answers 503, until the circuit opens, and then `rounds` further shares.
+
+    Return the measurement of the last share before the circuit opens, and those of the further shares.
+    """
     client, kind = Client(functions), Kind("circuit_open", posts=False)
     channel = next(client.channels("down", 1))
     for _ in range(FAILURES_IN_A_ROW):
@@ -176,5 +186,5 @@ def most_common(spent: list[Spent]) -> Counter[str]:
 
 
 def in_words(calls: Counter[str]) -> str:
-    """Return calls and their numbers as text."""
+    """Return counted calls to AWS as text, such as "2 GetItem, 1 PutItem"; "none" if there are none."""
     return ", ".join(f"{number} {name}" for name, number in sorted(calls.items())) or "none"

@@ -24,7 +24,9 @@ INSTALL_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Usual:
-    """Two installations of the usual stack's packages, each below `python`, as in a layer.
+    """Two installations of the *usual stack*: common packages with which the relay's cold start is compared.
+
+    In each folder the packages are below `python`, as in a Lambda layer.
 
     Attributes:
         compiled: folder with bytecode.
@@ -70,7 +72,10 @@ class Workplace:
 
     @cached_property
     def usual(self) -> Usual | None:
-        """The usual stack, installed for the benchmark; None if its packages cannot be installed."""
+        """Folders with the *usual stack*: common packages with which the relay's cold start is compared.
+
+        They are installed on first use. None if the packages cannot be installed.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         found, stamp = Usual(self.folder / "usual", self.folder / "usual-sources"), self.folder / "usual.txt"
         if stamp.exists() and stamp.read_bytes() == REQUIREMENTS.read_bytes():

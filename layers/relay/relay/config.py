@@ -110,7 +110,10 @@ def _hosts(environment: Mapping[str, str], name: str, problems: list[str]) -> tu
 
 
 def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], problems: list[str]) -> str:
-    """Return a setting; the first of `values` is its default. A value that is not one of them is a problem."""
+    """Return a setting whose allowed values are `values`; the first of them is the default.
+
+    Any other value is reported in `problems`.
+    """
     value = environment.get(name, values[0])
     if value not in values:
         problems.append(f"{name}: must be {' or '.join(values)}, not {value!r}")
@@ -118,9 +121,10 @@ def _chosen(environment: Mapping[str, str], name: str, values: tuple[str, ...], 
 
 
 def _https_url(environment: Mapping[str, str], name: str, problems: list[str]) -> str:
-    """Return a URL; empty if it is not set. A URL without https is reported in `problems`, and returned all the same.
+    """Return a URL from an environment variable; empty if the variable is not set.
 
-    The text in `problems` does not quote the URL, since the URL may be a credential.
+    A URL without https is reported in `problems`, and is still returned. The text in `problems` does not quote the URL,
+    since the URL may be a credential.
     """
     url = environment.get(name, "")
     if url and not url.startswith("https://"):

@@ -51,9 +51,9 @@ def quoted(text: str, most: int) -> str:
 
 
 def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:
-    """Return an id unchanged if it is one plain ASCII word; else in quotes.
+    """Return an id unchanged if it is one plain ASCII word of at most `most` characters; else in quotes.
 
-    An id that is longer than `most` characters, or looks like a link, is quoted, too; a longer one is cut.
+    An id that looks like a link is quoted, too. The quoted id is cut to `most` characters.
     """
     is_word = len(text) <= most and _IDENTIFIER.fullmatch(text) and not _LINK.match(text)
     return text if is_word else quoted(text, most)

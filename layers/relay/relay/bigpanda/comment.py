@@ -34,17 +34,18 @@ class Comment(NamedTuple):
     doubt: str = ""
 
     def text(self, assigned: str) -> str:
-        """Return the text of the comment.
+        """Return the full text of the BigPanda comment about a callback.
 
-        `assigned` has the sentences about the incident's assignment and the answer's action; empty for none.
+        `assigned` has sentences about the incident's assignment, and about a resolve or snooze that was not done. It is
+        empty if there are no such sentences.
         """
         return " ".join(filter(None, (self.doubt, self.action, assigned, self.note, self.tag)))
 
     def is_contained_in(self, found: str) -> bool:
         """True if a text from BigPanda (`found`) has this comment: the action, and after it the note and the tag.
 
-        The tag alone proves nothing, since another user can write it into a comment. A text with all parts has the
-        whole content of the comment, so a second one is not needed.
+        The tag alone proves nothing, since another user can write it into a comment. If the text has all these parts,
+        BigPanda already has the comment, and the relay need not write it again.
         """
         action, end, line = map(_spaced, (self.action, f"{self.note} {self.tag}", found))
         start = line.find(action)

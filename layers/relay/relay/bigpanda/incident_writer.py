@@ -34,8 +34,9 @@ class CallbackToWrite(NamedTuple):
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
-        is_overtaken: True if the callback is out of date. Either the incident was signalled again, or ended, after the
-            callback's arrival; or an open state was signalled after the signal whose page the callback names.
+        is_overtaken: True if the callback is out of date. There are two cases. After the callback arrived, the channel
+            signalled the incident again, or the incident ended. Or the callback names the page of an earlier signal,
+            and a later signal had an open state.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 

@@ -68,7 +68,7 @@ class Lister:
         bigpanda: Client for BigPanda's API.
         rate_limit: BigPanda's rate limit.
         clock: The time in epoch seconds.
-        deadlines: Returns a deadline of a number of seconds.
+        deadlines: Makes a deadline that ends after the given number of seconds.
     """
 
     bigpanda: BigPanda

@@ -77,17 +77,22 @@ class ReceivedCallback(NamedTuple):
 
     @property
     def answered_at(self) -> float:
-        """Time of the answer (epoch seconds): the callback's own time, or its arrival if that is earlier."""
+        """Time of the event that the callback reports, such as a person's answer (epoch seconds).
+
+        The callback contains this time. The callback's arrival is returned instead if it is earlier, or if the callback
+        contains no valid time.
+        """
         said_at = _seconds_of(self.callback.at)
         return self.came if said_at is None else min(self.came, said_at)
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Verifies callbacks against the ledger and xMatters, since a token's owner can send anything.
+    """Verifies callbacks against the ledger and xMatters, since a sender with a callback token can claim anything.
 
     Attributes:
-        pages_of: Returns the ids and numbers of the pages of a signal, by xMatters' request id. Raises SendError.
+        pages_of: Returns the ids and numbers of a signal's pages. The signal is given by xMatters' request id. Raises
+            SendError.
         is_person: Returns True if xMatters has a person of that name, None if unknown. Raises SendError.
         clock: The time in epoch seconds.
     """
@@ -132,10 +137,10 @@ class Verifier:
     def _of_page(
         self, received: ReceivedCallback, raised: Sequence[AcceptedSignal], rest: Rest, deadline: Deadline
     ) -> CallbackVerdict:
-        """Verify a callback by the page that it names: a signal in `raised` must have made the page.
+        """Verify a callback by the page that it names. Raises SendError.
 
-        An acknowledgement, or an answer that changes the incident, must also name a recipient of that signal, or a
-        person in xMatters. Raises SendError.
+        xMatters must have made the page of one of the signals in `raised`, the incident's accepted signals. A callback
+        that acknowledges or changes the incident must also name a recipient of that signal, or a person in xMatters.
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signal = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None

@@ -46,7 +46,8 @@ class Writeback:
 
     Attributes:
         writer: Writes into incidents of BigPanda.
-        sources: Store of the sets of recipients in the webhook URLs with which incidents were shared.
+        sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. A ledger entry's key
+            contains them.
         table: The ledger's table, which has the progress of callbacks.
         ledger: The entries of incidents.
         verifier: Verifies callbacks against the ledger and xMatters.
@@ -100,11 +101,11 @@ class Writeback:
         *,
         found: CallbackVerdict,
     ) -> Result:
-        """Write a callback as the channel's settings say, and record a verified acknowledgement. Raises LedgerError.
+        """Write a callback into its BigPanda incident, as the channel's settings say. Raises LedgerError.
 
-        The acknowledgement is recorded in the ledger if the channel has `signals_acknowledger_only`.
-
-        `entries` are the incident's ledger entries with their keys. `found` is the result of the verification.
+        If the channel has the setting `signals_acknowledger_only`, a verified acknowledgement is first recorded in the
+        ledger. `entries` are the incident's ledger entries with their keys. `found` is the result of the callback's
+        verification.
         """
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
         if is_verified and channel.signals_acknowledger_only and received.is_acknowledgement and callback.target:
@@ -145,8 +146,10 @@ class Writeback:
         """Record in the incident's ledger entry that the person `target` acknowledged. Raises LedgerError.
 
         `came` is the arrival of the acknowledgement (epoch seconds). An acknowledgement from before the entry's last
-        signal is ignored: the job may be retried for hours or replayed. If several entries of the incident are open,
-        one for each set of URL recipients, nothing is recorded: a callback does not name its entry.
+        signal is ignored. It can still come here, since a job may be retried for hours, or replayed.
+
+        The ledger has one entry of the incident for each set of recipients in BigPanda's webhook URL. If several of
+        these entries are open, nothing is recorded, since a callback does not tell which entry it belongs to.
         """
         open_ones = [name for name, entry in entries if entry.announced and entry.announced.is_open]
         if len(open_ones) != 1:
@@ -155,9 +158,10 @@ class Writeback:
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
-        """Return an incident's ledger entries with their keys, one for each set of URL recipients.
+        """Return an incident's ledger entries with their keys.
 
-        The first entry is the one without URL recipients.
+        The ledger has one entry of the incident for each set of recipients in BigPanda's webhook URL. The entry for the
+        URL without recipients comes first.
         """
         recipients = ((), *self.sources.of_incident(channel, incident_id))
         names = [key(channel.name, each, incident_id) for each in recipients]

@@ -31,7 +31,10 @@ class WritebackProgress:
 
     @classmethod
     def read(cls, table: Table, name: str) -> Self:
-        """Return the progress under the key `name`; the defaults if the table has no item. Raises LedgerError."""
+        """Return the progress of a callback's write-back from its table item. Raises LedgerError.
+
+        `name` is the key of the item. If the table has no such item, the progress has its default values.
+        """
         found = table.read(name)
         if found is None:
             return cls()
@@ -42,9 +45,10 @@ class WritebackProgress:
             raise LedgerError(f"the progress can't be read: {type(error).__name__}") from error
 
     def write(self, table: Table, name: str) -> "WritebackProgress | None":
-        """Write the progress under the key `name`, if the item still has the version `sequence`.
+        """Write the progress of a callback's write-back to its table item. Raises LedgerError.
 
-        Returns the progress with its new version; None if another worker changed the item. Raises LedgerError.
+        `name` is the key of the item. The write succeeds only if the item still has the version `sequence`. Returns the
+        progress with the item's new version; None if another worker changed the item.
         """
         sequence = table.write(name, self.sequence, json.dumps([self.is_written, self.in_doubt, self.until]))
         return replace(self, sequence=sequence) if sequence else None

@@ -60,8 +60,9 @@ class Authenticator:
     def _authenticated(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
-        `kind` is the kind of the credentials. `cached` is the cached channel for which they are valid, or None. A
-        request that is accepted with such a channel takes nothing from the source address's budget of refused requests.
+        `kind` is the kind of the credentials. `cached` is the cached copy of the channel if the credentials are valid
+        for this copy, else None. If `cached` is given, an accepted request takes nothing from the source address's
+        budget of refused requests.
         """
         if cached:
             with suppress(UnknownChannel):

@@ -164,8 +164,8 @@ class ChannelCache:
     def for_work(self, name: str) -> Channel:
         """Return the channel for work on a job or a debt.
 
-        A cached copy from before a revoked credential, or a changed mode or pause, is read again. While the secret
-        can't be read, that copy stays in use. Raises as `get` does.
+        The secret is read again if a credential was revoked, or the mode or a pause changed, since the cached copy was
+        read. While the secret can't be read, the cached copy stays in use. Raises as `get` does.
         """
         return self._for_work(name, self._change_marks.current_marks(name) if self._change_marks else NO_MARKS)
 

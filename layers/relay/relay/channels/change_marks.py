@@ -18,7 +18,10 @@ type MarkSource = Callable[[], Mapping[str, str]]
 
 
 def settings_name(channel: str) -> str:
-    """Return the name of the mark for changes of a channel's mode and pauses. No channel has such a name."""
+    """Return the name of the mark for changes of a channel's mode and pauses.
+
+    This name is never a valid channel name, so it differs from the names of all revocation marks.
+    """
     return f"{channel}/settings"
 
 

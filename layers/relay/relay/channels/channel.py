@@ -186,10 +186,10 @@ class Channel:
         return self._fingerprint(fitting[0]) if fitting else None
 
     def fingerprints(self, endpoint: EndpointName) -> tuple[tuple[str, str, str], ...]:
-        """Return the channel's credentials for an endpoint, each with its fingerprint.
+        """Return a fingerprint of each of the channel's credentials for an endpoint.
 
-        An item has the age (`current` or `previous`), the kind (`token` or `basic`) and the fingerprint: a short keyed
-        hash. `endpoint` is `inbound` or `callback`.
+        Each element of the result has the age (`current` or `previous`), the kind (`token` or `basic`) and the
+        fingerprint: a short keyed hash. `endpoint` is `inbound` or `callback`.
         """
         ages = zip(("current", "previous"), self._credentials(endpoint), strict=False)
         return tuple(
@@ -202,9 +202,9 @@ class Channel:
         return self.inbound if endpoint == "inbound" else self.callback
 
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
-        """Return the channel's credentials for an endpoint that the headers hold, compared without an early exit.
+        """Return the channel's valid credentials for an endpoint, as far as the request's headers hold the same ones.
 
-        Parameters are as in `accepts`.
+        Every credential is compared in constant time, also after a match. Parameters are as in `accepts`.
         """
         offered = _offered(headers)
         valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]
@@ -212,10 +212,10 @@ class Channel:
         return [secret for secret, fits in compared if fits]
 
     def api_fingerprints(self) -> dict[ApiKind, str]:
-        """Return a keyed hash of URL and credentials of each vendor's API that can be probed: `rest`, `bigpanda`.
+        """Return a keyed hash of URL and credentials for each vendor's API that can be probed: `rest`, `bigpanda`.
 
-        The hash changes if they change. BigPanda's API is probed by a read of the first environment, so an access
-        without environments is left out.
+        A hash changes if the URL or the credentials change. BigPanda's API is probed by a read of the first
+        environment. So there is no hash for `bigpanda` if the secret lists no environments.
         """
         found: dict[ApiKind, str] = {}
         if self.rest:
@@ -342,7 +342,7 @@ def _kind(offer: bytes, name: str, endpoint: EndpointName) -> CredentialKind:
 def header_for(inbound: Mapping[str, Any]) -> dict[str, str]:
     """Return the HTTP header that a vendor has to send, as `name` and `value`.
 
-    `inbound` is a valid `inbound` or `callback` of a channel's secret, with a `token` or a `basic` login.
+    `inbound` is the member `inbound` or `callback` of a valid secret. It has a `token` or a `basic` login.
     """
     if "token" in inbound:
         return {"name": "Authorization", "value": f"Bearer {inbound['token']}"}

@@ -43,7 +43,8 @@ def problems(channel: Channel) -> tuple[Problem, ...]:
 def critical_may_notify_nobody(channel: Channel) -> bool:
     """True if a critical incident may match no route, and no recipient is named outside the routes.
 
-    Only conditions on `status` are certain to hold: a share may lack the other properties that routes can name.
+    A route is certain to match only if all its conditions are on `status`, and `critical` meets them. Conditions on
+    other properties may fail, since a share may lack the property.
     """
     return not _has_recipients(channel) and not any(
         route.recipients and route.when and all(_holds_for_critical(*condition) for condition in route.when)

@@ -1,6 +1,7 @@
 """Routes: conditional recipients, chosen by facts of the incident. Pure code.
 
-`delivery.task.new_job` joins a route's recipients with those of the channel and of the webhook's URL.
+`delivery.task.new_job` uses the recipients of the first route that matches, or else the channel's own. It adds those
+that the webhook's URL names.
 
 A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`, `source_system` or a
 tag.
@@ -61,7 +62,7 @@ class Route(NamedTuple):
 
 
 def conditions_of(members: Mapping[str, Any]) -> Conditions:
-    """Return the conditions in the `when` of a route or a pause, whose secret is known to be valid."""
+    """Return the conditions in the member `when` of a route or a pause. The channel's secret is already checked."""
     return tuple(
         (fact, tuple(text.lower() for text in (patterns if isinstance(patterns, list) else [patterns])))
         for fact, patterns in members.items()

@@ -9,7 +9,10 @@ MAX_BYTES = 1024
 
 
 def beat(client: HttpClient, url: str, deadline: Deadline) -> str:
-    """Call the URL, and return the reason of a failure, without the URL; empty if the answer is 2xx."""
+    """Send the heartbeat to the URL of the dead man's switch.
+
+    Returns the cause of a failure as text, without the URL. The text is empty if the answer is 2xx.
+    """
     try:
         answer = client.ask("GET", url, None, {}, deadline)
     except NoAnswer as error:

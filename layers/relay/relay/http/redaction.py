@@ -112,9 +112,10 @@ def _scanned(text: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """Return the character of an escape sequence if it is a letter, digit, hyphen or underscore.
+    """Decode an escape sequence of a letter, digit, hyphen or underscore.
 
-    Other escape sequences are returned unchanged.
+    Other escape sequences are returned unchanged. The decoding is needed to find a credential's name in which some
+    characters are escaped.
     """
     code = int(found[4]) if found[4] else int(found[1] or found[2] or found[3], 16)
     character = chr(code)

@@ -91,9 +91,10 @@ class VendorHosts(NamedTuple):
 
     @classmethod
     def of(cls, xmatters: Iterable[str], bigpanda: Iterable[str], *, loopback: bool = False) -> "VendorHosts":
-        """Return the allow-lists of both vendors from their host names. Error messages name the stack's parameters.
+        """Return the allow-lists of xMatters and BigPanda, made from lists of host names.
 
-        `loopback` is as in AllowList.
+        If `loopback` is True, plain http to loopback addresses is allowed as well. Error messages name the stack's
+        parameters that list the hosts.
         """
         return cls(
             AllowList("XMattersHosts", tuple(xmatters), loopback), AllowList("BigPandaHosts", tuple(bigpanda), loopback)
@@ -220,12 +221,12 @@ class _Timely(HTTPConnection):
     """
 
     def connect(self) -> None:
-        """Connect. Raises NewConnectionError after the time limit."""
+        """Open the connection. Raises NewConnectionError if the request's time limit has passed meanwhile."""
         super().connect()
         self._refuse_late()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send the request. Raises NewConnectionError after the time limit, before a byte is sent."""
+        """Send the request, unless its time limit has passed: then raise NewConnectionError and send nothing."""
         self._refuse_late()
         super().request(*args, **kwargs)
 

@@ -71,12 +71,17 @@ class State(NamedTuple):
         return cls(share.trusted_version(came), share.digest, came, opened, rank, frozenset(names[:MAX_ALERTS]))
 
     def with_version_of(self, other: "State") -> "State":
-        """Return the state, which has no timestamps of its own, with those of another state that came before it."""
+        """Return the state with the timestamps of another state that came before it.
+
+        It is used for a state that has no timestamps of its own.
+        """
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
     def marked_digest(self) -> str:
-        """The digest, marked if the version is borrowed. With the version it identifies the state (see `is_same`).
+        """Digest of the state, with a marker if the state's version is borrowed from another state.
+
+        Version and marked digest together identify a state (see `is_same`).
 
         The ledger's `Entry.seen_digests` has the marked digests of the states with the newest version, to recognise
         late copies of a share.
@@ -85,7 +90,7 @@ class State(NamedTuple):
 
     @property
     def status(self) -> str:
-        """BigPanda's word for the rank, such as `critical`; empty if the share has no known status."""
+        """BigPanda's word for the status of the state, such as `critical`; empty if the share has no known status."""
         return next((word for word, rank in RANKS.items() if rank == self.rank), "")
 
     @property

@@ -58,7 +58,8 @@ class HeldMessage:
     Attributes:
         message_id: SQS's id of the message.
         receipt: Receipt handle of the last receive.
-        until: End of the visibility timeout, in seconds of the `clock` of its DeadLetters.
+        until: End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message
+            (seconds).
         job: The job without its body; None if the message's text is not a job of the relay.
         problem: The error if the message's text is not a job of the relay, else None.
         spool_span: Offset and length of its text in the temporary file of `DeadLetters.holding` (bytes).
@@ -85,7 +86,7 @@ class Depth(NamedTuple):
 
     @property
     def about(self) -> int:
-        """The approximate number of all messages."""
+        """Approximate number of all messages on a queue: visible and held (received, invisible for now)."""
         return self.visible + self.held
 
 

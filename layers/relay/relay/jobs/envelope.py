@@ -36,7 +36,10 @@ _OPTIONAL = frozenset(name for group in _GROUPS.values() for name in group._fiel
 
 
 class UnreadableMessage(ValueError):
-    """A message whose text is not a job, or one of another schema version. The error's message says what is wrong."""
+    """Error for a queue message whose text is not a job, or is a job of another schema version.
+
+    The text of the exception says what is wrong.
+    """
 
 
 def envelope_of(job: Job) -> str:

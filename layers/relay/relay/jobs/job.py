@@ -137,7 +137,7 @@ class Revival(NamedTuple):
 
     @property
     def dead_lettered_seconds(self) -> float | None:
-        """Time at which the job was dead-lettered last (epoch seconds); None if `dead_lettered_at` is."""
+        """Time at which the job was dead-lettered last (epoch seconds); None if `dead_lettered_at` is None."""
         return seconds_of(self.dead_lettered_at) if self.dead_lettered_at else None
 
     @property
@@ -214,9 +214,10 @@ class Job(NamedTuple):
         )
 
     def fresh(self) -> Self:
-        """Return the job with most members of its message at their defaults: no wait, no ledger failure, not spare.
+        """Return the job with its wait and its ledger failure removed, and not as a spare copy.
 
-        `accepted` and `replacement` stay.
+        In this form the job is stored for a later message, or starts again after a replay. All members of its group
+        `message` get their defaults, except `accepted` and `replacement`.
         """
         return self._replace(message=JobMessage(accepted=self.message.accepted, replacement=self.message.replacement))
 

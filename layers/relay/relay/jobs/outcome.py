@@ -101,7 +101,7 @@ class Notices(NamedTuple):
         without_page: xMatters' request ids of signals of which no page was found.
         end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
         unverified: The reason why a callback is not verified.
-        refused_recipients: Number of recipients of the webhook's URL that the channel does not permit.
+        refused_recipients: Number of recipients that the webhook's URL names and the channel does not permit.
         is_suspected: True for a resolve that is not believed before BigPanda confirms it.
     """
 
@@ -155,14 +155,17 @@ class Result(NamedTuple):
         return failed._replace(exchange=Exchange.failed(error))
 
     def waiting(self, reason: Reason, until: float | None, queue: str = "retry") -> Self:
-        """Return this result for a job that waits until `until` (epoch seconds): `queued`.
+        """Return this result with the outcome `queued`, for a job that waits until `until` (epoch seconds).
 
-        `until` None means that the time is not known. `queue` is as in the attribute.
+        `until` is None if the time is not known. `queue` is the place of the job, as in `Result.queue`.
         """
         return self._replace(outcome=Outcome.QUEUED, reason=reason, queue=queue, until=until)
 
     def queued(self, queue: str) -> Self:
-        """Return this result with its share or job on that queue: `queued`. Its reason and the end of its wait stay."""
+        """Return this result with the outcome `queued`, for a share or job that is now at the place `queue`.
+
+        `queue` is as in `Result.queue`: a queue, or the ledger. The reason and the end of the wait stay unchanged.
+        """
         return self._replace(outcome=Outcome.QUEUED, queue=queue)
 
     def with_unguarded(self, why: str) -> Self:
@@ -170,9 +173,10 @@ class Result(NamedTuple):
         return self._replace(notices=self.notices._replace(unguarded=why))
 
     def with_last_copy(self, last_copy: str | None) -> Self:
-        """Return this result with the job's text as the only copy, since no queue accepted it.
+        """Return this result with `last_copy`, the text of a job that no queue accepted.
 
-        None means that a queue or the ledger has the job.
+        The text is then written to the log, as the only copy of the job. `last_copy` is None if a queue or the ledger
+        has the job.
         """
         return self._replace(notices=self.notices._replace(last_copy=last_copy))
 

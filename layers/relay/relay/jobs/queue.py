@@ -33,7 +33,7 @@ class Message(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The size by SQS's count (bytes)."""
+        """Size of the message by SQS's count (bytes)."""
         return size_of(self.envelope, self.attributes)
 
 

@@ -78,10 +78,10 @@ class AcceptedSignal(NamedTuple):
         return hashes_of((name,)) in _split(self.recipients)
 
     def reaches_all_of(self, older: "AcceptedSignal") -> bool:
-        """True if the recipients of this signal include all of the older signal's.
+        """True if every recipient of the earlier signal `older` is also a recipient of this signal.
 
-        False if this signal was for the acknowledger alone. If xMatters' workflow chose the recipients of the older
-        signal, the result is True only if it also chose those of this signal.
+        False if this signal was for the acknowledger alone. If xMatters' workflow chose the recipients of `older`, the
+        result is True only if the workflow also chose the recipients of this signal.
         """
         if self.is_for_one:
             return False
@@ -90,10 +90,10 @@ class AcceptedSignal(NamedTuple):
         return set(_split(older.recipients)) <= set(_split(self.recipients))
 
     def merged(self, seen: "AcceptedSignal") -> "AcceptedSignal":
-        """Combine this record with `seen`, a `followup` job's newer record of the same signal.
+        """Merge this record of an accepted signal with `seen`, a newer record of the same signal by a `followup` job.
 
-        The result is `seen`; but it is this record if only this record has pages. `is_over` is True if it is True in
-        this record or in `seen`.
+        The result is normally `seen`. If only this record has pages, the result is this record. The result's `is_over`
+        is True if one of the two records has True.
         """
         found = self if self.pages and not seen.pages else seen
         return replace(found, is_over=self.is_over or seen.is_over)

@@ -84,8 +84,8 @@ class Ticket(NamedTuple):
 class Gate(NamedTuple):
     """Content of a gate: the table item with the counts and the circuit breaker of one channel.
 
-    The same item without a circuit counts the signals of one set of recipients. A signal that has to wait gets a slot
-    (a reserved time) at the end of one of two lines: critical signals, and others.
+    Another table item of the same form, without a circuit, counts the signals of one set of recipients. A signal that
+    has to wait gets a slot (a reserved time) at the end of one of two lines: critical signals, and others.
 
     Attributes:
         counts: Number of signals by the second in which they were counted (epoch seconds).
@@ -157,9 +157,9 @@ _PREFIX = "s"
 
 
 def count_name(second: int) -> str:
-    """Return the name of the item's attribute with the count of a second (epoch seconds).
+    """Return the name of the attribute in a gate's table item that has the number of signals of one second.
 
-    Short, since there are many.
+    `second` is in epoch seconds. The name is short, since an item has many such attributes.
     """
     digits = ""
     while second:
@@ -180,8 +180,9 @@ class RateLimiter:
         table: The ledger's table, with one item for each rate limit ("gate").
         clock: The time in epoch seconds.
         random: Returns a random number from 0 to 1.
-        seen: Last known content of each gate, and the time of the reading (epoch seconds), by name. It saves updates of
-            a full gate, and has the names of the old counts that the next update removes.
+        seen: Last known content of each gate, and the time of the reading (epoch seconds), by the gate's name. A gate
+            that was full a moment ago is not updated again. The names of its old counts are also known from here, so
+            that the next update removes them.
     """
 
     table: Table
@@ -190,20 +191,21 @@ class RateLimiter:
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
 
     def within(self, deadline: Deadline) -> "RateLimiter":
-        """Return the rate limiter for a caller with that deadline.
+        """Return a copy of the rate limiter with a time limit of LIMITER_SECONDS for each call to the table.
 
-        The time limit of each call to the table is LIMITER_SECONDS, even after the deadline.
+        The time that is left until the deadline does not change this limit. The deadline only records the time that the
+        calls take (`Deadline.spent`).
         """
         table = self.table.within(deadline, "rate_limit", at_least=LIMITER_SECONDS, at_most=LIMITER_SECONDS)
         return RateLimiter(table, self.clock, self.random, self.seen)
 
     def enter(self, rules: Sequence[Rule], *, is_critical: bool, slot: Slot | None = None) -> Ticket | Wait:
-        """Return a ticket if all rules and the circuit breaker allow a signal now, else a wait.
+        """Return a ticket if all rate limits (`rules`) and the circuit breaker allow a signal now, else a wait.
 
         The circuit breaker is in the table item of the first rule. `is_critical` is True for a critical signal. `slot`
         is the time that an earlier wait reserved for the incident; None if there is none. The wait has a new slot
-        unless the circuit is open or too many signals wait. A critical signal that finds no room in its own slot keeps
-        that slot, as long as its line waits for it.
+        unless the circuit is open or too many signals wait. A critical signal may find no room at the time of its own
+        slot. Then it keeps this slot for up to GRACE_SECONDS, while other signals wait for it.
         """
         now = self.clock()
         is_due = _is_due(slot, now)
@@ -239,9 +241,10 @@ class RateLimiter:
             self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
-        """Report a signal's result to the circuit breaker of the first rule's table item.
+        """Report the result of a signal to the channel's circuit breaker.
 
-        `failure` and `retry_after` are those of `CircuitBreaker.report`.
+        The circuit breaker is in the table item of the first rate limit in `rules`. `failure` is the reason of the
+        failure; None if the signal was accepted. `retry_after` is xMatters' Retry-After in seconds; None without one.
         """
         self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled)
 
@@ -250,9 +253,10 @@ class RateLimiter:
         return CircuitBreaker(self._update, self.clock, self.random)
 
     def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
-        """Count a signal for one rule. Return the rule's table item ("gate") if the rule allows it, else a wait.
+        """Count a signal for one rate limit (`rule`). Return its table item ("gate") if there is room, else a wait.
 
-        `is_circuit` is True if the item has the circuit breaker, which is then checked too. `slot` is as in `enter`.
+        `is_circuit` is True if the table item has the circuit breaker, which is then checked too. `slot` is the time
+        that an earlier wait reserved for the incident; None if there is none.
         """
         is_due = _is_due(slot, now)
         known = self._known_wait(rule, now, is_critical=is_critical, is_due=is_due, is_circuit=is_circuit)
@@ -273,9 +277,10 @@ class RateLimiter:
         return gate
 
     def _known_wait(self, rule: Rule, now: float, *, is_critical: bool, is_due: bool, is_circuit: bool) -> Wait | None:
-        """Return a wait if the rule's table item, as this process read it a moment ago, does not allow the signal.
+        """Return a wait if the last known content of a gate (table item) already shows that a signal has to wait.
 
-        Returns None if that reading is too old, or if it may allow the signal.
+        This saves an update of a gate that this process read a moment ago. Returns None if the last reading is too old,
+        or if the signal may be allowed.
         """
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
@@ -311,9 +316,9 @@ class RateLimiter:
         return Wait(Reason.PACED, now + HORIZON_SECONDS * (0.8 + 0.2 * self.random()))
 
     def _end_line(self, rule: Rule, gate: Gate, slot: Slot) -> None:
-        """Mark a line of slots as empty if `slot` is its last, whose signal was let through.
+        """Mark a line of waiting signals as empty if `slot` (a reserved time) is its last one.
 
-        From then on, no other signal waits for that line.
+        The signal with this slot was let through, so no other signal has to wait for the line any more.
         """
         line, end = ("critical", gate.critical_line_end) if slot.is_critical else ("other", gate.other_line_end)
         if 0 < end <= slot.at + rule.spacing + 0.001:

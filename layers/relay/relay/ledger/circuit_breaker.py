@@ -46,7 +46,10 @@ CLOSED = Circuit()
 
 
 class HasCircuit(Protocol):
-    """A channel's gate (the table item with its rate limit's counts), as far as the circuit breaker reads it."""
+    """Interface of a channel's gate for the circuit breaker: only its attribute `circuit`.
+
+    A gate is the table item with the counts of a channel's rate limit.
+    """
 
     @property
     def circuit(self) -> Circuit:

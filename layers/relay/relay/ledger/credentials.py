@@ -28,8 +28,9 @@ USE_KEPT_SECONDS = 400 * 24 * 3600.0
 def read_marks(table: Table) -> Mapping[str, str]:
     """Return the change marks of all channels by name. Raises LedgerError.
 
-    The mark under a channel's name is a text that changes when a credential of the channel is revoked. The one under
-    `settings_name` changes with the channel's mode or pauses. A channel without a recent change has none.
+    A mark is a text that changes with the channel. The mark under a channel's name changes when a credential of the
+    channel is revoked. The mark under `settings_name(channel)` changes when the mode or a pause of the channel changes.
+    A channel without a recent change has no mark.
     """
     found = table.read(MARKS_KEY)
     return {name: mark for name, (mark, _) in _marks(found.text).items()} if found else {}

@@ -50,7 +50,10 @@ class Debt(NamedTuple):
 
     @property
     def replacement_begun(self) -> int:
-        """Number of the sweeper's last replacement job that a worker began without recording a result; 0 if none."""
+        """Number of the sweeper's latest replacement message that a worker began to work; 0 for none.
+
+        The sweeper numbers the replacement messages of a debt 1, 2, and so on. A recorded result resets it to 0.
+        """
         return self.row.replacement_begun if self.row else 0
 
     @property
@@ -74,9 +77,10 @@ class Debt(NamedTuple):
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
     def reinstated(self, since: float, *, is_notified: bool) -> "Debt":
-        """Return the debt as it was before a resolve that may be false: with a state owed `since` (epoch seconds).
+        """Return the debt as if the incident's resolve had not ended it, since the resolve may be false.
 
-        `is_notified` is True if the fallback topic was notified of that debt.
+        `since` is the time since which a state is owed (epoch seconds). `is_notified` is True if the fallback topic was
+        notified of that debt.
         """
         return replace(self, since=since, is_notified=is_notified)
 

@@ -1,7 +1,7 @@
 """Entry of the ledger: the states, signals, debt and end of one incident. Pure code.
 
-There is one entry for each channel, set of recipients of the webhook's URL, and incident. An entry is immutable: each
-change returns a new one. Methods of `Debt` and `End` change only the debt or the end.
+There is one entry for each channel, set of recipients that the webhook's URL names, and incident. An entry is
+immutable: each change returns a new one. Methods of `Debt` and `End` change only the debt or the end.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
     Attributes:
-        newest: The newest state that is announced or owed, or that the policy does not announce; None if there is none.
+        newest: The newest state that the ledger knows, announced or not; None if there is none.
         seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
@@ -110,8 +110,9 @@ class Entry(NamedTuple):
     def with_end_confirmed(self) -> "Entry":
         """Return the entry with its end confirmed with BigPanda.
 
-        Suspected resolves may have later timestamps than the newest state. If that state is closed and nothing is owed,
-        it gets their latest timestamps. So an older open state that comes late does not count as newer.
+        A suspected resolve may have later timestamps than the newest state. Then the newest state gets the latest
+        timestamps of the suspected resolves, if that state is closed and nothing is owed. Without these timestamps, an
+        open state that is older than a suspected resolve and comes late would count as newer.
         """
         newest, version = self.newest, self.end.suspected_version
         entry = replace(self, end=self.end.confirmed())
@@ -153,10 +154,11 @@ class Entry(NamedTuple):
 
     @property
     def delay_start(self) -> float | None:
-        """The time from which the delay of the owed signal counts (epoch seconds); None if nothing is owed.
+        """Time from which the relay measures the delay of the owed signal (epoch seconds); None if nothing is owed.
 
-        It is the time since which a state is owed, or the end of a later wait. Such a wait is a pause of the channel,
-        or lasts until a flapping incident is calm.
+        If a critical is delayed too long, the fallback topic is notified. The delay starts when a state becomes owed.
+        It starts later if the channel is paused, or if the incident flaps: at the end of the pause, or when the
+        incident counts as calm.
         """
         if self.debt.since is None:
             return None
@@ -385,9 +387,10 @@ class Entry(NamedTuple):
         return replace(entry, dead_letter=entry.dead_letter.revived(at), debt=replace(entry.debt, reason=""))
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
-        """Return the entry with `maybe_accepted` signals at the time `at` (epoch seconds) in `signal_times`.
+        """Return the entry with the signals of a lease in `signal_times`: `maybe_accepted` signals at the time `at`.
 
-        They replace those that were counted when the lease began.
+        `at` is in epoch seconds. Signals of this lease that were counted at its start are removed: they were the
+        attempts that the sender was allowed to make.
         """
         others = (time for time in self.signal_times if time not in {lease.began, at})
         return replace(self, signal_times=tuple(sorted([*others, *[at] * maybe_accepted])[-MAX_SIGNAL_TIMES:]))
@@ -395,8 +398,9 @@ class Entry(NamedTuple):
     def _doubting(self, state: State) -> "Entry":
         """Return the entry with `state` among the doubtful ones: xMatters may have accepted it.
 
-        No doubtful state may be dropped, or its resolve would never be owed. To keep them few, `state` replaces the
-        doubtful states with the same status. `state` keeps an alert only if every replaced state had that alert, too.
+        Doubtful states with the same status as `state` are merged into it, to keep the number of states small. The
+        merged state has only the alerts that all of them have. Doubtful states with another status stay, since without
+        them the incident's resolve would not become owed.
         """
         alike = [other for other in self.doubtful if (other.is_open, other.rank) == (state.is_open, state.rank)]
         alerts = state.alerts.intersection(*(other.alerts for other in alike))
@@ -404,9 +408,10 @@ class Entry(NamedTuple):
         return replace(self, doubtful=(*others, replace(state, alerts=alerts)))
 
     def _without_lease(self, owner: str) -> "Entry":
-        """Return the entry without its lease. If that lease is not `owner`'s, the sender that has it died.
+        """Return the entry without its lease. `owner` is the sender that asks for the next lease.
 
-        Then the lease's state becomes doubtful: xMatters may have accepted it.
+        If the lease belongs to another sender, that sender died. Then the lease's state becomes doubtful: xMatters may
+        have accepted it.
         """
         if self.lease is None:
             return self

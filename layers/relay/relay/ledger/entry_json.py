@@ -1,4 +1,6 @@
-"""JSON of a ledger entry in its table item. The debt's row is not part of the JSON: it has attributes of the item.
+"""JSON of a ledger entry, as stored in its table item.
+
+The row of the entry's debt is not part of the JSON: it is stored in separate attributes of the table item.
 
 The members of the document are flat. Members that this version does not know are kept and written back.
 """

@@ -1,4 +1,7 @@
-"""Keys of ledger entries in the table: one for each channel, set of recipients of the webhook's URL, and incident."""
+"""Keys of ledger entries in the table.
+
+There is one entry for each channel, set of recipients that the webhook's URL names, and incident.
+"""
 
 import hashlib
 import json
@@ -9,15 +12,18 @@ MAX_KEY_BYTES = 1024
 
 
 def key(channel: str, recipients: tuple[str, ...], incident_id: str) -> str:
-    """Return the table's key for an incident's entry.
+    """Return the table's key for an incident's ledger entry.
 
-    `recipients` are those of the webhook's URL, in any order: each set of them has an entry of its own.
+    `recipients` are those that the webhook's URL names, in any order. Each set of recipients has an entry of its own.
     """
     return f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"
 
 
 def shadow_of(name: str) -> str:
-    """Return the key of the entry in which a channel in shadow mode records an incident, from its key (`name`)."""
+    """Return the key of an incident's ledger entry for a channel in shadow mode.
+
+    In shadow mode a channel records the incident in a separate entry. `name` is the key of the ordinary entry.
+    """
     return f"shadow/{name.removeprefix('incident/')}"
 
 

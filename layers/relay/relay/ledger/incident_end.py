@@ -51,7 +51,10 @@ class End(NamedTuple):
         return self.suspected_since > 0
 
     def is_asked_by(self, follow_up: str) -> bool:
-        """True if a follow-up has to ask about suspected resolves. `follow_up` is its job's `Job.stored_name`."""
+        """True if the follow-up job `follow_up` has to ask BigPanda about the suspected resolves.
+
+        `follow_up` is the job's name (`Job.stored_name`).
+        """
         return self.is_suspected and self.asker == follow_up
 
     def is_distrusted(self, now: float) -> bool:
@@ -73,17 +76,19 @@ class End(NamedTuple):
         return replace(after, confirmed_at=after.at) if is_sure else after
 
     def with_ended_debt(self, since: float = 0.0, *, is_notified: bool = False) -> "End":
-        """Return the end with a record of the debt that its resolve ended, in case the resolve is false.
+        """Return the record of the incident's end with the debt that the last resolve ended.
 
-        `since` is the time since which a state was owed (epoch seconds), 0 if none was. `is_notified` is True if the
-        fallback topic was notified of the debt. Without arguments, the record is removed.
+        If the resolve is false, this debt is needed again. `since` is the time since which a state was owed (epoch
+        seconds); 0 if none was. `is_notified` is True if the fallback topic was notified of the debt. Without
+        arguments, the debt is removed from the record.
         """
         return replace(self, ended_debt_since=since, was_notified=is_notified)
 
     def may_be_false(self, came: float) -> bool:
-        """True if the last resolve may be forged, since the incident is open at `came` (epoch seconds).
+        """True if the incident's last resolve may be forged. The incident is open at `came` (epoch seconds).
 
-        BigPanda answered that it is open, or the resolve came a short time ago.
+        The resolve may be forged if BigPanda answered that the incident is still open. It may also be forged if it came
+        at most CONTRADICTED_SOON_SECONDS before `came`.
         """
         return self.refuted_since > 0 or came - self.at <= CONTRADICTED_SOON_SECONDS
 
@@ -131,10 +136,10 @@ class End(NamedTuple):
         return replace(self.unfounded(now).with_ended_debt(), at=0.0)
 
     def unfounded(self, now: float) -> "End":
-        """Return the end without the suspected resolves, which BigPanda refuted twice. Parameters are as in `refuted`.
+        """Return the record of the incident's end without suspected resolves, since BigPanda refuted them twice.
 
-        A suspected resolve that came after the first answer stays suspected. An earlier resolve that was believed
-        stays.
+        `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
+        stays suspected. An earlier resolve that was not suspected stays in the record.
         """
         after = replace(self, refuted_since=0.0, contradicted_at=now)
         is_answered = self.suspected_at < self.refuted_since

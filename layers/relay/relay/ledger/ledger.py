@@ -29,9 +29,10 @@ class Ledger:
     table: Table
 
     def within(self, deadline: Deadline) -> "Ledger":
-        """Return the ledger for a caller with that deadline.
+        """Return a copy of the ledger with a time limit of LEDGER_SECONDS for each call to the table.
 
-        The time limit of each call to the table is LEDGER_SECONDS, even after the deadline.
+        The time that is left until the deadline does not change this limit. The deadline only records the time that the
+        calls take (`Deadline.spent`).
         """
         return Ledger(self.table.within(deadline, "ledger", at_least=LEDGER_SECONDS, at_most=LEDGER_SECONDS))
 

@@ -48,9 +48,11 @@ class Load(NamedTuple):
 
     @property
     def is_above(self) -> bool:
-        """True if more states arrive than the limit allows, or if more wait than five minutes of the limit can send.
+        """True if the channel's load is above its rate limit.
 
-        States that wait do not count while signals fail.
+        Either more states became owed in the last minute than the rate limit allows, or too many states wait. Too many
+        means more than the rate limit lets through in five minutes. The number of waiting states is ignored while the
+        channel's signals fail.
         """
         is_full = self.owed > self.limit * FULL_MINUTES and not self.is_failing
         return self.arrived > self.limit or is_full

@@ -27,8 +27,8 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which a vanished message is replaced; empty if only the fallback topic has
             still to be notified.
-        replacement_begun: Number of the last of the sweeper's replacement messages that a worker began to work; 0 for
-            none, and after a recorded result.
+        replacement_begun: Number of the latest replacement message that a worker began to work; 0 for none, and after
+            a recorded result. The sweeper numbers the replacement messages of a debt 1, 2, and so on.
         replacement_sent: Number of the last replacement message that the sweeper sent; 0 for none, and after a recorded
             result.
         is_critical: True if the owed state is critical, or if no page was found for a critical signal.

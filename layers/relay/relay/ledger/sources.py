@@ -50,7 +50,10 @@ class _Seen(NamedTuple):
 
     @classmethod
     def of(cls, found: Text | None) -> "_Seen":
-        """Read the facts from their table item; no environments and no recipients if it is None or unreadable."""
+        """Read from its table item which environments a channel's shares named, and if a URL named recipients.
+
+        If the item is None or unreadable, the result has no environments and no recipients.
+        """
         if found is None:
             return cls({})
         with suppress(ValueError, TypeError, LookupError, AttributeError):
@@ -60,10 +63,11 @@ class _Seen(NamedTuple):
         return cls({})
 
     def with_share(self, environment_id: str | None, recipients: Recipients, now: float) -> "_Seen":
-        """Return the facts with those of a share that came at `now` (epoch seconds).
+        """Add a share's environment to the channel's record, and note if the webhook's URL named recipients.
 
-        `environment_id` is None if the share names none. `recipients` are those of the webhook's URL. Only the latest
-        MAX_SOURCES environments are kept.
+        Returns the new record. `environment_id` is None if there is no environment to add. `recipients` are those that
+        the URL named. `now` is the time of the share (epoch seconds). Only the latest MAX_SOURCES environments are
+        kept.
         """
         environments = dict(self.environments) | ({environment_id: now} if environment_id else {})
         latest = sorted(environments, key=lambda name: -environments[name])[:MAX_SOURCES]
@@ -71,7 +75,7 @@ class _Seen(NamedTuple):
         return replace(self, environments=kept, names_recipients=self.names_recipients or bool(recipients))
 
     def text(self) -> str:
-        """Return the facts as JSON, for the table item."""
+        """Return the record of a channel's environments and URL recipients as JSON, for its table item."""
         return json.dumps({"environments": dict(self.environments), "names_recipients": self.names_recipients})
 
 
@@ -92,10 +96,11 @@ class Sources:
     _suggested: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def record(self, channel: Channel, environment_id: str | None, recipients: Recipients, deadline: Deadline) -> None:
-        """Record facts that a share shows, and that the channel's secret does not contain.
+        """Record the sources of a share for its channel: its environment, and a flag for recipients in the URL.
 
-        The facts are an environment that the secret does not list, and that the webhook's URL named recipients. Only
-        for channels with reconcile runs. Each fact is written once a day. Errors of the table are ignored.
+        The environment's id is recorded if the channel's secret does not list it. The flag is set if the webhook's URL
+        named recipients. Nothing is recorded for a channel without reconcile runs. The same record is written once a
+        day. Errors of the table are ignored.
         """
         access = channel.bigpanda
         if access is None or not access.reconcile:
@@ -160,9 +165,10 @@ class Sources:
         }
 
     def suggested(self, channel: Channel) -> tuple[str, ...]:
-        """Return environments in shares of the last 30 days that the secret lacks, the latest first.
+        """Return the ids of environments that recent shares named, and that the channel's secret does not list.
 
-        Any sender with the webhook's token may have written them. Raises LedgerError.
+        Recent means the last 30 days. The environment of the latest share comes first. Any sender with the webhook's
+        token may have written these ids, so an operator must check them. Raises LedgerError.
         """
         environments = _Seen.of(self.table.read(_key(channel.name))).environments
         known = channel.bigpanda.environments if channel.bigpanda else ()

@@ -78,10 +78,10 @@ class Table:
         self._run = run
 
     def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
-        """Return the table with calls that the deadline limits. `part` names their time in `Deadline.spent`.
+        """Return a copy of the table with a time limit for each call: the time that is left until the deadline.
 
-        The time limit of a call is the time that is left until the deadline. The limit is never less than `at_least`
-        seconds, and never more than `at_most` seconds.
+        The limit is never less than `at_least` seconds, and never more than `at_most` seconds. The time that the calls
+        take is recorded in `Deadline.spent` under the name `part`.
         """
         run = partial(deadline.run, part=part, at_least=at_least, at_most=at_most)
         return Table(self._client, self._name, self._clock, run)
@@ -228,9 +228,10 @@ class Table:
     ) -> Mapping[str, Any] | None:
         """Update numbers of an item atomically, and return all of its attributes; None if the condition fails.
 
-        `add` adds to numbers, `put` sets numbers, `remove` deletes attributes. An attribute may occur in one of them
-        only. Condition: `only_if` requires an attribute to equal the number, `below` to be missing or smaller. The
-        item's time to live is `lasts` seconds.
+        `add` adds to numbers, `put` sets numbers, `remove` deletes attributes. An attribute may occur in only one of
+        these three. The condition is `only_if` or `below`, each a pair of an attribute's name and a number. With
+        `only_if`, the attribute must equal the number. With `below`, it must be smaller than the number, or missing.
+        The item's time to live is `lasts` seconds.
         """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}

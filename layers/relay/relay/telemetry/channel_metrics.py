@@ -58,7 +58,10 @@ class ChannelMetrics:
 
 
 def _takes(document: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
-    """True if these counts can be added to a document: it has no channel, and no different value of these metrics."""
+    """True if the counts of a channel can be added to a document in CloudWatch's embedded metric format.
+
+    The document must not have a channel yet. If it has one of the counted metrics, the value must be the same.
+    """
     return "channel" not in document and all(
         sum(document.get(name, [value])) == value for name, value in counts.items()
     )

@@ -163,8 +163,8 @@ class Telemetry:
     def swept(self, owed_by_channel: Mapping[str, int], oldest_overdue: float, healed: int) -> None:
         """Log and count a run of the sweeper.
 
-        `owed_by_channel` has the number of owed states of each channel, `oldest_overdue` the time since the oldest was
-        due (seconds), and `healed` the number of those whose vanished message was replaced.
+        `owed_by_channel` has the number of owed states of each channel. `oldest_overdue` is the time since the oldest
+        owed state was due (seconds). `healed` is the number of owed states whose vanished message was replaced.
         """
         owed = sum(owed_by_channel.values())
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)
@@ -183,16 +183,17 @@ class Telemetry:
     def owes(self, channel: str, owed: int, oldest: float, reason: str) -> None:
         """Log a channel that has owed signals for a long time.
 
-        `owed` is their number, `oldest` the age of the oldest one (seconds), and `reason` its last reason; empty if
-        unknown.
+        `owed` is the number of owed signals. `oldest` is the age of the oldest one (seconds). `reason` is the last
+        reason why the oldest one failed or waits; empty if unknown.
         """
         fields = {"channel": channel, "owed": owed, "oldest_seconds": round(oldest), "reason": reason or None}
         self._logger.warning("channel owes signals", extra={name: value for name, value in fields.items() if value})
 
     def told_of_health(self, health: str, channels: Sequence[str], why: str, *, is_told: bool) -> None:
-        """Log that people were told that channels are `sick` or `well` (`health`), and the reason `why`.
+        """Log a notification of people about the health of channels.
 
-        If `is_told` is False, the message could not be published, and that is logged and counted.
+        `health` is `sick` or `well`, the same for all these channels. `why` is the cause. If `is_told` is False, the
+        notification could not be published, and this failure is logged and counted.
         """
         fields = {"channel": channel_list(channels), "count": len(channels), "why": why}
         if is_told:
@@ -244,7 +245,10 @@ class Telemetry:
         log("reconciled", extra=known)
 
     def unknown_incident(self, incident_id: str, status: str | None, channels: Sequence[str]) -> None:
-        """Log and count an open incident that a reconcile run found, and of which these channels got no share."""
+        """Log and count an unknown incident: a reconcile run found it open in BigPanda, and no share of it came.
+
+        `channels` are the channels that the incident may belong to.
+        """
         self._metrics.add_metric("unknown_incident", MetricUnit.Count, 1)
         fields = {"incident_id": incident_id, "status": status, "channel": channel_list(channels)}
         self._logger.warning(

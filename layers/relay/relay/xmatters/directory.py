@@ -121,7 +121,10 @@ class Directory:
         return RecipientCheck(target, Kind.NOTHING)
 
     def _counted(self, rest: Rest, groups: list[RecipientCheck], deadline: Deadline) -> list[RecipientCheck]:
-        """Return the results in `groups` with the number of people on call, or with the cause if it is unknown."""
+        """Ask xMatters for the number of people on call for each group in `groups`.
+
+        Returns the check results of the groups with these numbers. If a number is unknown, the result has the cause.
+        """
         asked = ",".join(_quoted(each.id) for each in groups)
         path = f"{ON_CALL_PATH}?groups={asked}&membersPerShift={MEMBERS_A_SHIFT}"
         try:
@@ -149,7 +152,7 @@ def _quoted(text: str) -> str:
 
 
 def _not_asked(error: SendError) -> str | None:
-    """Return the reason why no request is sent after this failure; None if other requests may succeed."""
+    """Return a text with the cause if a check must stop after the failure `error`; None if it may go on."""
     is_hopeless = error.reason in _STOPS_ALL_REQUESTS or error.http_status == 401 or not error.was_sent
     return f"not asked, after {error}" if is_hopeless else None
 
@@ -191,9 +194,10 @@ class _OnCall:
     is_known: bool = True
 
     def add(self, members: Any) -> None:
-        """Add the people of one on-call shift. `members` is the shift's member list in xMatters' answer.
+        """Add the people of one on-call shift to the people on call for the group.
 
-        If it can't be read, the number of people is not known any more.
+        `members` is the shift's member list in xMatters' answer. If the list can't be read, the number of people on
+        call for the group becomes unknown.
         """
         people = nested(members, "data")
         if not isinstance(people, list):
@@ -204,9 +208,10 @@ class _OnCall:
         self.more += ids.count(None) + max(0, (total if isinstance(total, int) else 0) - len(people))
 
     def count(self, *, is_whole: bool) -> int | None:
-        """Return the number of people on call; None if it is unknown.
+        """Return the number of people on call for one group; None if the number is unknown.
 
-        Zero is certain only if xMatters' answer is complete (`is_whole`). An incomplete one may lack the group.
+        If nobody was found, the number is zero only if xMatters' answer is complete (`is_whole`). An incomplete answer
+        may lack the group, so the number is then unknown.
         """
         found = len(self.ids) + self.more
         return found if self.is_known and (is_whole or found) else None

@@ -72,9 +72,10 @@ class Logins:
                 return {}
 
     def renew(self, login: Login) -> bool:
-        """Forget the OAuth token that a vendor refused. Return True if it had been accepted before.
+        """Forget the cached OAuth token that xMatters refused, so that the next request gets a new token.
 
-        Then a new token may help.
+        Returns True if an earlier request used the same token. Then the token may have expired, and a repeated
+        request with a new token may succeed.
         """
         token = self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None
         return token is not None and token.uses > 1

@@ -41,7 +41,10 @@ class Pages:
         self._api = RestApi(outward)
 
     def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
-        """Return the pages of a signal so far, by xMatters' request id; empty while the workflow has not made one."""
+        """Return the pages that xMatters has made of a signal until now. xMatters' request id identifies the signal.
+
+        The list is empty while xMatters' workflow has not made a page.
+        """
         query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
         answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
         return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
@@ -60,7 +63,8 @@ class Pages:
 def _pages(found: list[Any], request_id: str) -> list[Page]:
     """Read the pages of a signal from a list of xMatters' events.
 
-    Other signals' pages are left out, in case the service ignored the filter and listed all.
+    Pages of other signals are left out. The request asks xMatters for one signal's events, but xMatters could ignore
+    this filter and list the events of all signals.
     """
     pages = []
     for each in found:

@@ -74,9 +74,10 @@ class XMatters:
         raise failure
 
     def renew_token(self, channel: Channel) -> bool:
-        """Forget the channel's OAuth token, which xMatters refused. Return True if it had been accepted before.
+        """Forget the channel's cached OAuth token, which xMatters refused. The next request gets a new token.
 
-        Then a new token may help.
+        Returns True if an earlier request used the same token. Then the token may have expired, and a repeated
+        request with a new token may succeed.
         """
         return self._logins.renew(_login(channel))
 
