@@ -1,7 +1,7 @@
 """Measure the relay: latency, size and cost. `make bench` runs all benchmarks; a missed aim is not a failure.
 
-Each ratio compares two figures of the same run, measured in alternation. A cold start is compared with the *usual
-stack*: boto3, requests, and Powertools with its event handler, parser, tracer and idempotency. Except for boto3,
+Each ratio compares two figures of the same run, measured in alternation. A cold start is compared with the usual
+stack: boto3, requests, and Powertools with its event handler, parser, tracer and idempotency. Except for boto3,
 these packages are pinned in bench/requirements-usual.txt and installed into .cache/bench. Without the package index,
 the rows of the usual stack are left out.
 """

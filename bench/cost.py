@@ -14,6 +14,7 @@ from bench import prices
 from bench.figures import Aim, Section, measured
 from bench.functions import Spent
 from bench.traffic import SHARES_A_MINUTE, Counted
+from relay.config import MEMORY_OF_ONE_CPU
 
 MILLION = 1_000_000
 GIGABYTE = 1_000_000_000
@@ -22,11 +23,10 @@ GIGABYTE = 1_000_000_000
 XMATTERS_SECONDS = 0.2
 AWS_CALL_SECONDS = 0.005
 MEMORY_GB = 0.5
-# Lambda gives a function of 1,769 MB one whole processor.
-PROCESSOR = 512 / 1769
+PROCESSOR = 512 / MEMORY_OF_ONE_CPU
 # START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
 PLATFORM_LOG_BYTES = 330
-ACCESS_LOG_BYTES = 316
+ACCESS_LOG_BYTES = 315
 LOG_EVENT_BYTES = 26
 PLATFORM_LOG_LINES = 3
 

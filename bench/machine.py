@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +33,13 @@ def cpus() -> set[int]:
 
 
 def keep_to(chosen: set[int]) -> None:
-    """Let this thread, and those that it starts, run on the chosen CPUs only. An empty set changes nothing."""
+    """Let this thread, and those that it starts, run on the chosen CPUs only.
+
+    An empty set changes nothing, and so does a system that refuses it.
+    """
     if chosen:
-        os.sched_setaffinity(0, chosen)
+        with suppress(OSError):
+            os.sched_setaffinity(0, chosen)
 
 
 def _processor() -> str:

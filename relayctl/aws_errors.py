@@ -16,9 +16,9 @@ DENIED = {
 
 
 def refusal(error: ClientError) -> str:
-    """Return the operation, the error code and AWS's message.
+    """Return one line about a call that AWS refused: the operation, the error code and AWS's message.
 
-    If a permission is missing, the text also names `relayctl policy`, which prints the permissions of each verb.
+    If a permission is missing, the line also names `relayctl policy`, which prints the permissions of each verb.
     """
     # An endpoint that is not AWS's may answer an error without these members.
     said = error.response.get("Error", {})
@@ -31,8 +31,8 @@ def refusal(error: ClientError) -> str:
 def aws_failure(error: Exception) -> str | None:
     """Return a message for an exception of an AWS call; None if botocore did not raise the exception.
 
-    For an endpoint that is no URL, or an answer that is not AWS's, botocore raises exceptions that are neither
-    ClientError nor BotoCoreError. Their texts may quote the answer, so the message has only their type.
+    If AWS_ENDPOINT_URL or the region is wrong, or another server than AWS answers, botocore may raise an exception that
+    is neither a ClientError nor a BotoCoreError. Its text may quote the answer, so the message has only its type.
     """
     if isinstance(error, ClientError):
         return refusal(error)

@@ -73,7 +73,7 @@ def integration(name: str, url: str, authorization: str, *, expects_callbacks: b
 
 
 def api_url(base_url: str) -> str:
-    """Return the URL to which the body of `integration` is posted. `base_url` is the URL of BigPanda's API."""
+    """Return the URL of the API call that creates a v2 integration. `base_url` is the URL of BigPanda's API."""
     return base_url + _PATH
 
 

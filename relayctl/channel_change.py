@@ -36,7 +36,7 @@ class ChannelChange:
         replaces: The version of the secret that was read; None for a new channel.
         before: The secret as it was read; empty for a new channel.
         after: The new secret, with replaced credentials as `previous`.
-        channel: The new secret as a channel.
+        channel: The channel that the new secret describes.
         urls: The URL of each endpoint by its key in the secret, such as `xmatters.callback`.
         expiries: Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the
             secret.
@@ -57,7 +57,7 @@ class ChannelChange:
 
     @cached_property
     def changes(self) -> list[Change]:
-        """The changes of keys, sorted by key, with *** for every credential."""
+        """Changed keys of the channel's secret with old and new value, sorted by key; *** stands for a credential."""
         return self.before.changes(self.after)
 
 
@@ -67,8 +67,8 @@ class Done(NamedTuple):
     Attributes:
         fresh: The header of each new or changed credential, by the endpoint's key in the secret.
         is_verified: True if the relay accepts these credentials, or there are none.
-        is_in_force: False if a changed setting must act at once, such as the mode, and running functions may still use
-            its old value. Else True.
+        is_in_force: False if running functions may still use the old value of a setting that must act at once, such as
+            the mode; else True.
         findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
     """
 
@@ -87,14 +87,17 @@ def prepare(
     *,
     overlap_seconds: float = rotation.OVERLAP_SECONDS,
 ) -> ChannelChange:
-    """Return the valid change from a kept secret to `after`. Raises InvalidChannel and UsageError.
+    """Check a new secret of a channel, and return the change that would store it. Nothing is stored.
+
+    Raises InvalidChannel and UsageError.
 
     Args:
         stack: The stack.
         name: The name of the channel.
         kept: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
-        remedies: Advice for settings with which an incident may notify nobody, by the key of the setting.
+        remedies: Advice for the operator by the key of a setting. It is given if that setting may leave an incident
+            without recipients.
         overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
     """
     before = SecretDocument(kept.document if kept else None)
@@ -106,9 +109,10 @@ def prepare(
 
 
 def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
-    """Store a change, warn on stderr, and wait until the relay accepts new credentials.
+    """Store a change of a channel's secret, and wait until the relay accepts the new credentials.
 
-    Raises ChannelChangedError if another writer was faster.
+    Notes and warnings about the stored channel are written to stderr. Raises ChannelChangedError if another writer
+    changed the secret first.
     """
     name, before, after = change.name, change.before, change.after
     if change.changes:
@@ -142,7 +146,11 @@ def _rotate(
 
 
 def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mapping[str, str]) -> Channel:
-    """Return the valid channel. Raises InvalidChannel, or UsageError if the channel may notify nobody."""
+    """Parse and check a channel's new secret, and return the channel.
+
+    Raises InvalidChannel if the secret is not valid. Raises UsageError if the secret is too long, or if the channel may
+    notify nobody.
+    """
     channel = parse_channel(name, document.text(), stack.hosts)
     # AWS's own message about a long secret may quote it.
     if (size := len(document.text().encode())) > MAX_BYTES:

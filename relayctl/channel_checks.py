@@ -88,7 +88,7 @@ class ChannelChecks:
         return cls(store, hosts, bigpanda, directory, stack.deadline, partial(_reconcile, stack), effects.clock)
 
     def of(self, name: str) -> Iterator[Check]:
-        """Yield the results for a channel. A check whose precondition failed is left out."""
+        """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
         found = self._read(name)
         if isinstance(found, Check):
             yield found
@@ -112,10 +112,12 @@ class ChannelChecks:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
 
     def _missed_shares(self, channel: Channel) -> Iterator[Check]:
-        """Yield the results about missed shares: shares that never arrived, as reconcile runs find them.
+        """Yield the results of the check for missed shares, which are shares that never arrived.
 
-        The results say if these runs are off, compare nothing or notify nobody. They suggest environments, and have the
-        counts of `ReconcileFacts.unknown`. A channel without bigpanda.api_key has no results.
+        Reconcile runs find missed shares. So the check reports if these runs are off, have no environment to compare,
+        or notify nobody. It names environments that bigpanda.environments may lack. It also counts the unknown
+        incidents of the last week, and those for which a share arrived later. Without bigpanda.api_key, there is no
+        result.
         """
         what, access = "missed shares", channel.bigpanda
         if access is None:
@@ -189,7 +191,11 @@ class ChannelChecks:
 
 
 def _reconcile(stack: Stack, channel: Channel) -> ReconcileFacts:
-    """Return the counts and the suggested environments of a channel from the ledger's table. Raises LedgerError."""
+    """Read the facts that reconcile runs and shares left about a channel in the ledger's table. Raises LedgerError.
+
+    They are counts of unknown incidents, and environments that the channel's secret may lack. Without access to
+    BigPanda's API or without a ledger, both are empty.
+    """
     if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
         return ReconcileFacts()
     table = stack.table()

@@ -32,7 +32,7 @@ class Health(StrEnum):
 
 
 class ChannelStatus(NamedTuple):
-    """Status of a channel, from which its health is judged. None stands for a part that could not be read.
+    """Status of a channel, from which its health is judged. An attribute is None if it could not be read.
 
     Attributes:
         name: Name of the channel.
@@ -43,14 +43,16 @@ class ChannelStatus(NamedTuple):
         traffic: Traffic of the last hour.
         debts: The channel's states that are owed to xMatters; None if they could not be read.
         gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
-        page_at: Time of the last hour's newest signal whose page is known (epoch seconds); None if there is none.
+        page_at: Time of the newest signal with a known page (epoch seconds), of the incidents that were signalled in
+            the last hour; None if no page is known.
         page: Number of that page, as text.
         uses: Last uses of its credentials.
         shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
             expects none, or the last share is not known.
         probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
             it never did, or if the channel has no such credential.
-        refused: Credentials that a vendor refused at `probed_at` and that are unchanged since; None if there are none.
+        refused: Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are
+            unchanged since; None if there are none.
     """
 
     name: str

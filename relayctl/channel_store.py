@@ -33,7 +33,7 @@ class ChannelChangedError(Exception):
 
 
 class Kept(NamedTuple):
-    """A secret as it was read.
+    """A channel's secret as relayctl read it from Secrets Manager.
 
     Attributes:
         document: The decoded secret.
@@ -69,7 +69,10 @@ class ChannelStore:
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
     def read_previous(self, name: str) -> Kept | None:
-        """Return the decoded secret before the last change; None if there is none. Raises InvalidChannel."""
+        """Return the version of a channel's secret before its last change; None if there is no earlier version.
+
+        Raises InvalidChannel if that version is not a JSON object.
+        """
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
@@ -100,9 +103,11 @@ class ChannelStore:
                 raise
 
     def _create(self, name: str, text: str) -> str | None:
-        """Create the secret, and return None; if a removed secret has its name, return that secret's current version.
+        """Create a channel's secret, and return None. A removed secret of the same name is not replaced.
 
-        The caller then restores the removed secret, and replaces this version. Raises ChannelChangedError.
+        If there is such a secret, its current version is returned. The caller has to restore the secret, and to replace
+        this version. Raises ChannelChangedError if another writer created the channel first. Raises InvalidChannel if
+        the removed secret has no current version.
         """
         by_key: Any = {"KmsKeyId": self._key} if self._key else {}
         try:
@@ -142,7 +147,7 @@ class ChannelStore:
     def _swap(self, name: str, text: str, replaces: str) -> None:
         """Store a new version under a staging label of its own, and make it the current one.
 
-        Raises ChannelChangedError if the version `replaces` is no longer current.
+        `replaces` is the id of the version to replace. Raises ChannelChangedError if it is no longer the current one.
         """
         version = str(uuid.uuid4())
         label = f"relayctl-{version}"

@@ -113,7 +113,10 @@ def verify(stack: Stack, name: str, requests: Mapping[str, ProbeRequest]) -> boo
 
 
 def _probe(stack: Stack, url: str) -> EndpointProbe:
-    """Return a probe for the host of the URL: both endpoints are on the same host."""
+    """Return a probe that tries credentials at the host of `url`, an endpoint's URL.
+
+    Both endpoints of a channel are on this host, so one probe is enough.
+    """
     effects = stack.effects
     # A local cloud has no second copy of a secret that could be stale.
     first_seconds = 0.0 if stack.is_local else FIRST_SECONDS

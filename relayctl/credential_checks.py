@@ -19,7 +19,7 @@ _MAY_READ = "the key may read the channel's environments; whether it may write i
 
 
 def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
-    """Check the credentials for xMatters' REST API by reading one page."""
+    """Check the credentials for xMatters' REST API with a request for one page, an event in the API's words."""
     try:
         directory.try_credentials(access, deadline)
     except SendError as error:

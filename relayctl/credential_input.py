@@ -53,9 +53,10 @@ class CredentialCommand(click.Command):
 
 
 def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
-    """Return the arguments; each credential option without a value gets ASK, for which relayctl prompts.
+    """Return the command's arguments, with the value ASK for each credential option that has no value.
 
-    Raises UsageError.
+    For the value ASK, relayctl later prompts the operator. Raises UsageError if a value begins with -: it must be in a
+    file.
     """
     done, rest = list[str](), deque(args)
     while rest:
@@ -81,9 +82,10 @@ def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option])
 
 
 class CredentialInput:
-    """Reads the option values of one call, and collects its warnings.
+    """Reader of the option values of one run of relayctl, which collects warnings about them.
 
-    A credential as a plain value is warned of, or refused if `allows_literals` is False.
+    There is a warning for each credential that is a plain value on the command line. If `allows_literals` is False,
+    such a credential is refused.
     """
 
     def __init__(self, *, allows_literals: bool = True) -> None:
@@ -125,9 +127,10 @@ class CredentialInput:
             terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
 
     def judged(self, option: str, key: str, text: str, what: str) -> str:
-        """Return the text. Raises UsageError if it is empty, or cannot be the value of the key.
+        """Check a text that was read as the value of a key of the channel's secret, and return it unchanged.
 
-        `what` describes the source of the text in messages, such as "the answer".
+        Raises UsageError if the text is empty, or cannot be the value of the key. `what` describes the source of the
+        text in messages, such as "the answer".
         """
         if not text:
             raise click.UsageError(f"{option}: {what} is empty")

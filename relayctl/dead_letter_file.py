@@ -23,7 +23,7 @@ class BadLineError(ValueError):
 
 
 class Line(NamedTuple):
-    """A line of a file.
+    """A line of a file with exported dead-lettered jobs, as it is read for the import.
 
     Attributes:
         number: Number of the line, from 1.

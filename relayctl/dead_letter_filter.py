@@ -60,7 +60,7 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
 
 
 def _filter(arguments: dict[str, Any]) -> Filter:
-    """Return the filter of the options, which are removed from `arguments`."""
+    """Remove the filter options from a verb's `arguments`, and return them as one filter."""
     moments_since = [each for each in (arguments.pop("since"), arguments.pop("newer_than")) if each is not None]
     status = arguments.pop("status")
     return Filter(
@@ -75,7 +75,7 @@ def _filter(arguments: dict[str, Any]) -> Filter:
 
 
 def described(wanted: Filter, limit: int | None) -> dict[str, Any]:
-    """Return the filters that are set as a JSON object; times are ISO 8601 in UTC."""
+    """Return a JSON object of the filters that the operator gave; times are ISO 8601 in UTC."""
     times = {"since": moments.iso_or_none(wanted.since), "until": moments.iso_or_none(wanted.until)}
     found = {**vars(wanted), **times, "limit": limit}
     return {name: value for name, value in found.items() if value is not None}

@@ -38,7 +38,7 @@ class Checked:
     by_reason: Counter[str] = field(default_factory=Counter)
 
     def add(self, line: Line) -> None:
-        """Count a line to send."""
+        """Add one line to the counts of the jobs to send."""
         self.chosen += 1
         self.by_channel[line.job.channel] += 1
         self.by_kind[line.job.kind] += 1
@@ -92,8 +92,9 @@ class Import:
     def run(self, file: IO[bytes], queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
         """Send the lines from `next_line` on, until `stopping` returns True; yield after each batch.
 
-        The import ends with the first batch of which the queue refuses a message. Lines behind the refused one may be
-        on the queue, and are sent again if the import goes on: the ledger keeps a second copy from paging twice.
+        The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be on
+        the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
+        harm: the ledger prevents a second page.
         """
         first = self.next_line
         try:

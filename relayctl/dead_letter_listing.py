@@ -72,7 +72,10 @@ def whole_document(held: HeldMessage, envelope: str) -> dict[str, Any]:
 
 
 def listing(held_messages: Sequence[HeldMessage], depth: Depth) -> dict[str, Any]:
-    """Return a list of messages as a JSON object, without their bodies; `depth` adds the numbers on the queue."""
+    """Return a list of messages as a JSON object, without their bodies.
+
+    The object also has `depth`, the numbers of messages on the queue.
+    """
     return {
         "messages": [document(held) for held in held_messages],
         "shown": len(held_messages),
@@ -127,7 +130,10 @@ def unreadable(held: HeldMessage) -> str:
 
 
 def text(members: dict[str, Any]) -> str:
-    """Return an object of `whole_document` as lines of text, one for each member, and the body."""
+    """Return a dead-lettered message as text: a line for each member that is not empty, then the body.
+
+    `members` is the message as a JSON object, as `whole_document` returns it.
+    """
     members = members.copy()
     body = members.pop("body", None)
     lines = [
@@ -188,5 +194,5 @@ def summary_lines(sums: dict[str, Any]) -> list[str]:
 
 
 def age(job: Job, now: datetime) -> str:
-    """Return the time since the share arrived, in its largest unit."""
+    """Return the time since the share of the job arrived, in the largest unit that fits, such as hours."""
     return duration(now.timestamp() - seconds_of(job.received_at))

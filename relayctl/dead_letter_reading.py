@@ -1,4 +1,4 @@
-"""Reading of the dead-letter queue for the verbs of `relayctl dlq`, and its messages to the operator."""
+"""Reading of the dead-letter queue for the verbs of `relayctl dlq`, and texts for the operator about the result."""
 
 import threading
 from collections import Counter
@@ -57,7 +57,10 @@ def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callabl
 
 
 def matching(found: list[HeldMessage], wanted: Filter, limit: int | None) -> list[HeldMessage]:
-    """Return the messages whose jobs match, in the order of a replay, oldest first; `limit` at most (None: all)."""
+    """Return the messages whose jobs match the filter `wanted`, oldest first, as a replay takes them.
+
+    `limit` is the maximum number of messages; None for all.
+    """
     return [held for held, job in in_order(found) if wanted.matches(job)][:limit]
 
 

@@ -149,9 +149,9 @@ class Drain:
         return [f"channel {name} waits: {', '.join(why)}" for name, why in judged.items() if why]
 
     def _refuse_shares(self, found: StackStatus, names: Sequence[str]) -> None:
-        """Raise ClickException if a channel in `names` got a share after the drain began, or shortly before.
+        """Raise ClickException if shares still come for a channel in `names`.
 
-        The time before the start is STILL_COME_SECONDS.
+        That is so if the last share came after the drain began, or less than STILL_COME_SECONDS before.
         """
         since = self._began - STILL_COME_SECONDS
         for each in _of(found, names):

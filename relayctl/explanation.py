@@ -43,7 +43,7 @@ class Case(NamedTuple):
         channel: The channel.
         share: The share.
         body: The bytes of the share.
-        named: Recipients that BigPanda's URL names.
+        named: Recipients in the query of the channel's URL that BigPanda calls.
         now: The time of arrival (epoch seconds).
     """
 
@@ -55,7 +55,7 @@ class Case(NamedTuple):
 
     @property
     def permitted(self) -> tuple[str, ...]:
-        """Recipients in BigPanda's URL that the channel permits."""
+        """Recipients in the query of the channel's inbound URL, without those that the channel does not permit."""
         return tuple(filter(self.channel.permits, self.named))
 
     @property
@@ -65,7 +65,10 @@ class Case(NamedTuple):
 
     @property
     def task(self) -> Task:
-        """The share as a task for `next_action`, before the ledger is read. Its `rules` are the rate limits."""
+        """The share as a Task object, from which `next_action` decides. It has no facts from the ledger yet.
+
+        The attribute `rules` of the task has the rate limits for a signal of this share.
+        """
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
         return Task.of_share(self.channel, self.share, job, _OWNER)
 
@@ -75,8 +78,8 @@ class Knowledge(NamedTuple):
 
     Attributes:
         entry: The ledger's entry; an empty one if there is none.
-        gates: Counts and circuit breaker of each rate limit, that of the channel and that of the recipients; the keys
-            are those of `Rule.gate`.
+        gates: Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the
+            channel, and one for the rate limit of the recipients.
         missing: The reason why the ledger was not read; None if it was read.
     """
 

@@ -1,6 +1,6 @@
 """Text of `relayctl explain` for a terminal of 80 columns: pairs of a label and a line.
 
-The reasons in it are those of `explanation` and, for a transition, of `relay.incidents.transition.compare`.
+Its explanations come from the module `explanation`, and for a transition from `relay.incidents.transition.compare`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -70,9 +70,10 @@ class HourTraffic:
         return bool(self._cut)
 
     def read(self, reader: LogReader, function: str, now: float) -> None:
-        """Count a function's log lines since the last call, at first those of an hour, until `now` (epoch seconds).
+        """Read a function's new log lines until `now` (epoch seconds), and count the shares and signals in them.
 
-        Raises botocore's exceptions.
+        The first call reads the lines of the last hour. A later call reads the lines since the call before. Raises
+        botocore's exceptions.
         """
         budget, until = Budget(MAX_ANSWERS), self._read_until.get(function)
         pieces = _pieces(now) if until is None else [(until - OVERLAP_SECONDS, now)]
@@ -140,6 +141,9 @@ class HourTraffic:
 
 
 def _pieces(now: float) -> list[tuple[float, float]]:
-    """Return start and end (epoch seconds) of parts of the hour before `now`, to be read in turn, the newest first."""
+    """Split the hour before `now` into parts, which are read one by one, the newest part first.
+
+    Return the start and the end of each part (epoch seconds).
+    """
     ends = [now - number * PIECE_SECONDS for number in range(int(HOUR / PIECE_SECONDS))]
     return [(end - PIECE_SECONDS, end) for end in ends]

@@ -85,7 +85,7 @@ def _placeholders(statement: Mapping[str, Any]) -> set[str]:
 
 
 def _replaced(node: Any, names: Mapping[str, str | None]) -> Any:
-    """Return a part of a policy with the values of its placeholders."""
+    """Return a part of a policy's JSON, with the value in place of each placeholder."""
     match node:
         case str():
             return re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]] or "", node)

@@ -182,10 +182,10 @@ def _written_at(fields: Mapping[str, Any]) -> float | None:
 
 
 def pattern_of(incident_id: str) -> str:
-    """Return a CloudWatch filter pattern for the lines about an incident or about a list of incidents.
+    """Return a CloudWatch filter pattern that matches at least all log lines about an incident.
 
-    The pattern may match other lines, too. It has only the part of the id before the first character with a meaning in
-    patterns.
+    It also matches each line with a list of incidents. If the incident's id has a character with a special meaning in
+    patterns, the pattern has only the part before it. Then lines about other incidents may match, too.
     """
     plain = _PLAIN.match(incident_id)
     start = plain[0] if plain else ""

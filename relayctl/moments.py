@@ -15,7 +15,7 @@ class Since(click.ParamType[float]):
     name = "since"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the epoch seconds."""
+        """Parse an age or an ISO 8601 time, and return it in epoch seconds."""
         if isinstance(value, float):
             return value
         try:
@@ -34,7 +34,7 @@ class Span(click.ParamType[float]):
         self._longest = longest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds."""
+        """Parse a duration, check that it is not too short or too long, and return it in seconds."""
         if isinstance(value, float):
             return value
         try:
@@ -52,7 +52,7 @@ class Until(click.ParamType[float]):
     name = "until"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the epoch seconds."""
+        """Parse a duration from now or an ISO 8601 time, and return the time in epoch seconds."""
         if isinstance(value, float):
             return value
         try:
@@ -67,7 +67,7 @@ class Ago(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the epoch seconds."""
+        """Parse an age, and return the time so long before now in epoch seconds."""
         if isinstance(value, float):
             return value
         try:

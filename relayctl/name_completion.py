@@ -92,7 +92,10 @@ def _path(ctx: click.Context) -> Path:
 
 
 def _within[T](seconds: float, work: Callable[[], T]) -> T | None:
-    """Return the result of some work; None if it failed, or did not end in time."""
+    """Call the function `work` in a thread, and return its result.
+
+    Return None if the function failed, or did not end within `seconds`.
+    """
     found = list[T]()
 
     def run() -> None:

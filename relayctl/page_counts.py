@@ -1,7 +1,7 @@
 """Numbers of pages in xMatters by time and by incident, over its REST API. Reads only.
 
-Facts and open questions: docs/vendors.md, "The REST API". Each request asks for one page, and the answer has the total:
-pages can be large, and an answer is read up to 64 KiB.
+Facts and open questions: docs/vendors.md, "The REST API". Each request has `limit=1`: the answer has at most one page,
+and the number of all pages that match. Pages can be large, and the relay reads at most 64 KiB of an answer.
 """
 
 from typing import Any, NamedTuple
@@ -39,9 +39,9 @@ class PageCounts:
         self._api = RestApi(outward)
 
     def in_span(self, rest: Rest, span: Span, deadline: Deadline) -> int:
-        """Return the number of pages that were made in the span, by the relay or by anything else.
+        """Return the number of pages that were made in the span, by the relay or by any other sender.
 
-        xMatters counts only the pages that the user of `rest` may see.
+        `rest` has the credentials of a user of xMatters. Only the pages that this user may see are counted.
         """
         return self._count(rest, span, {}, deadline)
 
@@ -58,6 +58,6 @@ class PageCounts:
 
 
 def _total(answer: Any) -> int | None:
-    """Return the total of found pages in an answer; None if the answer does not have it."""
+    """Return the number of all matching pages that an answer of xMatters states; None if it states none."""
     text = scalar(Fields(json_object(answer.body)).first("total")) or ""
     return int(text) if listed(answer) is not None and text.isascii() and text.isdigit() else None

@@ -65,7 +65,7 @@ def _step(tokens: list[str], states: _States, letter: str) -> _States:
 
 
 def _closed(tokens: list[str], states: Iterable[int]) -> _States:
-    """Return the states with those that follow if a `*` matches no character."""
+    """Return these states of the automaton, and those that it also reaches if a `*` matches no character."""
     reached = set(states)
     for state in states:
         after = state

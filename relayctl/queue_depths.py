@@ -26,7 +26,10 @@ class QueueDepth(NamedTuple):
 
     @classmethod
     def of(cls, stack: Stack, output: str) -> Self:
-        """Return the numbers that SQS has of a queue; the stack's output `output` is its URL."""
+        """Read the approximate numbers of messages on a queue from SQS.
+
+        `output` is the name of the stack output that has the queue's URL.
+        """
         url = stack.output(output)
         found: dict[Any, str] = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
         return cls(*(int(found[name]) for name in _COUNTS))
@@ -46,14 +49,14 @@ class UndeliveredJobs(NamedTuple):
 
     @classmethod
     def of(cls, stack: Stack) -> Self:
-        """Return the counts that SQS has now."""
+        """Read the approximate numbers of waiting and of dead-lettered jobs of a stack from SQS."""
         retry, chore, dead = (
             sum(QueueDepth.of(stack, output)) for output in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")
         )
         return cls(retry + chore, dead)
 
     def __str__(self) -> str:
-        """Return both counts in words."""
+        """Return the numbers of waiting and of dead-lettered jobs in words."""
         one, other = self.waiting == 1, self.dead_lettered == 1
         return (
             f"{self.waiting} {'job waits' if one else 'jobs wait'} on the retry and chore queues and "

@@ -84,7 +84,10 @@ class Report:
         yield printable(self.sums())
 
     def sums(self) -> str:
-        """Return the counts, with the reasons, in one line."""
+        """Return the number of jobs by outcome in one line of text.
+
+        For waiting and for dead-lettered jobs, the line also has the number of jobs by reason.
+        """
         counts = self.counts()
         always = {Became.DELIVERED, LEFT}
         words: dict[str, str] = {**{str(name): word for name, word in WORDS.items()}, LEFT: LEFT}

@@ -26,7 +26,10 @@ class LastUses(NamedTuple):
 
     @classmethod
     def of(cls, uses: Sequence[Use], key: str) -> "LastUses":
-        """Return the newest use of the current and of the previous credential; `key` is the endpoint's."""
+        """Return the last uses of an endpoint's current and previous credential.
+
+        `uses` has the uses of all credentials of the channel. `key` is the endpoint's key in the secret.
+        """
         return cls(*(_newest(uses, key, age) for age in ("current", "previous")))
 
 

@@ -20,11 +20,14 @@ _TABLE_SECONDS = 10.0
 def put_in_force(
     stack: Stack, name: str, effect: str = "revoked credentials are refused", *, revokes: bool = True
 ) -> str | None:
-    """Mark a channel whose secret was changed; return the time (ISO 8601) from which no function has an older copy.
+    """Mark a channel's secret as changed, so that each function reads it again.
 
-    A message on stderr says that `effect`, a clause, holds everywhere from that time on. If a function finds the mark
-    and can't read the secret, it refuses requests if `revokes` is True; else it works with its older copy. Return None,
-    after a warning, if the mark could not be written, or on Ctrl-C.
+    Return the time (ISO 8601) from which no function uses an older copy of the secret. This time is also written to
+    stderr, with `effect`, the words for the change that is then in force. Return None, after a warning, if the mark
+    could not be written, or on Ctrl-C.
+
+    A function that finds the mark may fail to read the secret. Then it refuses requests if `revokes` is True. If
+    `revokes` is False, it works with its older copy.
     """
     try:
         _mark(stack, name, revokes=revokes)
@@ -48,7 +51,7 @@ def put_in_force(
 
 
 def bounded_table(stack: Stack) -> Table:
-    """Return the ledger's table with ten seconds for all calls to it. Raises StackMissingError."""
+    """Return the ledger's table, with a time limit of ten seconds for all calls together. Raises StackMissingError."""
     deadline = Deadline(_TABLE_SECONDS, stack.effects.ticks)
     return stack.table().within(deadline, "table", at_least=1.0, at_most=_TABLE_SECONDS)
 

@@ -135,7 +135,10 @@ def _covered_by_earlier(routes: Sequence[Route], place: int, unclear: Callable[[
 
 
 def _takes_all(first: Route, later: Route) -> bool | None:
-    """Return True if each incident that meets the later route's conditions meets the first one's; None if unclear."""
+    """Return True if the route `first` matches every incident that the route `later` matches, else False.
+
+    Return None if the patterns of the routes are too complex to be compared.
+    """
     known = {_name(fact): patterns for fact, patterns in later.when}
     verdicts = [
         _is_wider(fact, patterns, known[_name(fact)]) if _name(fact) in known else False

@@ -81,12 +81,12 @@ class SecretDocument:
         return True
 
     def masked(self) -> dict[str, Any]:
-        """Return the document with *** for every credential."""
+        """Return the channel's secret with *** for every credential."""
         masked = _mask(self.members, "")
         return masked if isinstance(masked, dict) else {}
 
     def changes(self, newer: "SecretDocument") -> list[Change]:
-        """Return the changes from this document to `newer`, sorted by key, with *** for every credential."""
+        """Return the changed keys from this secret to the secret `newer`, sorted, with *** for every credential."""
         old, new = dict(_leaves(self.members, "")), dict(_leaves(newer.members, ""))
         return [
             Change(key, _masked_leaf(old, key), _masked_leaf(new, key))

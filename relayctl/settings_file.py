@@ -178,7 +178,7 @@ def _stood_in(value: Any, key: str) -> Any:
 
 
 def _keys(value: Any, key: str) -> Iterator[str]:
-    """Yield the dotted key of each leaf."""
+    """Yield the dotted key of each setting in a file. An empty object counts as a setting."""
     if not isinstance(value, dict) or not value:
         yield key
         return

@@ -127,7 +127,7 @@ class ShadowCounts:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def add(self, line: Line) -> None:
-        """Count the line of a share."""
+        """Add a log line of the webhook about one share to the counts."""
         self.shares += 1
         outcome = line.text("outcome")
         if outcome == Outcome.SHADOWED:
@@ -142,7 +142,7 @@ class ShadowCounts:
 
     @property
     def newest(self) -> list[Signal]:
-        """The kept signals, oldest first."""
+        """The latest signals that would have been sent, at most `most` of them, oldest first."""
         return [signal for _, _, signal in sorted(self._newest)]
 
     @property

@@ -79,7 +79,8 @@ class Report(NamedTuple):
         channel: The channel; None if its secret was not read, or is not valid.
         since: Start of the reported time (epoch seconds).
         until: End of the reported time (epoch seconds).
-        complete_from: Time from which on all log lines were read (epoch seconds); None if there is none.
+        complete_from: Time from which on all log lines were read (epoch seconds); None if no part of the log was read
+            in full.
         counts: Counts of the channel's shares.
         pages: xMatters' pages; None if they were not counted.
         readings: The results of all sources.
@@ -145,7 +146,7 @@ class ShadowReader:
     def _log(self, counts: ShadowCounts, now: float) -> float | None:
         """Count the shares in the webhook's log.
 
-        Return the time from which on all lines were read (epoch seconds); None if there is none.
+        Return the time from which on all lines were read (epoch seconds); None if no part of the log was read in full.
         """
         reader, budget = LogReader(self.stack.logs, self.stack.name), Budget(MAX_ANSWERS)
         source, kept_from = f"{LOG} {WEBHOOK}", self._kept_from(now)
@@ -249,7 +250,7 @@ class _PageLookup:
 
     @property
     def result(self) -> Comparison | None:
-        """The counts so far; None if the first request failed."""
+        """The numbers of pages that were read from xMatters so far; None if the first request failed."""
         if self._all_pages is None:
             return None
         return Comparison(self.key, self._all_pages, tuple(self._found), self._known - len(self._found))

@@ -107,7 +107,10 @@ def _recipients(counts: ShadowCounts) -> str:
 
 
 def _name(recipient: str) -> str:
-    """Return a recipient's name in printable characters, without quotes: names of groups have spaces."""
+    """Return a recipient's name in printable characters.
+
+    It is not put in quotes, even if it has spaces: names of groups often have some.
+    """
     return printable(recipient, MAX_ID_LENGTH)
 
 

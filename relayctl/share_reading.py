@@ -44,8 +44,9 @@ class Reading(NamedTuple):
     """Fields of a share.
 
     Attributes:
-        state: Fields for the incident's state, the order among its states, and its environment.
-        details: Fields for routes, the relay's own body and the fallback topic.
+        state: Fields that give the incident's state, its place in the order of the states, and the environment.
+        details: Other fields. They are used for routes, for the body that the relay itself writes for xMatters, and for
+            messages to the fallback topic.
         ignored: Members of the body that the relay does not read, or cannot read.
         is_whole: False if only a part of the body was tried, since it exceeds MAX_MEMBERS, MAX_ITEMS or MAX_LEVELS.
     """

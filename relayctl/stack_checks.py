@@ -75,7 +75,7 @@ class StackChecks:
         self._stack = stack
 
     def of(self, now: datetime) -> Iterator[Check]:
-        """Yield the results at `now`. Raises StackMissingError if there is no such stack."""
+        """Check the stack, and yield the result of each check. Raises StackMissingError if there is no such stack."""
         yield self._outputs()
         for each in WORKER_QUEUES:
             yield check_results.of_aws(each.what, partial(self._waiting, each, now))

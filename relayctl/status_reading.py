@@ -153,7 +153,7 @@ class StatusReader:
         return self._guarded("ledger", read)
 
     def _count(self, now: float) -> bool:
-        """Count the new log lines; return False if they cannot be read."""
+        """Count the shares and signals in the functions' new log lines; return False if a log cannot be read."""
         reader = LogReader(self.stack.logs, self.stack.name)
 
         def read(function: str) -> bool:
@@ -215,9 +215,9 @@ class StatusReader:
             return _Secret(changed_at, problem=f"its secret is not valid: {error}")
 
     def _page(self, table: Table, name: str, incidents: tuple[str, ...]) -> tuple[float | None, str]:
-        """Return the time of these incidents' newest signal whose page is known, and the page's number.
+        """Find the latest signal of these incidents with a known page; return its time and the page's number.
 
-        Without such a signal, return None and an empty text. Raises LedgerError.
+        The time is in epoch seconds. Without such a signal, return None and an empty text. Raises LedgerError.
         """
         shared = Sources(table, self.stack.effects.clock).of_incidents(name, incidents)
         keys = [key(name, each, incident) for incident in incidents for each in ((), *shared.get(incident, ()))]
@@ -248,9 +248,10 @@ class StatusReader:
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
-    """Return the expected interval of shares and the last share; None if the policy has no interval, or `uses` is None.
+    """Return the interval at which the policy expects shares, and the time of the last share.
 
-    If no share is known yet, the interval begins with the last change of the secret; None if that is unknown, too.
+    If no share is known, the time of the last change of the channel's secret stands for it. Return None if neither time
+    is known, if the policy expects no shares, or if the uses of credentials (`uses`) could not be read.
     """
     every = channel.policy.expect_share_every
     if every is None or uses is None:

@@ -58,7 +58,7 @@ def lines(status: StackStatus) -> Iterator[str]:
 def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
     """Return the channel's name, and its mode in brackets unless it is live.
 
-    If `is_brief`, the mode includes the end of a pause: then no other line has it.
+    If `is_brief` is True, this line is the channel's only one. So the mode then also says when a pause ends.
     """
     if each.policy is None:
         return each.name

@@ -80,14 +80,14 @@ def labelled(label: str, value: str, columns: int = 15) -> None:
 
 
 def nothing(message: str) -> NoReturn:
-    """Write a message that nothing matched to stderr, and exit with code 3."""
+    """Write `message` to stderr, and exit with code 3. The message says that nothing was found."""
     click.echo(printable(message), err=True)
     click.get_current_context().exit(3)
 
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show a status on stderr while the block runs, if stderr is a terminal. The block must print nothing."""
+    """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""
     from rich.console import Console  # noqa: PLC0415
 
     console = Console(stderr=True, markup=False, emoji=False)

@@ -69,7 +69,10 @@ class Reading(NamedTuple):
 
 
 class ChannelSummary(NamedTuple):
-    """Summary of an incident now, for one channel and one set of recipients of the webhook's URL.
+    """Summary of the present state of an incident in one channel.
+
+    The URL of a channel's webhook can name recipients. Shares of an incident that came to URLs with other recipients
+    have a summary of their own.
 
     Attributes:
         channel: Name of the channel.
@@ -93,7 +96,8 @@ class Timeline(NamedTuple):
 
     Attributes:
         incident_id: BigPanda's id of the incident.
-        summaries: A summary for each channel and set of recipients of the webhook's URL.
+        summaries: A summary for each channel, and within a channel for each set of recipients that the webhook's URL
+            named.
         events: The events, oldest first.
         readings: The results of all sources.
         dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.

@@ -148,7 +148,11 @@ class Collector:
         self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
 
     def _ledger(self, channels: Iterable[str]) -> list[Known]:
-        """Return the incident's stored entries: one for each channel and set of recipients of the webhook's URL."""
+        """Read the incident's entries in the ledger, add their events to the timeline, and return the entries.
+
+        There is an entry for each channel, and within a channel for each set of recipients that the webhook's URL
+        named.
+        """
         known: list[Known] = []
 
         def read() -> None:
@@ -246,11 +250,17 @@ class Collector:
         return False
 
     def _is_wanted(self, channel: str) -> bool:
-        """True if the timeline takes events of a channel. An event with an empty name belongs to all channels."""
+        """True if the timeline takes events of the channel with this name.
+
+        An event with an empty name in place of a channel's name belongs to all channels, and is taken.
+        """
         return self.channel in {None, channel} or not channel
 
     def _is_news(self, event: Event) -> bool:
-        """False if the ledger's event repeats a signal that a log line has, without facts about pages; else True."""
+        """True if an event from the ledger adds facts to the events from the logs.
+
+        It is False for a signal that a log line has too, unless the ledger also has facts about the signal's page.
+        """
         logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
         details = event.details
         is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")

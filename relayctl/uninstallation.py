@@ -35,7 +35,8 @@ class Readiness(NamedTuple):
         channels: Each channel that exists, has owed states, or has dead-lettered jobs.
         waiting: Number of jobs on the retry queue and the chore queue.
         dead_lettered: Number of messages on the dead-letter queue.
-        exported: Number of these messages that this run kept in a file, or that are no jobs of the relay.
+        exported: Number of these messages that do not block the deletion: those that this run exported into a file, and
+            those that are no jobs of the relay.
         problems: Sources that could not be read, in words.
     """
 
@@ -78,7 +79,10 @@ class StackNames(NamedTuple):
     queues: Sequence[str]
 
     def commands(self) -> dict[str, list[str]]:
-        """Return the shell commands for the deletion, in order; each key describes what its commands delete or list."""
+        """Return the shell commands that delete the stack, in groups and in order.
+
+        The key of a group describes the resources that its commands delete or list.
+        """
         profile = ["--profile", self.profile] if self.profile else []
         options = ["--region", self.region, *profile]
         table = ["--table-name", self.table, *options]

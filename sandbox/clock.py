@@ -1,7 +1,7 @@
 """Clock that can be turned ahead, and runs actions when their time has come.
 
-The clock turns xMatters' delays only: devices, escalation, expiry. BigPanda's timestamps, OAuth tokens and the logs of
-requests stay on the real time.
+Only xMatters' delays follow this clock: devices, escalation, expiry. BigPanda's timestamps, OAuth tokens and the logs
+of requests use the real time.
 """
 
 import heapq
@@ -48,7 +48,9 @@ class Alarm:
 
 
 class Clock:
-    """The real time plus all turns, and the actions that wait for their time. Safe to use from several threads.
+    """Clock that shows the real time plus the seconds by which it was turned ahead, and runs planned actions.
+
+    Safe to use from several threads.
 
     A thread of its own runs the actions that become due as the real time goes on. It starts with the first action.
 
@@ -136,8 +138,8 @@ class Clock:
     def _next_due(self, ahead: timedelta | None = None) -> Alarm | None:
         """Remove and return the next action that is due; None if none is due.
 
-        With `ahead`, an action is due if the clock reaches its time when it is that far ahead of the real time. The
-        clock is then turned to the action's time.
+        Without `ahead`, an action is due if its time is not after the clock's time. With `ahead`, an action is due if
+        its time is not after the real time plus `ahead`. The clock is then turned ahead to the time of that action.
         """
         with self._changed:
             real = self._real()

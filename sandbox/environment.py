@@ -27,9 +27,9 @@ def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def leave_aws(environment: MutableMapping[str, str]) -> None:
-    """Replace the AWS variables of `environment` by some that lead to no cloud at all.
+    """Change the AWS variables of `environment` so that AWS clients reach no AWS account and no local cloud.
 
-    Clients then have to name their endpoint.
+    A client of the local cloud must then be given the cloud's URL explicitly.
     """
     kept = without_aws(environment) | aws_environment("http://127.0.0.1:1")
     environment.clear()

@@ -67,12 +67,12 @@ class Places:
 
     @property
     def owner(self) -> Path:
-        """The record of the command that stops the cloud when the command ends; no file if the cloud stays up."""
+        """File that names the command that stops the cloud when the command ends; no file if the cloud stays up."""
         return self.folder / "owner.json"
 
     @property
     def deployed_file(self) -> Path:
-        """The fingerprint of the sources that were deployed last; removed with the cloud."""
+        """File with a hash of the sources that were deployed last; removed with the cloud's folder."""
         return self.cloud / "deployed"
 
     @property
@@ -185,7 +185,7 @@ def down(places: Places) -> bool:
 
 
 def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
-    """Stop the remains of an earlier run, and start from nothing; the caller must hold the folder's lock, `alone`.
+    """Stop what is left of an earlier local cloud, and start a new one. The caller must hold the lock of `alone`.
 
     With `with_xmatters`, both stand-ins are started, too.
     """
@@ -206,7 +206,7 @@ def stop(places: Places) -> bool:
 
 
 def clear(places: Places) -> None:
-    """Remove the logs, and the folder if nothing else is in it."""
+    """Remove the logs of a stopped local cloud, and its folder if nothing else is in it."""
     for log in places.folder.glob("*.log"):
         log.unlink()
     places.owner.unlink(missing_ok=True)
@@ -229,9 +229,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _is_to_stay(places: Places) -> bool:
-    """Return True if a cloud runs that this command must leave running; raise SandboxError if it has no stand-ins.
+    """Return True if a local cloud runs already, and this command must not stop it.
 
-    Such a cloud has no owner (`Places.owner`), or an owner that still runs.
+    That is so if the cloud has no owner (`Places.owner`), or if its owner, another command, still runs. Raise
+    SandboxError if the cloud runs without stand-ins.
     """
     known = _running(places)
     if known and known[1] is None:
@@ -240,10 +241,11 @@ def _is_to_stay(places: Places) -> bool:
 
 
 def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = False) -> None:
-    """Stop the cloud if this command still owns it, and remove its logs, unless `keeps_logs`.
+    """Stop the local cloud and remove its logs, if this command still owns the cloud.
 
-    `is_guest` is True if the cloud must stay up. Otherwise the command owns the cloud as long as `Places.owner` names
-    its process: another command may have taken the cloud over meanwhile, or stopped it.
+    With `is_guest`, the cloud is not this command's, and stays up. Otherwise the command owns the cloud while the
+    file `Places.owner` names the command's process. Another command may have taken the cloud over, or stopped it.
+    With `keeps_logs`, the logs stay.
     """
     if is_guest or not processes.is_own(places.owner):
         return

@@ -94,7 +94,7 @@ def stop(process: Process, grace_seconds: float = GRACE_SECONDS) -> None:
 
 
 def record_in(folder: Path) -> Path:
-    """Return the path at which the record of a process lies, if `folder` holds the files of that process."""
+    """Return the path of the record file in `folder`, the folder with the files of one process."""
     return folder / "process.json"
 
 

@@ -46,8 +46,9 @@ def pause(
     """Stop a channel's signals until a time; the pause ends by itself.
 
     BigPanda's shares are taken as before. With --keep, states that come in the pause wait for its end. With --drop,
-    they are recorded and not signalled. During the pause the fallback topic is not notified of paused incidents. The
-    pause does not stop a page that already rings. The pause acts on new shares within 15 seconds.
+    they are recorded and not signalled. A state that was owed before the pause waits in any case. During the pause
+    the fallback topic is not notified of paused incidents. The pause does not stop a page that already rings. The
+    pause acts on new shares within 15 seconds.
 
     Exit codes: 0 done, 1 not stored, or stored and not in force, 2 usage, 3 no such channel.
 

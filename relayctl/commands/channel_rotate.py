@@ -179,7 +179,10 @@ class _Endpoint(NamedTuple):
         return done.is_verified
 
     def retire(self, *, now: bool, as_json: bool) -> bool:
-        """End the previous credential in all functions. Raises ClickException if it may be in use, unless `now`."""
+        """Make all functions refuse the endpoint's previous credential; return False if some may still accept it.
+
+        Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
+        """
         before, after = SecretDocument(self.kept.document), SecretDocument(self.kept.document)
         is_there = after.unset(f"{self.key}.previous")
         used = None

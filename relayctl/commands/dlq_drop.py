@@ -36,7 +36,11 @@ REASON_OF_JOBS = "--failure-reason"
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Return the text of --reason. Raises BadParameter if it is empty, too long, or the name of a failure reason."""
+    """Check and return the text of --reason, in which the operator says why the jobs are dropped.
+
+    Raises BadParameter for a text that is empty, too long or not printable. It is also raised for the name of a failure
+    reason such as `upstream`: in the other verbs, --reason is a filter, so the operator probably means one.
+    """
     text = " ".join(value.split())
     if not text or len(text) > MAX_REASON or not text.isprintable():
         raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: why the jobs are dropped")
@@ -88,8 +92,8 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
     """Delete dead-lettered messages for good, after showing what would go.
 
     A dropped job cannot be replayed: export it before. The ledger does not change: it still has the state as owed, and
-    the fallback topic is notified of a critical as before. The question names the criticals that are still
-    owed.
+    the fallback topic is notified of a critical as before. Without --yes, relayctl asks before it deletes, and names
+    the criticals that are still owed.
 
     At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
     line of JSON. Ctrl-C stops after the current batch.
@@ -150,7 +154,10 @@ class _Dropping:
     changed: Audit | None = None
 
     def choose(self, wanted: Filter, limit: int | None, stop: threading.Event) -> _Choice:
-        """Read the queue, keep only the messages to drop invisible to other readers, and return them."""
+        """Read the dead-letter queue, and return the messages to drop with facts about them.
+
+        These messages stay invisible to other readers. All other messages become visible again.
+        """
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
         unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
         held_messages = [*matching(found, wanted, limit), *unreadable][:limit]
@@ -160,9 +167,10 @@ class _Dropping:
         return self.choice
 
     def find_again(self, choice: _Choice, stop: threading.Event) -> list[HeldMessage]:
-        """Read the queue again, and return those of the shown messages that are still there.
+        """Read the dead-letter queue again after the operator agreed, and return the messages to drop.
 
-        All other messages become visible to other readers again.
+        They are the messages that the operator was shown and that are still on the queue. All other messages become
+        visible to other readers again.
         """
         shown = {held.message_id: place for place, held in enumerate(choice.held_messages)}
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)

@@ -46,7 +46,7 @@ def doctor(stack: Stack, as_json: bool) -> None:
 
 
 def _channels(store: ChannelStore) -> tuple[list[str], Check]:
-    """Return the names of the channels, and the check that they can be listed."""
+    """List the stack's channels. Return their names, and the result of the check that the list can be read."""
     names: list[str] = []
 
     def check() -> Check:

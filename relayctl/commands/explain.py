@@ -189,9 +189,10 @@ def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
 def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool) -> _Source:
     """Return the channel for the explanation, from the stack, the policy file, or both.
 
-    A file with a whole secret replaces the stack's channel. A file with a policy replaces only that channel's policy.
-    If `offline`, or if that channel cannot be read, only the policy is known. Without a file, exit with code 3 if the
-    stack has no such channel.
+    If the file has a whole secret, the stack is not read. If the file has a policy alone, this policy replaces the
+    policy of the stack's channel. With `offline`, or if the stack has no such channel or AWS fails, only the file's
+    policy is known. Without a file, relayctl exits with code 3 if the stack has no channel of this name. Raises
+    InvalidChannel.
     """
     if policy is None:
         stored = _stored(stack, name)

@@ -86,9 +86,10 @@ class _Uninstallation:
         stack: The stack.
         store: The channels' secrets.
         quiet: Minimum seconds since the last share or signal for a channel to count as drained.
-        timeout: Maximum seconds of each wait: that for the channels, and that for the queues.
+        timeout: Maximum seconds to wait for the channels, and the same again for the queues.
         days: Days in which a removed channel can be restored.
-        exported: Number of dead-lettered messages that are in the file, or that are no jobs of the relay.
+        exported: Number of dead-lettered messages that do not block the deletion: those that this run exported into a
+            file, and those that are no jobs of the relay.
     """
 
     stack: Stack
@@ -100,7 +101,7 @@ class _Uninstallation:
 
     @property
     def stack_names(self) -> StackNames:
-        """Names of the stack's parts."""
+        """Names of the stack and of its table, secrets and queues, for the commands that delete them."""
         session, output = self.stack.session, self.stack.output
         profile = None if session.profile_name == "default" else session.profile_name
         urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]

@@ -1,4 +1,6 @@
-"""The BigPanda stand-in: the Incidents API, users, the service that ends a callback lock, and live incidents.
+"""The BigPanda stand-in: the Incidents API, users, the callback service, and live incidents.
+
+During an incident's callback lock, BigPanda holds back its updates. A call to the callback service ends the lock.
 
 Live incidents are those that people and callers of the API open and change here; declared incidents are set by tests.
 

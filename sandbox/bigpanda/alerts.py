@@ -76,17 +76,20 @@ def tag(alert: Alert, name: str) -> str:
 
 
 def primary(alerts: Sequence[Alert]) -> Alert:
-    """Return the primary alert: the first of the most severe alerts; an empty object without alerts."""
+    """Return the primary alert: the first of the most severe alerts; an empty object if there are no alerts."""
     return max(alerts, key=lambda each: rank(word(each.get("status"))), default={})
 
 
 def made(declared: Any, title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
-    """Return new alerts. `declared` is a list with the known members of each alert, or the number of alerts.
+    """Return new alerts, as objects of API v2.
 
-    `title` is the description of the first alert, and `status` the status of each alert, if its entry has none. `place`
-    is the number of alerts that the incident has already; it selects the sample texts.
+    `declared` is the number of alerts, or a list with one entry for each alert. An entry has some of the members
+    ``description``, ``status`` and ``tags``. Missing texts and tags come from a fixed list of samples.
 
-    Raises InvalidError, which names the entry and the key.
+    `title` is the description of the first alert if its entry has none. `status` is the status of each alert whose
+    entry has none. `place` is the number of alerts that the incident has already; it selects the first sample.
+
+    Raises InvalidError if `declared` is invalid; the message names the entry and the key.
     """
     is_number = isinstance(declared, int | float)
     entries = [{} for _ in range(min(int(declared), MOST_ALERTS + 1))] if is_number else declared
@@ -99,7 +102,7 @@ def made(declared: Any, title: str | None, status: str, now: int, *, place: int 
 
 
 def turned(alert: Alert, status: str, now: int) -> Alert:
-    """Return the alert with another status and the time of the change (epoch seconds); the status ok ends it."""
+    """Return a copy of the alert with a new status, changed at `now` (epoch seconds); the status ok ends the alert."""
     is_over = status == "ok"
     stamps = {"changed_at": now, "updated_at": now, "end": now if is_over else None}
     return {**alert, "status": status.title(), "active": not is_over, **stamps}

@@ -134,7 +134,7 @@ class BigPanda:
         self.live.forget_missing()
 
     def story(self) -> dict[str, Any]:
-        """Return what the page shows of BigPanda: channel, incidents with their logs, and newest webhooks."""
+        """Return BigPanda's data for the sandbox's web page: channel, incidents with their logs, newest webhooks."""
         return self.live.story()
 
     def comments(self) -> list[Call]:
@@ -175,7 +175,7 @@ class BigPanda:
         return await self._serve("users", request, self._users_found)
 
     async def release(self, request: web.Request) -> web.Response:
-        """Answer a request to the callback service, which ends the callback lock of an incident."""
+        """Answer a request to the callback service: it ends an incident's callback lock, which holds back updates."""
         return await self._serve("release", request, self._released)
 
     async def _serve(

@@ -62,7 +62,7 @@ _CHANNEL = compiled(
 
 @dataclass(frozen=True)
 class Channel:
-    """A sharing channel.
+    """Settings of BigPanda's sharing channel, through which live incidents are shared by webhooks.
 
     Attributes
     ----------
@@ -97,12 +97,12 @@ class Channel:
     environment_id: str
 
     def shown(self) -> dict[str, Any]:
-        """Return the settings without secrets: the header's value and the URL's query are left out."""
+        """Return the channel's settings without secrets: the header's value and the URL's query are left out."""
         return vars(self) | {"header": {"name": self.header[0]}, "url": self.url.partition("?")[0]}
 
 
 def parse(declared: object) -> Channel:
-    """Parse a channel. Raises InvalidError, which names the key."""
+    """Return the sharing channel that a JSON object declares. Raises InvalidError, which names the invalid key."""
     wanted = _CHANNEL(declared, "channel")
     header = wanted.pop("header")
     return Channel(header=(header["name"], header["value"]), **wanted)

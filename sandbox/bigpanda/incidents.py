@@ -89,7 +89,7 @@ def parse(declared: object, environment: str) -> tuple[Incident, ...]:
 
 
 def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, Any]:
-    """Return one page of a folder, the incident that changed last first. Raises InvalidError if the query is invalid.
+    """Return one page of a folder's incidents, newest change first. Raises InvalidError if the query is invalid.
 
     Reads ``folder``, ``page``, ``page_size`` and ``expand``; ignores ``query``, which is in BigPanda's own language.
     """
@@ -106,7 +106,11 @@ def page(incidents: Sequence[Incident], query: Mapping[str, str]) -> dict[str, A
 
 
 def one(incidents: Sequence[Incident], name: str, query: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the incident of this id, or None; reads ``expand``. Raises InvalidError as `page` does."""
+    """Return the incident with the id `name`; None if there is none.
+
+    The incident has whole alerts if the query has ``expand=alerts``, else only their ids. Raises InvalidError if
+    ``expand`` has another value.
+    """
     is_expanded = _is_expanded(query)
     return next((_shown(each, is_expanded=is_expanded) for each in incidents if each["id"] == name), None)
 

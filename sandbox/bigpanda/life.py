@@ -82,12 +82,12 @@ class Action(NamedTuple):
 
 
 def opened(declared: object, now: int) -> tuple[Incident, str]:
-    """Return a new incident, which has no environment yet, and its title.
+    """Return two things: a new incident, and its title. The incident belongs to no environment yet.
 
     `declared` is an object that may have ``title``, ``status`` (by default critical), and ``alerts``: a list of alerts,
     or their number (by default 1).
 
-    Raises InvalidError, which names the key.
+    Raises InvalidError if `declared` is invalid; the message names the key.
     """
     wanted = _OPENING(declared, "incident")
     status = wanted.get("status", "critical")
@@ -105,7 +105,7 @@ def opened(declared: object, now: int) -> tuple[Incident, str]:
 
 
 def possible(incident: Incident) -> list[str]:
-    """Return the names of the actions that are possible now."""
+    """Return the names of the actions that the incident's state allows, such as `worsen` and `snooze`."""
     return [name for name, action in ACTIONS.items() if action.why_not(incident) is None]
 
 

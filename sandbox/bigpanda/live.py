@@ -67,7 +67,7 @@ class Live:
             return self._shown(self._find(incident["id"]))
 
     def act(self, incident_id: str, action: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Do an action of `life.ACTIONS`, and return the incident.
+        """Do one of the actions in `life.ACTIONS` on an incident, such as `worsen`, and return the incident after it.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class Live:
 
 
 def checked(action: str, declared: object) -> Mapping[str, Any]:
-    """Return the valid options of an action. Raises InvalidError if the action is unknown, or an option is invalid."""
+    """Validate an action's options, and return them. Raises InvalidError for an unknown action or an invalid option."""
     if action not in life.ACTIONS:
         raise InvalidError(f"action must be one of {', '.join(life.ACTIONS)}")
     return life.ACTIONS[action].checked(declared, "options")

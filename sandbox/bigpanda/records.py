@@ -1,4 +1,7 @@
-"""Records of live incidents, with data that API v2 does not show: title, log, callback lock; and the newest webhooks.
+"""Records of live incidents, and the newest webhooks.
+
+A record holds the data of one incident that API v2 does not show: its title, its log, and the webhooks that are held
+back until the callback service is called (the callback lock).
 
 Not safe to use from several threads: `Live` and `Sharing` use it under the store's lock.
 """
@@ -28,13 +31,13 @@ class Record:
     Attributes
     ----------
     title
-        Title that the page shows; BigPanda's own title comes from the primary alert.
+        Title that the sandbox's web page shows; BigPanda's own title comes from the primary alert.
     environment_id
         Id of the environment in which the incident was opened; None if the incident was declared.
     log
         The newest entries of the incident's log, oldest first; each has ``at``, ``kind`` and ``text``.
     held
-        Webhooks that the callback lock holds; None without a lock.
+        Webhooks that are held back until the callback lock ends; None if the incident has no lock now.
     had_lock
         True once the incident had a callback lock; it gets no second one.
     """
@@ -46,23 +49,23 @@ class Record:
     had_lock: bool = False
 
     def say(self, at: datetime, kind: str, text: str) -> None:
-        """Add an entry to the log; `kind` is change, share, comment or assignment."""
+        """Add an entry to the incident's log; `kind` is change, share, comment or assignment."""
         self.log.append({"at": at.isoformat(), "kind": kind, "text": text})
 
 
 class Records:
-    """Records by incident id, oldest first, and the newest webhooks."""
+    """The records of all live incidents, by incident id, oldest first; and a log of the newest webhooks."""
 
     def __init__(self) -> None:
         self.by_id: OrderedDict[str, Record] = OrderedDict()
         self.webhooks: deque[dict[str, Any]] = deque(maxlen=MOST_WEBHOOKS)
 
     def of(self, incident: Incident) -> Record:
-        """Return the record of an incident; make one if there is none, since a test declared the incident."""
+        """Return the record of an incident. If there is none, make it: a declared incident has no record at first."""
         return self.by_id.setdefault(incident["id"], Record(_title(incident)))
 
     def sent(self, webhook: Webhook, answer: WebhookAnswer, at: datetime) -> None:
-        """Keep a webhook and its answer."""
+        """Add a webhook that was sent, and the answer to it, to the log of webhooks."""
         self.webhooks.append(
             {
                 "at": at.isoformat(),
@@ -76,12 +79,12 @@ class Records:
         )
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all records of incidents, and the log of webhooks."""
         self.by_id.clear()
         self.webhooks.clear()
 
     def shown(self, incident: Incident, possible: Sequence[str]) -> dict[str, Any]:
-        """Return one incident as the page shows it: its state, its log, and the actions that are `possible` now."""
+        """Return one incident's data for the sandbox's web page: its state, its log, and the `possible` actions."""
         record = self.by_id.get(incident["id"])
         return {
             "id": incident["id"],

@@ -42,7 +42,7 @@ class WebhookAnswer:
 
     @property
     def outcome(self) -> str | None:
-        """The text under `outcome` in the answer; None if there is none."""
+        """The relay's outcome, such as `delivered`: the member `outcome` of the answer; None if the answer has none."""
         found = self.document.get("outcome") if self.document else None
         return found if isinstance(found, str) else None
 

@@ -51,9 +51,9 @@ class Sharing:
         return self._channel is not None
 
     def declare(self, declared: object) -> None:
-        """Replace the channel to which live incidents are shared by `declared`, the JSON object of a request.
+        """Set the channel that live incidents are shared with; it replaces an earlier channel.
 
-        Raises InvalidError, which names the member that is wrong.
+        `declared` is the JSON object of a request. Raises InvalidError, which names the member that is wrong.
         """
         channel = channels.parse(declared)
         with self._lock:
@@ -73,13 +73,17 @@ class Sharing:
         return channels.why_not_sent(self._channel, environment_id, before, after, event)
 
     def share(self, environment_id: str, incident: Incident, event: str) -> None:
-        """Send an update of an incident; or hold it, while the incident has a callback lock."""
+        """Send an incident's state to the channel by a webhook.
+
+        While the incident has a callback lock, the webhook is held, and sent when the lock ends. After `silence`,
+        the webhook is dropped.
+        """
         with self._lock:
             if self._channel:
                 self._share(Webhook(self._channel, environment_id, incident, event))
 
     def release(self, incident_id: str) -> None:
-        """End the callback lock of an incident; no effect without one."""
+        """End an incident's callback lock, and send the webhooks that it held; no effect if there is no lock."""
         self._unlock(incident_id, "The receiver called the callback service: the lock ended.")
 
     def shown(self) -> dict[str, Any]:

@@ -33,9 +33,10 @@ def is_quiet(incident: Incident) -> bool:
 
 
 def stamped(incident: Incident, now: int, *, is_update: bool = True, **members: Any) -> Incident:
-    """Return the incident with these members changed, and with the time and folders that follow from it.
+    """Return a copy of the incident with the given `members`, new timestamps and new ``folders``.
 
-    `is_update` is True for a change that triggers a sharing update: it also moves ``changed_at``.
+    ``updated_at`` becomes `now`. With `is_update`, the change triggers a sharing update: ``changed_at`` becomes `now`,
+    too. Neither time moves back.
     """
     stamps = {"updated_at": max(now, incident["updated_at"])}
     if is_update:
@@ -60,7 +61,7 @@ def shared(incident: Incident) -> Incident:
 
 
 def in_folders(incident: Incident) -> Incident:
-    """Return the incident with ``folders`` as they follow from its state."""
+    """Return a copy of the incident whose ``folders`` are computed from the incident's state."""
     is_awake = is_open(incident) and not is_snoozed(incident)
     held = {
         "active": is_awake,

@@ -57,7 +57,7 @@ class Store:
             self._environments[environment_id] = (*self._environments.get(environment_id, ()), incident)
 
     def replace(self, environment_id: str, incident: Incident) -> None:
-        """Replace the incident that has the same id."""
+        """Put `incident` in the place of the stored incident that has the same id."""
         with self.lock:
             self._environments[environment_id] = tuple(
                 incident if each["id"] == incident["id"] else each for each in self._environments[environment_id]

@@ -17,9 +17,9 @@ class Timer:
         self._thread: threading.Thread | None = None
 
     def set(self, key: Hashable, seconds: float, action: Callable[[], object]) -> bool:
-        """Run an action after `seconds`, in place of the one with the same key.
+        """Plan to run an action once after `seconds`; it replaces a waiting action that has the same key.
 
-        Return False, and do nothing, if MOST_WAITING actions with other keys wait already.
+        Return True if the action is planned; False if MOST_WAITING actions with other keys wait already.
         """
         with self._changed:
             if key not in self._waiting and len(self._waiting) >= MOST_WAITING:

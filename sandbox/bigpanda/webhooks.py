@@ -66,7 +66,7 @@ class Webhook:
 
 
 def version_1(webhook: Webhook) -> dict[str, Any]:
-    """Return the document of webhook v1."""
+    """Return the body of a webhook in BigPanda's version 1, as a JSON object."""
     incident = webhook.incident
     snooze = incident["snooze"]
     document = {
@@ -88,7 +88,7 @@ def version_1(webhook: Webhook) -> dict[str, Any]:
 
 
 def version_2(webhook: Webhook) -> dict[str, Any]:
-    """Return the document of webhook v2."""
+    """Return the body of a webhook in BigPanda's version 2, as a JSON object."""
     incident = webhook.incident
     primary = alerts.primary(incident["alerts"])
     return {

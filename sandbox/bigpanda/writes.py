@@ -128,7 +128,7 @@ class Writes:
 
 
 def text(document: Any, name: str) -> str | None:
-    """Return the text that is the member `name` of a JSON object; None if there is none, or it is blank."""
+    """Return the text in the member `name` of a JSON object; None if the member is missing, blank or no text."""
     value = document.get(name) if isinstance(document, dict) else None
     return value if isinstance(value, str) and value.strip() else None
 

@@ -54,7 +54,7 @@ class Workshop:
 
     @property
     def fingerprint_file(self) -> Path:
-        """The fingerprint of the sources of the last complete build."""
+        """Path of the file that holds the fingerprint of the last complete build; `fingerprint` computes it."""
         return self.build / "fingerprint"
 
     def fingerprint(self) -> str:

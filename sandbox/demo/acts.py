@@ -16,14 +16,15 @@ from sandbox.steps import Steps
 
 
 def play(places: local.Places, console: Console, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Play all acts in a cloud of their own, and leave nothing running.
+    """Play all acts of the demo in a local cloud of their own, and stop the cloud at the end.
 
-    A claim that does not hold after `patience_seconds` ends the demo.
+    Each act makes claims, such as "the retry queue is empty", and checks them. A claim that does not hold after
+    `patience_seconds` ends the demo.
 
     Raises
     ------
     SandboxError
-        If a claim does not hold; the logs then stay in `places.folder`.
+        If a claim does not hold, or the cloud fails; the logs then stay in `places.folder`.
     """
     began = time.monotonic()
     console.print(Panel("From BigPanda to xMatters, on this machine", style="bold cyan", expand=False))

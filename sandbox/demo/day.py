@@ -7,7 +7,7 @@ from sandbox.demo.script import Step
 
 
 def _warning(title: str, **tags: str) -> Mapping[str, Any]:
-    """Return the options of a warning that opens, with one alert that has these tags."""
+    """Return the options of a script's step that opens a warning incident; its one alert has these tags."""
     alert = {"description": title, "tags": [{"name": name, "value": value} for name, value in tags.items()]}
     return {"title": title, "status": "warning", "alerts": [alert]}
 

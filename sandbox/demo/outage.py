@@ -44,7 +44,7 @@ class Outage:
 
     @property
     def incident_ids(self) -> tuple[str, ...]:
-        """Ids of all these incidents, in the order in which they opened."""
+        """Ids of all incidents that changed during the outage, in the order in which they opened."""
         return (self.short, *self.warnings, self.critical)
 
 
@@ -83,7 +83,10 @@ def down(stage: Stage) -> Outage:
 
 
 def back(stage: Stage, outage: Outage, resolved: str) -> None:
-    """Play act 3: the retry queue drains by itself; `resolved` is the incident of act 1, whose page ends meanwhile."""
+    """Play act 3: xMatters is back, and the retry queue becomes empty by itself.
+
+    Meanwhile the relay ends the page that act 1 left open; `resolved` is the id of that page's incident.
+    """
     stage.title("3  xMatters is back, and nobody has to do anything")
     stage.soon("the critical incident rings", lambda: stage.pages(outage.critical), BACK_SECONDS)
     stage.soon("the warnings ring", lambda: all(map(stage.pages, outage.warnings)), BACK_SECONDS)

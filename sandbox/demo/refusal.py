@@ -7,7 +7,7 @@ TITLE = "DNS resolvers in eu-west time out"
 
 
 def play(stage: Stage) -> None:
-    """Play act 4: a signal is refused and dead-lettered, and its replay rings."""
+    """Play act 4: xMatters refuses a signal; its job is dead-lettered; after a replay of the job, a phone rings."""
     stage.title("4  xMatters refuses a signal: the trigger was removed")
     stage.vendors.script({"kind": "status", "status": 404})
     stage.say(f"BigPanda opens “{TITLE}”, critical, and shares it.")

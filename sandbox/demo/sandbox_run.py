@@ -1,4 +1,4 @@
-"""A run of `make sandbox`: the local cloud with its page, until Ctrl-C; a script plays if one is named."""
+"""A run of `make sandbox`: the local cloud and its web page until Ctrl-C, and a demo script if one is named."""
 
 import time
 import webbrowser
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.5
 
 
 def run(places: local.Places, console: Console, *, script: str = "", opens_browser: bool = False) -> None:
-    """Bring everything up, print the page's address, play the script, and wait until Ctrl-C.
+    """Start the local cloud, print the URL of the sandbox's web page, play `script`, and wait until Ctrl-C.
 
     Raises
     ------

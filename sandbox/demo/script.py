@@ -105,7 +105,7 @@ class Player:
         return self._incidents[step.incident]
 
     def _answer(self, incident_id: str, response: str, comment: str | None) -> None:
-        """Answer a page of the incident as the person who was notified last; wait until a phone rings."""
+        """Wait until a phone rings for the incident, and answer as the person who was notified last."""
         deadline = self._clock() + RING_SECONDS
         while not (ringing := self._ringing(incident_id, response)):
             if self._clock() >= deadline:

@@ -75,12 +75,12 @@ class Stage:
         return [each for each in self.vendors.phones()["pages"] if each["incident_id"] == incident_id]
 
     def told(self, incident_id: str, person: str) -> list[Json]:
-        """Return what the devices of a person were told of an incident, oldest first."""
+        """Return all notifications about an incident on the devices of one person, oldest first."""
         said = self.vendors.phones()["notifications"]
         return [each for each in said if (each["incident_id"], each["person"]) == (incident_id, person)]
 
     def ringing(self, incident_id: str, person: str) -> list[Json]:
-        """Return the notifications of a person about an incident that can still be answered."""
+        """Return one person's notifications about an incident: only those that can still be answered, oldest first."""
         return [each for each in self.told(incident_id, person) if each["responses"]]
 
     def until[T](self, what: str, find: Callable[[], T], seconds: float | None = None) -> T:

@@ -12,7 +12,10 @@ TITLE_WIDTH = 26
 
 
 def of_shares(shares: Sequence[tuple[Json, Json]]) -> Table:
-    """Return a table of shares, each with its incident: the trigger in BigPanda, the relay's answer, the reason."""
+    """Return a table with a row for each share: the incident, the change in BigPanda, and the relay's answer.
+
+    `shares` are pairs of an incident and a share. The answer's transition and reason have columns of their own.
+    """
     table = _columns("Incident", "Change", "Answer", "Transition", "Reason")
     for incident, share in shares:
         document = share["document"] or {}
@@ -23,7 +26,11 @@ def of_shares(shares: Sequence[tuple[Json, Json]]) -> Table:
 
 
 def of_pages(incidents: Sequence[tuple[Json, Sequence[Json]]]) -> Table:
-    """Return a table of incidents, each with its pages: the status now, what rang, the number of the page."""
+    """Return a table with a row for each page of each incident, and one row for an incident without pages.
+
+    The columns are the incident's title, its status now, the page's number, and the page's priority with the
+    first words of its subject.
+    """
     table = _columns("Incident", "Now", "Page", "What rang")
     for incident, pages in incidents:
         now = incident["status"] if incident["is_open"] else "resolved"

@@ -43,7 +43,7 @@ class Call:
     fault: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the call for the control API."""
+        """Return the logged request as JSON types, as the control API shows it."""
         return vars(self) | {"received_at": self.received_at.isoformat(), "query": dict(self.query)}
 
 
@@ -56,7 +56,7 @@ class CallLog[Entry]:
         self._next_index = 0
 
     def add(self, make: Callable[[int], Entry]) -> Entry:
-        """Keep the entry that `make` builds from its index, and return it."""
+        """Add an entry to the log, and return it; `make` builds the entry from the next index."""
         with self._lock:
             entry = make(self._next_index)
             self._entries.append(entry)

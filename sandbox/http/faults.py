@@ -145,7 +145,7 @@ class Fault:
         return unscripted
 
     def as_json(self) -> dict[str, Any]:
-        """Return the entry in the form that `Script.rewrite` takes, with the number of requests left."""
+        """Return the fault as an entry of a script of faults, as JSON; ``times`` is the number of requests left."""
         must, may = KINDS[self.kind]
         values = {key: getattr(self, key) for key in (*_EVERY_KIND, *must, *may)}
         return {key: value for key, value in values.items() if value is not None or key == "times"}
@@ -159,7 +159,7 @@ class Script:
         self._faults: list[Fault] = []
 
     def rewrite(self, entries: object) -> None:
-        """Replace the script, faults that are still to be met included.
+        """Replace the whole list of scripted faults, also those that no request has met yet.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Script:
 
 
 def parse(entries: object) -> list[Fault]:
-    """Parse a script. Raises InvalidError as `Script.rewrite` does."""
+    """Return the faults of a script, given as a list of JSON objects. Raises InvalidError if an entry is invalid."""
     if not isinstance(entries, list):
         raise InvalidError("faults must be a list")
     return [_fault(entry, f"faults[{place}]") for place, entry in enumerate(entries)]

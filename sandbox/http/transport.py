@@ -12,7 +12,10 @@ from sandbox.http.faults import Fault
 
 
 async def send(answer: VendorAnswer, fault: Fault | None, request: web.Request) -> web.Response:
-    """Send the answer as the fault says; return the response that the web framework still has to send."""
+    """Apply a scripted fault to an answer: delay it, send it byte by byte, or cut the connection.
+
+    Return the response for the web framework, which sends it, or drops it if the connection is closed by now.
+    """
     if fault and fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
     transport = request.transport

@@ -35,7 +35,7 @@ _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged"
 
 
 class RelayView:
-    """Reader of the relay's part of the page. It keeps the log lines that it read, and asks for new ones only."""
+    """Reader of the relay's data for the sandbox's web page. It keeps the log lines, and asks for new ones only."""
 
     def __init__(self, find: Find) -> None:
         self._find = find
@@ -46,7 +46,7 @@ class RelayView:
     def read(self) -> dict[str, Any]:
         """Return the shares, owed states and dead letters as JSON types.
 
-        If there is no local cloud, or it fails, `problem` says so in a sentence; no exception is raised.
+        If there is no local cloud, or it fails, no exception is raised: the result's member `problem` says so.
         """
         with self._lock:
             deployment = self._find()
@@ -150,7 +150,7 @@ def _lines(deployment: Deployment, group: str, start: int) -> Iterator[tuple[int
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
-    """Return a log line that the page shows; None for any other."""
+    """Parse a log line; return None if the sandbox's web page does not show such lines."""
     if not text.startswith("{"):
         return None
     try:
@@ -167,7 +167,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _share(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a log line as an entry of `shares`; `kind` is share, retry, chore or answer."""
+    """Convert a log line to an entry of the web page's list `shares`; its `kind` is share, retry, chore or answer."""
     kinds = {"share": "share", "callback": "answer"}
     kind = kinds.get(str(line["message"])) or ("retry" if line.get("kind", "signal") == "signal" else "chore")
     return {
@@ -229,7 +229,7 @@ def _owed(
 
 
 def _job(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a queued job that the page needs; empty for a message that is no job."""
+    """Return those members of a job that the web page shows; an empty object if the queue's message is no job."""
     try:
         body = json.loads(str(message["Body"]))
         names = ("kind", "channel", "incident_id", "transition", "reason", "http_status", "dead_lettered_at")

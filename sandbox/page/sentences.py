@@ -56,7 +56,10 @@ def why(line: Mapping[str, Any]) -> str:
 
 
 def reason(line: Mapping[str, Any]) -> str:
-    """Return the reason of a failure or a wait as a clause, with the HTTP status if there is one; "" without one."""
+    """Return a clause for a log line's reason, such as "xMatters did not answer in time"; "" if it has no reason.
+
+    The clause ends with the HTTP status if the line has one, except for the reason `rate_limited`.
+    """
     word = str(line.get("reason") or "")
     if not word:
         return ""

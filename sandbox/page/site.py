@@ -148,7 +148,10 @@ class Site:
         return web.json_response({"output": output}, headers=HEADERS)
 
     def _built(self) -> str:
-        """Return the state as JSON. It is built at most every PUSH_SECONDS, however many pages are connected."""
+        """Return the state of the sandbox's web page as JSON; it is built anew after PUSH_SECONDS at the earliest.
+
+        More connected browsers cause no more work.
+        """
         if not self._text or time.monotonic() - self._built_at >= PUSH_SECONDS:
             state = {
                 "bigpanda": self._bigpanda(),
@@ -161,7 +164,7 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
-        """Read the relay again and again as long as a page is connected."""
+        """Keep reading the relay's state during the `with` block, while a browser shows the sandbox's web page."""
         self._pages += 1
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
@@ -189,7 +192,7 @@ class _Cached:
         self._read_at = float("-inf")
 
     async def refresh(self) -> None:
-        """Read again, unless the last read ended less than `seconds` ago."""
+        """Read the value anew, and keep it, unless the last read ended less than `seconds` ago."""
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             if time.monotonic() - self._read_at >= self._seconds:

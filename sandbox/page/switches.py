@@ -41,7 +41,7 @@ _WANTED = compiled(
 
 
 class Switches:
-    """State of the switches, read from the parts that they act on."""
+    """The switches of the sandbox's web page: they make xMatters' answers or AWS services fail, for a demonstration."""
 
     def __init__(self, script: Script, vendor: Listener, find: Find) -> None:
         self._script = script

@@ -1,7 +1,8 @@
 """Guard of the control API against other sites' pages: DNS rebinding and cross-site requests are answered 403.
 
-The API listens on loopback, and a browser on this machine reaches it for any site that it shows. A browser names the
-site in `Host` and, with each request that changes something, in `Origin`. Programs send no `Origin`.
+The API listens on loopback. Any web site that a browser on this machine shows could therefore send requests to the API.
+The browser names the site in `Host` and, with each request that changes something, in `Origin`. Programs send no
+`Origin`.
 """
 
 from aiohttp import web
@@ -15,7 +16,7 @@ MAX_PAGE_BYTES = 64 * 1024
 
 @web.middleware
 async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 403 to a request for another host or from another site, and 413 to a page's body that is too large."""
+    """Answer 403 to a request for another host or from another site, and 413 if a browser sends too large a body."""
     host = request.headers.get("Host", "")
     if host.partition(":")[0].lower() not in OWN_HOSTS:
         return _refused(403, "this address is for 127.0.0.1 and localhost only")

@@ -108,7 +108,7 @@ class XMatters:
         return app
 
     def story(self) -> dict[str, Any]:
-        """Return people, groups, pages, notifications and callbacks as JSON types, for the page and for tests."""
+        """Return people, groups, pages, notifications and callbacks as JSON types, for the web page and for tests."""
         with self.pages.lock:
             return {
                 "clock": {"now": self.clock.now().isoformat(), "ahead_seconds": self.clock.ahead_seconds},

@@ -26,9 +26,9 @@ class Auth:
     Attributes
     ----------
     type
-        One kind of `KEYS`, or "any" for each kind whose keys are all in `values`.
+        Accepted kind of credentials, a key of `KEYS`; or "any": every kind for which `values` has all that it needs.
     values
-        The credentials by key.
+        The credentials by name, such as ``username``.
     """
 
     type: str
@@ -51,7 +51,10 @@ class Auth:
         return auth
 
     def expected(self, kind: str) -> tuple[str, ...] | None:
-        """Return the values of this kind, in the order of `KEYS`; None if the kind is not accepted."""
+        """Return the accepted credentials of one kind, such as user name and password; None for a kind not accepted.
+
+        The values have the order of `KEYS`.
+        """
         if self.type not in (kind, "any") or not all(key in self.values for key in KEYS[kind]):
             return None
         return tuple(self.values[key] for key in KEYS[kind])

@@ -67,7 +67,7 @@ class DirectoryCall:
     fault: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the request for the control API."""
+        """Return the logged request as JSON types, as the control API shows it."""
         return vars(self) | {"received_at": self.received_at.isoformat(), "names": list(self.names)}
 
 

@@ -105,7 +105,10 @@ def read(signal: Signal) -> Order | None:
 
 
 class _Members(dict[str, Any]):
-    """Members of a JSON object by name in lower case, without hyphens and underscores; empty for other values."""
+    """Members of a JSON object by their simplified names: in lower case, without hyphens and underscores.
+
+    Empty if the value is no JSON object. Members that are null are left out.
+    """
 
     def __init__(self, value: Any) -> None:
         super().__init__()
@@ -114,7 +117,7 @@ class _Members(dict[str, Any]):
                 self.setdefault(re.sub("[_-]", "", name).lower(), member)
 
     def first(self, *names: str) -> str:
-        """Return the first text that is not empty; "" if there is none."""
+        """Return the text of the first of the members `names` that is not empty; "" if all are empty or missing."""
         return next((text for name in names if (text := _line(self.get(name)))), "")
 
 
@@ -199,7 +202,7 @@ def _person(value: Any) -> str:
 
 
 def _alerts(incident: _Members) -> list[_Members]:
-    """Return the alerts, the worst first."""
+    """Return the incident's alerts, the worst status first."""
     listed = incident.get("alerts")
     found = [_Members(each) for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict)]
 

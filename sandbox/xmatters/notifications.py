@@ -65,7 +65,7 @@ class Notification:
         return _SOURCES.get(self.device.kind, self.device.kind)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the notification for the control API."""
+        """Return the notification as JSON types, as the control API shows it."""
         return {
             "id": self.id,
             "page": self.page.number,
@@ -103,7 +103,7 @@ class Notifications:
         self._next_id = 1
 
     def add(self, make: Callable[[int], Notification]) -> Notification:
-        """Keep the notification that `make` builds from its id, and return it."""
+        """Add a notification, and return it; `make` builds the notification from the next id."""
         with self._lock:
             made = make(self._next_id)
             self._next_id += 1
@@ -133,7 +133,7 @@ class Notifications:
         )
 
     def stop(self, notifications: Iterable[Notification]) -> None:
-        """End those notifications that still ring."""
+        """End those of the given notifications that nobody has answered: their phones stop ringing."""
         for each in notifications:
             if each.state == "ringing":
                 self._put(replace(each, state="over", responses=()))

@@ -12,11 +12,11 @@ Documented by xMatters, or by BigPanda for its workflow (docs/vendors.md, "The B
 
 Guesses, to be checked against a tenant:
 
-- after an escalation delay the members before can still answer;
+- members who were notified earlier can still answer after the escalation delay;
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
-- with nobody left in a group the page stays active until it expires;
-- a member whose devices all have a higher threshold is waited for like one who does not answer;
+- if no member of a group is left to notify, the page stays active until it expires;
+- if all devices of a member have a threshold above the page's priority, the escalation delay still passes;
 - notifications that a suspended page holds back are sent when it becomes active again.
 """
 

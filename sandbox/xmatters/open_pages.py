@@ -12,7 +12,7 @@ from sandbox.xmatters.people import Person
 
 @dataclass
 class DelayedAction:
-    """An action for a page that waits for its time, or until a suspended page is resumed."""
+    """A waiting action of a page. It waits for its planned time, and longer while the page is suspended."""
 
     alarm: Alarm | None = None
     is_cancelled: bool = False

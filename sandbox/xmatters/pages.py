@@ -66,7 +66,7 @@ class Page:
 
     @property
     def properties(self) -> dict[str, str]:
-        """The workflow's properties; empty ones are left out."""
+        """Properties of the page, such as ``incident_id`` and ``status``; empty ones are left out."""
         order = self.order
         found = {
             "incident_id": order.incident_id,
@@ -103,7 +103,7 @@ class Page:
         return {"id": self.id, "eventId": self.number, "links": {"self": f"{EVENTS_PATH}/{self.id}"}}
 
     def as_json(self) -> dict[str, Any]:
-        """Return the page for the control API."""
+        """Return the page as JSON types, as the control API shows it."""
         return {
             "id": self.id,
             "number": self.number,

@@ -1,13 +1,13 @@
 """People with devices, and groups with shifts: one directory for the REST API and for notifying.
 
 Documented by xMatters, or recorded from a tenant: the types of devices; a device is not notified of
-pages below its priority threshold; a group's members in order, with escalation delays. In the REST API both kinds of
-delays are whole minutes; here they are seconds.
+pages below its priority threshold; a group's members in order, with escalation delays. In the REST API the delays of
+devices and of escalations are whole minutes; here they are seconds.
 
 Guesses, to be checked against a tenant:
 
 - a device's delay counts from the previous device of the same person; the first one's from the start;
-- a device below its threshold is left out, and the next one keeps its own delay;
+- a device whose threshold is above the page's priority is left out, and the next device keeps its own delay;
 - a member's delay counts from the previous active member; the first active member is notified at once;
 - a person who is declared without devices has one for e-mail, and so has a group's member who is not declared.
 """

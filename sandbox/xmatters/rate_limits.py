@@ -34,7 +34,9 @@ class RateLimits:
         self._times: dict[str, deque[datetime]] = {"trigger": deque(), "rest": deque()}
 
     def set(self, document: object) -> None:
-        """Set the limits that the document has, ``trigger`` and ``rest``: requests a minute, or null for no limit.
+        """Set the rate limits for ``trigger`` and ``rest`` from a JSON object: requests a minute, or null for no limit.
+
+        A limit that the object does not have stays as it is.
 
         Raises
         ------

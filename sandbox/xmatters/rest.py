@@ -55,7 +55,7 @@ class Rest:
         self._token_seconds = 0
 
     def declare(self, auth: object, token_seconds: object = 900) -> Auth:
-        """Set the only credentials that the REST API takes; before the first call it takes none.
+        """Set the only credentials that the REST API accepts. Until they are set, the API refuses every request.
 
         Raises
         ------

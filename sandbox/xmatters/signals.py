@@ -26,7 +26,7 @@ class Signal:
     recipients
         The names in the URL's ``recipients``; empty if there are none.
     auth
-        Kind of the matching credentials, or else of the first shown; None if none was shown.
+        Kind of the credentials in the request: those that the trigger accepts, else the first. None without any.
     headers
         Headers without credentials and cookies; names in any letter case.
     body_bytes

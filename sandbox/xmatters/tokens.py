@@ -35,7 +35,10 @@ class Account:
 
     @classmethod
     def of(cls, auth: Auth, token_seconds: int) -> "Account | None":
-        """Return the account of the OAuth credentials in `auth`; None if `auth` accepts no OAuth."""
+        """Return the account that gets OAuth tokens for a trigger or the REST API; None if OAuth is not accepted.
+
+        `auth` are the credentials that the trigger or the REST API accepts.
+        """
         match auth.expected("oauth"):
             case (client_id, username, password):
                 return cls(client_id, username, password, token_seconds)
@@ -62,7 +65,7 @@ class TokenRequest:
     fault: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the request for the control API; it holds no credential."""
+        """Return the logged token request as JSON types, as the control API shows it; without credentials."""
         return {**vars(self), "received_at": self.received_at.isoformat()}
 
 

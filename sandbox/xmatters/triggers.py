@@ -70,8 +70,8 @@ class Trigger:
 class _Verdict:
     """Outcome of a call before any scripted fault.
 
-    `auth` is the kind of the matching credentials, or of the first shown (None: none was shown). `request_id` is None
-    if the call is refused.
+    `auth` is the kind of the credentials in the call: those that the trigger accepts, else the first; None if the call
+    has no credentials. `request_id` is None if the call is refused.
     """
 
     answer: VendorAnswer

@@ -2,8 +2,8 @@
 
 A signal makes no page if the flow fails or is set to make none, or if a flood control suppresses the signal.
 
-The facts, and the guesses, are in `sandbox.xmatters.flow` and `sandbox.xmatters.floods`. That suppressed signals were
-accepted with 202 is inferred (docs/vendors.md, "Flood control").
+The facts, and the guesses, are in `sandbox.xmatters.flow` and `sandbox.xmatters.floods`. One more fact is inferred:
+xMatters accepts a signal with 202 before a flood control suppresses it (docs/vendors.md, "Flood control").
 """
 
 from collections import deque
@@ -46,7 +46,9 @@ class Workflow:
         self._without_page: deque[dict[str, str]] = deque(maxlen=MOST_LOGGED)
 
     def set(self, document: object) -> None:
-        """Change the settings that the document has: ``mode`` is page or no_page, ``floods`` true or false.
+        """Change the workflow's settings from a JSON object: ``mode`` is page or no_page, ``floods`` true or false.
+
+        ``floods`` switches the flood controls on or off. A setting that the object does not have stays as it is.
 
         Raises
         ------

@@ -135,13 +135,13 @@ def test_recipient_check_ends_at_its_deadline(box: Box, rest: Rest) -> None:
     assert {each.kind for each in check(rest, NAMES, seconds=0.5)} == {Kind.NOT_KNOWN}
 
 
-class TestLogIn:
-    def test_directory_log_in_with_valid_credentials_makes_one_small_call(self, box: Box, rest: Rest) -> None:
+class TestTryCredentials:
+    def test_try_of_credentials_with_valid_credentials_makes_one_small_call(self, box: Box, rest: Rest) -> None:
         new_directory().try_credentials(rest, Deadline(20, time.monotonic))
         [asked] = box.events.calls.all()
         assert (asked.route, asked.query) == ("events", {"limit": "1"})
 
-    def test_directory_log_in_distinguishes_wrong_credentials_from_an_unreachable_api(
+    def test_try_of_credentials_distinguishes_wrong_credentials_from_an_unreachable_api(
         self, box: Box, rest: Rest
     ) -> None:
         wrong = rest_at(box.xmatters_url, {**BASIC, "password": "canary-wrong"})

@@ -573,9 +573,9 @@ class Simulation:
         """Move all dead-lettered messages, in batches; the operator may die between any two calls."""
         client: Any = self.dead_letters
         dead_letters = DeadLetters(client, "dead-letters", lambda: self.world.now)
-        replay = DeadLetterMover(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
+        mover = DeadLetterMover(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
         with dead_letters.holding():
-            for moved in replay.move(list(dead_letters.scan())):
+            for moved in mover.move(list(dead_letters.scan())):
                 self.world.say(f"moved: {moved.job.incident_id} {moved.move_error or ''} {moved.deletion_error or ''}")
                 self.invariants.check_answered()
 

@@ -29,7 +29,7 @@ def noise(size: int) -> bytes:
 
 @dataclass(kw_only=True)
 class Bench:
-    """A dead-letter queue and a retry queue, both fake, and the replay between them."""
+    """A dead-letter queue and a retry queue, both fake, and the mover between them."""
 
     # Messages a second; None for no limit.
     rate: float | None = None
@@ -43,7 +43,7 @@ class Bench:
         self.retries = FakeQueue(self.clock, seconds=self.seconds)
         self.dead_letters = self.queue.dead_letters(self.run)
 
-    def replay(self) -> DeadLetterMover:
+    def mover(self) -> DeadLetterMover:
         return DeadLetterMover(
             self.dead_letters, self.retries.queue(), self.clock, self.clock.sleep, rate=self.rate, run=self.run
         )
@@ -51,7 +51,7 @@ class Bench:
     def move(self, stopping: Callable[[], bool] = lambda: False) -> list[Moved]:
         """Scan the queue, move all messages, and release the rest."""
         with self.scanned() as found:
-            return list(self.replay().move(found, stopping))
+            return list(self.mover().move(found, stopping))
 
     @contextmanager
     def scanned(self) -> Iterator[list[HeldMessage]]:
@@ -240,7 +240,7 @@ class TestHolds:
         with bench.scanned() as found, other.holding():
             bench.clock.now += 121
             theirs = list(other.scan())
-            assert list(bench.replay().move(found)) == []
+            assert list(bench.mover().move(found)) == []
             assert all(other.is_held(each) for each in theirs)
         assert bench.retries.messages == {}
 
@@ -257,7 +257,7 @@ class TestHolds:
         bench.queue.put(*bodies(jobs(5)))
         with bench.scanned() as found:
             bench.clock.now += 40
-            assert len(list(bench.replay().move(found))) == 5
+            assert len(list(bench.mover().move(found))) == 5
         assert sum(bench.clock.slept) == pytest.approx(400)
 
     def test_single_failures_inside_a_batch_that_succeeds_end_those_holds(self) -> None:
@@ -266,7 +266,7 @@ class TestHolds:
         with bench.scanned() as found:
             bench.queue.stubborn = {ids[1]}
             bench.clock.now += 60
-            done = list(bench.replay().move(found))
+            done = list(bench.mover().move(found))
         assert incidents(done) == ["i0", "i2"]
         assert list(bench.queue.messages) == [ids[1]]
 
@@ -275,7 +275,7 @@ class TestHolds:
         bench.queue.put(*bodies(jobs(10)))
         with bench.scanned() as found:
             bench.queue.refusing = {"change"}
-            done = list(bench.replay().move(found))
+            done = list(bench.mover().move(found))
             bench.queue.refusing = set()
         # At 0, 20, 40, 60 and 80 seconds there is time for another before the hold of 120 seconds ends.
         assert len(done) == 5
@@ -289,7 +289,7 @@ class TestHolds:
             first = next(scan)
             bench.queue.messages[name].visible_at = 0
             assert list(scan) == []
-            assert len(list(bench.replay().move([first]))) == 1
+            assert len(list(bench.mover().move([first]))) == 1
         assert bench.queue.messages == {}
 
     def test_message_whose_hold_was_lost_and_found_during_the_scan_is_moved_once(self) -> None:
@@ -305,7 +305,7 @@ class TestHolds:
             bench.queue.messages[name].visible_at = 0
             found += list(scan)
             assert len(found) == 2
-            assert len(list(bench.replay().move(found))) == 1
+            assert len(list(bench.mover().move(found))) == 1
         assert len(bench.retries.messages) == 1
 
     def test_released_message_is_visible_to_others_and_not_moved(self) -> None:
@@ -314,7 +314,7 @@ class TestHolds:
         with bench.scanned() as found:
             bench.dead_letters.let_go(found[:11])
             assert len(bench.queue.visible()) == 11
-            assert incidents(list(bench.replay().move(found))) == ["i11"]
+            assert incidents(list(bench.mover().move(found))) == ["i11"]
 
 
 class TestMemory:

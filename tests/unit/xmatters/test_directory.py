@@ -301,8 +301,8 @@ class TestFewRequests:
         assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]
 
 
-class TestLogIn:
-    def test_log_in_reads_one_page_as_the_followup_does(self) -> None:
+class TestTryCredentials:
+    def test_try_of_credentials_reads_one_page_as_the_followup_does(self) -> None:
         tenant = Tenant(events=said({"data": []}))
         tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
         [call] = tenant.session.calls
@@ -317,13 +317,15 @@ class TestLogIn:
             (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.UPSTREAM),
         ],
     )
-    def test_log_in_fails_if_the_answer_is_no_list_of_pages(self, reply: HttpAnswer, reason: Reason) -> None:
+    def test_try_of_credentials_fails_if_the_answer_is_no_list_of_pages(
+        self, reply: HttpAnswer, reason: Reason
+    ) -> None:
         tenant = Tenant(events=reply)
         with pytest.raises(BadAnswer) as caught:
             tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))
         assert caught.value.reason == reason
 
-    def test_log_in_raises_no_answer_if_xmatters_is_unreachable(self) -> None:
+    def test_try_of_credentials_raises_no_answer_if_xmatters_is_unreachable(self) -> None:
         tenant = Tenant(events=requests.ConnectTimeout())
         with pytest.raises(NoAnswer):
             tenant.directory.try_credentials(rest(), Deadline(5, tenant.clock))

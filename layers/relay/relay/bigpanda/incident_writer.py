@@ -113,9 +113,10 @@ class IncidentWriter:
     ) -> str:
         """Resolve or snooze the incident, and return "". If nothing is changed, return a sentence with the reason.
 
-        Nothing is changed if the callback is overtaken, or if the end of the snooze has passed. BigPanda answers 409 if
-        the incident is over or snoozed already, so a repeated call changes nothing. The time of a snooze counts from
-        the arrival of the callback. Raises SendError for all other failures, and LedgerError.
+        Nothing is changed if the callback is overtaken, or if the end of the snooze has passed. The same holds if
+        BigPanda answers 409, since the incident is over or snoozed already. So a repeated call changes nothing. The
+        time of a snooze counts from the arrival of the callback. Raises SendError for all other failures, and
+        LedgerError.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE

@@ -30,18 +30,16 @@ class Verdict(StrEnum):
     """Result of the verification of a callback.
 
     Attributes:
-        VERIFIED: The ledger confirms the callback. If the channel has access to xMatters' REST API, so does xMatters.
+        VERIFIED: The ledger confirms the callback. If the channel has access to xMatters' REST API, the callback also
+            names a page of the incident and, where that is needed, a known person.
         EARLY: Not confirmed yet; a later check may confirm it.
         UNVERIFIED: The channel knows the incident, but the callback is not confirmed.
         STRANGE: The channel does not know the incident.
     """
 
     VERIFIED = "verified"
-    # Not confirmed yet; a later check may confirm it.
     EARLY = "early"
-    # The channel knows the incident, but the rest is not confirmed.
     UNVERIFIED = "unverified"
-    # The channel does not know the incident.
     STRANGE = "strange"
 
 

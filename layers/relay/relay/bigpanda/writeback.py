@@ -46,8 +46,8 @@ class Writeback:
 
     Attributes:
         writer: Writes into incidents of BigPanda.
-        sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. A ledger entry's key
-            contains them.
+        sources: Store of the recipients that BigPanda's webhook URLs named, for each incident. The key of
+            a ledger entry has a hash of them.
         table: The ledger's table, which has the progress of callbacks.
         ledger: The entries of incidents.
         verifier: Verifies callbacks against the ledger and xMatters.
@@ -128,8 +128,8 @@ class Writeback:
     def release(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Report an incident's first share to BigPanda as received, so that BigPanda sends the incident's updates.
 
-        BigPanda withholds the updates until then. The outcome is `unchanged` if `callbacks` is not set in the channel's
-        secret, and `unsafe` with a reason if the request failed.
+        BigPanda withholds the updates until then. The outcome is `unchanged` unless `bigpanda.callbacks` is true in the
+        channel's secret, and `unsafe` with a reason if the request failed.
         """
         access = channel.bigpanda
         if access is None or not access.callbacks:

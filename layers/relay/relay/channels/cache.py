@@ -85,7 +85,8 @@ class ChannelCache:
 
     A good copy is used for `seconds`. A name without a secret is not looked up again for `unknown_seconds`. `clock`
     gives epoch seconds. `hosts` are the hosts that a channel's URLs may have. `notice` logs and counts a problem.
-    `change_marks` has the channels' change marks, which end cached copies early. If it is None, only age ends a copy.
+    `change_marks` has the channels' change marks, which end cached copies early. If it is None, a copy
+    ends by its age, or when a credential fails.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """Routes: conditional recipients, chosen by facts of the incident. Pure code.
 
-`delivery.task.new_job` uses the recipients of the first route that matches, or else the channel's own. It adds those
-that the webhook's URL names.
+`delivery.task.new_job` uses the recipients of the first route that matches, or else the channel's own. If the routes
+take more comparisons than one share may cost, it uses the channel's own and those of all routes that may match. It adds
+the recipients that the webhook's URL names.
 
 A fact is a property of an incident that a condition can name: `status`, `severity`, `environment`, `source_system` or a
 tag.

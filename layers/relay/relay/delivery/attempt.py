@@ -1,7 +1,7 @@
 """One attempt at a signal: queue its job, claim the incident, send, and record the result.
 
-The job is on the retry queue before the signal is sent, so a crash at any point loses nothing. After a crash the job
-wakes, and the worker sends the state if the ledger says that it is still owed. The claim is a conditional write that
+The job is on the retry queue before the signal is sent, so a crash at any point loses nothing. The job wakes in
+any case, and the worker sends the state if the ledger says that it is still owed. The claim is a conditional write that
 takes a lease, so one sender at a time announces an incident.
 """
 
@@ -24,11 +24,12 @@ from relay.ledger.lease import LEASE_SECONDS, Lease
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
-    """Take the incident's lease, send its signal, and record the result.
+    """Make one attempt to announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    Returns the task and its result. The result is None if another writer changed the entry since it was read. Then the
-    task keeps `ticket` (the rate limiter's permission) for the next pass of the delivery's loop. If there is a result
-    and no signal was sent, the ticket is given back.
+    Returns the task and the result. The result is None if another writer changed the incident's ledger entry since it
+    was read. Then no signal was sent, and the task keeps `ticket` (the rate limiter's permission to send now), so that
+    the caller can begin again. If there is a result and no signal was sent, the ticket is given back to the rate
+    limiter.
     """
     task = debts.enqueue(services, task)
     claim, lease = _claim(services, task, entry, send)
@@ -61,7 +62,10 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
 
 
 def give_back(services: Services, task: Task) -> Task:
-    """Give the task's unused permission back to the rate limiter, and return the task without it."""
+    """Give a task's unused ticket (the permission to send a signal now) back to the rate limiter.
+
+    Returns the task without the ticket.
+    """
     if task.ticket:
         with suppress(LedgerError):
             services.rate_limiter.leave(task.ticket)
@@ -105,10 +109,11 @@ def _record_acceptance(
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
-    """Enqueue the job of a newer share that came while this sender had the incident's lease, so that it wakes now.
+    """Wake the job of a newer share now, if that share came while this sender had the incident's lease.
 
-    The newer share has a message of its own, which wakes only after the end that this lease would have had. The
-    additional copy is marked as spare: it only tries to send, and leaves waits and follow-ups to that message.
+    The job already has a message on the retry queue. That message was delayed past the planned end of the lease, but
+    the lease has ended earlier. So a spare copy of the job is put on the queue. The spare copy only tries to send, and
+    leaves waits and follow-ups to the first message.
     """
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return

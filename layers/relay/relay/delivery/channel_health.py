@@ -68,7 +68,7 @@ class Debts:
         return self.critical + self.dead_lettered + self.pages_missing
 
     def add(self, entry: Entry) -> None:
-        """Count one entry of the ledger's `due` index."""
+        """Add one entry of the ledger's `due` index to these counts of a channel's debts."""
         self.pages_missing += entry.debt.is_page_missing
         since = entry.delay_start
         if since is None:
@@ -116,7 +116,7 @@ class RefusedCredentials(NamedTuple):
 
     @property
     def reasons(self) -> list[str]:
-        """The reasons for which the channel is sick, each with the command that rotates the credential."""
+        """Texts that say why the channel is sick: one for each refused credential, with the command to rotate it."""
         return [f"{_REFUSALS[kind]} (type: relayctl channel rotate {self.channel} {kind})" for kind in self.kinds]
 
 
@@ -139,11 +139,11 @@ def ongoing_reasons(
     *,
     refused: RefusedCredentials | None = None,
 ) -> list[str]:
-    """Return the reasons of a channel's sickness that last until they are mended. `now` is in epoch seconds.
+    """Return the causes of a channel's sickness that last until they are mended, as texts.
 
-    Every run of the sweeper finds them until then. The most important reason is first. An argument is None if it could
-    not be read, or if there is nothing to judge: `shares` without an expectation, `refused` without a refused
-    credential.
+    The most important cause is first. Every run of the sweeper finds a cause again until it is mended. `now` is in
+    epoch seconds. An argument is None if it could not be read. `shares` is also None if the policy expects no shares,
+    and `refused` is also None if no credential was refused.
     """
     found = []
     if circuit and circuit.is_open(now):

@@ -96,7 +96,7 @@ class Fate(NamedTuple):
 
     @property
     def is_settled(self) -> bool:
-        """True if the outcome will not change any more."""
+        """True if the outcome of the replayed job will not change any more."""
         return self.became != Became.WAITING
 
 
@@ -118,7 +118,7 @@ class Moved:
 
     @property
     def is_to_follow(self) -> bool:
-        """True if the ledger will show the job's further outcome: it is a signal, and its message was moved."""
+        """True if the ledger will show the job's further outcome: it has a state, and its message was moved."""
         return self.move_error is None and self.state is not None
 
     @property
@@ -218,7 +218,7 @@ class DeadLetterMover:
 
 
 def state_of(job: Job, envelope: str) -> State | None:
-    """Return the state that a job announces, as the worker compares it with the ledger.
+    """Return the state that a job announces, without alerts.
 
     `envelope` is the job as message text, with the body. Returns None if the job is not a signal, or its body is not a
     share.

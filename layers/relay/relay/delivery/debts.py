@@ -34,7 +34,7 @@ OVERAGE_SECONDS = 15.0
 RENEWED_SECONDS = 60.0
 # Stored jobs outlive the debt by this time, so that an operator can find them.
 STORED_SECONDS = 2 * 24 * 3600.0
-# Waits of which the end can move: the ledger alone has the state, and the sweeper sends its job.
+# Waits whose end can change: the ledger alone has the state, and the sweeper sends its job.
 WAITS_WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING})
 # Such a wait while the ledger fails: the state has no row, so the sweeper does not wake it when its wait ends early.
 UNRECORDED_WAIT_SECONDS = 120.0
@@ -43,13 +43,14 @@ DEAD_LETTER_AGAIN_SECONDS = 60.0
 
 
 def enqueue(services: Services, task: Task, wait: Wait | None = None) -> Task:
-    """Put the job of a share that BigPanda just sent on the retry queue, once.
+    """Put the job of a share that BigPanda just sent on the retry queue, if it is not there yet.
 
-    Returns the task, with the success recorded. The job wakes at the end of `wait`. Without `wait` the job is only
-    needed if this function dies, so it wakes after the sender's lease. For a job from the queue, nothing is done.
+    Returns the task, which records if the queue accepted the job. The job wakes at the end of `wait`. If `wait` is
+    None, the job wakes after the sender's lease. It then retries the signal if the attempts failed, or if this function
+    died. If the task's job came from the queue, nothing is done.
 
-    If the job is queued already, and the rate limiter then reserves an earlier slot, an additional copy is queued for
-    the slot. This happens if the job first had to wait for another sender's lease, and that lease ended early.
+    If the job is queued already, and the rate limiter then reserves a slot before the job wakes, a spare copy is queued
+    for the slot. This happens if the job first had to wait for another sender's lease, and that lease ended early.
     """
     if not task.is_from_webhook or task.queue_refused_it:
         return task
@@ -215,9 +216,10 @@ def dead_lettered_at(result: Result) -> float | None:
 
 
 def _is_recorded(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
-    """True if `entry`, as it was read, already has the debt of `owed`, the entry to write: the write is not needed.
+    """True if the ledger already records that the state is owed, so that the entry need not be written again.
 
-    The recorded row must not be due before the job wakes, at `until` (epoch seconds).
+    `entry` is the incident's ledger entry as it was read, and `owed` is the entry to write. The recorded row of the
+    `due` index must not be due before the job wakes, at `until` (epoch seconds).
     """
     is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.

@@ -77,10 +77,11 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
 
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
-    """Leave a state to its job on the retry queue while the channel is paused. `why` is the ledger's error.
+    """Leave a state to its job on the retry queue, while the channel is paused and the ledger fails.
 
-    A state that the pause drops needs a job, too, which records it once the ledger works. Without that record, an older
-    state that it superseded would still be sent after the pause, and a resolve would end no page.
+    `why` is the ledger's error. The job is needed even if the pause drops the state: it records the state once the
+    ledger works. Without that record, an older state would still be sent after the pause. A resolve that the pause
+    drops would not end the incident's pages.
     """
     seconds = debts.UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
@@ -108,10 +109,11 @@ def can_wait(task: Task, now: float) -> bool:
 def record_or_queue(
     services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str
 ) -> Result:
-    """Record in the ledger an accepted signal that it does not have yet, so that the incident's resolve will be owed.
+    """Record an accepted signal in an incident's ledger entry, which lacks it. Queue a job if the ledger fails.
 
-    `change` returns the entry with the signal. If the ledger still fails, a job is queued that records the signal
-    later. `why` is the reason for which the ledger does not have it yet. The result names it in both cases.
+    Without the record, the incident's resolve would not become owed. `change` returns the entry with the signal. A
+    queued job records the signal later. `why` says why the entry lacks the signal. The result contains `why` in both
+    cases.
     """
     try:
         services.ledger.change(task.entry_key, change)
@@ -124,10 +126,10 @@ def record_or_queue(
 
 
 def catch_up(services: Services, task: Task) -> Result:
-    """Record in the ledger a state that was announced without it. Return `duplicate` if it worked.
+    """Write the missing ledger record of a state that was announced while the ledger failed.
 
-    The state's job asks for this record only (`accepted`). If the ledger still fails, the job waits, or is
-    dead-lettered if it is too old.
+    The state's job is marked as `accepted`: it sends nothing, and only writes this record. Returns `duplicate` if the
+    record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
     """
     try:
         services.ledger.change(task.entry_key, lambda entry: entry.announcing(task.state, None, 0.0))
@@ -143,10 +145,10 @@ def catch_up(services: Services, task: Task) -> Result:
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
-    """Leave a state that need not be signalled to its queued job, which records it once the ledger works.
+    """Let a queued job record a state that needs no signal, since the ledger fails now.
 
-    `why` is the ledger's error. The record matters: without it, an older state that this one superseded could still be
-    sent.
+    `why` is the ledger's error. The job writes the record once the ledger works. Without the record, an older state,
+    which this state superseded, could still be sent.
     """
     if task.must_be_dead_lettered:
         return task.result(Outcome.UNCHANGED)
@@ -166,6 +168,9 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
 
 
 def _soon(task: Task, now: float) -> Wait:
-    """Return a wait of a tenth of the state's age, from CATCH_UP_SECONDS to MAX_CATCH_UP_SECONDS."""
+    """Return the wait before a job wakes again to record its state in the ledger, which fails now.
+
+    The wait is a tenth of the state's age, at least CATCH_UP_SECONDS and at most MAX_CATCH_UP_SECONDS.
+    """
     seconds = min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
     return Wait(Reason.INTERNAL, now + seconds)

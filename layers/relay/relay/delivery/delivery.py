@@ -73,8 +73,9 @@ class Delivery:
 
         `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
         `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state, or if no queue
-        has a job that it needs. In shadow mode nothing is sent or queued.
+        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state. It is also
+        `unsafe` if the state needs a further job, and no queue accepts that job. In shadow mode nothing is sent or
+        queued.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.clock())
         task = Task.of_share(channel, share, job, self.owner())
@@ -88,9 +89,9 @@ class Delivery:
     def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Announce the state of a job from the queue, if it is still owed.
 
-        `share` is parsed from the job's body. `own_wait` is a wait that the job itself asks for; None if it may be sent
-        now. If the result is `queued` on `retry`, the caller has to put the job back on the queue. If it is `queued` on
-        `dead_letter`, the job is on the dead-letter queue already.
+        `share` is parsed from the job's body. `own_wait` is a wait that the worker found before the ledger was read;
+        None if the state may be sent now. If the result is `queued` on `retry`, the caller has to put the job back on
+        the queue. If the result is `queued` on `dead_letter`, the job is on the dead-letter queue already.
         """
         task = Task.of_job(channel, share, job, self.owner(), own_wait)
         if job.message.accepted:
@@ -113,9 +114,10 @@ class Delivery:
             self.ledger.within(deadline).change(entry_key_of(job), change)
 
     def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
-        """Let the sweeper leave a job's debt alone until some time after the end of the job's wait.
+        """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
 
-        `until` is that end (epoch seconds). Errors of the ledger are ignored.
+        Then the sweeper does not replace the job's message before that. `until` is the end of the wait (epoch seconds).
+        Errors of the ledger are ignored.
         """
 
         def change(entry: Entry) -> Entry:
@@ -156,8 +158,8 @@ class Delivery:
 def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
     """Perform an action for the task's state. Raises LedgerError.
 
-    Returns the task and its result. The result is None if the caller has to read the entry again: another writer
-    changed it, or a revived job is owed now.
+    Returns the task and its result. The result is None if the caller has to read the incident's ledger entry again:
+    another writer changed the entry, or a dead-lettered state was made owed again.
     """
     match action:
         case Settle():

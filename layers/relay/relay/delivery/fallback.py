@@ -146,9 +146,10 @@ def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
 
 
 def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
-    """Return the SNS message by protocol: a short text for SMS (`sms`), and the full text for all others (`default`).
+    """Return the message about a channel's overdue criticals, by protocol: short for SMS (`sms`), full for the rest.
 
-    Arguments are as in `Fallback.notify`.
+    The full text has the key `default`. `debts` are the overdue criticals. `others` is the number of further overdue
+    criticals that are not in `debts`.
     """
     count = len(debts) + others
     incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"

@@ -93,8 +93,9 @@ def judge_job(
 def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
     """Return OWED if the policy announces the state's transition from any state that may have been announced.
 
-    Else return UNCHANGED. `notify_on` has the transitions that the policy announces. If the incident eased without a
-    signal, the transition from that eased state counts too: it can worsen again, back to the announced state.
+    Else return UNCHANGED. `notify_on` has the transitions that the policy announces. An incident can ease without a
+    signal, and then worsen again. So the transition from that eased state is judged, too, even if the incident only
+    returns to the announced state.
     """
     changes = [compare(announced, state) for announced in entry.maybe_announced()]
     from_eased = compare(entry.eased, state) if entry.eased else changes[0]
@@ -109,11 +110,12 @@ def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition])
 
 
 def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
-    """Return the entry with its newest state as `eased`, if that state needs no signal any more and `state` is newer.
+    """Record the entry's newest state as `eased`, if it has eased and needs no signal any more, and `state` is newer.
 
-    The newest state became owed while the signal of another state was in flight, and that signal failed. So the newest
-    state is only better than the announced one. Its own job would record that. If `state` comes before that job, this
-    function records it. Then an incident that worsens again is announced.
+    An eased state is better than the announced one, and not announced. The newest state became owed while another state
+    was being sent. The signal of that other state failed, so the newest state is only better than the announced one.
+    The job of the newest state would record this, but `state` came before that job ran. Without the record, an incident
+    that worsens again would not be announced. Returns the ledger entry, changed or unchanged.
     """
     newest = entry.newest
     if newest is None or not newest.precedes(state) or not entry.is_eased_by(newest):

@@ -36,12 +36,14 @@ _SETTLED = {
 def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
-    The task takes over the version and the attempts that the entry has for its state. In the entry, the flap is updated
-    by the task's state, and an ease that no job has judged is recorded (see `with_superseded_ease`).
+    The task takes over the attempts that the ledger entry counted for the task's state. If that state has no timestamps
+    of its own, it also takes over those of the entry's newest state. The entry's memory of flapping is updated. If the
+    entry's newest state is better than the announced one and needs no signal any more, that is recorded in the entry
+    (see `with_superseded_ease`).
 
     | the state | action |
     | --- | --- |
-    | is a resolve by the webhook, a short time after BigPanda contradicted one | Settle, and ask BigPanda |
+    | is a resolve from the webhook, and BigPanda contradicted a resolve a short time ago | Settle, and ask BigPanda |
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
@@ -112,7 +114,11 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
 
 
 def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
-    """Return the task and the entry with the flap updated by the task's state, if the policy has a rule for flaps."""
+    """Update the entry's memory of flapping by the task's state, and return the task and the entry.
+
+    An incident flaps if it changes as often as the policy's rule says, or if BigPanda says so. Without a rule, the
+    memory is cleared. The returned task says if the incident flaps, and until when its state is not announced.
+    """
     rule = task.channel.policy.flap
     if rule is None:
         return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
@@ -127,10 +133,11 @@ def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple
 
 
 def _state_after_newest(task: Task, entry: Entry) -> State:
-    """Return the task's state, ordered after the entry's newest one in spite of clock skew between functions.
+    """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
 
-    A new share's state without timestamps takes over those of the newest state, so that an older share is not taken for
-    newer than this state. A queued job has these values already, but later timestamps may have been stored since.
+    A new share's state may have no timestamps. Then it takes over those of the entry's newest state, so that an older
+    share that comes late does not count as newer. For a queued job, that was done before it was queued. It is done
+    again if the ledger has stored later timestamps since.
     """
     newest = entry.newest
     if newest and _is_recorded_by_copy(task, entry):
@@ -147,9 +154,10 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
 
 
 def _inherits_later_version(state: State, newest: State) -> bool:
-    """True if a queued state without timestamps of its own follows a stored state with later timestamps.
+    """True if a queued state without timestamps of its own has to take over those of the ledger's newest state.
 
-    The stored state came before, but was recorded after this state was queued.
+    `newest` is that stored state. It came before the queued state, but was recorded after the queued state was put on
+    the queue. So it has timestamps that the queued state does not know yet.
     """
     if newest.version is None or state.precedes(newest):
         return False
@@ -157,10 +165,10 @@ def _inherits_later_version(state: State, newest: State) -> bool:
 
 
 def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
-    """True if another function got a copy of this share, and recorded the state as owed when it had to wait.
+    """True if another function got a copy of this share, had to wait, and recorded the share's state as owed.
 
-    This sender has the rate limiter's permission (`task.ticket`), so it sends the state now. The copy waits for a later
-    slot.
+    This sender has the rate limiter's permission to send now (`task.ticket`), so it sends the state. The other
+    function's copy waits for a later slot.
     """
     return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
 
@@ -193,7 +201,7 @@ def _revived_by(task: Task, entry: Entry) -> Task:
 
 
 def _explained(task: Task, why: str) -> Task:
-    """Return the task with one more reason in the explanation of its transition."""
+    """Return the task with the text `why` added to the explanation of its state's transition."""
     if task.change is None:
         return task
     return replace(task, change=replace(task.change, why=f"{task.change.why}; {why}"))
@@ -215,7 +223,7 @@ def _suspected(task: Task, entry: Entry, now: float) -> Settle:
     """Return the action for a suspect resolve: record it, leave the incident as it is, and have BigPanda asked.
 
     One follow-up job asks BigPanda about all suspected resolves. A second one is queued only if the first may be lost:
-    it was queued, and BigPanda last contradicted a resolve, more than FOLLOWUP_LOST_SECONDS ago.
+    in the last FOLLOWUP_LOST_SECONDS no follow-up was queued, and BigPanda contradicted no resolve.
     """
     end = entry.end
     asks = not end.is_suspected or now - max(end.asked_at, end.contradicted_at) > FOLLOWUP_LOST_SECONDS
@@ -244,8 +252,9 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
 def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
     """True if BigPanda must be asked if the incident is over, since a forged resolve must not end an open incident.
 
-    `is_end` is True if the state is a resolve that is recorded without a signal. BigPanda is asked about such a resolve
-    if it ends an open state, and about an open state if it comes after an unconfirmed resolve.
+    `is_end` is True if the state is a resolve that is recorded without a signal. There are two cases in which BigPanda
+    is asked. The first is such a resolve, if the incident was open before. The second is an open state that comes after
+    an unconfirmed resolve.
     """
     if not (task.is_from_webhook and task.channel.confirms_ends):
         return False
@@ -294,6 +303,10 @@ def _only_acknowledger(task: Task, entry: Entry) -> str | None:
 
 
 def _is_known_as_bad(task: Task, entry: Entry) -> bool:
-    """True if the policy has a rule for flaps, and the state is no worse than the one that was acknowledged."""
+    """True if the person who acknowledged the incident knows a state that is at least as bad as this one.
+
+    Then a signal of the worsened incident can be for the acknowledger only. Always False if the policy has no rule for
+    flaps.
+    """
     rank = task.state.rank
     return task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank

@@ -171,10 +171,10 @@ class Followup:
 
 
 def _is_critical_unpaged(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> bool:
-    """True if this run found that a critical signal of an open incident has no page, so nobody may have been notified.
+    """True if this follow-up found that a critical signal of an open incident has no page.
 
-    `checked` has the signals that this run looked at, by request id. A later signal that has a page for the same
-    recipients makes up for it.
+    Then it is possible that no person was notified. `checked` has the signals that this follow-up looked at, by request
+    id. A signal without a page does not count if a later signal has a page for the same recipients.
     """
     is_page_missing = any(
         signal.is_page_missing

@@ -34,7 +34,8 @@ def terminate_pages(
 def signals_to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
 
-    `replaces` is the policy's setting for the second case. `is_end_certain` is as in `terminate_pages`.
+    `replaces` is the policy's setting for the second case. `is_end_certain` is True if the incident's end is confirmed,
+    or needs no confirmation.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.

@@ -172,7 +172,7 @@ class ResolveConfirmation:
         return self._signalling(refuted, job, entry, share, channel) if is_closed else refuted
 
     def _believed(self, job: Job, entry: Entry, channel: Channel) -> EndCheck:
-        """Return the answer UNREACHABLE with the task that signals the resolve: it is believed unconfirmed.
+        """Return the answer UNREACHABLE with the task that signals a suspected resolve, without a confirmation.
 
         The API has failed for too long, or the operator switched the confirmation off, or removed the API key. `job` is
         the follow-up of a suspected resolve, and has that resolve's body.
@@ -181,7 +181,7 @@ class ResolveConfirmation:
         return self._signalling(EndCheck(ResolveAnswer.UNREACHABLE), job, entry, share, channel)
 
     def _signalling(self, check: EndCheck, job: Job, entry: Entry, share: Share, channel: Channel) -> EndCheck:
-        """Return the answer with the task that signals the incident as `share` shows it."""
+        """Return `check` (BigPanda's answer) with a task that signals the incident as `share` shows it."""
         signal = self._signal_job(job, entry, share, channel)
         return check._replace(signal=Task.of_job(channel, share, signal, "", None))
 
@@ -195,7 +195,11 @@ class ResolveConfirmation:
         return check if is_enqueued else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
     def _asked(self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
-        """Return the incident from BigPanda's API; None if no environment has it, or the API fails."""
+        """Return the incident from BigPanda's API; None if it is in none of the environments, or the API fails.
+
+        The environments are the one that the incident's ledger entry names, if it is permitted, and those of the
+        channel.
+        """
         environment_ids = dict.fromkeys(
             filter(None, (access.allowed_environment(entry.environment_id), *access.environments))
         )
@@ -238,10 +242,11 @@ def is_to_ask(job: Job, entry: Entry, channel: Channel) -> bool:
 
 
 def _is_end_to_signal(entry: Entry) -> bool:
-    """True if an end of the incident that is in doubt has to be signalled once it is confirmed.
+    """True if the incident's end is to be signalled once BigPanda confirms it. Until then the end is in doubt.
 
-    That is so if the incident counts as open, or if an earlier resolve is still owed. To signal that earlier resolve is
-    not enough: its timestamps are older, so a late open state from before the confirmed end would count as newer.
+    The end is to be signalled if the incident counts as open, or if an earlier resolve is still owed. The signal of the
+    earlier resolve alone is not enough, since its timestamps are older than the end. An open state from before the end
+    could then come late, and count as newer.
     """
     return not entry.is_closed_in_doubt or (entry.end.is_suspected and entry.debt.since is not None)
 

@@ -26,20 +26,23 @@ class Unguarded:
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def was_sent(self, entry_key: str, now: float) -> bool:
-        """True if a signal of that incident was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now`.
+        """True if a signal of an incident was sent without the ledger within UNGUARDED_AGAIN_SECONDS before `now`.
 
-        `entry_key` is the key of the incident's entry.
+        `entry_key` is the key of the incident's ledger entry, and `now` is in epoch seconds.
         """
         return now - self.sent_at.get(entry_key, 0.0) < UNGUARDED_AGAIN_SECONDS
 
     def forget(self, entry_key: str) -> None:
-        """Forget that a signal of that incident was sent without the ledger. `entry_key` is its entry's key."""
+        """Forget that a signal of an incident was sent without the ledger.
+
+        `entry_key` is the key of the incident's ledger entry.
+        """
         self.sent_at.pop(entry_key, None)
 
     def record(self, entry_key: str, now: float) -> None:
-        """Record that a signal of that incident was sent without the ledger, and may have been accepted.
+        """Remember that a signal of an incident was sent without the ledger, and may have been accepted.
 
-        `entry_key` is the key of the incident's entry, and `now` in epoch seconds.
+        `entry_key` is the key of the incident's ledger entry, and `now` is in epoch seconds.
         """
         if len(self.sent_at) >= MAX_UNGUARDED:
             self.sent_at.clear()

@@ -1,7 +1,7 @@
-"""Shadow mode: a share is compared with entries of its own in the ledger, and nothing is sent or queued.
+"""Shadow mode: a share is compared with ledger entries that only shadow mode uses. Nothing is sent or queued.
 
-A signal that would be sent is recorded there as if xMatters had accepted it. So the next share is compared as if the
-channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
+A signal that would be sent is recorded in these entries as if xMatters had accepted it. So the next share is compared
+as if the channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
 """
 
 from relay.delivery.actions import Settle

@@ -100,8 +100,8 @@ class Task(NamedTuple):
     def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, own_wait: Wait | None) -> Self:
         """Return the task of a job from the queue.
 
-        `share` is parsed from its body, and `owner` names the sender's lease. `own_wait` is a wait that the job itself
-        asks for; None if it may be sent now.
+        `share` is parsed from the job's body, and `owner` names the sender's lease. `own_wait` is a wait that was found
+        before the ledger was read; None if the state may be sent now.
         """
         state = state_of(job, share)
         entry_key, environment_id = entry_key_of(job), _environment_id(channel, share)
@@ -177,11 +177,17 @@ class Task(NamedTuple):
 
     @property
     def must_be_dead_lettered(self) -> bool:
-        """True if the state must not be sent any more, as `own_wait` says: if owed, it has to be dead-lettered."""
+        """True if the state must not be sent any more. The caller dead-letters it if it is owed.
+
+        The cause is a final reason of `own_wait`, the wait that the worker found before it read the ledger.
+        """
         return self.own_wait is not None and HANDLING[self.own_wait.reason].is_final
 
     def without_ledger(self, now: float) -> "Task":
-        """Return the task with the ledger's failure recorded in its job, from `now` (epoch seconds) or earlier."""
+        """Return the task with a job that records since when the ledger fails.
+
+        It is the time of the first failure for this job: `now` (epoch seconds), if no earlier failure is recorded.
+        """
         message = self.job.message
         since = message.ledger_down_since or timestamp(now)
         return self._with_message(replace(message, ledger_down_since=since))

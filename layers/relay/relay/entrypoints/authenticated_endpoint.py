@@ -1,5 +1,6 @@
-"""HTTP endpoint that answers 401 without valid credentials: used for BigPanda's webhook, and for xMatters' callbacks.
+"""HTTP endpoint that checks credentials: used for BigPanda's webhook, and for xMatters' callbacks.
 
+It answers 401 if they are missing or wrong, and 503 if they can't be checked now.
 `channels.authentication` checks the credentials. Then `entrypoints.share_intake` or `entrypoints.callback_intake`
 processes the request.
 """

@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
 from relay.channels.secrets_manager import Secrets
-from relay.config import Config
+from relay.config import MEMORY_OF_ONE_CPU, Config
 from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.wiring import Wiring
@@ -54,9 +54,6 @@ _TWICE = ClientConfig(
 )
 _PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
 _HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
-# With this memory (MB), Lambda gives a function one whole CPU; with less, a part of one ("Configure Lambda function
-# memory" in AWS's Lambda guide).
-MEMORY_OF_ONE_CPU = 1769
 # A page of a hundred incidents, or one with all of its alerts.
 MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
@@ -104,10 +101,10 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
 
 
 def _loaded[T](part: T, environment: Mapping[str, str]) -> T:
-    """Set the garbage collector and the CPU of the process, at the end of a cold start. Return `part` unchanged.
+    """Finish a cold start: set up the garbage collector, and choose the CPU for a function with less than one.
 
     The collector was off during the cold start. From now on it checks new objects only: the existing ones live as long
-    as the function.
+    as the function. Returns `part`, the function's object, unchanged.
     """
     gc.freeze()
     gc.enable()
@@ -118,15 +115,16 @@ def _loaded[T](part: T, environment: Mapping[str, str]) -> T:
 def _keep_to_one_cpu(environment: Mapping[str, str]) -> None:
     """Let this thread, and the threads that it starts, run on one CPU only, if Lambda gives the function less than one.
 
-    Lambda shows such a function two CPUs. Each call outward runs in a thread of its own, and to wake a thread on the
-    other CPU takes several times as long as on the same one (docs/decisions.md, D-one-cpu).
+    Each call outward runs in a thread of its own. To wake a thread on another CPU takes several times as long as on the
+    same one (docs/decisions.md, D-one-cpu).
     """
     memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if not memory.isdecimal() or int(memory) >= MEMORY_OF_ONE_CPU or not hasattr(os, "sched_setaffinity"):
         return
-    cpus = sorted(os.sched_getaffinity(0))
-    # Where it is refused, the function is slower, and no less right.
+    # Where the system refuses it, the function is slower, and no less right.
     with suppress(OSError):
+        cpus = sorted(os.sched_getaffinity(0))
+        # By process, so that the functions of a local cloud spread over all CPUs. In Lambda, any CPU will do.
         os.sched_setaffinity(0, {cpus[os.getpid() % len(cpus)]})
 
 
@@ -212,9 +210,10 @@ def _lambda() -> "LambdaClient":
 
 
 def _invoke(function: str, envelope: str) -> bool:
-    """Invoke the job worker with an envelope (a job as message text), as SQS would, and do not wait for its end.
+    """Invoke the job worker with an envelope (a job as message text), in the form of an SQS event.
 
-    `function` is the worker's name. Returns False if Lambda does not accept the invocation.
+    The call does not wait for the worker's end. `function` is the worker's name. Returns False if Lambda does not
+    accept the invocation.
     """
     event = {"Records": [{"messageId": "from-the-sweeper", "body": envelope}]}
     try:

@@ -1,6 +1,6 @@
-"""Intake of xMatters' callbacks: each is queued as a job, and the chore worker writes it into BigPanda.
+"""Intake of xMatters' callbacks: those that the channel uses are queued for the chore worker, which writes them back.
 
-Their credentials are checked before, in `entrypoints.authenticated_endpoint`, which also answers 401.
+Their credentials are checked before, in `entrypoints.authenticated_endpoint`.
 """
 
 import hashlib

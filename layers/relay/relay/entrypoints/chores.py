@@ -53,8 +53,9 @@ class Chores:
     def do(self, job: Job, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
         """Do a chore: follow up a signal, write a callback into BigPanda, or make BigPanda release updates.
 
-        `own_wait` is a wait that the job itself asks for; None if the chore may be done now. A chore whose vendor's API
-        hung a moment ago waits, too. If the chore has to wait or was dead-lettered, the result names its queue.
+        `own_wait` is a wait that the worker found in the job: its next attempt is not due yet, or the job expired. None
+        if the chore may be done now. A chore also waits if the vendor's API hung a moment ago. If the chore has to wait
+        or was dead-lettered, the result names its queue.
         """
         api = (job.channel, "xmatters" if job.kind == JobKind.FOLLOWUP else "bigpanda")
         began, silent_until = self.clock(), self.silent.get(api, 0.0)
@@ -79,10 +80,10 @@ class Chores:
         return self.failed(job, result, deadline)
 
     def failed(self, job: Job, result: Result, deadline: Deadline) -> Result:
-        """Return the result of a failed chore: `queued`, on `dead_letter` if its failure is final, else on `retry`.
+        """Return the result of a failed chore. Dead-letter the chore if its failure is final.
 
-        With `retry`, the caller has to put the chore back on the chore queue. With `dead_letter`, this function has put
-        it on the dead-letter queue already.
+        The outcome in the result is `queued`. The queue in the result is `dead_letter` if the chore was dead-lettered.
+        Else it is `retry`, and the caller has to put the chore back on the chore queue.
         """
         waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:

@@ -1,6 +1,6 @@
-"""Intake of shares, which BigPanda's webhook sends: each is parsed and announced.
+"""Intake of shares, which BigPanda's webhook sends: each is parsed, and handed to the delivery.
 
-Their credentials are checked before, in `entrypoints.authenticated_endpoint`, which also answers 401.
+Their credentials are checked before, in `entrypoints.authenticated_endpoint`.
 """
 
 from copy import replace

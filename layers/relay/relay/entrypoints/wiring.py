@@ -321,7 +321,7 @@ class Wiring:
 
     @cached_property
     def lister(self) -> "Lister":
-        """The reader of BigPanda's incidents, by page or one by one."""
+        """The client that lists BigPanda's incidents, or reads a single incident."""
         from relay.bigpanda.listing import Lister
 
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)

@@ -222,10 +222,10 @@ class Worker:
         return self.chores.failed(job, result, deadline)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
-        """Return the wait that the job itself asks for; None if it may be attempted now.
+        """Return the wait that a job needs by its own data and the policy; None if the job may be attempted now.
 
-        Its reason is `shadowed` for a signal of a channel in shadow mode, and `expired` if the job is older than the
-        policy allows.
+        The wait's reason is `shadowed` for a signal of a channel in shadow mode, and `expired` if the job is older than
+        the policy allows. Else the wait ends at the time of the job's next attempt.
         """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.

@@ -7,7 +7,7 @@ RelayError
 ├── ChannelError
 │   ├── UnknownChannel        the channel does not exist, or was removed
 │   ├── ChannelUnreadable     the channel's secret can't be read now
-│   │   ├── ChannelForbidden  the function lacks permission to read the secret
+│   │   ├── ChannelForbidden  AWS denies the read of the secret, or its decryption
 │   │   ├── ChannelMalformed  a function read the secret, and it is not valid
 │   │   ├── UncheckableSender credentials can't be checked now, and nothing indicates that they are valid
 │   │   └── LookupsLimited    the source address is over its budget of refused requests

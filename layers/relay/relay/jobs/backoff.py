@@ -13,7 +13,7 @@
 The wait of a new share's job is not a backoff: it is always `delivery.debts.FIRST_WAKE_SECONDS`. The job is put
 on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
 Retry-After from the first attempts does not change that wait. If it came with a 429, the channel's circuit opens for
-that time. When the job wakes, it waits until the circuit is no longer open.
+that time (5 to 900 s). When the job wakes, it waits until the circuit is no longer open.
 """
 
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason

@@ -21,8 +21,8 @@ class Outcome(StrEnum):
             For a chore: the channel does not want the chore's work, or does not know the incident.
         SHADOWED: The channel is in shadow mode: the signal would be sent, and nothing was.
         UNSAFE: The share or callback is neither delivered nor queued. The relay answers 503, and BigPanda or
-            xMatters must send it again. For a job from a queue: the work failed. The worker retries the job later, or
-            dead-letters it if the failure is final.
+            xMatters must send it again. For a job that failed: it is retried later, or dead-lettered if the failure is
+            final.
     """
 
     DELIVERED = "delivered"

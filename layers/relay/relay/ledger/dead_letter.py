@@ -13,8 +13,8 @@ class DeadLetterRecord(NamedTuple):
 
     Attributes:
         state: The state, without alerts; None if there is none, or it was revived.
-        at: When the state's message was dead-lettered. It distinguishes a replayed message from older
-            copies of the message's job.
+        at: When the state's message was dead-lettered. It distinguishes a replayed message from older copies of
+            the message's job.
         revived_at: When the newest state was revived; 0 if it was not, or if a newer state came since.
     """
 

@@ -33,7 +33,8 @@ class Entry(NamedTuple):
     """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
     Attributes:
-        newest: The newest state that the ledger knows, announced or not; None if there is none.
+        newest: The newest state that the ledger knows, announced or not; None if there is none. A suspected resolve
+            does not count.
         seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.

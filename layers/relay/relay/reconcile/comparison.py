@@ -152,12 +152,13 @@ class Comparison:
         ]
 
     def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
-        """True if a state can be queued: it differs for SETTLES_SECONDS, and was not queued within QUEUED_SECONDS.
+        """True if the incident's state differs from the ledger for long enough to be queued as a job.
 
-        Records the difference in `compared`. `name` is the incident's short name, `state` BigPanda's state, and
-        `differing` the entries that differ from it. The difference counts as new if BigPanda's state has changed. It
-        is also new if one of these entries has recorded a state since the job was queued: an incident can resolve,
-        reopen and resolve again.
+        Long enough is SETTLES_SECONDS. False if a job for the difference was queued within QUEUED_SECONDS. Records the
+        difference in `compared`. `name` is the incident's short name, `state` BigPanda's state, and `differing` the
+        ledger entries that differ from it. The difference counts as new if BigPanda's state has changed. It is also new
+        if one of these entries has recorded a state since the job was queued: an incident can resolve, reopen and
+        resolve again.
         """
         now, known = self.clock(), compared.differing.get(name)
         summary = summary_of(state)
@@ -183,10 +184,10 @@ class Comparison:
         return is_owed or leaves_pages or is_stale
 
     def _is_end_disputed(self, group: Group, member: Member, state: State, known: KnownEntry) -> bool:
-        """True if the ledger has a later resolve of an incident that BigPanda shows as open.
+        """True if the ledger has a resolve that is later than the open state that BigPanda shows for the incident.
 
-        It may be forged: then its timestamps are those that its sender chose. A resolve that is still owed does not
-        count, since BigPanda is asked about it after its signal.
+        The resolve may be forged, with timestamps that its sender chose. A resolve that is still owed does not count:
+        BigPanda is asked about that resolve after its signal.
         """
         entry, newest = known.entry, known.entry.newest
         is_over = newest is not None and not newest.is_open and entry.debt.since is None
@@ -213,9 +214,10 @@ class Comparison:
     def _is_snooze_over(
         self, group: Group, member: Member, seen: Seen, known: KnownEntry, snoozed_at: Mapping[str, float]
     ) -> bool:
-        """True if a critical's snooze ended, and no signal was sent since then. Records that in its ledger entry.
+        """True if the snooze of a critical ended, and no signal of the incident was sent since then.
 
-        `snoozed_at` is as in `compare`.
+        The end of the snooze is recorded in the incident's ledger entry. `snoozed_at` has the time at which an incident
+        was last seen snoozed (epoch seconds), by its short name.
         """
         state, last_snoozed_at = seen.state, snoozed_at.get(short_name(seen.share.incident_id))
         channel = self.channel(group, member) if last_snoozed_at is not None and state.is_critical else None
@@ -235,10 +237,16 @@ class Comparison:
 
 
 def summary_of(state: State) -> str:
-    """Return the part of a state that must be the same in two runs, as text: open or not, and status."""
+    """Return a state as a short text, to see in a later run if BigPanda's state of the incident changed.
+
+    The text holds the parts that are compared: open or not, and status.
+    """
     return f"{state.is_open:d}{state.rank}"
 
 
 def _has_moved_on(differing: Sequence[KnownEntry], queued: float) -> bool:
-    """True if one of these entries has a state that is at least as new as the job queued at `queued` (epoch s)."""
+    """True if one of the ledger entries has a state that came after the incident's job was queued.
+
+    `queued` is the time at which the job was queued (epoch seconds).
+    """
     return any(each.entry.newest is not None and each.entry.newest.came >= queued for each in differing)

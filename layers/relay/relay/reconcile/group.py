@@ -36,9 +36,9 @@ class Group(NamedTuple):
 
 
 def group_of(channel: Channel) -> tuple[str, str, str | None] | None:
-    """Return the base URL, API key and query that the channels of a group have in common.
+    """Return a channel's base URL, API key and query for BigPanda; None if the channel has no reconcile runs.
 
-    Returns None if the channel has no reconcile runs.
+    Channels with the same base URL, API key and query are compared together, in a group for each environment.
     """
     return _common(channel.bigpanda) if channel.bigpanda and channel.is_reconciled else None
 

@@ -79,17 +79,18 @@ class GroupNote(NamedTuple):
 
     @classmethod
     def read(cls, table: Table, group: str) -> Self:
-        """Return the note of a group (by its short name); an empty one if there is none or it is unreadable.
+        """Read the note of a group of channels from the table: the stored state of the group's reconcile runs.
 
-        Raises LedgerError.
+        `group` is the group's short name. Returns an empty note if the table has none, or an unreadable one. Raises
+        LedgerError.
         """
         return cls.of(*_members(table.read(group_key(group))))
 
     @classmethod
     def of(cls, members: Mapping[str, Any], sequence: int) -> Self:
-        """Return the note with these JSON members; an empty one if they are invalid.
+        """Return the note of a group (the stored state of its reconcile runs) from the JSON members of its table item.
 
-        `sequence` is the item's version.
+        The note is empty if the members are invalid. `sequence` is the version of the table item.
         """
         try:
             return cls(
@@ -110,9 +111,10 @@ class GroupNote(NamedTuple):
             return cls(sequence=sequence)
 
     def write(self, table: Table, group: str) -> "GroupNote | None":
-        """Write the note of a group (by its short name), if the item is still the one that it was read from.
+        """Write the note of a group (the stored state of its reconcile runs) into the table, with optimistic locking.
 
-        Returns the written note; None if the item changed since. Raises LedgerError.
+        `group` is the group's short name. Returns the written note. Returns None if another worker changed the table
+        item since the note was read. Raises LedgerError.
         """
         members = self._asdict() | {
             "snoozed_at": dict(sorted(self.snoozed_at.items(), key=lambda each: -each[1])[:MAX_REMEMBERED]),
@@ -123,7 +125,11 @@ class GroupNote(NamedTuple):
         return replace(self, sequence=sequence) if sequence else None
 
     def counting(self, now: float, *, found: int = 0, came: int = 0) -> "GroupNote":
-        """Return the note with `found` more incidents reported today, and `came` more whose share came after all."""
+        """Return the note of a group with higher counts of unknown incidents for the day of `now` (epoch seconds).
+
+        `found` is the number of unknown incidents that a run reported. `came` is the number of reported incidents of
+        which a share arrived after all.
+        """
         if not found and not came:
             return self
         day = str(int(now // DAY_SECONDS))
@@ -149,9 +155,9 @@ class ChannelNote(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any], sequence: int) -> Self:
-        """Return the note with these JSON members; an empty one if they are invalid.
+        """Return the note of a channel (the stored state of its comparisons) from the JSON members of its table item.
 
-        `sequence` is the item's version.
+        The note is empty if the members are invalid. `sequence` is the version of the table item.
         """
         try:
             since, seen = float(members.get("since", 0)), float(members.get("seen", 0))
@@ -160,18 +166,20 @@ class ChannelNote(NamedTuple):
             return cls(sequence=sequence)
 
     def write(self, table: Table, key: str) -> "ChannelNote | None":
-        """Write the note under a key of the table, if the item is still the one that it was read from.
+        """Write the note of a channel (the stored state of its comparisons) into the table, with optimistic locking.
 
-        Returns the written note; None if the item changed since. Raises LedgerError.
+        `key` is the key of the table item. Returns the written note. Returns None if another worker changed the item
+        since the note was read. Raises LedgerError.
         """
         sequence = _written(table, key, self._asdict() | {"differing": _newest(self.differing)})
         return replace(self, sequence=sequence) if sequence else None
 
 
 def read_channel_notes(table: Table, keys: Mapping[str, str]) -> dict[str, ChannelNote]:
-    """Return the channels' notes by channel; `keys` has the table's key for each.
+    """Return the channels' notes (the stored states of their comparisons with BigPanda), by channel.
 
-    A channel without a note has an empty one. Channels that DynamoDB did not process are missing. Raises LedgerError.
+    `keys` has the key of the note in the table, by channel. A channel without a note gets an empty one. Channels that
+    DynamoDB did not process are missing. Raises LedgerError.
     """
     found = table.read_many(keys.values())
     return {channel: ChannelNote.of(*_members(found[key])) for channel, key in keys.items() if key in found}

@@ -20,7 +20,7 @@ class Member(NamedTuple):
 
     Attributes:
         name: Name of the channel.
-        names_recipients: True if a webhook URL of the channel may have named recipients.
+        names_recipients: True if a webhook URL of the channel may have contained names of recipients.
         signals: True if the channel signals incidents of which no share came: `bigpanda.reconcile` is `ring`, and the
             secret names recipients.
     """

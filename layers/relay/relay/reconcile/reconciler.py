@@ -107,9 +107,9 @@ class Reconciler:
         return self._ended(run, cursor, failed)
 
     def _group(self, piece: Piece) -> Group | None:
-        """Return the piece's group of channels, with access from the first channel's secret that can be read.
+        """Return the piece's group of channels, with its access to BigPanda's API; None if there is no such access.
 
-        Returns None if no channel has reconcile runs any more.
+        The access is from the first secret that can be read and whose channel has reconcile runs.
         """
         for member in piece.members:
             try:
@@ -174,9 +174,9 @@ class Reconciler:
         return min(note.seen if now - note.seen < LAST_RUN_FORGOTTEN_SECONDS else now for note in run.notes.values())
 
     def _list(self, run: PieceProgress) -> None:
-        """List pages of incidents while there is time for them and for the comparison.
+        """Read the next pages of BigPanda's list of incidents, while there is time for them and for the comparison.
 
-        The incidents that are not snoozed are kept in the run. Raises LedgerError.
+        The incidents that are not snoozed are kept in `run`. Raises LedgerError.
         """
         at: Position | None = run.cursor.position
         group, ids = run.group, set[str]()
@@ -280,7 +280,7 @@ class Reconciler:
     def _write_channel_notes(self, run: PieceProgress, now: float) -> None:
         """Write the channels' notes (the stored state of runs) that changed.
 
-        Once in NOTED_SECONDS, the time of the last complete run is written into the others.
+        Once in NOTED_SECONDS, the time of the last complete run is also written into notes that did not change.
         """
         for compared in run.compared:
             if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:

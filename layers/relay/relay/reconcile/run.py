@@ -95,7 +95,7 @@ class PieceProgress:
 
     @property
     def is_counted(self) -> bool:
-        """True if this piece has to count the incidents of its pages, since no earlier piece did."""
+        """True if this piece has to count the incidents that it lists, since no earlier piece counted them."""
         return not (self.cursor.takes_all or self.cursor.members or self.cursor.is_again)
 
     def next(self) -> Cursor | None:

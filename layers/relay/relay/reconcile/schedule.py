@@ -25,14 +25,14 @@ SPACING_SECONDS = 0.6
 
 @dataclass(frozen=True)
 class Schedule:
-    """Starts a reconcile run for each group of channels, every five minutes: it enqueues the run's first piece.
+    """Starts a reconcile run for each group of channels, every ReconcileMinutes: it enqueues the run's first piece.
 
     The channels of a group share a listing of BigPanda's incidents. A piece is the part of a run that one job works.
 
     Attributes:
         names: Returns the names of all channels.
         channels: The cached channels.
-        sources: Knows for which channels a webhook URL may have named recipients.
+        sources: Finds the channels with a webhook URL that may have contained names of recipients.
         outbox: The queues of jobs.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -66,9 +66,9 @@ class Schedule:
         return {"runs": queued, "channels": len({each.name for piece in pieces for each in piece.members})}
 
     def planned(self, whole: Deadline) -> list[Piece]:
-        """Return the first piece of the run of each group of channels; none if the ledger fails.
+        """Return the first piece of a new reconcile run for each group of channels; no piece if the ledger fails.
 
-        `whole` is the deadline of the schedule.
+        `whole` is the deadline of the whole invocation, in which the pieces are also queued afterwards.
         """
         channels = list(self._channels(whole))
         try:
@@ -112,9 +112,10 @@ class Schedule:
 
 
 def _rings(channel: Channel) -> bool:
-    """True if the channel signals incidents of which no share came, in place of only reporting them.
+    """True if the channel signals incidents of which no share came. Else it only reports them.
 
-    Without a share there are no recipients of a webhook's URL, so the secret itself must name recipients.
+    The setting `bigpanda.reconcile` must be `ring`. Without a share, the relay does not know the recipients in the
+    webhook's URL. So the channel must not depend on that URL for its recipients.
     """
     is_wanted = channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
     return is_wanted and not needs_url_recipients(channel)

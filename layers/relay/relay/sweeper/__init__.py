@@ -1,4 +1,4 @@
-"""Sweeper: the work of every minute on debts and channels, beside the queues.
+"""Sweeper: a function that looks after debts and channels every minute, independently of the queues.
 
 It notifies the fallback topic, replaces messages that vanished, ends long waits, and judges the health of channels. It
 may import every package of `relay` but `relay.entrypoints` and `relay.reconcile`.

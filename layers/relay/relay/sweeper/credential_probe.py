@@ -44,7 +44,14 @@ LIST_FAILED_SECONDS = 300.0
 
 
 class Answer(Enum):
-    """Result of a probe: accepted, credential refused, unknown, or postponed for lack of time or by the rate limit."""
+    """Result of a probe of one credential.
+
+    Attributes:
+        ACCEPTED: The vendor accepted the credential.
+        REFUSED: The vendor refused the credential.
+        UNKNOWN: The vendor's answer says nothing about the credential.
+        LATE: Postponed: there was no time left, the rate limit had no room, or the ledger failed.
+    """
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -183,9 +190,10 @@ class CredentialProbe:
             return None
 
     def _ask(self, access: Rest | BigPandaAccess, deadline: Deadline) -> Answer:
-        """Send one request, and return its result. REFUSED only if the vendor refused the credential itself.
+        """Send one request with the channel's credential, and return the result of the probe.
 
-        That is an error with the reason `credentials`, for example after a 401 or 403.
+        The result is REFUSED only if the vendor refused the credential itself, for example with a 401 or 403. The error
+        then has the reason `credentials`.
         """
         if deadline.remaining() < SHORTEST_SECONDS:
             return Answer.LATE
@@ -211,7 +219,10 @@ class CredentialProbe:
 
 
 def _accesses(channel: Channel) -> dict[ApiKind, Rest | BigPandaAccess]:
-    """Return the channel's accesses that can be probed. Access to BigPanda is left out if it names no environment."""
+    """Return the channel's access to each vendor's API that can be probed, by the kind of its credential.
+
+    Access to BigPanda is left out if it has no environment, since the probe's request needs one.
+    """
     found: dict[ApiKind, Rest | BigPandaAccess] = {}
     if channel.rest:
         found["rest"] = channel.rest

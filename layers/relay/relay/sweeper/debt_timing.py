@@ -57,7 +57,10 @@ def expires_at(policies: SweepPolicies, row: DueRow, job: Job) -> float:
 
 
 def _age_start(job: Job, policy: Policy, came: float) -> float:
-    """Return the time from which a job's age counts (epoch seconds): `came`, or the end of a later pause."""
+    """Return the time from which a job's age counts (epoch seconds).
+
+    It is `came` (the share's arrival, its replay, or the end of a flap), or the end of a later pause.
+    """
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.
     from relay.channels.pause import age_start, pauses_for  # noqa: PLC0415
 

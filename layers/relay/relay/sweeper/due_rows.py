@@ -43,7 +43,7 @@ class DueRow(NamedTuple):
 
     @property
     def since(self) -> float:
-        """The time since which the state is owed (epoch seconds). If its page is missing, it is the state's arrival."""
+        """Time since which the state is owed (epoch seconds); for a signal without a page, its state's arrival."""
         entry = self.entry
         if entry.debt.since is not None or entry.announced is None:
             return entry.debt.since or entry.debt.due

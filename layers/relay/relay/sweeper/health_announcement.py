@@ -27,7 +27,7 @@ IN_A_ROW_SECONDS = 180.0
 
 
 class Told(StrEnum):
-    """The last message to people about a channel."""
+    """Kind of the last message that told people about a channel's sickness."""
 
     NOTHING = ""
     # The channel is sick; on the topic for notices.

@@ -98,7 +98,10 @@ class HealthWatch:
         self._publish(run, debts, deadline)
 
     def _kept(self, states: Mapping[str, ChannelState], now: float) -> dict[str, ChannelState]:
-        """Return the states that are still needed, at most MAX_WATCHED. Those that people were told of come first."""
+        """Return the health states, by channel, that later runs of the sweeper need, at most MAX_WATCHED.
+
+        If there are more, the channels that people were told of most recently are kept.
+        """
         needed = [(name, state) for name, state in states.items() if not state.is_over(now)]
         if len(needed) > MAX_WATCHED:
             self.telemetry.notice("health_failed", f"{len(needed)} channels are sick: {MAX_WATCHED} are watched")
@@ -179,6 +182,9 @@ def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> Chann
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:
-    """Return the notices of each message: one each, or all in one message if there are MANY. Urgent ones come first."""
+    """Distribute notices over messages: one message for each notice, or one for all if there are at least MANY notices.
+
+    Returns the notices of each message, urgent ones first.
+    """
     ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.critical, each.channel))
     return [ordered] if len(ordered) >= MANY else [[each] for each in ordered]

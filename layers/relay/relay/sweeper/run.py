@@ -73,7 +73,10 @@ class SweeperRun:
         self._write(table)
 
     def record_announced(self, table: Table, states: Mapping[str, ChannelState]) -> None:
-        """Record that people were told of these channels, with their new states. Raises LedgerError."""
+        """Record that people were told that these channels are sick or well: store the channels' new health states.
+
+        Raises LedgerError.
+        """
         self.health.update(states)
         self._write(table)
 

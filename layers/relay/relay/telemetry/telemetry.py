@@ -128,9 +128,9 @@ class Telemetry:
     def worked(self, job: Job, result: Result, spent: Mapping[str, float]) -> None:
         """Log the result of a job from a queue, and count a failed signal and unusual facts of the result.
 
-        Each share's job is queued before the first attempt, in case the webhook function dies. If that attempt
-        succeeded, the job's result is a `duplicate`, which is logged at DEBUG only. `spent` is the time of each part of
-        the work (milliseconds).
+        Each share's job is queued before the first attempt, in case the webhook function dies. If one of the
+        webhook's attempts succeeded, the job's result is a `duplicate`, which is logged at DEBUG only. `spent` is the
+        time of each part of the work (milliseconds).
         """
         fields = result_fields(result, spent, job.correlation_id) | history(job)
         never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted
