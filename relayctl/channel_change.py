@@ -15,7 +15,7 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relayctl import endpoints, recipient_checks, rotation, terminal
-from relayctl.channel_store import ChannelStore, Kept
+from relayctl.channel_store import ChannelStore, StoredSecret
 from relayctl.credential_acceptance import ProbeRequest, verify
 from relayctl.credential_input import MAX_BYTES
 from relayctl.endpoints import ENDPOINTS
@@ -81,7 +81,7 @@ class Done(NamedTuple):
 def prepare(
     stack: Stack,
     name: str,
-    kept: Kept | None,
+    stored: StoredSecret | None,
     after: SecretDocument,
     remedies: Mapping[str, str],
     *,
@@ -94,18 +94,18 @@ def prepare(
     Args:
         stack: The stack.
         name: The name of the channel.
-        kept: The secret as it was read; None for a new channel.
+        stored: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
         remedies: Advice for the operator by the key of a setting. It is given if that setting may leave an incident
             without recipients.
         overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
     """
-    before = SecretDocument(kept.document if kept else None)
+    before = SecretDocument(stored.document if stored else None)
     expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
     channel = _checked(stack, name, after, remedies)
     _refuse_short_tokens(before, after)
     urls = endpoints.urls(stack, name, after)
-    return ChannelChange(name, kept.version if kept else None, before, after, channel, urls, expiries)
+    return ChannelChange(name, stored.version if stored else None, before, after, channel, urls, expiries)
 
 
 def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:

@@ -32,7 +32,7 @@ class ChannelChangedError(Exception):
         )
 
 
-class Kept(NamedTuple):
+class StoredSecret(NamedTuple):
     """A channel's secret as relayctl read it from Secrets Manager.
 
     Attributes:
@@ -61,14 +61,14 @@ class ChannelStore:
         value = self._value(name)
         return None if value is None else value.get("SecretString", "")
 
-    def read(self, name: str) -> Kept | None:
+    def read(self, name: str) -> StoredSecret | None:
         """Return the decoded secret of a channel; None if the channel does not exist, or is removed.
 
         Raises InvalidChannel if the secret is not a JSON object.
         """
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
 
-    def read_previous(self, name: str) -> Kept | None:
+    def read_previous(self, name: str) -> StoredSecret | None:
         """Return the version of a channel's secret before its last change; None if there is no earlier version.
 
         Raises InvalidChannel if that version is not a JSON object.
@@ -76,7 +76,7 @@ class ChannelStore:
         return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
 
     @staticmethod
-    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> Kept | None:
+    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> StoredSecret | None:
         if value is None:
             return None
         try:
@@ -85,7 +85,7 @@ class ChannelStore:
             raise InvalidChannel(f"{what} is not JSON{remedy}") from None
         if not isinstance(document, dict):
             raise InvalidChannel(f"{what} is not a JSON object{remedy}")
-        return Kept(document, value["VersionId"])
+        return StoredSecret(document, value["VersionId"])
 
     def write(self, name: str, text: str, *, replaces: str | None) -> None:
         """Store a channel's secret in place of the version that was read; `replaces` is None for a new channel.

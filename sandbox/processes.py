@@ -36,7 +36,10 @@ class Process:
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, record: Path) -> Process:
-    """Start `command` in a session of its own, append its output to `log`, and write its process to `record`."""
+    """Start `command` in a session of its own, and append its output to the file `log`.
+
+    The process id and the start time are written to the file `record`.
+    """
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,

@@ -22,7 +22,7 @@ from relayctl import (
 )
 from relayctl.channel_change import ChannelChange
 from relayctl.channel_checks import SECONDS
-from relayctl.channel_store import ChannelStore, Kept
+from relayctl.channel_store import ChannelStore, StoredSecret
 from relayctl.check_results import Check, State
 from relayctl.commands.channel import NAME
 from relayctl.credential_input import CredentialCommand, CredentialOption
@@ -91,15 +91,15 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     flags = {option: options.pop(option) for option in _FLAGS}
     _check_options(kind, flags, [option for option, text in options.items() if text is not None])
     store = ChannelStore(stack)
-    kept = store.read(name)
-    if kept is None:
+    stored = store.read(name)
+    if stored is None:
         terminal.nothing(f"there is no channel {name}")
     if kind in VENDORS:
-        after = outward_credentials.renewed(SecretDocument(kept.document), name, kind, options)
-        change = channel_change.prepare(stack, name, kept, after, REMEDIES)
+        after = outward_credentials.renewed(SecretDocument(stored.document), name, kind, options)
+        change = channel_change.prepare(stack, name, stored, after, REMEDIES)
         is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
-        endpoint = _Endpoint(stack, store, name, kept, _KEYS[kind])
+        endpoint = _Endpoint(stack, store, name, stored, _KEYS[kind])
         endpoint.check()
         is_done = (
             endpoint.retire(now=flags["now"], as_json=as_json)
@@ -139,19 +139,19 @@ class _Endpoint(NamedTuple):
         stack: The stack.
         store: The channels' secrets.
         name: The name of the channel.
-        kept: The secret as it was read.
+        stored: The secret as it was read.
         key: The key of the endpoint's credentials.
     """
 
     stack: Stack
     store: ChannelStore
     name: str
-    kept: Kept
+    stored: StoredSecret
     key: str
 
     def check(self) -> None:
         """Raise UsageError if the channel has no credential for the endpoint."""
-        if not SecretDocument(self.kept.document).has(self.key):
+        if not SecretDocument(self.stored.document).has(self.key):
             raise click.UsageError(
                 f"channel {self.name} has no credential for {ENDPOINTS[self.key].vendor}: relayctl channel set makes "
                 "one for xMatters once the channel has bigpanda.api_key"
@@ -159,11 +159,11 @@ class _Endpoint(NamedTuple):
 
     def rotate(self, overlap_seconds: float, *, as_json: bool) -> bool:
         """Make, store, verify and print a new credential."""
-        before = SecretDocument(self.kept.document)
-        after = SecretDocument(self.kept.document)
+        before = SecretDocument(self.stored.document)
+        after = SecretDocument(self.stored.document)
         rotation.renew(after, self.key, self.name)
         change = channel_change.prepare(
-            self.stack, self.name, self.kept, after, REMEDIES, overlap_seconds=overlap_seconds
+            self.stack, self.name, self.stored, after, REMEDIES, overlap_seconds=overlap_seconds
         )
         used = LastUses.of(credential_uses.of_channel(self.stack, self.name, before) or (), self.key).current
         done = channel_change.put(self.stack, self.store, change)
@@ -183,7 +183,7 @@ class _Endpoint(NamedTuple):
 
         Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
         """
-        before, after = SecretDocument(self.kept.document), SecretDocument(self.kept.document)
+        before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
         is_there = after.unset(f"{self.key}.previous")
         used = None
         if is_there:
@@ -193,7 +193,7 @@ class _Endpoint(NamedTuple):
             if not now:
                 self._refuse(found is not None, uses)
             parse_channel(self.name, after.text(), self.stack.hosts)
-            self.store.write(self.name, after.text(), replaces=self.kept.version)
+            self.store.write(self.name, after.text(), replaces=self.stored.version)
             terminal.say(f"channel {self.name}: changed")
         else:
             terminal.say(f"channel {self.name}: {ENDPOINTS[self.key].vendor} has no old credential any more")

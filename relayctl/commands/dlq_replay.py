@@ -1,4 +1,7 @@
-"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them."""
+"""relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them.
+
+The worker decides if a moved job is still needed (`relay.delivery.needs_signal.judge_job`).
+"""
 
 import json
 import threading

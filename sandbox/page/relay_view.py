@@ -101,7 +101,7 @@ class _Log:
         self.since = newest
 
     def shares(self) -> list[dict[str, Any]]:
-        """Return at most MAX_SHARES of the kept log lines, newest first, as entries of the view's `shares`."""
+        """Return the newest log lines about shares, jobs and callbacks, at most MAX_SHARES, for the web page."""
         found = sorted(self._lines.values(), key=lambda each: str(each["at"]), reverse=True)
         return found[:MAX_SHARES]
 

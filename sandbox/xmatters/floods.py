@@ -39,8 +39,8 @@ class Floods:
         """Forget all counts."""
         self._times.clear()
 
-    def suppressing_signal(self, function: str, order: Order) -> str | None:
-        """Count a signal, and return the name of the control that suppresses it; None if none does."""
+    def control_against(self, function: str, order: Order) -> str | None:
+        """Count a signal, and return the name of the flood control that suppresses it; None if none does."""
         if not self.are_on:
             return None
         alike = self._is_above(("trigger", function, order.incident_id, order.status, order.recipients))

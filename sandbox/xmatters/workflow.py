@@ -90,7 +90,7 @@ class Workflow:
             if order is None:
                 self._leave(signal, "The flow failed: the body is not JSON.")
                 return
-            suppressing = self._floods.suppressing_signal(signal.function.lower(), order)
+            suppressing = self._floods.control_against(signal.function.lower(), order)
             if self._mode == "no_page":
                 self._leave(signal, "The flow made no page.")
                 return

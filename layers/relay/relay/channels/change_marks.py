@@ -58,9 +58,9 @@ class ChangeMarks:
         self.read_at = 0.0
 
     def current_marks(self, channel: str) -> Marks:
-        """Return the channel's marks, from a read that was attempted at most ten seconds ago.
+        """Return a channel's two change marks. They are read from the ledger's table at most every ten seconds.
 
-        A failed read keeps the earlier marks.
+        If the read fails, the result has the marks of the last successful read.
         """
         now = self._clock()
         # A clock that was set back makes the difference negative.
@@ -69,7 +69,7 @@ class ChangeMarks:
         return self.known_marks(channel)
 
     def known_marks(self, channel: str) -> Marks:
-        """Return the channel's marks from the last read."""
+        """Return a channel's two change marks as of the last successful read of the ledger's table, without a read."""
         return Marks(self._marks.get(channel, ""), self._marks.get(settings_name(channel), ""))
 
     def _read(self, now: float) -> None:

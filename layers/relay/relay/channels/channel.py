@@ -179,8 +179,8 @@ class Channel:
     def matching_fingerprint(self, headers: Mapping[str, str], now: float, *, endpoint: EndpointName) -> str | None:
         """Return the fingerprint of the valid credential in the request's headers; None if there is none.
 
-        Parameters are as in `accepts`. A fingerprint is a short keyed hash, from which the credential can't be
-        recovered.
+        A fingerprint is a short keyed hash, from which the credential can't be recovered. `headers` have names in lower
+        case, `now` is in epoch seconds, and `endpoint` is `inbound` or `callback`.
         """
         fitting = self._fitting(headers, now, endpoint)
         return self._fingerprint(fitting[0]) if fitting else None
@@ -204,7 +204,8 @@ class Channel:
     def _fitting(self, headers: Mapping[str, str], now: float, endpoint: EndpointName) -> list[bytes]:
         """Return the channel's valid credentials for an endpoint, as far as the request's headers hold the same ones.
 
-        Every credential is compared in constant time, also after a match. Parameters are as in `accepts`.
+        Every credential is compared in constant time, also after a match. `headers` have names in lower case,
+        and `now` is in epoch seconds.
         """
         offered = _offered(headers)
         valid = [each for each in self._credentials(endpoint) if each.expires_at is None or now < each.expires_at]

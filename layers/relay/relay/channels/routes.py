@@ -113,7 +113,7 @@ def chosen(routes: Sequence[Route], share: Share, *, is_open: bool, work: Work |
 def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
     """True if a share meets all conditions; False also if that takes more comparisons than one share may cost.
 
-    `is_open` is as in `chosen`.
+    `is_open` is False after the incident's end. Then conditions on `status` are compared with its worst status.
     """
     facts, work = _Facts(share, details_of(share), is_open), Work()
     try:
@@ -133,7 +133,7 @@ def _undecided(routes: Sequence[Route]) -> Route:
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:
     """Return the different values that a share has for a fact, such as `status` or `tag.host`, in lower case.
 
-    `is_open` is as in `chosen`.
+    `is_open` is False after the incident's end. Then the value of `status` is its worst status.
     """
     return tuple(_Facts(share, details_of(share), is_open).read(fact).values)
 

@@ -177,7 +177,10 @@ def retry_later(services: Services, task: Task, result: Result) -> Result:
 
 
 def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
-    """Dead-letter a state that is owed, and record that in the ledger. `reason` is as in `actions.DeadLetter`."""
+    """Dead-letter a state that is owed, and record that in the ledger.
+
+    `reason` is `expired`, `channel_removed` or `shadowed`.
+    """
     result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason))
     at, until = dead_lettered_at(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
 

@@ -47,7 +47,8 @@ def revoke(table: Table, channel: str, mark: str, now: float) -> None:
 def mark_changed(table: Table, channel: str, mark: str, now: float) -> None:
     """Store a new mark for a change of a channel's mode or pauses, so that functions read its secret again soon.
 
-    Unlike after a revocation, an older copy stays valid while the secret can't be read. Parameters are as in `revoke`.
+    Unlike after a revocation, an older copy stays valid while the secret can't be read. `mark` is any text
+    that was not used before, and `now` the time in epoch seconds. Raises LedgerError.
     """
     _mark(table, settings_name(channel), mark, now)
 

@@ -1,6 +1,7 @@
 """Memory of a flapping incident: when it changed, and when it counts as calm. Pure code.
 
-docs/decisions.md, D-flap, explains the rules.
+`Entry.quiet_until` says until when a state of a flapping incident waits, and `delivery.next_action` lets it wait. The
+rules are explained in docs/decisions.md, D-flap.
 """
 
 from copy import replace

@@ -139,7 +139,7 @@ class Comparison:
             compared.known.add(name)
         elif not known and state.is_open and is_ours:
             compared.unknown.add(name)
-        if (missed or disputed) and not self._is_settled(compared, name, state, [*differing, *ended]):
+        if (missed or disputed) and not self._has_lasted(compared, name, state, [*differing, *ended]):
             compared.waits |= not state.is_open and not compared.differing[name].queued
             missed, disputed = [], []
         elif not (missed or disputed):
@@ -151,7 +151,7 @@ class Comparison:
             if recipients
         ]
 
-    def _is_settled(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
+    def _has_lasted(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:
         """True if the incident's state differs from the ledger for long enough to be queued as a job.
 
         Long enough is SETTLES_SECONDS. False if a job for the difference was queued within QUEUED_SECONDS. Records the
