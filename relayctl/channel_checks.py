@@ -115,9 +115,9 @@ class ChannelChecks:
         """Yield the results of the check for missed shares, which are shares that never arrived.
 
         Reconcile runs find missed shares. So the check reports if these runs are off, have no environment to compare,
-        or notify nobody. It names environments that bigpanda.environments may lack. It also counts the unknown
-        incidents of the last week, and those for which a share arrived later. Without bigpanda.api_key, there is no
-        result.
+        or notify nobody. It names environments that bigpanda.environments may lack. Unless
+        bigpanda.reconcile is `ring`, it also counts the unknown incidents of the last week, and those for which a share
+        arrived later. Without bigpanda.api_key, there is no result.
         """
         what, access = "missed shares", channel.bigpanda
         if access is None:

@@ -46,7 +46,7 @@ class ChannelStatus(NamedTuple):
         page_at: Time of the newest signal with a known page (epoch seconds), of the incidents that were signalled in
             the last hour; None if no page is known.
         page: Number of that page, as text.
-        uses: Last uses of its credentials.
+        uses: Last uses of its credentials; empty if they could not be read.
         shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
             expects none, or the last share is not known.
         probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if

@@ -55,8 +55,8 @@ class CredentialCommand(click.Command):
 def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
     """Return the command's arguments, with the value ASK for each credential option that has no value.
 
-    For the value ASK, relayctl later prompts the operator. Raises UsageError if a value begins with -: it must be in a
-    file.
+    For the value ASK, relayctl later prompts the operator. Raises UsageError if the value of a credential option
+    begins with -, unless it is - alone (standard input): it must be in a file.
     """
     done, rest = list[str](), deque(args)
     while rest:

@@ -1,7 +1,7 @@
 """Records of live incidents, and the newest webhooks.
 
 A record holds the data of one incident that API v2 does not show: its title, its log, and the webhooks that are held
-back until the callback service is called (the callback lock).
+back by its callback lock, until the callback service is called or the lock ends by itself.
 
 Not safe to use from several threads: `Live` and `Sharing` use it under the store's lock.
 """

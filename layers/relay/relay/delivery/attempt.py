@@ -24,12 +24,14 @@ from relay.ledger.lease import LEASE_SECONDS, Lease
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
-    """Make one attempt to announce a task's state: take the incident's lease, send the signal, and record the result.
+    """Announce a task's state: take the incident's lease, send the signal, and record the result.
+
+    There are at most `send.max_attempts` attempts.
 
     Returns the task and the result. The result is None if another writer changed the incident's ledger entry since it
     was read. Then no signal was sent, and the task keeps `ticket` (the rate limiter's permission to send now), so that
-    the caller can begin again. If there is a result and no signal was sent, the ticket is given back to the rate
-    limiter.
+    the caller can begin again. If the ledger fails before the attempt and no signal is sent without it, the
+    ticket is given back to the rate limiter. Once the lease is taken, it is never given back.
     """
     task = debts.enqueue(services, task)
     claim, lease = _claim(services, task, entry, send)

@@ -136,8 +136,8 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
 
     A new share's state may have no timestamps. Then it takes over those of the entry's newest state, so that an older
-    share that comes late does not count as newer. For a queued job, that was done before it was queued. It is done
-    again if the ledger has stored later timestamps since.
+    share that comes late does not count as newer. For a queued job, that was done before it was queued, unless the
+    ledger failed then. It is done now if the ledger has timestamps that the job lacks, or later ones.
     """
     newest = entry.newest
     if newest and _is_recorded_by_copy(task, entry):
@@ -157,7 +157,7 @@ def _inherits_later_version(state: State, newest: State) -> bool:
     """True if a queued state without timestamps of its own has to take over those of the ledger's newest state.
 
     `newest` is that stored state. It came before the queued state, but was recorded after the queued state was put on
-    the queue. So it has timestamps that the queued state does not know yet.
+    the queue, or could not be read then. So it has timestamps that the queued state does not know yet.
     """
     if newest.version is None or state.precedes(newest):
         return False

@@ -109,7 +109,7 @@ class Reconciler:
     def _group(self, piece: Piece) -> Group | None:
         """Return the piece's group of channels, with its access to BigPanda's API; None if there is no such access.
 
-        The access is from the first secret that can be read and whose channel has reconcile runs.
+        The access is from the first secret that can be read and has `bigpanda.reconcile` on, in whatever mode.
         """
         for member in piece.members:
             try:

@@ -99,7 +99,7 @@ class Reporter:
         return [*criticals, *others] if is_notified else others
 
     def _is_silent(self, name: str) -> bool:
-        """True if the channel sends nothing now (paused or in shadow mode). False if the channel can't be read."""
+        """True if the channel sends nothing now: in shadow mode, or wholly paused. False if it can't be read."""
         with suppress(ChannelError):
             return self.channels.for_work(name).policy.stops_all(self.clock())
         return False

@@ -49,7 +49,7 @@ class Answer(Enum):
     Attributes:
         ACCEPTED: The vendor accepted the credential.
         REFUSED: The vendor refused the credential.
-        UNKNOWN: The vendor's answer says nothing about the credential.
+        UNKNOWN: No answer came, the answer says nothing about the credential, or the probe itself failed.
         LATE: Postponed: there was no time left, the rate limit had no room, or the ledger failed.
     """
 

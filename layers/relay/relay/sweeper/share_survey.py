@@ -94,8 +94,8 @@ class ShareSurvey:
     def _read(self, run: SweeperRun, name: str, deadline: Deadline) -> Read:
         """Read how often a channel's policy expects shares, and the time of the last share; record both in `run`.
 
-        The time of the last share is the latest recorded use of the webhook's credentials, as the channel's secret has
-        them now. Raises LedgerError.
+        The time of the last share is the latest recorded use of the webhook's credentials, as the cached copy of the
+        channel's secret has them. A time that was known before is not replaced by an earlier one. Raises LedgerError.
         """
         if not deadline.remaining():
             return Read.LATE
