@@ -38,7 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest, so that no process is left alone with it at the end."""
+    """Put the slowest tests first, so that no process runs a slow test alone at the end."""
     items.sort(key=lambda item: _place(item.nodeid.partition("::")[0]))
 
 

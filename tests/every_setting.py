@@ -15,7 +15,10 @@ LATER = "2030-01-31T12:00:00+00:00"
 
 
 def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
-    """Return the secret; `kind` is the type of both authentications."""
+    """Return the secret of a channel with every setting.
+
+    `kind` is the type of the credentials for the trigger and for xMatters' REST API.
+    """
     return {
         "inbound": {
             "basic": {"username": "bigpanda", "password": f"{CANARY}-login"},

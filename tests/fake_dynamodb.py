@@ -120,7 +120,7 @@ class FakeDynamoDb:
         Limit: int,
         ExclusiveStartKey: Item | None = None,
     ) -> Item:
-        """Return a page of a shard of the index `due`."""
+        """Return one batch of query results: items of one shard of the index `due`, ordered by time."""
         self._called("query")
         assert (IndexName, KeyConditionExpression) == ("due", "#shard = :shard")
         assert ExpressionAttributeNames == {"#shard": "due"}
@@ -135,7 +135,7 @@ class FakeDynamoDb:
         return answer
 
     def indexed(self) -> list[Item]:
-        """Return the items of the index `due`, which lists all items with both of its keys."""
+        """Return the items that have both keys of the index `due`."""
         return [item for item in self.items.values() if "due" in item and "due_at" in item]
 
     def _called(self, name: str) -> None:
@@ -157,7 +157,7 @@ def invalid(operation: str, why: str) -> ClientError:
 
 
 def size(item: Item) -> int:
-    """Return the bytes that count for an item's limit: names and values, numbers at their longest."""
+    """Return an item's bytes that count for DynamoDB's size limit: names and values, numbers at their longest."""
     return sum(len(name.encode()) + sum(map(_length, value.values())) for name, value in item.items())
 
 
@@ -178,7 +178,10 @@ def _check_item(item: Item, operation: str) -> None:
 def _stored_placeholders(
     expressions: str, names: Mapping[str, str], values: Mapping[str, Any]
 ) -> tuple[Mapping[str, str], Mapping[str, Any]]:
-    """Return the placeholders' names and stored values; fail unless the expressions use each of them and no other."""
+    """Return the placeholders' names, and their values in the form that DynamoDB stores.
+
+    Fail unless the expressions use each of these placeholders, and no other.
+    """
     assert set(re.findall(r"#\w+", expressions)) == set(names), "DynamoDB refuses names that are not used"
     assert set(re.findall(r":\w+", expressions)) == set(values), "DynamoDB refuses values that are not used"
     return names, {name: _stored(value) for name, value in values.items()}

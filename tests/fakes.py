@@ -123,7 +123,7 @@ class FakeSqs:
         return {"Attributes": {"ApproximateNumberOfMessages": str(self.visible)}}
 
     def queue(self) -> Queue:
-        """Return the library's queue over this client, with all its own checks."""
+        """Return the library's adapter of a queue, with all its checks, which calls this fake client."""
         client: Any = self
         return Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/jobs")
 
@@ -144,9 +144,10 @@ class FakeSqs:
 
 
 class HookedDynamoDb(FakeDynamoDb):
-    """A DynamoDB client that calls a hook in `before`, once, before an operation.
+    """A DynamoDB client with hooks: each hook in `before` is called once, before one operation.
 
-    The key of a hook is the operation and the number of its calls so far. If the hook raises, the operation fails.
+    The key of a hook has the operation's name and the number of earlier calls of that operation. If the hook raises,
+    the operation fails.
     """
 
     def __init__(self) -> None:
@@ -195,7 +196,10 @@ class FakeSecrets:
 
 
 def secrets_of(**members: Any) -> FakeSecrets:
-    """Return secrets with one of the channel `noc` with these members; without a policy, no spacing of signals."""
+    """Return fake secrets that have only the channel `noc`, with these members in its secret.
+
+    Without the member `policy`, the policy has no minimum time between signals.
+    """
     return FakeSecrets(noc=json.dumps(samples.secret(**{"policy": {"min_seconds_between_signals": 0}} | members)))
 
 
@@ -269,7 +273,7 @@ class Relay:
         chores: Chore queue.
         dead_letters: Dead-letter queue.
         dynamodb: Table of the ledger.
-        credentials: Table for change marks and the uses of credentials, apart, so that their calls are counted apart.
+        credentials: Separate table for change marks and uses of credentials, so that tests count its calls separately.
         sns: Fallback topic.
         rest: xMatters' REST API; by default it has no page.
         bigpanda: BigPanda's API; by default it accepts every call.
@@ -402,9 +406,10 @@ class Relay:
         self._work(self.chores, chores)
 
     def reconcile(self) -> dict[str, Found]:
-        """Plan reconcile runs, work their chores until none is left, and return the findings by first channel.
+        """Plan reconcile runs, and work their chores until none is left.
 
-        Other chores stay on the queue. Time passes only by the library's own sleeps.
+        Return the results of the runs, by the first channel of each run's group. Other chores stay on the queue. Time
+        passes only by the library's own sleeps.
         """
         self.schedule.start()
         found: dict[str, Found] = {}
@@ -449,7 +454,7 @@ def _job(message: Mapping[str, Any]) -> Job:
 
 
 def together(one: Found | None, other: Found) -> Found:
-    """Return the sum of the findings of two reconcile runs, as for two environments of a channel."""
+    """Return the sum of the results of two reconcile runs, such as the runs for two environments of a channel."""
     if one is None:
         return other
     return Found(
@@ -468,9 +473,9 @@ def worked(relay: Relay, *jobs: Job) -> list[str]:
 
 
 def new_relay(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: Any) -> Relay:
-    """Return a relay whose channel has this policy; the spacing of its signals is 0 by default.
+    """Return a relay whose channel has this policy; by default its signals need no minimum time between them.
 
-    `steps` are those of xMatters' triggers; without steps they accept every signal.
+    `steps` are the answers of xMatters' triggers, as in FakeSession. Without steps the triggers accept every signal.
     """
     document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
     parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes

@@ -45,7 +45,7 @@ def body(**members: Any) -> bytes:
 
 
 def enveloped(environment_id: str | None, **members: Any) -> bytes:
-    """Return a webhook's body from an environment."""
+    """Return a webhook's body whose metadata names a BigPanda environment."""
     document = json.loads(body(**members))
     return json.dumps(document | {"metadata": {"environment_id": environment_id}}).encode()
 

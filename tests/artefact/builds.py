@@ -46,7 +46,7 @@ class Build:
         return self.folder / "template.yaml"
 
     def places(self) -> dict[str, str]:
-        """Return Lambda's folder for each artefact, by the artefact's name."""
+        """Return the folder in which Lambda unpacks each function and layer, by the name of the artefact."""
         resources = templates.read(self.template)["Resources"]
         kinds = {FUNCTION: TASK, LAYER: OPT}
         return {name: kinds[each["Type"]] for name, each in resources.items() if each["Type"] in kinds}
@@ -59,7 +59,8 @@ class Build:
     def deployed(self, function: str, endpoint_url: str, known: Mapping[str, str]) -> Deployed:
         """Return a function as in a local deployment, with AWS at `endpoint_url`.
 
-        `known` has the value of a Ref to each resource. A variable without a value fails the test.
+        `known` maps each resource's logical id to the value of a Ref to the resource. An environment variable without a
+        value fails the test.
         """
         stack = templates.stack(self.template, {"Profile": "local"}, known)
         properties = stack.of_type("AWS::Lambda::Function")[function]

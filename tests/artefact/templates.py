@@ -57,15 +57,16 @@ class Stack:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the template as written, with short tags in their long form."""
+    """Return the template before any transform, with YAML's short tags such as `!Ref` in their long form."""
     return dict(yaml_parse(path.read_text()))
 
 
 def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | None = None) -> Stack:
-    """Transform the template and evaluate its conditions and parameters; `known` has the values of resources' Refs.
+    """Transform the template, and evaluate its conditions and parameters.
 
-    Parameters that are not given have their defaults; those without a default have the value in `ASKED`.
-    Raises KeyError for a parameter or condition that the template does not declare.
+    `known` maps resources' logical ids to the values of their Refs. A parameter that is not given has its default, and
+    a parameter without a default has its value in `ASKED`. Raises KeyError for a parameter or condition that the
+    template does not declare.
     """
     document = read(path)
     undeclared = parameters.keys() - document["Parameters"].keys()

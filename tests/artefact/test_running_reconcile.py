@@ -35,7 +35,7 @@ def run(world: World) -> dict[str, Any]:
 
 
 def backdate(world: World) -> None:
-    """Set the ledger's notes of reconcile runs and of their differences back by ten minutes."""
+    """Move all times in the ledger's items about reconcile runs back by ten minutes: runs, and found differences."""
     table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
     access = reconciling.access(world.box.bigpanda.url, BIGPANDA_KEY)
     reconciling.backdate(table, access, ENVIRONMENT, "demo", 600)

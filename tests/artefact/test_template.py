@@ -193,7 +193,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-0000000000
 
 
 def _key(sid: str, service: str, *actions: str) -> dict[str, Any]:
-    """Return the statement for a customer KMS key, which a role may use only through a service."""
+    """Return the policy statement that allows the use of a customer KMS key only through one AWS service."""
     return {
         "Sid": sid,
         "Effect": "Allow",
@@ -247,7 +247,7 @@ TLS_ONLY = ANYBODY | {
 
 
 class _Asked(dict[str, str]):
-    """An environment that records the names that are read."""
+    """Environment variables that record which names were read."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         super().__init__(variables)

@@ -1,4 +1,7 @@
-"""Headless Chromium, and the page served with a prepared state; calls of the page are recorded."""
+"""Headless Chromium, and a server of the sandbox's web page.
+
+The server has a prepared state, and records the page's calls.
+"""
 
 import asyncio
 import contextlib
@@ -25,7 +28,7 @@ PATIENCE = 10_000
 
 @dataclass
 class Stage:
-    """The page's server, with a state that tests change and a record of the page's calls.
+    """Server of the sandbox's web page: it has a state that tests change, and records the page's HTTP calls.
 
     Attributes:
         url: Address of the page.
@@ -48,7 +51,10 @@ class Stage:
         return "1 moved to the retry queue"
 
     async def record(self, request: web.Request) -> web.Response:
-        """Record a call of the page to the stand-ins' control API, and answer 200, or 400 with `error`."""
+        """Record a call of the sandbox's web page to the stand-ins' control API.
+
+        The answer is 200, or 400 if `error` is set.
+        """
         self.calls.append((request.method, request.path, await request.json()))
         if self.error:
             return web.json_response({"error": self.error}, status=400)
@@ -91,7 +97,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Stage]:
-    """The running server. It has a thread of its own, since Playwright's event loop runs in the main thread."""
+    """The running server of the sandbox's web page.
+
+    The server has a thread of its own, since Playwright's event loop runs in the main thread.
+    """
     stage = Stage()
     ready, done = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(stage, ready, done)), daemon=True)
@@ -127,7 +136,7 @@ async def _serve(stage: Stage, ready: threading.Event, done: threading.Event) ->
 
 @pytest.fixture
 def stage(served: Stage) -> Stage:
-    """The server, reset to the state of `story.evening`, with no recorded calls."""
+    """The server of the sandbox's web page, reset to the state of `story.evening` and without recorded calls."""
     served.state, served.calls, served.error = story.evening(), [], None
     return served
 
@@ -142,12 +151,12 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext, stage: Stage) -> Page:
-    """The page, open and connected."""
+    """The sandbox's web page, open in the browser and connected to its server."""
     return opened(context, stage)
 
 
 def opened(context: BrowserContext, stage: Stage) -> Page:
-    """Open the page, and wait until it shows the state."""
+    """Open the sandbox's web page, and wait until the page shows the state."""
     page = context.new_page()
     page.goto(stage.url)
     page.locator("#connection[data-state=live]").wait_for()

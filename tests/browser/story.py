@@ -1,4 +1,7 @@
-"""A state of the page, in the shapes that the stand-ins and the relay's view have: one evening of two incidents."""
+"""A state that the sandbox's web page shows: one evening with two incidents.
+
+The members have the shapes that the stand-ins and the relay's view return.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,12 +12,12 @@ HOSTILE = '<img src=x onerror="document.title=1"> & "quotes"'
 
 
 def at(seconds: float) -> str:
-    """Return a moment of the evening."""
+    """Return the time `seconds` after the start of the evening, in ISO 8601."""
     return (EVENING + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
 def epoch(seconds: float) -> int:
-    """Return a moment of the evening (epoch seconds)."""
+    """Return the time `seconds` after the start of the evening, in epoch seconds."""
     return int((EVENING + timedelta(seconds=seconds)).timestamp())
 
 

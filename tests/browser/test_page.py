@@ -1,4 +1,4 @@
-"""The sandbox's page in a real browser: what it shows, which routes its controls call, and its accessibility."""
+"""The sandbox's web page in a real browser: its content, the routes that its controls call, and its accessibility."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def phone(page: Page, name: str) -> Any:
 
 
 def expect_calls(page: Page, stage: Stage, *wanted: tuple[str, str, Any]) -> None:
-    """Wait until the page made these calls, and no others."""
+    """Wait until the web page has made exactly these HTTP calls."""
     for _ in range(PATIENCE // 50):
         if len(stage.calls) >= len(wanted):
             break

@@ -77,7 +77,10 @@ def operator(operators_channel: Channel) -> Iterator[Operator]:
 
 @pytest.fixture
 def own_places(workroom: Path, build: Path) -> Iterator[local.Places]:
-    """Places for a test that starts a cloud of its own; remaining processes are stopped at the end."""
+    """Folders and files for a test that starts a local cloud of its own.
+
+    Processes of the cloud that still run after the test are stopped.
+    """
     with TemporaryDirectory(dir=workroom) as name:
         places = local.Places(ROOT, Path(name) / "own", build)
         try:
@@ -88,7 +91,7 @@ def own_places(workroom: Path, build: Path) -> Iterator[local.Places]:
 
 @pytest.fixture
 def built_places(own_places: local.Places, build: Path) -> local.Places:
-    """Places of a command that has built this clone before: its cloud starts sooner."""
+    """Folders and files for a local cloud whose build exists already, so that the cloud starts sooner."""
     places = replace(own_places, build=own_places.folder / "build")
     shutil.copytree(build, places.build)
     return places

@@ -70,7 +70,10 @@ class Operator:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     def jobs(self, count: int) -> list[str]:
-        """Dead-letter one job for each of so many incidents, a second apart; return the incidents' ids."""
+        """Dead-letter `count` jobs of different incidents, each one second newer than the one before.
+
+        Return the incidents' ids.
+        """
         queue = Queue(self.sqs, self._url)
         start = time.time() - 3600
         jobs = [self._job(f"{self.tag}-{n}", start + n) for n in range(count)]

@@ -32,11 +32,11 @@ class Command:
 
     @property
     def said(self) -> str:
-        """The output so far."""
+        """Output of the process so far."""
         return self._output.read_text()
 
     def until(self, text: str) -> None:
-        """Wait for a text in the output."""
+        """Wait until the output of the process has this text."""
         deadline = time.monotonic() + WAIT_SECONDS
         while text not in self.said:
             assert self._child.poll() is None, self.said
@@ -44,16 +44,16 @@ class Command:
             time.sleep(0.05)
 
     def end(self, number: signal.Signals) -> int:
-        """Send a signal, and return the exit code."""
+        """Send the process an operating-system signal, such as SIGINT; return the exit code."""
         self._child.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for the end, and return the exit code."""
+        """Wait for the end of the process; return the exit code."""
         return self._child.wait(120)
 
     def stop(self) -> None:
-        """Stop it by Ctrl-C if it still runs."""
+        """Stop the process with SIGINT, as Ctrl-C does, if the process still runs."""
         if self._child.poll() is None:
             self.end(signal.SIGINT)
 

@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass
 class Storm:
-    """Posts to a channel.
+    """Sender of a storm: posts shares to one channel, and keeps their answers.
 
     Attributes:
         channel: the channel.
@@ -60,7 +60,7 @@ class Storm:
     posts: list[Posted] = field(default_factory=list)
 
     def post(self, states: Sequence[SharedState]) -> None:
-        """Post states in parallel, and wait for all answers."""
+        """Post the shares of these states in parallel, and wait for all answers."""
         local = threading.local()
 
         def one(state: SharedState) -> Posted:

@@ -36,11 +36,11 @@ class Person:
         self.may_do_all()
 
     def may_do_all(self) -> None:
-        """Attach the whole policy."""
+        """Attach the operator's policy with all its actions."""
         self._put(self._document)
 
     def may_not(self, action: str) -> None:
-        """Attach the policy without this action."""
+        """Attach the operator's policy without this one action."""
         smaller = copy.deepcopy(self._document)
         for statement in smaller["Statement"]:
             statement["Action"] = [each for each in _actions(statement) if each != action]
@@ -167,7 +167,7 @@ class TestReplayPolicy:
 class TestImportPolicy:
     @pytest.fixture
     def file(self, operator: Operator, replayer: Person, tmp_path: Path) -> str:
-        """File with two jobs, which are still on the queue."""
+        """Export file with two jobs, which are also still on the dead-letter queue."""
         replayer.may_do_all()
         operator.jobs(2)
         assert replayer.run("dlq", "export", str(tmp_path / "jobs.jsonl")).exit_code == 0

@@ -1,4 +1,4 @@
-"""The relay's part of the sandbox's page, read from the local cloud."""
+"""The relay's part of the sandbox's web page, with data from the local cloud."""
 
 import time
 import uuid
@@ -19,7 +19,7 @@ WAIT_SECONDS = 30.0
 
 
 class Page:
-    """A client of the routes of the sandbox's page."""
+    """HTTP client of the routes that the sandbox's web page calls."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -32,7 +32,7 @@ class Page:
         return found
 
     def until(self, condition: Callable[[dict[str, Any]], Any]) -> Any:
-        """Poll the relay's view until `condition` returns something for it, and return that."""
+        """Poll the relay's view until `condition` returns a true value for the view; return that value."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             if found := condition(self.relay()):
@@ -48,7 +48,7 @@ class Page:
         return found
 
     def switch(self, **wanted: Any) -> None:
-        """Set the page's switches for faults."""
+        """Set the fault switches of the sandbox's web page."""
         self._session.put(f"{self._url}/page/faults", json=wanted, timeout=60).raise_for_status()
 
     def replay(self, incident_id: str) -> str:
@@ -61,7 +61,7 @@ class Page:
 
 @pytest.fixture
 def page(cloud: local.Local, xmatters: StandIn) -> Iterator[Page]:
-    """The sandbox's page without a fault: xMatters answers, no AWS service is denied, and the queues are empty."""
+    """The sandbox's web page without a fault: xMatters answers, no AWS service is denied, and the queues are empty."""
     queues.purge(cloud)
     page = Page(xmatters.control_url)
     yield page
@@ -71,7 +71,7 @@ def page(cloud: local.Local, xmatters: StandIn) -> Iterator[Page]:
 
 @pytest.fixture
 def sample() -> Sample:
-    """A critical incident's first share, of an incident of its own."""
+    """Sample share that opens a critical incident; each test gets a new incident id."""
     found = next(each for each in read_samples(ROOT / "events") if each.name == "bigpanda_1_critical")
     return found.of_another_incident(uuid.uuid4().hex[:24])
 

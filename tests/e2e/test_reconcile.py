@@ -42,7 +42,10 @@ def channel(cloud: local.Local, xmatters: StandIn, environment_id: str) -> Chann
 
 
 def backdate(channel: Channel, environment_id: str, seconds: float) -> None:
-    """Set the ledger's notes of the channel's reconcile runs, and of their differences, back by so many seconds."""
+    """Move all times in the ledger's items about the channel's reconcile runs back by `seconds`.
+
+    This includes the times at which differences were found first.
+    """
     access = reconciling.access(channel.xmatters.bigpanda_url, KEY)
     reconciling.backdate(channel.ledger(), access, environment_id, channel.name, seconds)
 
@@ -65,7 +68,10 @@ def run(channel: Channel, environment_id: str) -> None:
 
 
 def runs(channel: Channel, environment_id: str) -> None:
-    """Do two reconcile runs: the first only notes a difference, since its share may still arrive."""
+    """Do two reconcile runs.
+
+    The first run only records the missed share as a difference, since the share may still arrive.
+    """
     run(channel, environment_id)
     backdate(channel, environment_id, SETTLES_SECONDS)
     run(channel, environment_id)

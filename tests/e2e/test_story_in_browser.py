@@ -32,7 +32,7 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture
 def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
-    """Stand-ins whose people and channel lead to the relay and back."""
+    """Both vendors' stand-ins, with people, groups and a channel, set up to call the deployed relay."""
     queues.purge(cloud)
     with requests.Session() as session:
         session.trust_env = False
@@ -57,7 +57,7 @@ def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
 
 @pytest.fixture
 def page(vendors: StandIn) -> Iterator[Page]:
-    """The page in headless Chromium."""
+    """The sandbox's web page in headless Chromium."""
     path = chromium.executable(ROOT)
     if path is None:
         pytest.skip("no Chromium is installed, and `make checks` did not install the one of requirements/browser")

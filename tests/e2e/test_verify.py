@@ -1,4 +1,4 @@
-"""The storm's accounts report every fault that a relay could have."""
+"""Tests of the storm's accounts: the accounts have to report every kind of fault that a relay could have."""
 
 import base64
 from typing import Any

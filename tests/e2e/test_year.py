@@ -128,7 +128,7 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
 
 
 def _patient(child: subprocess.Popen[str]) -> str:
-    """Wait for a relayctl that waits for minutes itself; return its output."""
+    """Wait for the end of a relayctl process that may take minutes; return its output."""
     with child:
         out, err = child.communicate(timeout=1800)
     assert child.returncode == 0, f"{out}\n{err}"
@@ -136,7 +136,7 @@ def _patient(child: subprocess.Popen[str]) -> str:
 
 
 def _tries_in_shadow(year: Year) -> None:
-    """Let shares come in shadow mode: nothing rings, and the report says what would have."""
+    """Post shares in shadow mode: nothing is signalled, and the shadow report counts the signals that were left out."""
     year.share("shadow")
     year._second -= 1
     year.share("shadow")
@@ -148,7 +148,7 @@ def _tries_in_shadow(year: Year) -> None:
 
 
 def _goes_live(year: Year) -> None:
-    """End shadow mode: the open incident rings at its next share, and its end too."""
+    """End shadow mode. The open incident is signalled at its next share, and so is its resolve."""
     year.relayctl("channel", "set", year.channel.name, "--set", "policy.mode=live")
     time.sleep(IN_FORCE_SECONDS)
     assert year.share("open", "critical")["transition"] == "opened"
@@ -156,7 +156,7 @@ def _goes_live(year: Year) -> None:
 
 
 def _rotates(year: Year) -> None:
-    """Make a new token for BigPanda: it works at once, and the old one until it is retired."""
+    """Make a new token for BigPanda. The new token works at once; the old token works until it is retired."""
     old = year.token
     rotated = year.relayctl("channel", "rotate", year.channel.name, "inbound")
     year.token = rotated["headers"][0]["value"].removeprefix("Bearer ")
@@ -166,7 +166,10 @@ def _rotates(year: Year) -> None:
 
 
 def _pauses(year: Year) -> None:
-    """Pause for maintenance: what is over before its end rings nobody, what is open rings then."""
+    """Pause the channel for maintenance.
+
+    An incident that ends during the pause is never signalled. An incident that is still open is signalled after it.
+    """
     name = year.channel.name
     year.relayctl("channel", "pause", name, "--until", "1h", "--keep")
     time.sleep(IN_FORCE_SECONDS)
@@ -186,7 +189,10 @@ def _pauses(year: Year) -> None:
 
 
 def _survives_an_outage(year: Year) -> None:
-    """Let xMatters fail and refuse: one page is retried, the other replayed, and the story of each is told."""
+    """Let xMatters fail, and later refuse a signal.
+
+    The failed signal is retried. The refused signal is dead-lettered, shown by `relayctl incident show`, and replayed.
+    """
     year.operator.script({"kind": "status", "status": 503, "times": 3})
     assert year.share("outage")["queue"] == "retry"
     year.operator.script({"kind": "status", "status": 404})
@@ -210,7 +216,10 @@ def _changes_settings(year: Year, folder: Path) -> None:
 
 
 def _leaves(year: Year) -> None:
-    """Remove the channel: refused while shares come; then each share is refused, and nothing is owed."""
+    """Remove the channel.
+
+    relayctl refuses `--drain` while shares come, and reports that nothing is owed. After the removal shares get 401.
+    """
     name = year.channel.name
     refused = year.operator.run("channel", "remove", name, "--drain", "--yes", code=1)
     assert "AutoShare" in refused.stderr, refused.stderr

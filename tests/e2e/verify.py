@@ -54,7 +54,7 @@ class Rung:
 
 
 class Accounts:
-    """Posts and signals, matched byte for byte."""
+    """The posts and the signals of a storm. A signal belongs to the post that has the same bytes."""
 
     def __init__(self, posts: Sequence[Posted], signals: Iterable[Mapping[str, Any]]) -> None:
         self.posts = posts

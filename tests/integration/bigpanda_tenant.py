@@ -21,7 +21,7 @@ HEADER = ("x-api-key", "inbound-canary")
 
 
 def delivered(_: Received) -> tuple[int, Mapping[str, str], bytes]:
-    """Answer 200 as a receiver that delivered the share."""
+    """Answer a webhook with 200, as a relay does that delivered the share."""
     return 200, {"Content-Type": "application/json"}, b'{"outcome": "delivered"}'
 
 
@@ -79,7 +79,7 @@ class Tenant:
         ).status_code
 
     def control(self, method: str, path: str, body: object = None) -> requests.Response:
-        """Call the control API of live incidents; return its answer, an error as well."""
+        """Call the stand-in's control API of live incidents; return its answer, even if the answer is an error."""
         return self.api.request(method, f"{self.box.control_url}/bigpanda/live{path}", json=body, timeout=60)
 
     def share_with(self, receiver: Site, **settings: Any) -> None:

@@ -114,9 +114,9 @@ class Live:
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
     def reconcile(self) -> dict[str, Found]:
-        """Plan runs, work their chores until none is left, and return the results by each run's first channel.
+        """Plan reconcile runs, and work their chores until none is left.
 
-        Chores of other kinds go back on the queue.
+        Return the results of the runs, by the first channel of each run's group. Other chores go back on the queue.
         """
         self.schedule.start()
         found: dict[str, Found] = {}

@@ -62,25 +62,25 @@ def _mark(job: Job) -> float:
 
 
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Change the entry as a worker that delivers every job."""
+    """Return the ledger entry after a worker delivered the job."""
     revived = _revived(entry, state, job, now)
     return revived.announcing(state, f"request-{job.incident_id}", revived.dead_letter.revived_at)
 
 
 def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Change the entry as a worker whose signals are all refused."""
+    """Return the ledger entry after xMatters refused the job's signal."""
     revived = _revived(entry, state, job, now)
     return revived.dead_lettering(state, revived.dead_letter.revived_at + 1, "refused")
 
 
 def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Change the entry as a worker that has to wait for the rate limit."""
+    """Return the ledger entry after the rate limit made the job wait."""
     revived = _revived(entry, state, job, now)
     return replace(revived, debt=replace(revived.debt, reason="paced"))
 
 
 def superseding(entry: Entry, state: State, job: Job, now: float) -> Entry:
-    """Change the entry as a worker whose ledger has a newer state."""
+    """Return the ledger entry after a newer state of the incident superseded the job."""
     return entry.owing(replace(state, version=(9e9, 9e9), came=9e9))
 
 

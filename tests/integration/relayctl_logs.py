@@ -11,7 +11,7 @@ from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_sessio
 class Logs:
     """Writer of log lines.
 
-    moto takes no lines of another time than the real one, so the operator's clock is set to it.
+    moto refuses log lines whose time is far from the real time. So the operator's clock is set to the real time.
     """
 
     def __init__(self, operator: Operator) -> None:

@@ -221,7 +221,10 @@ def awake(envelope: str) -> str:
 
 
 def fail_in_every_way(box: Box, functions: Functions, *, tokens: bool) -> None:
-    """Share under each fault of the trigger and, with `tokens`, of the token route; then with xMatters down."""
+    """Post a share under each fault of the trigger, and then one while xMatters is down.
+
+    With `tokens`, also post a share under each fault of the route that issues OAuth tokens.
+    """
     for fault in FAULTS:
         box.script([fault | {"times": None}])
         functions.start_anew()

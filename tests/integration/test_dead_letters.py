@@ -17,7 +17,7 @@ from tests.samples import job
 
 
 class Bench:
-    """A queue, its calls that changed visibility, and a clock for the holds."""
+    """A dead-letter queue in moto, a record of the calls that changed messages' visibility, and a clock."""
 
     def __init__(self) -> None:
         session = new_session(region_name=REGION)

@@ -48,7 +48,10 @@ def reconcile(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 
 class Output:
-    """A function and its output. The function is loaded here, since its logger keeps the stdout of that moment."""
+    """A function and its captured standard output.
+
+    The function is loaded in here, since its logger keeps the standard output that is set during the load.
+    """
 
     def __init__(self, name: str, account: Aws, environment: pytest.MonkeyPatch) -> None:
         self.stdout = io.StringIO()
@@ -60,7 +63,7 @@ class Output:
             return invoke(self._handler, sample)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the lines since the last call."""
+        """Return the function's log lines since the last call of this method."""
         text = self.stdout.getvalue()
         self.stdout.truncate(0)
         self.stdout.seek(0)

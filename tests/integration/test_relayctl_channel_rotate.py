@@ -1,4 +1,4 @@
-"""relayctl channel rotate: new credentials beside the old ones, checks before the switch, and the old one's end."""
+"""relayctl channel rotate: adds new credentials beside the old ones, checks the switch, and ends the old ones."""
 
 import json
 from collections.abc import Iterator

@@ -83,7 +83,7 @@ def value_of(option: str) -> str:
 
 
 def warnings(done: Result) -> list[str]:
-    """Return the warnings, except that of recipients, which a test cannot check."""
+    """Return the warning lines, without the warning that the recipients were not checked."""
     lines = [line for line in done.stderr.splitlines() if "warning" in line]
     return [line for line in lines if "the recipients were not checked" not in line]
 

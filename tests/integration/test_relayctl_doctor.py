@@ -52,7 +52,7 @@ class Patient:
         )
 
     def map(self, state: str, *queues: str) -> None:
-        """Make event source mappings in a state, for these queues or for both."""
+        """Replace the workers' event source mappings by one in `state` for each of `queues`, by default for both."""
         self.operator.mappings = [
             {"EventSourceArn": f"arn:aws:sqs:{REGION}:123456789012:{STACK}-{queue}-1", "State": state}
             for queue in queues or ("RetryQueue", "ChoreQueue")

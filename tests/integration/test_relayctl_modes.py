@@ -51,7 +51,7 @@ def held(operator: Operator, channel: str, until: float) -> None:
 
 
 def used(operator: Operator, channel: str, ago: float) -> None:
-    """Note a use of the credential that BigPanda shows for a channel."""
+    """Record in the ledger that BigPanda used its credential for a channel `ago` seconds ago."""
     [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
     name = f"used/inbound/{channel}/{fingerprint}"
     operator.ledger.table.store(name, str(operator.clock.now - ago), lasts=3600)

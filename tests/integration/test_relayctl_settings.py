@@ -61,7 +61,7 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 
 
 def run(operator: Operator, verb: str, folder: Path, *options: str, code: int = 0) -> Any:
-    """Run a verb on the folder. Its output must hold no credential."""
+    """Run a verb of `relayctl channel` on a folder of settings. Fail if the output has a credential."""
     done = operator.run("channel", verb, str(folder), *options)
     assert done.exit_code == code, done.output
     assert CANARY not in done.output
@@ -329,7 +329,7 @@ class TestApplyThatFails:
 
     @staticmethod
     def before_write(operator: Operator, number: int, do: Any) -> None:
-        """Call `do` before the version of this number is stored."""
+        """Call `do` before relayctl stores the `number`-th new version of a secret."""
         count = 0
 
         def put() -> None:

@@ -20,7 +20,7 @@ NOW = 1_800_000_000
 
 @pytest.fixture
 def http(box: Box) -> Iterator[requests.Session]:
-    """An HTTP session with a valid API key of BigPanda, which has one incident."""
+    """An HTTP session with a valid API key of the BigPanda stand-in. The stand-in has one incident."""
     box.bigpanda.let_in(KEY)
     box.bigpanda.let_app_in(APP)
     box.bigpanda.declare_incidents("e1", [declared()])

@@ -90,7 +90,10 @@ class ActingAnswers:
                 yield f"idle: {answer.name} did nothing with {answer.said.incident}: {texts}"
 
     def _overtaken(self, answer: ActingAnswer, act: Act) -> Iterator[str]:
-        """Check that the ledger had no later open signal, and no resolve after the answer, when the worker started."""
+        """Check that no newer signal forbade the act: the ledger had none when the worker started.
+
+        Such a signal announces an open state after the answered page, or a resolve after the answer.
+        """
         assert answer.page
         for ring in self.phones.rings:
             is_of_it = ring.incident.partition("@")[0] == act.incident and ring.channel == answer.page.ring.channel
@@ -107,7 +110,11 @@ class ActingAnswers:
                 return
 
     def _has_to_act(self, answer: ActingAnswer) -> bool:
-        """Return True if nothing fails, and the incident is open, awake and unchanged from the page until the act."""
+        """Return True if the answer has to act, because nothing prevents it.
+
+        No service fails, and the incident is open, unchanged and not snoozed. This holds from the signal of the
+        answered page until the latest time of the act.
+        """
         assert answer.page
         world, page, incident = self.weather.world, answer.page, answer.said.incident
         # A page that is not found yet is looked up again after waits that double.
@@ -132,7 +139,7 @@ class ActingAnswers:
 
 
 def _is_in_doubt(act: Act) -> bool:
-    """Return True if the worker that sent the request may not know its result, or may not have recorded it."""
+    """Return True if the worker may not know the result of its resolve or snooze, or may not have recorded it."""
     return act.is_in_doubt or act.process.is_dead or "ledger" in act.process.troubles
 
 

@@ -34,7 +34,7 @@ class Notice(NamedTuple):
     text: str
 
     def tells_of(self, incident: str) -> bool:
-        """Return True if the message names the incident, or may count it."""
+        """Return True if the message names the incident, or only says that there are more incidents."""
         return bool(re.search(rf"\b{re.escape(incident)}\b", self.text)) or " more " in self.text
 
 
@@ -92,9 +92,10 @@ def refuted(plan: Plan, vendors: Vendors) -> int:
 
 
 def _unheard(plan: Plan, truth: Truth, signals: Sequence[Signal], notices: Sequence[Notice]) -> Iterator[str]:
-    """Check that an open critical is announced in time, whatever is forged, or the fallback topic is notified of it.
+    """Check that an open critical is announced in time, whatever the attacker forges.
 
-    Only the channel's own limit, which a flood uses up, is an excuse to notify the topic.
+    During a flood of forged criticals the relay may notify the fallback topic instead, since the flood uses up the
+    channel's rate limit.
     """
     for gap in gaps(truth, signals):
         # A vendor's outage excuses nobody after its end.
@@ -114,7 +115,10 @@ def _unheard(plan: Plan, truth: Truth, signals: Sequence[Signal], notices: Seque
 
 
 def _notified_by(plan: Plan, since: float, notices: Sequence[Notice]) -> float:
-    """Return when the fallback topic is notified at the latest of a critical that is silent since a time."""
+    """Return the latest time at which the fallback topic has to be notified of a critical.
+
+    `since` is the time from which the critical is not announced. Both times are in seconds since the beginning.
+    """
     overdue = since + plan.fallback_seconds + (REFUTED_SECONDS if plan.forgeries else 0.0)
     earlier = (each.at + BETWEEN_MESSAGES_SECONDS for each in notices if each.at < overdue)
     return max([overdue, *earlier]) + SWEPT_SECONDS
@@ -132,7 +136,7 @@ def _lost(plan: Plan, truth: Truth, signals: Sequence[Signal], forged_open: Mapp
 
 
 def _false_ends(truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
-    """Check that resolves which are forged in a rhythm are not announced again and again."""
+    """Check that not many false resolves are announced while the attacker forges resolves at regular intervals."""
     false_ends = sum(truth.is_open(signal.at) and not signal.is_open for signal in signals)
     if false_ends > MOST_FALSE_ENDS:
         yield f"people were told {false_ends} times that {truth.id} is over, and it is open"
@@ -154,7 +158,11 @@ def _strangers(plan: Plan, signals: Sequence[Signal]) -> Iterator[str]:
 
 
 def _of_reconcile(plan: Plan, vendors: Vendors) -> Iterator[str]:
-    """Check that reconcile runs see one environment, believe BigPanda alone, and ring who was rung before."""
+    """Check the requests and the signals of reconcile runs.
+
+    The runs read only one environment, and believe only BigPanda. Their signals have only recipients of the channel, of
+    the webhook's URL, or of earlier signals for the same incident.
+    """
     yield from (f"BigPanda was asked for {url}" for url in dict.fromkeys(vendors.strange))
     truths = {truth.id: truth for truth in plan.truths}
     for place, signal in enumerate(vendors.signals):
@@ -187,7 +195,11 @@ def _ended_pages(plan: Plan, vendors: Vendors) -> Iterator[str]:
 
 
 def _written(plan: Plan, vendors: Vendors) -> Iterator[str]:
-    """Check that forged answers change no incident, and become comments that say so, on the channel's incidents."""
+    """Check that forged answers change no incident in BigPanda.
+
+    The relay may write them as comments, on incidents of the attacked channel only. Such a comment says that it is
+    unverified.
+    """
     yield from (f"BigPanda got a {change}" for change in vendors.changes)
     truths = {truth.id: truth for truth in plan.truths}
     for comment in vendors.comments:

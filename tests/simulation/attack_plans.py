@@ -95,7 +95,7 @@ class Flood:
 
     @property
     def ends(self) -> float:
-        """Time of the last, in seconds since the beginning."""
+        """Time of the flood's last forged critical, in seconds since the beginning."""
         return self.begins + self.every * (self.count - 1)
 
 
@@ -104,7 +104,7 @@ class Plan:
     """The plan of a schedule.
 
     Attributes:
-        seed: the schedule's seed. Of an even one the attacker holds the webhook's token, else the callback's.
+        seed: the schedule's seed. If it is even, the attacker holds the webhook's token, else the callback's.
         truths: the true incidents.
         outages: outages of the vendors.
         forgeries: number of random forgeries.

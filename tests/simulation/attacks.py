@@ -87,7 +87,7 @@ class _DelayedSqs(FakeSqs):
 
 
 class Attack:
-    """One schedule. Of an even seed the attacker holds the webhook's token, of an odd one the callback's.
+    """One schedule. With an even seed the attacker holds the webhook's token, with an odd seed the callback's.
 
     Attributes:
         plan: the plan of the schedule.

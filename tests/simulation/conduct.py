@@ -140,7 +140,11 @@ class Conduct:
                 yield f"silent: no page came of {post.incident} share {post.share}, and the topic was not notified"
 
     def _is_followed(self, post: Post, paged: Collection[str]) -> bool:
-        """Return True if the incident was over before the relay ended its search for the page, or has a newer page."""
+        """Return True if the signal needs no page of its own.
+
+        That is so if the incident ended before the relay gave up its search for the page, or if a newer signal of the
+        incident has a page.
+        """
         others = (state for state in self.states if state.incident == post.incident and state.number != post.share)
         is_over = any(
             post.began - LEARNS_SECONDS < at < post.began + LOOKED_FOR_SECONDS
@@ -209,7 +213,7 @@ class Conduct:
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
     def _above_rate_limit(self, channel: str) -> Iterator[str]:
-        """Check that no minute, less a margin, has more signals than the policy allows.
+        """Check that no minute has more signals than the policy allows; a small margin is subtracted from the minute.
 
         An inline retry and the attempt before it count as one signal, although both may have paged.
         """

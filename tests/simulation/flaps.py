@@ -119,7 +119,7 @@ class Flaps:
                     yield from self._expired(incident, states, time)
 
     def _noisy(self, incident: str, states: Sequence[SharedState], time: Certain) -> Iterator[str]:
-        """Check that after the signal that says that the incident flaps, only a worse state is signalled."""
+        """Check that only a worse state is signalled during a flap, once a signal has said that the incident flaps."""
         by_number = {state.number: state for state in states}
         rings = [ring for ring in self.phones.rings if ring.incident == incident]
         if any(ring.share not in by_number for ring in rings):
@@ -154,7 +154,7 @@ class Flaps:
 
 
 def _said_at(rings: Sequence[Ring], time: Certain) -> float:
-    """Return the time of xMatters' first acceptance in the flap, in epoch seconds; infinity without one."""
+    """Return the time at which xMatters first accepted a signal during the flap (epoch seconds); infinity if never."""
     return min((ring.at for ring in rings if time.begins + NOTED_SECONDS < ring.began), default=math.inf)
 
 

@@ -31,7 +31,8 @@ class _Told(NamedTuple):
     Attributes:
         at: time of the message, in epoch seconds; -inf for none.
         health: "sick" or "well".
-        level: topic of a message that the channel is sick; with a single topic "urgent" or "any"; else empty.
+        level: urgency of a message that the channel is sick. With two topics it is the topic, "alarm" or "notice"; with
+            one topic "urgent" or "any". Empty if the channel is well.
     """
 
     at: float = -math.inf
@@ -39,7 +40,10 @@ class _Told(NamedTuple):
     level: str = ""
 
     def accepts(self, later: "_Told") -> bool:
-        """Return True if `later` may be the next message: not too soon, and sick, urgently sick or well in turn."""
+        """Return True if `later` may be the next message after this one.
+
+        It must not come too soon. "well" may only follow "sick". "sick" may follow "well", or a less urgent "sick".
+        """
         if later.at - self.at < LEAST_SECONDS:
             return False
         if later.health == "well":
@@ -104,7 +108,10 @@ class Health:
             known = (possible or set(told)) | (known if _is_in_doubt(message) else set())
 
     def _as_told(self, message: HealthMessage) -> list[_Told]:
-        """Return the possible records of a message: several if there is one topic, which does not show the urgency."""
+        """Return the possible records of a message in the ledger.
+
+        With a single topic there are two, since the topic does not show whether the sickness is urgent.
+        """
         if message.health == "well":
             return [_Told(message.at, "well")]
         levels = [message.topic] if len(self.topics) > 1 else ["any", "urgent"]
@@ -150,11 +157,11 @@ class Health:
                 yield f"health: {channel} is called sick, though each of its signals was accepted: {message.channels}"
 
     def _has_vanished(self, channel: str, at: float) -> bool:
-        """Return True if the message of a state that was owed until about `at` (epoch seconds) had vanished.
+        """Return True if a vanished queue message may be the reason that the channel is sick at `at` (epoch seconds).
 
-        The sweeper replaces such a message only minutes later, and the new one may vanish, too. So the channel is sick
-        although each of its signals was accepted. The spare message of a state that rang before is no reason, nor is
-        one of an incident that was signalled again well before `at`.
+        The sweeper replaces a vanished message only minutes later, and the replacement may vanish, too. So the channel
+        may be sick although xMatters accepted each of its signals. A vanished message is no reason if its own state was
+        signalled well before `at`, or if its incident was signalled between the loss and that time.
         """
         return any(
             lost.channel == channel
@@ -184,7 +191,10 @@ class Health:
                     yield f"health: nobody was told that {channel} owes {state} by {by - self.world.began:.0f} s"
 
     def _is_owed_for_long(self, state: SharedState) -> bool:
-        """Return True if a critical that opened its incident is owed or dead-lettered until people have to be told."""
+        """Return True if an incident's first state is a critical that is still unannounced when people have to be told.
+
+        The policy announces that state, and no other state of the incident arrives in that time.
+        """
         if not state.answered or not state.is_open or state.status != "critical" or state.number != 0:
             return False
         policy, until = self.policies[state.channel], min(state.answered) + TOLD_SECONDS
@@ -202,5 +212,5 @@ class Health:
 
 
 def _is_in_doubt(message: HealthMessage) -> bool:
-    """Return True if the sweeper's run that published a message may not have recorded that."""
+    """Return True if the sweeper may not have recorded in the ledger that it published this message."""
     return message.is_in_doubt or message.process.is_dead or "ledger" in message.process.troubles

@@ -183,7 +183,10 @@ class Invariants:
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
 
     def came_back(self, said: Said, page: Page | None) -> None:
-        """Note the arrival of a callback that names this page: its process may die once the callback is queued."""
+        """Note the arrival of a callback for this page.
+
+        The arrival is noted first, since the process of the callback may queue the job and then die.
+        """
         is_credible = not self.has_rest or (page is not None and not said.is_forged)
         if self._is_known(said.incident):
             self.expected[f"answer-{said.number}"] = said.incident
@@ -350,7 +353,7 @@ class Invariants:
         return self.unguarded | self.unqueued | doubted | found | left_out | unbelieved
 
     def _is_left_out(self, state: SharedState) -> bool:
-        """Return True if the state may have come in shadow mode, or in a pause that leaves states out."""
+        """Return True if the state may have come in shadow mode, or in a pause whose states are not announced later."""
         quiet = self.quiet.get(state.channel)
         if quiet is None or not quiet.leaves_out:
             return False
@@ -359,7 +362,11 @@ class Invariants:
         return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
 
     def _learn_by(self) -> list[float]:
-        """Return the times until which functions may have an old copy of a channel, since they can't read it anew."""
+        """Return the times until which functions may use an old copy of a channel's settings.
+
+        There is one time for each fault of Secrets Manager or DynamoDB, which keeps functions from reading the settings
+        anew.
+        """
         spells = (spell for spell in self.weather.spells if spell.service in {"secrets", "dynamodb"})
         return [0.0, *(spell.ends + REMEMBERED_SECONDS for spell in spells)]
 
@@ -440,7 +447,7 @@ class Invariants:
         return any(at > min(state.arrivals) for other in later for at in other.shown)
 
     def _is_wanted(self, told: SharedState | None, state: SharedState) -> bool:
-        """Return True if the policy announces `state` after `told`.
+        """Return True if the policy announces the transition from the announced state `told` to `state`.
 
         Added alerts (`grew`) are exempt if BigPanda's API showed one of the states. The relay keeps no alerts of such a
         state, since the API may name them in another way than the webhook.
@@ -451,9 +458,9 @@ class Invariants:
         return not is_exempt and change in self.wanted(state.incident)
 
     def _found_over(self, incident: str, others: Sequence[SharedState]) -> list[SharedState]:
-        """Return the ended states that a reconcile run may have found: shown by BigPanda's API, and not superseded.
+        """Return the incident's resolved states that a reconcile run may have found.
 
-        A state is superseded if one of `others` is surely newer.
+        BigPanda's API has shown these states. A state is left out if one of `others` is surely newer.
         """
         over = [each for each in self._states_of(incident) if each.shown and not each.is_open]
         return [state for state in over if not any(surely_newer(other, state) for other in others)]
@@ -545,9 +552,9 @@ class Invariants:
             self._problem(f"{incident} ends untold: {answered[0]}; people were told {told}")
 
     def _is_unplaced(self, state: SharedState, others: Iterable[SharedState]) -> bool:
-        """Return True if another state arrived later, and only the ledger, which failed, could know that order.
+        """Return True if the ledger's failure may hide that another state arrived later.
 
-        That is so for a state whose time stamps the relay does not believe.
+        That is so for a state whose time stamps the relay does not believe: only the ledger knows its order of arrival.
         """
         later = (max(other.arrivals, default=0.0) for other in others if other is not state)
         return state.has_wrong_stamps and any(at > max(state.arrivals) for at in later)
@@ -591,7 +598,10 @@ class Invariants:
         )
 
     def _check_bad_again(self, incident: str) -> None:
-        """Check that a state as bad as before is announced after an unannounced better one."""
+        """Check that an incident that became worse again is announced.
+
+        Its previous state was better, but was not announced, so the worse state may equal the announced one.
+        """
         if self._has_left_out(incident):
             return
         told, rings = self._told(incident), self._rings(incident)
@@ -613,7 +623,11 @@ class Invariants:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _quietly_better(self, incident: str) -> tuple[set[str], set[str]]:
-        """Return the transitions to a better state that are not announced, and those to a worse one that are."""
+        """Return two sets of transitions, chosen by the policy of the incident's channel.
+
+        The first set has the transitions to a better state that the policy does not announce. The second set has the
+        transitions to a worse state that it announces.
+        """
         wants = self.wanted(incident)
         return {"eased", "resolved"} - wants, {"worsened", "reopened"} & wants
 
@@ -634,9 +648,9 @@ class Invariants:
             self._problem(f"again: {last} was taken for a copy; people were told {told}")
 
     def _seems_told(self, incident: str, states: Iterable[SharedState]) -> bool:
-        """Return True if one of the states changes nothing against a state that the ledger may have as announced.
+        """Return True if the ledger may show that one of the states need not be announced.
 
-        A state that was announced without the ledger is recorded there later; until then the ledger has an older one.
+        The ledger may have an older announced state: a state announced without the ledger is recorded there only later.
         """
         seen = [None, *(self.states[incident, ring.share] for ring in self._rings(incident))]
         return any(changed(told, state) not in self.wanted(incident) for told in seen for state in states)
@@ -689,7 +703,9 @@ class Invariants:
         return any(before < end <= at for end in ends)
 
     def _is_bad_again(self, told: SharedState | None, now: SharedState, at: float) -> bool:
-        """Return True if the incident was better after `told`, unannounced, and `now` is worse again, and so is owed.
+        """Return True if `now` is owed, since it is worse than an earlier better state that was not announced.
+
+        The earlier state is also better than the announced state `told`.
 
         Only states that arrived until `at` (epoch seconds) count.
         """
@@ -757,7 +773,10 @@ class Invariants:
         return self.confirms_ends and self._is_overtaken_in_flight(page, end)
 
     def _asked_until(self, end: _End) -> float:
-        """Return until when BigPanda is asked if a resolve is true (epoch seconds); longer if it does not answer."""
+        """Return the time until which the relay may ask BigPanda to confirm a resolve, in epoch seconds.
+
+        The time is later if BigPanda does not answer.
+        """
         until, began = end.at + CONFIRMS_SECONDS, self.world.began
         if not self.confirms_ends:
             return until
@@ -770,10 +789,10 @@ class Invariants:
         return min(until, end.at + UNREACHABLE_SECONDS + CONFIRMS_SECONDS)
 
     def _is_overtaken_in_flight(self, page: Page, end: _End) -> bool:
-        """Return True if an open state may have arrived between a resolve and xMatters' acceptance of its signal.
+        """Return True if an open state may have arrived after the share of a resolve, before its signal was accepted.
 
-        If the time stamps of the open state are not older, the relay takes it for newer. Then it confirms no end,
-        and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
+        The relay takes the open state for newer if its time stamps are not older. Then the relay does not confirm the
+        end of the incident, and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
         """
         came = max((arrival for arrival in end.state.arrivals if arrival <= end.began), default=end.began)
         since = max(came - CLOCKS_DIFFER, page.ring.began)
@@ -837,7 +856,10 @@ class Invariants:
                 self._problem(f"{state} rang {later.began - earlier.at:.0f} s after the signal before")
 
     def _check_acknowledged(self, rings: list[Ring]) -> None:
-        """Check signals to the acknowledger alone: nothing worsened or reopened since the acknowledgement."""
+        """Check that a signal to the acknowledger alone is allowed.
+
+        It is allowed if the incident neither worsened nor reopened since the acknowledgement.
+        """
         anew, told = 0.0, None
         for ring in rings:
             state = self.states[ring.incident, ring.share]
@@ -857,7 +879,10 @@ class Invariants:
             told = state
 
     def _was_as_bad(self, state: SharedState, rings: list[Ring], at: float) -> bool:
-        """Return True if the policy has a rule for flaps, and a state as bad was announced before a time."""
+        """Return True if the state may be signalled to the acknowledger alone by the policy's rule for flaps.
+
+        That is so if the policy has such a rule, and if an equally bad or worse state was signalled before `at`.
+        """
         told = [self.states[ring.incident, ring.share] for ring in rings if ring.began < at]
         is_as_bad = any(RANKS.get(each.status or "", -1) >= RANKS.get(state.status or "", -1) for each in told)
         return "flap" in self._policy(state.incident) and is_as_bad
@@ -912,10 +937,11 @@ class Invariants:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
     def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
-        """Return the recipients that the channel's secret may have given a state: one list, or two near a change.
+        """Return the lists of recipients that a state may have by the channel's secret.
 
-        Only arrivals until `before` (epoch seconds) count. A share that arrives just before the change gets the later
-        recipients if its function read the secret after the change, and only then.
+        There is one list, or two if the state arrived near the time at which the channel gets another recipient. A
+        share that arrives just before that time gets the later list only if its function read the secret after that
+        time. Only arrivals until `before` (epoch seconds) count.
         """
         if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
             return [tuple(self.routed)]
@@ -938,7 +964,7 @@ class Invariants:
 
 
 def _shown_body(state: SharedState, *, is_snoozed: bool) -> bytes:
-    """Return a state of BigPanda's API as the body that the relay makes of it."""
+    """Return the webhook's body that the relay makes of a state that BigPanda's API shows."""
     return as_webhook(state.in_the_api(is_snoozed=is_snoozed), "e")
 
 

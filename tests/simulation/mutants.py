@@ -29,9 +29,10 @@ _STAYS = {"tests", "tests.simulation", "tests.simulation.mutations", "tests.simu
 def seeds_that_find(
     mutations: Sequence[Mutation], schedules: int, *, progress: Callable[[str, int | None], object] = lambda *_: None
 ) -> dict[str, int | None]:
-    """Return the first seed that finds each fault, by the fault's name; None if none of so many schedules finds it.
+    """Return the first seed that finds each fault, by the fault's name; None if no schedule finds the fault.
 
-    A fault's recorded seed is tried first. Raises ValueError unless a module contains its mutation's text exactly once.
+    A fault's recorded seed is tried first. Raises ValueError if a mutation's text is not exactly once
+    in its module.
     """
     for mutation in mutations:
         mutated(mutation)
@@ -100,7 +101,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Import loader of a text in place of a file's content, without the file's bytecode."""
+    """Import loader that compiles a given text instead of the file's content, and ignores the file's bytecode."""
 
     def __init__(self, fullname: str, path: str, text: str) -> None:
         super().__init__(fullname, path)

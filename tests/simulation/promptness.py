@@ -1,7 +1,7 @@
 """Promptness of the relay: criticals ring in time and first, debts end, and the fallback topic is notified in time.
 
-The judge knows only the times of the answers to shares, of the requests to xMatters and of the notifications. It leaves
-out what these do not decide: incidents whose owed state or signal is in doubt, and schedules with operators.
+The judge knows only the times of the answers to shares, of the requests to xMatters and of the notifications. So it
+leaves out incidents whose owed state or signal is in doubt, and schedules with operators.
 """
 
 import math
@@ -240,7 +240,10 @@ class Promptness:
     # ---- Time ----------------------------------------------------------------------------------------------------
 
     def _late_rings(self, debts: Sequence[Debt]) -> Iterator[str]:
-        """Check that an owed critical is signalled within two minutes of its allowed time; others a backoff later."""
+        """Check that an owed critical is signalled within two minutes of the time from which its signal is allowed.
+
+        Other states may take as long as the longest backoff in addition.
+        """
         for debt in debts:
             channel = debt.state.channel
             is_unswept = channel in self.quiet and self.weather.skips_runs
@@ -327,9 +330,10 @@ class Promptness:
         return quiet.age_from(came, self.policies[channel]["max_age_seconds"]) if quiet else came
 
     def _turn(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> float:
-        """Return the seconds for which the channel's rate limit may delay a debt: earlier signals and other criticals.
+        """Return the seconds for which the channel's rate limit may delay a debt.
 
-        A slot that was reserved for a critical stays unused if a newer share supersedes the critical.
+        The delay comes from earlier signals and from other debts. For a critical, only other critical debts count. A
+        slot that was reserved for a critical stays unused if a newer share supersedes the critical.
         """
         policy, channel = self.policies[debt.state.channel], debt.state.channel
         limits = [policy.get(name) for name in ("max_per_minute", "max_per_minute_per_recipients")]
@@ -352,9 +356,9 @@ class Promptness:
         return WINDOW_SECONDS * (first + others) / limit
 
     def _may_have_slots(self, debt: Debt, debts: Sequence[Debt], allowed: float) -> int:
-        """Return the number of criticals, also of incidents without a clear order, that may have slots before a debt's.
+        """Return the number of states that may have reserved a rate-limit slot before this debt.
 
-        For a debt that is not critical, all states of these incidents count.
+        For a critical debt only criticals count. States of incidents without a clear order of states count as well.
         """
         clear = {other.state.incident for other in debts}
         return sum(
@@ -373,7 +377,7 @@ class Promptness:
         return (state.incident, state.number) in found
 
     def _fair_from(self, channel: str) -> float:
-        """Return the time from which no service that a channel's signals need fails."""
+        """Return the time from which all services that a channel's signals need work again, in epoch seconds."""
         hidden = HIDDEN_SECONDS if self.weather.crashes or self._spells("lambda", "secrets") else 0.0
         spells = self._spells(*_NEEDED, _trigger(channel))
         crashes = self.weather.crashes_end if self.weather.crashes else 0.0
@@ -460,9 +464,9 @@ class Promptness:
                     yield f"priority: {post.incident} share {post.share} was sent while {debt.state} waited"
 
     def _has_limit_of_its_own(self, post: Post, debt: Debt) -> bool:
-        """Return True if the policy limits the signals to the same recipients, and the two have different ones.
+        """Return True if a critical debt and another signal have separate rate limits for their recipients.
 
-        Then the critical may wait for its recipients' limit while the channel's has room for the other signal.
+        Then the critical may wait for its recipients' limit, while the channel's limit has room for the other signal.
         """
         if "max_per_minute_per_recipients" not in self.policies[debt.state.channel]:
             return False
@@ -480,7 +484,7 @@ class Promptness:
 
 
 def _may_be_bad_again(states: Sequence[SharedState], wants: Collection[str]) -> bool:
-    """Return True if an incident may have been better, unannounced, and then worse again, which is then owed."""
+    """Return True if an incident may owe a worse state that followed an unannounced better one."""
     return any(
         changed(one, better) in {"eased", "resolved"} - set(wants)
         and changed(better, worse) in {"worsened", "reopened"} & set(wants)
@@ -500,5 +504,5 @@ def _trigger(channel: str) -> str:
 
 
 def _tells_of(message: str, incident: str) -> bool:
-    """Return True if a message to the topic names an incident, or may count it."""
+    """Return True if a message to the fallback topic names an incident, or only says that there are more incidents."""
     return bool(re.search(rf"\b{re.escape(incident)}\b", message)) or " more " in message

@@ -61,7 +61,7 @@ class Edge:
         return self.fault()
 
     def reach(self) -> None:
-        """Let a request travel to the service; the process may die before it."""
+        """Let a request travel to the service. The calling process may die before the request arrives."""
         self._take()
 
     def fault(self) -> str | None:
@@ -76,7 +76,7 @@ class Edge:
         return self.world.random.uniform(0.5, 4)
 
     def end(self) -> None:
-        """Let an answer travel back; the process may die after it."""
+        """Let the service's answer travel back. The calling process may die before it gets the answer."""
         self._take()
 
     def _take(self) -> None:

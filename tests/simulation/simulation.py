@@ -210,7 +210,10 @@ class Simulation:
                 self.world.at(self.world.began + quiet.ends, partial(self._end_quiet, channel))
 
     def _schedule_reconcile_runs(self, last: float) -> None:
-        """Schedule reconcile runs, if the story has any; `last`: the last share, in seconds since the beginning."""
+        """Schedule reconcile runs, if the story has any.
+
+        `last` is the time of the last share, in seconds since the beginning.
+        """
         began = self.world.began
         if not self.story.reconcile_interval:
             return
@@ -497,7 +500,7 @@ class Simulation:
         return DONE
 
     def _dynamic_number(self) -> int:
-        """Return a number for a state that is not in the story."""
+        """Return a number for a new state that arises during the run, and is not in the story."""
         return DYNAMIC + sum(state.number >= DYNAMIC for state in self.invariants.states.values())
 
     def _start_reconcile_run(self, until: float) -> None:

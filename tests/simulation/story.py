@@ -229,7 +229,7 @@ class Quiet:
 
     @property
     def leaves_out(self) -> bool:
-        """True if states of this time are not announced afterwards."""
+        """True if a state that arrives in this time is not announced later: shadow mode, or a pause of kind "drop"."""
         return self.kind != "keep"
 
     def policy(self, *, is_over: bool) -> dict[str, Any]:
@@ -240,9 +240,9 @@ class Quiet:
         return {"pauses": [{"since": _moment(self.begins), "until": _moment(until), "then": self.kind}]}
 
     def age_from(self, came: float, longest: float) -> float:
-        """Return the time from which the age of a state counts. Both times are in epoch seconds.
+        """Return the time from which the age of a state counts: its arrival, or the end of a pause that held it.
 
-        `came` is the state's arrival, and `longest` the channel's age limit in seconds.
+        `came` is the arrival. `longest` is the channel's age limit in seconds. Times are in epoch seconds.
         """
         begins, ends = BEGINS_AT + self.begins, BEGINS_AT + self.ends
         # A pause that leaves states out holds those of an incident that was owed before.

@@ -203,7 +203,7 @@ class World:
 
 
 class WorldDeadline(Deadline):
-    """A deadline in a world's time: a late call is abandoned, as the real one's thread is."""
+    """Deadline in the simulated world's time. It abandons a late call, as a real deadline abandons a thread."""
 
     def __init__(self, seconds: float, world: World, clock: Callable[[], float]) -> None:
         super().__init__(seconds, clock)

@@ -78,7 +78,7 @@ class Line:
             self.ticket()
 
     def expect(self, comes: float, asker: Asker, slot: Slot | None = None) -> Asker:
-        """Plan that a job asks at `comes`. Return the job."""
+        """Plan that a job asks for a ticket at the time `comes`. Return the job."""
         self._count += 1
         heappush(self._coming, (comes, self._count, asker, slot))
         return asker

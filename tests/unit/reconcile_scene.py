@@ -23,7 +23,7 @@ REST = {"base_url": "https://acme.xmatters.com", "auth": {"type": "basic", "user
 
 
 def accepted(call: Call) -> HttpAnswer:
-    """Accept a signal with a request id that names its status."""
+    """Accept a signal with 202 and a request id that contains the incident's status."""
     return samples.accepted(f"r-{json.loads(call.body)['incident']['status']}")
 
 
@@ -145,12 +145,12 @@ def access_of(relay: Relay) -> BigPandaAccess:
 
 
 def note_of(scene: Scene) -> GroupNote:
-    """Return the note of the group that compares the environment e1."""
+    """Return the stored reconcile note of the group of channels that compares the environment e1."""
     return GroupNote.read(scene.relay.table, group_name(access_of(scene.relay), "e1"))
 
 
 def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
-    """Add channels with the access of `noc`, changed by the members that are given for each."""
+    """Add channels with the secret of `noc`. For each channel the given members of its BigPanda access are changed."""
     secret = json.loads(str(scene.relay.secrets.texts["noc"]))
     for name, changes in access.items():
         known = secret | {"bigpanda": secret["bigpanda"] | changes}
@@ -173,5 +173,5 @@ def chores(scene: Scene) -> list[Job]:
 
 
 def work(scene: Scene, job: Job) -> Found | None:
-    """Let a worker have a chore; return the findings if the run ended."""
+    """Let a worker handle a reconcile run's chore. Return the run's findings, or None if the run goes on."""
     return scene.relay.reconciler.work(job, scene.relay.deadline(JOB_SECONDS))

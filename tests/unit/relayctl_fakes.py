@@ -64,12 +64,12 @@ class FakeQueue:
         return [self._put(body).id for body in bodies]
 
     def dead_letters(self, run: Run = map) -> DeadLetters:
-        """Return the dead-letter queue of one operator's relayctl."""
+        """Return this queue as the dead-letter queue that one operator's relayctl reads."""
         client: Any = self
         return DeadLetters(client, URL, self.clock, run)
 
     def queue(self) -> Queue:
-        """Return the library's queue for sending."""
+        """Return a `relay.jobs.queue.Queue` that sends to this fake queue."""
         client: Any = self
         return Queue(client, URL)
 

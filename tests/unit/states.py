@@ -12,13 +12,16 @@ NOW = 1_800_000_000.0
 
 
 def state(came: float = 0, version: float | None = None, **members: Any) -> State:
-    """Return the state of a share that came so many seconds after NOW; `version` sets other timestamps."""
+    """Return the state of a share that came `came` seconds after NOW.
+
+    `version` is the time in its timestamps, in seconds after NOW, if that is another time.
+    """
     stamp = NOW + (came if version is None else version)
     return State.of(samples.share(**{"changedOn": stamp} | members), NOW + came)
 
 
 def unstamped(came: float = 0, **members: Any) -> State:
-    """Return the state of a share without timestamps that came so many seconds after NOW."""
+    """Return the state of a share that has no timestamps, and came so many seconds after NOW."""
     return state(came, **{"changedOn": None} | members)
 
 

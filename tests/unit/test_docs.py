@@ -257,7 +257,10 @@ def parse(words: list[str]) -> None:
 
 
 def commands_in_sentences(text: str) -> list[list[str]]:
-    """Return the words after `relayctl` of each whole command in a sentence: with an option, and without `…` or `|`."""
+    """Return the words after `relayctl` of each complete command in a sentence.
+
+    A command is complete if it has an option, and neither `…` nor `|`.
+    """
     spans = [" ".join(span.split()) for span in re.findall(r"`relayctl\s([^`]+)`", text)]
     whole = [span.replace("NAME", "name") for span in spans if "--" in span and not re.search(r"[…|]", span)]
     return [shlex.split(span) for span in whole]

@@ -1,4 +1,4 @@
-"""The sandbox's clock: turning it ahead, its actions' order, and its thread. The real time is faked, unless said."""
+"""The sandbox's clock: turning it ahead, the order of its actions, and its thread. Most tests fake the real time."""
 
 import threading
 from collections.abc import Iterator

@@ -39,7 +39,7 @@ GROUPS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def xmatters() -> Iterator[XMatters]:
-    """The stand-in with people and groups; only turns of its clock let time pass."""
+    """A fake xMatters with people and groups. Time passes only if a test turns its clock ahead."""
     xmatters = XMatters("http://127.0.0.1:1", Script(), lambda: START)
     xmatters.people.declare_phones({"people": PEOPLE, "groups": GROUPS})
     yield xmatters
@@ -66,7 +66,7 @@ def send(xmatters: XMatters, *recipients: str, body: Mapping[str, Any] | bytes =
 
 
 def rung(xmatters: XMatters) -> list[tuple[str, str, float]]:
-    """Return person, device and seconds of each notification."""
+    """Return person, device and time (seconds after START) of each notification."""
     return [
         (each["person"], each["device"], (datetime.fromisoformat(each["at"]) - START).total_seconds())
         for each in xmatters.story()["notifications"]
@@ -87,7 +87,7 @@ def log(xmatters: XMatters) -> list[str]:
 
 
 def answer(xmatters: XMatters, person: str, response: str, comment: str | None = None) -> None:
-    """Answer the newest notification of a person that takes this response."""
+    """Answer with this response the newest notification of a person that offers responses."""
     asked = [each for each in xmatters.story()["notifications"] if each["person"] == person and each["responses"]]
     xmatters.notifier.answer(asked[-1]["id"], response, comment)
 

@@ -1,4 +1,4 @@
-"""Sentences of the sandbox's page about the relay's log lines."""
+"""Sentences in which the sandbox's web page describes the relay's log lines."""
 
 from typing import Any
 

@@ -20,7 +20,10 @@ DOWN = ChannelUnreadable("Secrets Manager could not be reached")
 
 
 def relay_of(**texts: Any) -> Relay:
-    """Return a relay with these secrets; the token of `noc` has a checksum, that of `plain` has none."""
+    """Return a relay with the channels `noc` and `plain`, and a channel for each secret in `texts`.
+
+    The token of `noc` has a checksum, the token of `plain` has none.
+    """
     known = {
         "noc": json.dumps(samples.secret(inbound={"token": CHECKED})),
         "plain": json.dumps(samples.secret()),

@@ -68,7 +68,7 @@ def test_environment_of_a_stranger_is_kept_neither_for_the_incident_nor_for_the_
 
 
 class TestCallbacks:
-    """Callbacks: an attacker with the callback's token can claim anything of any incident in any name."""
+    """Forged callbacks: an attacker with the callback's token can report any event of any incident as any person."""
 
     PAGE = "7d9a1c0e-0000-4000-8000-000000000001"
 
@@ -88,7 +88,7 @@ class TestCallbacks:
         return relay
 
     def asked(self, call: Call) -> HttpAnswer:
-        """xMatters' API: one page of the one signal, and one person."""
+        """Answer as xMatters' REST API, which knows one page, that of the relay's only signal, and no person."""
         if "/people/" in call.url:
             return HttpAnswer(404, {}, b'{"code": 404}')
         found = [{"id": self.PAGE, "eventId": "408005", "status": "ACTIVE", "requestId": "r7"}]

@@ -58,7 +58,7 @@ def writes(relay: Relay) -> Counter[str]:
 
 
 class TestLiveShares:
-    """Live shares: the webhook sends them inline, so jobs on queues do not delay them."""
+    """New shares: the webhook sends their signals inline, so jobs on queues do not delay them."""
 
     def test_critical_of_another_channel_is_sent_at_once_without_extra_calls_during_a_flood(self) -> None:
         def asked(relay: Relay) -> tuple[Counter[str], int]:

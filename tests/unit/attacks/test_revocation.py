@@ -39,7 +39,7 @@ def status(relay: Relay, token: str, **changes: Any) -> int:
 
 
 def revoke(relay: Relay, mark: str = "m1", channel: str = "noc") -> None:
-    """Write the mark of a revocation, as relayctl does after it wrote the secret."""
+    """Write a channel's change mark for a revocation, as relayctl does after it wrote the channel's new secret."""
     credentials.revoke(relay.credentials.table(relay.clock), channel, mark, relay.clock.now)
 
 
@@ -215,7 +215,7 @@ class TestCost:
 
 
 class TestUses:
-    """Uses of credentials: an operator reads the last uses before the overlap of a rotation ends."""
+    """Last uses of credentials: an operator reads them before a rotation ends the previous credential."""
 
     def uses(self, relay: Relay) -> dict[str, float | None]:
         channel, table = relay.channels.get("noc"), relay.credentials.table(relay.clock)
@@ -277,7 +277,7 @@ class TestUses:
         assert relay.recorder.metrics()["crash"] == 1
 
     def test_item_of_a_use_does_not_reveal_a_weak_password(self) -> None:
-        """The fingerprint of a password depends on the key of the channel's trigger."""
+        """A password's fingerprint depends on the trigger URL's API key too, so a weak password cannot be guessed."""
         found = set()
         for key in ("1", "2"):
             login = {"basic": {"username": "u", "password": "hunter2"}}

@@ -1,4 +1,4 @@
-"""Actions of responses (`bigpanda.actions`): a verified answer resolves or snoozes its incident, once."""
+"""Actions (`bigpanda.actions`): a person's verified response to a page resolves or snoozes its incident once."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ REST = {
 
 
 def xmatters(call: Call) -> HttpAnswer:
-    """Answer as xMatters' REST API with one page of the one signal, and one person."""
+    """Answer as xMatters' REST API, which knows one page, that of the relay's only signal, and the person jdoe."""
     if "/people/" in call.url:
         is_known = call.url.rpartition("/people/")[2].startswith("jdoe")
         return (
@@ -65,7 +65,7 @@ def new_relay(*steps: Step, **bigpanda: Any) -> Relay:
 
 
 def answer(relay: Relay, response: str, target: str = "jdoe", **members: Any) -> None:
-    """Send a callback through the endpoint."""
+    """Send a person's response to the callback endpoint, as xMatters does."""
     said = {"relay": 1, "kind": "response", "incident_id": "i1", "response": response, "event": {"id": PAGE}}
     person = {"target": target, "firstName": "Jane", "lastName": "Doe"}
     content = json.dumps(said | {"person": person} | members).encode()

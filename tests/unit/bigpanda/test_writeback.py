@@ -79,7 +79,7 @@ def put(relay: Relay, *jobs: Job) -> None:
 
 
 def announce(relay: Relay, incident_id: str) -> None:
-    """Record an incident as announced, if the channel's ledger has none of that id."""
+    """Record an incident as announced in the channel's ledger, unless the ledger has an entry of the incident."""
     name, elsewhere = key("noc", (), incident_id), FakeDynamoDb()
     client: Any = elsewhere
     Ledger(Table(client, "ledger", relay.clock)).write(name, Entry(), Entry(newest=state(), announced=state()))
@@ -444,7 +444,10 @@ class TestLedgerDown:
 
 
 class TestAcknowledged:
-    """Quiet after an acknowledgement: the acknowledger alone gets signals that are no worse; all get the others."""
+    """Acknowledged incidents: a worsened or reopened state is signalled to all recipients.
+
+    Any other state is signalled to the acknowledger alone.
+    """
 
     LATER = 1_800_000_001
 
@@ -571,7 +574,7 @@ HELD: dict[str, Any] = {"callbacks": True, "app_key": "app-canary"}
 
 
 class TestRelease:
-    """Release: BigPanda holds an incident's updates until the relay confirms its first share."""
+    """Release: BigPanda holds an incident's updates until the relay confirms the incident's first share."""
 
     def test_first_share_of_an_incident_releases_it_in_bigpanda(self) -> None:
         relay = new_relay(**HELD)

@@ -23,7 +23,10 @@ DOWN = ChannelUnreadable("Secrets Manager could not be reached")
 
 
 class CachedChannels:
-    """A cache of five minutes over fakes; `notices` has its notices, each with its detail."""
+    """A cache that keeps channels for five minutes, and reads their secrets from a fake.
+
+    `notices` has the name and the detail of each notice of the cache.
+    """
 
     def __init__(self, unknown_seconds: float = UNKNOWN_SECONDS, **texts: str | Exception) -> None:
         self.clock = Clock()
@@ -291,7 +294,7 @@ class TestRecent:
 
 
 class TestMisconfigured:
-    """Misconfigured channels: a channel that may notify nobody is served nevertheless, and counted."""
+    """Misconfigured channels: a channel whose settings could reach nobody is still served, and counted."""
 
     def test_misconfigured_channel_is_served_and_counted_once_a_read(self) -> None:
         scene = CachedChannels(noc=json.dumps(samples.secret(policy={"routes": [{"when": {}, "recipients": []}]})))

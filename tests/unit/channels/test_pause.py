@@ -1,4 +1,4 @@
-"""Pauses of a channel: which one applies, to which incidents, and from when an age counts."""
+"""Pauses of a channel: which one applies, to which incidents, and the time from which a state's age counts."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Routes: the first one whose conditions match the share names its recipients."""
+"""Routes: the first route whose conditions match a share decides the recipients of its signal."""
 
 import json
 from typing import Any
@@ -96,7 +96,10 @@ def many_values(count: int, length: int = 100) -> dict[str, Any]:
 
 
 class TestBoundedWork:
-    """Bound of work, in comparisons of characters: beyond it all routes that may match name the recipients."""
+    """Bounded work: the comparisons of characters for a share's routes have a limit.
+
+    Beyond the limit the recipients of all routes that may match get the signal.
+    """
 
     def test_work_of_matching_is_the_length_of_patterns_times_that_of_values(self) -> None:
         work, share = Work(10_000), parse_share(json.dumps(SHARE).encode())

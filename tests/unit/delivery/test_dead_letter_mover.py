@@ -49,13 +49,13 @@ class Bench:
         )
 
     def move(self, stopping: Callable[[], bool] = lambda: False) -> list[Moved]:
-        """Scan the queue, move all messages, and release the rest."""
+        """Scan the dead-letter queue and move its messages to the retry queue; release those that were not moved."""
         with self.scanned() as found:
             return list(self.mover().move(found, stopping))
 
     @contextmanager
     def scanned(self) -> Iterator[list[HeldMessage]]:
-        """Yield all messages, held for the time of the block."""
+        """Yield all dead-lettered messages. Other receivers do not see them until the `with` block ends."""
         with self.dead_letters.holding():
             yield list(self.dead_letters.scan())
 

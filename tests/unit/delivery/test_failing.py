@@ -1,4 +1,4 @@
-"""Shares that xMatters does not accept or no queue takes: the queue or ledger row that keeps them."""
+"""Failed shares: the queue or the ledger row that keeps a state if xMatters or a queue does not accept it."""
 
 import json
 from typing import Any

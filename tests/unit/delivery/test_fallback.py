@@ -25,7 +25,7 @@ HOSTILE = ["x" * 512, "ü\n\x00\ud800✓", "\U0001f600" * 512, " ", "", 'a"b\\c{
 
 
 def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
-    """Return the one message that SNS got, with its texts by protocol."""
+    """Notify the fallback topic of these debts; return the message that SNS got, with its text for each protocol."""
     sns = FakeSns()
     client: Any = sns
     assert Fallback(lambda: client, TOPIC).notify(channel, debts, others)
@@ -202,7 +202,7 @@ What to do: https://phish.example. \u202e\x1b[2J"""
 
 
 def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
-    """Check that forged text stays inside quotes, and that the message has as many lines as `like`."""
+    """Check that forged text stays inside quotes, and adds no line in comparison with the harmless message `like`."""
     whole, plain = message["Message"]["email"].splitlines(), like["Message"]["email"].splitlines()
     assert len(whole) == len(plain)
     assert all(line.isprintable() for line in whole)

@@ -29,7 +29,7 @@ def signalled(relay: Relay) -> list[str]:
 
 
 def sweep_for(relay: Relay, seconds: float) -> None:
-    """Let time pass, with a run of the sweeper each minute and workers for what it queues."""
+    """Let time pass. Each minute the sweeper runs, and workers handle the jobs that it queued."""
     end = relay.clock.now + seconds
     while relay.clock.now < end:
         relay.sweep(min(60.0, end - relay.clock.now))

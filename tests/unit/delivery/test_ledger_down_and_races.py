@@ -40,7 +40,10 @@ def hooked(*steps: Step, **changes: Any) -> tuple[Relay, HookedDynamoDb]:
 
 
 def next_write(table: HookedDynamoDb) -> tuple[str, int]:
-    """Return the key in `HookedDynamoDb.before` of the next write of an entry or a gate."""
+    """Return the key in `HookedDynamoDb.before` for a hook of the table's next `update_item` call.
+
+    Entries and gates are written by `update_item`.
+    """
     return "update_item", table.calls.count("update_item")
 
 

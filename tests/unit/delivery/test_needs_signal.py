@@ -99,7 +99,7 @@ class TestShare:
 
 
 class TestUnsignalledEasing:
-    """An easing that was not signalled: the incident can worsen again although its state is the announced one."""
+    """Easings that were not signalled: a return to the announced state is owed as worsened or reopened."""
 
     def test_incident_that_is_as_bad_again_after_an_unsignalled_easing_is_owed_as_worsened(self) -> None:
         entry = announced(state()).unchanged(state(5, status="warning"))
@@ -274,7 +274,10 @@ class TestDeadLettered:
 
 
 class TestDoubtfulStates:
-    """After an ambiguous failure a state is owed if it changes anything against any state that may be announced."""
+    """Doubtful states: after an ambiguous failure a new state is compared with each state that may be announced.
+
+    The new state is owed if the policy signals the transition from one of them.
+    """
 
     def test_job_of_a_critical_after_a_doubtful_warning_is_owed_until_it_is_announced(self) -> None:
         # Within one second: critical was announced, a warning may have been, and it is critical again.

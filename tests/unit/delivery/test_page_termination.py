@@ -1,4 +1,4 @@
-"""Pages of ours end with their incident, or when a newer page replaces them."""
+"""Termination of pages: the relay ends a page when its incident ends, or when a newer page replaces it."""
 
 import json
 from typing import Any
@@ -268,7 +268,7 @@ SILENT: dict[str, Any] = {"notify_on": ["opened", "worsened", "reopened"], "repl
 
 
 class TestUnannouncedResolve:
-    """Resolves that the policy does not name: no signal is sent, and the pages end."""
+    """Resolves that the policy does not signal: no signal is sent, but the pages end."""
 
     def test_unannounced_resolve_ends_the_pages(self, tenant: Tenant) -> None:
         relay = new_relay(tenant, policy=SILENT)

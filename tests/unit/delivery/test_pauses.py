@@ -1,4 +1,7 @@
-"""Pauses: kept states ring after the pause, dropped states never, and the fallback topic is not notified meanwhile."""
+"""Pauses: a state that a pause keeps is signalled after it, a dropped state never.
+
+Meanwhile the fallback topic is not notified of them.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -30,7 +33,7 @@ def paused(then: str, **members: Any) -> Relay:
 
 
 def change_pauses(relay: Relay, *pauses: dict[str, Any]) -> None:
-    """Store other pauses in the channel's secret, and mark the channel, as relayctl does."""
+    """Store other pauses in the channel's secret, and write the channel's change mark, as relayctl does."""
     policy = {"min_seconds_between_signals": 0, "preset": "oncall", "pauses": list(pauses)}
     relay.secrets.texts["noc"] = json.dumps(samples.secret(policy=policy))
     mark_changed(relay.credentials.table(relay.clock), "noc", "m1", relay.clock.now)

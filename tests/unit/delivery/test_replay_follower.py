@@ -27,7 +27,7 @@ DOWN = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}
 
 
 def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
-    """Return the job of a signal whose message was moved."""
+    """Return a signal's job that a replay moved from the dead-letter queue to the retry queue."""
     dead_lettered_at = None if mark is None else timestamp(mark)
     return Moved(job(dead_lettered_at=dead_lettered_at, recipients=(), **changes), of or state())
 
@@ -92,7 +92,10 @@ class TestFate:
 
 
 class Following:
-    """A follower of one job for each of `count` incidents. `hooks` are called at a number of seconds after NOW."""
+    """A `Follower` of replayed jobs, one job for each of `count` incidents.
+
+    `hooks` has functions by the time at which they are called, in seconds after NOW.
+    """
 
     def __init__(self, count: int) -> None:
         self.clock, self.dynamodb = Clock(), FakeDynamoDb()

@@ -71,7 +71,10 @@ class Scene:
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
     def resolve(self, ahead: int = 0) -> None:
-        """Share a resolve, `ahead` seconds ahead; whether it is true or forged depends on BigPanda's answer."""
+        """Share a resolve with timestamps `ahead` seconds in the future.
+
+        BigPanda's answer in `says` decides if the resolve is true or forged.
+        """
         now = int(self.relay.clock.now) + ahead
         self.relay.share(
             samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=now, updatedOn=now)
@@ -183,7 +186,7 @@ def test_resolves_that_are_forged_repeatedly_are_refuted() -> None:
 
 
 def forged_each_second(scene: Scene, seconds: int) -> None:
-    """Share a resolve from the near future each second, as an attacker who holds the webhook's token can."""
+    """Share a resolve each second, with timestamps 4 s ahead, as an attacker with the webhook's token can."""
     for second in range(seconds):
         scene.resolve(ahead=4)
         scene.relay.wake(1)
@@ -215,7 +218,7 @@ def test_critical_after_a_warning_rings_although_resolves_are_forged_each_second
 
 
 def job_status(message: dict[str, Any]) -> str:
-    """Return the status of the share of which a queue's message was made."""
+    """Return the incident's status in the job of a queue message."""
     return str(json.loads(message["MessageBody"])["status"])
 
 
@@ -334,7 +337,7 @@ def test_late_older_share_does_not_ring_after_both_resolves_before_it_were_confi
 def test_late_older_share_does_not_ring_after_a_confirmed_end_although_an_earlier_resolve_was_still_owed(
     is_reachable: bool,
 ) -> None:
-    """Found by seed 92008358 of the simulation: the end was confirmed, and forgotten, and nobody was told of it."""
+    """Found by seed 92008358 of the simulation: BigPanda confirmed the resolve, but its signal was never sent."""
     scene = Scene()
     # The follow-up of the first resolve asks BigPanda while a later one is owed.
     scene.resolve()
@@ -411,7 +414,10 @@ def test_forged_resolve_does_not_silence_a_critical_that_was_not_announced_yet()
 
 
 def owed_critical(seconds: float) -> Scene:
-    """Return a scene in which xMatters has refused a critical with 503 for so long. Its fallback is due after 300 s."""
+    """Return a scene in which xMatters has refused a critical with 503 for `seconds`.
+
+    The fallback topic is to be notified once the critical is owed for 300 s.
+    """
     scene = Scene()
     scene.relay.session.steps[:] = [samples.refused(503)]
     scene.relay.share(samples.enveloped("e1", active=True))
@@ -453,7 +459,10 @@ def test_fallback_is_not_notified_again_after_a_forged_resolve_of_a_critical_tha
 
 
 def owed_critical_after_a_warning(seconds: float) -> Scene:
-    """Return a scene in which a warning was announced, and its critical has been refused with 503 for so long."""
+    """Return a scene in which an incident's warning was announced.
+
+    Then the incident became critical, and xMatters has refused that signal with 503 for `seconds`.
+    """
     scene = Scene()
     scene.relay.share(samples.enveloped("e1", status="warning", active=True))
     scene.relay.session.steps[:] = [samples.refused(503)]

@@ -103,7 +103,7 @@ class TestPassingFailures:
 
 
 class TestAmbiguousFailures:
-    """Ambiguous failures: after a cut connection, a 500, 502 or 504 people may have been notified."""
+    """Ambiguous failures: after a cut connection, or an answer of 500, 502 or 504, people may have been notified."""
 
     @pytest.fixture(params=[RESET, *(samples.refused(status) for status in (500, 502, 504))], ids=str)
     def failure(self, request: pytest.FixtureRequest) -> Step:

@@ -1,4 +1,4 @@
-"""Heartbeat: one GET, and a reason of a failure that does not quote the URL."""
+"""Heartbeat: one GET request. The reason of its failure does not quote the URL."""
 
 import pytest
 import requests

@@ -1,4 +1,4 @@
-"""Details of an incident beyond its state, in any spelling."""
+"""Details of an incident, such as alerts, tags and links, read from a share in any spelling of the members' names."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Hostile bodies and answers of the vendors: declared exceptions alone, bounded work, bounded results."""
+"""Hostile bodies and hostile answers of vendors: only declared exceptions, and bounded work and results."""
 
 import json
 import re
@@ -109,7 +109,10 @@ ROUTES = st.lists(
 
 @contextmanager
 def interrupted_when_stuck(seconds: float = STUCK_SECONDS) -> Iterator[None]:
-    """Raise in a block that backtracks without end, because the work inside a regular expression can't be counted."""
+    """Raise AssertionError in a `with` block that takes longer than `seconds` of processor time.
+
+    It is for regular expressions, whose work can't be counted and which may backtrack without end.
+    """
 
     def give_up(number: int, frame: FrameType | None) -> NoReturn:
         raise AssertionError(f"it did not end within {seconds} s of processor time")

@@ -13,7 +13,7 @@ BEGAN = 1_800_000_000
 
 
 class Storm:
-    """An SQS client that returns one message a poll, sent at these times, and new ones for ever after them."""
+    """A fake SQS client that returns one message for each poll: first messages sent at these times, then new ones."""
 
     def __init__(self, *sent: float, says_when: bool = True) -> None:
         self.sent = chain(sent, (BEGAN + 60 + n for n in range(500)))

@@ -41,7 +41,7 @@ class Desk:
         )
 
     def enqueue(self, job: Job, until: float) -> bool:
-        """Put a job on its queue, to be visible `until` seconds from now, although the deadline has passed."""
+        """Put a job on its queue, where it is invisible for `until` seconds. The deadline has passed already."""
         return self.outbox.enqueue(job, Deadline(0, self.clock), until=self.clock() + until)
 
     def dead_letter(self, job: Job) -> Job | None:

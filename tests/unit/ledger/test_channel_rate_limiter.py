@@ -33,7 +33,10 @@ ONE_A_SECOND = Rule(GATE, 61)
 
 
 def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, other_line_end: float = 0) -> Gate:
-    """Return a gate with these counts and ends of lines, in seconds after NOW; 0 is the end of an empty line."""
+    """Return a gate with these counts of signals by second, and the ends of its two waiting lines.
+
+    Times are seconds after NOW. An end of 0 means that the line is empty.
+    """
     return Gate(
         counts={int(NOW) + second: count for second, count in (counts or {}).items()},
         critical_line_end=NOW + critical_line_end if critical_line_end else 0.0,
@@ -212,7 +215,7 @@ class TestEnter:
         table = line.rate_limiter.table
 
         class Slow:
-            """A table through which a function is overtaken between its read of the gate and its reservation."""
+            """A fake table: another sender reserves a slot between a sender's read of the gate and its reservation."""
 
             def update(self, name: str, **changes: Any) -> Any:
                 if changes.get("below") and not moments:

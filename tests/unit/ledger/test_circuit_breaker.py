@@ -93,7 +93,7 @@ class TestCircuit:
         table = line.rate_limiter.table
 
         class Slow:
-            """A table through which a probe is overtaken between its read of the gate and its claim."""
+            """A fake table: another sender claims the probe between a sender's read of the gate and its own claim."""
 
             def update(self, name: str, **changes: Any) -> Any:
                 if changes.get("only_if") and not others:

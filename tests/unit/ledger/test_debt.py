@@ -34,7 +34,7 @@ def notified(entry: Entry) -> Entry:
 
 class TestRow:
     def place(self, dynamodb: FakeDynamoDb) -> tuple[str, float] | None:
-        """Return shard and due time of the item, or None if the index does not have it."""
+        """Return the shard and the due time of the first item in the index, or None if the index is empty."""
         items = dynamodb.indexed()
         return (items[0]["due"]["S"], float(items[0]["due_at"]["N"])) if items else None
 

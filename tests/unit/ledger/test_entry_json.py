@@ -179,7 +179,7 @@ STATUSES = ("critical", "warning", "unknown", "odd", "ok")
 
 
 def full(alerts: int) -> int:
-    """Return the bytes of the largest item of an incident with so many alerts."""
+    """Return the size in bytes of the largest ledger item of an incident with this number of alerts."""
     members: dict[str, Any] = {"alerts": [{"id": f"alert-{number}"} for number in range(alerts)]}
     entry = Entry()
     for number in range(MAX_SEEN_DIGESTS):

@@ -364,7 +364,7 @@ class TestKnown:
 
 
 class TestForgedResolves:
-    """Resolves that the webhook brought, of incidents whose start never came, and that BigPanda shows as open."""
+    """Forged resolves: the webhook got a resolve, and no earlier share, of an incident that is open in BigPanda."""
 
     def resolve(self, scene: Scene) -> None:
         now = int(scene.relay.clock.now)

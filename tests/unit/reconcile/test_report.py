@@ -29,7 +29,7 @@ def notices(scene: Scene) -> list[str]:
 
 
 def shared(scene: Scene, channel: str = "noc", **said: Any) -> None:
-    """Relay a share of a channel, ten minutes after its incident changed."""
+    """Let the relay handle a share whose incident changed ten minutes ago, then discard its signal and job."""
     stamp = int(scene.relay.clock.now - 600)
     body = samples.body(**{"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said)
     scene.relay.delivery.relay(

@@ -40,7 +40,10 @@ from tests.unit.reconcile_scene import (
 
 
 def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence[str] = ("Critical",)) -> None:
-    """Let BigPanda have so many pages of ten incidents, with these statuses in turn; each answer takes `seconds`."""
+    """Let BigPanda list `10 * number` incidents, ten in each answer, with these statuses in turn.
+
+    Each answer takes `seconds`.
+    """
     names = [f"i{each:03}" for each in range(10 * number)]
     turns = zip(names, cycle(statuses), strict=False)
     scene.has(*(incident(scene.relay.clock, name, status=status) for name, status in turns))
@@ -53,7 +56,7 @@ def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence
 
 
 def settled(scene: Scene) -> None:
-    """Make a first run that notes the differences, so that the next one queues them."""
+    """Make a first reconcile run, which notes the differences, and wait until the next run may queue signals."""
     scene.run()
     scene.relay.clock.now += SETTLES_SECONDS
 

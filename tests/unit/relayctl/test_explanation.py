@@ -1,4 +1,4 @@
-"""Explanation of a share against an entry of the ledger."""
+"""Explanation of the relay's decision about a share, by the ledger entry of its incident."""
 
 import json
 from copy import replace

@@ -1,4 +1,4 @@
-"""Counts of the last hour: each line once, bounded readings, and old minutes that are dropped."""
+"""Traffic counts of the last hour: each log line counts once, readings are bounded, old minutes are dropped."""
 
 import json
 from typing import Any
@@ -13,7 +13,10 @@ NOW = 1_790_000_000.0
 
 
 class FakeLogs:
-    """CloudWatch Logs with lines by time, pages of one size, and a number of calls after which it fails."""
+    """A fake of CloudWatch Logs with a log line at each given time, in pages of `size` lines.
+
+    The call with the number `fails_at` fails.
+    """
 
     def __init__(self, *times: float, size: int = 1000) -> None:
         self.times = list(times)

@@ -18,7 +18,10 @@ SPAN = Span(1_790_000_000.0, 1_790_000_060.5)
 
 
 def counts(answer: Any) -> tuple[PageCounts, list[dict[str, list[str]]], Deadline]:
-    """Return a counter whose xMatters always gives this answer, the list of the queries it gets, and a deadline."""
+    """Return a counter of pages whose fake xMatters always gives this answer.
+
+    Also return the list of the queries that the fake gets, and a deadline.
+    """
     asked: list[dict[str, list[str]]] = []
 
     def answered(call: Call) -> HttpAnswer:

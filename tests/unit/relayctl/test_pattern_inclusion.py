@@ -1,4 +1,4 @@
-"""Inclusion of patterns, against fnmatch itself."""
+"""Inclusion of patterns: does one pattern match all texts of another? Results are compared with fnmatch's."""
 
 import itertools
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""Pauses in a channel's secret: the time for which an ended one stays, and its conditions."""
+"""Pauses in a channel's secret: the time for which an ended pause is kept, and the conditions of a pause."""
 
 from datetime import datetime
 from typing import Any

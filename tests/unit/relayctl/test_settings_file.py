@@ -1,4 +1,4 @@
-"""Settings files: references in place of credentials, complaints with the key at fault, and the secret they ask for."""
+"""Settings files: references in place of credentials, errors that name the key, and the secret that a file makes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading of a shadow report: pieces of time, the newest first, a bounded number of answers, progress and Ctrl-C."""
+"""Log reading for a shadow report: spans of time, newest first, a bounded number of answers, progress and Ctrl-C."""
 
 import json
 from collections.abc import Callable

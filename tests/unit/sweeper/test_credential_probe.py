@@ -230,6 +230,6 @@ class TestRecord:
 
 
 def _by_user(name: str) -> Callable[[Call], HttpAnswer]:
-    """Return an answer that accepts one user name only."""
+    """Return a function that answers requests of one user name with a success, and all others with 401."""
     header = basic(name, samples.BASIC["password"])
     return lambda call: LISTED if call.headers["Authorization"] == header else samples.refused(401)

@@ -493,7 +493,7 @@ class TestWorkerWhileTheLedgerIsDown:
         return relay
 
     def put(self, relay: Relay, name: str = "i1", channel: str = "noc", **changes: Any) -> None:
-        """Put a job on the retry queue that found the ledger down just now."""
+        """Put a job on the retry queue. The job found the ledger down just now."""
         job = samples.job(
             incident_id=name,
             channel=channel,
@@ -615,7 +615,7 @@ class TestWorkerWhileTheLedgerIsDown:
 
 
 class TestBurstOfAnotherChannel:
-    """Burst of one channel: the others are notified, healed and counted as without it."""
+    """Burst of one channel: it does not change the notifications, healed debts and counts of other channels."""
 
     BURST = 500
 

@@ -26,7 +26,7 @@ REFUSED = ClientError({"Error": {"Code": "NotFound"}}, "Publish")
 
 
 def watched(*steps: Step, **changes: Any) -> Relay:
-    """Return a relay with both topics."""
+    """Return a relay with both topics about channels' health: one for alarms, one for notices."""
     return new_relay(*steps, **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE} | changes)
 
 
@@ -342,7 +342,7 @@ class TestWithoutTopics:
 
 
 class Switch:
-    """A dead man's switch that keeps the time that each heartbeat had."""
+    """A fake dead man's switch that records the time limit of each heartbeat, in seconds."""
 
     def __init__(self) -> None:
         self.beats: list[float] = []

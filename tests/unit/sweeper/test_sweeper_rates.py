@@ -18,7 +18,7 @@ OVERLOADED = "channel overloaded: more arrives than its limit lets through"
 
 
 def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix: str = "f", **said: Any) -> None:
-    """Share `each` new criticals in every minute, let workers have all jobs, and run the sweeper at its end."""
+    """Share `each` new criticals in every minute. At a minute's end workers have all jobs, and the sweeper runs."""
     start = int(relay.clock.now)
     for _ in range(minutes):
         for number in range(each):
@@ -35,7 +35,7 @@ def lines(relay: Relay) -> list[dict[str, Any]]:
 
 
 def overloaded(relay: Relay) -> int:
-    """Count the reports over all runs and channels."""
+    """Count the flood reports in the log, of all sweeper runs and all channels."""
     return len(lines(relay))
 
 

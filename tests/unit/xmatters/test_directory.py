@@ -50,7 +50,7 @@ def shift(name: str, *members: str, **more: Any) -> dict[str, Any]:
 
 
 class Tenant:
-    """xMatters: the answer in `replies` by the path of a request, and 404 for any other path."""
+    """A fake xMatters: it answers each path in `replies` with its reply, and any other path with 404."""
 
     def __init__(self, **replies: Reply) -> None:
         self.replies: dict[str, Reply] = replies
