@@ -108,10 +108,15 @@ var MAX_WORDS = 500;
     if (status === 0) {
       return 'no answer; is the base URL of the endpoint ' + ENDPOINT + ' the API\'s?';
     }
-    if (status === 401 || status === 403) {
-      return 'refused; does the constant RelayToken, or the endpoint\'s authentication, match xmatters.callback?';
+    if (status === 401) {
+      return 'refused; does the constant RelayToken, or the endpoint\'s authentication, match xmatters.callback of the ' +
+        'channel that the input Path ends with?';
     }
-    return status === 404 ? 'not found; is the input Path right?' : 'not taken';
+    // API Gateway answers 403 to an unknown path, and to an address that the stack does not let in.
+    if (status === 403 || status === 404) {
+      return 'no such path; is the input Path right, and may xMatters call the API (AllowedSourceCidrs, WebAclArn)?';
+    }
+    return 'not taken';
   }
 
   var to = path();

@@ -162,8 +162,8 @@ def test_tell_relay_script_takes_any_2xx_as_success(status: int | str) -> None:
     [
         (400, "not taken"),
         (401, "constant RelayToken"),
-        (403, "constant RelayToken"),
-        (404, "is the input Path right?"),
+        (403, "is the input Path right"),
+        (404, "is the input Path right"),
         (413, "not taken"),
         (302, "not taken"),
     ],
