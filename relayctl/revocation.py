@@ -18,13 +18,18 @@ _TABLE_SECONDS = 10.0
 
 
 def put_in_force(
-    stack: Stack, name: str, effect: str = "revoked credentials are refused", *, revokes: bool = True
+    stack: Stack,
+    name: str,
+    effect: str = "revoked credentials are refused",
+    *,
+    revokes: bool = True,
+    advice: str = "run the command again",
 ) -> str | None:
     """Mark a channel's secret as changed, so that each function reads it again.
 
     Return the time (ISO 8601) from which no function uses an older copy of the secret. This time is also written to
-    stderr, with `effect`, the words for the change that is then in force. Return None, after a warning, if the mark
-    could not be written, or on Ctrl-C.
+    stderr, with `effect`, the words for the change that is then in force. If the mark could not be written, or on
+    Ctrl-C, return None after a warning that ends with `advice`.
 
     A function that finds the mark may fail to read the secret. Then it refuses requests if `revokes` is True. If
     `revokes` is False, it works with its older copy.
@@ -42,7 +47,7 @@ def put_in_force(
         seconds = stack.parameters.get("SecretCacheSeconds", "300")
         terminal.say(
             f"warning: stored, but running functions may work with the settings before for {seconds} s more, and a "
-            f"function that cannot read the secret for longer ({why}); run the command again"
+            f"function that cannot read the secret for longer ({why}); {advice}"
         )
         return None
     moment = datetime.fromtimestamp(stack.effects.clock() + MARKS_SECONDS, UTC)

@@ -44,10 +44,10 @@ def revoke(stack: Stack, name: str, names: tuple[EndpointName, ...], yes: bool, 
       relayctl channel revoke payments --endpoint callback --yes
     """
     store = ChannelStore(stack)
-    kept = store.read(name)
-    if kept is None:
+    stored = store.read(name)
+    if stored is None:
         terminal.nothing(f"there is no channel {name}")
-    before = SecretDocument(kept.document)
+    before = SecretDocument(stored.document)
     if absent := [endpoint for endpoint in names if not before.has(KEYS[endpoint])]:
         raise click.UsageError(f"--endpoint {absent[0]}: channel {name} has no credential for it")
     keys = [KEYS[endpoint] for endpoint in dict.fromkeys(names)]
@@ -55,9 +55,11 @@ def revoke(stack: Stack, name: str, names: tuple[EndpointName, ...], yes: bool, 
     parse_channel(name, after.text(), stack.hosts)
     _confirm(name, keys, yes=yes)
     if before.changes(after):
-        store.write(name, after.text(), replaces=kept.version)
+        store.write(name, after.text(), replaces=stored.version)
         terminal.say(f"channel {name}: changed")
-    in_force = put_in_force(stack, name)
+    # A second `revoke` would make one more credential. Any endpoint will do: the mark is the channel's.
+    advice = f"to put it in force, type: relayctl channel rotate {name} {names[0]} --retire --now"
+    in_force = put_in_force(stack, name, advice=advice)
     urls = endpoints.urls(stack, name, after)
     headers = {key: endpoints.headers(after, key) for key in keys}
     verified = verify(stack, name, {key: ProbeRequest(urls[key], found[0]) for key, found in headers.items()})

@@ -84,13 +84,17 @@ class TestRevoke:
         assert inbound["basic"]["password"] not in ("old-password", inbound["token"])
         assert done.stdout.count("Header value") == 2
 
-    def test_new_credential_is_printed_if_the_revocation_mark_cannot_be_written(self, operator: Operator) -> None:
+    def test_new_credential_and_the_next_command_are_printed_if_the_mark_cannot_be_written(
+        self, operator: Operator
+    ) -> None:
         keep(operator)
         operator.dynamodb.delete_table(TableName=operator.table)
         done = revoke(operator, "--endpoint", "inbound", "--yes", code=1)
         assert operator.secret("payments")["inbound"]["token"] in done.stdout
         assert "warning: stored, but running functions may work with the settings before for 300 s more" in done.stderr
-        assert "run the command again" in done.stderr
+        assert "type: relayctl channel rotate payments inbound --retire --now" in done.stderr
+        # A second `revoke` would make one more credential.
+        assert "run the command again" not in done.stderr
 
     def test_ctrl_c_while_revoke_waits_still_prints_the_new_credential(self, operator: Operator) -> None:
         keep(operator)
