@@ -17,7 +17,8 @@ from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
-from relay.failures.errors import ConfigError, SendError
+from relay.failures.errors import ConfigError, LedgerError, SendError
+from relay.version import VERSION
 from relay.xmatters.trigger import Signal
 from tests import samples
 
@@ -235,6 +236,20 @@ def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: Fa
 def test_invocation_returns_false_if_lambda_fails(awslambda: FakeLambda, failure: Exception) -> None:
     awslambda.failure = failure
     assert not bootstrap.sweeper(ENVIRONMENT).replacement.invoke("{}")
+
+
+def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
+    table, agents = bootstrap.job_worker(ENVIRONMENT).delivery.ledger.table, []
+
+    def sent(request: Any, **_: Any) -> None:
+        agents.append(request.headers["User-Agent"].decode())
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    table._client.meta.events.register("before-send", sent)
+    with pytest.raises(LedgerError):
+        table.read("key")
+    assert agents
+    assert all(each.startswith(f"bigpanda-xmatters-relay/{VERSION} Boto3/{boto3.__version__}") for each in agents)
 
 
 def test_every_sender_has_a_name_of_its_own() -> None:
