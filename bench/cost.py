@@ -26,7 +26,7 @@ MEMORY_GB = 0.5
 PROCESSOR = 512 / MEMORY_OF_ONE_CPU
 # START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
 PLATFORM_LOG_BYTES = 330
-ACCESS_LOG_BYTES = 315
+ACCESS_LOG_BYTES = 299
 LOG_EVENT_BYTES = 26
 PLATFORM_LOG_LINES = 3
 

@@ -335,7 +335,6 @@ class TestApi:
         assert json.loads(setting["Format"]) == {
             "request_id": "$context.requestId",
             "time": "$context.requestTimeEpoch",
-            "method": "$context.httpMethod",
             "resource": "$context.resourcePath",
             "status": "$context.status",
             "integration_status": "$context.integrationStatus",
