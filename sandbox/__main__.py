@@ -5,28 +5,24 @@
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
-from sandbox import local
+from sandbox import interrupts, local
 from sandbox.demo import acts, sandbox_run
 from sandbox.environment import aws_environment, leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 
 ROOT = Path(__file__).resolve().parent.parent
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     """Run one command; return 0 (done), 1 (failed) or 130 (Ctrl-C). A wrong usage exits with 2."""
     arguments = _parser().parse_args()
-    for number in STOPPING:
-        signal.signal(number, _interrupt)
+    interrupts.install()
     leave_aws(os.environ)
     try:
         code: int = arguments.run(arguments)
@@ -34,6 +30,7 @@ def main() -> int:
         sys.stderr.write(f"{arguments.command}: {error}\n")
         return 1
     except KeyboardInterrupt:
+        interrupts.settle()
         sys.stderr.write(f"{arguments.command}: stopped; nothing that it started is left running\n")
         return 130
     return code
@@ -125,13 +122,6 @@ def _add_sandbox(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     sandbox_.add_argument("--script", default="", metavar="NAME", help="play a script: day, incident")
     sandbox_.add_argument("--open-browser", action="store_true", help="open the page in a browser")
     sandbox_.set_defaults(run=_sandbox)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    # A second Ctrl-C must not interrupt the clean-up that the first one began.
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

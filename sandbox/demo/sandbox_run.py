@@ -6,7 +6,7 @@ import webbrowser
 from rich.console import Console
 from rich.text import Text
 
-from sandbox import local, processes
+from sandbox import interrupts, local, processes
 from sandbox.demo.day import SCRIPTS
 from sandbox.demo.script import Player
 from sandbox.errors import SandboxError
@@ -38,6 +38,7 @@ def run(places: local.Places, console: Console, *, script: str = "", opens_brows
             while processes.is_running(joined.vendors.process):
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
+            interrupts.settle()
             end = "The local cloud stays up; make local-down stops it." if joined.stays else ""
             console.print(Text(f"\nStopped by Ctrl-C. {end}".rstrip()))
             return
