@@ -1,11 +1,12 @@
 """Tests of the storm's accounts: the accounts have to report every kind of fault that a relay could have."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.e2e.verify import Accounts, Posted
+from tests.e2e.verify import LOST_ANSWER_SECONDS, Accounts, Posted
 from tests.simulation.story import SharedState
 
 STATUSES = ("warning", "critical", "critical", "ok")
@@ -52,6 +53,17 @@ def test_accounts_of_a_correct_storm_have_no_problems() -> None:
         "a copy": 1,
     }
     assert accounts.lives() == {"i1": ["warning", "critical"]}
+
+
+@pytest.mark.parametrize(("place", "outcome"), [(1, "overtaken"), (2, "signalled later")])
+def test_share_may_be_answered_duplicate_after_a_write_with_a_lost_answer(place: int, outcome: str) -> None:
+    posts = [*POSTS]
+    said = {"outcome": "duplicate", "delivery_id": f"d{place}"}
+    slow = replace(posts[place], status=200, answer=said, answered_at=posts[place].posted_at + LOST_ANSWER_SECONDS)
+    posts[place] = slow
+    accounts = Accounts(posts, SIGNALS)
+    assert accounts.problems() == [], outcome
+    assert accounts.sums()["recorded, with a lost answer"] == 1
 
 
 @pytest.mark.parametrize(

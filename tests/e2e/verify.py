@@ -15,6 +15,9 @@ from tests.simulation.story import SharedState
 
 # Seconds for which a job may be worked, its signal included. A newer share in that time cannot stop the signal.
 IN_FLIGHT_SECONDS = 15.0
+# Seconds after which a function repeats a call to DynamoDB. If the first call succeeded and only its answer came too
+# late, the repetition fails, and the function then finds its own record of the share: it answers `duplicate`.
+LOST_ANSWER_SECONDS = 0.7
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,11 @@ class Accounts:
                 end, holds = "overtaken while it waited", is_overtaken
             case "superseded":
                 end, holds = "overtaken on its way", is_overtaken
+            case "duplicate" if is_copy:
+                end, holds = "a copy", True
             case "duplicate":
-                end, holds = "a copy", is_copy
+                is_slow = posted.answered_at - posted.posted_at >= LOST_ANSWER_SECONDS
+                end, holds = "recorded, with a lost answer", is_slow and (bool(rings) or is_overtaken)
             case "unchanged":
                 end, holds = "changed nothing", changes_nothing and not rings
             case _:

@@ -21,6 +21,7 @@ from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import key
 from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
+from relay.ledger.row import SHARD
 from relay.ledger.wait import Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
@@ -261,6 +262,28 @@ class TestRaces:
         assert (relay.session.calls, len(relay.retries.messages)) == ([], 1)
         relay.wake()
         assert len(relay.session.calls) == 1
+
+    def test_share_is_kept_and_answered_duplicate_if_the_answer_to_its_own_record_was_lost(self) -> None:
+        class ForgetfulDynamoDb(FakeDynamoDb):
+            """A table that writes an entry with a row, and fails the condition, as botocore's repeated call does."""
+
+            def update_item(self, **request: Any) -> dict[str, Any]:
+                answer = super().update_item(**request)
+                if SHARD in request["ExpressionAttributeNames"].values() and not lost:
+                    lost.append("answer")
+                    raise condition_failed("UpdateItem")
+                return answer
+
+        lost: list[str] = []
+        relay = new_relay(
+            samples.accepted(), samples.accepted(), dynamodb=ForgetfulDynamoDb(), policy={"max_per_minute": 1}
+        )
+        relay.share(id="i1")
+        result = relay.share(id="i2")
+        assert (lost, result.outcome) == (["answer"], Outcome.DUPLICATE)
+        assert [job.incident_id for job in relay.retries.jobs()][-1] == "i2"
+        relay.wake(120)
+        assert json.loads(relay.session.calls[-1].body)["incident"]["id"] == "i2"
 
     def test_alerts_that_joined_are_announced_after_a_conflicting_write(self) -> None:
         def conflict() -> None:
