@@ -30,9 +30,10 @@ def main() -> int:
         sys.stderr.write(f"{arguments.command}: {error}\n")
         return 1
     except KeyboardInterrupt:
-        interrupts.settle()
         sys.stderr.write(f"{arguments.command}: stopped; nothing that it started is left running\n")
         return 130
+    finally:
+        interrupts.settle()
     return code
 
 

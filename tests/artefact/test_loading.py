@@ -49,6 +49,10 @@ def test_functions_import_no_slow_modules(function: Deployed) -> None:
     assert [name for name in SLOW if name in names] == []
 
 
+def test_functions_do_not_import_pauses_and_routes_which_most_channels_lack(function: Deployed) -> None:
+    assert {"relay.channels.pause", "relay.channels.routes"} & modules(function).keys() == set()
+
+
 def test_functions_import_only_modules_of_the_artefact_or_of_lambda(function: Deployed) -> None:
     files = {name: Path(file) for name, file in modules(function).items() if file}
     ours = {name: file for name, file in files.items() if name.split(".")[0] in {"app", "relay"}}

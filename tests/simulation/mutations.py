@@ -1019,8 +1019,8 @@ MUTATIONS = (
     Mutation(
         "without the ledger, the fallback's time goes on in a pause",
         "entrypoints.worker",
-        "*(each.until for each in _pauses(job, policy) if each.since <= now)",
-        "*(each.until for each in _pauses(job, policy) if each.since <= now < each.until)",
+        "[each.until for each in found if each.since <= now]",
+        "[each.until for each in found if each.since <= now < each.until]",
         seed=127015652,
     ),
     Mutation(

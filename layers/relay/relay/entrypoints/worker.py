@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, removed
-from relay.channels.pause import Pause, pauses_for
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
@@ -275,7 +274,7 @@ class Worker:
         if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:
             return
         now, policy = self.clock(), self._policy(job)
-        delay_start = max([seconds_of(down_since), *(each.until for each in _pauses(job, policy) if each.since <= now)])
+        delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])
         is_due = now - delay_start >= policy.fallback_after_seconds and policy.mode is not Mode.SHADOW
         if not is_due or self.notified.get(job.channel, 0.0) > now - UNGUARDED_NOTICE_SECONDS:
             return
@@ -295,12 +294,21 @@ class Worker:
             return Policy()
 
 
-def _pauses(job: Job, policy: Policy) -> tuple[Pause, ...]:
-    """Return the pauses that apply to a job's incident; none if its body can't be read."""
+def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
+    """Return the ends of the pauses that apply to a job's incident and have begun by `now` (epoch seconds).
+
+    Returns an empty list if the job's body can't be read.
+    """
+    if not policy.pauses:
+        return []
+    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
+    from relay.channels.pause import pauses_for  # noqa: PLC0415
+
     try:
-        return pauses_for(parse_share(job.payload.body), policy.pauses, is_open=True)
+        found = pauses_for(parse_share(job.payload.body), policy.pauses, is_open=True)
     except BadRequest:
-        return ()
+        return []
+    return [each.until for each in found if each.since <= now]
 
 
 def _faulty(job: Job, detail: str, fault: BaseException) -> Result:
