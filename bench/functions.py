@@ -144,8 +144,8 @@ class Functions:
             # The chore worker works a reconcile run, and its handler does not return the run's result.
             self.chores: Worker = chores.worker
             self.schedule: Schedule = _app("reconcile").schedule
-        # Loading the functions has bound this thread to these CPUs, as in Lambda.
-        self._cpus = machine.cpus()
+        # In Lambda a function binds itself to one CPU; with the local profile, which loopback needs, it does not.
+        self._cpus = {min(machine.cpus())} if machine.cpus() else set[int]()
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
         """Invoke a handler; return its answer and the resources of the invocation.
@@ -195,7 +195,6 @@ def edges() -> Iterator[Edges]:
 def _environment(edges: Edges) -> dict[str, str]:
     queue = f"{edges.aws_url}/123456789012"
     return aws_environment(edges.aws_url) | {
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
         "POWERTOOLS_SERVICE_NAME": "relay",
         "POWERTOOLS_METRICS_NAMESPACE": "bigpanda-xmatters-relay",
         "POWERTOOLS_LOG_LEVEL": "INFO",

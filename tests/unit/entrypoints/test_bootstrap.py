@@ -177,6 +177,21 @@ def test_function_keeps_to_one_cpu_if_lambda_gives_it_less_than_one(memory: str,
 
 
 @needs_affinity
+def test_function_of_the_local_cloud_keeps_to_no_cpu() -> None:
+    local = {
+        "RELAY_PROFILE": "local",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+    }
+    code = (
+        "import os; from relay.entrypoints import bootstrap; before = os.sched_getaffinity(0); "
+        f"bootstrap.webhook({ENVIRONMENT | local!r}); print(os.sched_getaffinity(0) == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+@needs_affinity
 @pytest.mark.parametrize("call", ["sched_getaffinity", "sched_setaffinity"])
 def test_function_loads_where_the_system_refuses_to_keep_it_to_one_cpu(
     call: str, monkeypatch: pytest.MonkeyPatch

@@ -120,16 +120,20 @@ def _keep_to_one_cpu(environment: Mapping[str, str]) -> None:
     """Let this thread, and the threads that it starts, run on one CPU only, if Lambda gives the function less than one.
 
     Each call outward runs in a thread of its own. To wake a thread on another CPU takes several times as long as on the
-    same one (docs/decisions.md, D-one-cpu).
+    same one (docs/decisions.md, D-one-cpu). In the local cloud, functions share the CPUs with other processes, so that
+    a function that keeps to one would wait for them.
     """
     memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
-    if not memory.isdecimal() or int(memory) >= MEMORY_OF_ONE_CPU or not hasattr(os, "sched_setaffinity"):
+    if (
+        environment.get("RELAY_PROFILE") == "local"
+        or not memory.isdecimal()
+        or int(memory) >= MEMORY_OF_ONE_CPU
+        or not hasattr(os, "sched_setaffinity")
+    ):
         return
     # Where the system refuses it, the function is slower, and no less right.
     with suppress(OSError):
-        cpus = sorted(os.sched_getaffinity(0))
-        # By process, so that the functions of a local cloud spread over all CPUs. In Lambda, any CPU will do.
-        os.sched_setaffinity(0, {cpus[os.getpid() % len(cpus)]})
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def _adapters(
