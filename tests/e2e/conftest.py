@@ -14,6 +14,7 @@ from sandbox import local
 from sandbox.server import background
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
+from tests import installed
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import Operator
@@ -66,10 +67,23 @@ def operators_channel(cloud: local.Local, xmatters: StandIn) -> Channel:
     return channels.made(cloud, xmatters)
 
 
+@pytest.fixture(scope="package")
+def wheel(workroom: Path) -> Path:
+    """The wheel of relayctl."""
+    (workroom / "wheel").mkdir()
+    return installed.wheel(workroom / "wheel")
+
+
+@pytest.fixture(scope="package")
+def relayctl(wheel: Path, workroom: Path) -> Path:
+    """The installed program."""
+    return installed.install(wheel, workroom / "installed")
+
+
 @pytest.fixture
-def operator(operators_channel: Channel) -> Iterator[Operator]:
+def operator(operators_channel: Channel, relayctl: Path) -> Iterator[Operator]:
     """An operator, with empty queues."""
-    its_operator = Operator(operators_channel)
+    its_operator = Operator(operators_channel, relayctl)
     yield its_operator
     # Messages stay hidden after tests of policies that forbid their release.
     its_operator.close()

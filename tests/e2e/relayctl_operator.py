@@ -1,9 +1,8 @@
-"""An operator of the local cloud: relayctl as a process, the queues, and the signals at the stand-in."""
+"""An operator of the local cloud: the installed relayctl, the queues, and the signals at the stand-in."""
 
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -17,15 +16,18 @@ from sandbox.cloud import queues
 from tests import samples
 from tests.e2e.channels import Channel
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
 
 
 class Operator:
-    """An operator who runs relayctl in a cloud with empty queues."""
+    """An operator who runs relayctl in a cloud with empty queues.
 
-    def __init__(self, channel: Channel) -> None:
+    `relayctl` is the installed program, which is run in its own folder: nothing of the clone is there.
+    """
+
+    def __init__(self, channel: Channel, relayctl: Path) -> None:
         self.channel = channel
+        self._relayctl = relayctl
         self.cloud = channel.cloud
         self._url = self.cloud.outputs["DeadLetterQueueUrl"]
         self.sqs = queues.client(self.cloud)
@@ -43,8 +45,8 @@ class Operator:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start relayctl."""
         child = subprocess.Popen(
-            [sys.executable, "-m", "relayctl", *arguments],
-            cwd=ROOT,
+            [self._relayctl, *arguments],
+            cwd=self._relayctl.parent,
             env=os.environ | {"AWS_ENDPOINT_URL": self.cloud.aws_endpoint_url},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

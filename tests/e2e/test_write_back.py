@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -29,8 +30,8 @@ def channel(cloud: local.Local, xmatters: StandIn) -> Channel:
 
 
 @pytest.fixture
-def operator(channel: Channel) -> Iterator[Operator]:
-    its_operator = Operator(channel)
+def operator(channel: Channel, relayctl: Path) -> Iterator[Operator]:
+    its_operator = Operator(channel, relayctl)
     yield its_operator
     its_operator.close()
 

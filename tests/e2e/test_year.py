@@ -106,13 +106,13 @@ def test_year_of_a_channel_from_shadow_to_removal_loses_no_share(
 
 @pytest.mark.whole_year
 def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
-    own_places: local.Places, quiet: Steps, tmp_path: Path
+    own_places: local.Places, quiet: Steps, relayctl: Path, tmp_path: Path
 ) -> None:
     cloud = local.up(own_places, quiet)
     xmatters = background.running(own_places.standin)
     assert xmatters
     channel = channels.made(cloud, xmatters, (*UNPACED, "policy.mode=shadow"))
-    year = Year(channel, Operator(channel))
+    year = Year(channel, Operator(channel, relayctl))
     for chapter in (_tries_in_shadow, _goes_live, _rotates, _pauses, _survives_an_outage):
         chapter(year)
     _changes_settings(year, tmp_path)
