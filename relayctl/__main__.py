@@ -85,14 +85,19 @@ class _Relayctl(LazyGroup):
 
 def _known(error: Exception) -> click.ClickException | None:
     """Return the message for an error that the operator can fix; None for a bug of relayctl."""
-    # Imported here: `relayctl --help` must not import the AWS SDK, and has no error of it.
-    from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
+    try:
+        if isinstance(error, ImportError):
+            raise error
+        # Imported here: `relayctl --help` must not import the AWS SDK, and has no error of it.
+        from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
 
-    from relay.failures.errors import InvalidChannel  # noqa: PLC0415
-    from relayctl.aws_errors import aws_failure  # noqa: PLC0415
-    from relayctl.channel_store import ChannelChangedError  # noqa: PLC0415
-    from relayctl.stack import EndpointUrlError  # noqa: PLC0415
-    from relayctl.stack_outputs import StackMissingError  # noqa: PLC0415
+        from relay.failures.errors import InvalidChannel  # noqa: PLC0415
+        from relayctl.aws_errors import aws_failure  # noqa: PLC0415
+        from relayctl.channel_store import ChannelChangedError  # noqa: PLC0415
+        from relayctl.stack import EndpointUrlError  # noqa: PLC0415
+        from relayctl.stack_outputs import StackMissingError  # noqa: PLC0415
+    except ImportError as missing:
+        return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
 
     match error:
         case InvalidChannel() | ProfileNotFound() | EndpointUrlError():
@@ -104,7 +109,7 @@ def _known(error: Exception) -> click.ClickException | None:
         case NoCredentialsError():
             return click.ClickException("no AWS credentials: set AWS_PROFILE, or give --profile")
         case NoRegionError():
-            return click.ClickException("no AWS region: set AWS_DEFAULT_REGION, or give --region")
+            return click.ClickException("no AWS region: set AWS_REGION, or give --region")
     message = aws_failure(error)
     return click.ClickException(message) if message else None
 

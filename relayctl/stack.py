@@ -184,7 +184,7 @@ def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
         # Click's own note of the default would break the name at a hyphen.
         help=f"The stack: {STACK_NAME} if left out.",
     )
-    @click.option("--region", metavar="REGION", help="AWS region; by default that of the AWS CLI.")
+    @click.option("--region", metavar="REGION", help="AWS region; by default that of the AWS CLI 2.")
     @click.option("--profile", metavar="NAME", help="AWS profile; by default that of the AWS CLI.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
     @wraps(verb)
@@ -200,10 +200,13 @@ def opened(context: click.Context, name: str, region: str | None, profile: str |
     Args:
         context: Click's context; its `obj` is an Effects, or None.
         name: The name of the stack.
-        region: The AWS region; None for that of the AWS CLI.
+        region: The AWS region; None for that of the AWS CLI 2: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
         profile: The AWS profile; None for that of the AWS CLI.
     """
     effects: Effects = context.obj or Effects()
+    if region is None:
+        # The SDK reads the other two by itself.
+        region = os.environ.get("AWS_REGION") or None
     session = effects.sessions(profile_name=profile, region_name=region)
     # Botocore accepts an empty region name, and fails later without naming the region.
     if session.region_name == "":

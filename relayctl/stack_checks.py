@@ -1,7 +1,7 @@
 """Checks of a stack through AWS's APIs: queues, workers, event sources, table, topic and alarms."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -252,6 +252,8 @@ class StackChecks:
 
     def _fallback(self) -> Check:
         what, topic = "fallback topic", self._stack.output("FallbackTopicArn")
+        if far := self._in_another_region({"FallbackTopicArn": topic}):
+            return failed(what, far)
         try:
             pages = self._stack.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
             arns = [each.get("SubscriptionArn", "") for page in pages for each in page["Subscriptions"]]
@@ -266,8 +268,21 @@ class StackChecks:
             return ok(what, f"{confirmed} confirmed subscription{'s' if confirmed > 1 else ''}")
         return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
 
+    def _in_another_region(self, topics: Mapping[str, str]) -> str:
+        """Return a message about the topics that are not in the stack's region; "" if all are.
+
+        Neither CloudWatch nor the functions can notify such a topic. `topics` maps parameters to ARNs.
+        """
+        here = self._stack.session.region_name
+        regions = {name: arn.split(":")[3] for name, arn in topics.items() if arn.count(":") > 3}
+        far = [f"{name} is in {region}" for name, region in regions.items() if region != here]
+        return f"{', '.join(far)} and the stack in {here}: nobody is notified" if far else ""
+
     def _alarms(self) -> Check:
         """Check the alarms of this stack only: another stack's alarms may have names with the same beginning."""
+        topics = {name: self._stack.parameters.get(name, "") for name in ("AlarmTopicArn", "NoticeTopicArn")}
+        if far := self._in_another_region(topics):
+            return failed("alarms", far)
         ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
         pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
             AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]
@@ -285,7 +300,7 @@ class StackChecks:
             return warning("alarms", "there are none")
         if self._stack.is_local:
             return warning("alarms", f"{len(found)} alarms, {NOT_EVALUATED}")
-        if not self._stack.parameters.get("AlarmTopicArn"):
+        if not topics["AlarmTopicArn"]:
             return warning("alarms", f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set")
         return ok("alarms", f"none of {len(found)} in ALARM")
 

@@ -16,7 +16,8 @@ from tests.samples import job
 CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
 CHECKS += ["concurrency", "XMattersHosts", "BigPandaHosts", "ledger", "sweeper", "missed shares"]
 CHECKS += ["fallback topic", "alarms", "channels"]
-ALARM_TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
+ALARM_TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
+FAR = "arn:aws:sns:eu-west-1:123456789012:alarms"
 
 
 class Patient:
@@ -67,6 +68,9 @@ class Patient:
 
     def hosts(self, xmatters: str, bigpanda: str = "api.bigpanda.io") -> None:
         self.operator.parameters |= {"XMattersHosts": xmatters, "BigPandaHosts": bigpanda}
+
+    def topics(self, **parameters: str) -> None:
+        self.operator.parameters |= parameters
 
     def recursion(self, setting: str) -> None:
         self.operator.recursive_loop = setting
@@ -219,6 +223,15 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM", f"{STACK}-2"), "alarms", "ok", "none of 1"),
         (lambda it: it.alarm("FallbackAlarm", "INSUFFICIENT_DATA"), "alarms", "ok", "none of 1"),
         (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they notify nobody"),
+        (lambda it: it.topics(AlarmTopicArn=FAR), "alarms", "failed", "AlarmTopicArn is in eu-west-1 and the stack in"),
+        (lambda it: it.topics(NoticeTopicArn=FAR), "alarms", "failed", "NoticeTopicArn is in eu-west-1"),
+        (lambda it: it.topics(NoticeTopicArn=ALARM_TOPIC), "alarms", "ok", "none of 1"),
+        (
+            lambda it: it.operator.outputs.update(FallbackTopicArn=FAR),
+            "fallback topic",
+            "failed",
+            "FallbackTopicArn is in eu-west-1",
+        ),
         (
             lambda it: it.cloudwatch.delete_alarms(AlarmNames=[f"{STACK}-FallbackAlarm-A1B2C3"]),
             "alarms",

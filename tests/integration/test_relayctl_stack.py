@@ -1,6 +1,7 @@
 """Errors of every verb when the stack cannot be reached, and the options and variables that select the stack."""
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_missing_region_is_one_line_with_advice(
     operator: Operator, verb: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert complaint(operator, *verb) == "Error: no AWS region: set AWS_DEFAULT_REGION, or give --region"
+    assert complaint(operator, *verb) == "Error: no AWS region: set AWS_REGION, or give --region"
 
 
 @each_verb
@@ -143,6 +144,13 @@ def test_profile_and_region_are_found_as_by_the_aws_cli(
     assert operator.run("channel", "list").exit_code == 3
     assert operator.run("channel", "list", "--region", "us-east-1").exit_code == 0
     assert operator.run("channel", "list", "--profile", "ops").exit_code == 0
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert operator.run("channel", "list").exit_code == 0
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert operator.run("channel", "list").exit_code == 3, "AWS_REGION comes before AWS_DEFAULT_REGION"
+    assert operator.run("channel", "list", "--region", "us-east-1").exit_code == 0
+    monkeypatch.setenv("AWS_REGION", "")
+    assert operator.run("channel", "list").exit_code == 0, "an empty variable counts as none"
     missing = operator.run("channel", "list", "--profile", "none")
     assert (missing.exit_code, missing.stdout) == (2, "")
     assert "The config profile (none) could not be found" in missing.stderr
@@ -277,7 +285,7 @@ def test_unreachable_endpoint_is_one_line_without_its_password(bare: Callable[..
 @each_verb
 def test_empty_region_is_one_line_with_advice(bare: Callable[..., Result], verb: list[str]) -> None:
     line = one_line(bare(verb, AWS_DEFAULT_REGION=""), {1})
-    assert line == "Error: no AWS region: set AWS_DEFAULT_REGION, or give --region"
+    assert line == "Error: no AWS region: set AWS_REGION, or give --region"
 
 
 @each_verb
@@ -319,6 +327,14 @@ class TestUnexpectedError:
         assert "this is a fault of relayctl" in line
         assert "RELAYCTL_TRACEBACK=1" in line
         assert "canary" not in line
+
+    @pytest.mark.parametrize("module", ["relay.failures.errors", "botocore.exceptions"])
+    def test_missing_module_is_one_line_though_the_error_handler_needs_it(
+        self, bare: Callable[..., Result], faulty: list[str], monkeypatch: pytest.MonkeyPatch, module: str
+    ) -> None:
+        monkeypatch.setitem(sys.modules, module, None)
+        line = one_line(bare(faulty), {1})
+        assert line.startswith(f"Error: relayctl is not completely installed (import of {module} halted")
 
     def test_environment_variable_turns_the_traceback_on(self, bare: Callable[..., Result], faulty: list[str]) -> None:
         with pytest.raises(LookupError):
