@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import boto3
+
 from sandbox import processes, team
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.cloud import emulator, relayctl, stack
@@ -192,7 +194,8 @@ def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local
     if stop(places):
         steps.say("stopped the remains of an earlier run")
     try:
-        return _deploy(places, steps, *_start(places, steps, with_xmatters=with_xmatters))
+        cloud, vendors = _start(places, steps, with_xmatters=with_xmatters)
+        return _made_known(places, steps, cloud, vendors, _deploy(places, steps, cloud))
     except BaseException:
         stop(places)
         raise
@@ -258,14 +261,19 @@ def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = F
 
 def _up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
     found = _running(places)
-    if found is None or (found[1] is not None) != with_xmatters:
+    if found is None:
         return afresh(places, steps, with_xmatters=with_xmatters)
     cloud, vendors, known = found
-    if places.deployed_file.exists() and places.deployed_file.read_text() == places.workshop.fingerprint():
-        steps.say(f"already running on {cloud.endpoint_url}; nothing changed since it was deployed")
-        return known
-    steps.say(f"already running on {cloud.endpoint_url}; deploying what changed")
-    return _deploy(places, steps, cloud, vendors)
+    is_deployed = places.deployed_file.exists() and places.deployed_file.read_text() == places.workshop.fingerprint()
+    what = "nothing changed since it was deployed" if is_deployed else "deploying what changed"
+    steps.say(f"already running on {cloud.endpoint_url}; {what}")
+    if with_xmatters and vendors is None:
+        vendors = _start_vendors(places, steps)
+    elif vendors and not with_xmatters:
+        background.stop(places.standin)
+        vendors = None
+    outputs = known.outputs if is_deployed else _deploy(places, steps, cloud)
+    return _made_known(places, steps, cloud, vendors, outputs, known)
 
 
 def _running(places: Places) -> tuple[Emulator, StandIn | None, Local] | None:
@@ -282,19 +290,38 @@ def _running(places: Places) -> tuple[Emulator, StandIn | None, Local] | None:
 def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[Emulator, StandIn | None]:
     with steps.step("starting the cloud"):
         cloud = emulator.start(places.cloud)
-    if not with_xmatters:
-        return cloud, None
+    return cloud, _start_vendors(places, steps) if with_xmatters else None
+
+
+def _start_vendors(places: Places, steps: Steps) -> StandIn:
     with steps.step("starting the stand-ins for xMatters and BigPanda"):
-        return cloud, background.start(places.standin, places.root, places.stack_file)
+        return background.start(places.standin, places.root, places.stack_file)
 
 
-def _deploy(places: Places, steps: Steps, cloud: Emulator, vendors: StandIn | None) -> Local:
+def _deploy(places: Places, steps: Steps, cloud: Emulator) -> dict[str, str]:
     fingerprint = places.workshop.fingerprint()
     with steps.step("building the functions and layers"):
         stack.build(places.workshop)
     with steps.step("deploying the stack"):
         outputs = stack.deploy(places.workshop, cloud.endpoint_url)
-    if vendors and not places.stack_file.exists():
+    processes.write_atomically(places.deployed_file, fingerprint)
+    return outputs
+
+
+def _made_known(
+    places: Places,
+    steps: Steps,
+    cloud: Emulator,
+    vendors: StandIn | None,
+    outputs: dict[str, str],
+    known: Local | None = None,
+) -> Local:
+    """Set up the channel `demo` unless these stand-ins have it already, and write `stack.json`.
+
+    `known` is what `stack.json` says; None for a new cloud.
+    """
+    is_known = vendors and known and known.sandbox_url == vendors.control_url and _has_channel(cloud, outputs)
+    if vendors and not is_known:
         with steps.step(f"setting up the channel {CHANNEL!r}"):
             _set_up_channel(cloud, vendors, _api_url(outputs))
     pids = {"cloud": cloud.process.pid} | ({"xmatters": vendors.process.pid} if vendors else {})
@@ -309,9 +336,15 @@ def _deploy(places: Places, steps: Steps, cloud: Emulator, vendors: StandIn | No
         bigpanda_url=vendors.bigpanda_url if vendors else None,
         pids=pids,
     )
-    processes.write_atomically(places.deployed_file, fingerprint)
     processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
     return result
+
+
+def _has_channel(cloud: Emulator, outputs: Mapping[str, str]) -> bool:
+    """Return False if the channel `demo` was removed, as by `relayctl uninstall`."""
+    secrets_manager = boto3.client("secretsmanager", region_name=REGION, endpoint_url=cloud.endpoint_url)
+    pages = secrets_manager.get_paginator("list_secrets").paginate()
+    return f"{outputs['SecretPrefix']}/{CHANNEL}" in {each["Name"] for page in pages for each in page["SecretList"]}
 
 
 def _api_url(outputs: Mapping[str, str]) -> str:

@@ -19,12 +19,13 @@ import requests
 from rich.console import Console
 
 from sandbox import local, processes
-from sandbox.cloud import emulator, stack
+from sandbox.cloud import emulator, relayctl, stack
 from sandbox.environment import REGION
 from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.client import StandIn
 from sandbox.steps import Steps
+from tests.e2e.channels import HEADERS
 from tests.e2e.sandbox_process import command
 from tests.waiting import until
 
@@ -56,6 +57,11 @@ def test_api_and_queue_answer_at_the_urls_of_stack_json(cloud: local.Local) -> N
     queue = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
     attributes = queue.get_queue_attributes(QueueUrl=cloud.outputs["DeadLetterQueueUrl"], AttributeNames=["QueueArn"])
     assert "DeadLetterQueue" in attributes["Attributes"]["QueueArn"]
+
+
+def test_local_cloud_has_the_queues_of_the_stacks_outputs_alone(cloud: local.Local) -> None:
+    sqs = boto3.client("sqs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
+    assert set(sqs.list_queues()["QueueUrls"]) == {url for name, url in cloud.outputs.items() if "Queue" in name}
 
 
 def test_demo_channel_points_at_the_stand_ins(cloud: local.Local) -> None:
@@ -172,10 +178,24 @@ def test_local_up_after_a_kill_starts_anew_and_local_down_leaves_no_process(
     assert local.down(own_places) is False
 
 
-def test_local_up_with_sandbox_off_starts_no_stand_in(own_places: local.Places, quiet: Steps) -> None:
+def test_local_up_starts_and_stops_stand_ins_beside_a_cloud_that_runs_and_makes_a_removed_channel_again(
+    own_places: local.Places, quiet: Steps
+) -> None:
     up = local.up(own_places, quiet, with_xmatters=False)
     assert (up.sandbox_url, up.xmatters_url, up.bigpanda_url) == (None, None, None)
     assert list(up.pids) == ["cloud"]
+    assert background.running(own_places.standin) is None
+
+    joined = local.up(own_places, quiet)
+    assert joined.pids["cloud"] == up.pids["cloud"], "the cloud goes on"
+    assert requests.post(f"{joined.api_url}/bigpanda/demo", json={}, headers=HEADERS, timeout=30).status_code == 400
+
+    relayctl.run(joined.aws_endpoint_url, ["channel", "remove", "demo", "--yes"])
+    assert local.up(own_places, quiet) == joined
+    assert requests.post(f"{joined.api_url}/bigpanda/demo", json={}, headers=HEADERS, timeout=30).status_code == 400
+
+    alone = local.up(own_places, quiet, with_xmatters=False)
+    assert alone.pids == up.pids
     assert background.running(own_places.standin) is None
     local.down(own_places)
 
