@@ -186,8 +186,9 @@ def _say_stored(stack: Stack, change: ChannelChange) -> None:
         and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
     ):
         terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
-    is_narrowed = document.has("bigpanda.reconcile_query") or document.get("bigpanda.reconcile") is False
-    if document.has("bigpanda.api_key") and not is_narrowed and "ReconcileFunction" in stack.outputs:
+    access = change.channel.bigpanda
+    is_listed = access and access.reconcile and access.environments and not access.reconcile_query
+    if is_listed and "ReconcileFunction" in stack.outputs:
         effect = "ring here" if document.get("bigpanda.reconcile") == "ring" else "are reported"
         terminal.say(
             "note: reconcile runs look for missed shares in BigPanda; if the same environment is shared with other "

@@ -133,7 +133,7 @@ class ChannelChecks:
         named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
         if not access.environments:
             hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
-            yield failed(what, f"idle: bigpanda.environments names no environment to list{hint}")
+            yield warning(what, f"off: bigpanda.environments names no environment to list{hint}")
             return
         if suggested:
             yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")

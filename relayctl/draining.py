@@ -37,7 +37,8 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
         default=QUIET,
         show_default=True,
         metavar="DURATION",
-        help="Drained is a channel without a share or a signal for so long. Less than 5m only without xmatters.rest.",
+        help="Drained is a channel without a share or a signal for so long, 1m to 55m. Less than 5m only without "
+        "xmatters.rest.",
     )
     timeout = click.option(
         "--timeout",
@@ -45,7 +46,7 @@ def options(verb: Callable[..., None]) -> Callable[..., None]:
         default=TIMEOUT,
         show_default=True,
         metavar="DURATION",
-        help="Give up the wait after this time.",
+        help="Give up the wait after this time, 1m to 1d.",
     )
     return quiet(timeout(verb))
 

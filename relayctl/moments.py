@@ -32,6 +32,7 @@ class Span(click.ParamType[float]):
     def __init__(self, shortest: str, longest: str) -> None:
         self._shortest = shortest
         self._longest = longest
+        self.bounds = f"{shortest} to {longest}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse a duration, check that it is not too short or too long, and return it in seconds."""
@@ -42,7 +43,7 @@ class Span(click.ParamType[float]):
         except ValueError:
             self.fail("use a duration such as 90m, 12h or 7d", param, ctx)
         if not seconds(self._shortest) <= found <= seconds(self._longest):
-            self.fail(f"use a duration from {self._shortest} to {self._longest}", param, ctx)
+            self.fail(f"use a duration from {self.bounds}", param, ctx)
         return found
 
 

@@ -26,7 +26,10 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
     options = {option: text for option, text in given.items() if text is not None}
     places = _places(before, name, kind)
     if unsuitable := [_flag(option) for option in options if option not in places]:
-        raise click.UsageError(f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}")
+        suitable = " and ".join(_flag(option) for option in places if option in _HIDDEN)
+        raise click.UsageError(
+            f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}, which has {suitable}"
+        )
     after, source = SecretDocument(before.members), CredentialInput(allows_literals=False)
     try:
         for option, key in places.items():

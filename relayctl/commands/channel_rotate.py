@@ -50,7 +50,7 @@ def _credential(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
     "--overlap",
     type=moments.Span("10m", "30d"),
     metavar="DURATION",
-    help="Time for which the old one works, such as 12h or 7d. 24h if left out.",
+    help="Time for which the old one works, 10m to 30d. 24h if left out.",
 )
 @click.option("--retire", is_flag=True, help="Make no new one: refuse the old one within 15 seconds.")
 @click.option("--now", is_flag=True, help="With --retire: even if the old one may be in use.")
@@ -86,7 +86,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
       relayctl channel rotate payments inbound --overlap 7d
       relayctl channel rotate payments inbound --retire
       relayctl channel rotate payments bigpanda --api-key @key.txt
-      relayctl channel rotate payments rest --password @password.txt
+      relayctl channel rotate payments rest
     """
     flags = {option: options.pop(option) for option in _FLAGS}
     _check_options(kind, flags, [option for option, text in options.items() if text is not None])

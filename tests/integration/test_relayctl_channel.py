@@ -203,8 +203,9 @@ class TestXMattersEndpoint:
     @pytest.mark.parametrize(
         ("setting", "is_there", "is_told"),
         [
-            ("bigpanda.assign=true", True, True),
-            ("bigpanda.assign=true", False, False),
+            ("bigpanda.environment_id=e1", True, True),
+            ("bigpanda.environment_id=e1", False, False),
+            ("bigpanda.environments=[]", True, False),
             ("bigpanda.reconcile=ring", True, True),
             ("bigpanda.reconcile=false", True, False),
             ("bigpanda.reconcile_query=a", True, False),
@@ -215,7 +216,8 @@ class TestXMattersEndpoint:
     ) -> None:
         if is_there:
             operator.outputs["ReconcileFunction"] = "reconcile"
-        key = ["--set", "bigpanda.api_key=k", "--set", setting]
+        environment = [] if "environment" in setting else ["--set", "bigpanda.environment_id=e1"]
+        key = ["--set", "bigpanda.api_key=k", "--set", setting, *environment]
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, *key)
         assert done.exit_code == 0, done.output
         assert ("bigpanda.reconcile_query" in done.stderr) == is_told

@@ -296,6 +296,12 @@ class TestOutward:
         assert bigpanda.received[0].headers["authorization"] == f"Bearer {CANARY}-new"
         assert CANARY not in done.output
 
+    def test_option_of_another_type_of_credential_is_refused_with_the_right_ones(self, operator: Operator) -> None:
+        auth = {"type": "api_key", "key": f"x-api-key-{CANARY}", "secret": f"{CANARY}-secret"}
+        keep(operator, {"rest": {"base_url": "https://acme.xmatters.com", "auth": auth}})
+        said = " ".join(rotate(operator, "rest", "--password", "@f", code=2).stderr.split())
+        assert said.endswith("not a part of channel payments's credential for rest, which has --key and --secret")
+
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [

@@ -419,6 +419,7 @@ class TestOutput:
         operator.outputs["ReconcileFunction"] = "reconcile"
         routes = json.dumps([{"when": {"status": "warning"}, "recipients": [f"Team {n}" for n in range(20)]}])
         options = ["--trigger-url", TRIGGER, "--set", f"policy.routes={routes}", "--set", "bigpanda.api_key=k"]
+        options += ["--set", "bigpanda.environment_id=e1"]
         made = set_(operator, *options)
         changed = set_(operator, "--set", f"policy.routes={routes.replace('Team', 'Crew')}")
         for done in (made, changed):

@@ -73,6 +73,13 @@ def test_each_key_of_a_channel_is_in_the_install_guide() -> None:
     assert [key for key in sorted(keys(CHANNEL)) if not re.search(rf"\b{key}\b", INSTALL)] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_documented_command_puts_a_credential_into_a_file_of_the_clone(page: Path) -> None:
+    commands = [line for line in page.read_text().splitlines() if line.startswith("    ")]
+    options = r"(?:--(?:trigger-url|password|key|secret|api-key|app-key) |--set \S*(?:key|token|password|secret|rest)=)"
+    assert [line for line in commands if re.search(rf"{options}@(?![/$<])", line)] == []
+
+
 def test_each_verb_of_relayctl_is_shown_in_a_document() -> None:
     text = "".join(page.read_text() for page in PAGES)
     for noun, group in main.commands.items():
@@ -269,7 +276,10 @@ def commands_in_sentences(text: str) -> list[list[str]]:
 DOCUMENTED = [
     pytest.param(words, id=f"{page.name}: {' '.join(words)}")
     for page in PAGES
-    for words in (*map(words_of, page.read_text().splitlines()), *commands_in_sentences(page.read_text()))
+    for words in (
+        *map(words_of, page.read_text().replace("\\\n", "").splitlines()),
+        *commands_in_sentences(page.read_text()),
+    )
     if words
 ]
 

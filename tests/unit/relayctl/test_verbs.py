@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from relayctl.__main__ import main
+from relayctl.moments import Span
 
 
 def verbs(group: click.Group, way: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -61,6 +62,12 @@ def test_each_verb_has_the_common_options(way: tuple[str, ...], option: str) -> 
 @each_verb
 def test_each_option_has_a_help_text(way: tuple[str, ...]) -> None:
     assert [each.name for each in VERBS[way].params if isinstance(each, click.Option) and not each.help] == []
+
+
+@each_verb
+def test_each_option_for_a_duration_names_its_bounds(way: tuple[str, ...]) -> None:
+    spans = [each for each in VERBS[way].params if isinstance(each, click.Option) and isinstance(each.type, Span)]
+    assert [each.name for each in spans if each.type.bounds not in (each.help or "")] == []
 
 
 @each_verb
