@@ -4,10 +4,8 @@ The decision is the library's: this module calls `new_job`, `next_action`, `rout
 Lambda functions do.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
 
 from relay.channels.channel import Channel
 from relay.channels.policy import Mode
@@ -15,7 +13,7 @@ from relay.channels.routes import Route, chosen, values_of
 from relay.delivery.actions import Action, Send, Settle
 from relay.delivery.next_action import next_action
 from relay.delivery.task import Task, new_job
-from relay.delivery.trigger_retries import content
+from relay.delivery.trigger_retries import content, decision_of
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
@@ -25,7 +23,7 @@ from relay.ledger.channel_rate_limiter import Gate, Rule
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
 from relay.ledger.wait import Wait
-from relay.xmatters.trigger import with_recipients
+from relay.xmatters.trigger import recipients_of
 from relayctl import modes
 
 _OWNER = "relayctl explain"
@@ -249,14 +247,13 @@ def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, 
 
 
 def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str, Any]:
-    names = (only_recipient,) if only_recipient else task.job.routing.recipients
-    url = with_recipients(case.channel.trigger_url, names, replaces=only_recipient is not None)
-    sent = [name for each in parse_qs(urlsplit(url).query).get("recipients", []) for name in each.split(",")]
+    rung = task.job.routing.recipients
+    names = (only_recipient,) if only_recipient else rung
     return {
-        "names": sent,
+        "names": list(recipients_of(case.channel.trigger_url, names, replaces=only_recipient is not None)),
         "only_acknowledger": only_recipient,
-        "in_url": list(case.permitted),
-        "refused_in_url": [name for name in case.named if name not in case.permitted],
+        "in_url": [name for name in case.permitted if name in rung],
+        "refused_in_url": [name for name in case.named if name not in rung],
         "named_elsewhere": case.channel.vouched.recipients_in,
     }
 
@@ -287,12 +284,12 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
 
 def _request(task: Task, only_recipient: str | None, *, is_sent: bool) -> dict[str, Any]:
     body = content(task, (only_recipient,) if only_recipient else task.job.routing.recipients)
-    is_own = task.channel.policy.own_body is not None
+    decision = decision_of(task)
     return {
         "is_sent": is_sent,
-        "is_bigpandas_body": not is_own,
-        # BigPanda's body has no place for it.
-        "priority": json.loads(body)["priority"] if is_own else None,
+        "is_bigpandas_body": decision.body == "bigpanda",
+        "priority": decision.priority,
+        "decision": decision._asdict(),
         "bytes": len(body),
         "body": body.decode("utf-8"),
     }

@@ -33,7 +33,7 @@ def lines(document: dict[str, Any]) -> Iterator[Line]:
     yield from _part("policy", _policy(document["policy"], document["transition"]))
     yield from _part("routes", _routes(document["routes"]))
     yield from _part("recipients", _recipients(document["recipients"]))
-    yield "priority", document["request"]["priority"] or "none from the relay; the workflow in xMatters chooses it"
+    yield "priority", document["request"]["priority"]
     yield from _part("rate limit", _rate_limit(document["rate_limit"]))
     yield from _part("request", _request(document["request"]))
     yield from _part("note", document["notes"])
@@ -187,7 +187,7 @@ def _recipients(found: dict[str, Any]) -> Iterator[str]:
     if found["only_acknowledger"]:
         yield "the acknowledger alone: nothing worsened or reopened since"
     if found["refused_in_url"]:
-        yield f"left out, policy.allowed_recipients does not allow: {_listed(found['refused_in_url'])}"
+        yield f"left out, not in policy.allowed_recipients or too many: {_listed(found['refused_in_url'])}"
 
 
 def _rate_limit(found: dict[str, Any]) -> Iterator[str]:

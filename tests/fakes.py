@@ -31,7 +31,7 @@ from relay.jobs.queue import Queue
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.telemetry.telemetry import Telemetry
-from relay.xmatters.trigger import Signal, XMatters
+from relay.xmatters.trigger import XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
@@ -492,8 +492,7 @@ class Trigger:
         self.channel = samples.parsed(samples.secret(auth=auth))
 
     def send(self, seconds: float = 8, reserve: float = 2, **changes: Any) -> str | None:
-        plain = Signal(body=samples.ODD_BODY, recipients=(), delivery_id="d1", correlation_id="c1")
-        signal = replace(plain, **changes)
+        signal = replace(samples.SIGNAL, **changes)
         return self.xmatters.send(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
 
     def failure(self, **changes: Any) -> SendError:

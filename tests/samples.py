@@ -10,6 +10,7 @@ from relay.channels.parsing import parse_channel
 from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Failures, Job, Payload, Routing
+from relay.xmatters.trigger import Decision, Signal
 
 TOKEN = "inbound-token-5f1c"
 API_KEY = "7d3c9a52-url-key"
@@ -21,6 +22,13 @@ BASIC = {"type": "basic", "username": "relay", "password": "basic-password-81b2"
 KEY = {"type": "api_key", "key": "x-api-key-4410", "secret": "key-secret-93c4"}
 OAUTH = {"type": "oauth", "client_id": "client-1", "username": "relay", "password": "oauth-password-a7d5"}
 ODD_BODY = b'{"id":"i1",  "odd": "\\u00e9"}'
+SIGNAL = Signal(
+    body=ODD_BODY,
+    decision=Decision("noc", "i1", "e1", "k1", is_over=False, status="critical", priority="HIGH", body="bigpanda"),
+    recipients=(),
+    delivery_id="d1",
+    correlation_id="c1",
+)
 OPEN = {"authorization": f"Bearer {TOKEN}"}
 
 

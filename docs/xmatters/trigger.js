@@ -1,10 +1,13 @@
 /*
  * The script of a custom HTTP trigger in xMatters' Flow Designer. README.md, beside this file, says where it goes.
  *
- * It reads what the relay sends: BigPanda's own body in every spelling that the relay takes, or the relay's own body
- * ("body": "xmatters" in the channel's policy). Each output is a string, for Flow Designer's inputs expect strings;
- * what is not there is an empty one. It never throws: what fails in here fails after xMatters has accepted the signal,
- * and the page would be lost without a trace.
+ * What the flow acts on comes from the relay's header X-Relay-Decision alone: the incident, whether it is over, whom to
+ * ring, how urgently. The body gives texts to show: BigPanda's own body, or the relay's own ("body": "xmatters" in the
+ * channel's policy). Whoever holds the webhook's token writes BigPanda's body, so nothing in it decides. Without the
+ * header BigPanda called the trigger itself, and its body decides, for there is nothing else.
+ *
+ * Each output is a string, for Flow Designer's inputs expect strings; what is not there is an empty one. The script never
+ * throws: what fails in here fails after xMatters has accepted the signal, and the page would be lost without a trace.
  *
  * The language is ECMAScript 5.1, which runs in xMatters' cloud and on an xMatters Agent alike.
  */
@@ -17,8 +20,8 @@ var INPUT_LIMIT = 20000;
 (function () {
   var OUTPUTS = [
     'subject', 'description', 'incident_id', 'environment_id', 'status', 'severity', 'priority', 'recipients',
-    'source_systems', 'host', 'check', 'link', 'alerts_total', 'alerts_active', 'is_over', 'delivery_id', 'attempt',
-    'may_repeat'
+    'source_systems', 'host', 'check', 'link', 'alerts_total', 'alerts_active', 'is_over', 'channel', 'page_key',
+    'delivery_id', 'attempt', 'may_repeat'
   ];
   // BigPanda's own order, the worst first.
   var STATUSES = ['critical', 'warning', 'unknown', 'ok'];
@@ -26,6 +29,11 @@ var INPUT_LIMIT = 20000;
   // One of many alerts takes no more room than this.
   var ALERT_LIMIT = 400;
   var MAX_SOURCES = 100;
+  // Longer names of members are never looked up, as in the relay.
+  var MAX_NAME = 64;
+  // https, and BigPanda's own host or one below it; no user, no other port. The relay's own rule.
+  var MAX_LINK = 500;
+  var BIGPANDA_LINK = /^https:\/\/(?:[a-z0-9-]+\.)*bigpanda\.io(?::443)?(?:[\/?#][a-z0-9\-._~!$&'()*+,;=:@\/?#%]*)?$/i;
 
   // Reading members and values ------------------------------------------------------------------------------------
 
@@ -38,7 +46,7 @@ var INPUT_LIMIT = 20000;
   }
 
   function folded(name) {
-    return String(name).replace(/[_-]/g, '').toLowerCase();
+    return name.length <= MAX_NAME ? name.replace(/[_-]/g, '').toLowerCase() : name;
   }
 
   // The first of the names that is there and not null. Names count without case, hyphens and underscores.
@@ -184,44 +192,36 @@ var INPUT_LIMIT = 20000;
 
   // The incident --------------------------------------------------------------------------------------------------
 
-  function parsed(body) {
+  function parsed(given, what) {
     var document = null;
     try {
-      document = JSON.parse(body);
+      document = JSON.parse(given);
     } catch (error) {
-      console.log('relay: the body is not JSON');
+      console.log('relay: ' + what + ' is not JSON');
     }
     return isObject(document) ? document : {};
   }
 
+  function incidentIn(document) {
+    var wrapped = first(document, ['incident']);
+    return isObject(wrapped) ? wrapped : document;
+  }
+
   // What is called active, with a status that is not ok, is open: the relay's own rule.
   function isOver(incident, status) {
-    var said = flag(first(incident, ['isover']));
     var active = flag(first(incident, ['active']));
-    if (said !== null) {
-      return said;
-    }
     if (active === false || status === 'ok') {
       return true;
     }
     return active !== true && flag(first(incident, ['resolved'])) === true;
   }
 
-  // What is neither critical nor over is MEDIUM: LOW may be below what a phone is set to ring for.
-  function priorityOf(wanted, status, over) {
-    var said = word(wanted).toUpperCase();
-    if (PRIORITIES.indexOf(said) >= 0) {
-      return said;
-    }
-    return over ? 'LOW' : status === 'critical' ? 'HIGH' : 'MEDIUM';
-  }
-
-  // Somebody will click on it: only an https address passes, else the incident in BigPanda's console.
+  // Somebody will click on it: only an address of BigPanda's passes, else the incident in its console.
   function linkOf(incident, id) {
     var links = first(incident, ['links']);
     var found = [line(first(incident, ['link']))].concat(
       (isArray(links) ? links : []).map(function (each) { return line(first(each, ['href'])); })
-    ).filter(function (each) { return /^https:\/\/[^\s"'<>]+$/.test(each); });
+    ).filter(function (each) { return each.length <= MAX_LINK && BIGPANDA_LINK.test(each); });
     if (found.length > 0) {
       return found[0];
     }
@@ -229,19 +229,74 @@ var INPUT_LIMIT = 20000;
   }
 
   // Names of users and groups, whole ones only, none twice.
-  function namesOf(lists) {
+  function namesOf(list) {
     var found = [];
     var length = 0;
-    lists.forEach(function (list) {
-      (isArray(list) ? list : scalar(list).split(',')).forEach(function (each) {
-        var name = scalar(isObject(each) ? first(each, ['id', 'targetname']) : each).trim();
-        if (name && found.indexOf(name) < 0 && length + name.length < INPUT_LIMIT) {
-          found.push(name);
-          length += name.length + 1;
-        }
-      });
+    (isArray(list) ? list.map(scalar).join(',') : scalar(list)).split(',').forEach(function (each) {
+      var name = each.trim();
+      if (name && found.indexOf(name) < 0 && length + name.length < INPUT_LIMIT) {
+        found.push(name);
+        length += name.length + 1;
+      }
     });
     return found.join(',');
+  }
+
+  function namesInUrl() {
+    var found = null;
+    tried(function () { found = first(request.parameters, ['recipients']); });
+    return found;
+  }
+
+  // One part that can't be read takes no other part with it.
+  function tried(part) {
+    try {
+      part();
+    } catch (error) {
+      console.log('relay: a part of the request could not be read');
+    }
+  }
+
+  // Decisions -----------------------------------------------------------------------------------------------------
+
+  // The relay's decision. Where the header can't be read, the signal rings whom the trigger's URL names, and ends nothing.
+  function relayed(header) {
+    var said = parsed(header, 'the decision');
+    var priority = scalar(said.priority);
+    return {
+      channel: scalar(said.channel),
+      incident_id: scalar(said.incident_id),
+      environment_id: scalar(said.environment_id),
+      page_key: scalar(said.page_key),
+      is_over: said.is_over === true,
+      status: word(said.status),
+      priority: PRIORITIES.indexOf(priority) >= 0 ? priority : 'HIGH',
+      recipients: isArray(said.recipients) ? said.recipients : namesInUrl(),
+      own: said.body === 'xmatters'
+    };
+  }
+
+  // What BigPanda says of its incident, where it calls the trigger itself.
+  function direct(document) {
+    var incident = incidentIn(document);
+    var status = word(first(incident, ['status']));
+    var over = isOver(incident, status);
+    var id = exact(first(incident, ['id'])) || exact(first(document, ['id'])) ||
+      exact(first(document, ['incidentid'])) || exact(first(incident, ['incidentid']));
+    return {
+      channel: '',
+      incident_id: id,
+      environment_id: exact(first(first(document, ['metadata']), ['environmentid'])) ||
+        exact(first(document, ['environmentid'])) || exact(first(incident, ['environmentid'])),
+      // The relay's keys have no space in them.
+      page_key: id && 'bigpanda ' + id,
+      is_over: over,
+      status: status,
+      // What is neither critical nor over is MEDIUM: LOW may be below what a phone is set to ring for.
+      priority: over ? 'LOW' : status === 'critical' ? 'HIGH' : 'MEDIUM',
+      recipients: namesInUrl(),
+      own: false
+    };
   }
 
   // Outputs -------------------------------------------------------------------------------------------------------
@@ -256,28 +311,22 @@ var INPUT_LIMIT = 20000;
     set('may_repeat', flag(line(first(request.headers, ['xrelaymayrepeat']))) === true ? 'true' : 'false');
   }
 
-  function setRecipients(document, own) {
-    set('recipients', namesOf([first(request.parameters, ['recipients']), own ? first(document, ['recipients']) : '']));
+  function setDecision(decision) {
+    ['channel', 'incident_id', 'environment_id', 'page_key', 'status', 'priority'].forEach(function (name) {
+      set(name, decision[name]);
+    });
+    // Without a key, Get Alerts might find the pages of other incidents.
+    set('is_over', decision.is_over && decision.page_key ? 'true' : 'false');
+    set('recipients', namesOf(decision.recipients));
   }
 
-  function setIncident(document, incident, own) {
-    var outside = first(document, ['metadata']);
-    var status = word(first(incident, ['status']));
-    var over = isOver(incident, status);
-    var id = exact(first(incident, ['id'])) || exact(first(document, ['id'])) ||
-      exact(first(document, ['incidentid'])) || exact(first(incident, ['incidentid']));
-    set('incident_id', id);
-    set('environment_id', exact(first(outside, ['environmentid'])) || exact(first(document, ['environmentid'])) ||
-      exact(first(incident, ['environmentid'])));
-    set('status', status);
+  function setTexts(incident, decision) {
     set('severity', word(first(incident, ['severity'])));
-    set('is_over', over ? 'true' : 'false');
-    set('priority', priorityOf(own ? first(document, ['priority']) : '', status, over));
-    setText(incident, own, over ? 'resolved' : status, id);
-    set('link', linkOf(incident, id));
+    setWords(incident, decision);
+    set('link', linkOf(incident, decision.incident_id));
   }
 
-  function setText(incident, own, state, id) {
+  function setWords(incident, decision) {
     var given = first(incident, ['alerts']);
     var alerts = isArray(given) ? worstFirst(given) : [];
     var worst = alerts[0] || {};
@@ -285,8 +334,9 @@ var INPUT_LIMIT = 20000;
     var check = line(first(incident, ['check'])) || checkOf(worst);
     var title = line(first(incident, ['subject']));
     var said = title || line(first(worst, ['description'])) || line(first(incident, ['description']));
-    var unnamed = said || host || check ? '' : joined(['BigPanda incident', line(id)], ' ');
-    set('subject', own && title ? title : headline(state, host, check, said || unnamed));
+    var unnamed = said || host || check ? '' : joined(['BigPanda incident', line(decision.incident_id)], ' ');
+    var state = decision.is_over ? 'resolved' : decision.status;
+    set('subject', decision.own && title ? title : headline(state, host, check, said || unnamed));
     set('description', joined([text(first(incident, ['description', 'details'])), listed(alerts)], '\n') || said);
     set('host', host);
     set('check', check);
@@ -300,23 +350,15 @@ var INPUT_LIMIT = 20000;
     set('alerts_active', counted ? String(alerts.filter(isActive).length) : exact(first(incident, ['alertsactive'])));
   }
 
-  // One part that can't be read takes no other part with it.
-  function tried(part) {
-    try {
-      part();
-    } catch (error) {
-      console.log('relay: a part of the request could not be read');
-    }
-  }
-
   OUTPUTS.forEach(function (name) { set(name, ''); });
   tried(setTransport);
   tried(function () {
-    var document = parsed(request.body);
-    var wrapped = first(document, ['incident']);
-    var properties = first(document, ['properties']);
-    var own = isObject(properties) && !isObject(wrapped);
-    tried(function () { setRecipients(document, own); });
-    tried(function () { setIncident(document, own ? properties : isObject(wrapped) ? wrapped : document, own); });
+    var header = null;
+    var document = {};
+    tried(function () { header = first(request.headers, ['xrelaydecision']); });
+    tried(function () { document = parsed(request.body, 'the body'); });
+    var decision = header === null ? direct(document) : relayed(header);
+    tried(function () { setDecision(decision); });
+    tried(function () { setTexts(decision.own ? first(document, ['properties']) : incidentIn(document), decision); });
   });
 }());

@@ -1,17 +1,18 @@
-"""Flow behind the triggers: reads a signal's body, and says which page to make of it.
+"""Flow behind the triggers: reads a signal, and says which page to make of it.
 
-There are two flows, and the body decides which one reads it:
+There are two flows:
 
-- the BigPanda workflow reads the body of BigPanda's webhook, wrapped in ``incident`` or bare;
-- a custom workflow reads the relay's own body: ``recipients``, ``priority``, ``properties``.
+- with the relay's header ``X-Relay-Decision``, the flow of docs/xmatters/trigger.js: incident, end, priority and
+  recipients are those of the header, and the body, BigPanda's or the relay's own, gives only texts;
+- without it, the BigPanda workflow, which reads the body of BigPanda's webhook, wrapped in ``incident`` or bare.
 
-Documented by xMatters: ``recipients`` of the URL name users and groups, and override those of the body; a body that is
-not JSON fails inside the flow, after the signal was accepted; the fields of a form-backed trigger.
+Documented by xMatters: ``recipients`` of the URL name users and groups; a body that is not JSON fails inside the flow,
+after the signal was accepted.
 
 Guesses, to be checked against a tenant (the script of the BigPanda workflow is not public):
 
 - which members of BigPanda's body the workflow reads, the words of the subject, and the details;
-- the priority: that of the body, else HIGH for critical, LOW for a resolve, MEDIUM for the rest;
+- its priority: HIGH for critical, LOW for a resolve, MEDIUM for the rest;
 - a resolve makes a page for information, without responses; it ends no other page;
 - with no recipients anywhere the page is made, and notifies nobody.
 """
@@ -21,7 +22,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.xmatters.people import PRIORITIES
 from sandbox.xmatters.signals import Signal
 
 EXPIRATION_MINUTES = 180
@@ -51,9 +51,9 @@ class Order:
     Attributes
     ----------
     incident_id, environment_id
-        BigPanda's ids; None if the body has none.
+        BigPanda's ids; None if there are none.
     status
-        BigPanda's status, in lower case; "" if the body has none.
+        BigPanda's status, in lower case; "" if there is none.
     is_over
         True if the incident is resolved: the page is then for information.
     subject
@@ -83,24 +83,21 @@ def read(signal: Signal) -> Order | None:
     """Return the page to make of a signal; None if the flow fails, since the body is not JSON."""
     if signal.body is None:
         return None
-    document = _Members(signal.body)
-    properties, wrapped = document.get("properties"), document.get("incident")
-    own = isinstance(properties, dict) and not isinstance(wrapped, dict)
-    incident = _Members(properties if own else wrapped if isinstance(wrapped, dict) else signal.body)
-    status = _line(incident.get("status")).lower()
-    is_over = _is_over(incident, status)
-    named = signal.recipients or (_recipients(document.get("recipients")) if own else ())
-    minutes = document.get("expirationinminutes")
+    document, said = _Members(signal.body), signal.decision
+    wrapped, own = document.get("incident"), said.get("body") == "xmatters"
+    incident = _Members(document.get("properties") if own else wrapped if isinstance(wrapped, dict) else signal.body)
+    status = said["status"] if said else _line(incident.get("status")).lower()
+    is_over = said["is_over"] if said else _is_over(incident, status)
+    environment_id = said["environment_id"] if said else _environment(document, incident)
     return Order(
         incident_id=signal.incident_id,
-        environment_id=_environment(document, incident),
+        environment_id=environment_id or None,
         status=status,
         is_over=is_over,
         subject=_own_subject(incident) if own else _subject(incident, status, is_over, signal.incident_id),
         details=tuple(_own_details(incident) if own else _details(document, incident, signal.incident_id)),
-        priority=_priority(document.get("priority"), status, is_over),
-        recipients=tuple(dict.fromkeys(named))[:MOST_RECIPIENTS],
-        expiration_minutes=minutes if type(minutes) is int and 1 <= minutes <= 100_000 else EXPIRATION_MINUTES,
+        priority=said["priority"] if said else _priority(status, is_over=is_over),
+        recipients=tuple(dict.fromkeys(said["recipients"] if said else signal.recipients))[:MOST_RECIPIENTS],
     )
 
 
@@ -135,9 +132,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _is_over(incident: _Members, status: str) -> bool:
-    said, active = _flag(incident.get("isover")), _flag(incident.get("active"))
-    if said is not None:
-        return said
+    active = _flag(incident.get("active"))
     if active is False or status == "ok":
         return True
     return active is not True and _flag(incident.get("resolved")) is True
@@ -148,16 +143,7 @@ def _environment(document: _Members, incident: _Members) -> str | None:
     return outside.first("environmentid") or document.first("environmentid") or incident.first("environmentid") or None
 
 
-def _recipients(value: Any) -> tuple[str, ...]:
-    listed = value if isinstance(value, list) else []
-    names = (_Members(each).first("id", "targetname") or _line(each) for each in listed)
-    return tuple(name for name in names if name)
-
-
-def _priority(said: Any, status: str, is_over: bool) -> str:
-    word = _line(said).upper()
-    if word in PRIORITIES:
-        return word
+def _priority(status: str, *, is_over: bool) -> str:
     return "LOW" if is_over else "HIGH" if status == "critical" else "MEDIUM"
 
 

@@ -56,15 +56,20 @@ class Signal:
         """The body as parsed JSON; None if it is not JSON."""
         return json_or_none(self.body_bytes)
 
+    @functools.cached_property
+    def decision(self) -> dict[str, Any]:
+        """The relay's decision, from the header ``X-Relay-Decision``; empty without one."""
+        return _object(json_or_none(self.headers.get("X-Relay-Decision", "").encode()))
+
     @property
     def incident_id(self) -> str | None:
-        """The body's ``incident.id``, ``id``, ``incident_id`` or ``properties.incident_id``; None without these."""
+        """The decision's incident; without one the body's ``incident.id``, ``id`` or ``incident_id``; else None."""
         body = _object(self.body)
         found = [
+            self.decision.get("incident_id"),
             _object(body.get("incident")).get("id"),
             body.get("id"),
             body.get("incident_id"),
-            _object(body.get("properties")).get("incident_id"),
         ]
         return next((str(each) for each in found if each is not None), None)
 

@@ -38,6 +38,15 @@ class Notice(NamedTuple):
         return bool(re.search(rf"\b{re.escape(incident)}\b", self.text)) or " more " in self.text
 
 
+class Posted(NamedTuple):
+    """A share as the relay has to read it: channel, incident, True if the incident is open, names in the URL."""
+
+    channel: str
+    incident: str
+    is_open: bool
+    url_recipients: tuple[str, ...]
+
+
 class Gap(NamedTuple):
     """A time in which an incident is open, and no signal says so, in seconds since the beginning."""
 
@@ -140,6 +149,25 @@ def _false_ends(truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
     false_ends = sum(truth.is_open(signal.at) and not signal.is_open for signal in signals)
     if false_ends > MOST_FALSE_ENDS:
         yield f"people were told {false_ends} times that {truth.id} is over, and it is open"
+
+
+def undecided(posted: Mapping[str, Posted], signals: Sequence[Signal]) -> Iterator[str]:
+    """Check that xMatters acts on what the share's sender may decide, and not on further members of its body.
+
+    `posted` has the shares by their correlation ids.
+    """
+    keys: dict[str, tuple[str, str]] = {}
+    for signal in signals:
+        share = posted.get(signal.trail)
+        if share is None:
+            continue
+        if (signal.incident, signal.is_open) != (share.incident, share.is_open):
+            yield f"a share of {share.incident} acted as one of {signal.incident} at {signal.at:.0f} s"
+        if others := signal.recipients - {RECIPIENTS[share.channel], *share.url_recipients}:
+            yield f"a body rang {', '.join(sorted(others))} at {signal.at:.0f} s"
+        page = (share.channel, share.incident)
+        if keys.setdefault(signal.page_key, page) != page:
+            yield f"a signal of {share.incident} at {signal.at:.0f} s ends pages of {keys[signal.page_key]}"
 
 
 # ---- Recipients, pages and BigPanda ----------------------------------------------------------------------------------

@@ -131,6 +131,19 @@ ATTACK_MUTATIONS = (
         seed=18,
     ),
     _mutation(
+        "a member of the body ends an incident's pages",
+        "delivery.trigger_retries",
+        "is_over=not state.is_open,",
+        'is_over=not state.is_open or parse_share(task.job.payload.body).document.get("is_over") is True,',
+    ),
+    _mutation(
+        "a member of the body names recipients",
+        "delivery.trigger_retries",
+        "            recipients,\n            job.delivery_id",
+        '            (*recipients, *parse_share(job.payload.body).document.get("recipients", ())),\n'
+        "            job.delivery_id",
+    ),
+    _mutation(
         "all channels have one limit",
         "ledger.channel_rate_limiter",
         'return f"gate/{channel}"',

@@ -1,6 +1,6 @@
 """Plans of attacks: true incidents, outages, settings and the attacker's ways, all derived from a schedule's seed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
 from random import Random
@@ -176,6 +176,19 @@ def plan_of(seed: int) -> Plan:
         limit, seconds = random.choice([10, 20, 60]), random.choice([120, 300])
         plan = replace(plan, flood=flood, max_per_minute=limit, fallback_seconds=seconds)
     return replace(plan, truths=tuple(_truths(random, plan)))
+
+
+def hostile_members(random: Random, victims: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return members of a forged body, inside and outside its incident, on which a workflow must not act.
+
+    `victims` are incidents of the attacked channel and of its neighbour.
+    """
+    victim, is_over = random.choice(victims), random.choice([True, "true", False])
+    names = list(random.sample(STRANGERS, 2))
+    properties = {"id": victim, "incident_id": victim, "is_over": is_over, "recipients": names, "priority": "LOW"}
+    inside = {"is_over": is_over, "i" + "_" * 70 + "d": victim, "recipients": names}
+    outside = {"properties": properties, "recipients": names, "incident_id": victim, "is_over": is_over}
+    return random.choice([(inside, outside), ({}, outside), (inside, {}), ({}, {})])
 
 
 def _truths(random: Random, plan: Plan) -> Iterator[Truth]:

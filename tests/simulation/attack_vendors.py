@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -27,8 +27,10 @@ class Signal:
         at: time, in seconds since the beginning.
         incident: id of the incident.
         is_open: True if the incident is announced as open.
-        recipients: names in the signal's URL.
+        recipients: names that the workflow rings.
         is_of_reconcile: True if a reconcile run found the state.
+        trail: correlation id of the share that the signal is about.
+        page_key: key of the pages that the workflow ends, if the incident is over.
     """
 
     at: float
@@ -36,6 +38,8 @@ class Signal:
     is_open: bool
     recipients: frozenset[str]
     is_of_reconcile: bool
+    trail: str
+    page_key: str
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,15 @@ class Vendors:
     # ---- xMatters ----------------------------------------------------------------------------------------------------
 
     def take_signal(self, call: Call) -> HttpAnswer:
-        """Answer a signal."""
+        """Answer a signal. The workflow acts on the relay's decision, as docs/xmatters/trigger.js does."""
         if self._is_out("xmatters"):
             return samples.refused(503)
-        incident, names = json.loads(call.body)["incident"], parse_qs(urlsplit(call.url).query).get("recipients", [""])
-        trail, recipients = call.headers["X-Relay-Correlation-Id"], frozenset(names[0].split(",")) - {""}
-        self.say(f"RINGS {', '.join(sorted(recipients))}: {incident['id']} is {incident['status']} ({trail})")
-        is_open, is_of_reconcile = incident["status"] != "ok", trail.startswith("reconcile-")
-        self.signals.append(Signal(self._seconds(), incident["id"], is_open, recipients, is_of_reconcile))
+        decision: Mapping[str, Any] = json.loads(call.headers["X-Relay-Decision"])
+        trail, recipients = call.headers["X-Relay-Correlation-Id"], frozenset(decision["recipients"])
+        incident, is_open, page_key = decision["incident_id"], not decision["is_over"], decision["page_key"]
+        self.say(f"RINGS {', '.join(sorted(recipients))}: {incident} is {'open' if is_open else 'over'} ({trail})")
+        is_of_reconcile = trail.startswith("reconcile-")
+        self.signals.append(Signal(self._seconds(), incident, is_open, recipients, is_of_reconcile, trail, page_key))
         return samples.accepted(f"r{len(self.signals)}")
 
     def page_of(self, incident: str) -> str | None:

@@ -6,9 +6,10 @@ the channel's incidents, and sends any request that the token permits. The invar
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from relay.deadline import Deadline
@@ -18,7 +19,7 @@ from relay.ledger.entry_key import key
 from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, listing_name
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSession, FakeSqs, Relay
-from tests.simulation.attack_invariants import Notice, broken_invariants
+from tests.simulation.attack_invariants import Notice, Posted, broken_invariants, undecided
 from tests.simulation.attack_plans import (
     ALLOWED_NAMES,
     ATTACKED,
@@ -31,6 +32,7 @@ from tests.simulation.attack_plans import (
     STRANGERS,
     TOKEN,
     Truth,
+    hostile_members,
     plan_of,
 )
 from tests.simulation.attack_vendors import FORGED_PERSON, OTHER_ENVIRONMENT, Vendors
@@ -94,13 +96,14 @@ class Attack:
         vendors: BigPanda and xMatters.
         notices: messages to the fallback topic.
         forged_open: time of the last share of each incident that was forged as open, in seconds since the beginning.
+        posted: shares that the relay got, by their correlation ids.
         problems: broken invariants.
         words: the schedule in words, line by line.
     """
 
     def __init__(self, seed: int) -> None:
         self.plan = plan_of(seed)
-        self._random = Random(f"forgeries {seed}")
+        self._random, self._odd = Random(f"forgeries {seed}"), Random(f"bodies {seed}")
         clock = Clock()
         self._began, self._retries, self._chores = clock.now, _DelayedSqs(clock), _DelayedSqs(clock)
         self.vendors = Vendors(self.plan, clock, clock.now, self._say)
@@ -115,6 +118,7 @@ class Attack:
         )
         self.notices: list[Notice] = []
         self.forged_open: dict[str, float] = {}
+        self.posted: dict[str, Posted] = {}
         self.problems: list[str] = []
         self.words: list[str] = [f"{name}: {value}" for name, value in vars(self.plan).items()]
 
@@ -145,6 +149,7 @@ class Attack:
         self.problems += broken_invariants(
             self.plan, self.vendors, self.notices, self.forged_open, is_acknowledged=is_acknowledged
         )
+        self.problems += undecided(self.posted, self.vendors.signals)
 
     def _note_earlier_runs(self) -> None:
         """Let reconcile runs have covered the channel already, so that no incident predates its first run."""
@@ -217,7 +222,16 @@ class Attack:
     ) -> None:
         if status != "ok":
             self.forged_open[name] = self.now
-        self._post(name, status, self.relay.clock.now + ahead, environment_id=environment_id, recipients=recipients)
+        inside, outside = hostile_members(self._odd, [truth.id for truth in self.plan.truths])
+        self._post(
+            name,
+            status,
+            self.relay.clock.now + ahead,
+            environment_id=environment_id,
+            recipients=recipients,
+            inside=inside,
+            outside=outside,
+        )
 
     def _post(
         self,
@@ -229,11 +243,16 @@ class Attack:
         recipients: tuple[str, ...] = (),
         channel: str = ATTACKED,
         token: str = TOKEN,
+        inside: Mapping[str, Any] = MappingProxyType({}),
+        outside: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         said = {"id": name, "status": status, "active": status != "ok", "resolved": status == "ok"}
-        content = samples.enveloped(environment_id, **said, changedOn=int(stamp), updatedOn=int(stamp))
+        content = samples.enveloped(environment_id, **said, changedOn=int(stamp), updatedOn=int(stamp), **inside)
+        content = json.dumps(json.loads(content) | outside).encode()
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        request = samples.request(content, headers=headers, recipients=recipients, channel=channel)
+        trail = f"share-{len(self.posted)}"
+        self.posted[trail] = Posted(channel, name, status != "ok", recipients)
+        request = samples.request(content, headers=headers, recipients=recipients, channel=channel, id=trail)
         reply = self.relay.webhook.serve(request)
         said_at, outcome = stamp - self._began, reply.document.get("outcome")
         self._say(f"share of {channel}: {name} is {status} since {said_at:.0f} s, for {recipients}: {outcome}")

@@ -21,10 +21,10 @@ from sandbox.xmatters.signals import Signal
 EVENTS = Path(__file__).parents[2] / "events"
 
 
-def read(body: bytes, *recipients: str) -> Order | None:
-    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+def read(content: bytes, *recipients: str, **decision: Any) -> Order | None:
+    headers = CIMultiDictProxy(CIMultiDict({"X-Relay-Decision": json.dumps(decision)} if decision else {}))
     now = datetime(2030, 1, 1, tzinfo=UTC)
-    return flow.read(Signal(0, now, "f1", "r1", recipients, "url", headers, body, 202, True, None))
+    return flow.read(Signal(0, now, "f1", "r1", recipients, "url", headers, content, 202, True, None))
 
 
 def order(document: Any, *recipients: str) -> Order:
@@ -70,22 +70,22 @@ def test_title_and_assignee_are_shown() -> None:
     assert ("Assignee", "kim") in order({"id": "i1", "assignee": "kim"}).details
 
 
-def test_the_relays_own_body_names_recipients_and_priority() -> None:
+def test_the_relays_own_body_gives_texts_and_its_header_the_rest() -> None:
     share = parse_share(sample("bigpanda_1_critical.json"))
-    body = build_body(share, State.of(share, 0.0), ("dba", "kim"), "LOW", BodyRule())
-    found = read(body)
+    body = build_body(share, State.of(share, 0.0), ("sam",), "HIGH", BodyRule())
+    decided = {"incident_id": "i1", "environment_id": "e1", "is_over": False, "status": "critical", "priority": "LOW"}
+    found = read(body, "dba", "kim", recipients=["dba", "kim"], body="xmatters", **decided)
     assert found is not None
     assert found.subject == "CRITICAL pay-db-1 replication: Replica lag is 340 s (limit 30 s)"
     assert (found.recipients, found.priority, found.is_over) == (("dba", "kim"), "LOW", False)
-    assert (found.incident_id, found.environment_id) == ("66b0f1c2a94d3e0012ab34cd", "5f3c1a2b9d8e7f6a5b4c3d2e")
+    assert (found.incident_id, found.environment_id) == ("i1", "e1")
     assert dict(found.details)["Active alerts"] == "2"
 
 
-def test_recipients_of_the_url_override_those_of_the_body() -> None:
-    own = {"recipients": [{"id": "dba"}, "kim", {"targetName": "jo"}, 7, None], "properties": {"incident_id": "i1"}}
-    assert order(own).recipients == ("dba", "kim", "jo", "7")
-    assert order(own, "sam").recipients == ("sam",)
-    assert order({"id": "i1", "recipients": ["kim"]}).recipients == ()
+def test_body_without_a_decision_names_no_recipients() -> None:
+    own = {"id": "i1", "recipients": [{"id": "dba"}], "priority": "HIGH", "properties": {"incident_id": "i2"}}
+    found = order(own, "sam")
+    assert (found.incident_id, found.recipients, found.priority) == ("i1", ("sam",), "MEDIUM")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_recipients_of_the_url_override_those_of_the_body() -> None:
         ({"status": "critical", "active": False}, True),
         ({"status": "critical", "resolved": True}, True),
         ({"status": "critical", "active": True, "resolved": True}, False),
-        ({"status": "critical", "is_over": "true"}, True),
+        ({"status": "critical", "is_over": "true"}, False),
         ({}, False),
     ],
 )

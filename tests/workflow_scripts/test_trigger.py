@@ -32,6 +32,8 @@ NOTHING = dict.fromkeys(
         "alerts_total",
         "alerts_active",
         "is_over",
+        "channel",
+        "page_key",
         "delivery_id",
         "attempt",
         "may_repeat",
@@ -88,6 +90,7 @@ FROM_A_DATABASE = (
         "host": "pay-db-1",
         "check": "replication",
         "link": CONSOLE + ID,
+        "page_key": f"bigpanda {ID}",
     }
 )
 SAMPLES = {
@@ -131,6 +134,7 @@ SAMPLES = {
         "status": "warning",
         "severity": "warning",
         "link": CONSOLE + "1e8495ed5fow65ieof018f8",
+        "page_key": "bigpanda 1e8495ed5fow65ieof018f8",
         "alerts_total": "2",
         "alerts_active": "2",
     },
@@ -147,6 +151,7 @@ SAMPLES = {
         "host": "dns-eu-2",
         "check": "resolve",
         "link": CONSOLE + "66b0f4d5a94d3e0012ab34ff",
+        "page_key": "bigpanda 66b0f4d5a94d3e0012ab34ff",
     },
     "bigpanda_6_no_incident.json": BARE
     | SENT
@@ -298,45 +303,38 @@ def test_trigger_script_reads_headers_in_any_case() -> None:
     assert [(each["delivery_id"], each["attempt"], each["may_repeat"]) for each in found] == [("d1", "2", "true")] * 3
 
 
-OWN = {
-    "recipients": [{"id": "Network Operations"}, "jdoe", {"targetName": "asmith"}],
-    "priority": "HIGH",
-    "properties": {
-        "incident_id": "i1",
-        "environment_id": "e1",
-        "status": "warning",
-        "severity": "critical",
-        "subject": "Payments are slow",
-        "description": "one\ntwo",
-        "source_systems": "nagios.east, zabbix",
-        "host": "h1",
-        "check": "c1",
-        "link": "https://a.bigpanda.io/#/x",
-        "alerts_total": 3,
-        "alerts_active": "2",
-        "is_over": False,
-    },
+OWN_TEXTS = {
+    "severity": "critical",
+    "subject": "Payments are slow",
+    "description": "one\ntwo",
+    "source_systems": "nagios.east, zabbix",
+    "host": "h1",
+    "check": "c1",
+    "link": "https://a.bigpanda.io/#/x",
+    "alerts_total": "3",
+    "alerts_active": "2",
+}
+DECISION = {
+    "channel": "noc",
+    "incident_id": "i1",
+    "environment_id": "e1",
+    "page_key": "k1",
+    "is_over": False,
+    "status": "warning",
+    "priority": "LOW",
+    "body": "xmatters",
+    "recipients": ["jdoe", "Storage"],
 }
 
 
-def test_trigger_script_passes_the_relays_own_body_through() -> None:
-    assert output(OWN, recipients="jdoe,Storage") == NOTHING | {
-        **{name: str(value) for name, value in OWN["properties"].items()},  # type: ignore[attr-defined]
-        "recipients": "jdoe,Storage,Network Operations,asmith",
-        "priority": "HIGH",
-        "is_over": "false",
-        "may_repeat": "false",
-    }
-
-
-def test_trigger_script_reads_the_relays_own_body_in_other_spellings() -> None:
-    own = {
-        "Properties": {"IncidentId": "i1", "Is-Over": "TRUE", "details": "why", "status": "Critical"},
-        "priority": "x",
-    }
-    found = output(own)
-    assert (found["incident_id"], found["is_over"], found["description"]) == ("i1", "true", "why")
-    assert found["priority"] == "LOW"
+def test_trigger_script_shows_the_texts_of_the_relays_own_body() -> None:
+    own = {"recipients": [{"id": "asmith"}], "priority": "HIGH", "properties": OWN_TEXTS | {"incident_id": "i2"}}
+    headers = {"X-Relay-Decision": json.dumps(DECISION)}
+    decided = {name: value for name, value in DECISION.items() if name != "body"}
+    expected = NOTHING | OWN_TEXTS | decided | {"recipients": "jdoe,Storage", "is_over": "false", "may_repeat": "false"}
+    assert output(own, recipients="jdoe,Storage", headers=headers) == expected
+    spelt_otherwise = {"Properties": {"details": "why"}}
+    assert output(spelt_otherwise, headers=headers)["description"] == "why"
 
 
 ODD_BODIES = (
@@ -386,9 +384,9 @@ def test_trigger_script_reads_the_rest_of_a_request_with_an_unreadable_part() ->
     runs = run(no_headers, no_parameters, no_body, Case(TRIGGER))
     assert [each.error for each in runs] == [None] * 4
     assert [each.output["incident_id"] for each in runs] == ["i1", "i1", "", ""]
-    assert [each.output["recipients"] for each in runs] == ["jdoe", "", "", ""]
+    assert [each.output["recipients"] for each in runs] == ["jdoe", "", "jdoe", ""]
     assert [each.output["delivery_id"] for each in runs] == ["", "d1", "d1", ""]
-    assert runs[3].output == NOTHING
+    assert runs[3].output == BARE | {"may_repeat": ""}
     assert "secret" not in str([each.logged for each in runs])
 
 
@@ -400,14 +398,8 @@ def test_trigger_script_neutralises_control_characters_and_placeholders() -> Non
     assert output({"id": "i1", "description": hostile})["description"].count("\n") == 1
 
 
-def test_trigger_script_accepts_only_https_links() -> None:
-    links = (
-        "javascript:alert(1)",
-        "http://a.bigpanda.io/",
-        'https://a.bigpanda.io/"onclick=',
-        "https://a.bigpanda.io/ x",
-        "data:text/html,x",
-    )
+def test_trigger_script_takes_the_first_link_that_is_bigpandas() -> None:
+    links = ("javascript:alert(1)", 'https://a.bigpanda.io/"onclick=', "https://a.bigpanda.io/ x", "data:text/html,x")
     bad = [request({"id": "i1/?", "links": [{"rel": "self", "href": each}]}) for each in links]
     *refused, taken, half = outputs(
         *bad,

@@ -170,6 +170,16 @@ class TestParse:
             (("policy", "routes"), [{"when": {}}], "policy.routes.0: needs recipients"),
             (
                 ("policy", "routes"),
+                [{"when": {"status": "*"}, "recipients": [f"{n} {'é' * 100}" for n in range(4)]}],
+                "policy.routes.0.recipients: must have 2048 characters in all",
+            ),
+            (
+                ("xmatters", "recipients"),
+                [f"group {n} {'x' * 180}" for n in range(12)],
+                "xmatters.recipients: must have 2048 characters in all",
+            ),
+            (
+                ("policy", "routes"),
                 [{"when": {"colour": "x"}, "recipients": ["a"]}],
                 "policy.routes.0.when: unknown key",
             ),

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from relay.channels.policy import FlapRule, Policy
+from relay.channels.policy import PRIORITIES, FlapRule, Policy
 from relay.channels.routes import Route
-from relay.incidents.own_body import PRIORITIES, BodyRule
-from relay.incidents.transition import PRESETS, Transition
+from relay.incidents.own_body import BodyRule
+from relay.incidents.transition import PRESETS, State, Transition
 from tests import samples
 
 
@@ -68,11 +68,25 @@ def test_routes_of_a_policy_are_read_in_their_order() -> None:
 
 def test_own_body_has_its_rules_from_the_policy() -> None:
     assert Policy.of({"body": "xmatters"}).own_body == BodyRule()
-    changed = {"max_property_length": 300, "priorities": {"warning": "LOW"}, "properties": {"team": "payments"}}
-    assert Policy.of({"body": "xmatters", **changed}).own_body == BodyRule(
-        300, {**PRIORITIES, "warning": "LOW"}, (("team", "payments"),)
-    )
+    changed = {"max_property_length": 300, "properties": {"team": "payments"}}
+    assert Policy.of({"body": "xmatters", **changed}).own_body == BodyRule(300, (("team", "payments"),))
     assert Policy.of(changed).own_body is None
+
+
+@pytest.mark.parametrize(
+    ("members", "priority"),
+    [
+        ({"status": "critical"}, "HIGH"),
+        ({"status": "warning"}, "LOW"),
+        ({"status": None}, "MEDIUM"),
+        ({"status": "strange"}, "MEDIUM"),
+        ({"status": "critical", "active": False}, "LOW"),
+    ],
+)
+def test_priority_follows_the_status_as_the_policy_says(members: dict[str, Any], priority: str) -> None:
+    policy = Policy.of({"priorities": {"warning": "LOW"}})
+    assert policy.priorities == {**PRIORITIES, "warning": "LOW"}
+    assert policy.priority_of(State.of(samples.share(**members), 0.0)) == priority
 
 
 def test_policy_of_a_channel_is_read_from_its_secret() -> None:

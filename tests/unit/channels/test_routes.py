@@ -2,11 +2,10 @@
 
 import json
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
-from relay.channels.routes import CALL_WORK, MAX_NAMES_LENGTH, MAX_WORK, Route, Work, chosen, values_of
+from relay.channels.routes import CALL_WORK, MAX_WORK, Route, Work, chosen, values_of
 from relay.incidents.share import parse_share
 
 SHARE = {
@@ -123,24 +122,6 @@ class TestBoundedWork:
         work = Work(10_000)
         assert chosen([route(tag_t0="x"), route(tag_t1="y")], share, is_open=True, work=work) is None
         assert work.left == 10_000 - 2 * (CALL_WORK + 1)
-
-    def test_recipients_beyond_the_length_of_a_url_are_cut_from_the_end(self) -> None:
-        share = parse_share(json.dumps(SHARE).encode())
-        routes = [route(f"{n:03}" + "é" * 97, tag_team="*x") for n in range(100)]
-        found = chosen(routes, share, is_open=True, work=Work(0))
-        assert found is not None
-        assert [name[:3] for name in found.recipients] == [
-            "000",
-            "001",
-            "002",
-            "003",
-            "004",
-            "005",
-            "006",
-            "007",
-            "008",
-        ][: len(found.recipients)]
-        assert 0 < len(quote(",".join(found.recipients))) <= MAX_NAMES_LENGTH
 
     def test_ordinary_routes_and_the_largest_real_incident_stay_far_below_the_bound_of_work(self) -> None:
         alerts = [{"id": n, "tags": {"host": f"db-{n}.prod.example", "team": "payments"}} for n in range(300)]

@@ -11,11 +11,9 @@ from relay.failures.errors import ChannelUnreadable
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
-from relay.xmatters.trigger import Signal
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
 
-SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 DOWN = samples.refused(503)
 RESET = requests.ConnectionError("reset")
 
@@ -31,7 +29,7 @@ def send(
 ) -> SendResult:
     channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
     return relay.sender.send(
-        channel, SIGNAL, deadline, reserve=reserve, max_attempts=attempts, repeats_if_ambiguous=repeats
+        channel, samples.SIGNAL, deadline, reserve=reserve, max_attempts=attempts, repeats_if_ambiguous=repeats
     )
 
 
@@ -215,7 +213,7 @@ class TestCredentials:
         channel = relay.channels.get("noc")
         del relay.secrets.texts["noc"]
         relay.clock.now += 11
-        sent = relay.sender.send(channel, SIGNAL, Deadline(8, relay.clock))
+        sent = relay.sender.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
         assert (sent.attempts, reason(sent)) == (1, Reason.CREDENTIALS)
 
     def test_secret_that_was_refreshed_meanwhile_is_used_after_401(self) -> None:
@@ -224,7 +222,7 @@ class TestCredentials:
         relay.secrets.texts["noc"] = self.ROTATED
         relay.clock.now += 11
         relay.channels.refresh("noc")
-        assert relay.sender.send(old, SIGNAL, Deadline(8, relay.clock)).request_id == "r1"
+        assert relay.sender.send(old, samples.SIGNAL, Deadline(8, relay.clock)).request_id == "r1"
 
 
 class TestToken:

@@ -19,7 +19,6 @@ from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
 from relay.failures.errors import ConfigError, LedgerError, SendError
 from relay.version import VERSION
-from relay.xmatters.trigger import Signal
 from tests import samples
 
 ENVIRONMENT = {
@@ -80,7 +79,6 @@ ACCESS = BigPandaAccess(
 )
 REST = Rest("https://api.bigpanda.io", OutboundCredentials("basic", {"username": "u", "password": "p"}))
 TO_BIGPANDA = replace(samples.parsed(), trigger_url="https://api.bigpanda.io/api/integration/1/functions/f/triggers")
-SIGNAL = Signal(body=b"{}", recipients=(), delivery_id="d1", correlation_id="c1")
 
 
 def deadline() -> Deadline:
@@ -92,7 +90,7 @@ def deadline() -> Deadline:
     ("call", "parameter"),
     [
         (
-            lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, SIGNAL, deadline(), reserve=0),
+            lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, samples.SIGNAL, deadline(), reserve=0),
             "XMattersHosts",
         ),
         (lambda it: it.chores.followup.pages.of_request(REST, "r1", deadline()), "XMattersHosts"),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from relay.bigpanda import comment
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
+from relay.channels.policy import Policy
 from relay.channels.routes import MAX_WORK, Route, Work, chosen
 from relay.deadline import Deadline
 from relay.failures.errors import BadRequest, SendError
@@ -171,8 +172,7 @@ def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
     assert found.link.startswith("https://")
     route = chosen(routes, share, is_open=state.is_open)
     assert route is None or route.is_undecided or route in routes
-    built = json.loads(build_body(share, state, ("a", "\ud800"), None, rule))
-    assert built["priority"] in {"HIGH", "MEDIUM", "LOW"}
+    built = json.loads(build_body(share, state, ("a", "\ud800"), Policy().priority_of(state), rule))
     for value in built["properties"].values():
         assert isinstance(value, str)
         assert len(value) <= rule.max_length

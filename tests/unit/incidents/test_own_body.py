@@ -22,15 +22,11 @@ ALERTS = [
 ]
 
 
-def built(
-    *, recipients: tuple[str, ...] = ("Ops",), priority: str | None = None, rule: BodyRule | None = None, **members: Any
-) -> dict[str, Any]:
+def built(*, recipients: tuple[str, ...] = ("Ops",), rule: BodyRule | None = None, **members: Any) -> dict[str, Any]:
     plain = {"id": "i1", "status": "critical", "severity": "critical", "alerts": ALERTS}
     document = {"incident": plain | members, "metadata": {"environment_id": "e1"}}
     share = parse_share(json.dumps(document).encode())
-    found: dict[str, Any] = json.loads(
-        build_body(share, State.of(share, 0.0), recipients, priority, rule or BodyRule())
-    )
+    found: dict[str, Any] = json.loads(build_body(share, State.of(share, 0.0), recipients, "HIGH", rule or BodyRule()))
     return found
 
 
@@ -59,7 +55,7 @@ def test_own_body_is_built_in_full() -> None:
 
 def test_own_body_of_a_flapping_incident_says_so() -> None:
     share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical", "alerts": ALERTS}}).encode())
-    body = build_body(share, State.of(share, 0.0), (), None, BodyRule(max_length=200), is_flapping=True)
+    body = build_body(share, State.of(share, 0.0), (), "HIGH", BodyRule(max_length=200), is_flapping=True)
     properties = json.loads(body)["properties"]
     assert properties["subject"] == "FLAPPING, CRITICAL db-1 lag: lag is 340 s"
     assert properties["description"].startswith("This incident flaps. ")
@@ -72,26 +68,10 @@ def test_own_body_has_texts_alone_even_for_an_empty_share() -> None:
     assert document["properties"]["subject"] == "OPEN: BigPanda incident i1"
 
 
-def test_own_body_of_a_resolved_incident_says_resolved_with_low_priority() -> None:
+def test_own_body_of_a_resolved_incident_says_resolved() -> None:
     document = built(status="ok", active=False)
-    assert document["priority"] == "LOW"
     assert document["properties"]["is_over"] == "true"
     assert document["properties"]["subject"].startswith("RESOLVED ")
-
-
-@pytest.mark.parametrize(
-    ("members", "priority"),
-    [({"status": "critical"}, "HIGH"), ({"status": "warning"}, "MEDIUM"), ({"status": None}, "MEDIUM")],
-)
-def test_priority_of_the_own_body_follows_the_status(members: dict[str, Any], priority: str) -> None:
-    assert built(**members)["priority"] == priority
-
-
-def test_priority_of_the_channel_overrides_the_default_and_that_of_the_route_overrides_both() -> None:
-    rule = BodyRule(priorities={"critical": "MEDIUM"})
-    assert built(rule=rule)["priority"] == "MEDIUM"
-    assert built(rule=rule, status="warning")["priority"] == "MEDIUM"
-    assert built(rule=rule, priority="LOW")["priority"] == "LOW"
 
 
 def test_properties_of_the_channel_join_and_override_those_of_the_own_body() -> None:

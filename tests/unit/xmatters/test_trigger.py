@@ -21,6 +21,8 @@ class TestRequest:
         assert call.seconds == 6
         assert call.headers == {
             "Content-Type": "application/json",
+            "X-Relay-Decision": '{"channel":"noc","incident_id":"i1","environment_id":"e1","page_key":"k1",'
+            '"is_over":false,"status":"critical","priority":"HIGH","body":"bigpanda","recipients":["jdoe","Net Ops"]}',
             "X-Relay-Delivery-Id": "d1",
             "X-Relay-Correlation-Id": "c1",
             "X-Relay-Attempt": "2",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.failures.errors import BadAnswer, NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.session import ForbiddenUrl, HttpAnswer
-from relay.xmatters.trigger import with_recipients
+from relay.xmatters.trigger import recipients_of, with_recipients
 from tests import samples
 from tests.fakes import Trigger
 
@@ -209,11 +209,11 @@ class TestRecipients:
         ],
     )
     def test_recipients_join_those_of_the_trigger_url(self, url: str, names: tuple[str, ...], result: str) -> None:
-        assert with_recipients(url, names) == result
+        assert with_recipients(url, recipients_of(url, names)) == result
 
     @given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name.strip() and "," not in name), max_size=5))
     def test_every_recipient_can_be_read_from_the_url(self, names: list[str]) -> None:
-        url = with_recipients("https://h/t?apiKey=k", tuple(names))
+        url = with_recipients("https://h/t?apiKey=k", recipients_of("https://h/t", tuple(names)))
         read = parse_qs(urlsplit(url).query, keep_blank_values=True)
         assert read["apiKey"] == ["k"]
         assert read.get("recipients", [""])[0].split(",") == (list(dict.fromkeys(names)) or [""])

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from relay.channels import token
 from relay.channels.policy import Mode, Policy
@@ -20,6 +21,8 @@ from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
 
 BIGPANDA_URL = "https://api.bigpanda.io"
+# The names of a signal stand in the trigger's URL and in a header, and many servers accept 8 KiB of both together.
+MAX_NAMES_LENGTH = 2048
 
 # Kind of a credential for a vendor's API, as in `relayctl channel rotate`: xMatters' REST API, or BigPanda's API.
 type ApiKind = Literal["rest", "bigpanda"]
@@ -278,6 +281,13 @@ class Channel:
         outbound = {text for _, text in hidden}
         bigpanda = {self.bigpanda.api_key, self.bigpanda.app_key or ""} if self.bigpanda else set()
         return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
+
+
+def fitting(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, each once and in order, up to the length that fits into a signal (MAX_NAMES_LENGTH)."""
+    unique = dict.fromkeys(names)
+    lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in unique)
+    return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
 
 def _fits(name: str, pattern: str) -> bool:

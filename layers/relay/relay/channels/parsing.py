@@ -12,12 +12,14 @@ import fastjsonschema
 from relay.channels import secret_validator, token
 from relay.channels.channel import (
     BIGPANDA_URL,
+    MAX_NAMES_LENGTH,
     BigPandaAccess,
     Channel,
     EndpointCredentials,
     OutboundCredentials,
     Rest,
     Vouched,
+    fitting,
 )
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
@@ -66,6 +68,9 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
     _AUTH[xmatters["auth"]["type"]].check(xmatters["auth"], "xmatters.auth")
     if "rest" in xmatters:
         _AUTH[xmatters["rest"]["auth"]["type"]].check(xmatters["rest"]["auth"], "xmatters.rest.auth")
+    _check_names(xmatters.get("recipients", ()), "xmatters.recipients")
+    for index, route in enumerate(document.get("policy", {}).get("routes", ())):
+        _check_names(route["recipients"], f"policy.routes.{index}.recipients")
     bigpanda = document.get("bigpanda", {})
     if bigpanda.get("callbacks") and "app_key" not in bigpanda:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
@@ -182,6 +187,11 @@ def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
 def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
     patterns = definition.get("patternProperties", {})
     return key in definition.get("properties", {}) or any(re.search(pattern, key) for pattern in patterns)
+
+
+def _check_names(names: Iterable[str], key: str) -> None:
+    if len(fitting(names)) < len(set(names)):
+        raise InvalidChannel(f"{key}: must have {MAX_NAMES_LENGTH} characters in all, as in a URL; name groups instead")
 
 
 def _check_endpoint(endpoint: Mapping[str, Any], key: str) -> None:

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from relay.incidents.transition import PRESETS, Transition
+from relay.incidents.transition import PRESETS, State, Transition
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause
     from relay.channels.routes import Route
     from relay.incidents.own_body import BodyRule
+
+
+PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
 
 
 class Mode(StrEnum):
@@ -61,6 +64,7 @@ class Policy(NamedTuple):
         quiet_after_acknowledge: True to signal the acknowledger only, until the incident worsens or reopens.
         routes: Conditional recipients; the first route that matches is used.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.
+        priorities: xMatters priorities by BigPanda status; `ok` is for what is over.
         own_body: Settings of the relay's own request body; None to forward BigPanda's bytes unchanged.
         flap: Rule by which an incident flaps, so that it is signalled once and then not until it is worse or calm; None
             for no such rule.
@@ -80,12 +84,17 @@ class Policy(NamedTuple):
     quiet_after_acknowledge: bool = True
     routes: tuple["Route", ...] = ()
     allowed_recipients: tuple[str, ...] | None = None
+    priorities: Mapping[str, str] = PRIORITIES
     own_body: "BodyRule | None" = None
     flap: FlapRule | None = None
 
     def stops_all(self, now: float) -> bool:
         """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
         return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
+
+    def priority_of(self, state: State) -> str:
+        """Return the xMatters priority of a signal about a state, unless a route has another one."""
+        return self.priorities[(state.status or "unknown") if state.is_open else "ok"]
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
@@ -101,6 +110,7 @@ class Policy(NamedTuple):
         )
         if "allowed_recipients" in members:
             chosen["allowed_recipients"] = tuple(name.strip().lower() for name in members["allowed_recipients"])
+        chosen["priorities"] = {**PRIORITIES, **members.get("priorities", {})}
         chosen["mode"] = Mode(members.get("mode", Mode.LIVE))
         chosen["pauses"] = _pauses(members["pauses"]) if members.get("pauses") else ()
         chosen["routes"] = _routes(members["routes"]) if "routes" in members else ()
@@ -125,10 +135,6 @@ def _routes(found: list[dict[str, Any]]) -> tuple["Route", ...]:
 
 
 def _own_body(members: Mapping[str, Any]) -> "BodyRule":
-    from relay.incidents.own_body import MAX_LENGTH, PRIORITIES, BodyRule  # noqa: PLC0415
+    from relay.incidents.own_body import MAX_LENGTH, BodyRule  # noqa: PLC0415
 
-    return BodyRule(
-        members.get("max_property_length", MAX_LENGTH),
-        {**PRIORITIES, **members.get("priorities", {})},
-        tuple(members.get("properties", {}).items()),
-    )
+    return BodyRule(members.get("max_property_length", MAX_LENGTH), tuple(members.get("properties", {}).items()))

@@ -11,9 +11,8 @@ tag.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote
 
 from relay.incidents.details import Details, details_of
 from relay.incidents.share import Share
@@ -27,8 +26,6 @@ MAX_LENGTH = 2048
 MAX_WORK = 300_000_000
 # Measured: cost of one call with a short pattern and a short value, in comparisons.
 CALL_WORK = 250
-# The names are sent in a URL, and many servers accept 8 KiB of one.
-MAX_NAMES_LENGTH = 4096
 _WILD = re.compile(r"[*?\[]")
 
 # Conditions on an incident: pairs of a fact (such as `status`) and its patterns.
@@ -42,7 +39,7 @@ class Route(NamedTuple):
         when: Conditions, which must all hold: pairs of a fact (such as `status`) and its patterns, of which at least
             one must match a value of the fact.
         recipients: Names of xMatters users and groups.
-        priority: xMatters priority for the relay's own request body; None for the default.
+        priority: xMatters priority; None for the one of the incident's status.
         is_undecided: True if the route combines several that could not be evaluated. One or none of them may match, so
             the channel's own recipients are added.
     """
@@ -123,11 +120,9 @@ def meets(when: Conditions, share: Share, *, is_open: bool) -> bool:
 
 
 def _undecided(routes: Sequence[Route]) -> Route:
-    """Return one route that combines the recipients of these routes, cut to the length that fits into a URL."""
+    """Return one route that combines the recipients of these routes."""
     names = dict.fromkeys(name for route in routes for name in route.recipients)
-    lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in names)
-    fitting = (name for name, length in zip(names, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
-    return Route((), tuple(fitting), is_undecided=True)
+    return Route((), tuple(names), is_undecided=True)
 
 
 def values_of(fact: str, share: Share, *, is_open: bool) -> tuple[str, ...]:

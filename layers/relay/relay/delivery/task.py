@@ -6,7 +6,7 @@ import math
 from copy import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from relay.channels.channel import Channel
+from relay.channels.channel import Channel, fitting
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
@@ -272,12 +272,12 @@ def new_job(
 
     Its recipients are `url_recipients` (those of the webhook's URL) and those of the first matching route; the
     channel's own if no route matches. If matching exceeds the limit of comparisons (`channels.routes.Work`), it has the
-    channel's own and those of all routes that may match. `body` holds the share's bytes, and `came` its arrival (epoch
-    seconds).
+    channel's own and those of all routes that may match. Names that do not fit into a signal are left out, the last
+    ones first. `body` holds the share's bytes, and `came` its arrival (epoch seconds).
     """
     route = _route(channel, share)
     own = () if route and not route.is_undecided else channel.recipients
-    recipients = tuple(dict.fromkeys((*own, *(route.recipients if route else ()), *url_recipients)))
+    recipients = fitting((*own, *(route.recipients if route else ()), *url_recipients))
     return Job(
         kind=JobKind.SIGNAL,
         delivery_id=delivery_id(channel.name, recipients, share),

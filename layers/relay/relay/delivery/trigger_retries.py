@@ -19,7 +19,8 @@ from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.outcome import SendResult
 from relay.ledger.entry import Entry
-from relay.xmatters.trigger import Signal, XMatters
+from relay.ledger.entry_key import page_key
+from relay.xmatters.trigger import Decision, Signal, XMatters
 
 # Time before the deadline that is reserved for the ledger and the queue.
 RESERVE_SECONDS = 3.0
@@ -66,6 +67,7 @@ class RetryingSender:
         recipients = (only_recipient,) if only_recipient else job.routing.recipients
         signal = Signal(
             content(task, recipients),
+            decision_of(task),
             recipients,
             job.delivery_id,
             job.correlation_id,
@@ -172,6 +174,21 @@ def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
     )
 
 
+def decision_of(task: Task) -> Decision:
+    """Return the decision for xMatters' workflow about the state of a task."""
+    state, policy = task.state, task.channel.policy
+    return Decision(
+        channel=task.channel.name,
+        incident_id=task.job.incident_id,
+        environment_id=task.environment_id or "",
+        page_key=page_key(task.entry_key),
+        is_over=not state.is_open,
+        status=state.status,
+        priority=task.job.routing.priority or policy.priority_of(state),
+        body="xmatters" if policy.own_body else "bigpanda",
+    )
+
+
 def content(task: Task, recipients: tuple[str, ...]) -> bytes:
     """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one."""
     rule = task.channel.policy.own_body
@@ -183,7 +200,7 @@ def content(task: Task, recipients: tuple[str, ...]) -> bytes:
         parse_share(task.job.payload.body),
         task.state,
         recipients,
-        task.job.routing.priority,
+        decision_of(task).priority,
         rule,
         is_flapping=task.is_flapping,
     )

@@ -31,8 +31,8 @@ class ShareIntake:
     def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
         """Announce the share in a request's body, and return the result. Raises BadRequest if the body is not a share.
 
-        Recipients in the URL that the channel does not permit are left out and counted. The share is announced all the
-        same.
+        Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and
+        counted. The share is announced all the same.
         """
         body = read_body(request)
         share = parse_share(body)
@@ -49,7 +49,8 @@ class ShareIntake:
         if result.subject.is_first:
             self.sources.record_incident(channel, share.incident_id, recipients, deadline)
         self.sources.record(channel, share.environment_id, recipients, deadline)
-        refused = len(request.recipients) - len(recipients)
+        rung = result.job.routing.recipients if result.job else recipients
+        refused = len({*request.recipients} - {*rung})
         return replace(result, notices=replace(result.notices, refused_recipients=refused))
 
     def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:

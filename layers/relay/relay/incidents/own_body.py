@@ -5,7 +5,6 @@ text properties require (docs/vendors.md, "Flow Designer").
 """
 
 import json
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from relay.foreign_text import cut
@@ -14,7 +13,6 @@ from relay.incidents.share import Share
 from relay.incidents.transition import State
 
 MAX_LENGTH = 2000
-PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
 _MAX_ALERT = 400
 _FLAPS = "This incident flaps. The next signal comes when it is worse, or when it has been calm for a while."
 
@@ -24,12 +22,10 @@ class BodyRule(NamedTuple):
 
     Attributes:
         max_length: Longest text of a property (characters).
-        priorities: xMatters priorities by BigPanda status.
         properties: Further properties: pairs of name and text.
     """
 
     max_length: int = MAX_LENGTH
-    priorities: Mapping[str, str] = PRIORITIES
     properties: tuple[tuple[str, str], ...] = ()
 
 
@@ -37,21 +33,18 @@ def build_body(
     share: Share,
     state: State,
     recipients: tuple[str, ...],
-    priority: str | None,
+    priority: str,
     rule: BodyRule,
     *,
     is_flapping: bool = False,
 ) -> bytes:
     """Return the JSON body of a signal about `state`, the state in `share`.
 
-    `priority` is the one of the channel's route; None to derive it from the incident's status. `rule` has the channel's
-    settings. A closed incident gets the status `ok`, whatever status its share has. If `is_flapping`, the texts say
-    that the incident flaps.
+    `rule` has the channel's settings. If `is_flapping`, the texts say that the incident flaps.
     """
-    status = (share.status or "unknown") if state.is_open else "ok"
     document = {
         "recipients": [{"id": name} for name in recipients],
-        "priority": priority or rule.priorities.get(status, PRIORITIES.get(status, "MEDIUM")),
+        "priority": priority,
         "properties": {
             name: cut(value, rule.max_length)
             for name, value in {

@@ -101,7 +101,8 @@ class Notices(NamedTuple):
         without_page: xMatters' request ids of signals of which no page was found.
         end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
         unverified: The reason why a callback is not verified.
-        refused_recipients: Number of recipients that the webhook's URL names and the channel does not permit.
+        refused_recipients: Number of recipients in the webhook's URL that the channel does not permit, or that do
+            not fit into a signal.
         is_suspected: True for a resolve that is not believed before BigPanda confirms it.
     """
 

@@ -37,6 +37,14 @@ def incident_of(name: str) -> str:
     return name.split("/", 3)[3]
 
 
+def page_key(name: str) -> str:
+    """Return the key by which a workflow in xMatters finds the pages of an entry; `name` is the entry's key.
+
+    A hash, since xMatters' searches ignore letter case and may take a comma in an incident's id for a separator.
+    """
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
 # Cached, since a channel's shares have the same recipients again and again.
 @lru_cache(maxsize=256)
 def named(recipients: tuple[str, ...]) -> str:

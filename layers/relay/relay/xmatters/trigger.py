@@ -7,8 +7,9 @@ Other modules handle the Retry-After header of an error answer. `http.client._re
 questions: docs/vendors.md, "The xMatters trigger".
 """
 
+import json
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from relay.channels.channel import Channel
@@ -18,12 +19,42 @@ from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.xmatters.logins import Login, Logins
 
+_RECIPIENTS = "recipients="
+
+
+class Decision(NamedTuple):
+    """Decision of the relay on which xMatters' workflow acts, together with the recipients. It holds for all attempts.
+
+    The header `X-Relay-Decision` has it as JSON. The workflow takes nothing but texts from the body, which BigPanda, or
+    whoever holds the webhook's token, wrote.
+
+    Attributes:
+        channel: Name of the channel.
+        incident_id: BigPanda's id of the incident.
+        environment_id: BigPanda's id of its environment; empty if unknown.
+        page_key: Key of the pages that an end ends: those of the same channel, URL recipients and incident.
+        is_over: True if the incident is over.
+        status: BigPanda's word for the status; empty if it is none of those that BigPanda documents.
+        priority: xMatters priority.
+        body: Form of the body: BigPanda's, or the relay's own (`xmatters`).
+    """
+
+    channel: str
+    incident_id: str
+    environment_id: str
+    page_key: str
+    is_over: bool
+    status: str
+    priority: str
+    body: Literal["bigpanda", "xmatters"]
+
 
 class Signal(NamedTuple):
     """Request to an xMatters trigger.
 
     Attributes:
         body: Body of the request.
+        decision: Decision on which the workflow acts.
         recipients: Names that are added to the recipients in the trigger's URL; empty to add none.
         delivery_id: Id of the delivery, the same for all attempts.
         correlation_id: Id for log searches.
@@ -33,6 +64,7 @@ class Signal(NamedTuple):
     """
 
     body: bytes
+    decision: Decision
     recipients: tuple[str, ...]
     delivery_id: str
     correlation_id: str
@@ -57,11 +89,12 @@ class XMatters:
         authorization: dict[str, str] = {}
         if channel.auth.type != "url":
             authorization = self._logins.headers(_login(channel), deadline, reserve=reserve)
+        names = recipients_of(channel.trigger_url, signal.recipients, replaces=signal.replaces_url_recipients)
         answer = self._outward.ask(
             "POST",
-            with_recipients(channel.trigger_url, signal.recipients, replaces=signal.replaces_url_recipients),
+            with_recipients(channel.trigger_url, names),
             signal.body,
-            _headers(signal) | authorization,
+            _headers(signal, names) | authorization,
             deadline,
             reserve=reserve,
         )
@@ -86,29 +119,32 @@ def _login(channel: Channel) -> Login:
     return Login(channel.auth, channel.trigger_url)
 
 
-def with_recipients(url: str, recipients: tuple[str, ...], *, replaces: bool = False) -> str:
-    """Return a trigger's URL with these recipients added to its `recipients` parameter, each once.
+def recipients_of(url: str, recipients: tuple[str, ...], *, replaces: bool = False) -> tuple[str, ...]:
+    """Return the names in a trigger URL's `recipients` parameter and these recipients, each once.
 
-    If `replaces` is True, they replace the recipients that the URL names.
+    If `replaces` is True, these recipients replace those that the URL names.
     """
+    pieces = (piece for piece in urlsplit(url).query.split("&") if piece.startswith(_RECIPIENTS))
+    named = (name for piece in pieces for name in piece.removeprefix(_RECIPIENTS).split(","))
+    own = () if replaces else tuple(unquote_plus(name).strip() for name in named)
+    return tuple(dict.fromkeys(name for name in (*own, *recipients) if name))
+
+
+def with_recipients(url: str, names: tuple[str, ...]) -> str:
+    """Return a trigger's URL with these names as its `recipients` parameter, in place of one that it has."""
     parts = urlsplit(url)
-    pieces = parts.query.split("&") if parts.query else []
-    kept = [piece for piece in pieces if not piece.startswith("recipients=")]
-    named = [
-        unquote_plus(name).strip()
-        for piece in pieces
-        if piece.startswith("recipients=")
-        for name in piece.removeprefix("recipients=").split(",")
-    ]
-    names = list(dict.fromkeys(name for name in (*([] if replaces else named), *recipients) if name))
+    kept = [piece for piece in parts.query.split("&") if piece and not piece.startswith(_RECIPIENTS)]
     if names:
-        kept.append("recipients=" + ",".join(quote(name, safe="", errors="replace") for name in names))
+        kept.append(_RECIPIENTS + ",".join(quote(name, safe="", errors="replace") for name in names))
     return urlunsplit(parts._replace(query="&".join(kept)))
 
 
-def _headers(signal: Signal) -> dict[str, str]:
+def _headers(signal: Signal, names: tuple[str, ...]) -> dict[str, str]:
+    decision = signal.decision._asdict() | {"recipients": names}
     headers = {
         "Content-Type": "application/json",
+        # ASCII, whatever is in it, and short: all of its texts are bounded.
+        "X-Relay-Decision": json.dumps(decision, separators=(",", ":")),
         "X-Relay-Delivery-Id": signal.delivery_id,
         "X-Relay-Correlation-Id": re.sub(r"[^\w.:=/+-]", "", signal.correlation_id, flags=re.ASCII),
         "X-Relay-Attempt": str(signal.attempt),
