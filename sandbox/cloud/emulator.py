@@ -1,4 +1,4 @@
-"""The AWS emulator: MiniStack as a separate process, reachable from this machine only.
+"""The AWS emulator: MiniStack as a separate process, reachable from this machine only, and by no web page.
 
 MiniStack runs the functions with its own Python, passes its whole environment on to them, and leaves their code in its
 temporary folder. It therefore gets this project's Python, a clean environment, and a folder that is removed with it.
@@ -86,7 +86,8 @@ def _try_to_start(folder: Path, port: int) -> Emulator | None:
     (folder / "address").write_text(f"{endpoint_url} {token}")
     _log(folder).unlink(missing_ok=True)
     process = processes.start(
-        [sys.executable, "-m", "ministack"],
+        # -P keeps this folder off the path of Python, and so out of the functions.
+        [sys.executable, "-P", str(Path(__file__).with_name("guarded_emulator.py"))],
         env=_environment(home, temporary, port, token),
         cwd=home,
         log=_log(folder),
