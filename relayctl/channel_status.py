@@ -103,6 +103,8 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
         return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {hold_words(debts)} at {until}",))
     if debts.owed:
         return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
+    if debts.given_up_other:
+        return Judgement(Health.OWES, (f"{debts.given_up_other} given up",))
     return Judgement(Health.OK, ())
 
 
@@ -168,7 +170,8 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "oldest_debt_seconds": None if oldest is None else max(0, round(now - oldest)),
         "next_attempt_by": moments.iso_or_none(debts.next_attempt if debts else None),
         "reasons": dict(debts.reasons) if debts else None,
-        "dead_lettered": debts.dead_lettered if debts else None,
+        "given_up_critical": debts.given_up if debts else None,
+        "given_up_other": debts.given_up_other if debts else None,
         "pages_missing": debts.pages_missing if debts else None,
         "circuit": circuit(gate, now) if gate else None,
         "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),

@@ -11,7 +11,7 @@ from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.delivery.task import entry_key_of
 from relay.failures.errors import LedgerError
 from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, HeldMessage, Run
-from relay.jobs.job import Job
+from relay.jobs.job import Job, JobKind
 from relay.ledger.ledger import Ledger
 
 # Entries that are in memory at the same time.
@@ -79,15 +79,20 @@ class Drop:
 
     Attributes:
         chosen: The messages to delete.
-        dropped: Number of deleted messages.
+        deleted: The deleted messages.
         problems: Messages that could not be deleted, each with the error.
         gone: Number of messages that the operator was shown, and that left the queue before the operator agreed.
     """
 
     chosen: Sequence[HeldMessage] = ()
-    dropped: int = 0
+    deleted: list[HeldMessage] = field(default_factory=list)
     problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
     gone: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Number of deleted messages."""
+        return len(self.deleted)
 
     @property
     def left(self) -> int:
@@ -114,5 +119,23 @@ class Drop:
             for batch, problems in zip(batches, map_batches(queue.delete_batch, batches), strict=True):
                 failed = [(each, problem) for each, problem in zip(batch, problems, strict=True) if problem]
                 self.problems += failed
-                self.dropped += len(batch) - len(failed)
+                self.deleted += [each for each, problem in zip(batch, problems, strict=True) if not problem]
                 yield
+
+    def record(self, ledger: Ledger, map_jobs: Run) -> str | None:
+        """Record in the ledger which states were dropped, so that they no longer count as given up.
+
+        `map_jobs` calls a function for each job, as `map` does. Returns the ledger's error if a record failed, else
+        None.
+        """
+
+        def record(job: Job) -> str | None:
+            at = job.revival.dead_lettered_seconds or 0.0
+            try:
+                ledger.change(entry_key_of(job), lambda entry: entry.dropped(at))
+            except LedgerError as error:
+                return str(error)
+            return None
+
+        jobs = [held.job for held in self.deleted if held.job and held.job.kind == JobKind.SIGNAL]
+        return next(filter(None, list(map_jobs(record, jobs))), None)

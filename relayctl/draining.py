@@ -67,7 +67,7 @@ def waits_for(status: ChannelStatus, now: float, quiet: float) -> list[str]:
         found.append(f"{debts.owed} owed{since}{resume}")
     # While the channel sends nothing, the sweeper notifies of nothing. It does so once the channel is removed.
     is_silent = status.policy is not None and status.policy.stops_all(now)
-    if not is_silent and (notices := debts.dead_lettered + debts.pages_missing):
+    if not is_silent and (notices := debts.unnotified + debts.pages_missing):
         found.append(f"{notices} to be notified of")
     last = max((at for at in (traffic.last_share, traffic.last_signal) if at is not None), default=None)
     if last is not None and last + quiet > now:

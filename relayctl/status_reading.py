@@ -94,7 +94,9 @@ class StatusReader:
         debts = self._debts(Ledger(table))
         has_traffic = self._count(now)
         self._probes = self._read_probes(table, now)
-        names = {*self._names, *(debts or {})}
+        # A removed channel is shown as long as a worker or the sweeper has something to do for it.
+        removed = (name for name, each in (debts or {}).items() if each.owed or each.unnotified or each.pages_missing)
+        names = {*self._names, *removed}
         wanted = sorted(names if self.only is None else names & {self.only})
         channels = [
             self._channel(

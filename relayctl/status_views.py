@@ -49,7 +49,7 @@ def lines(status: StackStatus) -> Iterator[str]:
     """Yield a line for each channel, with the time: the output of `--watch` if stdout is not a terminal."""
     for each, judgement in channel_status.in_order(status.channels, status.at):
         why = f": {'; '.join(judgement.why)}" if judgement.why else ""
-        facts = "; ".join((_owed(each, status.at), _traffic(each, status), _pace(each, status.at)))
+        facts = "; ".join((_owed(each, status.at), *_given_up(each), _traffic(each, status), _pace(each, status.at)))
         yield printable(
             f"{moments.iso(status.at)} {_name(each, status.at, is_brief=True)} {judgement.health}{why}; {facts}"
         )
@@ -70,6 +70,7 @@ def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
     if each.policy:
         yield from modes.words(each.policy, status.at)
     yield _owed(each, status.at)
+    yield from _given_up(each)
     yield _traffic(each, status)
     yield _page(each, status.at)
     yield _pace(each, status.at)
@@ -81,7 +82,7 @@ def _owed(each: ChannelStatus, now: float) -> str:
     if debts is None:
         return f"owed {_UNKNOWN}"
     if not debts.owed:
-        return "nothing is owed"
+        return "nothing waits" if debts.given_up or debts.given_up_other else "nothing is owed"
     if channel_status.is_held(debts, now):
         held_by = channel_status.hold_words(debts)
         return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
@@ -89,6 +90,13 @@ def _owed(each: ChannelStatus, now: float) -> str:
     attempt = debts.next_attempt
     by = "" if attempt is None else f"; next attempt by {moments.clock(max(attempt, now))}"
     return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
+
+
+def _given_up(each: ChannelStatus) -> Iterator[str]:
+    debts = each.debts
+    if debts and (debts.given_up or debts.given_up_other):
+        counts = f"{debts.given_up} critical, {debts.given_up_other} other"
+        yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
 
 
 def _traffic(each: ChannelStatus, status: StackStatus) -> str:

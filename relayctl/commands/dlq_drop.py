@@ -91,9 +91,8 @@ class _Choice:
 def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: bool, yes: bool, as_json: bool) -> None:
     """Delete dead-lettered messages for good, after showing what would go.
 
-    A dropped job cannot be replayed: export it before. The ledger does not change: it still has the state as owed, and
-    the fallback topic is notified of a critical as before. Without --yes, relayctl asks before it deletes, and names
-    the criticals that are still owed.
+    A dropped job cannot be replayed: export it before. Its state rings no more, and no longer makes its channel sick.
+    Without --yes, relayctl asks before it deletes, and names the criticals that are still owed.
 
     At least one filter is needed, or --all. A job has to match all filters. A drop prints an audit line on stderr: one
     line of JSON. Ctrl-C stops after the current batch.
@@ -186,6 +185,10 @@ class _Dropping:
         with progress("dropping", len(held_messages), self.stack.effects.clock) as show:
             for _ in self.doing.delete(self.queue, self.pool.map, stop.is_set):
                 show(self.doing.dropped, f"{len(self.doing.problems)} not dropped" if self.doing.problems else "")
+        if problem := self.doing.record(Ledger(self.stack.table()), self.pool.map):
+            terminal.say(
+                f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}"
+            )
 
     def audit(self) -> dict[str, Any] | None:
         """Return the audit record with the counts, as a JSON object; None if the deletion did not begin."""

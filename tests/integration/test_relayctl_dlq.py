@@ -591,14 +591,25 @@ class TestDrop:
             ["noc", "i0", "no longer owed"],
         ]
 
-    def test_drop_changes_nothing_in_the_ledger(self, operator: Operator) -> None:
+    def test_dropped_state_no_longer_counts_as_given_up(self, operator: Operator) -> None:
         [one] = jobs(1)
-        entry = Entry().dead_lettering(state_of(one), START, "refused")
+        entry = (
+            Entry()
+            .owing(state_of(one))
+            .dead_lettering(state_of(one), one.revival.dead_lettered_seconds or 0.0, "refused")
+        )
         operator.ledger.write(entry_key_of(one), Entry(), entry)
         operator.put(one)
-        before = operator.ledger.read(entry_key_of(one))
         assert operator.run("dlq", "drop", "--incident", "i0", *WHY, "--yes").exit_code == 0
-        assert operator.ledger.read(entry_key_of(one)) == before
+        found = operator.ledger.read(entry_key_of(one))
+        assert (found.debt.row, found.newest, found.dead_letter) == (None, entry.newest, entry.dead_letter)
+
+    def test_drop_whose_record_fails_says_so(self, operator: Operator) -> None:
+        operator.refused = {"GetItem": "AccessDeniedException"}
+        operator.put(*jobs(2))
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 dropped")
+        assert "the ledger could not be written" in done.stderr
 
     def test_drop_with_an_unreadable_ledger_says_that_criticals_may_be_owed(self, operator: Operator) -> None:
         operator.refused = {"BatchGetItem": "AccessDeniedException"}

@@ -11,7 +11,6 @@ from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.credential_probes import Probe, Probes, store_probes
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -48,7 +47,6 @@ def owe(
     ago: float,
     *,
     is_critical: bool = True,
-    dead_lettered: State | None = None,
     **members: Any,
 ) -> None:
     """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
@@ -56,7 +54,14 @@ def owe(
     state = State.of(samples.share(id=incident_id), now - ago)
     row = Row(now + 30 + 180, job="d/1", is_critical=is_critical)
     debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-    entry = Entry(newest=state, debt=debt, dead_letter=DeadLetterRecord(dead_lettered))
+    assert operator.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
+
+
+def give_up(operator: Operator, channel: str, incident_id: str, **said: Any) -> None:
+    """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
+    now = operator.clock.now
+    state = State.of(samples.share(id=incident_id, **said), now - 60)
+    entry = Entry().owing(state).dead_lettering(state, now, "refused")
     assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
 
 
@@ -156,16 +161,35 @@ class TestFacts:
         found = channels(operator.run_json("status"))["noc"]
         assert (found["health"], found["why"][0].split(":")[0]) == ("sick", "its secret is not valid")
 
-    def test_dead_lettered_criticals_and_missing_pages_make_a_channel_sick(
+    def test_given_up_criticals_and_missing_pages_make_a_channel_sick(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        give_up(operator, "noc", "i1")
+        give_up(operator, "noc", "i2", status="warning")
+        owe(operator, "noc", "i3", 5, since=None, is_page_missing=True)
+        found = channels(operator.run_json("status"))["noc"]
+        assert found["why"] == ["1 critical was given up, and rang nobody", "1 critical signals made no page"]
+        assert (found["owed_critical"], found["pages_missing"]) == (0, 1)
+        assert (found["given_up_critical"], found["given_up_other"]) == (1, 1)
+
+    def test_given_up_states_are_counted_apart_from_those_that_wait(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        for number in range(4):
+            give_up(operator, "noc", f"i{number}", status="critical" if number else "warning")
+        said = operator.run("status").stdout
+        assert "noc: 3 criticals were given up, and rang nobody" in said
+        assert "nothing waits" in said
+        assert "nothing is owed" not in said
+        assert "given up, and rang nobody: 3 critical, 1 other: relayctl dlq list" in " ".join(said.split())
+        assert json.loads(operator.run("channel", "list", "--json").stdout)["channels"][0]["health"] == "sick"
+
+    def test_given_up_states_of_a_removed_channel_are_left_to_the_dead_letter_queue(
         self, operator: Operator, logs: Logs
     ) -> None:
         keep(operator, "noc")
-        state = State.of(samples.share(), 1.0)
-        owe(operator, "noc", "i1", 5, dead_lettered=state)
-        owe(operator, "noc", "i2", 5, since=None, is_page_missing=True)
-        found = channels(operator.run_json("status"))["noc"]
-        assert found["why"] == ["1 dead-lettered criticals", "1 critical signals made no page"]
-        assert (found["owed_critical"], found["dead_lettered"], found["pages_missing"]) == (0, 1, 1)
+        give_up(operator, "gone", "i1")
+        assert channels(operator.run_json("status")).keys() == {"noc", "gone"}, "the fallback topic is still to notify"
+        operator.ledger.change(key("gone", (), "i1"), Entry.notified)
+        assert channels(operator.run_json("status")).keys() == {"noc"}
 
     @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])
     def test_channel_without_an_expected_share_is_sick(

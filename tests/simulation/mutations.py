@@ -209,8 +209,8 @@ MUTATIONS = (
     Mutation(
         "the fallback is not thought of once the job is dead-lettered",
         "ledger.debt",
-        "row = Row(at, is_critical=True) if state.is_critical and not self.is_notified else None",
-        "row = None",
+        "return self.owing(state).with_row(Row(due, is_critical=state.is_critical))",
+        "return self.owing(state).with_row(None)",
         seed=9,
     ),
     Mutation(
@@ -772,8 +772,8 @@ MUTATIONS = (
     Mutation(
         "the fallback topic is told of a critical when its next attempt is due",
         "sweeper.fallback_notifier",
-        "return is_open and now - delay_start_after_pauses(self.policies, row, now) >=",
-        "return is_open and entry.debt.due <= now and now - delay_start_after_pauses(self.policies, row, now) >=",
+        "return entry.is_given_up or delay >= policy.fallback_after_seconds",
+        "return entry.is_given_up or (entry.debt.due <= now and delay >= policy.fallback_after_seconds)",
         seed=34,
     ),
     Mutation(

@@ -27,6 +27,7 @@ from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
+from relay.ledger.debt import BEHIND_SECONDS
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
 from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
@@ -337,7 +338,11 @@ class Simulation:
         """Run the sweeper each minute: sometimes late, sometimes twice, sometimes never."""
         lateness = self.world.random.uniform(0, SWEPT_LATE_SECONDS)
         is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
-        is_needed = bool(self.dynamodb.indexed() or self.story.topics) and not is_skipped
+        # The sweeper has nothing to do about a given-up state that the fallback topic was notified of.
+        is_owed = any(
+            float(item["due_at"]["N"]) < self.world.now + BEHIND_SECONDS / 2 for item in self.dynamodb.indexed()
+        )
+        is_needed = bool(is_owed or self.story.topics) and not is_skipped
         for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
             self.world.at(self.world.now + lateness, self._start_sweeper)
         if self.world.now + 60 < until:

@@ -28,8 +28,8 @@ def owed(ago: float = 1.0, reason: str = "", *, is_critical: bool = True) -> Ent
     return Entry(debt=Debt(since=NOW - ago, reason=reason, row=Row(NOW + 180, job="d/1", is_critical=is_critical)))
 
 
-def dead_lettered() -> Entry:
-    return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=True)), dead_letter=DeadLetterRecord(state()))
+def dead_lettered(*, is_critical: bool = True) -> Entry:
+    return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=is_critical)), dead_letter=DeadLetterRecord(state()))
 
 
 def why(*entries: Entry) -> list[str]:
@@ -68,17 +68,24 @@ class TestLimits:
         later = ongoing_reasons(Debts(), None, shares, NOW + 3600)
         assert later == ["no share came for 3h, and one is expected every 2h"]
 
-    def test_dead_lettered_criticals_and_missing_pages_are_momentary_reasons(self) -> None:
-        debts = Debts.of([dead_lettered(), Entry(debt=Debt(is_page_missing=True))])
-        assert momentary_reasons(debts) == ["1 dead-lettered criticals", "1 critical signals made no page"]
+    def test_given_up_criticals_make_the_channel_sick(self) -> None:
+        assert why(dead_lettered()) == ["1 critical was given up, and rang nobody"]
+        assert why(dead_lettered(), dead_lettered()) == ["2 criticals were given up, and rang nobody"]
+        assert why(dead_lettered(is_critical=False)) == []
+
+    def test_missing_pages_are_a_momentary_reason(self) -> None:
+        debts = Debts.of([Entry(debt=Debt(is_page_missing=True))])
+        assert momentary_reasons(debts) == ["1 critical signals made no page"]
         assert ongoing_reasons(debts, None, None, NOW) == []
         assert momentary_reasons(Debts()) == []
 
 
 def test_debts_are_counted_by_kind() -> None:
     missing = Entry(debt=Debt(is_page_missing=True))
-    debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), dead_lettered(), missing])
+    given_up = [dead_lettered(), dead_lettered(is_critical=False), dead_lettered(is_critical=False)]
+    debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), *given_up, missing])
     assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 3)
+    assert (debts.given_up, debts.given_up_other, debts.unnotified) == (1, 2, 1)
     assert (debts.oldest, debts.oldest_critical) == (NOW - 50, NOW - 5)
 
 
@@ -87,7 +94,7 @@ def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
     assert next_attempt(Entry(debt=Debt(row=row))) == NOW
     assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, is_critical=True)))) == NOW + 5
     assert next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
-    assert next_attempt(Entry(debt=Debt(row=row), dead_letter=DeadLetterRecord(state()))) is None
+    assert next_attempt(Entry(debt=Debt(since=NOW, row=row), dead_letter=DeadLetterRecord(state()))) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59.9, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from relay.delivery.channel_health import Debts
 from relay.delivery.health_notice import MAX_DESCRIBED, ChannelNotice, HealthTopics
 from relay.delivery.sns_topic import MAX_SMS, MAX_SUBJECT
 from tests.fakes import FakeSns
@@ -14,7 +15,7 @@ NOW = 1_800_000_000.0
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
 WHY = "a critical is owed for 2m (credentials 3)"
-SICK = ChannelNotice("payments", NOW - 120, WHY, critical=3, other=4, is_urgent=True)
+SICK = ChannelNotice("payments", NOW - 120, WHY, Debts(critical=3, other=4), is_urgent=True)
 
 
 def topics(sns: FakeSns, alarm: str = ALARM, notice: str = NOTICE) -> HealthTopics:
@@ -38,7 +39,7 @@ def test_message_names_channel_start_reason_incidents_and_command() -> None:
     assert message["Message"]["email"].splitlines() == [
         "Channel payments is sick since 2027-01-15T07:58:00.000Z (2m).",
         "Why: a critical is owed for 2m (credentials 3).",
-        "Incidents that wait: 3 critical, 4 other.",
+        "Incidents: 3 critical, 4 other wait.",
         "",
         "Type: relayctl status --channel payments",
         'What to do: docs/operate.md, "A channel is sick".',
@@ -48,11 +49,21 @@ def test_message_names_channel_start_reason_incidents_and_command() -> None:
 
 
 def test_message_of_a_well_channel_says_how_long_it_was_sick_and_why() -> None:
-    message = published(SICK._replace(critical=0, other=0), health="well")
+    message = published(SICK._replace(debts=Debts()), health="well")
     assert message["Subject"] == "Channel payments is well again"
     assert "It was sick since 2027-01-15T07:58:00.000Z (2m)." in message["Message"]["email"]
     assert f"Why it was sick: {WHY}." in message["Message"]["email"]
     assert "Type: relayctl status --channel payments" in message["Message"]["email"]
+
+
+@pytest.mark.parametrize("health", ["sick", "well"])
+def test_given_up_incidents_are_counted_apart_from_those_that_wait(health: str) -> None:
+    debts = Debts(critical=3, other=4, given_up=20, given_up_other=60)
+    counts = "3 critical, 4 other wait; 20 critical, 60 other given up"
+    assert f"Incidents: {counts}." in published(SICK._replace(debts=debts), health=health)["Message"]["email"]
+    many = published(*[SICK._replace(debts=debts)] * 5, health=health)["Message"]["email"]
+    assert "Incidents: 15 critical, 20 other wait; 100 critical, 300 other given up." in many
+    assert f"; {counts}; " in many
 
 
 @pytest.mark.parametrize(
@@ -84,7 +95,7 @@ def test_message_about_many_channels_names_each_and_has_no_channel_to_filter_by(
 @pytest.mark.parametrize("health", ["sick", "well"])
 @pytest.mark.parametrize("count", [1, 200])
 def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> None:
-    longest = ChannelNotice("c" * 48, NOW, "x" * 5000, critical=1_000_000, other=1_000_000)
+    longest = ChannelNotice("c" * 48, NOW, "x" * 5000, Debts(1_000_000, 1_000_000, 1_000_000, 1_000_000))
     message = published(*[longest] * count, health=health)
     assert len(message["Subject"]) <= MAX_SUBJECT
     assert len(message["Message"]["sms"]) <= MAX_SMS

@@ -1,6 +1,10 @@
+from collections.abc import Callable
+
+import pytest
+
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.entry import Entry
-from tests.unit.states import NOW, bare, state
+from tests.unit.states import NOW, bare, over, state
 
 MARK = NOW + 60.0
 
@@ -31,3 +35,30 @@ class TestRevival:
 
     def test_unchanged_state_clears_the_dead_lettered_one(self) -> None:
         assert self.dead_lettered().unchanged(state()).dead_letter.state is None
+
+
+class TestGivenUp:
+    def entry(self) -> Entry:
+        return Entry().owing(state()).dead_lettering(state(), MARK, "refused")
+
+    @pytest.mark.parametrize(
+        ("change", "is_given_up"),
+        [
+            (lambda entry: entry, True),
+            (lambda entry: entry.notified(), True),
+            (lambda entry: entry.reviving(state(), MARK + 9), False),
+            (lambda entry: entry.owing(state(5)), False),
+            (lambda entry: entry.announcing(state(), "r1", NOW), False),
+            (lambda entry: entry.unchanged(over(5)), False),
+        ],
+        ids=["dead-lettered", "notified", "revived", "a newer state is owed", "announced", "over"],
+    )
+    def test_state_is_given_up_until_it_is_replayed_or_overtaken(
+        self, change: Callable[[Entry], Entry], is_given_up: bool
+    ) -> None:
+        assert change(self.entry()).is_given_up is is_given_up
+
+    def test_drop_takes_only_the_state_whose_message_was_deleted_out_of_the_index(self) -> None:
+        assert self.entry().dropped(MARK).debt.row is None
+        assert self.entry().dropped(MARK - 1) == self.entry(), "dead-lettered again since"
+        assert self.entry().owing(state(5)).dropped(MARK) == self.entry().owing(state(5))

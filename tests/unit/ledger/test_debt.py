@@ -4,7 +4,7 @@ from copy import replace
 import pytest
 
 from relay.incidents.transition import State
-from relay.ledger.debt import Debt
+from relay.ledger.debt import BEHIND_SECONDS, Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
@@ -72,11 +72,9 @@ class TestRow:
             lambda entry: entry.announcing(state(), "r1", NOW + 5),
             lambda entry: entry.announcing(state(9), "r1", NOW + 9),
             lambda entry: entry.unchanged(over(5)),
-            lambda entry: replace(entry, debt=replace(entry.debt, is_notified=True)).dead_lettering(
-                state(), MARK, "refused"
-            ),
+            lambda entry: entry.dead_lettering(state(), MARK, "refused").dropped(MARK),
         ],
-        ids=["announced", "overtaken", "unchanged", "dead-lettered"],
+        ids=["announced", "overtaken", "unchanged", "dropped"],
     )
     def test_row_is_removed_when_nothing_is_owed(self, settle: Callable[[Entry], Entry]) -> None:
         ledger, dynamodb = fresh()
@@ -99,14 +97,16 @@ class TestRow:
         ledger.write("k", before, before.waiting(state(5, status="warning"), CALM))
         assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
 
-    def test_dead_lettered_critical_stays_in_the_index_until_the_fallback_is_notified(self) -> None:
-        debt = owing().dead_lettering(state(), MARK, "refused").debt
-        assert (debt.row, debt.since, debt.reason) == (Row(MARK, is_critical=True), NOW, "refused")
-        assert (debt.notified(state()).row, debt.notified(state()).is_notified) == (None, True)
+    def test_dead_lettered_critical_moves_behind_the_others_once_the_fallback_is_notified(self) -> None:
+        entry = owing().dead_lettering(state(), MARK, "refused")
+        assert (entry.debt.row, entry.debt.since, entry.debt.reason) == (Row(MARK, is_critical=True), NOW, "refused")
+        notified = entry.notified()
+        assert (notified.debt.row, notified.debt.is_notified) == (Row(MARK + BEHIND_SECONDS, is_critical=True), True)
+        assert notified.is_given_up
 
-    def test_dead_lettered_warning_leaves_the_index(self) -> None:
+    def test_dead_lettered_warning_stays_in_the_index_behind_the_others(self) -> None:
         warning = state(status="warning")
-        assert owing(warning).dead_lettering(warning, MARK, "refused").debt.row is None
+        assert owing(warning).dead_lettering(warning, MARK, "refused").debt.row == Row(MARK + BEHIND_SECONDS)
 
     def test_notification_leaves_the_row_of_a_job_that_goes_on(self) -> None:
         debt = owing().debt.notified(state())

@@ -30,7 +30,7 @@ def test_channel_without_debts_and_with_quiet_is_drained(traffic: Traffic) -> No
         (Debts(critical=1, other=2, oldest=NOW - 300), "3 owed, the oldest for 5m"),
         (Debts(other=1), "1 owed"),
         (Debts(other=2, reasons=Counter(paused=1)), "2 owed, 1 paused: relayctl channel resume noc"),
-        (Debts(dead_lettered=1, pages_missing=1), "2 to be notified of"),
+        (Debts(unnotified=1, pages_missing=1), "2 to be notified of"),
     ],
 )
 def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
@@ -38,7 +38,7 @@ def test_channel_with_debts_is_not_drained(debts: Debts, words: str) -> None:
 
 
 def test_channel_in_shadow_mode_is_drained_though_a_notice_waits_for_the_end_of_the_mode() -> None:
-    waiting = status(Debts(dead_lettered=1))._replace(policy=Policy(mode=Mode.SHADOW))
+    waiting = status(Debts(unnotified=1))._replace(policy=Policy(mode=Mode.SHADOW))
     assert waits_for(waiting, NOW, QUIET) == []
 
 

@@ -1,7 +1,7 @@
 """Sweeper: it tells people by name which channel is sick, and when it is well again."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from relay.sweeper.health_watch import MANY, MAX_WATCHED
 from relay.sweeper.run import KEY, SweeperRun
 from relay.sweeper.sweeper import LATEST_SECONDS
 from tests import samples
-from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
+from tests.fakes import Clock, FakeSecrets, FakeSns, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
 ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
@@ -173,6 +173,82 @@ class TestWell:
                 relay.clock.now += 60
                 watch.judge(run, {}, relay.deadline(5), is_whole=is_whole)
             assert len(told(relay.sns)) == 1 + is_whole
+
+
+class TestGivenUp:
+    """A channel with a dead-lettered, unannounced critical is sick until that is replayed, overtaken or dropped."""
+
+    LATER = 1_800_000_001
+
+    def given_up(self, *steps: Step, **policy: Any) -> Relay:
+        """Return a relay that gave up a critical, and told people that the channel is sick."""
+        relay = watched(samples.refused(404), *steps, policy=policy)
+        relay.share()
+        runs(relay, 30)
+        assert [topic for topic, _ in told(relay.sns)] == ["alarm"]
+        return relay
+
+    def test_channel_stays_sick_after_the_fallback_was_notified(self) -> None:
+        relay = self.given_up()
+        assert relay.entry().debt.is_notified
+        assert told(relay.sns)[0][1] == (
+            "Channel noc is sick: 0 critical, 0 other incidents wait; 1 critical, 0 other given up"
+        )
+        assert "Why: 1 critical was given up, and rang nobody." in texts(relay.sns)[0]
+        runs(relay, 600)
+        assert len(told(relay.sns)) == 1
+
+    def test_channel_whose_criticals_expire_while_xmatters_is_down_is_not_told_well(self) -> None:
+        relay = watched(DOWN, policy={"max_age_seconds": 1800, "max_per_minute": 100})
+        for number in range(8):
+            relay.share(id=f"i{number}", status="critical" if number < 2 else "warning")
+        for _ in range(120):
+            relay.wake(60)
+            relay.sweep(0)
+        assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 8)
+        assert [subject for _, subject in told(relay.sns) if "well" in subject] == []
+        assert relay.sweep()["owed"] == 0, "nothing waits any more"
+
+    def replay(self, relay: Relay) -> None:
+        [dead] = relay.dead_letters.jobs()
+        worked(relay, dead)
+
+    def resolve(self, relay: Relay) -> None:
+        relay.share(status="ok", changedOn=self.LATER)
+
+    def worsen(self, relay: Relay) -> None:
+        relay.share(changedOn=self.LATER, alerts=["another"])
+
+    def drop(self, relay: Relay) -> None:
+        relay.ledger.change(key("noc", (), "i1"), lambda entry: entry.dropped(relay.clock.now))
+
+    @pytest.mark.parametrize("end", [replay, resolve, worsen, drop])
+    def test_channel_is_well_once_the_state_is_replayed_overtaken_or_dropped(
+        self, end: "Callable[[TestGivenUp, Relay], None]"
+    ) -> None:
+        relay = self.given_up(samples.accepted())
+        end(self, relay)
+        runs(relay, 10)
+        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
+
+    def test_given_up_states_are_no_debts_in_logs_and_metrics(self) -> None:
+        relay = self.given_up()
+        before = len(relay.recorder.lines())
+        assert relay.sweep()["owed"] == 0
+        assert "channel owes signals" not in [line["message"] for line in relay.recorder.lines()[before:]]
+
+    def test_removed_channel_is_not_sick_once_the_fallback_was_notified(self) -> None:
+        relay = self.given_up()
+        relay.secrets.texts.pop("noc")
+        again = relay.other()
+        runs(again, 30)
+        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
+
+    def test_given_up_warning_does_not_make_the_channel_sick(self) -> None:
+        relay = watched(samples.refused(404))
+        relay.share(status="warning")
+        runs(relay, 30)
+        assert told(relay.sns) == []
 
 
 class TestManyChannels:

@@ -32,7 +32,9 @@ class Debts:
     Attributes:
         critical: Number of owed criticals.
         other: Number of other owed states.
-        dead_lettered: Number of dead-lettered criticals that the fallback topic was not notified of yet.
+        given_up: Number of criticals that were dead-lettered, and not replayed, overtaken or dropped since.
+        given_up_other: Number of other states that were, too.
+        unnotified: Number of given-up criticals that the fallback topic was not notified of yet.
         pages_missing: Number of critical signals without a page, of which the fallback topic was not notified yet.
         oldest: Earliest `Entry.delay_start` of the owed states (epoch seconds); None if nothing is owed.
         oldest_critical: Earliest `Entry.delay_start` of the owed criticals (epoch seconds); None if none is owed.
@@ -42,7 +44,9 @@ class Debts:
 
     critical: int = 0
     other: int = 0
-    dead_lettered: int = 0
+    given_up: int = 0
+    given_up_other: int = 0
+    unnotified: int = 0
     pages_missing: int = 0
     oldest: float | None = None
     oldest_critical: float | None = None
@@ -64,8 +68,8 @@ class Debts:
 
     @property
     def unpaged_criticals(self) -> int:
-        """Number of criticals of which people may not know: owed, dead-lettered, or without a page."""
-        return self.critical + self.dead_lettered + self.pages_missing
+        """Number of criticals of which people may not know: owed, given up, or without a page."""
+        return self.critical + self.given_up + self.pages_missing
 
     def add(self, entry: Entry) -> None:
         """Add one entry of the ledger's `due` index to these counts of a channel's debts."""
@@ -73,8 +77,10 @@ class Debts:
         since = entry.delay_start
         if since is None:
             return
-        if entry.dead_letter.state is not None:
-            self.dead_lettered += 1
+        if entry.is_given_up:
+            self.given_up += entry.debt.is_critical
+            self.given_up_other += not entry.debt.is_critical
+            self.unnotified += entry.debt.is_critical and not entry.debt.is_notified
             return
         self.reasons.update([entry.debt.reason] if entry.debt.reason else [])
         self.oldest = _earliest(self.oldest, since)
@@ -126,7 +132,7 @@ def next_attempt(entry: Entry) -> float | None:
     It is the slot that the rate limiter reserved, if there is one. Otherwise it is computed from the entry's row in the
     `due` index, which is due OVERDUE_SECONDS after the job's message wakes.
     """
-    if not entry.debt.job or entry.dead_letter.state is not None:
+    if not entry.debt.job or entry.is_given_up:
         return None
     return entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
 
@@ -150,6 +156,7 @@ def ongoing_reasons(
         failures = f" after {circuit.failures} failures in a row" if circuit.failures else ""
         found.append(f"its circuit is open{failures}")
     if debts:
+        found += _given_up(debts)
         found += _owed_too_long(debts, now)
     if shares and shares.is_silent(now):
         found.append(f"no share came for {age(now - shares.since)}, and one is expected every {age(shares.every)}")
@@ -161,15 +168,10 @@ def ongoing_reasons(
 def momentary_reasons(debts: Debts) -> list[str]:
     """Return the reasons of a channel's sickness that one run of the sweeper finds, and the next run no longer does.
 
-    Their causes (dead-lettered criticals, missing pages) leave the ledger's `due` index once the fallback topic is
-    notified, though nothing is mended. So the sweeper remembers these reasons for some time.
+    Their cause (a missing page) leaves the ledger's `due` index once the fallback topic is notified, though nothing is
+    mended. So the sweeper remembers these reasons for some time.
     """
-    found = []
-    if debts.dead_lettered:
-        found.append(f"{debts.dead_lettered} dead-lettered criticals")
-    if debts.pages_missing:
-        found.append(f"{debts.pages_missing} critical signals made no page")
-    return found
+    return [f"{debts.pages_missing} critical signals made no page"] if debts.pages_missing else []
 
 
 def owed_reasons(debts: Debts) -> str:
@@ -185,6 +187,11 @@ def age(seconds: float) -> str:
         if whole >= length:
             return f"{whole // length}{unit}"
     return f"{whole}s"
+
+
+def _given_up(debts: Debts) -> list[str]:
+    criticals = "1 critical was" if debts.given_up == 1 else f"{debts.given_up} criticals were"
+    return [f"{criticals} given up, and rang nobody"] if debts.given_up else []
 
 
 def _owed_too_long(debts: Debts, now: float) -> list[str]:

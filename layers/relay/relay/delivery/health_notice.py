@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from relay.delivery import sns_topic
-from relay.delivery.channel_health import age
+from relay.delivery.channel_health import Debts, age
 from relay.foreign_text import one_line
 from relay.jobs.job import timestamp
 
@@ -31,22 +31,15 @@ class ChannelNotice(NamedTuple):
         channel: Name of the channel.
         since: Start of the sickness (epoch seconds).
         why: Reasons of the sickness, in words.
-        critical: Number of critical incidents that wait.
-        other: Number of other incidents that wait.
+        debts: Debts of the channel.
         is_urgent: True if the message is to wake a person.
     """
 
     channel: str
     since: float
     why: str
-    critical: int = 0
-    other: int = 0
+    debts: Debts
     is_urgent: bool = False
-
-    @property
-    def waiting(self) -> str:
-        """The numbers of incidents that wait, such as `3 critical, 2 other`."""
-        return f"{self.critical} critical, {self.other} other"
 
 
 @dataclass(frozen=True)
@@ -73,13 +66,13 @@ class HealthTopics:
         is_urgent = any(each.is_urgent for each in notices)
         if len(notices) == 1:
             [one] = notices
-            subject = f"Channel {one.channel} is sick: {one.waiting} incidents wait"
+            subject = f"Channel {one.channel} is sick: {_counts(notices, ' incidents')}"
             whole = _one_sick(one, now)
-            sms = f"{one.channel} is sick ({one.waiting} wait): {one.why}"
+            sms = f"{one.channel} is sick ({_counts(notices)}): {one.why}"
         else:
-            subject = f"{len(notices)} channels are sick: {_counted(notices)} incidents wait"
+            subject = f"{len(notices)} channels are sick: {_counts(notices, ' incidents')}"
             whole = _many("sick", notices)
-            sms = f"{len(notices)} channels are sick ({_counted(notices)} wait): {_first(notices)}"
+            sms = f"{len(notices)} channels are sick ({_counts(notices)}): {_first(notices)}"
         return self._publish("sick", notices, subject, sns_topic.texts(whole, sms), is_urgent=is_urgent)
 
     def well(self, notices: Sequence[ChannelNotice], now: float) -> bool:
@@ -88,7 +81,7 @@ class HealthTopics:
             [one] = notices
             subject = f"Channel {one.channel} is well again"
             whole = _one_well(one, now)
-            sms = f"{one.channel} is well again ({one.waiting} wait)"
+            sms = f"{one.channel} is well again ({_counts(notices)})"
         else:
             subject = f"{len(notices)} channels are well again"
             whole = _many("well again", notices)
@@ -114,7 +107,7 @@ def _one_sick(notice: ChannelNotice, now: float) -> str:
         [
             f"Channel {notice.channel} is sick since {timestamp(notice.since)} ({age(now - notice.since)}).",
             f"Why: {one_line(notice.why, MAX_WHY)}.",
-            f"Incidents that wait: {notice.waiting}.",
+            f"Incidents: {_counts([notice])}.",
             "",
             f"Type: relayctl status --channel {notice.channel}",
             'What to do: docs/operate.md, "A channel is sick".',
@@ -128,7 +121,7 @@ def _one_well(notice: ChannelNotice, now: float) -> str:
             f"Channel {notice.channel} is well again. It was sick since {timestamp(notice.since)}"
             f" ({age(now - notice.since)}).",
             f"Why it was sick: {one_line(notice.why, MAX_WHY)}.",
-            f"Incidents that wait: {notice.waiting}.",
+            f"Incidents: {_counts([notice])}.",
             "",
             f"Type: relayctl status --channel {notice.channel}",
             "Dead-lettered signals are not sent again by themselves: relayctl dlq list",
@@ -137,10 +130,10 @@ def _one_well(notice: ChannelNotice, now: float) -> str:
 
 
 def _many(what: str, notices: Sequence[ChannelNotice]) -> str:
-    lines = [f"{len(notices)} channels are {what}. Incidents that wait: {_counted(notices)}.", ""]
+    lines = [f"{len(notices)} channels are {what}. Incidents: {_counts(notices)}.", ""]
     for each in notices[:MAX_DESCRIBED]:
         why = one_line(each.why, MAX_WHY)
-        lines += [f"- {each.channel}: since {timestamp(each.since)}; {each.waiting} wait; {why}"]
+        lines += [f"- {each.channel}: since {timestamp(each.since)}; {_counts([each])}; {why}"]
     if len(notices) > MAX_DESCRIBED:
         lines += [f"And {len(notices) - MAX_DESCRIBED} more channels."]
     lines += [
@@ -152,8 +145,12 @@ def _many(what: str, notices: Sequence[ChannelNotice]) -> str:
     return "\n".join(lines)
 
 
-def _counted(notices: Sequence[ChannelNotice]) -> str:
-    return f"{sum(each.critical for each in notices)} critical, {sum(each.other for each in notices)} other"
+def _counts(notices: Sequence[ChannelNotice], what: str = "") -> str:
+    """Return the numbers of incidents that wait and, apart from these, of those that the relay gave up."""
+    debts = [each.debts for each in notices]
+    waiting = f"{sum(each.critical for each in debts)} critical, {sum(each.other for each in debts)} other{what} wait"
+    critical, other = sum(each.given_up for each in debts), sum(each.given_up_other for each in debts)
+    return waiting + (f"; {critical} critical, {other} other given up" if critical or other else "")
 
 
 def _first(notices: Sequence[ChannelNotice]) -> str:

@@ -8,6 +8,10 @@ from relay.incidents.transition import State
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
 
+# Rows of given-up states are due so long after them. A reader of the index reads at most a number of rows, the earliest
+# first, and states that still wait must be among them. It is the lifetime of an entry.
+BEHIND_SECONDS = 90 * 24 * 3600.0
+
 
 class Debt(NamedTuple):
     """Debt of an incident: its newest state, while that state is owed. Times are epoch seconds, 0 for never.
@@ -21,8 +25,8 @@ class Debt(NamedTuple):
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
-        row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, or the first
-            attempts are not over.
+        row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, the first
+            attempts are not over, or an operator dropped the dead-lettered state.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
@@ -108,10 +112,11 @@ class Debt(NamedTuple):
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).
 
-        A dead-lettered critical stays in the table's index, so that the fallback topic is notified in time.
+        It keeps a row without a stored job: the fallback topic is notified of a critical, and the state counts as given
+        up until it is replayed, overtaken or dropped.
         """
-        row = Row(at, is_critical=True) if state.is_critical and not self.is_notified else None
-        return self.owing(state).with_row(row)
+        due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
+        return self.owing(state).with_row(Row(due, is_critical=state.is_critical))
 
     def with_row(self, row: Row | None) -> "Debt":
         """Return the debt with this row in the table's `due` index; None removes the row.

@@ -77,6 +77,13 @@ class Entry(NamedTuple):
     sequence: int = 0
     is_unreadable: bool = False
 
+    @property
+    def is_given_up(self) -> bool:
+        """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
+        dead = self.dead_letter.state
+        is_newest = dead is not None and (self.newest is None or dead.is_of_same_share(self.newest))
+        return is_newest and self.debt.since is not None
+
     def is_busy(self, now: float) -> bool:
         """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
         return self.lease is not None and now < self.lease.until
@@ -386,6 +393,22 @@ class Entry(NamedTuple):
         """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay."""
         entry = self.owing(state)
         return replace(entry, dead_letter=entry.dead_letter.revived(at), debt=replace(entry.debt, reason=""))
+
+    def dropped(self, at: float) -> "Entry":
+        """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
+
+        The state stays owed, but has no row in the `due` index: it no longer counts as given up. The entry stays as it
+        is if its state is not given up, or was dead-lettered again later.
+        """
+        is_dropped = self.is_given_up and self.dead_letter.at <= at
+        return replace(self, debt=self.debt.with_row(None)) if is_dropped else self
+
+    def notified(self) -> "Entry":
+        """Return the entry after the fallback topic was notified. A given-up state keeps its row (see `Debt`)."""
+        debt = self.debt.notified(self.newest)
+        if self.is_given_up and self.dead_letter.state:
+            debt = debt.dead_lettered(self.dead_letter.state, self.dead_letter.at)
+        return replace(self, debt=debt)
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
         """Return the entry with the signals of a lease in `signal_times`: `maybe_accepted` signals at the time `at`.

@@ -11,6 +11,7 @@ from itertools import batched
 
 from relay.deadline import Deadline
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
+from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
 from relay.sweeper.debt_timing import delay_start_after_pauses
@@ -101,7 +102,7 @@ class FallbackNotifier:
         If there is no time, the next message repeats the incident.
         """
         if deadline.remaining():
-            self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.notified(entry.newest)))
+            self.rows.change(row, Entry.notified)
 
     def _publish(self, channel: str, rows: Sequence[DueRow], unchecked: int) -> bool:
         debts = [self._debt(each) for each in rows[:MAX_NAMED]]
@@ -113,8 +114,11 @@ class FallbackNotifier:
             return False
         if entry.debt.is_page_missing:
             return True
-        is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None
-        return is_open and now - delay_start_after_pauses(self.policies, row, now) >= policy.fallback_after_seconds
+        if not entry.debt.is_critical or entry.debt.is_notified or entry.debt.since is None:
+            return False
+        # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
+        delay = now - delay_start_after_pauses(self.policies, row, now)
+        return entry.is_given_up or delay >= policy.fallback_after_seconds
 
     def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
@@ -126,9 +130,6 @@ class FallbackNotifier:
         name = FALLBACK_DESCRIPTION if is_page_missing else entry.debt.job or FALLBACK_DESCRIPTION
         job = self.rows.stored_job(row, name)
         described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, row.since)
-        is_dead_lettered = entry.dead_letter.state is not None and entry.dead_letter.state.is_of_same_share(
-            entry.newest
-        )
         without_page = tuple(
             signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
         )
@@ -136,7 +137,7 @@ class FallbackNotifier:
             described,
             since=row.since,
             reason=entry.debt.reason or described.reason,
-            is_dead_lettered=is_dead_lettered,
+            is_dead_lettered=entry.is_given_up,
             is_page_missing=is_page_missing,
             request_ids=without_page[-MAX_REQUEST_IDS:],
         )

@@ -17,8 +17,8 @@ RUNS_SICK = 2
 RUNS_WELL = 5
 # Shortest time between two messages about one channel.
 TOLD_AGAIN_SECONDS = 900.0
-# A momentary reason (a dead-lettered critical, or one without a page) keeps the channel sick for this time. The
-# fallback topic is notified of it in the same run, and then the ledger's index no longer has it.
+# A momentary reason (a critical without a page) keeps the channel sick for this time. The fallback topic is notified of
+# it in the same run, and then the ledger's index no longer has it.
 MOMENTARY_SECONDS = 300.0
 # Characters of the reasons that a state keeps. All states are in one item of the table.
 MAX_WHY = 300
@@ -41,7 +41,7 @@ class SickReasons(NamedTuple):
 
     Attributes:
         ongoing: Reasons that every run finds until they are mended, the most important first.
-        momentary: Reasons that the ledger's `due` index shows to one run only, such as a dead-lettered critical.
+        momentary: Reasons that the ledger's `due` index shows to one run only: a critical without a page.
         is_urgent: True if a critical incident waits, or no share comes.
     """
 

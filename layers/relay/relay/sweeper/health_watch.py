@@ -177,8 +177,7 @@ def _finding(
 
 
 def _notice(name: str, state: ChannelState, debts: Mapping[str, Debts]) -> ChannelNotice:
-    owed = debts.get(name, Debts())
-    return ChannelNotice(name, state.since, state.why, owed.unpaged_criticals, owed.other, state.is_urgent)
+    return ChannelNotice(name, state.since, state.why, debts.get(name, Debts()), state.is_urgent)
 
 
 def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]:
@@ -186,5 +185,5 @@ def _together(notices: Sequence[ChannelNotice]) -> list[Sequence[ChannelNotice]]
 
     Returns the notices of each message, urgent ones first.
     """
-    ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.critical, each.channel))
+    ordered = sorted(notices, key=lambda each: (not each.is_urgent, -each.debts.unpaged_criticals, each.channel))
     return [ordered] if len(ordered) >= MANY else [[each] for each in ordered]

@@ -7,7 +7,7 @@ from functools import partial
 from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
-from relay.failures.errors import ChannelError
+from relay.failures.errors import ChannelError, UnknownChannel
 from relay.sweeper.due_rows import DueRow
 from relay.sweeper.parallel import AtOnce
 from relay.telemetry.telemetry import Telemetry
@@ -34,6 +34,8 @@ class SweepPolicies:
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
     # Channels whose secret could not be read in this run.
     _unread: set[str] = field(default_factory=set, init=False, repr=False)
+    # Those among them that do not exist.
+    _removed: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def known(self) -> Mapping[str, Policy]:
@@ -44,10 +46,15 @@ class SweepPolicies:
         """Forget the policies of the run before."""
         self._policies.clear()
         self._unread.clear()
+        self._removed.clear()
 
     def is_unread(self, channel: str) -> bool:
         """True if the channel's secret could not be read in this run, so that its policy is not known."""
         return channel in self._unread
+
+    def is_removed(self, channel: str) -> bool:
+        """True if this run found that the channel does not exist."""
+        return channel in self._removed
 
     def read(self, rows: Iterable[DueRow]) -> None:
         """Read the policies of all rows' channels in parallel, since one after the other takes long in a storm.
@@ -73,6 +80,8 @@ class SweepPolicies:
             try:
                 self._policies[channel] = self.channels.for_work(channel).policy
                 self._unread.discard(channel)
+            except UnknownChannel:
+                self._removed.add(channel)
             except ChannelError:
                 pass
             except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others

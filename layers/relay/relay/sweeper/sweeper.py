@@ -88,11 +88,12 @@ class Sweeper:
             critical = each_once(self.rows.read(CRITICAL))
             # With a deadline of its own, so that a topic that hangs leaves time for healing.
             notified = self.notifier.notify(run, critical, self.deadlines(NOTIFY_SECONDS))
-            rows = each_once([*critical, *self.rows.read(OTHER)])
+            found = each_once([*critical, *self.rows.read(OTHER)])
+            rows = [each for each in found if not each.entry.is_given_up]
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
             healed = self.replacement.heal(run, rows, deadline)
-            run_logging_failure(self.telemetry, partial(self._judge_health, run, rows, latest), otherwise=None)
+            run_logging_failure(self.telemetry, partial(self._judge_health, run, found, latest), otherwise=None)
             run.end(self.table)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
@@ -117,7 +118,10 @@ class Sweeper:
 
     def _judge_health(self, run: SweeperRun, rows: Iterable[DueRow], latest: Deadline) -> None:
         if self.health:
-            owed = {channel: [each.entry for each in some] for channel, some in by_channel(rows).items()}
+            # A removed channel is not sick of what it gave up: only `relayctl dlq drop` would end that.
+            self.policies.read(rows)
+            lasting = (each for each in rows if not (each.entry.is_given_up and self.policies.is_removed(each.channel)))
+            owed = {channel: [each.entry for each in some] for channel, some in by_channel(lasting).items()}
             deadline = self.deadlines(min(HEALTH_SECONDS, latest.remaining()))
             self.health.judge(run, owed, deadline, is_whole=self.rows.is_whole)
             # After the messages, so that a vendor that hangs does not delay them.
