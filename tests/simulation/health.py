@@ -24,6 +24,9 @@ IN_FLIGHT_SECONDS = 16.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
+# Services without which people may not be told that a channel is sick.
+_NEEDED = ("dynamodb", "sqs", "lambda", "secrets", "sns")
+
 
 class _Told(NamedTuple):
     """A possible content of the sweeper's record of the last health message about a channel.
@@ -65,6 +68,7 @@ class Health:
         quiet: the time in which a channel sends nothing, by channel.
         topics: topics about the health of channels.
         vanished: signals' messages that vanished from the retry queue.
+        given_up: open criticals that are dead-lettered at the end.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -76,6 +80,7 @@ class Health:
     quiet: Mapping[str, Quiet]
     topics: Sequence[str]
     vanished: Sequence[Vanished]
+    given_up: Collection[SharedState]
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each wrong or needless message, and for each that is missing."""
@@ -90,7 +95,9 @@ class Health:
             yield from self._unheard(channel, messages)
             yield from self._needless(channel, messages)
             yield from self._untold(channel, messages)
-            if messages and messages[-1].health == "sick" and not _is_in_doubt(messages[-1]):
+            yield from self._all_clear(channel, messages)
+            is_given_up = any(state.channel == channel for state in self.given_up)
+            if messages and messages[-1].health == "sick" and not is_given_up and not _is_in_doubt(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
 
     def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
@@ -138,6 +145,17 @@ class Health:
             if is_urgent and message.topic == "notice" and "alarm" in self.topics:
                 yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
 
+    def _all_clear(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
+        """Check that the last message about a channel that gave up a critical is that it is sick."""
+        if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+            return
+        rang = {(ring.incident, ring.share) for ring in self.phones.rings}
+        last = {state.incident: state for state in sorted(self.states, key=lambda each: each.number)}
+        for state in self.given_up:
+            is_unheard = last[state.incident] is state and (state.incident, state.number) not in rang
+            if state.channel == channel and is_unheard and (not messages or messages[-1].health == "well"):
+                yield f"health: {channel} gave up {state}, and is not called sick"
+
     def _needless(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that a channel is not called sick if all signals were accepted, and no owed message vanished."""
         came = {(state.incident, state.number): state for state in self.states if state.channel == channel}
@@ -177,8 +195,7 @@ class Health:
 
     def _untold(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that people are told of a channel that owes a critical for long, or whose trigger refused it."""
-        needed = ("dynamodb", "sqs", "lambda", "secrets", "sns")
-        if self._has_spells(*needed) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
+        if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
         for state in self.states:
             if state.channel == channel and self._is_owed_for_long(state):

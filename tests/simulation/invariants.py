@@ -313,6 +313,7 @@ class Invariants:
             self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times},
             self._is_accepted,
         )
+        dead = (self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies())
         health = Health(
             self.policies,
             self.states.values(),
@@ -323,6 +324,7 @@ class Invariants:
             self.quiet,
             self.topics,
             [vanished for queue in self.queues for vanished in queue.vanished],
+            [state for state in dead if state and state.is_open and state.status == "critical"],
         )
         flaps = Flaps(
             self.policies,
@@ -384,9 +386,11 @@ class Invariants:
             for ring in self.phones.rings:
                 if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
                     self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
-            # The fallback's time counts from the end of a pause, for every state that came before it.
-            alarms_from = ends + float(str(self.policies[channel]["fallback_after_seconds"]))
+            # The fallback's time counts from the end of a pause, for every state that came before it. None for one that
+            # was given up.
+            waits = float(str(self.policies[channel]["fallback_after_seconds"]))
             for notice in self.sns.told:
+                alarms_from = ends + (0.0 if "the relay has given up" in notice.text else waits)
                 if notice.channel == channel and began + IN_FLIGHT_SECONDS < notice.at < alarms_from:
                     self._problem(f"quiet: the fallback topic was told of {channel} in a time of {quiet.kind}")
 
