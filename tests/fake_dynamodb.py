@@ -1,7 +1,7 @@
 """A DynamoDB client in memory for the calls that the library makes; any other call fails."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -33,16 +33,18 @@ class FakeDynamoDb:
         self.batch_size = MAX_BATCH_KEYS
         # Number of items in a page of Query.
         self.page_size = 2
+        self._expires_by: Callable[[], float] = lambda: 0.0
 
-    def table(self, clock: Any) -> Table:
-        """Return the library's table over this client."""
+    def table(self, clock: Callable[[], float]) -> Table:
+        """Return the library's table over this client, whose items expire by the same clock."""
         client: Any = self
+        self._expires_by = clock
         return Table(client, "ledger", clock)
 
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool) -> Item:
         self._called("get_item")
         assert ConsistentRead, "a stale read could send a signal twice"
-        item = self.items.get(Key["pk"]["S"])
+        item = self._item(Key["pk"]["S"])
         return {"Item": _copied(item)} if item else {}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Item:
@@ -56,7 +58,7 @@ class FakeDynamoDb:
         if len({key["pk"]["S"] for key in keys}) < len(keys):
             raise invalid("BatchGetItem", "a key is named twice")
         asked, left = keys[: self.batch_size], keys[self.batch_size :]
-        found = [_copied(self.items[key["pk"]["S"]]) for key in asked if key["pk"]["S"] in self.items]
+        found = [_copied(item) for key in asked if (item := self._item(key["pk"]["S"]))]
         return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
 
     def put_item(
@@ -70,7 +72,7 @@ class FakeDynamoDb:
     ) -> Item:
         self._called("put_item")
         names, values = _stored_placeholders(ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues)
-        there = self.items.get(Item["pk"]["S"], {})
+        there = self._item(Item["pk"]["S"])
         if ConditionExpression and not _holds(ConditionExpression, there, names, values):
             raise condition_failed("PutItem")
         item = {name: _stored(value) for name, value in Item.items()}
@@ -94,7 +96,7 @@ class FakeDynamoDb:
         names, values = _stored_placeholders(
             f"{UpdateExpression} {ConditionExpression}", ExpressionAttributeNames, ExpressionAttributeValues
         )
-        there = self.items.get(Key["pk"]["S"], {})
+        there = self._item(Key["pk"]["S"])
         if ConditionExpression and not _holds(ConditionExpression, there, names, values):
             raise condition_failed("UpdateItem")
         item = _copied(there or Key)
@@ -137,6 +139,14 @@ class FakeDynamoDb:
     def indexed(self) -> list[Item]:
         """Return the items that have both keys of the index `due`."""
         return [item for item in self.items.values() if "due" in item and "due_at" in item]
+
+    def _item(self, key: str) -> Item:
+        """Return the item with that key; empty if there is none. DynamoDB deletes an expired item later than this."""
+        item = self.items.get(key, {})
+        if "expires" in item and self._expires_by() >= float(item["expires"]["N"]):
+            del self.items[key]
+            return {}
+        return item
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

@@ -807,7 +807,7 @@ MUTATIONS = (
     Mutation(
         "the fallback's time counts through a pause",
         "sweeper.debt_timing",
-        "return max([row.delay_start, *ends, *([] if has_ended_early else [paused_until])])",
+        "return max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])",
         "return row.since",
         seed=38,
     ),

@@ -7,6 +7,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from relay.failures.errors import ChannelUnreadable
 from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome
@@ -248,6 +250,51 @@ class TestKeep:
         assert job.failures.reason == Reason.REFUSED
         pass_hours(relay, 1.5)
         assert len(relay.session.calls) == 2
+
+
+class TestChangedPauses:
+    """An operator replaces or prolongs the pause that holds a state."""
+
+    @pytest.mark.parametrize("held_by", [{}, {"when": {"status": "crit*"}}], ids=["all incidents", "its status"])
+    def test_state_is_not_held_by_a_later_pause_for_other_incidents(self, held_by: dict[str, Any]) -> None:
+        relay = paused("keep", until=NOW + 4 * HOUR, **held_by)
+        relay.share()
+        relay.clock.now += 600
+        for_others = pause("keep", since=NOW + 600, until=NOW + 6 * HOUR, when={"status": "warning"})
+        change_pauses(relay, pause("keep", until=NOW + 600, **held_by), for_others)
+        relay.sweep()
+        relay.wake(1)
+        assert len(relay.session.calls) == 1
+
+    def test_fallback_time_counts_from_the_end_of_the_pause_that_held_the_state(self) -> None:
+        held_by: dict[str, Any] = {"when": {"status": "crit*"}}
+        others: dict[str, Any] = {"when": {"status": "warning"}}
+        relay = new_relay(
+            samples.refused(503),
+            policy={"pauses": [pause("keep", until=NOW + 4 * HOUR, **held_by)], "preset": "oncall"},
+        )
+        relay.share()
+        relay.clock.now += 600
+        ended = pause("keep", until=NOW + 600, **held_by)
+        change_pauses(relay, ended, pause("keep", until=NOW + 700, **others), pause("keep", since=NOW + 600, **others))
+        for _ in range(4):
+            relay.sweep()
+            relay.retries.messages.clear()
+        assert relay.sns.published == []
+        relay.sweep(120)
+        assert len(relay.sns.published) == 1
+
+    @pytest.mark.parametrize("since", [NOW - 10, NOW + 1800], ids=["the same pause", "a further pause"])
+    def test_state_rings_after_a_pause_that_was_prolonged_by_days(self, since: float) -> None:
+        first = pause("keep", until=NOW + 2 * HOUR)
+        relay = new_relay(policy={"pauses": [first], "preset": "oncall"})
+        relay.share()
+        relay.clock.now += HOUR
+        change_pauses(relay, first, pause("keep", since=since, until=NOW + 120 * HOUR))
+        pass_hours(relay, 118)
+        assert (relay.session.calls, relay.sns.published) == ([], [])
+        pass_hours(relay, 1.5)
+        assert len(relay.session.calls) == 1
 
 
 class TestDrop:

@@ -15,7 +15,13 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.row import shard
 from relay.sweeper.due_rows import MAX_ROWS
-from relay.sweeper.message_replacement import BACKLOG, INVOKED_SECONDS, MAX_REPLACEMENTS_BEGUN, REPLACEMENT_SECONDS
+from relay.sweeper.message_replacement import (
+    BACKLOG,
+    CRITICALS_FIRST_SECONDS,
+    INVOKED_SECONDS,
+    MAX_REPLACEMENTS_BEGUN,
+    REPLACEMENT_SECONDS,
+)
 from relay.sweeper.run import SWEEP_LEASE_SECONDS
 from relay.sweeper.sweeper import OWES_SECONDS
 from tests import samples
@@ -165,11 +171,12 @@ class TestVanishedMessages:
 
 
 class TestOrder:
-    def test_criticals_are_healed_first(self) -> None:
+    def test_criticals_are_healed_first_and_others_a_little_later(self) -> None:
         statuses = ("warning", "critical", "unknown", "critical")
         relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": each} for n, each in enumerate(statuses)))
         relay.sweep(300)
         assert [job.payload.status == "critical" for job in relay.retries.jobs()] == [True, True, False, False]
+        assert relay.retries.delays() == [0, 0, CRITICALS_FIRST_SECONDS, CRITICALS_FIRST_SECONDS]
 
     def test_channel_has_no_more_jobs_healed_in_a_run_than_its_rate_limit_per_minute(self) -> None:
         shares = tuple({"id": f"i{number}"} for number in range(5))

@@ -1,5 +1,6 @@
 """Pauses of a channel (`policy.pauses`): times in which its signals wait, or are left out. Pure code."""
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -29,6 +30,11 @@ class Pause(NamedTuple):
         """Read a pause from the policy of a valid secret."""
         since, until = (datetime.fromisoformat(members[name]).timestamp() for name in ("since", "until"))
         return cls(since, until, members["then"] == "keep", conditions_of(members.get("when", {})))
+
+    @property
+    def id(self) -> str:
+        """Identity of the pause, which stays the same if its end is moved."""
+        return f"{zlib.crc32(repr((self.since, self.keeps_states, self.when)).encode()):08x}"
 
     def is_active(self, now: float) -> bool:
         """True if the pause has begun and has not ended at `now` (epoch seconds)."""

@@ -82,15 +82,16 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
     has_message = task.is_queued and is_short and wait.reason not in WAITS_WITHOUT_MESSAGE
     row = row_of(task, wait.until, services.clock(), has_message=has_message)
     try:
-        store(services, task, entry)
+        # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
+        if is_paused or entry.debt.job != task.job.stored_name:
+            store_job(services.ledger, task.job.stored_name, task, services.clock())
         owed = entry.waiting(task.state, row)
         # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
-        owed = replace(
-            owed, debt=debt.paused(wait.until) if is_paused else debt.resumed(task.pause_end(services.clock()))
-        )
+        pause_end = task.pause_end(services.clock())
+        owed = replace(owed, debt=debt.paused(wait.until, wait.paused_by) if is_paused else debt.resumed(pause_end))
         is_recorded = has_message and _is_recorded(task, entry, owed, wait.until)
         if not is_recorded and services.ledger.write(task.entry_key, entry, owed) is None:
             return None
@@ -121,15 +122,6 @@ def row_of(task: Task, until: float, now: float, *, has_message: bool = True) ->
     )
 
 
-def store(services: Services, task: Task, entry: Entry) -> None:
-    """Store the job of an owed state in the ledger, for the sweeper, unless it is stored already.
-
-    Raises LedgerError.
-    """
-    if entry.debt.job != task.job.stored_name:
-        store_job(services.ledger, task.job.stored_name, task, services.clock())
-
-
 def store_job(ledger: Ledger, name: str, task: Task, now: float) -> None:
     """Store the job of a task under `name` in the ledger, until some time after the state expires.
 
@@ -141,9 +133,10 @@ def store_job(ledger: Ledger, name: str, task: Task, now: float) -> None:
 
 
 def try_store(services: Services, task: Task, entry: Entry) -> bool:
-    """Store the job of an owed state in the ledger, as `store` does; return False if the ledger fails."""
+    """Store the job of an owed state for the sweeper, unless it is stored already; return False if the ledger fails."""
     try:
-        store(services, task, entry)
+        if entry.debt.job != task.job.stored_name:
+            store_job(services.ledger, task.job.stored_name, task, services.clock())
     except LedgerError:
         return False
     return True

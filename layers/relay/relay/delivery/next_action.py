@@ -77,7 +77,9 @@ def _action(task: Task, entry: Entry, standing: Standing, now: float) -> Action:
         owed_since = task.state.came if entry.debt.since is None else min(task.state.came, entry.debt.since)
         # A pause that keeps states may end before one that drops them. States that were kept stay kept.
         is_postponed = pause.postpones(owed_since) or entry.debt.paused_until > 0
-        return Wait(Reason.PAUSED, pause.until) if is_postponed else _settled(task, entry, Standing.UNCHANGED)
+        if is_postponed:
+            return Wait(Reason.PAUSED, pause.until, paused_by=pause.id)
+        return _settled(task, entry, Standing.UNCHANGED)
     if wait := _wait(task, entry, now):
         return wait
     max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, now))) if task.is_from_webhook else 1

@@ -29,6 +29,7 @@ class Debt(NamedTuple):
             attempts are not over, or an operator dropped the dead-lettered state.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
+        paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
     """
 
@@ -40,6 +41,7 @@ class Debt(NamedTuple):
     rests_until: float = 0.0
     row: Row | None = None
     paused_until: float = 0.0
+    paused_by: str = ""
     is_page_missing: bool = False
 
     @property
@@ -65,9 +67,12 @@ class Debt(NamedTuple):
         """Name of the job that is stored for the debt (`Job.stored_name`); empty if none is stored."""
         return self.row.job if self.row else ""
 
-    def paused(self, until: float) -> "Debt":
-        """Return the debt of a state that waits for the end of the channel's pause, at `until` (epoch seconds)."""
-        return replace(self, paused_until=until, reason=Reason.PAUSED)
+    def paused(self, until: float, by: str) -> "Debt":
+        """Return the debt of a state that waits for the end of a pause, at `until` (epoch seconds).
+
+        `by` is the id of the pause.
+        """
+        return replace(self, paused_until=until, paused_by=by, reason=Reason.PAUSED)
 
     def resumed(self, ended: float) -> "Debt":
         """Return the debt after the channel's pause ended at `ended` (epoch seconds), maybe earlier than planned."""
@@ -103,11 +108,12 @@ class Debt(NamedTuple):
         """
         if is_owed:
             return replace(self, reason="")
-        return replace(self.with_row(None), since=None, is_notified=False, reason="", paused_until=0.0)
+        return replace(self.settled(), slot=self.slot, reason="")
 
     def settled(self) -> "Debt":
         """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
-        return replace(self.with_row(None), since=None, is_notified=False, slot=None, paused_until=0.0)
+        kept = self.with_row(None)
+        return replace(kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="")
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).

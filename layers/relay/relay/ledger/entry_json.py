@@ -73,6 +73,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "slot": debt.slot,
         "rests_until": debt.rests_until,
         "paused_until": debt.paused_until,
+        "paused_by": debt.paused_by,
         "is_page_missing": debt.is_page_missing,
         "dead_lettered": _state_members(dead_letter.state),
         "dead_lettered_at": dead_letter.at,
@@ -142,6 +143,7 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         rests_until=members.get("rests_until", 0.0),
         row=row,
         paused_until=members.get("paused_until", 0.0),
+        paused_by=members.get("paused_by", ""),
         is_page_missing=members.get("is_page_missing", False),
     )
 

@@ -24,8 +24,10 @@ class Wait(NamedTuple):
         reason: The reason for the wait.
         until: The end of the wait (epoch seconds).
         slot: The time that the rate limiter reserved for the signal; None if it reserved none.
+        paused_by: Id of the pause for whose end the state waits (`Pause.id`); empty for another reason.
     """
 
     reason: Reason
     until: float
     slot: Slot | None = None
+    paused_by: str = ""

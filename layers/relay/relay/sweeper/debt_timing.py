@@ -15,12 +15,12 @@ from relay.sweeper.policies import SweepPolicies
 
 def delay_start_after_pauses(policies: SweepPolicies, row: DueRow, now: float) -> float:
     """Return the time from which a debt's delay counts (epoch seconds): `DueRow.delay_start` or a later pause's end."""
-    paused_until = row.entry.debt.paused_until
-    has_ended_early = paused_until > now and not is_paused(policies, row, now)
-    past = [each for each in policies.of(row.channel).pauses if row.since < each.until <= now]
-    # Which past pause postponed a state is known if it was for all incidents, or postponed this state when it ended.
-    ends = [each.until for each in past if has_ended_early or not each.when]
-    return max([row.delay_start, *ends, *([] if has_ended_early else [paused_until])])
+    debt, pauses = row.entry.debt, policies.of(row.channel).pauses
+    # Which pauses held a state is known of the last one that a worker recorded, and of those for all incidents.
+    held = [each.until for each in pauses if each.id == debt.paused_by]
+    past = [each.until for each in pauses if not each.when and row.since < each.until <= now]
+    is_recorded_end = debt.paused_until <= now or policies.is_unread(row.channel)
+    return max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])
 
 
 def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
@@ -28,9 +28,10 @@ def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
 
     If the channel's policy can't be read, the pause counts until the end that the entry records.
     """
-    policy, until = policies.of(row.channel), row.entry.debt.paused_until
-    is_on = any(each.is_active(now) and each.until >= until for each in policy.pauses)
-    return until > now and (is_on or policies.is_unread(row.channel))
+    debt = row.entry.debt
+    if policies.is_unread(row.channel):
+        return debt.paused_until > now
+    return any(each.is_active(now) and each.id == debt.paused_by for each in policies.of(row.channel).pauses)
 
 
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:

@@ -36,6 +36,9 @@ REPLACEMENT_SECONDS = 180.0
 INVOKED_SECONDS = 60.0
 # Direct invocations of the worker in a run. They add to those by the queue, and the webhook needs concurrency, too.
 MAX_INVOCATIONS = 200
+# In one run, the messages of a channel's criticals become visible this much before its others. Workers take messages in
+# parallel, so the order of sending alone would not let the criticals ring first.
+CRITICALS_FIRST_SECONDS = 5.0
 # The job of a debt is dead-lettered after workers began this many of its replacement messages without a recorded result
 # (docs/decisions.md, D-poison-debt).
 MAX_REPLACEMENTS_BEGUN = 5
@@ -76,6 +79,7 @@ class MessageReplacement:
         if not overdue:
             return 0
         self.policies.read(overdue)
+        with_criticals = {each.channel for each in overdue if each.entry.debt.is_critical}
         waiting = self.backlog()
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.debt.is_critical]
@@ -89,7 +93,9 @@ class MessageReplacement:
                 if not deadline.remaining():
                     return sum(healed.values())
                 if self._is_overdue(each) and may_heal(each):
-                    heal = partial(self._heal_one, run, each, deadline)
+                    is_second = each.channel in with_criticals and not each.entry.debt.is_critical
+                    delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
+                    heal = partial(self._heal_one, run, each, deadline, delay)
                     healed[each.channel] += run_logging_failure(self.telemetry, heal, otherwise=False)
         return sum(healed.values())
 
@@ -98,8 +104,8 @@ class MessageReplacement:
         is_due = entry.debt.due <= now or is_resumed(self.policies, row, now)
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
-    def _heal_one(self, run: SweeperRun, row: DueRow, deadline: Deadline) -> bool:
-        """Send a debt's stored job to the retry queue, or invoke the job worker with it directly.
+    def _heal_one(self, run: SweeperRun, row: DueRow, deadline: Deadline, delay: float) -> bool:
+        """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
         expired, or that no worker could finish, is dead-lettered instead. Returns True if the job was sent or the
@@ -120,7 +126,7 @@ class MessageReplacement:
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # job that was sent before, the queue may not wake the worker at all.
         if run.has_queue and debt_row.replacement_sent < number:
-            run.has_queue = self.outbox.enqueue(job, deadline, until=now)
+            run.has_queue = self.outbox.enqueue(job, deadline, until=now + delay)
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
                 due = min(now + REPLACEMENT_SECONDS, max(expires_at(self.policies, row, job) + OVERAGE_SECONDS, now))
