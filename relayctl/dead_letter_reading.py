@@ -11,6 +11,7 @@ import click
 from relay.delivery.dead_letter_mover import Filter
 from relay.delivery.replay_order import in_order
 from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage, Run
+from relay.jobs.job import Job
 from relayctl import dead_letter_listing, terminal
 from relayctl.progress import counting
 from relayctl.stack import Stack
@@ -40,6 +41,13 @@ def count_by_channel(stack: Stack) -> tuple[Counter[str], int]:
     queue = dead_letters(stack)
     with reading(queue, stack.effects.clock) as (depth, found):
         return Counter(held.job.channel if held.job else "" for held in found), depth.held
+
+
+def jobs_of(stack: Stack, channel: str) -> tuple[list[Job], int]:
+    """Return the dead-lettered jobs of a channel, and the number of messages that another reader holds."""
+    queue = dead_letters(stack)
+    with reading(queue, stack.effects.clock) as (depth, found):
+        return [held.job for held in found if held.job and held.job.channel == channel], depth.held
 
 
 def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[HeldMessage]:

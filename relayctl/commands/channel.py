@@ -18,7 +18,7 @@ from relayctl import (
     terminal,
 )
 from relayctl.channel_store import ChannelStore
-from relayctl.draining import Drain
+from relayctl.draining import Drain, OwedStates
 from relayctl.queue_depths import UndeliveredJobs
 from relayctl.revocation import put_in_force
 from relayctl.secret_document import SecretDocument
@@ -31,17 +31,18 @@ def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
 
 
-def _name(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not channels.is_channel_name(value):
+def checked_name[T: str | None](_: click.Context, __: click.Parameter, value: T) -> T:
+    """Return the name of a channel as the operator gave it, or None. Raises BadParameter if no channel can have it."""
+    if value is not None and not channels.is_channel_name(value):
         raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
     return value
 
 
 def _names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_name(context, option, value) for value in values)
+    return tuple(checked_name(context, option, value) for value in values)
 
 
-NAME = click.argument("name", callback=_name, shell_complete=name_completion.complete)
+NAME = click.argument("name", callback=checked_name, shell_complete=name_completion.complete)
 CHANNELS = click.option(
     "--channel",
     "names",
@@ -115,7 +116,7 @@ def list_(stack: Stack, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--drain", is_flag=True, help="Wait until nothing is owed for it and no share comes, then remove it.")
 @draining.options
-@click.option("--drop-owed", is_flag=True, help="Remove it despite undelivered jobs; its own are not delivered.")
+@click.option("--drop-owed", is_flag=True, help="Remove it although states are owed for it; they are not delivered.")
 @click.option(
     "--days", type=click.IntRange(7, 30), default=7, show_default=True, help="Days in which it can be restored."
 )
@@ -128,8 +129,8 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     with dead-lettered jobs is not removed, either. Until the end of the wait nothing is changed, and Ctrl-C leaves the
     channel as it is.
 
-    Without --drain, its waiting jobs are dead-lettered. If the retry, chore or dead-letter queue of the stack has any
-    job, --drop-owed is needed. The secret can be restored within --days: `aws secretsmanager restore-secret`.
+    Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed,
+    and the criticals are named. The secret can be restored within --days: `aws secretsmanager restore-secret`.
 
     Exit codes: 0 removed, 1 not removed or not in force, 2 usage, 3 no such channel, 130 interrupted.
 
@@ -145,55 +146,62 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         terminal.nothing(f"there is no channel {name}")
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to remove without being asked")
-    drain = Drain(stack, StatusReader(stack, name), options["quiet"], options["timeout"])
-    undelivered = UndeliveredJobs.of(stack)
+    owed = OwedStates()
     if options["drain"]:
-        drain.check([name])
-        _refuse_dead_lettered(stack, name, undelivered)
-    elif any(undelivered) and not options["drop_owed"]:
-        raise click.ClickException(
-            f"{undelivered}; some may be channel {name}'s, so nothing was removed: give --drain to wait, replay them "
-            "with relayctl dlq replay, or give --drop-owed"
-        )
-    if not yes:
-        when = "as soon as nothing is owed for it" if options["drain"] else "within 15 seconds"
-        click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
-    if options["drain"]:
-        drain.wait([name])
-        undelivered = UndeliveredJobs.of(stack)
-        _refuse_dead_lettered(stack, name, undelivered)
+        _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
+    else:
+        owed = _owed(stack, name, drops=options["drop_owed"])
+        _ask(name, "within 15 seconds", yes=yes)
     store.remove(name, options["days"])
     name_completion.forget(click.get_current_context())
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"]}
-        click.echo(json.dumps(document | undelivered._asdict()))
+        click.echo(json.dumps(document | owed.document()))
     else:
-        _show_removed(name, undelivered, is_drained=options["drain"])
+        terminal.output().print(f"channel {name}: removed")
+        if any(owed):
+            terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
+            terminal.show_line(
+                f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
+            )
     if not is_in_force:
         click.get_current_context().exit(1)
 
 
-def _refuse_dead_lettered(stack: Stack, name: str, undelivered: UndeliveredJobs) -> None:
-    """Raise ClickException if jobs of the channel are dead-lettered."""
-    if not undelivered.dead_lettered:
+def _ask(name: str, when: str, *, yes: bool) -> None:
+    if not yes:
+        click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
+
+
+def _owed(stack: Stack, name: str, *, drops: bool) -> OwedStates:
+    """Return what is owed for a channel, after it was shown. Raises ClickException if `drops` is false, and any is."""
+    owed = OwedStates.of(stack, name, UndeliveredJobs.of(stack))
+    if any(owed):
+        if not drops:
+            raise click.ClickException(f"channel {name}: {owed}, so nothing was removed; {owed.advice(name)}")
+        terminal.say(f"channel {name}: {owed}")
+    return owed
+
+
+def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
+    """Wait until nothing is owed for a channel. Raises ClickException if jobs of the channel are dead-lettered."""
+    drain = Drain(stack, StatusReader(stack, name), quiet, timeout)
+    drain.check([name])
+    _refuse_dead_lettered(stack, name)
+    _ask(name, "as soon as nothing is owed for it", yes=yes)
+    drain.wait([name])
+    _refuse_dead_lettered(stack, name)
+
+
+def _refuse_dead_lettered(stack: Stack, name: str) -> None:
+    if not UndeliveredJobs.of(stack).dead_lettered:
         return
-    counts, held = dead_letter_reading.count_by_channel(stack)
+    dead, held = dead_letter_reading.jobs_of(stack, name)
     if held:
         raise click.ClickException(f"{dead_letter_reading.held_elsewhere(held)}; channel {name} was not removed")
-    if count := counts[name]:
+    if dead:
         raise click.ClickException(
-            f"channel {name}: {count} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} --yes "
-            f"delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
+            f"channel {name}: {len(dead)} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
+            f"--yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
         )
-
-
-def _show_removed(name: str, undelivered: UndeliveredJobs, *, is_drained: bool) -> None:
-    lines = [f"channel {name}: removed"]
-    if any(undelivered) and not is_drained:
-        lines += [
-            f"{undelivered}; waiting jobs of channel {name} will be dead-lettered (channel_removed)",
-            f"to deliver them, make the channel again, then: relayctl dlq replay --channel {name} --yes",
-        ]
-    for line in lines:
-        terminal.output().print(line)

@@ -13,6 +13,7 @@ import pytest
 from relay.channels.token import PATTERN, fits
 from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.test_relayctl_status import owe
 from tests.samples import job
 
 CANARY = "canary-51d0"
@@ -497,8 +498,9 @@ class TestShowAndList:
 class TestRemove:
     def test_removed_channel_is_unknown_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
-        removed = {"channel": "payments", "removed": True, "drained": False, "waiting": 0, "dead_lettered": 0}
-        assert operator.run_json("channel", "remove", "payments", "--yes") == removed
+        removed = {"channel": "payments", "removed": True, "drained": False}
+        nothing = {"criticals": [], "others": 0, "paused": 0, "dead_lettered": 0, "unknown": None}
+        assert operator.run_json("channel", "remove", "payments", "--yes") == removed | nothing
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.run("channel", "show", "payments").exit_code == 3
         assert operator.run("channel", "remove", "payments", "--yes").exit_code == 3
@@ -519,47 +521,59 @@ class TestRemove:
         assert again.exit_code == 0
         assert operator.secret("payments")["xmatters"]["trigger_url"] == TRIGGER
 
-    def test_remove_is_refused_while_jobs_are_undelivered(self, operator: Operator) -> None:
+    def test_remove_is_refused_while_states_are_owed_and_names_the_criticals(self, operator: Operator) -> None:
         made(operator)
-        Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
-        Queue(operator.sqs, operator.retry_queue_url).send(job())
-        operator.put(job())
+        owe(operator, "payments", "i1", 60)
+        owe(operator, "payments", "i2", 60, is_critical=False, reason="paused")
+        operator.put(job(channel="payments", incident_id="i3"), job(channel="other"))
         done = operator.run("channel", "remove", "payments", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
+        said = " ".join(done.stderr.split())
         assert (
-            "2 jobs wait on the retry and chore queues and 1 is dead-lettered, of all channels of the stack"
-            in done.stderr
+            "2 critical, owed or dead-lettered: i1, i3; 1 other owed; 1 dead-lettered, so nothing was removed" in said
         )
-        assert "nothing was removed" in done.stderr
-        assert "--drop-owed" in done.stderr
+        for way in ("channel resume payments", "dlq replay --channel payments --yes", "--drain", "--drop-owed"):
+            assert way in said
         assert operator.run("channel", "show", "payments").exit_code == 0
 
-    def test_remove_with_drop_owed_prints_the_replay_command(self, operator: Operator) -> None:
+    def test_remove_with_drop_owed_names_the_criticals_and_prints_the_replay_command(self, operator: Operator) -> None:
         made(operator)
-        operator.put(job())
+        owe(operator, "payments", "i1", 60)
         done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
         assert done.exit_code == 0
+        assert "1 critical, owed or dead-lettered: i1" in done.stderr
         assert "channel payments: removed" in done.stdout
-        assert "0 jobs wait on the retry and chore queues and 1 is dead-lettered" in done.stdout
         assert "relayctl dlq replay --channel payments --yes" in done.stdout
         assert operator.run("channel", "show", "payments").exit_code == 3
 
-    def test_remove_with_json_prints_the_numbers_of_undelivered_jobs(self, operator: Operator) -> None:
+    def test_jobs_of_other_channels_do_not_keep_a_channel_from_being_removed(self, operator: Operator) -> None:
         made(operator)
-        operator.put(job(), job())
-        document = operator.run_json("channel", "remove", "payments", "--yes", "--drop-owed")
-        assert (document["removed"], document["waiting"], document["dead_lettered"]) == (True, 0, 2)
+        owe(operator, "other", "i1", 60)
+        Queue(operator.sqs, operator.retry_queue_url).send(job(channel="other"))
+        operator.put(job(channel="other"))
+        document = operator.run_json("channel", "remove", "payments", "--yes")
+        assert (document["removed"], document["criticals"], document["dead_lettered"]) == (True, [], 0)
+
+    def test_remove_is_refused_if_nobody_can_tell_what_is_owed(self, operator: Operator) -> None:
+        made(operator)
+        operator.refused = {"Query": "AccessDeniedException"}
+        done = operator.run("channel", "remove", "payments", "--yes")
+        assert (done.exit_code, "what is owed for this channel is not known" in " ".join(done.stderr.split())) == (
+            1,
+            True,
+        )
+        assert operator.run("channel", "remove", "payments", "--yes", "--drop-owed").exit_code == 0
 
     def test_refused_remove_wraps_its_message_at_80_columns(
         self, operator: Operator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made(operator)
-        operator.put(job())
+        operator.put(job(channel="payments"))
         monkeypatch.setenv("COLUMNS", "80")
         lines = operator.run("channel", "remove", "payments", "--yes").stderr.splitlines()
         assert len(lines) > 2
         assert all(len(line) <= 80 for line in lines)
-        assert "or give --drop-owed" in " ".join(lines)
+        assert "--drop-owed removes the channel now" in " ".join(lines)
 
     def test_channel_stays_if_the_queues_cannot_be_counted(self, operator: Operator) -> None:
         made(operator)

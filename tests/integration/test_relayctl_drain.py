@@ -50,7 +50,7 @@ class TestDrain:
         keep(operator, "noc")
         shared(logs, "noc", 700)
         document = operator.run_json("channel", "remove", "noc", "--drain", "--yes")
-        assert document == {"channel": "noc", "removed": True, "drained": True, "waiting": 0, "dead_lettered": 0}
+        assert (document["removed"], document["drained"], document["criticals"]) == (True, True, [])
         assert not exists(operator)
 
     def test_drain_waits_until_nothing_is_owed_and_says_what_it_waits_for(self, operator: Operator, logs: Logs) -> None:
