@@ -252,6 +252,7 @@ class TestLog:
             "channel": "noc",
             "incident_id": "i1",
             "outcome": "delivered",
+            "status": "critical",
             "transition": "opened",
             "why": "nothing of this open incident was announced",
             "attempts": 2,

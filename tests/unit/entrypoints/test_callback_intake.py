@@ -148,9 +148,10 @@ class TestRefused:
         relay = new_relay()
         assert answered(relay, request(ANSWER | {"note": "n" * MAX_CALLBACK_BYTES})).status == 413
 
-    def test_callback_is_logged_without_notes_and_credentials(self) -> None:
+    def test_callback_is_logged_with_who_answered_what_and_without_notes_and_credentials(self) -> None:
         relay = new_relay()
         answered(relay, request(ANSWER | {"note": "canary-note"}))
         [line] = [line for line in relay.recorder.lines() if line["message"] == "callback"]
         assert (line["channel"], line["incident_id"], line["transition"]) == ("noc", "i1", "response")
+        assert (line["person"], line["answer"]) == ("jdoe", "Acknowledge")
         assert not {"canary-note", TOKEN} & set(relay.recorder.written().split('"'))

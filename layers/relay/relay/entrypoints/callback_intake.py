@@ -41,7 +41,8 @@ class CallbackIntake:
         body = read_body(request, MAX_CALLBACK_BYTES)
         callback = parse_callback(body)
         job = _job(channel, callback, body, request.id, self.clock())
-        result = Result(Outcome.QUEUED, Subject.of_job(job, transition=callback.kind))
+        subject = Subject.of_job(job, transition=callback.kind)
+        result = Result(Outcome.QUEUED, replace(subject, person=callback.target, answer=callback.text))
         if not channel.wants_callback(callback):
             return replace(result, outcome=Outcome.UNCHANGED)
         if self.outbox.enqueue(job, deadline, until=self.clock()):

@@ -44,6 +44,8 @@ class Subject(NamedTuple):
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
         why: The reason for the transition, in words; None if the state was not compared.
         is_first: True if the ledger knew nothing of the incident before.
+        person: For a callback, xMatters' name of the person or group; None if it is not known.
+        answer: For a callback, the text of the chosen response, or the status; None if it is not known.
     """
 
     channel: str
@@ -52,6 +54,8 @@ class Subject(NamedTuple):
     transition: str | None = None
     why: str | None = None
     is_first: bool = False
+    person: str | None = None
+    answer: str | None = None
 
     @classmethod
     def of_job(cls, job: Job, *, transition: str | None = None) -> Self:
