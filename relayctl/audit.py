@@ -14,6 +14,8 @@ from relayctl import moments
 from relayctl.aws_errors import aws_failure
 from relayctl.stack import Stack
 
+MAX_REASON = 200
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -65,6 +67,17 @@ class Audit:
             **self.details,
             "counts": dict(counts),
         }
+
+
+def reason(value: str, what: str) -> str:
+    """Return the text of --reason on one line; `what` says what the reason is for.
+
+    Raises BadParameter if it is empty, too long or not printable.
+    """
+    text = " ".join(value.split())
+    if not text or len(text) > MAX_REASON or not text.isprintable():
+        raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: {what}")
+    return text
 
 
 def say(document: Mapping[str, Any]) -> None:

@@ -119,7 +119,9 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
         store.write(name, after.text(), replaces=change.replaces)
         _say_stored(stack, change)
     must_act = any(each.key in AT_ONCE for each in change.changes)
-    is_in_force = not must_act or change.is_new or put_in_force(stack, name, "it acts", revokes=False) is not None
+    is_in_force = (
+        not must_act or change.is_new or put_in_force(stack, name, effect="it acts", revokes=False) is not None
+    )
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "

@@ -25,7 +25,7 @@ def pauses_of(document: SecretDocument) -> list[Pause]:
 
 
 def pause(
-    since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float
+    since: float, until: float, then: Literal["keep", "drop"], when: Mapping[str, list[str]], now: float, **said: str
 ) -> Pause:
     """Return a new pause for the secret. Raises UsageError if it ends before its start or `now`, or is too long.
 
@@ -35,6 +35,7 @@ def pause(
         then: `keep` if the states that come in the pause wait for its end; `drop` if they are left out.
         when: Conditions on incidents, as in a route; without any, the pause is for all incidents.
         now: Current time (epoch seconds).
+        **said: The operator's `reason`, and `by`, the operator's name; each may be empty.
     """
     if until <= max(since, now):
         raise click.UsageError(
@@ -42,19 +43,34 @@ def pause(
         )
     if until - since > LONGEST_SECONDS:
         raise click.UsageError("--until: a pause lasts 14 days at most")
-    return {"since": iso(since), "until": iso(until), "then": then, **({"when": dict(when)} if when else {})}
+    others = {"when": dict(when), **said}
+    return {
+        "since": iso(since),
+        "until": iso(until),
+        "then": then,
+        **{key: each for key, each in others.items() if each},
+    }
 
 
-def add(document: SecretDocument, new: Pause, now: float) -> None:
-    """Add a pause to the secret. `now` is in epoch seconds.
+def add(document: SecretDocument, new: Pause, now: float) -> Pause:
+    """Add a pause to the secret, and return it as it is stored. `now` is in epoch seconds.
 
-    Pauses that ended too long ago to matter for the age of an owed state are dropped. Raises UsageError if more than
+    It is joined with a pause of the same kind and conditions that it overlaps, so that none is stored twice. Pauses
+    that ended too long ago to matter for the age of an owed state are dropped. Raises UsageError if more than
     MOST_PAUSES pauses would remain.
     """
-    kept = [*_remembered(document, now), new]
+    kept: list[Pause] = []
+    for each in _remembered(document, now):
+        if _until(each) > now and _is_continued(each, new):
+            ends = {"since": min(each, new, key=_since)["since"], "until": max(each, new, key=_until)["until"]}
+            new = {**each, **new, **ends}
+        else:
+            kept.append(each)
+    kept.append(new)
     if len(kept) > MOST_PAUSES:
         raise click.UsageError(f"the channel has {MOST_PAUSES} pauses, and no more fit")
     document.set(KEY, kept)
+    return new
 
 
 def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> list[Pause]:
@@ -66,11 +82,11 @@ def end(document: SecretDocument, when: Mapping[str, list[str]], now: float) -> 
     kept: list[Pause] = []
     ended: list[Pause] = []
     for each in _remembered(document, now):
-        if _at(each, "until") <= now or (when and conditions_in(each) != when):
+        if _until(each) <= now or (when and conditions_in(each) != when):
             kept.append(each)
             continue
         ended.append(each)
-        if _at(each, "since") < now:
+        if _since(each) < now:
             kept.append({**each, "until": iso(now)})
     if kept:
         document.set(KEY, kept)
@@ -110,13 +126,23 @@ def _remembered(document: SecretDocument, now: float) -> list[Pause]:
     """
     longest = document.get("policy.max_age_seconds") or Policy().max_age_seconds
     kept, earliest = list[Pause](), now
-    for each in sorted(pauses_of(document), key=lambda each: _at(each, "until"), reverse=True):
-        is_needed = _at(each, "until") > earliest - longest
-        if is_needed and (len(kept) < MOST_PAUSES - 1 or _at(each, "until") > now):
+    for each in sorted(pauses_of(document), key=_until, reverse=True):
+        is_needed = _until(each) > earliest - longest
+        if is_needed and (len(kept) < MOST_PAUSES - 1 or _until(each) > now):
             kept.append(each)
-            earliest = min(earliest, _at(each, "since"))
+            earliest = min(earliest, _since(each))
     return [each for each in pauses_of(document) if each in kept]
 
 
-def _at(each: Pause, name: str) -> float:
-    return datetime.fromisoformat(each[name]).timestamp()
+def _is_continued(each: Pause, new: Pause) -> bool:
+    """True if two pauses overlap, and have the same kind and conditions."""
+    is_same = (each["then"], conditions_in(each)) == (new["then"], conditions_in(new))
+    return is_same and _since(each) < _until(new) and _since(new) < _until(each)
+
+
+def _since(each: Pause) -> float:
+    return datetime.fromisoformat(each["since"]).timestamp()
+
+
+def _until(each: Pause) -> float:
+    return datetime.fromisoformat(each["until"]).timestamp()

@@ -1,6 +1,7 @@
 """Marks of changed channels in the ledger's table: a function with an older copy reads the channel's secret again."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from relay.channels.change_marks import MARKS_SECONDS
@@ -8,7 +9,7 @@ from relay.deadline import Deadline
 from relay.failures.errors import LedgerError
 from relay.ledger import credentials
 from relay.ledger.table import Table
-from relayctl import terminal
+from relayctl import moments, terminal
 from relayctl.stack import Stack
 from relayctl.stack_outputs import StackMissingError
 
@@ -19,15 +20,14 @@ _TABLE_SECONDS = 10.0
 
 def put_in_force(
     stack: Stack,
-    name: str,
+    *names: str,
     effect: str = "revoked credentials are refused",
-    *,
     revokes: bool = True,
     advice: str = "run the command again",
 ) -> str | None:
-    """Mark a channel's secret as changed, so that each function reads it again.
+    """Mark the secrets of channels as changed, so that each function reads them again.
 
-    Return the time (ISO 8601) from which no function uses an older copy of the secret. This time is also written to
+    Return the time (ISO 8601) from which no function uses an older copy of a secret. This time is also written to
     stderr, with `effect`, the words for the change that is then in force. If the mark could not be written, or on
     Ctrl-C, return None after a warning that ends with `advice`.
 
@@ -35,12 +35,12 @@ def put_in_force(
     `revokes` is False, it works with its older copy.
     """
     try:
-        _mark(stack, name, revokes=revokes)
+        _mark(stack, names, revokes=revokes)
         if not stack.is_local:
             # A function may have read the old version after the first mark.
             with terminal.status("waiting until Secrets Manager serves the new version …"):
                 stack.effects.sleep(SETTLE_SECONDS)
-            _mark(stack, name, revokes=revokes)
+            _mark(stack, names, revokes=revokes)
     # The secret is stored: the caller must still print the new credential.
     except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
@@ -50,9 +50,10 @@ def put_in_force(
             f"function that cannot read the secret for longer ({why}); {advice}"
         )
         return None
-    moment = datetime.fromtimestamp(stack.effects.clock() + MARKS_SECONDS, UTC)
-    terminal.say(f"channel {name}: {effect} everywhere from {moment:%H:%M:%S} UTC on")
-    return moment.isoformat(timespec="seconds")
+    at = stack.effects.clock() + MARKS_SECONDS
+    for name in names:
+        terminal.say(f"channel {name}: {effect} everywhere from {moments.clock_in_zones(at)} on")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def bounded_table(stack: Stack) -> Table:
@@ -61,6 +62,7 @@ def bounded_table(stack: Stack) -> Table:
     return stack.table().within(deadline, "table", at_least=1.0, at_most=_TABLE_SECONDS)
 
 
-def _mark(stack: Stack, name: str, *, revokes: bool) -> None:
-    mark = credentials.revoke if revokes else credentials.mark_changed
-    mark(bounded_table(stack), name, uuid.uuid4().hex[:12], stack.effects.clock())
+def _mark(stack: Stack, names: Iterable[str], *, revokes: bool) -> None:
+    mark, table = credentials.revoke if revokes else credentials.mark_changed, bounded_table(stack)
+    for name in names:
+        mark(table, name, uuid.uuid4().hex[:12], stack.effects.clock())

@@ -131,7 +131,7 @@ def _is_pause(item: Any) -> bool:
     members: dict[str, Any] = dict(item) if isinstance(item, dict) else {"": None}
     when = members.pop("when", {})
     shown = [*members.values(), *(when.values() if isinstance(when, dict) else [when])]
-    return members.keys() <= {"since", "until", "then"} and all(_is_text(each) for each in shown)
+    return members.keys() <= {"since", "until", "then", "reason", "by"} and all(_is_text(each) for each in shown)
 
 
 def _is_text(value: Any) -> bool:

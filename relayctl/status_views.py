@@ -88,7 +88,7 @@ def _owed(each: ChannelStatus, now: float) -> str:
         return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
     oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
     attempt = debts.next_attempt
-    by = "" if attempt is None else f"; next attempt by {moments.clock(max(attempt, now))}"
+    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(max(attempt, now))}"
     return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
 
 
@@ -123,7 +123,7 @@ def _pace(each: ChannelStatus, now: float) -> str:
     if gate is None:
         return f"circuit and rate {_UNKNOWN}"
     until = (
-        f" until {moments.clock(gate.circuit.open_until)}"
+        f" until {moments.clock_in_zones(gate.circuit.open_until)}"
         if gate.circuit.open_until and channel_status.is_open(gate, now)
         else ""
     )

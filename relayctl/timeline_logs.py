@@ -82,7 +82,8 @@ def _callback(line: Line) -> tuple[str, str] | None:
     if (kind, outcome) in _SILENT_CALLBACKS:
         return None
     said = {"queued": "kept for BigPanda", "unchanged": "needs nothing in BigPanda", "unsafe": "NOT KEPT"}
-    return "answer", f"xMatters called back ({identifier(kind)}): {said.get(outcome, outcome)}"
+    told = [quoted(text, _MAX_DETAIL) for text in map(line.text, ("person", "answer")) if text]
+    return "answer", f"xMatters called back ({identifier(kind)}): {': '.join([*told, said.get(outcome, outcome)])}"
 
 
 def _what(line: Line) -> str:
@@ -117,7 +118,10 @@ def _unsent(line: Line, outcome: str) -> str:
             return "no signal: a newer state takes its place"
         case "unchanged":
             is_paused = modes.LEFT_OUT in line.text("why")
-            return "no signal, and none later" if is_paused else "no signal: this channel does not announce it"
+            left_out = (
+                "no signal: a pause leaves it out; the incident's next share after the pause rings, if it is news"
+            )
+            return left_out if is_paused else "no signal: this channel does not announce it"
         case "shadowed":
             return f"no signal: the channel is in shadow mode; live, it would ring {_recipients(line)}"
     return identifier(outcome or "unknown")

@@ -66,6 +66,7 @@ def every_setting(channel: str, kind: str = "basic") -> dict[str, Any]:
             "pauses": [
                 {"since": LATER, "until": LATER, "then": "keep"},
                 {"since": LATER, "until": LATER, "then": "drop", "when": {"environment": "staging*"}},
+                {"since": LATER, "until": LATER, "then": "keep", "reason": "INC-7", "by": "assumed-role/oncall/jane"},
             ],
             "preset": "oncall",
             "notify_on": ["opened", "resolved"],

@@ -27,7 +27,6 @@ from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched
 from relayctl.progress import progress
 from relayctl.stack import Stack, on_stack
 
-MAX_REASON = 200
 # Criticals and failures that are printed one by one; --json has all.
 MAX_LINES = 20
 # Criticals that the question names.
@@ -41,9 +40,7 @@ def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
     Raises BadParameter for a text that is empty, too long or not printable. It is also raised for the name of a failure
     reason such as `upstream`: in the other verbs, --reason is a filter, so the operator probably means one.
     """
-    text = " ".join(value.split())
-    if not text or len(text) > MAX_REASON or not text.isprintable():
-        raise click.BadParameter(f"give a text of 1 to {MAX_REASON} printable characters: why the jobs are dropped")
+    text = audit.reason(value, "why the jobs are dropped")
     if text in set(Reason):
         # The other verbs filter by --reason.
         raise click.BadParameter(f"say why you drop the jobs; to drop the jobs with reason {text}: {REASON_OF_JOBS}")

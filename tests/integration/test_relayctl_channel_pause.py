@@ -38,13 +38,60 @@ def pauses(operator: Operator) -> Any:
     return operator.secret("payments").get("policy", {}).get("pauses")
 
 
+def stored(until: str = TEN, *, since: str = NOW, then: str = "keep", **members: Any) -> dict[str, Any]:
+    """Return a pause as relayctl stores it, with its author."""
+    return {"since": since, "until": until, "then": then, "by": "user/moto", **members}
+
+
 def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator) -> None:
     keep(operator)
     done = run(operator, "pause", "payments", "--until", TEN, "--keep")
-    assert pauses(operator) == [{"since": NOW, "until": TEN, "then": "keep"}]
+    assert pauses(operator) == [stored()]
     assert read_marks(Table(operator.dynamodb, operator.table, operator.clock)).keys() == {"payments/settings"}
-    assert done.stdout == f"channel payments: paused from {NOW} until {TEN}, then the newest states ring\n"
-    assert "channel payments: it is paused everywhere from 08:00:15 UTC on" in done.stderr
+    assert done.stdout == (
+        "channel payments: paused until 2027-01-15 10:00 (UTC), then the newest states ring; by user/moto\n"
+    )
+    assert "channel payments: it is paused everywhere from 08:00:15 (UTC) on" in done.stderr
+    assert "the fallback topic is not notified" in done.stderr
+
+
+def test_reason_and_author_are_stored_and_shown(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--until", TEN, "--keep", "--reason", "CHG-7: new  database")
+    [shown] = operator.run_json("channel", "show", "payments")["pauses"]
+    assert (shown["reason"], shown["by"]) == ("CHG-7: new database", "user/moto")
+    assert "; reason: CHG-7: new database; by user/moto" in " ".join(run(operator, "show", "payments").stdout.split())
+
+
+def test_pause_has_no_author_if_sts_cannot_be_asked(operator: Operator) -> None:
+    keep(operator)
+    operator.refused = {"GetCallerIdentity": "AccessDenied"}
+    assert "by" not in operator.run_json("channel", "pause", "payments", "--until", TEN, "--drop")["paused"][0]
+
+
+def test_pause_that_overlaps_another_prolongs_it(operator: Operator) -> None:
+    keep(operator)
+    run(operator, "pause", "payments", "--until", TEN, "--keep", "--reason", "CHG-7")
+    operator.clock.now += 3600
+    for _ in range(2):
+        run(operator, "pause", "payments", "--until", "2027-01-15T12:00:00Z", "--keep")
+    assert pauses(operator) == [stored("2027-01-15T12:00:00Z", reason="CHG-7")]
+    run(operator, "pause", "payments", "--until", TEN, "--drop")
+    assert len(pauses(operator)) == 2
+
+
+def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator: Operator) -> None:
+    keep(operator)
+    operator.secrets.create_secret(Name="team/relay/db", SecretString=json.dumps(samples.secret()))
+    operator.secrets.create_secret(Name="team/relay/broken", SecretString="{")
+    done = run(operator, "pause", "--all", "--until", TEN, "--keep", code=1)
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["channel db", "channel payments"]
+    assert "channel broken: not changed" in done.stderr
+    assert pauses(operator) == [stored()]
+    operator.secrets.delete_secret(SecretId="team/relay/broken", ForceDeleteWithoutRecovery=True)
+    found = operator.run_json("channel", "resume", "--all")["channels"]
+    assert [each["channel"] for each in found] == ["db", "payments"]
+    run(operator, "resume", "--all", code=3)
 
 
 def test_pause_of_some_incidents_keeps_its_conditions(operator: Operator) -> None:
@@ -52,21 +99,27 @@ def test_pause_of_some_incidents_keeps_its_conditions(operator: Operator) -> Non
     arguments = ("--when", "environment=staging", "--when", "tag.team=web*", "--when", "tag.team=db")
     document = operator.run_json("channel", "pause", "payments", "--until", TEN, "--drop", *arguments)
     when = {"environment": ["staging"], "tag.team": ["web*", "db"]}
-    assert document["paused"] == [{"since": NOW, "until": TEN, "then": "drop", "when": when}]
+    assert document["paused"] == [stored(then="drop", when=when)]
     assert document["paused"] == pauses(operator)
 
 
 def test_later_pause_has_a_start_of_its_own(operator: Operator) -> None:
     keep(operator)
-    run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
+    done = run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
     assert pauses(operator)[0]["since"] == TEN
+    assert done.stdout.startswith("channel payments: to be paused from 2027-01-15 10:00 (UTC) until")
+    assert "channel payments: the pause is known everywhere from" in done.stderr
+    assert "live, paused from 2027-01-15 10:00 (UTC)" in run(operator, "list").stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ((), "Missing option '--until'"),
-        (("--until", TEN), "--keep"),
+        (("--until", TEN), "give --keep"),
+        (("--until", TEN, "--keep", "--drop"), "give --keep"),
+        (("--until", TEN, "--keep", "--all"), "give the name of a channel, or --all"),
+        (("--until", TEN, "--keep", "--reason", "a\x07"), "--reason"),
         (("--until", "soon", "--keep"), "use a duration such as 90m"),
         (("--until", "2027-01-15T07:00:00Z", "--keep"), "--until: is not after the start"),
         (("--until", "2027-02-15T08:00:00Z", "--keep"), "14 days at most"),
@@ -88,8 +141,12 @@ def test_resume_ends_active_pauses_now_and_removes_future_ones(operator: Operato
     run(operator, "pause", "payments", "--until", TEN, "--keep")
     run(operator, "pause", "payments", "--from", TEN, "--until", "2027-01-15T11:00:00Z", "--keep")
     operator.clock.now = 1_800_003_600
-    run(operator, "resume", "payments")
-    assert pauses(operator) == [{"since": NOW, "until": "2027-01-15T09:00:00Z", "then": "keep"}]
+    lines = run(operator, "resume", "payments").stdout.splitlines()
+    assert lines == [
+        "channel payments: resumed; what waited rings within two minutes, if it is still news",
+        "channel payments: the pause from 2027-01-15 10:00 (UTC) is removed; it had not begun",
+    ]
+    assert pauses(operator) == [stored("2027-01-15T09:00:00Z")]
     run(operator, "resume", "payments", code=3)
 
 
@@ -133,4 +190,4 @@ def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path
     run(operator, "plan", str(tmp_path))
     run(operator, "set", "payments", "--set", "policy.max_per_minute=30")
     run(operator, "undo", "payments", "--yes")
-    assert pauses(operator) == [{"since": NOW, "until": TEN, "then": "keep"}]
+    assert pauses(operator) == [stored()]

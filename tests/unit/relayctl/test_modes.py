@@ -30,7 +30,8 @@ def policy(*pauses: Pause, **members: Any) -> Policy:
         (policy(ACTIVE), "paused", f"paused until {moments.moment(NOW + HOUR)}"),
         (policy(ACTIVE, PARTIAL), "paused", f"paused until {moments.moment(NOW + HOUR)}"),
         (policy(PARTIAL), "live", f"live, partly paused until {moments.moment(NOW + 2 * HOUR)}"),
-        (policy(LATER, OVER), "live", "live"),
+        (policy(LATER, OVER), "live", f"live, paused from {moments.moment(NOW + 3 * HOUR)}"),
+        (policy(LATER._replace(when=STAGING)), "live", f"live, partly paused from {moments.moment(NOW + 3 * HOUR)}"),
     ],
 )
 def test_mode_is_paused_only_by_an_active_pause_of_all_incidents(found: Policy, mode: str, brief: str) -> None:
@@ -62,6 +63,8 @@ def test_document_has_the_mode_and_the_pauses_that_are_not_over() -> None:
             "until": "2027-01-15T10:00:00Z",
             "then": "drop",
             "when": {"environment": ["staging", "test*"], "tag.team": ["web"]},
+            "reason": None,
+            "by": None,
             "is_active": True,
         }
     ]

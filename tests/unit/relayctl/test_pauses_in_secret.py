@@ -5,8 +5,7 @@ from typing import Any
 
 from relay.channels.pause import Pause, age_start
 from relay.channels.schema import MOST_PAUSES
-from relayctl import pauses_in_secret
-from relayctl.commands.channel_pause import described
+from relayctl import modes, pauses_in_secret
 from relayctl.moments import iso
 from relayctl.secret_document import SecretDocument
 
@@ -32,8 +31,9 @@ def test_state_that_waited_for_an_extended_pause_does_not_expire_at_its_resume()
 
 def test_ended_pause_that_no_owed_state_waited_for_is_dropped() -> None:
     found = document(pause(-40, -30), pause(-11, 5))
-    pauses_in_secret.add(found, pause(0, 1), NOW)
-    assert pauses_in_secret.pauses_of(found) == [pause(-11, 5), pause(0, 1)]
+    new = pause(0, 1) | {"then": "drop"}
+    pauses_in_secret.add(found, new, NOW)
+    assert pauses_in_secret.pauses_of(found) == [pause(-11, 5), new]
 
 
 def test_ended_pauses_leave_room_for_a_new_one() -> None:
@@ -47,4 +47,4 @@ def test_single_pattern_that_was_written_by_hand_is_found_and_shown_as_one() -> 
     by_hand = pause(-1, 5) | {"when": {"status": "warning"}}
     found = document(by_hand)
     assert pauses_in_secret.end(found, {"status": ["warning"]}, NOW) == [by_hand]
-    assert described(by_hand).endswith("for incidents with status warning")
+    assert modes.pause_words(Pause.of(by_hand), NOW).endswith("for incidents with status warning")

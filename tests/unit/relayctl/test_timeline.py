@@ -130,7 +130,8 @@ def test_newest_events_are_kept_and_the_others_counted() -> None:
         ),
         (
             {"outcome": "unchanged", "transition": "opened", "why": "it is new; left out: the channel is paused"},
-            "share: opened (it is new; left out: the channel is paused); no signal, and none later",
+            "share: opened (it is new; left out: the channel is paused); no signal: a pause leaves it out; the "
+            "incident's next share after the pause rings, if it is news",
         ),
         (
             {"outcome": "queued", "queue": "dead_letter", "reason": "shadowed"},
@@ -142,11 +143,17 @@ def test_shadow_mode_and_pauses_are_told_in_words(fields: dict[str, Any], text: 
     assert words("share", **fields) == text
 
 
+def test_answer_names_the_person_and_the_response() -> None:
+    told = words("callback", outcome="queued", transition="response", person="jdoe", answer="Acknowledge")
+    assert told == 'xMatters called back (response): "jdoe": "Acknowledge": kept for BigPanda'
+
+
 def test_summary_of_a_state_that_waits_for_a_pause_has_its_end() -> None:
-    debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600 + 180, job="d/1"))
+    debt = Debt(since=NOW - 60, reason="paused", paused_until=NOW + 3600, row=Row(NOW + 3600, job="d/1"))
     entry = Entry(newest=STATE, debt=debt)
     summary = timeline_ledger.summary("noc", (), entry, NOW)
     assert summary.words[1] == f"OWED for 1m; it waits for the end of a pause at {moments.moment(NOW + 3600)}"
     assert summary.details["paused_until"] == moments.iso(NOW + 3600)
-    assert "pause" in list(timeline_ledger.events("noc", entry))[-1].text
+    attempt = list(timeline_ledger.events("noc", entry))[-1]
+    assert (attempt.text, attempt.at) == ("next attempt, at the end of the channel's pause", NOW + 3600)
     assert timeline_ledger.summary("noc", (), entry, NOW + 3601).details["paused_until"] is None

@@ -18,18 +18,23 @@ class Pause(NamedTuple):
         keeps_states: True if the newest state of each incident is signalled when the pause ends. False if states that
             become owed in the pause are never signalled.
         when: Conditions of the same form as a route's; only incidents that meet all of them are paused. Empty for all.
+        reason: The operator's reason, for people; empty if none was given.
+        by: The operator who made the pause, as AWS names them; empty if unknown.
     """
 
     since: float
     until: float
     keeps_states: bool
     when: Conditions = ()
+    reason: str = ""
+    by: str = ""
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
         """Read a pause from the policy of a valid secret."""
         since, until = (datetime.fromisoformat(members[name]).timestamp() for name in ("since", "until"))
-        return cls(since, until, members["then"] == "keep", conditions_of(members.get("when", {})))
+        said = (members.get(name, "") for name in ("reason", "by"))
+        return cls(since, until, members["then"] == "keep", conditions_of(members.get("when", {})), *said)
 
     @property
     def id(self) -> str:

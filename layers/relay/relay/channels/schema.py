@@ -73,6 +73,8 @@ _PAUSE = _object(
     until=_TEXT,
     then={"enum": ["keep", "drop"]},
     when=_CONDITIONS | {"minProperties": 1},
+    reason=_NAME,
+    by=_NAME,
 )
 _CALLBACK = {"enum": ["response", "annotation", "status", "delivery", "escalation", "failure"]}
 _TRANSITION = {"enum": ["opened", "worsened", "eased", "grew", "resolved", "reopened"]}

@@ -823,6 +823,28 @@ def validate(data, custom_formats={}, name_prefix=None):
                                                                 raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].when.{data__policy__pauses_item__when_key}[{data__policy__pauses_item__when_val_x}]".format(**locals()) + " must be shorter than or equal to 200 characters")
                                         if data__policy__pauses_item__when_keys:
                                             raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].when".format(**locals()) + " must not contain "+str(data__policy__pauses_item__when_keys)+" properties")
+                                if "reason" in data__policy__pauses_item_keys:
+                                    data__policy__pauses_item_keys.remove("reason")
+                                    data__policy__pauses_item__reason = data__policy__pauses_item["reason"]
+                                    if not isinstance(data__policy__pauses_item__reason, (str)):
+                                        raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].reason".format(**locals()) + " must be string")
+                                    if isinstance(data__policy__pauses_item__reason, str):
+                                        data__policy__pauses_item__reason_len = len(data__policy__pauses_item__reason)
+                                        if data__policy__pauses_item__reason_len < 1:
+                                            raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].reason".format(**locals()) + " must be longer than or equal to 1 characters")
+                                        if data__policy__pauses_item__reason_len > 200:
+                                            raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].reason".format(**locals()) + " must be shorter than or equal to 200 characters")
+                                if "by" in data__policy__pauses_item_keys:
+                                    data__policy__pauses_item_keys.remove("by")
+                                    data__policy__pauses_item__by = data__policy__pauses_item["by"]
+                                    if not isinstance(data__policy__pauses_item__by, (str)):
+                                        raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].by".format(**locals()) + " must be string")
+                                    if isinstance(data__policy__pauses_item__by, str):
+                                        data__policy__pauses_item__by_len = len(data__policy__pauses_item__by)
+                                        if data__policy__pauses_item__by_len < 1:
+                                            raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].by".format(**locals()) + " must be longer than or equal to 1 characters")
+                                        if data__policy__pauses_item__by_len > 200:
+                                            raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}].by".format(**locals()) + " must be shorter than or equal to 200 characters")
                                 if data__policy__pauses_item_keys:
                                     raise JsonSchemaValueException("" + (name_prefix or "data") + ".policy.pauses[{data__policy__pauses_x}]".format(**locals()) + " must not contain "+str(data__policy__pauses_item_keys)+" properties")
                 if "routes" in data__policy_keys:
