@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -209,6 +210,8 @@ def test_failed_heartbeat_has_a_reason_without_the_url() -> None:
 
 class FakeLambda:
     """A client of Lambda that keeps its requests, or raises `failure`."""
+
+    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
 
     def __init__(self) -> None:
         self.invoked: list[dict[str, Any]] = []

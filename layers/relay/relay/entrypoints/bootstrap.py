@@ -18,11 +18,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
 from relay.channels.secrets_manager import Secrets
@@ -47,17 +49,18 @@ if TYPE_CHECKING:
     from relay.reconcile.schedule import Schedule
     from relay.sweeper.sweeper import Sweeper
 
-# BigPanda waits for the reply, so a failed call to AWS is repeated once, and the time-outs are short. AWS validates the
-# parameters of a call itself; botocore's own validation would take a tenth of a share's CPU. The user agent is a fixed
-# text: botocore would put its own together anew for each call, which takes another tenth.
-_TWICE = ClientConfig(
-    retries={"mode": "standard", "total_max_attempts": 2},
+# BigPanda waits for the reply, so the time-outs are short, and the SDK repeats nothing, since it first waits for up
+# to a second (docs/decisions.md, D-one-repeat). AWS validates the parameters of a call itself; botocore's validation
+# would take a tenth of a share's CPU. The user agent is a fixed text: botocore would put its own together anew for each
+# call, which takes another tenth.
+_ONCE = ClientConfig(
+    retries={"mode": "standard", "total_max_attempts": 1},
     tcp_keepalive=True,
     parameter_validation=False,
     user_agent=f"{USER_AGENT} Boto3/{boto3.__version__}",
 )
-_PATIENCE = _TWICE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
-_HASTE = _TWICE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
+_PATIENCE = _ONCE.merge(ClientConfig(connect_timeout=1, read_timeout=1.5))
+_HASTE = _ONCE.merge(ClientConfig(connect_timeout=0.5, read_timeout=0.7))
 # A page of a hundred incidents, or one with all of its alerts.
 MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
@@ -169,9 +172,9 @@ def _adapters(
 
 
 def _resources(config: Config) -> Resources:
-    dynamodb: DynamoDBClient = boto3.client("dynamodb", config=_HASTE)
-    sqs: SQSClient = boto3.client("sqs", config=_HASTE)
-    secretsmanager: SecretsManagerClient = boto3.client("secretsmanager", config=_PATIENCE)
+    dynamodb: DynamoDBClient = _repeating(boto3.client("dynamodb", config=_HASTE))
+    sqs: SQSClient = _repeating(boto3.client("sqs", config=_HASTE))
+    secretsmanager: SecretsManagerClient = _repeating(boto3.client("secretsmanager", config=_PATIENCE))
     table = Table(dynamodb, config.ledger_table, time.time)
     secrets = Secrets(secretsmanager, config.secret_prefix, ticks=time.monotonic)
     return Resources(
@@ -188,6 +191,23 @@ def _resources(config: Config) -> Resources:
         notice_topic_arn=config.notice_topic_arn,
         invoke=partial(_invoke, config.job_worker),
     )
+
+
+def _repeating[T](client: T) -> T:
+    """Make an AWS client repeat a call once, at once, if no answer came or AWS failed; return the client."""
+    events: Any = client.meta.events  # type: ignore[attr-defined]
+    events.register("needs-retry", _seconds_before_repeat)
+    return client
+
+
+def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> int | None:
+    """Return 0 for a call to be repeated, else None.
+
+    botocore sleeps for these seconds, and repeats. `response` is its pair of an HTTP response and a parsed one.
+    """
+    no_answer = isinstance(caught_exception, (NoConnectionError, HTTPClientError))
+    has_failed = no_answer or (response is not None and response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return 0 if has_failed and attempts == 1 else None
 
 
 def _heartbeat(url: str) -> Callable[[float], str] | None:
@@ -209,12 +229,12 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
 
 @cache
 def _sns() -> "SNSClient":
-    return boto3.client("sns", config=_PATIENCE)
+    return _repeating(boto3.client("sns", config=_PATIENCE))
 
 
 @cache
 def _lambda() -> "LambdaClient":
-    return boto3.client("lambda", config=_PATIENCE)
+    return _repeating(boto3.client("lambda", config=_PATIENCE))
 
 
 def _invoke(function: str, envelope: str) -> bool:
