@@ -21,6 +21,10 @@ _MOVED = {"InvalidParameterException", *_GONE}
 _CURRENT = "AWSCURRENT"
 _PREVIOUS = "AWSPREVIOUS"
 _LONGEST_WINDOW_DAYS = 30
+# Message of a verb that finds no channel.
+NO_CHANNELS = (
+    "no channels yet; make one with: relayctl channel set NAME (Secrets Manager may list a new one five minutes late)"
+)
 
 
 class ChannelChangedError(Exception):
@@ -195,12 +199,24 @@ class ChannelStore:
                 return None
             raise
 
-    def names(self) -> list[tuple[str, str | None]]:
-        """Return every channel with the time of its last change (ISO 8601, or None), sorted by name."""
+    def names(self, *, confirms: bool = True) -> list[tuple[str, str | None]]:
+        """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.
+
+        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"). So each name is confirmed by a
+        read of its secret, unless `confirms` is False. A channel that was just made may be missing.
+        """
         return sorted(
             (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
             for each in list_channels(self._secrets, self._prefix)
+            if not confirms or self._may_exist(each.name)
         )
+
+    def _may_exist(self, name: str) -> bool:
+        """False if the channel is known to have no secret; True if the secret can't be read."""
+        try:
+            return self.exists(name)
+        except ClientError:
+            return True
 
     def remove(self, name: str, days: int) -> None:
         """Remove a channel; its secret can be restored for a number of days."""

@@ -116,4 +116,5 @@ def _listed(ctx: click.Context) -> list[str]:
 
     options: dict[str, Any] = {name: ctx.params.get(name) for name in _OPTIONS}
     stack = opened(ctx, options["stack_name"] or STACK_NAME, options["region"], options["profile"])
-    return [name for name, _ in ChannelStore(stack).names()]
+    # Unconfirmed: the shell waits, and no secret is read for a completion.
+    return [name for name, _ in ChannelStore(stack).names(confirms=False)]

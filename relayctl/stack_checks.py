@@ -56,6 +56,8 @@ CHORES = WorkerQueue(
 WORKER_QUEUES = (RETRIES, CHORES)
 # New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
 LEAST_CONCURRENCY = 50
+# WorkerConcurrency for an account below that: the least that Lambda allows.
+FEW_WORKERS = 2
 # Executions that the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
 FOR_WEBHOOKS = 20
 # An example for each list of hosts, in the order of VendorHosts.
@@ -193,7 +195,11 @@ class StackChecks:
             detail += f"; {taken} are reserved"
         least = max(LEAST_CONCURRENCY, shared + FOR_WEBHOOKS + taken)
         if quota < least:
-            return warning(what, f"{detail}: ask for {least} or more in Service Quotas, or a storm is throttled")
+            advice = f"ask for {least} or more in Service Quotas, or a storm is throttled"
+            if quota < LEAST_CONCURRENCY and each > FEW_WORKERS:
+                # Else both workers together can use up the account in an outage, and shares are turned away.
+                advice += f"; until then deploy with WorkerConcurrency={FEW_WORKERS}"
+            return warning(what, f"{detail}: {advice}")
         return ok(what, detail)
 
     def _reserved(self, parameter: str) -> int:
@@ -256,16 +262,24 @@ class StackChecks:
             return failed(what, far)
         try:
             pages = self._stack.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-            arns = [each.get("SubscriptionArn", "") for page in pages for each in page["Subscriptions"]]
+            subscriptions = [each for page in pages for each in page["Subscriptions"]]
         except ClientError as error:
             if error.response["Error"].get("Code") not in DENIED:
                 raise
             # The topic may belong to another account, which alone may list its subscriptions.
             return warning(what, f"not checked: {refusal(error)}")
-        confirmed = sum(arn.startswith("arn:") for arn in arns)
-        pending = len(arns) - confirmed
+        protocols = [each["Protocol"] for each in subscriptions if each.get("SubscriptionArn", "").startswith("arn:")]
+        confirmed, texted = len(protocols), protocols.count("sms")
+        pending = len(subscriptions) - confirmed
+        detail = f"{confirmed} confirmed subscription{'s' if confirmed > 1 else ''}"
+        if texted:
+            return warning(
+                what,
+                f"{detail}, {texted} of them by SMS: US numbers get none without a registered origination identity, "
+                "and AWS stops all at the account's spend limit",
+            )
         if confirmed:
-            return ok(what, f"{confirmed} confirmed subscription{'s' if confirmed > 1 else ''}")
+            return ok(what, detail)
         return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
 
     def _in_another_region(self, topics: Mapping[str, str]) -> str:

@@ -69,6 +69,7 @@ class StackNames(NamedTuple):
         prefix: Prefix of the channels' secrets.
         table: Name of the ledger's table.
         queues: URLs of the queues.
+        topic: ARN of the stack's own fallback topic; None if it has a given one.
     """
 
     stack: str
@@ -77,6 +78,7 @@ class StackNames(NamedTuple):
     prefix: str
     table: str
     queues: Sequence[str]
+    topic: str | None
 
     def commands(self) -> dict[str, list[str]]:
         """Return the shell commands that delete the stack, in groups and in order.
@@ -88,10 +90,11 @@ class StackNames(NamedTuple):
         table = ["--table-name", self.table, *options]
         return {
             "the stack": [_line("sam", "delete", "--stack-name", self.stack, *options)],
-            "the table and the queues, which the stack leaves behind": [
+            "what the stack leaves behind": [
                 _line("aws", "dynamodb", "update-table", "--no-deletion-protection-enabled", *table),
                 _line("aws", "dynamodb", "delete-table", *table),
                 *(_line("aws", "sqs", "delete-queue", "--queue-url", url, *options) for url in self.queues),
+                *([_line("aws", "sns", "delete-topic", "--topic-arn", self.topic, *options)] if self.topic else []),
             ],
             "a look at the removed secrets, which AWS deletes after their recovery window": [
                 _line(
@@ -107,6 +110,7 @@ class StackNames(NamedTuple):
         return [
             f"The table {self.table}, protected against deletion: what was announced of each incident.",
             "The retry, chore and dead-letter queue: their messages are gone after 14 days.",
+            *(["The fallback topic, with its subscriptions."] if self.topic else []),
             f"The secrets of removed channels, until their recovery window ends; until then: {window}",
             "SAM's bucket, of the stack aws-sam-cli-managed-default: other applications may use it.",
             "The role with which API Gateway writes logs, if this stack made it: other APIs may use it.",

@@ -17,7 +17,7 @@ from relayctl import (
     name_completion,
     terminal,
 )
-from relayctl.channel_store import ChannelStore
+from relayctl.channel_store import NO_CHANNELS, ChannelStore
 from relayctl.draining import Drain, OwedStates
 from relayctl.queue_depths import UndeliveredJobs
 from relayctl.revocation import put_in_force
@@ -95,7 +95,8 @@ def list_(stack: Stack, as_json: bool) -> None:
     """List the channels of the stack: mode, health, last share, last change.
 
     Health is that of relayctl status. A function notes a share once an hour, so the true last share may be up to an
-    hour later. A source that fails is named on stderr.
+    hour later. A source that fails is named on stderr. A new channel may be missing for five minutes, since Secrets
+    Manager lists it late.
 
     \b
     Example:
@@ -108,7 +109,7 @@ def list_(stack: Stack, as_json: bool) -> None:
     else:
         if as_json:
             click.echo(json.dumps({"channels": [], "problems": []}))
-        terminal.nothing("no channels yet; make one with: relayctl channel set NAME")
+        terminal.nothing(NO_CHANNELS)
 
 
 @channel.command()

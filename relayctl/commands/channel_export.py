@@ -8,7 +8,7 @@ import click
 
 from relay.failures.errors import InvalidChannel
 from relayctl import channel_change, settings_file, settings_schema, terminal
-from relayctl.channel_store import ChannelStore
+from relayctl.channel_store import NO_CHANNELS, ChannelStore
 from relayctl.commands.channel import CHANNELS
 from relayctl.credential_input import CredentialInput
 from relayctl.secret_document import SecretDocument
@@ -38,7 +38,7 @@ def export(stack: Stack, folder: Path, names: tuple[str, ...], overwrite: bool, 
     store = ChannelStore(stack)
     wanted = list(dict.fromkeys(names)) or [name for name, _ in store.names()]
     if not wanted:
-        terminal.nothing("no channels yet; make one with: relayctl channel set NAME")
+        terminal.nothing(NO_CHANNELS)
     if not overwrite and (taken := [path for name in wanted if (path := _path(folder, name)).exists()]):
         raise click.UsageError(f"{taken[0]} exists, and nothing was written; --overwrite replaces it")
     texts, problems = dict[str, str](), dict[str, str]()

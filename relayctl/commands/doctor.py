@@ -8,7 +8,7 @@ import click
 from relay.foreign_text import printable
 from relayctl import check_results, terminal
 from relayctl.channel_checks import ChannelChecks
-from relayctl.channel_store import ChannelStore
+from relayctl.channel_store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
 from relayctl.stack import Stack, on_stack
 from relayctl.stack_checks import StackChecks
@@ -52,7 +52,7 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
     def check() -> Check:
         names.extend(name for name, _ in store.names())
         if not names:
-            return check_results.warning("channels", "none yet: relayctl channel set NAME makes one")
+            return check_results.warning("channels", NO_CHANNELS)
         return check_results.ok("channels", f"{len(names)} of them")
 
     return names, check_results.of_aws("channels", check)

@@ -6,6 +6,7 @@ import sys
 import click
 
 from relayctl import status_views, terminal
+from relayctl.channel_store import NO_CHANNELS
 from relayctl.commands.incident import CHANNEL
 from relayctl.stack import Stack, on_stack
 from relayctl.status_reading import StackStatus, StatusReader, watched
@@ -94,4 +95,4 @@ def _end(found: StackStatus, channel: str | None) -> None:
         raise click.ClickException("the channels could not be read")
     if channel is not None:
         terminal.nothing(f"there is no channel {channel}")
-    terminal.nothing("no channels yet; make one with: relayctl channel set NAME")
+    terminal.nothing(NO_CHANNELS)

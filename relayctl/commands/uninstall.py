@@ -101,12 +101,13 @@ class _Uninstallation:
 
     @property
     def stack_names(self) -> StackNames:
-        """Names of the stack and of its table, secrets and queues, for the commands that delete them."""
+        """Names of the stack and of its table, secrets, queues and topic, for the commands that delete them."""
         session, output = self.stack.session, self.stack.output
         profile = None if session.profile_name == "default" else session.profile_name
         urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
         prefix, table = output("SecretPrefix"), output("LedgerTableName")
-        return StackNames(self.stack.name, session.region_name or "", profile, prefix, table, urls)
+        topic = None if self.stack.parameters.get("FallbackTopicArn") else self.stack.outputs.get("FallbackTopicArn")
+        return StackNames(self.stack.name, session.region_name or "", profile, prefix, table, urls, topic)
 
     def work(self, file: str) -> str | None:
         """Drain and remove all channels, and export dead-lettered jobs; return the file, or None without such jobs."""

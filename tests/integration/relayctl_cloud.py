@@ -142,6 +142,7 @@ class Operator:
         on_delete: called after SQS deleted a batch; it runs in a thread of relayctl.
         on_pause: called when relayctl sleeps.
         on_put: called before a new version of a secret is stored.
+        listing: answer of ListSecrets; None for the secrets as they are. AWS's may be five minutes old.
         endpoint: the stack's API; answers a request, or raises.
         requested: the requests to the stack's API.
         clock: the clock; sleeping only moves it forward.
@@ -160,6 +161,7 @@ class Operator:
     on_delete: Callable[[], object] = lambda: None
     on_pause: Callable[[], object] = lambda: None
     on_put: Callable[[], object] = lambda: None
+    listing: Any = None
     endpoint: Callable[[EndpointRequest], HttpAnswer] = taken
     requested: list[EndpointRequest] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
@@ -217,6 +219,7 @@ class Operator:
         events.register("after-call.sqs.SendMessageBatch", lambda **_: self.on_send())
         events.register("after-call.sqs.DeleteMessageBatch", lambda **_: self.on_delete())
         events.register("before-call.secretsmanager.PutSecretValue", self._put_secret)
+        events.register("before-call.secretsmanager.ListSecrets", self._list_secrets)
         events.register("before-call.lambda.ListEventSourceMappings", self._map)
         events.register("before-call.lambda.GetFunctionRecursionConfig", self._recursion)
         events.register("before-call.lambda.GetAccountSettings", self._account)
@@ -295,6 +298,9 @@ class Operator:
         state = recorded_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))
+
+    def _list_secrets(self, **_: Any) -> tuple[SimpleNamespace, Any] | None:
+        return (SimpleNamespace(status_code=200), self.listing) if self.listing else None
 
     def _map(self, **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         return SimpleNamespace(status_code=200), {"EventSourceMappings": self.mappings}

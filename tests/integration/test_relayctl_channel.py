@@ -482,6 +482,24 @@ class TestShowAndList:
         assert (done.exit_code, done.stdout) == (3, "")
         assert "no channels yet; make one with: relayctl channel set NAME" in done.stderr
 
+    @pytest.mark.parametrize("verb", [["list"], ["export", "channels"]], ids=" ".join)
+    def test_removed_channel_that_secrets_manager_still_lists_is_left_out(
+        self, operator: Operator, verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for name in ("kept", "removed"):
+            assert operator.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
+        operator.listing = operator.secrets.list_secrets()
+        assert operator.run("channel", "remove", "removed", "--yes").exit_code == 0
+        done = operator.run("channel", *verb)
+        assert done.exit_code == 0, done.output
+        assert ("kept" in done.stdout, "removed" in done.stdout) == (True, False)
+
+    def test_list_says_that_secrets_manager_may_list_a_new_channel_late(self, operator: Operator) -> None:
+        operator.listing = operator.secrets.list_secrets()
+        assert operator.run("channel", "set", "payments", "--trigger-url", URL).exit_code == 0
+        assert "may list a new one five minutes late" in operator.run("channel", "list").stderr
+
     def test_list_sorts_channels_and_skips_other_secrets(self, operator: Operator) -> None:
         for name in ("b", "a"):
             assert operator.run("channel", "set", name, "--trigger-url", URL).exit_code == 0

@@ -183,6 +183,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "worker's RecursiveLoop is Terminate"),
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "the chore worker's RecursiveLoop is Terminate"),
         (lambda it: it.concurrency(10), "concurrency", "warning", "has 10 concurrent executions"),
+        (lambda it: it.concurrency(10), "concurrency", "warning", "until then deploy with WorkerConcurrency=2"),
         (lambda it: it.concurrency(50), "concurrency", "ok", "the workers may use 10"),
         (lambda it: it.concurrency(100, workers=60), "concurrency", "warning", "ask for 140 or more"),
         (
@@ -217,6 +218,7 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.dynamodb.delete_table(TableName=it.table), "ledger", "failed", "ResourceNotFoundException"),
         (lambda it: it.cloudwatch_forgets(), "sweeper", "failed", "the fallback topic is not notified"),
         (lambda it: it.operator.outputs.pop("ReconcileFunction"), "missed shares", "warning", "ReconcileMinutes is 0"),
+        (lambda it: it.subscribe("sms", "+15550100"), "fallback topic", "warning", "1 of them by SMS: US numbers get"),
         (lambda it: it.unsubscribe(), "fallback topic", "warning", "no confirmed subscription, 0 to be confirmed"),
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM"), "alarms", "failed", "DeadLettersAlarm in ALARM"),
@@ -238,7 +240,12 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "warning",
             "there are none",
         ),
-        (lambda it: it.operator.run("channel", "remove", "payments", "--yes"), "channels", "warning", "none yet"),
+        (
+            lambda it: it.operator.run("channel", "remove", "payments", "--yes"),
+            "channels",
+            "warning",
+            "no channels yet",
+        ),
     ],
 )
 def test_fault_of_one_part_changes_the_state_of_its_check(

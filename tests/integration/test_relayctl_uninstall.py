@@ -92,6 +92,14 @@ class TestYes:
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.visible() == 2, "the queue keeps them"
 
+    def test_channels_that_secrets_manager_still_lists_after_their_removal_do_not_count(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc")
+        operator.listing = operator.secrets.list_secrets()
+        document = operator.run_json("uninstall", "--yes")
+        assert (document["can_be_deleted"], document["reasons"]) == (True, [])
+
     def test_second_run_is_safe_and_exports_into_another_file(
         self, operator: Operator, logs: Logs, tmp_path: Path
     ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.failures.errors import UnknownChannel
 from relay.jobs.envelope import attributes_of, envelope_of
 from relay.reconcile.piece import Piece
 from tests import samples
@@ -130,6 +131,13 @@ def test_run_that_no_queue_takes_is_counted_as_failed() -> None:
     scene.relay.chores.failure = EndpointConnectionError(endpoint_url="x")
     assert scene.relay.schedule.start() == {"runs": 0, "channels": 1}
     assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
+
+
+def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:
+    scene = make_scene()
+    scene.relay.secrets.texts["removed"] = UnknownChannel("removed")
+    assert planned(scene) == [["noc"]]
+    assert "reconcile_failed" not in scene.relay.recorder.metrics()
 
 
 def test_channel_that_dynamodb_leaves_unprocessed_is_compared_with_all_recipients() -> None:

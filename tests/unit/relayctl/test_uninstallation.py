@@ -6,6 +6,7 @@ import pytest
 
 from relayctl.uninstallation import ChannelRemainder, Readiness, StackNames
 
+TOPIC = "arn:aws:sns:us-east-1:123456789012:relay-FallbackTopic-1"
 URLS = [
     "https://sqs.us-east-1.amazonaws.com/123456789012/retry",
     "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
@@ -47,15 +48,22 @@ def test_exported_dead_letters_and_those_of_a_removed_channel_are_no_reason() ->
 
 
 def test_commands_name_stack_region_and_profile_and_delete_the_table_last_but_the_queues() -> None:
-    names = StackNames("relay two", "us-east-1", "ops", "team/relay", "table-1", URLS)
+    names = StackNames("relay two", "us-east-1", "ops", "team/relay", "table-1", URLS, TOPIC)
     lines = [line for lines in names.commands().values() for line in lines]
     assert lines[0] == "sam delete --stack-name 'relay two' --region us-east-1 --profile ops"
     assert lines[1].startswith("aws dynamodb update-table --no-deletion-protection-enabled --table-name table-1")
     assert lines[2].startswith("aws dynamodb delete-table --table-name table-1")
     assert [URLS[0] in lines[3], URLS[1] in lines[4]] == [True, True]
-    assert "Key=name,Values=team/relay/" in lines[5]
+    assert lines[5].startswith(f"aws sns delete-topic --topic-arn {TOPIC}")
+    assert "Key=name,Values=team/relay/" in lines[6]
+    assert "The fallback topic, with its subscriptions." in names.stays()
 
 
 def test_commands_without_a_profile_name_none() -> None:
-    names = StackNames("relay", "us-east-1", None, "relay", "table-1", URLS)
+    names = StackNames("relay", "us-east-1", None, "relay", "table-1", URLS, None)
     assert not any("--profile" in line for lines in names.commands().values() for line in lines)
+
+
+def test_given_topic_is_not_deleted() -> None:
+    names = StackNames("relay", "us-east-1", None, "relay", "table-1", URLS, None)
+    assert "topic" not in str([names.commands(), names.stays()])

@@ -8,7 +8,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.misconfiguration import needs_url_recipients
 from relay.deadline import Deadline
-from relay.failures.errors import ChannelError, LedgerError
+from relay.failures.errors import ChannelError, LedgerError, UnknownChannel
 from relay.jobs.outbox import Outbox
 from relay.ledger.sources import Sources
 from relay.reconcile.group import group_of
@@ -101,6 +101,9 @@ class Schedule:
     def _channel(self, name: str) -> Channel | None:
         try:
             return self.channels.get(name)
+        except UnknownChannel:
+            # Removed: Secrets Manager may still list it for five minutes (API Reference, "ListSecrets").
+            return None
         except ChannelError as error:
             self._failed(f"channel {name}: {type(error).__name__}")
         except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others
