@@ -44,12 +44,14 @@ class Idle:
         read_units: DynamoDB's read units.
         write_units: DynamoDB's write units.
         secret_reads: reads and lists of secrets.
+        queue_requests: requests to SQS.
     """
 
     calls: int
     read_units: float
     write_units: float
     secret_reads: int
+    queue_requests: int
 
     def dollars(self, runs: int) -> float:
         """Return the cost of `runs` idle runs of the function, in dollars."""
@@ -60,6 +62,7 @@ class Idle:
             + self.read_units * prices.DYNAMODB_READ_UNITS / MILLION
             + self.write_units * prices.DYNAMODB_WRITE_UNITS / MILLION
             + self.secret_reads * prices.SECRET_READS / MILLION
+            + self.queue_requests * prices.SQS_REQUESTS / MILLION
             + (IDLE_LOG_BYTES + PLATFORM_LOG_BYTES) * prices.LOG_GB / 1e9
         )
 
@@ -70,9 +73,10 @@ def idle_sweep() -> Idle:
         dynamodb = MeteredDynamoDb()
         relay = new_relay(clock=Clock(), dynamodb=dynamodb)
         relay.sweeper.sweep()
-    queries = dynamodb.calls.count("query")
+    queries, asked = dynamodb.calls.count("query"), relay.retries.asked + relay.dead_letters.asked
     # A query that finds nothing takes half a unit, since it need not be consistent.
-    return Idle(len(dynamodb.calls), dynamodb.units["read_units"] + queries / 2, dynamodb.units["write_units"], 0)
+    reads, writes = dynamodb.units["read_units"] + queries / 2, dynamodb.units["write_units"]
+    return Idle(len(dynamodb.calls) + asked, reads, writes, secret_reads=0, queue_requests=asked)
 
 
 def idle_plan() -> Idle:
@@ -83,7 +87,8 @@ def idle_plan() -> Idle:
         new_relay(clock=Clock(), secrets=secrets, dynamodb=dynamodb).schedule.start()
     # One more call lists the secrets.
     lookups = len(secrets.reads) + 1
-    return Idle(len(dynamodb.calls) + lookups, dynamodb.units["read_units"], dynamodb.units["write_units"], lookups)
+    reads, writes = dynamodb.units["read_units"], dynamodb.units["write_units"]
+    return Idle(len(dynamodb.calls) + lookups, reads, writes, secret_reads=lookups, queue_requests=0)
 
 
 def bill(million: float, alarm_metrics: int, sweep: Idle, plan: Idle) -> Mapping[str, float]:

@@ -112,6 +112,8 @@ class FakeSqs:
         self.failure: Exception | None = None
         # Number of messages that can be received now, as the queue's attributes tell it.
         self.visible = 0
+        # Number of times that the queue was asked for its attributes.
+        self.asked = 0
 
     def send_message(self, **message: Any) -> dict[str, str]:
         if self.failure:
@@ -120,6 +122,7 @@ class FakeSqs:
         return {"MessageId": f"m{len(self.messages)}"}
 
     def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
+        self.asked += 1
         return {"Attributes": {"ApproximateNumberOfMessages": str(self.visible)}}
 
     def queue(self) -> Queue:

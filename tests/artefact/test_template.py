@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -168,7 +169,7 @@ PERMISSIONS = {
             "Sid": "SeeHowMuchWaits",
             "Effect": "Allow",
             "Action": "sqs:GetQueueAttributes",
-            "Resource": "${RetryQueue.Arn}",
+            "Resource": ["${RetryQueue.Arn}", "${DeadLetterQueue.Arn}"],
         },
         {
             "Sid": "InvokeTheWorker",
@@ -292,8 +293,11 @@ class TestApi:
         api = on_aws.only("AWS::ApiGateway::RestApi")
         # Without a security policy a regional API accepts TLS 1.0.
         assert (api["SecurityPolicy"], api["EndpointAccessMode"]) == ("SecurityPolicy_TLS13_1_2_2021_06", "BASIC")
-        local = of_clone(Profile="local").only("AWS::ApiGateway::RestApi")
-        assert not local.keys() & {"SecurityPolicy", "EndpointAccessMode"}
+
+    @pytest.mark.parametrize("parameters", [{"Profile": "local"}, {"ApiSecurityPolicy": ""}])
+    def test_api_has_no_access_mode_without_a_security_policy(self, parameters: dict[str, str]) -> None:
+        api = of_clone(**parameters).only("AWS::ApiGateway::RestApi")
+        assert not api.keys() & {"SecurityPolicy", "EndpointAccessMode"}
 
     def test_api_is_open_to_all_addresses_over_tls_by_default(self, on_aws: Stack) -> None:
         assert _policy(on_aws) == [ANYBODY, TLS_ONLY]
@@ -335,7 +339,7 @@ class TestApi:
         assert json.loads(setting["Format"]) == {
             "request_id": "$context.requestId",
             "time": "$context.requestTimeEpoch",
-            "resource": "$context.resourcePath",
+            "path": "$context.path",
             "status": "$context.status",
             "integration_status": "$context.integrationStatus",
             "latency_ms": "$context.responseLatency",
@@ -353,8 +357,12 @@ class TestApi:
         assert ("ApiGatewayRole" in chosen.resources) == bool(role)
 
     def test_api_stage_depends_on_the_role_of_its_access_logs(self, on_aws: Stack) -> None:
-        assert on_aws.resources["AccessLogGroup"]["Metadata"]["After"] == "${ApiGatewayAccount}"
-        assert of_clone(ApiGatewayLogging="role-exists").resources["AccessLogGroup"]["Metadata"]["After"] == ""
+        # By a property: a reference in `Metadata` is not documented to be a dependency.
+        [tag] = on_aws.resources["AccessLogGroup"]["Properties"]["Tags"]
+        assert tag["Value"] == "${ApiGatewayAccount}"
+        assert "${AccessLogGroup}" in on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]["DestinationArn"]
+        [tag] = of_clone(ApiGatewayLogging="role-exists").resources["AccessLogGroup"]["Properties"]["Tags"]
+        assert re.fullmatch(r"[\w .:/=+\-@]+", tag["Value"])
 
     def test_accounts_logging_role_is_retained_when_the_stack_is_removed(self, on_aws: Stack) -> None:
         for name in ("ApiGatewayRole", "ApiGatewayAccount"):

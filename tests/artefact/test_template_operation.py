@@ -31,7 +31,7 @@ NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
 WAITS = {
     *("LookupsLimitedAlarm", "RefusedRequestsAlarm", "StaleChannelAlarm", "MarksUnreadAlarm", "UnreadableJobsAlarm"),
-    *("OverloadedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm"),
+    *("OverloadedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm", "UndecidedRequestsAlarm"),
     *("ReconcileFailedAlarm", "ReconcileErrorsAlarm", "ReconcileGoneAlarm"),
     *("UnsafeCallbacksAlarm", "CallbackErrorsAlarm", "ChoreQueueAlarm"),
     *("ChoreWorkerErrorsAlarm", "ChoreWorkerThrottlesAlarm", "ChoreWorkerRecursionAlarm"),
@@ -92,6 +92,19 @@ SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0), "M
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 
 
+def _alarms(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Return the properties of all alarms by logical id; one on FILL(metric, 0) in the form of one on the metric."""
+    return {name: _unfilled(alarm) for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items()}
+
+
+def _unfilled(alarm: dict[str, Any]) -> dict[str, Any]:
+    match alarm.get("Metrics"):
+        case [{"Expression": text}, {"Id": name, "MetricStat": stat}] if text == f"FILL({name}, 0)":
+            watched: dict[str, Any] = stat["Metric"] | {"Period": stat["Period"], "Statistic": stat["Stat"]}
+            return alarm | watched
+    return alarm
+
+
 @pytest.fixture(scope="module")
 def parameters() -> dict[str, dict[str, Any]]:
     """The template's parameters, as declared."""
@@ -101,14 +114,15 @@ def parameters() -> dict[str, dict[str, Any]]:
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/relay-1/0a1b2c3d-0000-4000-8000-000000000000"
 QUEUES = ("RetryQueue", "ChoreQueue", "DeadLetterQueue")
-# Resources that a change of properties must not delete.
-KEPT = ("LedgerTable", *QUEUES)
+# Resources that a change of properties must not delete, by what becomes of them when the stack is deleted. A table that
+# is protected against deletion can't go with a first deployment that failed.
+KEPT = {"LedgerTable": "Retain"} | dict.fromkeys((*QUEUES, "FallbackTopic"), "RetainExceptOnCreate")
 
 
-def test_table_and_queues_are_retained_on_replacement_and_stack_removal(on_aws: Stack) -> None:
-    for name in KEPT:
+def test_table_queues_and_topic_are_retained_on_replacement_and_stack_removal(on_aws: Stack) -> None:
+    for name, policy in KEPT.items():
         assert on_aws.resources[name]["UpdateReplacePolicy"] == "Retain", name
-        assert on_aws.resources[name]["DeletionPolicy"] == "Retain", name
+        assert on_aws.resources[name]["DeletionPolicy"] == policy, name
 
 
 def test_table_is_protected_against_deletion_on_aws(on_aws: Stack) -> None:
@@ -257,7 +271,7 @@ class TestAlarms:
     def test_alarms_that_can_wait_notify_the_notice_topic_and_all_others_the_alarm_topic(
         self, topic: str, notice: str, wakes: list[str], waits: list[str]
     ) -> None:
-        alarms = of_clone(AlarmTopicArn=topic, NoticeTopicArn=notice).of_type("AWS::CloudWatch::Alarm")
+        alarms = _alarms(of_clone(AlarmTopicArn=topic, NoticeTopicArn=notice))
         assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES | OF_ACCESS_LOG.keys() | OF_METRICS
         for name, alarm in alarms.items():
             assert alarm["AlarmActions"] == alarm["OKActions"] == (waits if name in WAITS else wakes), name
@@ -273,21 +287,32 @@ class TestAlarms:
         assert sorted(marked) == sorted(WAITS)
 
     def test_alarms_have_the_expected_periods_and_thresholds(self, on_aws: Stack) -> None:
-        for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
+        for name, alarm in _alarms(on_aws).items():
             if name not in OF_AGES.keys() | OF_METRICS:
                 looks = (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"])
                 assert looks == SLOW.get(name, (60, 0)), name
 
     def test_alarms_ignore_missing_data_except_heartbeats_and_cite_a_runbook(self, on_aws: Stack) -> None:
-        for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items():
+        for name, alarm in _alarms(on_aws).items():
             is_of_silence = name in {"ReconcileGoneAlarm", "SweeperGoneAlarm"}
             assert alarm["ComparisonOperator"] == ("LessThan" if is_of_silence else "GreaterThan") + "Threshold", name
             assert alarm["TreatMissingData"] == ("breaching" if is_of_silence else "notBreaching"), name
             assert "docs/" in alarm["AlarmDescription"], name
 
+    @pytest.mark.parametrize("name", ["SweeperGoneAlarm", "ReconcileGoneAlarm", "SilenceAlarm"])
+    def test_alarms_on_silence_fill_gaps_and_are_not_set_off_by_one_late_figure(self, name: str) -> None:
+        alarm = of_clone(SilenceAlarmHours="2").resources[name]["Properties"]
+        whole, part = alarm["Metrics"]
+        assert (whole["Expression"], whole["ReturnData"]) == (f"FILL({part['Id']}, 0)", True)
+        assert part["ReturnData"] is False
+        # Each of these periods must be silent, and FILL makes a late figure zero.
+        assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"] > 1
+        # The local cloud refuses a template with an alarm on an expression.
+        assert name not in of_clone(SilenceAlarmHours="2", Profile="local").resources
+
     @pytest.mark.parametrize("minutes", ["2", "5", "10", "15", "30", "60"])
     def test_reconcile_alarms_span_at_least_three_runs(self, minutes: str) -> None:
-        alarms = of_clone(ReconcileMinutes=minutes).of_type("AWS::CloudWatch::Alarm")
+        alarms = _alarms(of_clone(ReconcileMinutes=minutes))
         for name in ("ReconcileFailedAlarm", "ReconcileGoneAlarm"):
             period = int(alarms[name]["Period"])
             assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0), name
@@ -296,7 +321,7 @@ class TestAlarms:
     def test_queue_age_alarms_watch_the_oldest_message_beyond_the_longest_delay(
         self, on_aws: Stack, name: str, queue: str
     ) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")[name]
+        alarm = _alarms(on_aws)[name]
         assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
         assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": f"${{{queue}.QueueName}}"}]
         assert alarm["Threshold"] == AGES[f"{queue}Url"], "doctor fails at the same age"
@@ -305,13 +330,13 @@ class TestAlarms:
         assert alarm["Threshold"] > MAX_DELAY_SECONDS
 
     def test_dead_letters_alarm_watches_visible_messages_of_the_dead_letter_queue(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
+        alarm = _alarms(on_aws)["DeadLettersAlarm"]
         assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
         assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "${DeadLetterQueue.QueueName}"}]
         assert alarm["Statistic"] == "Maximum"
 
     def test_function_alarms_watch_this_stacks_functions(self, on_aws: Stack) -> None:
-        alarms = on_aws.of_type("AWS::CloudWatch::Alarm")
+        alarms = _alarms(on_aws)
         watched = {
             name: (alarm["Dimensions"][0]["Value"], alarm["MetricName"])
             for name, alarm in alarms.items()
@@ -324,7 +349,7 @@ class TestAlarms:
     def test_alarms_on_the_relays_metrics_watch_metrics_that_exist(self, on_aws: Stack) -> None:
         ours = {
             name: alarm
-            for name, alarm in on_aws.of_type("AWS::CloudWatch::Alarm").items()
+            for name, alarm in _alarms(on_aws).items()
             if not alarm.get("Namespace", "AWS/").startswith("AWS/")
         }
         assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
@@ -370,18 +395,25 @@ class TestRefusedRequestsAlarm:
     def test_refused_requests_filter_counts_4xx_of_the_webhook_without_relayctl(self, on_aws: Stack) -> None:
         terms = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"].strip("{ }").split(" && ")
         assert terms == [
-            '($.resource = "/bigpanda/*")',
+            '($.path = "/v1/bigpanda/*")',
             '($.status = "4*")',
             '($.user_agent != "relayctl*")',
         ]
 
-    def test_refused_requests_filter_reads_fields_of_the_access_log(self, on_aws: Stack) -> None:
+    def test_refused_requests_filter_reads_the_requests_path_and_other_fields_of_the_access_log(
+        self, on_aws: Stack
+    ) -> None:
         pattern = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"]
-        written = json.loads(on_aws.only("AWS::ApiGateway::Stage")["AccessLogSetting"]["Format"])
+        stage = on_aws.only("AWS::ApiGateway::Stage")
+        written = json.loads(stage["AccessLogSetting"]["Format"])
         assert set(re.findall(r"\$\.(\w+)", pattern)) <= written.keys()
+        # Not the resource's path, which a request that no route took may not have.
+        assert written["path"] == "$context.path"
         paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
-        [resource] = re.findall(r'"(/[^"]+)"', pattern)
-        assert [path for path in paths if fnmatchcase(path, resource)] == ["/bigpanda/{channel}"]
+        [wanted] = re.findall(r'"(/[^"]+)"', pattern)
+        assert [path for path in paths if fnmatchcase(f"/{stage['StageName']}{path}", wanted)] == [
+            "/bigpanda/{channel}"
+        ]
 
     def test_refused_requests_alarm_and_filter_are_absent_without_access_logs(self) -> None:
         chosen = of_clone(ApiGatewayLogging="off")
@@ -393,22 +425,22 @@ class TestSilenceAlarm:
     def test_silence_alarm_is_off_by_default(self, on_aws: Stack) -> None:
         assert "SilenceAlarm" not in on_aws.resources
 
-    @pytest.mark.parametrize("hours", ["1", "2", "4", "8", "12", "24"])
+    @pytest.mark.parametrize("hours", ["2", "4", "8", "12", "24"])
     def test_silence_alarm_spans_the_chosen_hours_within_cloudwatchs_limits(self, hours: str) -> None:
-        alarm = of_clone(SilenceAlarmHours=hours).resources["SilenceAlarm"]["Properties"]
+        alarm = _alarms(of_clone(SilenceAlarmHours=hours))["SilenceAlarm"]
         period = int(alarm["Period"])
-        assert int(alarm["EvaluationPeriods"]) * period == int(hours) * 3600
-        assert "DatapointsToAlarm" not in alarm, "every hour must be silent"
+        # The hour that has just begun is silent at its first minute.
+        assert (alarm["EvaluationPeriods"] - 1) * period == int(hours) * 3600
         # Limits of PutMetricAlarm: seven days, and one day for periods below an hour.
         assert int(alarm["EvaluationPeriods"]) * period <= (604_800 if period >= 3600 else 86_400)
 
     def test_silence_alarm_treats_missing_data_as_silence(self) -> None:
-        alarm = of_clone(SilenceAlarmHours="4").resources["SilenceAlarm"]["Properties"]
+        alarm = _alarms(of_clone(SilenceAlarmHours="4"))["SilenceAlarm"]
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
         assert alarm["TreatMissingData"] == "breaching"
 
     def test_silence_alarm_counts_authorized_shares_only(self) -> None:
-        alarm = of_clone(SilenceAlarmHours="4").resources["SilenceAlarm"]["Properties"]
+        alarm = _alarms(of_clone(SilenceAlarmHours="4"))["SilenceAlarm"]
         # `share_unsafe` also counts requests of strangers, while a secret cannot be read.
         assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("relay", "share", "Sum")
         assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
@@ -471,6 +503,11 @@ class TestParameters:
                 "WebAclArn",
                 ["", WEB_ACL, WEB_ACL.replace("aws", "aws-us-gov", 1)],
                 ["relay", WEB_ACL.replace("regional", "global"), WEB_ACL + " ", TOPIC],
+            ),
+            (
+                "ApiSecurityPolicy",
+                ["", "SecurityPolicy_TLS13_1_2_2021_06", "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"],
+                ["TLS_1_0", "SecurityPolicy_", "SecurityPolicy_TLS13 ", "securitypolicy_tls13"],
             ),
             (
                 "HeartbeatUrl",

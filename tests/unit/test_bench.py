@@ -214,21 +214,21 @@ class TestCost:
 
 class TestMonth:
     def test_each_item_is_a_count_times_a_price(self) -> None:
-        bill = month.bill(10.0, 40, month.Idle(10, 8, 2, 0), month.Idle(3, 0, 0, 2))
+        bill = month.bill(10.0, 40, month.Idle(10, 8, 2, 0, 1), month.Idle(3, 0, 0, 2, 0))
         assert bill["20,000 shares"] == pytest.approx(0.2)
         assert bill["40 metrics of alarms"] == pytest.approx(4)
         assert bill["5 secrets"] == pytest.approx(2)
         assert bill["polls of the workers' two queues"] == pytest.approx(2 * 15 * 60 * 24 * 30 * 0.4 / 1e6)
-        units = (8 * 0.125 + 2 * 0.625) * 43_200 / 1e6
+        units = (8 * 0.125 + 2 * 0.625 + 0.4) * 43_200 / 1e6
         assert units < bill["sweeper, every minute"] < units + 0.1
         assert bill["reconcile function, every five minutes"] > 8_640 * 2 * 5 / 1e6
 
-    def test_idle_sweeper_reads_each_shard_once_and_writes_its_lease_twice(self) -> None:
+    def test_idle_sweeper_reads_each_shard_once_writes_its_lease_twice_and_asks_one_queue(self) -> None:
         idle = month.idle_sweep()
-        assert (idle.calls, idle.write_units) == (2 * SHARDS + 3, 2)
+        assert (idle.calls, idle.write_units, idle.queue_requests) == (2 * SHARDS + 4, 2, 1)
 
     def test_idle_reconcile_function_lists_the_secrets_and_reads_each_once(self) -> None:
-        assert month.idle_plan() == month.Idle(month.CHANNELS + 1, 0, 0, month.CHANNELS + 1)
+        assert month.idle_plan() == month.Idle(month.CHANNELS + 1, 0, 0, month.CHANNELS + 1, 0)
 
     def test_metrics_that_are_written_in_every_hour_are_those_of_the_bill(self) -> None:
         assert len(ALWAYS) == month.HOURLY_METRICS

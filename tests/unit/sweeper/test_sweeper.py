@@ -660,6 +660,12 @@ class TestHealth:
         assert relay.recorder.metrics() == {"sweeper_heartbeat": 1}
         assert [line["message"] for line in relay.recorder.lines()] == ["swept"]
 
+    def test_each_run_asks_about_the_dead_letter_queue_so_that_sqs_goes_on_with_its_metrics(self) -> None:
+        relay = new_relay()
+        for _ in range(3):
+            relay.sweep(60)
+        assert relay.dead_letters.asked == 3
+
     def test_debts_are_counted_and_the_oldest_overdue_one_is_measured(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1", "status": "warning"}, {"id": "i2", "status": "warning"}))
         sweep_at(relay, due(relay) + 30)
