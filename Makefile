@@ -63,8 +63,8 @@ mutations: setup ## put known faults into the library, one at a time, and find e
 	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)
 
 .PHONY: bench
-bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; JSON=FILE: as JSON, too)
-	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly; JSON=FILE: as JSON, too)
+	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
 
 .PHONY: pictures
 pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or dashboard)

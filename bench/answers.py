@@ -11,7 +11,7 @@ from bench.edges import CALLBACK_TOKEN
 from bench.figures import Figure, Section, compared, measured
 from bench.functions import Functions, Spent
 from bench.traffic import Counted
-from bench.warm import Client, in_words, most_common
+from bench.warm import USUAL_ALERTS, Client, in_words, most_common
 from relay.incidents.callback import FLOW_VERSION
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Failures, Job, Payload, Routing, timestamp
@@ -27,7 +27,10 @@ def section(functions: Functions, rounds: int) -> Section:
     """Measure callbacks with people's answers, and their write-backs; return the table of results."""
     client, callbacks, writes, bares = Client(functions), list[Spent](), list[Spent](), list[float]()
     for channel in client.channels("up", rounds + WARM_UP_ROUNDS, shares=40 // ANSWERS_A_CHANNEL):
-        content = _answer()
+        incident_id = uuid.uuid4().hex
+        # The relay writes no answer about an incident that it did not announce.
+        client.share(channel, bodies.body(incident_id, USUAL_ALERTS), "delivered")
+        content = _answer(incident_id)
         bares.append(client.bare(content)[0])
         callbacks.append(_called_back(functions, channel, content))
         writes.append(_written(functions, channel, content))
@@ -61,11 +64,11 @@ def _figures(name: str, spent: Sequence[Spent], bares: Sequence[float]) -> list[
     ]
 
 
-def _answer() -> bytes:
+def _answer(incident_id: str) -> bytes:
     said: dict[str, Any] = {
         "relay": FLOW_VERSION,
         "kind": "response",
-        "incident_id": uuid.uuid4().hex,
+        "incident_id": incident_id,
         "environment_id": "5f3c1a2b9d8e7f6a5b4c3d2e",
         "event": {"id": str(uuid.uuid4()), "number": "408005"},
         "person": {"target": "jdoe", "first_name": "Jane", "last_name": "Doe"},

@@ -51,11 +51,10 @@ def test_every_sample_replayed_dead_letter_is_delivered_at_any_age(world: World,
 
 
 @pytest.mark.parametrize("path", RETRIES, ids=lambda path: path.stem)
-def test_every_sample_retry_event_is_delivered_within_its_maximum_age(world: World, path: Path) -> None:
+def test_every_sample_retry_event_is_delivered_on_any_day(world: World, path: Path) -> None:
     event = read(path)
-    young = [record | {"body": fresh(record["body"])} for record in event["Records"]]
-    assert world.worker.invoke({"Records": young}) == NOTHING_STAYS
-    jobs = [read_envelope(record["body"]) for record in young]
+    assert world.worker.invoke(event) == NOTHING_STAYS
+    jobs = [read_envelope(record["body"]) for record in event["Records"]]
     signals = world.box.signals()
     assert [signal.incident_id for signal in signals] == [job.incident_id for job in jobs]
     assert [signal.body_bytes for signal in signals] == [job.payload.body for job in jobs]

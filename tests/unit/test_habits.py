@@ -16,15 +16,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_workflow_runs_the_ci_script_with_the_python_of_the_project() -> None:
-    [job] = yaml_parse((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
+@pytest.mark.parametrize(
+    ("workflow", "command"), [("ci.yml", ".ci/run"), ("nightly.yml", "make --silent bench QUICK=1")]
+)
+def test_workflow_runs_its_command_with_the_python_of_the_project(workflow: str, command: str) -> None:
+    [job] = yaml_parse((ROOT / ".github/workflows" / workflow).read_text())["jobs"].values()
     *_, python, run = job["steps"]
-    assert run == {"run": ".ci/run"}
+    assert run == {"run": command}
     assert f">={python['with']['python-version']}" == PROJECT["project"]["requires-python"]
 
 
 def test_each_action_of_a_workflow_is_pinned_by_commit() -> None:
-    used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/ci.yml").read_text())
+    texts = [path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")]
+    used = re.findall(r"uses: (\S+)", "".join(texts))
     assert used
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each)] == []
 

@@ -1,16 +1,19 @@
 """Worker: each job of a batch has its own result, whatever the results of the others."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.jobs.envelope import envelope_of
 from tests import samples
-from tests.fakes import FakeSqs, Relay, new_relay
+from tests.fakes import Clock, FakeSecrets, FakeSqs, Relay, new_relay
 
 DOWN = samples.refused(503, b"down")
 LATER = 1_800_000_001
+EVENTS = Path(__file__).parents[3] / "events"
 
 
 def records(*bodies: Any) -> list[dict[str, Any]]:
@@ -28,6 +31,14 @@ def jobs(*incidents: str, **changes: Any) -> list[dict[str, Any]]:
 def sent(relay: Relay) -> list[str]:
     """Return the incidents of the signals to xMatters, in order."""
     return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
+
+
+@pytest.mark.parametrize("path", sorted(EVENTS.glob("*_worker_*.json")), ids=lambda path: path.stem)
+def test_sample_event_is_within_its_age_on_any_day(path: Path) -> None:
+    in_twenty_years = Clock(datetime(2046, 11, 29, tzinfo=UTC).timestamp())
+    relay = new_relay(secrets=FakeSecrets(demo=json.dumps(samples.secret())), clock=in_twenty_years)
+    assert relay.worker.work(json.loads(path.read_text())["Records"]) == []
+    assert relay.dead_letters.messages == []
 
 
 class TestMessages:
