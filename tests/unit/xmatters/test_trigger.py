@@ -4,11 +4,15 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 
+from relay.channels.channel import OutboundCredentials
+from relay.deadline import Deadline
+from relay.failures.errors import NoAnswer
 from relay.failures.reasons import Reason
+from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relay.xmatters.logins import TOKEN_MARGIN_SECONDS
+from relay.xmatters.logins import TOKEN_MARGIN_SECONDS, Login, Logins
 from tests import samples
-from tests.fakes import Trigger
+from tests.fakes import FakeSession, Trigger
 
 
 class TestRequest:
@@ -68,6 +72,14 @@ class TestAuthentication:
         trigger.send()
         assert trigger.authorizations() == ["Basic " + base64.b64encode(login.encode()).decode()]
         assert "apiKey" not in trigger.urls()[0]
+
+    def test_unknown_kind_of_authentication_is_a_refused_credential_and_never_no_credential(self) -> None:
+        session = FakeSession(samples.accepted())
+        login = Login(OutboundCredentials("mtls", {"certificate": "c"}), samples.TRIGGER_URL)
+        with pytest.raises(NoAnswer) as caught:
+            Logins(HttpClient(session)).headers(login, Deadline(8.0, lambda: 0.0))
+        assert (caught.value.reason, caught.value.was_sent) == (Reason.CREDENTIALS, False)
+        assert session.calls == []
 
 
 class TestToken:

@@ -58,7 +58,8 @@ class Logins:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
 
         A request for an OAuth token must be answered by `reserve` seconds before the deadline. Raises NoAnswer or
-        BadAnswer, with `was_sent` False: the caller's own request was not sent.
+        BadAnswer, with `was_sent` False: the caller's own request was not sent. So it is for a kind of authentication
+        that this version does not know, since a request without a credential must not pass for one of `url`.
         """
         members = login.auth.members
         match login.auth.type:
@@ -68,8 +69,11 @@ class Logins:
                 return {"Authorization": basic(members["key"], members["secret"])}
             case "oauth":
                 return {"Authorization": f"Bearer {self._token(login, deadline, reserve)}"}
-            case _:
+            case "url":
                 return {}
+            case unknown:
+                detail = f"authentication of the type {unknown!r} is not known to this version"
+                raise NoAnswer(Reason.CREDENTIALS, detail, was_sent=False)
 
     def renew(self, login: Login) -> bool:
         """Forget the cached OAuth token that xMatters refused, so that the next request gets a new token.
