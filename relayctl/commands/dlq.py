@@ -15,7 +15,11 @@ from relayctl.stack import Stack, on_stack
 
 @click.group(short_help="List, show, replay, drop, export and import dead-lettered jobs.")
 def dlq() -> None:
-    """The dead-letter queue: jobs that xMatters or BigPanda refused, or did not accept in time."""
+    """The dead-letter queue: jobs whose attempts are over, for 14 days.
+
+    xMatters or BigPanda refused them, or did not accept them in time. Or their channel is removed or in shadow mode,
+    their queue refused them, or their worker crashed again and again.
+    """
 
 
 @dlq.command("list")

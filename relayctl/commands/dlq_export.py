@@ -23,10 +23,11 @@ def export(stack: Stack, place: str, wanted: Filter, limit: int | None, as_json:
     bodies may hold texts of incidents, so only you may read the file (mode 0600). It has no credential of
     the relay.
 
-    A job has to match all filters. Messages that are no jobs of the relay are not exported.
+    A job has to match all filters. Messages that are no jobs of the relay are not exported; without a filter, they make
+    the exit code 1. What another reader holds is not exported either, and is counted on stderr.
 
-    Exit codes: 0 all exported, 1 not all or not written, 2 usage, 3 nothing matched, 130 interrupted: then there is no
-    file.
+    Exit codes: 0 every job that was read and matched is exported, 1 a message is no job of the relay, or FILE can't be
+    written, 2 usage, 3 nothing matched, 130 interrupted. After 130, and after an error, there is no file.
 
     \b
     Example:

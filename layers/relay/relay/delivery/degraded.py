@@ -38,7 +38,9 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue.
 
     A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
-    UNGUARDED_AGAIN_SECONDS. All other states wait if the queue accepts them. `why` is the ledger's error.
+    UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; they are sent at once
+    if the queue refuses them. A revived job, a job whose own wait is not over, and a critical that was held back wait
+    as long as the ledger fails. `why` is the ledger's error.
     """
     now = services.clock()
     if pause := task.pause(now):

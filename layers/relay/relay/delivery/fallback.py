@@ -185,8 +185,8 @@ def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) ->
         lines += [f"And {len(found) - MAX_NAMED} more.", ""]
     others = " or others" if len(channels) > MAX_NAMED else ""
     lines += [
-        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or belong to another team: BigPanda does "
-        "not say with whom an incident is shared.",
+        f"They may be of channel {', '.join(channels[:MAX_NAMED])}{others}, or belong to another team: the relay "
+        "does not read with whom BigPanda shared them.",
         "If they are yours, notify the recipients by other means now.",
         'What to do: docs/operate.md, "A missed critical".',
     ]

@@ -65,10 +65,11 @@ class Follower:
     def follow(
         self, jobs: Sequence[Moved], stopping: Callable[[], bool] = lambda: False
     ) -> Iterator[Mapping[int, Fate]]:
-        """Read the outcomes of jobs repeatedly. Yield after each reading those that changed, by their index in `jobs`.
+        """Read the outcomes of jobs repeatedly. Yield after each read those that changed, by their index in `jobs`.
 
-        The iteration ends when no outcome will change any more, when none changed for STILL_SECONDS, after
-        MAX_FAILED_POLLS failed reads of the ledger, or when `stopping` returns True.
+        What is yielded is empty if none changed, or if the read failed (see `problem`). The iteration ends when no
+        outcome will change any more, when none changed for STILL_SECONDS, after MAX_FAILED_POLLS failed reads in a row,
+        or when `stopping` returns True. Jobs that are not signals are not followed.
         """
         fates = {index: moved.first_fate for index, moved in enumerate(jobs) if moved.is_to_follow}
         changed_at, failed = self.clock(), 0

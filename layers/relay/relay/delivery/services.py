@@ -1,4 +1,4 @@
-"""Adapters that a delivery uses, bound to the deadline of its caller."""
+"""Adapters that a delivery uses, with its caller's deadline."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,12 +51,12 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Services:
-    """Adapters that the steps of a delivery call, bound to its caller's deadline.
+    """Adapters that the steps of a delivery call, and its caller's deadline.
 
     Attributes:
         sender: Sends signals.
-        ledger: The entries of incidents; calls end at the deadline.
-        rate_limiter: Rate limits and circuit breakers; calls end at the deadline.
+        ledger: The entries of incidents. Each call has LEDGER_SECONDS, even after the deadline.
+        rate_limiter: Rate limits and circuit breakers. Each call has LIMITER_SECONDS, even after the deadline.
         outbox: The queues of jobs.
         clock: The time in epoch seconds.
         deadline: Deadline of the caller.

@@ -186,7 +186,12 @@ def compare(announced: State | None, state: State) -> Change:
 
 
 def _compare_open(announced: State, state: State) -> Change:
-    # A missing status is not better. A status that was missing before may have hidden a worse one.
+    """Return the change between two open states.
+
+    A status that BigPanda does not document counts as none. A state without one is neither worse nor better than any
+    other, and never critical.
+    """
+    # A status that was missing before may have hidden a worse one.
     if state.rank is not None and state.rank != announced.rank:
         if announced.rank is None:
             return Change(Transition.WORSENED, "it was announced without a status, and has one")

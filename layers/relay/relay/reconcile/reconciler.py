@@ -164,9 +164,11 @@ class Reconciler:
                 run.snoozed_at.pop(short_name(incident_id), None)
 
     def _last(self, run: PieceProgress) -> float:
-        """Return the start of the group's last complete run (epoch seconds).
+        """Return the time from which on a change of an unknown incident is new to the run (epoch seconds).
 
-        For a new group (after a change of the API key), it is the oldest such time in its channels' notes.
+        It is the start of the group's last complete run. If the group had none within LAST_RUN_FORGOTTEN_SECONDS, as
+        after a change of the API key, it is the oldest start of such a run of one of its channels; a channel without
+        one counts as now.
         """
         now = self.clock()
         if now - run.note.last < LAST_RUN_FORGOTTEN_SECONDS:
