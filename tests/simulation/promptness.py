@@ -158,15 +158,8 @@ class Promptness:
                 yield f"credentials: an old key was used {post.began - self.renewed_at:.0f} s after it changed"
             later = [other for other in self.phones.posts if other.process == post.process and other.began > post.began]
             # A slow refusal leaves no time to read the secret and to retry.
-            has_time = post.process.startswith("webhook") and (post.ended or math.inf) - post.began < QUICK_SECONDS
-            # Flood control leaves room for one signal of the incident: there is no second attempt.
-            before = [
-                ring
-                for ring in self.phones.rings
-                if ring.incident == post.incident and post.began - FLOOD_SECONDS < ring.at < post.began
-            ]
-            has_room = len(before) < FLOOD_SIGNALS - 1
-            if has_time and has_room and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
+            has_time = (post.ended or math.inf) - post.began < QUICK_SECONDS
+            if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
                 yield f"credentials: {post.process} did not try again with the new key"
 
     # ---- Debts ---------------------------------------------------------------------------------------------------

@@ -51,12 +51,6 @@ class TestPassingFailures:
         assert send(relay, attempts=attempts).attempts == attempts
         assert (len(relay.session.calls), len(relay.clock.slept)) == (attempts, attempts - 1)
 
-    def test_attempt_with_a_renewed_secret_counts_against_the_limit(self) -> None:
-        relay = new_relay(samples.refused(401))
-        relay.secrets.texts["noc"] = TestCredentials.ROTATED
-        relay.clock.now += 11
-        assert send(relay, attempts=1).attempts == 1
-
     @pytest.mark.parametrize("failures", [0, 1, 2])
     def test_attempts_end_with_the_first_that_is_accepted(self, failures: int) -> None:
         relay = new_relay(*[DOWN] * failures, samples.accepted())
@@ -240,6 +234,18 @@ class TestToken:
         shown = [call.headers.get("Authorization") for call in relay.session.calls]
         assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
 
+    def test_token_that_was_revoked_with_its_password_is_replaced_by_one_of_the_new_password(self) -> None:
+        relay = new_relay(
+            *(samples.token("t1"), samples.accepted("r1"), samples.refused(401)),
+            *(samples.token("t2"), samples.accepted("r2")),
+            secrets=self.secrets(),
+        )
+        send(relay)
+        relay.secrets.texts["noc"] = json.dumps(samples.secret(auth=samples.OAUTH | {"password": "new"}))
+        relay.clock.now += 11
+        assert send(relay, attempts=1).request_id == "r2"
+        assert b"password=new" in relay.session.calls[3].body
+
     def test_fresh_token_that_is_refused_is_not_renewed_again(self) -> None:
         def answer(call: Call) -> HttpAnswer:
             return samples.token() if call.url.endswith("/token") else samples.refused(401)
@@ -266,6 +272,87 @@ class TestToken:
         relay.clock.now += 11
         assert send(relay) == SendResult(1, 1, "r1")
         assert b"password=new" in relay.session.calls[1].body
+
+
+class Vendor:
+    """xMatters, which accepts signals with the current token or URL key alone, and keeps the signals' order.
+
+    Attributes:
+        busy: Number of the next signals that are answered 503.
+        key: The current key in the trigger's URL; None if the channel uses OAuth.
+        token: Number of the current token; a refused one is not replaced before the next token request.
+    """
+
+    def __init__(self, *, has_token: bool) -> None:
+        self.busy, self.token, self.key = 0, 0, None if has_token else samples.API_KEY
+        self.posts: list[int] = []
+        self.is_closed = False
+
+    def __call__(self, call: Call) -> HttpAnswer:
+        if call.url.endswith("/token"):
+            self.token += 1
+            return samples.token(f"t{self.token}")
+        self.posts.append(self._status(call))
+        return samples.accepted() if self.posts[-1] == 202 else samples.refused(self.posts[-1])
+
+    def _status(self, call: Call) -> int:
+        if self.busy:
+            self.busy -= 1
+            return 503
+        shown = call.url.rpartition("=")[2] if self.key else call.headers["Authorization"]
+        return 202 if not self.is_closed and shown == (self.key or f"Bearer t{self.token}") else 401
+
+    def changes(self, relay: Relay) -> None:
+        """Revoke the token, or give the trigger another key, which the channel's secret gets."""
+        if self.key is None:
+            self.token += 1
+            return
+        self.key = "new-key"
+        relay.secrets.texts["noc"] = TestCredentials.ROTATED
+
+
+class TestChangedCredentials:
+    """Shares and jobs of a channel of which a function has an old token or key."""
+
+    @pytest.fixture(params=[True, False], ids=["revoked OAuth token", "rotated URL key"])
+    def vendor(self, request: pytest.FixtureRequest) -> Vendor:
+        return Vendor(has_token=request.param)
+
+    @pytest.fixture
+    def relay(self, vendor: Vendor) -> Relay:
+        secret = samples.secret(auth=samples.OAUTH if vendor.key is None else None)
+        relay = Relay(FakeSession(vendor), secrets=FakeSecrets(noc=json.dumps(secret)))
+        relay.share(id="i0")
+        relay.clock.now += 60
+        return relay
+
+    @pytest.mark.parametrize("busy", [0, 2])
+    def test_share_rings_inline_with_the_new_credentials_after_as_many_busy_answers_as_attempts_allow(
+        self, vendor: Vendor, relay: Relay, busy: int
+    ) -> None:
+        vendor.changes(relay)
+        vendor.busy = busy
+        assert relay.share().outcome == "delivered"
+        assert vendor.posts[1:] == [503] * busy + [401, 202]
+
+    def test_job_rings_with_the_new_credentials_when_it_wakes_first(self, vendor: Vendor, relay: Relay) -> None:
+        vendor.busy = 3
+        assert relay.share().outcome == "queued"
+        vendor.changes(relay)
+        relay.wake(60)
+        assert vendor.posts[4:] == [401, 202]
+
+    def test_job_whose_new_credentials_are_refused_as_well_asks_once_more_at_each_wake_at_most(
+        self, vendor: Vendor, relay: Relay
+    ) -> None:
+        vendor.busy = 3
+        relay.share()
+        vendor.changes(relay)
+        vendor.is_closed = True
+        relay.wake(60)
+        assert vendor.posts[4:] == [401, 401]
+        relay.wake(300)
+        assert len(vendor.posts[6:]) <= 2
 
 
 class TestBudget:

@@ -1,7 +1,8 @@
 """Sender of one signal with in-request retries, bounded by the caller's deadline.
 
-Before a retry, `RetryingSender._wait_or_renew` waits for the answer's Retry-After (`SendError.retry_after`), else
+Before a retry, `RetryingSender._has_waited` waits for the answer's Retry-After (`SendError.retry_after`), else
 for a short random backoff. If that wait does not fit into the time that is left, no further attempt is made here.
+Refused credentials are renewed once, and the attempt with the new ones comes on top of the caller's limit.
 """
 
 from collections.abc import Callable
@@ -96,10 +97,11 @@ class RetryingSender:
     ) -> SendResult:
         """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
 
-        After an ambiguous failure (xMatters may have accepted the signal), there is one more attempt if
-        `repeats_if_ambiguous` is True, else none. For criticals, two pages are better than none.
+        One attempt that xMatters refused for its credentials does not count, if they could be renewed. After an
+        ambiguous failure (xMatters may have accepted the signal), there is one more attempt if `repeats_if_ambiguous`
+        is True, else none. For criticals, two pages are better than none.
         """
-        sent, attempts_left = SendResult(attempts=0), max_attempts
+        sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
         while True:
             attempts_left -= 1
             try:
@@ -114,51 +116,53 @@ class RetryingSender:
             is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted
             if sent.maybe_accepted > 0 and not is_repeated:
                 return sent
-            refreshed = self._wait_or_renew(channel, failure, sent, attempts_left, deadline.remaining(reserve))
-            if refreshed is None:
+            seconds_left = deadline.remaining(reserve)
+            # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
+            if HANDLING[failure.reason].renews_credentials and not is_renewed:
+                renewed = self._renewed(channel, seconds_left)
+                if renewed is None:
+                    return sent
+                channel, is_renewed, attempts_left = renewed, True, attempts_left + 1
+            elif attempts_left == 0 or not self._has_waited(failure, sent, seconds_left):
                 return sent
-            channel = refreshed
             signal = replace(
                 signal,
                 attempt=signal.attempt + failure.was_sent,
                 may_repeat=signal.may_repeat or failure.may_have_acted,
             )
 
-    def _wait_or_renew(
-        self, channel: Channel, failure: SendError, sent: SendResult, attempts_left: int, seconds_left: float
-    ) -> Channel | None:
-        """Wait, or renew refused credentials, and return the channel for the next attempt; None for no next attempt.
+    def _has_waited(self, failure: SendError, sent: SendResult, seconds_left: float) -> bool:
+        """Wait before the next attempt. Return False, without a wait, if there is no next attempt.
 
         The wait is `failure.retry_after` (Retry-After) if xMatters sent one, else a random backoff. `sent` counts the
-        attempts so far. `attempts_left` and `seconds_left` bound the next ones.
+        attempts so far. `seconds_left` bounds the wait and the next attempt.
         """
-        handling = HANDLING[failure.reason]
-        if attempts_left == 0:
-            return None
-        if handling.renews_credentials:
-            return self._renewed(channel, seconds_left)
         wait = failure.retry_after
         if wait is None:
             # Full jitter: senders that failed together must not retry together.
             wait = self.random() * FIRST_WAIT_SECONDS * 2 ** max(0, sent.attempts - 1)
-        if not handling.retries_inline or wait + SHORTEST_ATTEMPT_SECONDS > seconds_left:
-            return None
+        if not HANDLING[failure.reason].retries_inline or wait + SHORTEST_ATTEMPT_SECONDS > seconds_left:
+            return False
         self.sleep(wait)
-        return channel
+        return True
 
     def _renewed(self, channel: Channel, seconds_left: float) -> Channel | None:
-        """Return the channel with a new OAuth token or a changed secret; None if neither is available in time."""
-        if self.xmatters.renew_token(channel):
-            return channel
+        """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
+
+        The refused token is forgotten in any case. The secret is read also if only the token may have expired: the
+        password may have been rotated as well.
+        """
+        is_token_renewed = self.xmatters.renew_token(channel)
+        same = channel if is_token_renewed else None
         # A read of the secret must not use up the time that is reserved for the queue.
         if seconds_left < READ_SECONDS + SHORTEST_ATTEMPT_SECONDS:
-            return None
+            return same
         try:
             found = self.channels.refresh(channel.name)
         except ChannelError:
-            return None
+            return same
         changed = (found.trigger_url, found.auth) != (channel.trigger_url, channel.auth)
-        return found if changed else None
+        return found if changed else same
 
 
 def _with_failure(sent: SendResult, failure: SendError) -> SendResult:

@@ -1,7 +1,7 @@
 """Client for xMatters' triggers: request, authentication, and classification of the answer.
 
 Other modules handle the Retry-After header of an error answer. `http.client._retry_after` reads it. Within the request,
-`delivery.trigger_retries.RetryingSender._wait_or_renew` waits for it, if there is time. On the retry queue,
+`delivery.trigger_retries.RetryingSender._has_waited` waits for it, if there is time. On the retry queue,
 `jobs.backoff.wait_seconds` makes the backoff at least as long, within bounds. After a 429,
 `ledger.circuit_breaker.CircuitBreaker.report` stops the whole channel for that time, within bounds. Facts and open
 questions: docs/vendors.md, "The xMatters trigger".
