@@ -54,6 +54,7 @@ OURS = {
     "UnauthorizedSharesAlarm": "unauthorized_share",
     "FailingSignalsAlarm": "signal_failed",
     "ForgedResolveAlarm": "resolve_refuted",
+    "UnansweredResolveAlarm": "resolve_unreachable",
     "LookupsLimitedAlarm": "lookups_limited",
     "UndecidedRequestsAlarm": "undecided_request",
     "MarksUnreadAlarm": "marks_unread",

@@ -87,11 +87,13 @@ class Flood:
         begins: time of the first, in seconds since the beginning.
         every: seconds between two.
         count: number of incidents.
+        resolved_after: seconds from each forged critical to its forged resolve; None without a resolve.
     """
 
     begins: float
     every: float
     count: int
+    resolved_after: float | None = None
 
     @property
     def ends(self) -> float:

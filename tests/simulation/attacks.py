@@ -31,6 +31,7 @@ from tests.simulation.attack_plans import (
     NEIGHBOUR_TOKEN,
     STRANGERS,
     TOKEN,
+    Plan,
     Truth,
     hostile_members,
     plan_of,
@@ -101,10 +102,10 @@ class Attack:
         words: the schedule in words, line by line.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.plan = plan_of(seed)
+    def __init__(self, seed: int, plan: Plan | None = None, clock: Clock | None = None) -> None:
+        self.plan = plan or plan_of(seed)
         self._random, self._odd = Random(f"forgeries {seed}"), Random(f"bodies {seed}")
-        clock = Clock()
+        clock = clock or Clock()
         self._began, self._retries, self._chores = clock.now, _DelayedSqs(clock), _DelayedSqs(clock)
         self.vendors = Vendors(self.plan, clock, clock.now, self._say)
         self.relay = _Relay(
@@ -197,7 +198,10 @@ class Attack:
                 )
         if flood := plan.flood:
             for number in range(flood.count):
-                yield flood.begins + number * flood.every, partial(self._forge, f"flood-{number}", "critical")
+                name, at = f"flood-{number}", flood.begins + number * flood.every
+                yield at, partial(self._forge, name, "critical")
+                if flood.resolved_after is not None:
+                    yield at + flood.resolved_after, partial(self._forge, name, "ok")
         for _ in range(plan.forgeries):
             at = self._random.uniform(30, 1000)
             yield at, self._forged_share if plan.holds_webhook_token else self._forged_callback
@@ -283,10 +287,13 @@ class Attack:
 
     def _work(self) -> None:
         """Work the jobs whose delay is over."""
-        for queue in (self._retries, self._chores):
-            for message in queue.receive():
-                if self.relay.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
-                    queue.messages.append(message)
+        self._work_on(self._retries)
+        self._work_on(self._chores)
+
+    def _work_on(self, queue: _DelayedSqs) -> None:
+        for message in queue.receive():
+            if self.relay.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
+                queue.messages.append(message)
 
     def _say(self, what: str) -> None:
         self.words.append(f"{self.now:9.1f} s  {what}")

@@ -1,11 +1,13 @@
 """ResolveConfirmation: pages end when BigPanda confirms the resolve, and a forged resolve silences no critical."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
 
+from relay.bigpanda.api_rate_limit import MAX_WAITS
 from relay.delivery.resolve_confirmation import APART_SECONDS, UNREACHABLE_SECONDS
 from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
@@ -387,6 +389,40 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_confirm_it_for_ten
     scene.wait(180)
     assert scene.ended == ["page-r1"]
     assert scene.relay.recorder.metrics()["resolve_unreachable"] == 1
+
+
+def without_room(scene: Scene) -> None:
+    """Let twenty minutes pass in which other workers use up BigPanda's rate limit in each second."""
+    access = scene.relay.channels.get("noc").bigpanda
+    assert access
+    clock = scene.relay.clock
+    for _ in range(100):
+        clock.now += 12
+        for _ in range(MAX_WAITS + 1):
+            clock.now += 1
+            scene.relay.rate_limit.wait(access, "incident", calls=5)
+        clock.now -= MAX_WAITS + 1
+        scene.relay.wake(1)
+
+
+def limited_by_bigpanda(scene: Scene) -> None:
+    """Let twenty minutes pass in which BigPanda answers 429."""
+    scene.says = samples.refused(429)
+    scene.wait(1200)
+
+
+@pytest.mark.parametrize("delayed", [without_room, limited_by_bigpanda])
+@pytest.mark.parametrize("fails_first", [False, True])
+def test_resolve_is_not_believed_while_a_rate_limit_delays_the_question(
+    delayed: Callable[[Scene], None], fails_first: bool
+) -> None:
+    scene = Scene().opened_and_resolved()
+    delayed(scene)
+    if fails_first:
+        scene.says = samples.refused(503)
+        scene.wait(120)
+    assert scene.ended == []
+    assert "resolve_unreachable" not in scene.relay.recorder.metrics()
 
 
 def test_resolve_that_bigpanda_contradicted_is_believed_ten_minutes_after_that_answer_at_the_earliest() -> None:

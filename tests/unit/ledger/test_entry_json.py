@@ -94,6 +94,7 @@ ENTRIES = st.builds(
         suspected_at=MOMENTS,
         suspected_version=st.none() | st.tuples(MOMENTS, MOMENTS | st.just(0.0)),
         asked_at=MOMENTS,
+        silent_since=MOMENTS,
         asker=st.text(max_size=8),
     ),
     environment_id=st.text(max_size=8),

@@ -12,6 +12,9 @@ from relay.ledger.table import Table
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
 CALLS_A_SECOND = 5
 USERS_A_SECOND = 2
+# Calls a second for questions that BigPanda left without an answer before. The rest is for other questions, so that a
+# flood of invented incidents delays no question about a true one.
+REPEATED_CALLS_A_SECOND = 2
 # Number of seconds of the clock in which a call looks for room before it fails.
 MAX_WAITS = 4
 # Time to live of a count. It is used within its own second only.
@@ -38,16 +41,27 @@ class RateLimit:
         `endpoint` is a short name; `users` has a lower limit than the others. The limit holds for each API key. Raises
         NoAnswer after MAX_WAITS seconds without room, and LedgerError when the table fails.
         """
-        account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
         limit = USERS_A_SECOND if endpoint == "users" else CALLS_A_SECOND
         for _ in range(MAX_WAITS):
             second = int(self.clock())
-            name = f"rate/{account}/{endpoint}/{second}"
-            counted = self.table.update(name, add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
-            if counted is None or counted["calls"] <= limit:
+            if self._counted(access, endpoint, second, calls) <= limit:
                 return
             self.sleep(max(0.0, second + 1 - self.clock()))
         raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
+
+    def has_room_to_repeat(self, access: BigPandaAccess, calls: int) -> bool:
+        """Count a question of `calls` calls that BigPanda left without an answer before, in the clock's second.
+
+        Returns True if earlier ones of this second left room for it. Raises LedgerError when the table fails.
+        """
+        counted = self._counted(access, "repeated", int(self.clock()), calls)
+        return counted - calls < REPEATED_CALLS_A_SECOND
+
+    def _counted(self, access: BigPandaAccess, what: str, second: int, calls: int) -> float:
+        """Count calls of the kind `what` in a second of the clock, and return their number in it."""
+        account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
+        counted = self.table.update(f"rate/{account}/{what}/{second}", add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
+        return counted["calls"] if counted else 0
 
     def has_room(self, what: str, most: int) -> bool:
         """Count an event of the kind `what`, such as a channel's callbacks, in the clock's current minute.

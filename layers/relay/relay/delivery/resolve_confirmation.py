@@ -20,7 +20,8 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERDUE_SECONDS, store_job
 from relay.delivery.task import Task, entry_key_of, new_job
-from relay.failures.errors import LedgerError, SendError
+from relay.failures.errors import LedgerError, NoAnswer, SendError
+from relay.failures.reasons import Reason
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.job import Job
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 # BigPanda's API may lag behind its webhook. By how much is not documented (docs/decisions.md, D-two-answers-refute).
 APART_SECONDS = 60.0
-# After so long without an answer from BigPanda, the resolve is accepted.
+# After so long without an answer from BigPanda, the resolve is accepted. It counts from the first question that
+# BigPanda left without an answer: what our own pace delays, or BigPanda's limit (429), is no silence.
 UNREACHABLE_SECONDS = 600.0
+_PACE = {Reason.PACED, Reason.RATE_LIMITED}
 
 
 class ResolveAnswer(StrEnum):
@@ -50,9 +53,11 @@ class ResolveAnswer(StrEnum):
     DOUBTED = "doubted"
     # Second answer that it is open, a minute later.
     REFUTED = "refuted"
+    # First question without an answer; asked again later.
+    SILENT = "silent"
     # No answer for UNREACHABLE_SECONDS.
     UNREACHABLE = "unreachable"
-    # No answer yet, or too early for the second question.
+    # No answer yet, no room for the question, or too early for the second one.
     WAIT = "wait"
 
 
@@ -86,6 +91,8 @@ class EndCheck(NamedTuple):
                 return entry.with_end_confirmed() if entry.is_closed_in_doubt else entry
             case ResolveAnswer.DOUBTED:
                 return replace(entry, end=entry.end.doubted(now))
+            case ResolveAnswer.SILENT:
+                return replace(entry, end=replace(entry.end, silent_since=now))
             case ResolveAnswer.REFUTED:
                 if self.signal is None:
                     return replace(entry, end=entry.end.unfounded(now))
@@ -150,13 +157,19 @@ class ResolveConfirmation:
         """Ask BigPanda if the incident is over, and judge the answer by the entry. `job` is the follow-up's job."""
         now, end, access = self.clock(), entry.end, channel.bigpanda
         is_closed, signals_end = entry.is_closed_in_doubt, _is_end_to_signal(entry)
-        share = self._asked(access, entry, job.incident_id, deadline) if access else None
+        is_silent = end.silent_since > max(end.at if is_closed else end.suspected_since, end.contradicted_at)
+        try:
+            share = self._asked(access, entry, job.incident_id, deadline, is_repeated=is_silent) if access else None
+        except (NoAnswer, LedgerError):
+            return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
         if share is None:
-            asked_since = max(end.at if is_closed else end.suspected_since, end.contradicted_at)
-            if now - asked_since <= UNREACHABLE_SECONDS:
-                return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
-            # A suspected resolve is believed: its share is in the job of the follow-up that asks about it.
+            if not is_silent:
+                return EndCheck(ResolveAnswer.SILENT, now + APART_SECONDS)
+            # The follow-up that has the share of a suspected resolve comes first; the others if it is lost.
             is_believed = signals_end and end.is_asked_by(job.stored_name)
+            grace = 2 * APART_SECONDS if signals_end and not is_believed else 0.0
+            if now - end.silent_since <= UNREACHABLE_SECONDS + grace:
+                return EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
             return self._believed(job, entry, channel) if is_believed else EndCheck(ResolveAnswer.UNREACHABLE)
         if not is_open(share):
             confirmed = EndCheck(ResolveAnswer.CONFIRMED)
@@ -194,22 +207,29 @@ class ResolveConfirmation:
         is_enqueued = self.outbox.enqueue(signal, deadline, until=now)
         return check if is_enqueued else EndCheck(ResolveAnswer.WAIT, now + APART_SECONDS)
 
-    def _asked(self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline) -> Share | None:
+    def _asked(
+        self, access: BigPandaAccess, entry: Entry, incident_id: str, deadline: Deadline, *, is_repeated: bool
+    ) -> Share | None:
         """Return the incident from BigPanda's API; None if it is in none of the environments, or the API fails.
 
         The environments are the one that the incident's ledger entry names, if it is permitted, and those of the
-        channel.
+        channel. `is_repeated` is True if BigPanda left this question without an answer before. Raises NoAnswer if the
+        rate limit had no room for the question in an environment, and LedgerError if its table fails.
         """
         environment_ids = dict.fromkeys(
             filter(None, (access.allowed_environment(entry.environment_id), *access.environments))
         )
-        for environment_id in environment_ids:
+        is_paced = is_repeated and not self.lister.rate_limit.has_room_to_repeat(access, len(environment_ids))
+        for environment_id in () if is_paced else environment_ids:
             try:
                 share = self.lister.incident(access, environment_id, incident_id, deadline)
-            except (SendError, LedgerError):
+            except SendError as error:
+                is_paced |= error.reason in _PACE or (error.reason == Reason.TIMEOUT and not error.was_sent)
                 continue
             if share is not None:
                 return share
+        if is_paced:
+            raise NoAnswer(Reason.PACED, "BigPanda could not be asked in every environment", was_sent=False)
         return None
 
     def _signal_job(self, job: Job, entry: Entry, share: Share, channel: Channel) -> Job:

@@ -89,6 +89,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "asker": end.asker,
         "ended_debt_since": end.ended_debt_since,
         "was_notified": end.was_notified,
+        "silent_since": end.silent_since,
         "flap": entry.flap if entry.flap != Flap() else None,
         "environment_id": entry.environment_id,
     }
@@ -125,6 +126,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
             asker=members.get("asker", ""),
             ended_debt_since=members.get("ended_debt_since", 0.0),
             was_notified=members.get("was_notified", False),
+            silent_since=members.get("silent_since", 0.0),
         ),
         flap=_flap(members.get("flap")),
         environment_id=members.get("environment_id", ""),

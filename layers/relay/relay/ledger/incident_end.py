@@ -31,6 +31,8 @@ class End(NamedTuple):
         ended_debt_since: Start of the debt that the last resolve ended; 0 if nothing was owed, or if the resolve is
             confirmed.
         was_notified: True if the fallback topic was notified of the debt that the last resolve ended.
+        silent_since: When BigPanda was first asked without an answer. It counts only if it is later than the resolve
+            that the question is about, and than BigPanda's last answer.
     """
 
     at: float = 0.0
@@ -44,6 +46,7 @@ class End(NamedTuple):
     asker: str = ""
     ended_debt_since: float = 0.0
     was_notified: bool = False
+    silent_since: float = 0.0
 
     @property
     def is_suspected(self) -> bool:
