@@ -89,6 +89,7 @@ def read(signal: Signal) -> Order | None:
     status = said["status"] if said else _line(incident.get("status")).lower()
     is_over = said["is_over"] if said else _is_over(incident, status)
     environment_id = said["environment_id"] if said else _environment(document, incident)
+    minutes = None if said else document.get("expirationinminutes")
     return Order(
         incident_id=signal.incident_id,
         environment_id=environment_id or None,
@@ -98,6 +99,7 @@ def read(signal: Signal) -> Order | None:
         details=tuple(_own_details(incident) if own else _details(document, incident, signal.incident_id)),
         priority=said["priority"] if said else _priority(status, is_over=is_over),
         recipients=tuple(dict.fromkeys(said["recipients"] if said else signal.recipients))[:MOST_RECIPIENTS],
+        expiration_minutes=minutes if type(minutes) is int and 1 <= minutes <= 100_000 else EXPIRATION_MINUTES,
     )
 
 
