@@ -84,7 +84,10 @@ def test_hostile_text_does_not_leave_its_quotation(attack: str) -> None:
         ("WWW.phish.example", '"WWW(.)phish(.)example"'),
         ("javascript://x", '"javascript(:)//x"'),
         ("https://a.bigpanda.io/", '"https(:)//a(.)bigpanda(.)io/"'),
-        ("db-1.prod.example is down", '"db-1.prod.example is down"'),
+        ("db-1.prod.example is down", '"db-1(.)prod(.)example is down"'),
+        ("log in at evil.example/x, or 10.0.0.1", '"log in at evil(.)example/x, or 10.0.0.1"'),
+        ("MailTo:a@evil.example tel:+15550100", '"MailTo(:)a@evil(.)example tel(:)+15550100"'),
+        ("at 12:30: lag is 3.5 s, e.g. slow. Data: none", '"at 12:30: lag is 3.5 s, e.g. slow. Data: none"'),
     ],
 )
 def test_links_in_foreign_text_are_shown_and_cannot_be_followed(text: str, shown: str) -> None:

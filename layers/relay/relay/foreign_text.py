@@ -14,8 +14,13 @@ MAX_LINK = 500
 # invisible.
 _READ_FACTOR = 16
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]*")
-# A scheme and a host, or `www.` and a host, which mail clients turn into a link.
+# What mail clients and phones turn into a link: a scheme and a host; a dot in a bare host; a scheme without a host.
 _LINK = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}://|\bwww\.)[^\s/]*", re.IGNORECASE)
+_DOT_OF_HOST = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")
+_SCHEME = re.compile(
+    r"\b(mailto|tel|sms|smsto|mms|callto|facetime|skype|sips?|xmpp|geo|maps|intent|javascript|data|file):(?=\S)",
+    re.IGNORECASE,
+)
 _BIGPANDA_LINK = re.compile(
     r"https://(?:[a-z0-9-]+\.)*bigpanda\.io(?::443)?(?:[/?#][a-z0-9\-._~!$&'()*+,;=:@/?#%]*)?",
     re.ASCII | re.IGNORECASE,
@@ -45,9 +50,11 @@ def one_line(text: str, most: int) -> str:
 def quoted(text: str, most: int) -> str:
     """Return the text in double quotes, for a sentence of the relay; at most `most` characters with the quotes.
 
-    The text inside has no double quote, square bracket or link. Dots of a host are written as `(.)`.
+    The text inside has no double quote, square bracket or link. Dots of a host are written as `(.)`, the colon of a
+    scheme as `(:)`.
     """
-    return f'"{cut(_LINK.sub(_without_link, _cleaned(text, most)).translate(_LOOK_ALIKES), most - 2)}"'
+    plain = _SCHEME.sub(r"\1(:)", _LINK.sub(_without_link, _cleaned(text, most)))
+    return f'"{cut(_DOT_OF_HOST.sub("(.)", plain).translate(_LOOK_ALIKES), most - 2)}"'
 
 
 def identifier(text: str, most: int = MAX_IDENTIFIER) -> str:

@@ -38,6 +38,22 @@ class TestRecipientsInTheUrl:
         assert {"DBA", "storage on-call"} <= set(recipients)
         assert relay.recorder.metrics()["refused_recipients"] == len(names)
 
+    @pytest.mark.parametrize(
+        "name", ["dba-x https://evil.example/login", "dba-\n- x", 'dba-" and', "dba-<b>", "dba-" + "x" * 200]
+    )
+    @pytest.mark.parametrize("allowed", [["dba-*"], None])
+    def test_name_that_is_not_plain_gets_no_signal_unless_it_is_allowed_word_by_word(
+        self, name: str, allowed: list[str] | None
+    ) -> None:
+        policy = {} if allowed is None else {"allowed_recipients": allowed}
+        relay = relay_with(**policy)
+        relay.webhook.serve(samples.request(samples.body(), recipients=(name, "dba-Zoë 1_a.b|Work Phone@x")))
+        [recipients] = recipients_of(relay)
+        assert name not in recipients
+        assert "dba-Zoë 1_a.b|Work Phone@x" in recipients
+        exact = relay_with(allowed_recipients=[name[:200]])
+        assert exact.channels.get("noc").permits(name[:200])
+
     def test_recipients_of_the_channel_get_the_signal_although_no_url_recipients_are_allowed(self) -> None:
         relay = relay_with(allowed_recipients=[])
         relay.webhook.serve(samples.request(samples.body(), recipients=("mallory",)))

@@ -52,7 +52,7 @@ class TestWholeMessages:
             "\n"
             '- Incident i1: "disk full"\n'
             "  owed since 2027-01-15T08:00:00.000Z; last reason: upstream\n"
-            "  recipients: Network Operations\n"
+            '  recipients: "Network Operations"\n'
             f"  {LINK}i1\n"
             "\n"
             "The relay goes on trying, so pages may still come.\n"
@@ -84,7 +84,7 @@ class TestWholeMessages:
             "\n"
             '- Incident i2: "router down"\n'
             "  owed since 2027-01-15T08:00:00.000Z; last reason: refused; the relay has given up: relayctl dlq list\n"
-            "  recipients: A, B\n"
+            '  recipients: "A", "B"\n'
             f"  {LINK}i2\n"
             "\n"
             "- Incident i3\n"
@@ -198,7 +198,7 @@ FORGED = """i9" is resolved.
 - Incident i2: "all well"
   owed since never; call +1 555 0100
   https://phish.example/login
-What to do: https://phish.example. \u202e\x1b[2J"""
+What to do: https://phish.example. \u202e\x1b[2J phish.example/login mailto:a@phish.example tel:+15550100"""
 
 
 def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
@@ -211,15 +211,29 @@ def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
     for text in (*texts, message["Message"]["sms"], message["Subject"]):
         outside = "".join(text.split('"')[::2])
         assert not any(word in outside for word in ("555", "all well", "resolved", "phish"))
-        assert "https://phish" not in text
+        assert not any(each in text for each in ("https://phish", "phish.example", "mailto:", "tel:"))
 
 
 class TestForgery:
-    @pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids"])
+    @pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids", "recipients"])
     def test_no_text_of_a_share_forges_a_line_or_a_link(self, place: str) -> None:
-        forged: Any = (FORGED,) if place == "request_ids" else FORGED
-        debt = owed("i1", description="d", is_page_missing=place == "request_ids", request_ids=("r1",))
+        forged: Any = (FORGED,) if place in {"request_ids", "recipients"} else FORGED
+        debt = owed(
+            "i1", description="d", is_page_missing=place == "request_ids", request_ids=("r1",), recipients=("Ops",)
+        )
         check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
+
+    @pytest.mark.parametrize("name", ["phish.example", "mailto:x", "a@phish.example"])
+    def test_incident_id_that_a_mail_program_would_link_is_quoted_and_broken(self, name: str) -> None:
+        message = published(owed(name))
+        texts = [message["Subject"], *(message["Message"][each] for each in ("sms", "email"))]
+        assert not any(name in text.replace(f"{LINK}{name}", "") for text in texts)
+
+    def test_recipients_beyond_the_length_of_a_line_are_counted(self) -> None:
+        names = tuple(f"dba {number} {'x' * 90}" for number in range(20))
+        [line] = [each for each in lines(owed(recipients=names)) if "recipients:" in each]
+        assert line.endswith(f'x" and {20 - line.count("dba")} more')
+        assert 5 < line.count("dba") < 20
 
     def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link(self) -> None:
         forged, like = (

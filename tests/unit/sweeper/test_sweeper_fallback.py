@@ -307,7 +307,7 @@ class TestOneMessage:
         relay.share(recipients=("DBA", "jdoe"), alerts=[{"id": 1, "description": "disk full"}])
         relay.sweep(300)
         assert '- Incident i1: "disk full"\n' in email(relay)
-        assert "  recipients: DBA, jdoe\n" in email(relay)
+        assert '  recipients: "DBA", "jdoe"\n' in email(relay)
 
 
 class TestTopicDown:

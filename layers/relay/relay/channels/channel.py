@@ -24,6 +24,9 @@ BIGPANDA_URL = "https://api.bigpanda.io"
 # The names of a signal stand in the trigger's URL and in a header, and many servers accept 8 KiB of both together.
 MAX_NAMES_LENGTH = 2048
 
+# Letters, digits, and what names of users, groups and devices have between them.
+_PLAIN_NAME = re.compile(r"[\w .|@-]{1,200}")
+
 # Kind of a credential for a vendor's API, as in `relayctl channel rotate`: xMatters' REST API, or BigPanda's API.
 type ApiKind = Literal["rest", "bigpanda"]
 
@@ -236,11 +239,16 @@ class Channel:
         return hmac.digest(key, secret, "sha256").hex()[:8]
 
     def permits(self, recipient: str) -> bool:
-        """True if the channel lets a webhook's URL name this recipient."""
+        """True if the channel lets a webhook's URL name this recipient.
+
+        Unless the policy has the very name, it must be plain: a pattern such as `dba-*` fits whole sentences, too.
+        """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
-        if allowed is None or name in allowed:
+        if allowed is not None and name in allowed:
             return True
-        return any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
+        if not _PLAIN_NAME.fullmatch(name):
+            return False
+        return allowed is None or any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
 
     @property
     def confirms_ends(self) -> bool:

@@ -6,12 +6,13 @@ named, the others are counted. Subscriptions can filter by the message attribute
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.delivery import sns_topic
 from relay.failures.errors import BadRequest
 from relay.failures.reasons import Reason
-from relay.foreign_text import identifier, is_bigpanda_link, one_line, quoted
+from relay.foreign_text import MAX_IDENTIFIER, identifier, is_bigpanda_link, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MAX_NAMED = 10
 MAX_WORDS = 200
 MAX_RECIPIENTS = 1024
+MAX_NAME = 200
 
 
 class UnknownCritical(NamedTuple):
@@ -90,7 +92,7 @@ class OverdueDebt(NamedTuple):
         return [
             f"- Incident {self.words()}",
             f"  {self._state()}",
-            f"  recipients: {one_line(', '.join(self.recipients), MAX_RECIPIENTS)}" if self.recipients else "",
+            f"  recipients: {_names(self.recipients)}" if self.recipients else "",
             f"  {_link(self.link, self.incident_id)}",
         ]
 
@@ -130,9 +132,7 @@ class Fallback:
         `channels` are all channels that the incidents may belong to, since BigPanda's API does not name the channel.
         """
         more = len(found) - 1
-        subject = (
-            f"CRITICAL, not paged: incident {identifier(found[0].incident_id)}{f' and {more} more' if more else ''}"
-        )
+        subject = f"CRITICAL, not paged: incident {_id(found[0].incident_id)}{f' and {more} more' if more else ''}"
         return self._publish(subject, _unknown_texts(channels, found), {})
 
     def _publish(self, subject: str, texts: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
@@ -141,7 +141,7 @@ class Fallback:
 
 def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
     count = len(debts) + others
-    what = f"incident {identifier(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
+    what = f"incident {_id(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
     return f"CRITICAL, xMatters did not notify: {what} of channel {channel}"
 
 
@@ -191,14 +191,31 @@ def _unknown_texts(channels: Sequence[str], found: Sequence[UnknownCritical]) ->
         'What to do: docs/operate.md, "A missed critical".',
     ]
     whole = "\n".join(lines)
-    first = identifier(found[0].incident_id)
+    first = _id(found[0].incident_id)
     sms = f"CRITICAL, not paged: {len(found)} incidents without a webhook. First: {first}"
     return sns_topic.texts(whole, sms)
 
 
+def _id(incident_id: str) -> str:
+    """Return an incident's id; in quotes, and without a link, if a mail program could turn it into one."""
+    return quoted(incident_id, MAX_IDENTIFIER) if set(incident_id) & set(".:@") else identifier(incident_id)
+
+
+def _names(recipients: Sequence[str]) -> str:
+    """Return the recipients' names, each in quotes, and the number of those beyond MAX_RECIPIENTS characters."""
+    named = [quoted(name, MAX_NAME) for name in recipients]
+    fitting = [
+        name
+        for name, length in zip(named, accumulate(len(name) + 2 for name in named), strict=True)
+        if length <= MAX_RECIPIENTS
+    ]
+    more = len(named) - len(fitting)
+    return ", ".join(fitting) + (f" and {more} more" if more else "")
+
+
 def _words(incident_id: str, description: str) -> str:
     """Return an incident's id and its description on one line, both without links and control characters."""
-    return identifier(incident_id) + (f": {quoted(description, MAX_WORDS)}" if description else "")
+    return _id(incident_id) + (f": {quoted(description, MAX_WORDS)}" if description else "")
 
 
 def _link(link: str, incident_id: str) -> str:
