@@ -65,12 +65,12 @@ OURS = {
 # Alarms on gauges, the value at the time of a run; all others watch counters.
 OF_GAUGES = {"OverdueDebtsAlarm", "OverloadedChannelsAlarm"}
 # Alarms on several metrics of AWS.
-OF_METRICS = {"LedgerThrottledAlarm"}
+OF_METRICS = {"LedgerThrottledAlarm", "DeadLettersAlarm"}
 OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
 AGES = {each.queue: each.oldest_seconds for each in WORKER_QUEUES}
 # Alarms on the age of the oldest message.
 OF_AGES = {"RetryQueueAlarm": "RetryQueue", "ChoreQueueAlarm": "ChoreQueue"}
-OF_QUEUES = {"DeadLettersAlarm", *OF_AGES}
+OF_QUEUES = {*OF_AGES}
 OF_FUNCTIONS = {
     "WebhookErrorsAlarm": ("${BigPandaWebhookFunction}", "Errors"),
     "WebhookThrottlesAlarm": ("${BigPandaWebhookFunction}", "Throttles"),
@@ -330,11 +330,18 @@ class TestAlarms:
         # A waiting job is sent again, as a new message, before this age.
         assert alarm["Threshold"] > MAX_DELAY_SECONDS
 
-    def test_dead_letters_alarm_watches_visible_messages_of_the_dead_letter_queue(self, on_aws: Stack) -> None:
-        alarm = _alarms(on_aws)["DeadLettersAlarm"]
-        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "${DeadLetterQueue.QueueName}"}]
-        assert alarm["Statistic"] == "Maximum"
+    def test_dead_letters_alarm_counts_visible_and_held_messages_of_the_dead_letter_queue(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
+        total, *parts = alarm["Metrics"]
+        assert (total["Expression"], alarm["Threshold"]) == (" + ".join(each["Id"] for each in parts), 0)
+        metrics = [each["MetricStat"]["Metric"] for each in parts]
+        assert [each["MetricName"].removeprefix("ApproximateNumberOfMessages") for each in metrics] == [
+            "Visible",
+            "NotVisible",
+        ]
+        assert {(each["Namespace"], each["Dimensions"][0]["Value"]) for each in metrics} == {
+            ("AWS/SQS", "${DeadLetterQueue.QueueName}")
+        }
 
     def test_function_alarms_watch_this_stacks_functions(self, on_aws: Stack) -> None:
         alarms = _alarms(on_aws)
