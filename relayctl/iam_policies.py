@@ -12,17 +12,20 @@ from typing import Any
 
 from relayctl.stack import Stack
 
+# Policies of people who look: without secrets, unless they are asked for.
+LOOKING = frozenset({"doctor", "observe"})
+_OF_SECRETS = frozenset({"ReadChannels", "KeyForChannels"})
 # Purpose of each policy.
 ABOUT = {
     "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, export "
     "and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no health.",
-    "doctor": "for checks: doctor, channel test, plan and export. Changes nothing and reads no incident. Without the "
-    "statements ReadChannels and KeyForChannels, doctor still works: it warns of each channel that it cannot read.",
+    "doctor": "for doctor: changes nothing, and reads no incident and no secret, so it warns of each channel that it "
+    "cannot read. With --secrets also for channel test, plan and export: reads every channel's secret.",
     "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
     "import": "for dlq import: puts jobs on the dead-letter queue, and reads nothing. A replay believes such a job.",
-    "observe": "for people on call: incident show, shadow report and status. Changes nothing, but holds dead-lettered "
-    "messages while incident show reads them. Without the statements ReadChannels and KeyForChannels, they work "
-    "without the vendors' APIs, limits, modes and ages of credentials.",
+    "observe": "for people on call: incident show, shadow report and status. Changes nothing, but may hold "
+    "dead-lettered messages, as incident show does while it reads them. Reads no secret, so it says nothing of the "
+    "vendors' APIs, limits, modes and ages of credentials. With --secrets it does, and reads every channel's secret.",
     "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
     "secret.",
     "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and "
@@ -36,15 +39,17 @@ def template(name: str) -> dict[str, Any]:
     return document
 
 
-def filled_in(name: str, stack: Stack) -> dict[str, Any]:
+def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
     """Return a policy with the values of one stack; `name` is a key of `ABOUT`.
 
-    A statement about something that the stack does not have, such as a KMS key of its own, is left out. Raises
-    StackMissingError.
+    `with_secrets` is True to let people who look (`LOOKING`) read the channels' secrets, too. A statement about
+    something that the stack does not have, such as a KMS key of its own, is left out. Raises StackMissingError.
     """
     names = _names(stack)
     document = template(name)
-    statements = [each for each in document["Statement"] if not _placeholders(each) & _absent(names)]
+    left_out = _OF_SECRETS if name in LOOKING and not with_secrets else frozenset[str]()
+    kept = [each for each in document["Statement"] if each["Sid"] not in left_out]
+    statements = [each for each in kept if not _placeholders(each) & _absent(names)]
     return document | {"Statement": [_replaced(each, names) for each in statements]}
 
 

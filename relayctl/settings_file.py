@@ -18,7 +18,7 @@ from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check_secret
 from relay.failures.errors import InvalidChannel
 from relayctl.channel_options import add_missing_tokens, needs_endpoint
-from relayctl.credential_input import CredentialInput
+from relayctl.credential_input import MAX_BYTES, CredentialInput
 from relayctl.endpoints import ENDPOINTS
 from relayctl.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.policy_file import ANY_HOSTS
@@ -29,7 +29,8 @@ SUFFIX = ".yaml"
 # The schema that an export writes beside the files.
 SCHEMA_FILE = "channel.schema.json"
 STORED = "stored"
-ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
+# Not AWS's own: a settings file must not lead the operator's key to a vendor.
+ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
 PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
 OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
@@ -96,10 +97,15 @@ def _read(path: Path) -> SettingsFile:
         raise InvalidChannel(
             "is not named after a channel: use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit"
         )
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise InvalidChannel("is a link that leads out of the folder")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InvalidChannel(f"cannot read it: {error.strerror or 'unreadable'}") from None
+    if len(content) > MAX_BYTES:
+        raise InvalidChannel(f"has more than {MAX_BYTES:,} bytes, which no secret can hold")
     return SettingsFile(path, parse(content))
 
 
@@ -158,7 +164,7 @@ def _reference(source: Mapping[Any, Any], key: str) -> Reference:
         case {"env": _, "file": _}:
             raise InvalidChannel(f"{key}: takes env or file, not both")
         case {"env": name} if not (isinstance(name, str) and re.match(ENV_PATTERN, name)):
-            raise InvalidChannel(f"{key}.env: must be the name of an environment variable")
+            raise InvalidChannel(f"{key}.env: must be the name of an environment variable, and none of AWS's")
         case {"file": path} if not (isinstance(path, str) and path and "\0" not in path):
             raise InvalidChannel(f"{key}.file: must be the path of a file")
     return Reference(source.get("env"), source.get("file"))
@@ -235,6 +241,7 @@ def _first(file: SettingsFile, reference: Reference, key: str, source: Credentia
             raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
         return source.judged(key, key, value, what)
     if reference.file is not None:
+        _check_place(file.path.parent, reference.file, key)
         return source.read_file(key, key, str(file.path.parent / reference.file), "the file that it names")
     for endpoint_key, endpoint in ENDPOINTS.items():
         if key == f"{endpoint_key}.token":
@@ -243,6 +250,20 @@ def _first(file: SettingsFile, reference: Reference, key: str, source: Credentia
         f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
         "{secret: stored, file: PATH}"
     )
+
+
+def _check_place(folder: Path, path: str, key: str) -> None:
+    """Raise InvalidChannel unless a settings file may name `path`: a regular file below its own folder.
+
+    Who changes settings files may have fewer rights than who applies them.
+    """
+    place = (folder / path).resolve()
+    if Path(path).is_absolute() or not place.is_relative_to(folder.resolve()):
+        raise InvalidChannel(
+            f"{key}: the file that it names must be below the settings file's folder, also where a link leads"
+        )
+    if place.exists() and not place.is_file():
+        raise InvalidChannel(f"{key}: cannot read the file that it names: not a regular file")
 
 
 def exported(name: str, document: SecretDocument) -> str:

@@ -17,23 +17,26 @@ from relayctl.stack import Stack, on_stack
     metavar="[NAME]",
     shell_complete=lambda _, __, incomplete: [each for each in ABOUT if each.startswith(incomplete)],
 )
+@click.option("--secrets", "with_secrets", is_flag=True, help="Let doctor or observe read the channels' secrets, too.")
 @on_stack
-def policy(stack: Stack, name: str | None, as_json: bool) -> None:
+def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) -> None:
     """Print an IAM policy for operators, filled in for the stack. Without NAME, list the policies.
 
-    The policy names the stack's own queues, table, functions and topic, in its account, region and partition.
+    The policy names the stack's own queues, table, functions and topic, in its account, region and partition. Those
+    for people who look, doctor and observe, have no right to secrets without --secrets.
 
     \b
     Example:
       relayctl policy
       relayctl policy replay > replay.json
+      relayctl policy doctor --secrets > ci.json
     """
     if name is None:
         _list(as_json=as_json)
         return
     if name not in ABOUT:
         raise click.UsageError(f"there is no policy {printable(name)}; there are {', '.join(ABOUT)}")
-    click.echo(json.dumps(iam_policies.filled_in(name, stack), indent=2))
+    click.echo(json.dumps(iam_policies.filled_in(name, stack, with_secrets=with_secrets), indent=2))
 
 
 def _list(*, as_json: bool) -> None:

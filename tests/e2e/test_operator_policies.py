@@ -71,9 +71,9 @@ def _actions(statement: dict[str, Any]) -> list[str]:
 
 
 def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
-    """Return a policy, as `relayctl policy` prints it for the stack."""
+    """Return a policy, as `relayctl policy` prints it for the stack with all its statements."""
     environment = aws_environment(cloud.aws_endpoint_url)
-    done = CliRunner(env=environment).invoke(main, ["policy", policy], catch_exceptions=False)
+    done = CliRunner(env=environment).invoke(main, ["policy", policy, "--secrets"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     document: dict[str, Any] = json.loads(done.stdout)
     return document

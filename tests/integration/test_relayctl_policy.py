@@ -120,6 +120,16 @@ class TestFilledIn:
         operator.parameters["KmsKeyArn"] = KEY
         assert "secretsmanager" not in json.dumps(printed(operator, "replay"))
 
+    @pytest.mark.parametrize("name", ["doctor", "observe"])
+    def test_policies_for_looking_allow_no_secret_unless_asked_for(self, operator: Operator, name: str) -> None:
+        operator.parameters["KmsKeyArn"] = KEY
+        read = '"secretsmanager:GetSecretValue"'
+        plain, full = (operator.run("policy", name, *option).stdout for option in ((), ("--secrets",)))
+        assert read not in plain
+        assert f"secretsmanager.{REGION}.amazonaws.com" not in plain
+        assert read in full
+        assert f"secretsmanager.{REGION}.amazonaws.com" in full
+
     def test_policy_for_a_stack_that_is_no_relay_is_refused(self, operator: Operator) -> None:
         del operator.outputs["DeadLetterQueueUrl"]
         done = operator.run("policy", "replay")

@@ -416,6 +416,18 @@ class TestExport:
         }
         assert json.loads((folder / "new/channel.schema.json").read_text())["title"]
 
+    def test_export_does_not_write_through_planted_links(self, operator: Operator, folder: Path) -> None:
+        store(operator, "payments")
+        victim = folder.parent / "victim.txt"
+        victim.write_text("mine")
+        for planted in (".payments.yaml.tmp", ".channel.schema.json.tmp", "payments.yaml", "channel.schema.json"):
+            (folder / planted).symlink_to(victim)
+        run(operator, "export", folder, "--overwrite")
+        assert victim.read_text() == "mine"
+        for name in ("payments.yaml", "channel.schema.json"):
+            assert not (folder / name).is_symlink()
+            assert (folder / name).stat().st_mode & 0o777 == 0o600
+
     def test_export_replaces_a_file_only_if_told_to(self, operator: Operator, folder: Path) -> None:
         store(operator, "payments", "web")
         write(folder, "web", "# mine\n")

@@ -246,18 +246,15 @@ class TestUses:
             status(relay, LEAKED)
         assert relay.credentials.calls.count("put_item") == 3
 
-    @pytest.mark.parametrize(
-        "request_",
-        [
-            showing(LEAKED, body="no json"),
-            samples.request(headers={"x-api-key": LEAKED, "user-agent": "relayctl"}),
-        ],
-        ids=["no share", "relayctl"],
-    )
-    def test_probe_of_an_operator_is_not_recorded_as_use(self, request_: Request) -> None:
+    def test_probe_of_an_operator_is_not_recorded_as_use(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
-        relay.webhook.serve(request_)
+        relay.webhook.serve(showing(LEAKED, body=""))
         assert relay.credentials.items == {}
+
+    def test_use_by_who_calls_himself_relayctl_is_recorded(self) -> None:
+        relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
+        relay.webhook.serve(samples.request(headers={"x-api-key": LEAKED, "user-agent": "relayctl/1.0"}))
+        assert self.uses(relay)["current"] == relay.clock.now
 
     def test_failing_table_for_uses_changes_no_answer_and_is_tried_again_a_minute_later(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))

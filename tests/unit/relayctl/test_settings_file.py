@@ -1,6 +1,7 @@
 """Settings files: references in place of credentials, errors that name the key, and the secret that a file makes."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ KINDS = ["url", "basic", "api_key", "oauth"]
 def asked_for(text: str, stored: dict[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
     file = SettingsFile(folder / "payments.yaml", parse(text.encode()))
     return resolved(file, SecretDocument(stored), CredentialInput()).members
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "leads out of the folder"), ("#" * 70_000, "65,536 bytes")])
+def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    folder = tmp_path / "channels"
+    folder.mkdir()
+    (tmp_path / "outside.yaml").write_text(LEAST)
+    if content is None:
+        (folder / "payments.yaml").symlink_to(tmp_path / "outside.yaml")
+    else:
+        (folder / "payments.yaml").write_text(content)
+    with pytest.raises(click.UsageError, match=words):
+        read_folder(folder)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,7 +154,12 @@ class TestFirstValues:
             ("{secret: stored, env: EMPTY}", "the environment variable EMPTY is empty"),
             ("{secret: stored, env: LINES}", "the environment variable LINES has more than one line"),
             ("{secret: stored, file: no-such-file}", "cannot read the file that it names: No such file or directory"),
-            ("{secret: stored, file: .}", "cannot read the file that it names: Is a directory"),
+            ("{secret: stored, file: .}", "cannot read the file that it names: not a regular file"),
+            ("{secret: stored, file: pipe}", "cannot read the file that it names: not a regular file"),
+            ("{secret: stored, file: /proc/self/environ}", "must be below the settings file's folder"),
+            ("{secret: stored, file: ../password.txt}", "must be below the settings file's folder"),
+            ("{secret: stored, file: link}", "must be below the settings file's folder"),
+            ("{secret: stored, file: large}", "has more than 65,536 bytes"),
         ],
     )
     def test_first_value_that_cannot_be_read_is_refused(
@@ -149,9 +168,15 @@ class TestFirstValues:
         monkeypatch.delenv("NO_SUCH", raising=False)
         monkeypatch.setenv("EMPTY", "")
         monkeypatch.setenv("LINES", f"{CANARY}\n{CANARY}")
+        (tmp_path / "password.txt").write_text(CANARY)
+        folder = tmp_path / "channels"
+        folder.mkdir()
+        (folder / "link").symlink_to(tmp_path / "password.txt")
+        (folder / "large").write_text(CANARY * 10_000)
+        os.mkfifo(folder / "pipe")
         text = LEAST.replace("{type: url}", f"{{type: basic, username: a, password: {reference}}}")
         with pytest.raises((InvalidChannel, click.UsageError)) as refused:
-            asked_for(text.replace("{secret: stored}", "https://acme.xmatters.com/", 1), folder=tmp_path)
+            asked_for(text.replace("{secret: stored}", "https://acme.xmatters.com/", 1), folder=folder)
         assert str(refused.value).startswith("xmatters.auth.password: ")
         assert words in str(refused.value)
         assert CANARY not in str(refused.value)

@@ -171,11 +171,12 @@ class TestToken:
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t", "Bearer t"]
 
-    def test_logins_of_one_host_have_their_own_tokens(self) -> None:
+    @pytest.mark.parametrize("other", [{"username": "other"}, {"password": "another"}])
+    def test_logins_of_one_host_have_their_own_tokens(self, other: dict[str, str]) -> None:
         trigger = Trigger(
             samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
         )
         trigger.send()
-        trigger.channel = samples.parsed(samples.secret(auth=samples.OAUTH | {"username": "other"}))
+        trigger.channel = samples.parsed(samples.secret(auth=samples.OAUTH | other))
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]

@@ -21,8 +21,6 @@ from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the work for a request.
 INLINE_SECONDS = 8.0
-# relayctl tests a new credential with a request. That does not count as a use by the vendor.
-_OPERATORS_AGENT = "relayctl"
 # A queued callback is answered 200: xMatters only needs to know that it arrived.
 _STATUS: Mapping[EndpointName, Mapping[Outcome, int]] = {
     "inbound": {Outcome.QUEUED: 202, Outcome.UNSAFE: 503},
@@ -85,9 +83,10 @@ class Endpoint:
         return self._reply(result)
 
     def _record_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
-        """Record that the request's credential was used. Called last; a failure here does not change the answer."""
-        if request.headers.get("user-agent", "").startswith(_OPERATORS_AGENT):
-            return
+        """Record that the request's credential was used. Called last; a failure here does not change the answer.
+
+        The empty request with which relayctl tries a new credential is refused before, so it is no use by the vendor.
+        """
         try:
             if fingerprint := channel.matching_fingerprint(
                 request.headers, self.authenticator.clock(), endpoint=self.name

@@ -4,6 +4,7 @@ Facts: docs/vendors.md, "Credentials".
 """
 
 import contextlib
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeIs
@@ -52,7 +53,7 @@ class Logins:
 
     def __init__(self, outward: HttpClient) -> None:
         self._outward = outward
-        self._tokens: dict[tuple[str, str, str], _Token] = {}
+        self._tokens: dict[tuple[str, ...], _Token] = {}
 
     def headers(self, login: Login, deadline: Deadline, *, reserve: float = 0.0) -> dict[str, str]:
         """Return the Authorization header for a request; no header if the URL itself is the credential.
@@ -115,8 +116,11 @@ class Logins:
         raise failure
 
 
-def _key(login: Login) -> tuple[str, str, str]:
-    return (_token_url(login), login.auth.members["client_id"], login.auth.members["username"])
+def _key(login: Login) -> tuple[str, ...]:
+    """Return the key of a login's token. A channel with the wrong password must not use the token of another one."""
+    members = login.auth.members
+    password = hashlib.sha256(members["password"].encode()).hexdigest()
+    return (_token_url(login), members["client_id"], members["username"], password)
 
 
 def _token_url(login: Login) -> str:
