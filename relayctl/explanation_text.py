@@ -187,7 +187,7 @@ def _recipients(found: dict[str, Any]) -> Iterator[str]:
     if found["only_acknowledger"]:
         yield "the acknowledger alone: nothing worsened or reopened since"
     if found["refused_in_url"]:
-        yield f"left out, not in policy.allowed_recipients or too many: {_listed(found['refused_in_url'])}"
+        yield f"left out, not allowed (policy.allowed_recipients) or too many: {_listed(found['refused_in_url'])}"
 
 
 def _rate_limit(found: dict[str, Any]) -> Iterator[str]:

@@ -6,7 +6,6 @@ named, the others are counted. Subscriptions can filter by the message attribute
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.delivery import sns_topic
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 10
 MAX_WORDS = 200
-MAX_RECIPIENTS = 1024
+MAX_RECIPIENTS = 20
 MAX_NAME = 200
 
 
@@ -202,15 +201,10 @@ def _id(incident_id: str) -> str:
 
 
 def _names(recipients: Sequence[str]) -> str:
-    """Return the recipients' names, each in quotes, and the number of those beyond MAX_RECIPIENTS characters."""
-    named = [quoted(name, MAX_NAME) for name in recipients]
-    fitting = [
-        name
-        for name, length in zip(named, accumulate(len(name) + 2 for name in named), strict=True)
-        if length <= MAX_RECIPIENTS
-    ]
-    more = len(named) - len(fitting)
-    return ", ".join(fitting) + (f" and {more} more" if more else "")
+    """Return the recipients' names, each in quotes, and the number of those beyond MAX_RECIPIENTS."""
+    more = len(recipients) - MAX_RECIPIENTS
+    named = ", ".join(quoted(name, MAX_NAME) for name in recipients[:MAX_RECIPIENTS])
+    return named + (f" and {more} more" if more > 0 else "")
 
 
 def _words(incident_id: str, description: str) -> str:
