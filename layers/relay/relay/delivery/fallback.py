@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 10
 MAX_WORDS = 200
-MAX_RECIPIENTS = 20
-MAX_NAME = 200
+MAX_RECIPIENTS = 10
 
 
 class UnknownCritical(NamedTuple):
@@ -203,7 +202,7 @@ def _id(incident_id: str) -> str:
 def _names(recipients: Sequence[str]) -> str:
     """Return the recipients' names, each in quotes, and the number of those beyond MAX_RECIPIENTS."""
     more = len(recipients) - MAX_RECIPIENTS
-    named = ", ".join(quoted(name, MAX_NAME) for name in recipients[:MAX_RECIPIENTS])
+    named = ", ".join(quoted(name, MAX_IDENTIFIER) for name in recipients[:MAX_RECIPIENTS])
     return named + (f" and {more} more" if more > 0 else "")
 
 
