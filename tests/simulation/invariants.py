@@ -619,6 +619,8 @@ class Invariants:
             return
         for better in states:
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
+            # Until BigPanda confirms it, a suspected resolve changes nothing: people know of the open state.
+            is_between = is_between and (better.incident, better.number) not in self.unbelieved
             is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(better.arrivals, default=0.0)
             # Also a state that was not answered may have reached the ledger.
             later = [other for other in self._states_of(incident) if other.arrivals and surely_newer(other, better)]
