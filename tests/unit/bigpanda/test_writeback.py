@@ -443,6 +443,9 @@ class TestLedgerDown:
         assert relay.chores.messages == []
 
 
+DROPPED = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T08:30:00Z", "then": "drop"}
+
+
 class TestAcknowledged:
     """Acknowledged incidents: a worsened or reopened state is signalled to all recipients.
 
@@ -494,6 +497,31 @@ class TestAcknowledged:
             relay.clock.now += 20
             relay.share(status=status, changedOn=self.LATER + second)
         assert self.recipients_signalled(relay) == ["Ops", "jdoe", "Ops", "Ops", "Ops"]
+
+    @pytest.mark.parametrize(
+        ("policy", "statuses"),
+        [
+            # `resolved` is not announced.
+            ({"notify_on": ["opened", "reopened", "eased"]}, ["ok", "critical", "warning"]),
+            # A pause leaves out the end and the reopening.
+            ({"pauses": [DROPPED]}, ["ok", "critical", "warning"]),
+            # A better state that is not announced, and the same state again.
+            ({"notify_on": ["worsened", "grew"]}, ["warning", "critical", "critical"]),
+        ],
+    )
+    def test_acknowledgement_ends_with_an_incident_that_is_open_again(
+        self, relay: Relay, policy: dict[str, Any], statuses: list[str]
+    ) -> None:
+        self.acknowledge(relay)
+        document = json.loads(str(relay.secrets.texts["noc"]))
+        document["policy"] |= policy
+        relay.secrets.texts["noc"] = json.dumps(document)
+        relay.clock.now += 301
+        for second, status in enumerate(statuses):
+            relay.clock.now += 1900 * (second == 2)
+            relay.share(status=status, changedOn=self.LATER + second, alerts=[f"a{second}"])
+        assert set(self.recipients_signalled(relay)) == {"Ops"}
+        assert len(relay.session.calls) > 1
 
     def test_incident_that_may_have_been_reopened_is_signalled_to_all(self, relay: Relay) -> None:
         self.acknowledge(relay)

@@ -1,22 +1,51 @@
 """Shadow mode: a channel decides as a live one, and sends and queues nothing."""
 
+import json
 from typing import Any
 
 import pytest
 
 from relay.failures.reasons import Reason
+from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
+from relay.ledger.credentials import mark_changed
 from relay.ledger.entry_key import key, shadow_of
 from tests import samples
-from tests.fakes import HookedDynamoDb, Relay, new_relay, table_down, worked
+from tests.fakes import Call, HookedDynamoDb, Relay, new_relay, table_down, worked
 from tests.unit.delivery.test_ledger_down_and_races import hooked
 from tests.unit.delivery.test_pauses import moment
+from tests.unit.paging_tenant import Tenant
+from tests.unit.paging_tenant import new_relay as paging_relay
+from tests.unit.reconcile_scene import incident, make_scene
 
 LATER = 1_800_000_001
+HOUR = 3600
+OVER: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
 
 
 def shadowed(**policy: object) -> Relay:
     return new_relay(policy={"mode": "shadow", "preset": "oncall", **policy})
+
+
+def switch(relay: Relay, mode: str, **policy: Any) -> None:
+    """Give the channel another mode, as relayctl does."""
+    document = json.loads(str(relay.secrets.texts["noc"]))
+    document["policy"] = {"min_seconds_between_signals": 0, "preset": "oncall", **policy, "mode": mode}
+    relay.secrets.texts["noc"] = json.dumps(document)
+    mark_changed(relay.credentials.table(relay.clock), "noc", f"{mode} {relay.clock.now}", relay.clock.now)
+    relay.clock.now += 15
+    # `Relay.share` uses the cached channel.
+    relay.channels.for_work("noc")
+
+
+def pass_minutes(relay: Relay, minutes: int) -> None:
+    for _ in range(minutes):
+        relay.sweep()
+        relay.wake(1)
+
+
+def rang(relay: Relay) -> list[str]:
+    return [json.loads(call.body)["incident"]["status"] for call in relay.session.calls]
 
 
 def fail(table: HookedDynamoDb, calls: int) -> None:
@@ -35,7 +64,7 @@ def test_share_that_would_ring_is_recorded_and_sends_nothing() -> None:
     relay = shadowed()
     result = relay.share()
     assert (result.outcome, result.subject.transition) == (Outcome.SHADOWED, "opened")
-    assert relay.entry().newest is None
+    assert relay.entry().announced is None
     assert relay.ledger.read(shadow_of(key("noc", (), "i1"))).announced is not None
     assert sent_nothing(relay)
 
@@ -46,7 +75,7 @@ def test_later_shares_are_compared_as_if_the_signal_had_been_accepted() -> None:
     outcomes = [
         relay.share(),
         relay.share(changedOn=LATER, comments=["seen"]),
-        relay.share(changedOn=LATER + 1, status="ok", active=False, resolved=True),
+        relay.share(changedOn=LATER + 1, **OVER),
     ]
     assert [each.outcome for each in outcomes] == [Outcome.DUPLICATE, Outcome.UNCHANGED, Outcome.SHADOWED]
     assert outcomes[-1].subject.transition == "resolved"
@@ -153,10 +182,9 @@ def test_record_of_an_accepted_signal_waits_for_the_ledger_in_shadow_mode() -> N
 def test_flapping_incident_makes_as_many_signals_in_the_report_as_in_a_live_channel() -> None:
     flap = {"transitions": 2, "minutes": 10}
     shadow, live = shadowed(flap=flap), new_relay(policy={"preset": "oncall", "flap": flap})
-    resolved: dict[str, Any] = {"status": "ok", "active": False, "resolved": True}
     outcomes = []
     for number in range(8):
-        changes: dict[str, Any] = {"changedOn": LATER + 60 * number, **(resolved if number % 2 else {})}
+        changes: dict[str, Any] = {"changedOn": LATER + 60 * number, **(OVER if number % 2 else {})}
         for relay in (shadow, live):
             relay.clock.now += 60
         outcomes.append(shadow.share(**changes).outcome)
@@ -164,5 +192,109 @@ def test_flapping_incident_makes_as_many_signals_in_the_report_as_in_a_live_chan
     live.sweep(660)
     live.wake(1)
     shadow.clock.now += 660
-    outcomes.append(shadow.share(changedOn=LATER + 1200, comments=["over"], **resolved).outcome)
+    outcomes.append(shadow.share(changedOn=LATER + 1200, comments=["over"], **OVER).outcome)
     assert outcomes.count(Outcome.SHADOWED) == len(live.session.calls) == 4
+
+
+class TestBackToLive:
+    """Shares that came in shadow mode count as known once the channel is live again, and nothing older is announced."""
+
+    @pytest.mark.parametrize("policy", [{}, {"notify_on": ["opened", "reopened"]}])
+    @pytest.mark.parametrize("is_in_flight", [True, False])
+    def test_critical_that_resolved_in_shadow_rings_when_it_reopens(
+        self, policy: dict[str, Any], is_in_flight: bool
+    ) -> None:
+        relay = new_relay(policy={"preset": "oncall", **policy})
+
+        def resolve_in_shadow() -> None:
+            switch(relay, "shadow", **policy)
+            relay.share(changedOn=LATER, **OVER)
+
+        def meanwhile(_: Call) -> HttpAnswer:
+            resolve_in_shadow()
+            relay.clock.now -= 15
+            return samples.accepted()
+
+        relay.session.steps = [meanwhile if is_in_flight else samples.accepted(), samples.accepted()]
+        relay.share()
+        if not is_in_flight:
+            resolve_in_shadow()
+        switch(relay, "live", **policy)
+        pass_minutes(relay, 10)
+        assert rang(relay) == ["critical"]
+        assert relay.share(changedOn=LATER + 1).outcome == Outcome.DELIVERED
+
+    @pytest.mark.parametrize("minutes_before_the_resolve", [0, 5])
+    def test_critical_that_was_owed_and_resolved_in_shadow_is_neither_notified_nor_replayed(
+        self, minutes_before_the_resolve: int
+    ) -> None:
+        relay = new_relay(samples.refused(503), policy={"preset": "oncall"})
+        relay.share()
+        sent = len(relay.session.calls)
+        switch(relay, "shadow")
+        pass_minutes(relay, minutes_before_the_resolve)
+        assert relay.share(changedOn=LATER, **OVER).outcome == Outcome.UNCHANGED
+        pass_minutes(relay, 5)
+        switch(relay, "live")
+        worked(relay, *relay.dead_letters.jobs())
+        pass_minutes(relay, 60)
+        assert (len(relay.session.calls), relay.sns.published) == (sent, [])
+
+    def test_older_state_that_is_replayed_rings_nobody_and_the_next_share_does(self) -> None:
+        relay = new_relay(*[samples.refused(503)] * 3, samples.accepted(), policy={"preset": "oncall"})
+        relay.share()
+        switch(relay, "shadow")
+        pass_minutes(relay, 2)
+        relay.share(changedOn=LATER, comments=["seen"])
+        switch(relay, "live")
+        sent = len(relay.session.calls)
+        worked(relay, *relay.dead_letters.jobs())
+        assert len(relay.session.calls) == sent
+        assert relay.share(changedOn=LATER + 1, comments=["seen again"]).outcome == Outcome.DELIVERED
+
+    def test_missing_page_of_an_incident_that_went_on_in_shadow_is_not_notified_afterwards(self) -> None:
+        tenant = Tenant()
+        tenant.makes_pages = False
+        relay = paging_relay(tenant)
+        relay.share()
+        relay.drain()
+        switch(relay, "shadow")
+        relay.share(changedOn=LATER, **OVER)
+        switch(relay, "live")
+        pass_minutes(relay, 10)
+        assert relay.sns.published == []
+
+    def test_share_that_came_in_shadow_rings_if_it_comes_again(self) -> None:
+        relay = shadowed()
+        relay.share()
+        switch(relay, "live")
+        assert relay.share().outcome == Outcome.DELIVERED
+
+    @pytest.mark.parametrize("hours", [1, 23])
+    @pytest.mark.parametrize("recipients", [(), ("jdoe",)])
+    @pytest.mark.parametrize("reconcile", ["ring", "report"])
+    def test_reconcile_run_knows_what_opened_in_shadow(
+        self, hours: int, recipients: tuple[str, ...], reconcile: str
+    ) -> None:
+        scene = make_scene(policy={"mode": "shadow"}, reconcile=reconcile)
+        relay = scene.relay
+        incident_now = incident(relay.clock, ago=0)
+        scene.has(incident_now)
+        stamps = {"changedOn": incident_now["changed_at"], "updatedOn": incident_now["updated_at"]}
+        relay.webhook.serve(samples.request(samples.enveloped("e1", **stamps), recipients=recipients))
+        relay.clock.now += hours * HOUR
+        switch(relay, "live")
+        for _ in range(4):
+            scene.run_twice()
+            relay.wake(300)
+        assert (relay.session.calls, relay.sns.published) == ([], [])
+
+    def test_reconcile_run_announces_a_change_that_came_after_shadow(self) -> None:
+        scene = make_scene(policy={"mode": "shadow"})
+        relay = scene.relay
+        relay.share(status="warning", changedOn=int(relay.clock.now))
+        switch(relay, "live")
+        scene.has(incident(relay.clock, ago=0))
+        scene.run_twice()
+        relay.wake(0)
+        assert scene.signalled() == ["critical"]

@@ -522,6 +522,24 @@ class TestSnoozed:
             scene.relay.wake(0)
         assert scene.signalled() == ["critical", "critical"]
 
+    def test_acknowledgement_from_before_the_end_of_a_snooze_counts_no_more(self) -> None:
+        scene = make_scene()
+        relay, document = scene.relay, json.loads(str(scene.relay.secrets.texts["noc"]))
+        document["xmatters"] |= {"callback": {"token": "t"}, "recipients": ["Ops"]}
+        relay.secrets.texts["noc"] = json.dumps(document)
+        relay.clock.now += 301
+        self.slept(scene)
+        answer = {"relay": 1, "kind": "response", "incident_id": "i1", "event": {"number": "1"}}
+        answer |= {"person": {"target": "jdoe"}, "response": "Acknowledge"}
+        headers = {"authorization": "Bearer t", "content-type": "application/json"}
+        assert relay.callbacks.serve(samples.request(json.dumps(answer).encode(), headers=headers)).status == 200
+        relay.wake(0)
+        scene.has(incident(relay.clock, ago=800))
+        scene.run()
+        relay.wake(60)
+        relay.share(status="warning", changedOn=int(relay.clock.now))
+        assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == ["Ops"] * 3
+
     def test_snoozed_critical_is_not_signalled(self) -> None:
         scene = make_scene()
         self.slept(scene)

@@ -2,7 +2,12 @@
 
 A signal that would be sent is recorded in these entries as if xMatters had accepted it. So the next share is compared
 as if the channel were live. The log line of each share says what would have happened, for `relayctl shadow report`.
+
+The channel's own entry learns the state, too, and owes nothing any more. So a state that the share replaced is not
+announced, notified or replayed after the mode, and a reconcile run knows the incident.
 """
+
+from copy import replace
 
 from relay.delivery.actions import Settle
 from relay.delivery.next_action import next_action
@@ -12,6 +17,7 @@ from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
+from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
 from relay.ledger.wait import Wait
 
@@ -26,8 +32,9 @@ def observe(services: Services, task: Task) -> Result:
     is `unchanged`. Nothing wakes it at that end: only a later share of the incident can then be `shadowed`. If the
     ledger fails, the outcome is `shadowed` with a notice, since the announced state is unknown.
     """
-    entry_key = shadow_of(task.entry_key)
+    own_key, entry_key = task.entry_key, shadow_of(task.entry_key)
     try:
+        services.ledger.change(own_key, lambda entry, own=task: _settled(own, entry, services.clock()))
         for _ in range(MAX_READS):
             stored, now = services.ledger.read(entry_key), services.clock()
             task, entry, action = next_action(task, stored, now)
@@ -44,3 +51,19 @@ def observe(services: Services, task: Task) -> Result:
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))
     return task.result(Outcome.SHADOWED).with_unguarded("the entry was changed each time it was read")
+
+
+def _settled(task: Task, entry: Entry, now: float) -> Entry:
+    """Return the channel's own entry with the task's state as the newest one, and nothing owed; `now` in epoch seconds.
+
+    The entry stays as it is if it has the state, or a newer one.
+    """
+    task, _, action = next_action(task, entry, now)
+    if isinstance(action, Settle) and not action.is_suspected:
+        if action.note is None:
+            return entry
+        entry = action.note
+    else:
+        # Without its digest, so that a copy of the share counts as news once the channel is live.
+        entry = entry.unchanged(replace(task.state, digest=""))
+    return replace(entry, debt=replace(entry.debt, row=None, is_page_missing=False))

@@ -214,11 +214,14 @@ class Entry(NamedTuple):
         entry = replace(entry, eased=eased, is_snooze_over=is_snooze_over, debt=entry.debt.settled())
         if entry.dead_letter.has(state):
             entry = replace(entry, dead_letter=entry.dead_letter.settled())
+        was_over = self.newest is not None and not self.newest.is_open
+        if was_over or not state.is_open:
+            # It ended and may reopen, although people are not told of either.
+            entry = entry._unacknowledged()
         if state.is_open:
             return entry
         # The newest state is over, so every page until now has to end, although clocks of senders differ.
         at = max(state.came, self._last_claim() + TICK_SECONDS)
-        was_over = self.newest is not None and not self.newest.is_open
         end = entry.end.resolved(at, was_over=was_over)
         if self.debt.since is not None:
             end = end.with_ended_debt(self.debt.since, is_notified=self.debt.is_notified)
@@ -301,21 +304,27 @@ class Entry(NamedTuple):
             entry = replace(entry, end=end)
         if state.precedes(entry.announced):
             return entry._doubting(state)
-        is_anew = any(compare(told, state).transition in _ANEW for told in entry.maybe_announced())
-        is_newer_owed = state.precedes(newest)
-        entry = entry if is_newer_owed else entry._with_newest(state)
+        known = (*entry.maybe_announced(), *([entry.eased] if entry.eased else []))
+        is_anew = entry.is_snooze_over or any(compare(told, state).transition in _ANEW for told in known)
+        newer = newest if newest and state.precedes(newest) else None
+        entry = entry if newer else entry._with_newest(state)
         if is_anew and not (audience.is_for_one and state.is_open):
-            entry = replace(entry, acknowledged_by="", acknowledged_rank=0)
+            entry = entry._unacknowledged()
+        # The newer state came while this one was sent, when nobody knew yet of a state that it is better than.
+        is_eased = newer is not None and entry.debt.since is None and compare(state, newer).transition in _BETTER
         return replace(
             entry,
             announced=state,
             doubtful=(),
-            eased=None,
+            eased=newer if is_eased else None,
             is_snooze_over=False,
-            debt=entry.debt.announced(is_owed=is_newer_owed),
+            debt=entry.debt.announced(is_owed=newer is not None),
             dead_letter=entry.dead_letter.settled(),
             flap=entry.flap.announcing(),
         )
+
+    def _unacknowledged(self) -> "Entry":
+        return replace(self, acknowledged_by="", acknowledged_rank=0)
 
     def acknowledged(self, target: str, came: float) -> "Entry":
         """Return the entry with an acknowledgement by the person `target`, unless the incident is over.

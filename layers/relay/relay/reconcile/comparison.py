@@ -14,7 +14,7 @@ from relay.delivery.needs_signal import Standing, judge_change, was_shared
 from relay.failures.errors import LedgerError, UnknownChannel
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
 from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue
@@ -76,15 +76,25 @@ class Comparison:
                 # Each set of recipients in webhook URLs has an entry of its own.
                 for each in ((), *named[incident_id]):
                     keys[member.name, incident_id, each] = key(member.name, each, incident_id)
-        found = self.ledger.read_many(set(keys.values()))
-        if any(name not in found for name in keys.values()):
-            raise LedgerError("DynamoDB did not answer for all incidents")
+        found = self._read_all(set(keys.values()))
+        # A sender with the webhook's token can name any recipients. Only recipients of an announced state count, also of
+        # one that shadow mode would have announced.
+        unannounced = {
+            name for (*_, recipients), name in keys.items() if recipients and found[name].sequence and not found[name].announced
+        }
+        shadows = self._read_all(set(map(shadow_of, unannounced)))
         entries: dict[str, dict[str, list[KnownEntry]]] = {member.name: {} for member in members}
         for (channel, incident_id, recipients), name in keys.items():
-            # A sender with the webhook's token can name any recipients. Only recipients of an announced state count.
-            if found[name].sequence and (not recipients or found[name].announced):
+            is_known = name not in unannounced or shadows[shadow_of(name)].announced
+            if found[name].sequence and is_known:
                 entries[channel].setdefault(incident_id, []).append(KnownEntry(recipients, found[name]))
         return dict(entries)
+
+    def _read_all(self, names: set[str]) -> dict[str, Entry]:
+        found = self.ledger.read_many(names)
+        if any(name not in found for name in names):
+            raise LedgerError("DynamoDB did not answer for all incidents")
+        return found
 
     def compare(
         self,
