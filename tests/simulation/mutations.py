@@ -891,8 +891,8 @@ MUTATIONS = (
     Mutation(
         "an answer ends what was signalled after it",
         "bigpanda.incident_writer",
-        "        if to_write.is_overtaken:\n",
-        "        if to_write.is_overtaken and until == 0:\n",
+        "        if to_write.outdated:\n",
+        "        if to_write.outdated and until == 0:\n",
         seed=60000294,
     ),
     Mutation(

@@ -51,14 +51,14 @@ def secret(actions: dict[str, Any] | None = None, **bigpanda: Any) -> dict[str, 
     return document
 
 
-def new_relay(*steps: Step, **bigpanda: Any) -> Relay:
+def new_relay(*steps: Step, opened_as: str = "critical", **bigpanda: Any) -> Relay:
     relay = Relay(
         FakeSession(*(samples.accepted(f"r{number}") for number in range(1, 9))),
         secrets=FakeSecrets(noc=json.dumps(secret(**bigpanda))),
         bigpanda=FakeSession(*steps or (DONE,)),
         rest=FakeSession(xmatters),
     )
-    relay.share()
+    relay.share(status=opened_as)
     relay.clock.now += 5
     relay.chores.messages.clear()
     return relay
@@ -238,6 +238,31 @@ class TestOnce:
         relay.wake(0)
         assert paths(relay) == ["comments"]
         assert "(Not resolved: it changed since that page.)" in writes(relay)[0][1]["comment"]
+
+    @pytest.mark.parametrize("is_dead_lettered", [True, False])
+    @pytest.mark.parametrize("response", ["Resolve", "Snooze 1 h"])
+    def test_answer_to_a_page_does_not_act_while_a_worse_state_is_owed(
+        self, response: str, is_dead_lettered: bool
+    ) -> None:
+        relay = new_relay(DONE, opened_as="warning")
+        relay.session.steps = [samples.refused(400 if is_dead_lettered else 503)]
+        relay.share(changedOn=LATER)
+        assert len(relay.dead_letters.messages) == is_dead_lettered
+        relay.clock.now += 5
+        answer(relay, response)
+        relay.retries.messages.clear()
+        relay.wake(0)
+        assert paths(relay) == ["comments"]
+        assert "it is worse than that page says, and nobody was told of that yet.)" in writes(relay)[0][1]["comment"]
+
+    def test_answer_to_a_page_acts_while_a_milder_state_is_owed(self) -> None:
+        relay = new_relay(ACCEPTED)
+        relay.session.steps = [samples.refused(503)]
+        relay.share(status="warning", changedOn=LATER)
+        answer(relay, "Resolve")
+        relay.retries.messages.clear()
+        relay.wake(0)
+        assert paths(relay) == ["resolve"]
 
     def test_answer_that_comes_after_the_resolve_was_signalled_is_settled_by_bigpanda(self) -> None:
         relay = new_relay(samples.refused(409), DONE)

@@ -34,9 +34,9 @@ class CallbackToWrite(NamedTuple):
         responses: Response texts that acknowledge or escalate.
         is_verified: True if the callback was verified.
         came: Arrival of the callback (epoch seconds).
-        is_overtaken: True if the callback is out of date. There are two cases. After the callback arrived, the channel
-            signalled the incident again, or the incident ended. Or the callback names the page of an earlier signal,
-            and a later signal had an open state.
+        outdated: Reason why the callback is out of date; empty if it is not. There are three cases. After the callback
+            arrived, the channel signalled the incident again, or the incident ended. Or the callback names the page of
+            an earlier signal, and a later signal had an open state. Or a worse state is owed.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 
@@ -46,7 +46,7 @@ class CallbackToWrite(NamedTuple):
     responses: ResponseMeanings
     is_verified: bool
     came: float
-    is_overtaken: bool
+    outdated: str
     is_over: bool
 
 
@@ -113,15 +113,15 @@ class IncidentWriter:
     ) -> str:
         """Resolve or snooze the incident, and return "". If nothing is changed, return a sentence with the reason.
 
-        Nothing is changed if the callback is overtaken, or if the end of the snooze has passed. The same holds if
+        Nothing is changed if the callback is out of date, or if the end of the snooze has passed. The same holds if
         BigPanda answers 409, since the incident is over or snoozed already. So a repeated call changes nothing. The
         time of a snooze counts from the arrival of the callback. Raises SendError for all other failures, and
         LedgerError.
         """
         until = int(to_write.came + action.minutes * MINUTE_SECONDS)
         is_snooze = action.deed == Deed.SNOOZE
-        if to_write.is_overtaken:
-            return f"(Not {_DONE[action.deed]}: it changed since that page.)"
+        if to_write.outdated:
+            return f"(Not {_DONE[action.deed]}: {to_write.outdated}.)"
         if is_snooze and until <= self.clock():
             return f"(Not {_DONE[action.deed]}: that time is over.)"
         try:

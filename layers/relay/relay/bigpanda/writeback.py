@@ -118,10 +118,14 @@ class Writeback:
         incident = _incident(callback, access, entries)
         if incident is None:
             return _failed(job, Reason.REFUSED, "its environment is unknown: set bigpanda.environment_id")
-        is_overtaken = any(entry.is_overtaken(received.came, found.signal) for _, entry in entries)
+        outdated = ""
+        if any(entry.is_overtaken(received.came, found.signal) for _, entry in entries):
+            outdated = "it changed since that page"
+        elif any(entry.owes_worse for _, entry in entries):
+            outdated = "it is worse than that page says, and nobody was told of that yet"
         is_over = all(entry.newest is not None and not entry.newest.is_open for _, entry in entries if entry.sequence)
         to_write = CallbackToWrite(
-            callback, incident, access, channel.responses, is_verified, received.came, is_overtaken, is_over
+            callback, incident, access, channel.responses, is_verified, received.came, outdated, is_over
         )
         return self._write_once(job, to_write, deadline)
 

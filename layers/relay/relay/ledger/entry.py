@@ -377,6 +377,17 @@ class Entry(NamedTuple):
         known = [signal for signal in self.accepted_signals if answered and signal.request_id == answered.request_id]
         return any(later.is_open and later.at > signal.at for signal in known for later in self.accepted_signals)
 
+    @property
+    def owes_worse(self) -> bool:
+        """True if an open state is owed, maybe dead-lettered, that is worse than what may have been announced.
+
+        A person who answers a page does not know of it.
+        """
+        newest = self.newest
+        if newest is None or not newest.is_open or self.debt.since is None:
+            return False
+        return any(told is not None and newest.is_worse_than(told) for told in self.maybe_announced())
+
     def followed(self, found: Mapping[str, AcceptedSignal]) -> "Entry":
         """Return the entry with what a follow-up job found out about accepted signals: their pages, and which are over.
 
