@@ -45,6 +45,17 @@ def test_delivered_signal_of_a_removed_channel_leaves_no_dead_letter() -> None:
     assert (gone.dead_letters.messages, gone.retries.messages) == ([], [])
 
 
+def test_growth_that_only_the_removed_channel_announced_is_dead_lettered() -> None:
+    relay = new_relay(samples.accepted(), DOWN, policy={"notify_on": ["opened", "grew"]})
+    relay.share(alerts=["a1"])
+    relay.wake(36)
+    relay.share(alerts=["a1", "a2"], changedOn=1_800_000_001)
+    gone = removed_from(relay)
+    gone.wake(36)
+    assert [job.failures.reason for job in gone.dead_letters.jobs()] == ["channel_removed"]
+    assert gone.retries.messages == []
+
+
 def test_followup_of_a_removed_channel_leaves_no_dead_letter() -> None:
     relay = owing("followup")
     relay.wake(0)

@@ -19,6 +19,7 @@ from relay.channels.schema import CHANNEL_NAME
 from relay.channels.token import EndpointName
 from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
+from relay.incidents.transition import Transition
 
 BIGPANDA_URL = "https://api.bigpanda.io"
 # The names of a signal stand in the trigger's URL and in a header, and many servers accept 8 KiB of both together.
@@ -308,9 +309,11 @@ def _fits(name: str, pattern: str) -> bool:
 def removed(name: str) -> Channel:
     """Return a stand-in for a removed channel, so that its remaining jobs can be dead-lettered.
 
-    It has the channel's name and the default policy, and no credentials.
+    It has the channel's name and no credentials. Its policy announces every transition that a channel may announce,
+    since the channel's own is unknown.
     """
-    return Channel(name, (), "", OutboundCredentials("url", {}), (), Policy())
+    policy = Policy(notify_on=frozenset(Transition) - {Transition.TOUCHED})
+    return Channel(name, (), "", OutboundCredentials("url", {}), (), policy)
 
 
 def is_channel_name(name: str) -> bool:
