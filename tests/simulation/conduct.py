@@ -99,6 +99,8 @@ class Conduct:
                 case "expired":
                     is_fit = job["kind"] == "signal" and at - since > self.policies[job["channel"]]["max_age_seconds"]
                     is_fit = is_fit and at - max(since, fair_from) < FAIR_SECONDS
+                case "shadowed":
+                    is_fit = quiet is not None and quiet.kind == "shadow" and quiet.begins > 0
                 case _:
                     is_fit = not self._is_calm("sqs")
             if not is_fit:

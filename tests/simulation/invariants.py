@@ -383,6 +383,9 @@ class Invariants:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
         for channel, quiet in self.quiet.items():
             began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - CLOCKS_DIFFER
+            if quiet.kind == "shadow" and quiet.begins:
+                # Unlike a pause, it is not known before it begins.
+                began = max(began, *(self.world.began + at for at in self._learn_by())) + QUIET_OVER_SECONDS
             for ring in self.phones.rings:
                 if ring.channel == channel and began + IN_FLIGHT_SECONDS < ring.began < ends:
                     self._problem(f"quiet: {ring.incident} share {ring.share} rang in a time of {quiet.kind}")
@@ -674,8 +677,8 @@ class Invariants:
                     self._problem(f"stale: {state} rang after {newer}")
             for other in self.states.values():
                 is_known_over = other.incident == ring.incident and not other.is_open and bool(other.answered)
-                # The ledger's own entries know nothing of shadow mode.
-                is_known_over = is_known_over and not self._is_shadowed(other)
+                # A share in shadow mode is on no queue: while the ledger fails, it is lost.
+                is_known_over = is_known_over and not (self._is_shadowed(other) and other.incident in self.unguarded)
                 # Until BigPanda confirms it, a suspected resolve changes nothing.
                 is_known_over = is_known_over and (other.incident, other.number) not in self.unbelieved
                 if (

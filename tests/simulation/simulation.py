@@ -196,7 +196,7 @@ class Simulation:
             self.world.at(began + self.story.token_changes_at, self._change_token)
         if self.story.widens_at is not None:
             self.world.at(began + self.story.widens_at, self._widen)
-        self._end_quiets()
+        self._schedule_quiets()
         ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
         until = began + last + max(ages) + SETTLED_SECONDS
         self._sweep(until)
@@ -204,11 +204,15 @@ class Simulation:
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
 
-    def _end_quiets(self) -> None:
-        """Schedule the ends of pauses and of shadow mode that an operator brings about."""
+    def _schedule_quiets(self) -> None:
+        """Schedule what an operator does to pauses and shadow mode."""
         for channel, quiet in self.story.quiet.items():
+            began = self.world.began
+            if quiet.kind == "shadow" and quiet.begins:
+                self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
+                self.world.at(began + quiet.begins, partial(self._change_quiet, channel, is_over=False))
             if quiet.kind == "shadow" or quiet.ends != quiet.planned:
-                self.world.at(self.world.began + quiet.ends, partial(self._end_quiet, channel))
+                self.world.at(began + quiet.ends, partial(self._change_quiet, channel, is_over=True))
 
     def _schedule_reconcile_runs(self, last: float) -> None:
         """Schedule reconcile runs, if the story has any.
@@ -242,10 +246,11 @@ class Simulation:
         self._known_key = NEW_KEY
         self.secrets.texts[NOC] = self._secret()
 
-    def _end_quiet(self, channel: str) -> None:
-        """Store the channel's secret without shadow mode or pause, and mark it, as relayctl does."""
-        self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=True)
-        mark = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps({settings_name(channel): ("m", self.world.now)})}}
+    def _change_quiet(self, channel: str, *, is_over: bool) -> None:
+        """Store the channel's secret with or without shadow mode or pause, and mark it, as relayctl does."""
+        self.secrets.texts[channel] = self._other_secret(channel, is_quiet_over=is_over)
+        marks = {settings_name(channel): (f"over {is_over}", self.world.now)}
+        mark = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps(marks)}}
         self.dynamodb.items[MARKS_KEY] = {**mark, "sequence": {"N": "1"}}
 
     def _widen(self) -> None:

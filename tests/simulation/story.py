@@ -216,8 +216,8 @@ class Quiet:
     """A time in which a channel sends nothing. Times are in seconds since the beginning.
 
     Attributes:
-        kind: "keep" or "drop", for a pause; or "shadow", for shadow mode from the beginning.
-        begins: start.
+        kind: "keep" or "drop", for a pause; or "shadow", for shadow mode.
+        begins: start. An operator begins shadow mode then; with 0 the channel is in shadow mode from the beginning.
         ends: the real end. An operator ends a pause then if `ends` is not `planned`, and always ends shadow mode.
         planned: end of the pause as the secret has it at first. For shadow mode it is the same as `ends`.
     """
@@ -521,14 +521,14 @@ def _calmed(random: Random, story: Story) -> Story:
 
 
 def _with_a_quiet_channel(random: Random, story: Story) -> Story:
-    """Return the story, for some seeds with a channel that is paused, or in shadow mode at the beginning."""
+    """Return the story, for some seeds with a channel that is paused, or in shadow mode, for some time."""
     return story if random.random() > 0.07 else _with_quiet(random, story)
 
 
 def _with_quiet(random: Random, story: Story) -> Story:
-    """Return the story with a further channel that is paused for some time, or in shadow mode at the beginning."""
+    """Return the story with a further channel that is paused, or in shadow mode, for some time."""
     kind = random.choice(["keep", "keep", "drop", "shadow"])
-    begins = 0 if kind == "shadow" else random.randrange(0, 60)
+    begins = 0 if kind == "shadow" and random.random() < 0.5 else random.randrange(0, 60)
     ends = begins + random.randrange(30, 600)
     is_ended_early = kind != "shadow" and random.random() < 0.4
     quiet = Quiet(kind, begins, ends, ends + random.randrange(300, 3000) if is_ended_early else ends)

@@ -80,7 +80,9 @@ class Comparison:
         # A sender with the webhook's token can name any recipients. Only recipients of an announced state count, also of
         # one that shadow mode would have announced.
         unannounced = {
-            name for (*_, recipients), name in keys.items() if recipients and found[name].sequence and not found[name].announced
+            name
+            for (*_, recipients), name in keys.items()
+            if recipients and found[name].sequence and not found[name].announced
         }
         shadows = self._read_all(set(map(shadow_of, unannounced)))
         entries: dict[str, dict[str, list[KnownEntry]]] = {member.name: {} for member in members}
