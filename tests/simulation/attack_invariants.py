@@ -136,8 +136,8 @@ def _notified_by(plan: Plan, since: float, notices: Sequence[Notice]) -> float:
 def _lost(plan: Plan, truth: Truth, signals: Sequence[Signal], forged_open: Mapping[str, float]) -> Iterator[str]:
     """Check that the last signal of an incident says what is true, long after the attack."""
     if not plan.is_reconciled:
-        # Only a reconcile run tells those whom a forged share named that the incident is over: each set of recipients in
-        # webhook URLs has an entry of its own, and the true resolve names another set.
+        # Only a reconcile run tells those whom a forged share named that the incident is over: each set of recipients
+        # in webhook URLs has an entry of its own, and the true resolve names another set.
         signals = [signal for signal in signals if signal.recipients == {RECIPIENTS[truth.channel], *truth.recipients}]
     was_announced = any(signal.is_open for signal in signals)
     if truth.over > LASTS_SECONDS and not (signals and signals[-1].is_open):

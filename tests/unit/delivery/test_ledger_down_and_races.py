@@ -192,6 +192,16 @@ class TestRaces:
         _, result = self.race(lambda other: other.share(changedOn=LATER - 2, status="warning"))
         assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, "worsened")
 
+    def test_incident_that_ended_unannounced_while_its_signal_was_sent_rings_when_it_reopens(self) -> None:
+        def ends(_: Call) -> HttpAnswer:
+            assert relay.share(changedOn=LATER, status="ok").outcome == Outcome.UNCHANGED
+            return samples.accepted()
+
+        relay = new_relay(ends, samples.accepted(), policy={"notify_on": ["opened", "reopened"]})
+        relay.share()
+        relay.drain()
+        assert relay.share(changedOn=LATER + 1).outcome == Outcome.DELIVERED
+
     def test_share_waits_and_is_kept_once_if_another_sender_claims_first(self) -> None:
         def starts(other: Relay) -> None:
             with pytest.raises(SystemExit):

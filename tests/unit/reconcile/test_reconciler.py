@@ -22,6 +22,9 @@ from tests.fakes import Call, FakeSession, Relay
 from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incident, make_scene, note_of
 
 
+HOURS = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z"}
+
+
 class TestMissed:
     """Missed incidents: their shares never came."""
 
@@ -115,6 +118,31 @@ class TestMissed:
         seen = scene.run_twice()
         assert (seen["missed"], bool(seen["failure"])) == (1, True)
         assert scene.relay.recorder.metrics()["share_missed"] == 1
+
+    @pytest.mark.xfail(strict=True, reason="the ledger does not keep the routing and the facts of the last share")
+    @pytest.mark.parametrize(
+        ("policy", "recipients"),
+        [
+            ({"routes": [{"when": {"environment": "prod*"}, "recipients": ["Prod"]}]}, ["Prod", "Prod"]),
+            ({"pauses": [{**HOURS, "then": "drop", "when": {"environment": "prod*"}}]}, []),
+        ],
+    )
+    def test_missed_change_is_routed_and_paused_by_the_environment_that_the_last_share_named(
+        self, policy: dict[str, Any], recipients: list[str]
+    ) -> None:
+        scene = make_scene(policy=policy)
+        relay, document = scene.relay, json.loads(str(scene.relay.secrets.texts["noc"]))
+        document["xmatters"]["recipients"] = ["Ops"]
+        relay.secrets.texts["noc"] = json.dumps(document)
+        relay.clock.now += 301
+        body = json.loads(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
+        body["metadata"]["environment"] = "production-eu"
+        relay.share(json.dumps(body).encode())
+        relay.clock.now += 60
+        scene.has(incident(relay.clock, ago=0))
+        scene.run_twice()
+        relay.wake(0)
+        assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == recipients
 
     def test_missed_change_is_relayed_after_its_share_had_time_to_come(self) -> None:
         scene = make_scene()

@@ -8,6 +8,7 @@ announced, notified or replayed after the mode, and a reconcile run knows the in
 """
 
 from copy import replace
+from functools import partial
 
 from relay.delivery.actions import Settle
 from relay.delivery.next_action import next_action
@@ -32,9 +33,9 @@ def observe(services: Services, task: Task) -> Result:
     is `unchanged`. Nothing wakes it at that end: only a later share of the incident can then be `shadowed`. If the
     ledger fails, the outcome is `shadowed` with a notice, since the announced state is unknown.
     """
-    own_key, entry_key = task.entry_key, shadow_of(task.entry_key)
+    entry_key = shadow_of(task.entry_key)
     try:
-        services.ledger.change(own_key, lambda entry, own=task: _settled(own, entry, services.clock()))
+        services.ledger.change(task.entry_key, partial(_settled, task, services.clock()))
         for _ in range(MAX_READS):
             stored, now = services.ledger.read(entry_key), services.clock()
             task, entry, action = next_action(task, stored, now)
@@ -53,10 +54,10 @@ def observe(services: Services, task: Task) -> Result:
     return task.result(Outcome.SHADOWED).with_unguarded("the entry was changed each time it was read")
 
 
-def _settled(task: Task, entry: Entry, now: float) -> Entry:
-    """Return the channel's own entry with the task's state as the newest one, and nothing owed; `now` in epoch seconds.
+def _settled(task: Task, now: float, entry: Entry) -> Entry:
+    """Return the channel's own entry with the task's state as the newest one, and nothing owed.
 
-    The entry stays as it is if it has the state, or a newer one.
+    The entry stays as it is if it has the state, or a newer one. `now` is in epoch seconds.
     """
     task, _, action = next_action(task, entry, now)
     if isinstance(action, Settle) and not action.is_suspected:

@@ -77,8 +77,8 @@ class Comparison:
                 for each in ((), *named[incident_id]):
                     keys[member.name, incident_id, each] = key(member.name, each, incident_id)
         found = self._read_all(set(keys.values()))
-        # A sender with the webhook's token can name any recipients. Only recipients of an announced state count, also of
-        # one that shadow mode would have announced.
+        # A sender with the webhook's token can name any recipients. Only recipients of an announced state count, or of
+        # one that would have been announced but for shadow mode.
         unannounced = {
             name
             for (*_, recipients), name in keys.items()
