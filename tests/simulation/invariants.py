@@ -609,7 +609,9 @@ class Invariants:
 
         Its previous state was better, but was not announced, so the worse state may equal the announced one.
         """
-        if self._has_left_out(incident):
+        left_out = [state for state in self._states_of(incident) if self._is_left_out(state)]
+        # The ledger has what came in shadow mode, unless it failed then. What a pause leaves out may be better again.
+        if left_out and (incident in self.unguarded or not all(map(self._is_shadowed, left_out))):
             return
         told, rings = self._told(incident), self._rings(incident)
         states = [state for state in self._states_of(incident) if state.answered]
@@ -620,6 +622,8 @@ class Invariants:
             return
         if told is None or len(last) != 1 or last[0].version is None or self._is_on_a_queue(last[0]):
             return
+        if self._is_left_out(last[0]):
+            return
         for better in states:
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
             # Until BigPanda confirms it, a suspected resolve changes nothing: people know of the open state.
@@ -628,7 +632,8 @@ class Invariants:
             # Also a state that was not answered may have reached the ledger.
             later = [other for other in self._states_of(incident) if other.arrivals and surely_newer(other, better)]
             is_in_turn = is_in_turn and all(max(better.answered) < min(other.arrivals) for other in later)
-            if is_between and is_in_turn and changed(told, better) in unwanted and changed(better, last[0]) in bad:
+            unsaid = {"eased", "resolved"} if self._is_left_out(better) else unwanted
+            if is_between and is_in_turn and changed(told, better) in unsaid and changed(better, last[0]) in bad:
                 self._problem(f"{incident} ends untold: {last[0]}, after {better}")
 
     def _quietly_better(self, incident: str) -> tuple[set[str], set[str]]:

@@ -253,7 +253,10 @@ class TestOnce:
         relay.retries.messages.clear()
         relay.wake(0)
         assert paths(relay) == ["comments"]
-        assert "it is worse than that page says, and nobody was told of that yet.)" in writes(relay)[0][1]["comment"]
+        assert (
+            "it got worse or opened again since that page, and nobody was told of that yet.)"
+            in (writes(relay)[0][1]["comment"])
+        )
 
     def test_answer_to_a_page_acts_while_a_milder_state_is_owed(self) -> None:
         relay = new_relay(ACCEPTED)

@@ -36,7 +36,7 @@ class CallbackToWrite(NamedTuple):
         came: Arrival of the callback (epoch seconds).
         outdated: Reason why the callback is out of date; empty if it is not. There are three cases. After the callback
             arrived, the channel signalled the incident again, or the incident ended. Or the callback names the page of
-            an earlier signal, and a later signal had an open state. Or a worse state is owed.
+            an earlier signal, and a later signal had an open state. Or a worse or reopened state is owed.
         is_over: True if the incident is over, as far as the ledger knows.
     """
 

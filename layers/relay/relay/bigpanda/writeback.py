@@ -122,7 +122,7 @@ class Writeback:
         if any(entry.is_overtaken(received.came, found.signal) for _, entry in entries):
             outdated = "it changed since that page"
         elif any(entry.owes_worse for _, entry in entries):
-            outdated = "it is worse than that page says, and nobody was told of that yet"
+            outdated = "it got worse or opened again since that page, and nobody was told of that yet"
         is_over = all(entry.newest is not None and not entry.newest.is_open for _, entry in entries if entry.sequence)
         to_write = CallbackToWrite(
             callback, incident, access, channel.responses, is_verified, received.came, outdated, is_over

@@ -310,7 +310,7 @@ class Entry(NamedTuple):
         entry = entry if newer else entry._with_newest(state)
         if is_anew and not (audience.is_for_one and state.is_open):
             entry = entry._unacknowledged()
-        # The newer state came while this one was sent, when nobody knew yet of a state that it is better than.
+        # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
         is_eased = newer is not None and entry.debt.since is None and compare(state, newer).transition in _BETTER
         return replace(
             entry,
@@ -379,9 +379,9 @@ class Entry(NamedTuple):
 
     @property
     def owes_worse(self) -> bool:
-        """True if an open state is owed, maybe dead-lettered, that is worse than what may have been announced.
+        """True if an open state is owed, maybe dead-lettered, that is worse than a state that may have been announced.
 
-        A person who answers a page does not know of it.
+        A person who answers a page may not know of it.
         """
         newest = self.newest
         if newest is None or not newest.is_open or self.debt.since is None:
