@@ -16,7 +16,7 @@ ATTACK_MUTATIONS = (
     _mutation(
         "a reconcile run rings recipients that only a forged share named",
         "reconcile.comparison",
-        "if found[name].sequence and (not recipients or found[name].announced):",
+        "if found[name].sequence and is_known:",
         "if found[name].sequence:",
         seed=258,
     ),

@@ -826,6 +826,13 @@ MUTATIONS = (
         seed=64,
     ),
     Mutation(
+        "a share in shadow mode leaves the channel's own entry as it is",
+        "delivery.shadow",
+        "services.ledger.change(task.entry_key, partial(_settled, task, services.clock()))",
+        "pass",
+        seed=0,
+    ),
+    Mutation(
         "a pause that keeps states leaves them out",
         "channels.pause",
         "return self.keeps_states or owed_since < self.since",

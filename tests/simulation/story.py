@@ -528,7 +528,7 @@ def _with_a_quiet_channel(random: Random, story: Story) -> Story:
 def _with_quiet(random: Random, story: Story) -> Story:
     """Return the story with a further channel that is paused, or in shadow mode, for some time."""
     kind = random.choice(["keep", "keep", "drop", "shadow"])
-    begins = 0 if kind == "shadow" and random.random() < 0.5 else random.randrange(0, 60)
+    begins = 0 if kind == "shadow" else random.randrange(0, 60)
     ends = begins + random.randrange(30, 600)
     is_ended_early = kind != "shadow" and random.random() < 0.4
     quiet = Quiet(kind, begins, ends, ends + random.randrange(300, 3000) if is_ended_early else ends)
@@ -541,6 +541,8 @@ def _with_quiet(random: Random, story: Story) -> Story:
         spell = Spell("xmatters/quiet", fault, begins, begins + random.randrange(20, 400), random.choice([0.5, 1.0]))
         story = replace(story, spells=[*story.spells, spell])
     posts.sort(key=lambda post: post.at)
+    if kind == "shadow" and random.random() > 0.4:
+        quiet = replace(quiet, begins=random.randrange(5, ends - 20))
     return replace(story, posts=posts, others={**story.others, "quiet": policy}, quiet={"quiet": quiet})
 
 
