@@ -21,7 +21,6 @@ from tests import samples
 from tests.fakes import Call, FakeSession, Relay
 from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incident, make_scene, note_of
 
-
 HOURS = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z"}
 
 
