@@ -830,7 +830,7 @@ MUTATIONS = (
         "delivery.shadow",
         "services.ledger.change(task.entry_key, partial(_settled, task, services.clock()))",
         "pass",
-        seed=0,
+        seed=2470,
     ),
     Mutation(
         "a pause that keeps states leaves them out",
