@@ -44,6 +44,7 @@ class _Relayctl(LazyGroup):
     """The top-level command group. It turns each error into one line on stderr and an exit code."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
+        terminal.write_any_text()
         if _COMPLETION not in os.environ:
             return super().main(*arguments, **options)
         try:

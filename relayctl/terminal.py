@@ -1,5 +1,6 @@
 """Output to the operator's terminal, and Ctrl-C."""
 
+import io
 import os
 import shutil
 import signal
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 # Lines to a pipe or a file are not wrapped: `dlq list | grep ID` must find whole ids.
 UNFOLDED_COLUMNS = 1000
+
+
+def write_any_text() -> None:
+    """Let stdout and stderr write a character that their encoding lacks as an escape, in place of an error.
+
+    In a terminal that is not UTF-8, output would end after a change was stored, and hide a new credential.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def output() -> "Console":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from relayctl import terminal
 from sandbox import interrupts, local
 from sandbox.demo import acts, sandbox_run
 from sandbox.environment import aws_environment, leave_aws
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> int:
     """Run one command; return 0 (done), 1 (failed) or 130 (Ctrl-C). A wrong usage exits with 2."""
+    terminal.write_any_text()
     arguments = _parser().parse_args()
     interrupts.install()
     leave_aws(os.environ)

@@ -28,10 +28,10 @@ def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> st
     try:
         done = subprocess.run(
             [sys.executable, "-m", "relayctl", *arguments],
-            env=environment | {"RELAY_STACK": STACK_NAME, "COLUMNS": str(columns)},
+            env=environment | {"RELAY_STACK": STACK_NAME, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=VERB_SECONDS,
             check=False,
         )

@@ -146,7 +146,7 @@ class Stage:
         """Write the logs of all functions to a file."""
         logs = boto3.client("logs", region_name=REGION, endpoint_url=self.up.aws_endpoint_url)
         # A cloud that died answers no request for logs; that error must not hide the one that ended the demo.
-        with suppress(BotoCoreError, ClientError), log.open("w") as kept:
+        with suppress(BotoCoreError, ClientError), log.open("w", encoding="utf-8") as kept:
             for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
                 for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
                     kept.write(f"{group['logGroupName']}  {event['message'].rstrip()}\n")

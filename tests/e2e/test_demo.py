@@ -73,14 +73,18 @@ def test_demo_reports_a_broken_promise_and_keeps_the_logs(own_places: local.Plac
     assert str(places.folder) not in _command_lines()
 
 
-def test_ctrl_c_stops_all_processes_of_the_demo(built_places: local.Places) -> None:
-    command = [sys.executable, "-m", "sandbox", "--state", str(built_places.folder), "demo"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+def test_ctrl_c_stops_all_processes_of_the_demo_in_a_terminal_that_is_not_utf_8(built_places: local.Places) -> None:
+    command = [sys.executable, "-X", "utf8=0", "-m", "sandbox", "--state", str(built_places.folder), "demo"]
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=ascii_only, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
         until(built_places.stack_file.exists, 300)
         child.send_signal(signal.SIGINT)
         said, _ = child.communicate(timeout=120)
     assert child.returncode == 130
     assert "nothing that it started is left running" in said
+    assert "demo: starting the cloud \\u2026" in said
     assert str(built_places.folder) not in _command_lines()
     assert not list(built_places.folder.glob("*.log"))
 

@@ -23,7 +23,7 @@ if __name__ == "__main__":
             operator.put(*(job(incident_id=f"{n:024x}") for n in range(3)))
         if "--channel" in sys.argv:
             operator.put(job(channel=sys.argv[sys.argv.index("--channel") + 1], incident_id="65a1b2c3d4e5f60718293a4b"))
-        if sys.argv[1:3] == ["channel", "test"]:
+        if sys.argv[1:3] in (["channel", "test"], ["channel", "rotate"]):
             channel = samples.secret()
             channel["xmatters"]["recipients"] = ["Network Operations"]
             operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(channel))

@@ -265,3 +265,31 @@ def test_watch_redraws_the_terminal_until_ctrl_c() -> None:
         terminal.until("noc: 0 shares, 0 signals in the last hour")
         terminal.type("\x03")
         assert terminal.end() == 130
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1"},
+    ],
+    ids=["C", "ascii", "latin-1"],
+)
+def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_characters(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "url").touch(mode=0o600)
+    (tmp_path / "url").write_text(URL)
+    rotate = ("channel", "rotate", "payments", "trigger", "--trigger-url", f"@{tmp_path}/url", "--unchecked")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.relayctl_process", *rotate],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "PYTHONPATH": "layers/relay"} | environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"xmatters.trigger_url: " in done.stdout
+    assert b" \\u2192 https://" in done.stdout
+    assert URL.encode() in done.stdout.partition(b"kept ")[2]
