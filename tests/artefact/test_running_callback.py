@@ -12,7 +12,7 @@ from relay.jobs.job import Job
 from sandbox import local
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact.runtime_api import loaded
-from tests.artefact.test_running_worker import NOTHING_STAYS, fresh
+from tests.artefact.test_running_worker import NOTHING_STAYS
 from tests.artefact.world import (
     API_KEY,
     BIGPANDA_KEY,
@@ -77,7 +77,7 @@ def test_every_sample_write_back_event_matches_its_callback_and_is_written(world
     shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
     assert shown == attributes_of(sample)
 
-    assert world.chore_worker.invoke(records(fresh(record["body"], age=60))) == NOTHING_STAYS
+    assert world.chore_worker.invoke(event) == NOTHING_STAYS
     assert comments(world) == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
     [assignment] = world.box.bigpanda.assignments()
     assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, ENVIRONMENT)

@@ -80,6 +80,12 @@ def test_no_documented_command_puts_a_credential_into_a_file_of_the_clone(page: 
     assert [line for line in commands if re.search(rf"{options}@(?![/$<])", line)] == []
 
 
+def test_each_sample_event_is_in_the_table_of_samples() -> None:
+    named = re.findall(r"`([\w*]+\.json)`", (ROOT / "events/README.md").read_text())
+    for sample in (ROOT / "events").glob("*.json"):
+        assert any(sample.match(pattern) for pattern in named), sample.name
+
+
 def test_each_verb_of_relayctl_is_shown_in_a_document() -> None:
     text = "".join(page.read_text() for page in PAGES)
     for noun, group in main.commands.items():
