@@ -153,7 +153,7 @@ def joined(places: Places, steps: Steps) -> Iterator[Joined]:
     Raises
     ------
     SandboxError
-        If the cloud does not start; or if it runs without stand-ins, and so has nothing to show.
+        If the cloud does not start.
     """
     is_guest = True
     try:
@@ -234,13 +234,9 @@ def alone(folder: Path) -> Iterator[None]:
 def _is_to_stay(places: Places) -> bool:
     """Return True if a local cloud runs already, and this command must not stop it.
 
-    That is so if the cloud has no owner (`Places.owner`), or if its owner, another command, still runs. Raise
-    SandboxError if the cloud runs without stand-ins.
+    That is so if the cloud has no owner (`Places.owner`), or if its owner, another command, still runs.
     """
-    known = _running(places)
-    if known and known[1] is None:
-        raise SandboxError("the local cloud runs without stand-ins; stop it first: make local-down")
-    return known is not None and (not places.owner.exists() or processes.recorded(places.owner) is not None)
+    return _running(places) is not None and (not places.owner.exists() or processes.recorded(places.owner) is not None)
 
 
 def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = False) -> None:
