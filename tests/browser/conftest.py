@@ -88,7 +88,7 @@ def browser() -> Iterator[Browser]:
     """
     path = chromium.executable(ROOT)
     if path is None:
-        pytest.skip("no Chromium is installed, and `make checks` did not install the one of requirements/browser")
+        pytest.skip("no Chromium: none is installed, and `make checks` got none from the npm registry")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=list(chromium.ARGUMENTS))
         yield running

@@ -60,7 +60,7 @@ def page(vendors: StandIn) -> Iterator[Page]:
     """The sandbox's web page in headless Chromium."""
     path = chromium.executable(ROOT)
     if path is None:
-        pytest.skip("no Chromium is installed, and `make checks` did not install the one of requirements/browser")
+        pytest.skip("no Chromium: none is installed, and `make checks` got none from the npm registry")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(chromium.ARGUMENTS))
         page = browser.new_page()
