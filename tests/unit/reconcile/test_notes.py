@@ -7,6 +7,7 @@ import pytest
 
 from relay.channels.channel import BigPandaAccess
 from relay.ledger.table import Table
+from relay.reconcile.comparison import summary_of
 from relay.reconcile.notes import (
     DAY_SECONDS,
     MAX_DAYS,
@@ -23,6 +24,7 @@ from relay.reconcile.notes import (
     short_name,
 )
 from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
+from tests.unit.states import state
 
 NOW = 1_800_000_000.123456
 ACCESS = BigPandaAccess("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
@@ -100,6 +102,15 @@ def test_notes_fit_into_an_item_however_many_incidents_there_are(
     read, channel = GroupNote.read(table, "g"), read_channel_notes(table, {"noc": "k"})["noc"]
     assert list(read.snoozed_at) == list(read.unknown) == list(channel.differing) == names[:499:-1], "the latest stay"
     assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.9 for item in dynamodb.items.values())
+
+
+def test_criticals_stay_in_a_full_note(table: Table) -> None:
+    critical, warning = Difference(summary_of(state()), NOW), Difference(summary_of(state(status="warning")), NOW + 60)
+    differing = {"i0": critical, **{f"w{number}": warning for number in range(MAX_REMEMBERED)}}
+    assert GroupNote(unknown=differing).write(table, "g")
+    assert ChannelNote(differing=differing).write(table, "k")
+    assert "i0" in GroupNote.read(table, "g").unknown
+    assert "i0" in read_channel_notes(table, {"noc": "k"})["noc"].differing
 
 
 def test_unknown_incidents_are_counted_by_day_for_a_week(table: Table) -> None:

@@ -100,6 +100,28 @@ def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
     assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
 
 
+def test_unknown_critical_among_more_incidents_than_a_note_can_hold_is_reported() -> None:
+    scene = reporting()
+    others = [incident(scene.relay.clock, f"a{number}", status="Warning") for number in range(2100)]
+    scene.has(*others, incident(scene.relay.clock, "z1"))
+    scene.run_twice()
+    [message] = notices(scene)
+    assert "z1" in message
+
+
+def test_unknown_incidents_are_not_reported_again_after_a_change_of_the_api_key() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock))
+    assert scene.run_twice()["unknown"] == 1
+    secret = json.loads(str(scene.relay.secrets.texts["noc"]))
+    secret["bigpanda"]["api_key"] = "BPU-rotated"
+    scene.relay.secrets.texts["noc"] = json.dumps(secret)
+    for _ in range(3):
+        scene.relay.clock.now += 301
+        assert "unknown" not in scene.run_twice()
+    assert len(notices(scene)) == 1
+
+
 def test_unknown_incident_that_becomes_critical_is_reported() -> None:
     scene = reporting()
     scene.has(incident(scene.relay.clock, status="Warning"))

@@ -1,18 +1,20 @@
 """Persistent state of reconcile runs: a note for each group of channels, and one for each channel and listing.
 
 A group consists of the channels with the same API key, base URL, query and environment. A listing is named by the base
-URL, query and environment, without the key. So a rotated key makes a new group, but the channel's note stays.
+URL, query and environment, without the key. So a rotated key makes a new group, but the channel's note stays, and names
+the group of before.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from relay.channels.channel import BigPandaAccess
+from relay.incidents.transition import RANKS
 from relay.ledger.table import Table
 
 # Limits on the incidents in a note and the length of their names, so that the note fits into a DynamoDB item.
@@ -21,6 +23,7 @@ MAX_NAME_LENGTH = 48
 # Days for which a note counts unknown incidents.
 MAX_DAYS = 7
 DAY_SECONDS = 24 * 3600.0
+_CRITICAL = f"1{RANKS['critical']}"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -118,7 +121,7 @@ class GroupNote(NamedTuple):
         """
         members = self._asdict() | {
             "snoozed_at": dict(sorted(self.snoozed_at.items(), key=lambda each: -each[1])[:MAX_REMEMBERED]),
-            "unknown": _newest(self.unknown),
+            "unknown": _kept(self.unknown),
             "days": dict(sorted(self.days.items())[-MAX_DAYS:]),
         }
         sequence = _written(table, group_key(group), members)
@@ -145,12 +148,14 @@ class ChannelNote(NamedTuple):
         seen: Start of a complete run that compared the channel, at most an hour older than the newest such run; 0 if
             there was none.
         differing: Incidents whose state differs from the channel's ledger, by their short names.
+        group: Short name of the group whose runs compared the channel last; empty if unknown.
         sequence: Version of the item, for optimistic locking; 0 if there is none.
     """
 
     since: float = 0.0
     seen: float = 0.0
     differing: Mapping[str, Difference] = _NOTHING
+    group: str = ""
     sequence: int = 0
 
     @classmethod
@@ -161,7 +166,7 @@ class ChannelNote(NamedTuple):
         """
         try:
             since, seen = float(members.get("since", 0)), float(members.get("seen", 0))
-            return cls(since, seen, _differences(members.get("differing", {})), sequence)
+            return cls(since, seen, _differences(members.get("differing", {})), str(members.get("group", "")), sequence)
         except (ValueError, TypeError, AttributeError):
             return cls(sequence=sequence)
 
@@ -171,7 +176,7 @@ class ChannelNote(NamedTuple):
         `key` is the key of the table item. Returns the written note. Returns None if another worker changed the item
         since the note was read. Raises LedgerError.
         """
-        sequence = _written(table, key, self._asdict() | {"differing": _newest(self.differing)})
+        sequence = _written(table, key, self._asdict() | {"differing": _kept(self.differing)})
         return replace(self, sequence=sequence) if sequence else None
 
 
@@ -254,9 +259,13 @@ def _differences(members: Mapping[str, Any]) -> dict[str, Difference]:
     }
 
 
-def _newest(differences: Mapping[str, Difference]) -> dict[str, Difference]:
-    age: Callable[[tuple[str, Difference]], float] = lambda each: -max(each[1].since, each[1].queued)  # noqa: E731
-    return dict(sorted(differences.items(), key=age)[:MAX_REMEMBERED])
+def _kept(differences: Mapping[str, Difference]) -> dict[str, Difference]:
+    """Return as many differences as a note can hold: open criticals first, then the newest."""
+
+    def place(named: tuple[str, Difference]) -> tuple[bool, float]:
+        return named[1].summary != _CRITICAL, -max(named[1].since, named[1].queued)
+
+    return dict(sorted(differences.items(), key=place)[:MAX_REMEMBERED])
 
 
 def _hashed(named: list[str | None]) -> str:

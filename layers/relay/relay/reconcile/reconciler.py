@@ -154,6 +154,8 @@ class Reconciler:
         if len(run.notes) < len(keys):
             raise LedgerError("DynamoDB did not answer for all channels")
         run.since = self._last(run) - OVERLAP_SECONDS
+        if not run.note.last:
+            self._inherit(run)
         self._list(run)
         self._compare(run)
         if run.done == len(run.members):
@@ -174,6 +176,16 @@ class Reconciler:
         if now - run.note.last < LAST_RUN_FORGOTTEN_SECONDS:
             return run.note.last
         return min(note.seen if now - note.seen < LAST_RUN_FORGOTTEN_SECONDS else now for note in run.notes.values())
+
+    def _inherit(self, run: PieceProgress) -> None:
+        """Take over what the channels' earlier groups noted: before a change of the API key, they reported incidents.
+
+        Raises LedgerError.
+        """
+        for group in {note.group for note in run.notes.values()} - {"", run.group.name}:
+            earlier = GroupNote.read(self.table, group)
+            run.noted_unknown = {**earlier.unknown, **run.noted_unknown}
+            run.snoozed_at = {**earlier.snoozed_at, **run.snoozed_at}
 
     def _list(self, run: PieceProgress) -> None:
         """Read the next pages of BigPanda's list of incidents, while there is time for them and for the comparison.
@@ -282,11 +294,14 @@ class Reconciler:
     def _write_channel_notes(self, run: PieceProgress, now: float) -> None:
         """Write the channels' notes (the stored state of runs) that changed.
 
-        Once in NOTED_SECONDS, the time of the last complete run is also written into notes that did not change.
+        Once in NOTED_SECONDS, the time of the last complete run is also written into notes that did not change; and so
+        is the group, once it has a complete run.
         """
         for compared in run.compared:
-            if run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS:
-                compared.note = replace(compared.note, seen=run.note.last)
+            is_old = run.note.last > compared.note.seen and now - compared.note.seen > NOTED_SECONDS
+            if is_old or (run.note.last and compared.note.group != run.group.name):
+                seen = max(compared.note.seen, run.note.last)
+                compared.note = replace(compared.note, seen=seen, group=run.group.name)
             if changed := compared.changed:
                 changed.write(self.table, channel_key(run.group.listing_name, compared.member.name))
 
