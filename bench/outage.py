@@ -13,6 +13,7 @@ from bench.capacity import item_bytes, write_units
 from bench.drain import Queue, SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
+from bench.stranger import WORKERS
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
@@ -24,6 +25,8 @@ XMATTERS_SECONDS = 0.2
 # Shares a second into one channel, seconds of the burst, concurrent functions, and signals a minute allowed.
 BURST, BURST_SECONDS, FUNCTIONS, LIMIT = 100, 30, 20, 60
 RECOVERED_SECONDS = 120.0
+# Debts of a channel whose circuit is open, minutes that are counted, and seconds that a wake is assumed to take.
+DEBTS, MINUTES, JOB_SECONDS = 100, 10, 0.05
 # Aim: a fifth of the 1,000 write units a second that DynamoDB takes on one key.
 KEY_UNITS = 200.0
 
@@ -33,16 +36,20 @@ def section() -> Section:
     with contextlib.redirect_stdout(Log()):
         waits = [recovered(seed) for seed in range(OUTAGES)]
         units, signals = burst()
+        often = wakes()
     rows = [
         measured("critical accepted after recovery, median", "s", *waits, aim=Aim(RECOVERED_SECONDS)),
         measured("  at the latest", "s", max(waits), aim=Aim(RECOVERED_SECONDS)),
         measured(f"{BURST} shares a second: writes of the hottest key", "WU/s", units, aim=Aim(KEY_UNITS)),
         measured("  signals in the busiest minute", "", signals, aim=Aim(LIMIT)),
+        measured("open circuit: wakes of a debt", "/min", often),
+        measured(f"  debts that {WORKERS} workers keep up with", "", WORKERS * 60 / JOB_SECONDS / often),
     ]
     note = (
         f"{OUTAGES} outages of {SHORTEST_OUTAGE / 60:.0f} to {LONGEST_OUTAGE / 60:.0f} min of 503, each with one owed "
         f"critical. The burst lasts {BURST_SECONDS} s, through {FUNCTIONS} functions, into one channel with {LIMIT} "
-        "signals a minute. WU/s: write units in the busiest second of the busiest key."
+        "signals a minute. WU/s: write units in the busiest second of the busiest key. A wake is assumed to take "
+        f"{JOB_SECONDS * 1000:.0f} ms."
     )
     return Section("outage", "Recovery of one critical, and a burst into one channel", rows, (note,))
 
@@ -69,6 +76,21 @@ def recovered(seed: int) -> float:
     while not accepted:
         relay.worker.work(queue.due())
     return accepted[0] - ends
+
+
+def wakes() -> float:
+    """Return how often a debt wakes a worker in a minute of an outage."""
+    chance, clock = random.Random(0), Clock()
+    queue = Queue(clock)
+    relay = new_relay(samples.refused(503), clock=clock, retries=queue)
+    for number in range(DEBTS):
+        relay.share(bodies.body(f"incident-{number}", 1, status="critical"))
+    began, worked = clock.now, 0
+    while clock.now < began + MINUTES * 60:
+        relay.chance = chance.random()
+        relay.worker.work(queue.due())
+        worked += 1
+    return worked / MINUTES / DEBTS
 
 
 class _Metered(FakeDynamoDb):

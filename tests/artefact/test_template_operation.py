@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.ledger.row import AT, INDEX, SHARD, Row
 from relay.telemetry.metrics import METRICS
@@ -329,6 +330,12 @@ class TestAlarms:
         assert alarm["Statistic"] == "Maximum"
         # A waiting job is sent again, as a new message, before this age.
         assert alarm["Threshold"] > MAX_DELAY_SECONDS
+
+    def test_alarm_on_a_message_that_no_worker_receives_goes_off_within_half_an_hour(self, on_aws: Stack) -> None:
+        """The event source is switched off, and the webhook died in a first attempt: no row, so no fallback message."""
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RetryQueueAlarm"]
+        goes_off = alarm["Threshold"] + alarm["Period"] * alarm["EvaluationPeriods"]
+        assert goes_off <= 30 * 60 < Policy().max_age_seconds
 
     def test_dead_letters_alarm_counts_visible_and_held_messages_of_the_dead_letter_queue(self, on_aws: Stack) -> None:
         alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]

@@ -132,9 +132,10 @@ def make_scene(
     if since:
         last = clock.now - min(since, 600)
         for place in ("e0", "e1"):
-            known = access_of(relay)
-            ChannelNote(clock.now - since, last).write(relay.table, channel_key(listing_name(known, place), "noc"))
-            GroupNote(last=last).write(relay.table, group_name(known, place))
+            known, group = access_of(relay), group_name(access_of(relay), place)
+            note = ChannelNote(clock.now - since, last, group=group)
+            note.write(relay.table, channel_key(listing_name(known, place), "noc"))
+            GroupNote(last=last).write(relay.table, group)
     return Scene(relay, tenant)
 
 

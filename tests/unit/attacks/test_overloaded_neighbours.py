@@ -111,6 +111,21 @@ class TestRetries:
         full = [seconds for seconds in relay.retries.delays() if seconds > 0.8 * HORIZON_SECONDS - 1]
         assert len(full) >= FLOOD - LIMIT - LIMIT * HORIZON_SECONDS / 60
 
+    @pytest.mark.parametrize(
+        ("debts", "wakes"),
+        [
+            (100, 201),
+            pytest.param(100, 12, marks=pytest.mark.xfail(reason="each debt wakes by itself", strict=True)),
+        ],
+        ids=["two for each debt", "a constant"],
+    )
+    def test_wakes_in_a_minute_of_an_open_circuit_are_at_most(self, debts: int, wakes: int) -> None:
+        relay = two_channels(DOWN)
+        flood(relay, debts)
+        for _ in range(3):
+            relay.wake(45)
+        assert sum(60 / max(1, seconds) for seconds in relay.retries.delays()) <= wakes
+
     def test_worker_handles_a_job_of_a_flood_without_calling_xmatters(self) -> None:
         relay = two_channels()
         flood(relay)

@@ -537,6 +537,21 @@ class TestLedgerDown:
         assert outcomes == [Outcome.DELIVERED, Outcome.QUEUED, Outcome.DELIVERED]
         assert relay.share(id="i2").outcome == Outcome.DELIVERED
 
+    @pytest.mark.parametrize(
+        "most",
+        [8, pytest.param(1, marks=pytest.mark.xfail(reason="functions share no memory but the ledger", strict=True))],
+        ids=["once for each function", "once"],
+    )
+    def test_critical_that_eight_functions_take_rings_in_two_minutes_without_the_ledger(self, most: int) -> None:
+        relay = new_relay()
+        relay.dynamodb.failure = _down()
+        functions = [relay, *(relay.other(samples.accepted()) for _ in range(7))]
+        for number in range(24):
+            functions[number % 8].share(changedOn=LATER + number)
+            relay.clock.now += 2
+        relay.wake(60)
+        assert 1 <= sum(len(each.session.calls) for each in functions) <= most
+
     def test_ledger_that_hangs_counts_as_down(self) -> None:
         relay, table = hooked()
         let_go = threading.Event()
