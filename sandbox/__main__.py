@@ -13,7 +13,7 @@ from rich.console import Console
 from relayctl import terminal
 from sandbox import interrupts, local
 from sandbox.demo import acts, sandbox_run
-from sandbox.environment import aws_environment, leave_aws
+from sandbox.environment import leave_aws
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 
@@ -86,16 +86,11 @@ def _where(up: local.Local) -> str:
     none = ["stand-ins          off: make a channel with relayctl channel set NAME --trigger-url @FILE"]
     lines = [
         *(channel if up.sandbox_url else none),
-        f"relayctl, aws      {' '.join(f'{name}={value}' for name, value in _credentials(up).items())}",
+        f"relayctl, aws      {' '.join(f'{name}={value}' for name, value in local.credentials(up).items())}",
         "for programs       .local/stack.json",
         "to stop            make local-down",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _credentials(up: local.Local) -> dict[str, str]:
-    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
-    return {name: aws_environment(up.aws_endpoint_url)[name] for name in names}
 
 
 def _places(state: Path | None, name: str) -> local.Places:

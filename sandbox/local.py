@@ -6,6 +6,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from sandbox import processes, team
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.cloud import emulator, relayctl, stack
 from sandbox.cloud.emulator import Emulator
-from sandbox.environment import REGION
+from sandbox.environment import REGION, aws_environment
 from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.client import StandIn
@@ -174,6 +175,12 @@ def joined(places: Places, steps: Steps) -> Iterator[Joined]:
         _leave(places, steps, is_guest=is_guest)
 
 
+def credentials(up: Local) -> dict[str, str]:
+    """Return the environment variables with which relayctl and the AWS CLI use a local cloud."""
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    return {name: aws_environment(up.aws_endpoint_url)[name] for name in names}
+
+
 def down(places: Places) -> bool:
     """Stop everything and remove its files, except `build`; return True if anything ran."""
     if not places.folder.is_dir():
@@ -204,8 +211,10 @@ def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local
 def stop(places: Places) -> bool:
     """Stop everything, and keep the logs, which may explain a failure; return True if anything ran."""
     places.stack_file.unlink(missing_ok=True)
-    ran = [background.stop(places.standin), emulator.stop(places.cloud)]
-    return any(ran)
+    # At the same time: each ends a process, and removes its files. Each warm function has a thousand of them.
+    with ThreadPoolExecutor() as pool:
+        stops = (pool.submit(background.stop, places.standin), pool.submit(emulator.stop, places.cloud))
+    return any(each.result() for each in stops)
 
 
 def clear(places: Places) -> None:

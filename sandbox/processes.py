@@ -101,11 +101,11 @@ def record_in(folder: Path) -> Path:
     return folder / "process.json"
 
 
-def stop_in(folder: Path) -> bool:
+def stop_in(folder: Path, grace_seconds: float = GRACE_SECONDS) -> bool:
     """Stop the process that keeps its files in `folder`, and remove the folder; return True if it was running."""
     process = recorded(record_in(folder))
     if process:
-        stop(process)
+        stop(process, grace_seconds)
     remove(folder)
     return process is not None
 

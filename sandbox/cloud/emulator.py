@@ -65,8 +65,11 @@ def running(folder: Path) -> Emulator | None:
 
 
 def stop(folder: Path) -> bool:
-    """Stop the emulator of `folder` with its workers and remove the folder; return True if it was running."""
-    return processes.stop_in(folder)
+    """Stop the emulator of `folder` with its workers and remove the folder; return True if it was running.
+
+    It is killed at once: it has nothing to save, and its own end waits for its workers.
+    """
+    return processes.stop_in(folder, grace_seconds=0.0)
 
 
 @contextmanager

@@ -52,6 +52,8 @@ def _show(console: Console, joined: local.Joined) -> None:
         "Ctrl-C stops this command; the local cloud was up before, and stays up."
         if joined.stays
         else "Ctrl-C stops everything.",
+        "For relayctl and aws in another terminal:",
+        *(f"export {name}={value}" for name, value in local.credentials(joined.up).items()),
     ]
     console.print()
     for line in lines:

@@ -69,7 +69,9 @@ class RelayView:
             is_there=True,
             shares=shares,
             owed=list(_owed(deployment, waiting, shares)),
-            dead_letters=[_dead_letter(each) for each in dead[:MAX_DEAD_LETTERS]],
+            # The newest first: a new one must be seen although the list is folded.
+            dead_letters=[_dead_letter(each) for each in dead[: -MAX_DEAD_LETTERS - 1 : -1]],
+            dead_letters_total=len(dead),
         )
 
 
@@ -127,6 +129,7 @@ def _view(
     shares: list[dict[str, Any]] | None = None,
     owed: list[dict[str, Any]] | None = None,
     dead_letters: list[dict[str, Any]] | None = None,
+    dead_letters_total: int = 0,
     problem: str | None = None,
 ) -> dict[str, Any]:
     return {
@@ -134,6 +137,7 @@ def _view(
         "shares": shares or [],
         "owed": owed or [],
         "dead_letters": dead_letters or [],
+        "dead_letters_total": dead_letters_total,
         "problem": problem,
     }
 
@@ -232,7 +236,7 @@ def _job(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return those members of a job that the web page shows; an empty object if the queue's message is no job."""
     try:
         body = json.loads(str(message["Body"]))
-        names = ("kind", "channel", "incident_id", "transition", "reason", "http_status", "dead_lettered_at")
+        names = ("kind", "channel", "incident_id", "status", "transition", "reason", "http_status", "dead_lettered_at")
         job = {name: body.get(name) for name in names}
     except (ValueError, KeyError, AttributeError):
         return {}
@@ -252,6 +256,8 @@ def _dead_letter(message: Mapping[str, Any]) -> dict[str, Any]:
         "id": message["MessageId"],
         "kind": job.get("kind"),
         "incident_id": job.get("incident_id"),
+        "channel": job.get("channel"),
+        "status": job.get("status"),
         "reason": clause or "the message is no job of the relay",
         "since": job.get("dead_lettered_at") or _iso(float(message.get("SentTimestamp") or 0)),
     }

@@ -25,7 +25,7 @@ def empty() -> dict[str, Any]:
     """Return the state before anything happened: people, and no incident."""
     state = evening()
     state["bigpanda"] |= {"incidents": [], "webhooks": []}
-    state["relay"] |= {"shares": [], "owed": [], "dead_letters": []}
+    state["relay"] |= {"shares": [], "owed": [], "dead_letters": [], "dead_letters_total": 0}
     state["xmatters"] |= {"pages": [], "notifications": [], "callbacks": []}
     return state
 
@@ -172,10 +172,13 @@ def _relay() -> dict[str, Any]:
                 "id": "m1",
                 "kind": "signal",
                 "incident_id": DISK,
+                "channel": "demo",
+                "status": "critical",
                 "reason": "xMatters refused the signal (HTTP 404)",
                 "since": at(-100),
             }
         ],
+        "dead_letters_total": 1,
         "problem": None,
     }
 

@@ -42,6 +42,8 @@ class TestStory:
         expect(page.locator("#owed")).to_contain_text("next attempt in")
         expect(page.locator("#owed")).to_contain_text("xMatters could not be reached")
         expect(page.locator("#dead")).to_contain_text("xMatters refused the signal (HTTP 404).")
+        expect(page.locator("#dead")).to_contain_text("channel demo")
+        expect(page.locator("#dead .chip")).to_have_text("critical")
         expect(phone(page, "Kim Lee")).to_contain_text("Voice call, ringing")
         expect(phone(page, "Jo Park")).to_contain_text("answered Acknowledge")
         expect(page.locator("#groups")).to_have_text("database-oncall rings Kim Lee first, Jo Park after 5 min.")
@@ -71,6 +73,27 @@ class TestStory:
         expect(page.get_by_role("status")).to_have_text(
             "Jo Park's Phone app rings. Replica lag on pay-db-1 is warning."
         )
+
+    def test_long_lists_are_folded_and_counted_and_criticals_come_first(self, page: Page, stage: Stage) -> None:
+        relay = stage.state["relay"]
+        relay["dead_letters"] = [relay["dead_letters"][0] | {"id": f"m{number}"} for number in range(9)]
+        relay["owed"] = [relay["owed"][0] | {"incident_id": f"i{number}"} for number in range(5)]
+        relay["owed"][4]["is_critical"] = True
+        relay["dead_letters_total"] = 250
+        for part, title, more, count in (
+            ("dead", "Dead letters 250", "Show 6 older dead letters", 9),
+            ("owed", "Owed 5", "Show 2 more that are owed", 5),
+        ):
+            expect(page.locator(f"#{part}-title")).to_have_text(title)
+            expect(page.locator(f"#{part} > li")).to_have_count(3)
+            page.get_by_role("button", name=more).click()
+            expect(page.locator(f"#{part} > li")).to_have_count(count)
+        expect(page.locator("#owed > li").first.locator(".chip")).to_have_text("critical")
+
+    def test_person_who_is_rung_comes_first_and_then_whose_phone_rang_last(self, page: Page, stage: Stage) -> None:
+        expect(page.locator("#people h3")).to_have_text(["Kim Lee", "Jo Park"])
+        stage.state["xmatters"]["notifications"][1]["state"] = "over"
+        expect(page.locator("#people h3")).to_have_text(["Jo Park", "Kim Lee"])
 
     def test_empty_state_says_what_to_click_first(self, context: BrowserContext, stage: Stage) -> None:
         stage.state = story.empty()

@@ -98,8 +98,8 @@ def test_dead_letter_is_shown_without_a_receive_and_is_replayed(cloud: local.Loc
     page.switch(xmatters="refuses")
     sample.post(cloud.api_url)
     letters = page.until(lambda relay: relay["dead_letters"])
-    assert [(each["incident_id"], each["reason"]) for each in letters] == [
-        (sample.incident_id, "xMatters refused the signal (HTTP 404)")
+    assert [(each["channel"], each["status"], each["incident_id"], each["reason"]) for each in letters] == [
+        ("demo", "critical", sample.incident_id, "xMatters refused the signal (HTTP 404)")
     ]
     assert page.share(sample.incident_id)["outcome"] == "dead_lettered"
     counts = queues.client(cloud).get_queue_attributes(

@@ -71,6 +71,7 @@ class TestPage:
             "shares": [],
             "owed": [],
             "dead_letters": [],
+            "dead_letters_total": 0,
             "problem": NO_CLOUD,
         }
         assert state["faults"] == {"xmatters": "normal", "denied": []}

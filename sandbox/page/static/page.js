@@ -11,7 +11,9 @@ const LABELS = Object.fromEntries(ACTIONS);
 let state = null;
 let chosen = null;
 let isChosenByHand = false;
-const shown = { shares: FEW, incidents: FEW_INCIDENTS };
+const FEWEST = 3;
+const LEAST = { shares: FEW, incidents: FEW_INCIDENTS, owed: FEWEST, dead: FEWEST };
+const shown = { ...LEAST };
 
 // Calls
 
@@ -82,7 +84,7 @@ function drawBigPanda() {
   note.hidden = !state.bigpanda.is_silent;
   say(note, state.bigpanda.is_silent ? "BigPanda sends nothing now: the relay hears of no change until you switch it back." : "");
   list($("incidents"), all.slice(0, shown.incidents), (each) => each.id, makeIncident, drawIncident);
-  drawMore($("incidents-more"), all.length, "incidents", "older incidents");
+  drawMore(all.length, "incidents", "older incidents");
 }
 
 function makeIncident(incident) {
@@ -128,26 +130,31 @@ function drawReference(button, id) {
   mark(button, "aria-pressed", id === chosen ? "true" : "false");
 }
 
-function drawMore(button, count, name, what) {
-  const few = name === "incidents" ? FEW_INCIDENTS : FEW;
+function drawMore(count, name, what) {
+  const button = $(`${name}-more`);
   const left = count - shown[name];
-  button.hidden = count <= few;
+  button.hidden = count <= LEAST[name];
   say(button, left > 0 ? `Show ${left} ${what}` : "Show fewer");
 }
 
 // Relay
 
 function drawRelay() {
-  const { shares = [], owed = [], dead_letters: dead = [], problem } = state.relay;
+  const { shares = [], owed = [], dead_letters: dead = [], dead_letters_total: total = dead.length, problem } = state.relay;
   $("relay-problem").hidden = !problem;
   say($("relay-problem"), problem);
   $("relay-empty").hidden = shares.length > 0 || Boolean(problem);
   $("owed-part").hidden = owed.length === 0;
-  list($("owed"), owed, (each) => `${each.channel} ${each.incident_id}`, makeOwed, drawOwed);
+  const urgent = [...owed].sort((one, other) => other.is_critical - one.is_critical);
+  list($("owed"), urgent.slice(0, shown.owed), (each) => `${each.channel} ${each.incident_id}`, makeOwed, drawOwed);
+  drawMore(owed.length, "owed", "more that are owed");
+  say($("owed-count"), owed.length);
   $("dead-part").hidden = dead.length === 0;
-  list($("dead"), dead, (each) => each.id, makeDead, drawDead);
+  list($("dead"), dead.slice(0, shown.dead), (each) => each.id, makeDead, drawDead);
+  drawMore(dead.length, "dead", "older dead letters");
+  say($("dead-count"), total);
   list($("shares"), shares.slice(0, shown.shares), shareKey, makeShare, drawShare);
-  drawMore($("shares-more"), shares.length, "shares", "older ones");
+  drawMore(shares.length, "shares", "older ones");
 }
 
 function shareKey(share) {
@@ -207,7 +214,7 @@ function makeDead(letter) {
   return make(
     "li",
     { class: "card" },
-    make("div", { class: "row" }, make("span", { class: "chip" }), make("time", { class: "muted" })),
+    make("div", { class: "row" }, make("span", { class: "chip" }), make("span", { class: "muted channel" }), make("time", { class: "muted" })),
     reference(letter.incident_id),
     make("p", { class: "why" }),
     make("div", { class: "buttons" }, action("Replay", about, (me) => replay(me, letter.incident_id))),
@@ -215,7 +222,9 @@ function makeDead(letter) {
 }
 
 function drawDead(card, letter) {
-  chip(card.querySelector(".chip"), "bad", "dead letter");
+  const severity = letter.status ?? letter.kind ?? "no job";
+  chip(card.querySelector(".chip"), severity === "critical" ? "bad" : "wait", severity);
+  say(card.querySelector(".channel"), letter.channel ? `channel ${letter.channel}` : "");
   drawReference(card.querySelector(".reference"), letter.incident_id);
   say(card.querySelector("time"), time(letter.since));
   say(card.querySelector(".why"), `${sentence(letter.reason ?? "the reason is not known")}.`);
@@ -236,7 +245,11 @@ function drawPhones() {
   say($("groups"), groups.map(inWords).join(" "));
   const ringing = notifications.filter((each) => each.state === "ringing").length;
   say($("jump-phones"), ringing > 0 ? `Phones (${ringing} ringing)` : "Phones");
-  list($("people"), people, (each) => each.name, makePerson, (card, person) => drawPerson(card, person, notifications));
+  // Whoever is being rung comes first, then the person whose phone rang last.
+  const weight = (each) => each.id + (each.state === "ringing" ? 1e9 : 0);
+  const newest = (person) => Math.max(0, ...notifications.filter((each) => each.person === person.name).map(weight));
+  const sorted = [...people].sort((one, other) => newest(other) - newest(one));
+  list($("people"), sorted, (each) => each.name, makePerson, (card, person) => drawPerson(card, person, notifications));
 }
 
 function inWords(group) {
@@ -294,7 +307,7 @@ function drawDevice(item, each, person, told) {
   // The notifications that ring on the device; without any, its newest one.
   const ringing = told.filter((one) => one.state === "ringing");
   const newest = told.reduce((one, other) => (one && one.id > other.id ? one : other), null);
-  const notices = ringing.length > 0 ? ringing : newest ? [newest] : [];
+  const notices = ringing.length > 0 ? ringing.sort((one, other) => other.id - one.id) : newest ? [newest] : [];
   const delay = each.delay_seconds ? `rings after ${Math.round(each.delay_seconds / 60) || "<1"} min` : word;
   say(item.querySelector(".state"), ringing.length > 0 ? `${word}, ringing` : told.length > 0 ? word : delay);
   mark(item, "data-state", ringing.length > 0 ? "ringing" : "quiet");
@@ -429,7 +442,7 @@ function news(before, after) {
     if (was && was.is_open && !each.is_open) found.push(`${each.title} is resolved.`);
     else if (was && was.status !== each.status) found.push(`${each.title} is ${each.status}.`);
   }
-  const dead = (after.relay.dead_letters ?? []).length - (before.relay.dead_letters ?? []).length;
+  const dead = (after.relay.dead_letters_total ?? 0) - (before.relay.dead_letters_total ?? 0);
   if (dead > 0) found.push("A signal was dead-lettered.");
   return found;
 }
@@ -479,12 +492,11 @@ function connectForms() {
     announce([`${opened.title ?? "The incident"} is open.`]);
   });
   $("back").addEventListener("click", () => $("incidents").querySelector("[aria-pressed=true]")?.focus());
-  $("incidents-more").addEventListener("click", () => more("incidents", FEW_INCIDENTS));
-  $("shares-more").addEventListener("click", () => more("shares", FEW));
+  for (const name of Object.keys(LEAST)) $(`${name}-more`).addEventListener("click", () => more(name));
 }
 
-function more(name, few) {
-  shown[name] = shown[name] > few ? few : Infinity;
+function more(name) {
+  shown[name] = shown[name] > LEAST[name] ? LEAST[name] : Infinity;
   draw();
 }
 
