@@ -1,5 +1,6 @@
 """Entry point of relayctl, and the errors that all verbs have in common."""
 
+import errno
 import os
 import sys
 import traceback
@@ -13,6 +14,8 @@ from relayctl.terminal import INTERRUPTED
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
+# Errors of a write to a full disk, or to a device that takes nothing.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 # The shell sets this environment variable to ask for completions.
 _COMPLETION = "_RELAYCTL_COMPLETE"
 
@@ -45,11 +48,18 @@ class _Relayctl(LazyGroup):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         terminal.write_any_text()
-        if _COMPLETION not in os.environ:
-            return super().main(*arguments, **options)
         try:
             return super().main(*arguments, **options)
-        except Exception:  # noqa: BLE001
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            # Python writes what is left in its buffer once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
+            sys.exit(1)
+        except Exception:
+            if _COMPLETION not in os.environ:
+                raise
             # The shell would show the traceback in the middle of the operator's line.
             sys.exit(1)
 
@@ -59,7 +69,8 @@ class _Relayctl(LazyGroup):
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
-            raise click.UsageError(terminal.folded(error.format_message(), "Error: "), error.ctx) from error
+            message = error.format_message() + _hint(error)
+            raise click.UsageError(terminal.folded(message, "Error: "), error.ctx) from error
         except click.ClickException as error:
             raise click.ClickException(terminal.folded(error.format_message(), "Error: ")) from error
 
@@ -76,12 +87,21 @@ class _Relayctl(LazyGroup):
             click.echo("Aborted!", err=True)
             ctx.exit(INTERRUPTED)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise
             if known := _known(error):
                 raise known from error
             if os.environ.get(TRACEBACK) == "1":
                 raise
             click.echo(_fault(error), err=True)
             ctx.exit(1)
+
+
+def _hint(error: click.UsageError) -> str:
+    """Return advice for the name of a channel that was given as an argument, where an option takes it."""
+    options = [each for param in (error.ctx.command.params if error.ctx else []) for each in param.opts]
+    is_argument = error.format_message().startswith("Got unexpected extra argument")
+    return "; a channel is named with --channel NAME" if is_argument and "--channel" in options else ""
 
 
 def _known(error: Exception) -> click.ClickException | None:

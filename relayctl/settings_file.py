@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ SUFFIX = ".yaml"
 # The schema that an export writes beside the files.
 SCHEMA_FILE = "channel.schema.json"
 STORED = "stored"
+# Faults of a file that are shown.
+MAX_FAULTS = 20
 # Not AWS's own: a settings file must not lead the operator's key to a vendor.
 ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
 # Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
@@ -38,6 +41,12 @@ _FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
+# Take the place of members that each file needs, once their fault is found.
+_STAND_INS: Mapping[str, Any] = {
+    "xmatters": {"trigger_url": {"secret": STORED}, "auth": {"type": "url"}},
+    "xmatters.trigger_url": {"secret": STORED},
+    "xmatters.auth": {"type": "url"},
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class SettingsFile:
 
 
 def read_folder(folder: Path) -> list[SettingsFile]:
-    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each invalid file.
+    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file.
 
     Hidden files, folders, and files of other types are left out.
     """
@@ -84,7 +93,7 @@ def read_folder(folder: Path) -> list[SettingsFile]:
         try:
             files.append(_read(path))
         except InvalidChannel as error:
-            problems.append(f"{path}: {error}")
+            problems += [f"{path}: {line}" for line in str(error).splitlines()]
     if problems:
         raise click.UsageError("\n".join(problems))
     return files
@@ -112,7 +121,7 @@ def _read(path: Path) -> SettingsFile:
 def parse(content: bytes) -> dict[str, Any]:
     """Return the settings of a file, with a Reference for each credential.
 
-    Raises InvalidChannel, which names the key at fault and quotes no value.
+    Raises InvalidChannel with a line for each fault, which names the key and quotes no value.
     """
     try:
         document = decode(content)
@@ -120,6 +129,54 @@ def parse(content: bytes) -> dict[str, Any]:
         raise InvalidChannel(str(error)) from None
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
+    if faults := _faults(document):
+        raise InvalidChannel("\n".join(faults))
+    return _checked(document)
+
+
+def _faults(document: dict[str, Any]) -> list[str]:
+    """Return the faults of a file's settings, at most MAX_FAULTS.
+
+    A check ends at the first fault. So the settings are checked again and again, each time without what was at fault.
+    """
+    faults, rest, dropped = list[str](), deepcopy(document), set[str]()
+    for _ in range(MAX_FAULTS):
+        try:
+            _checked(rest)
+        except InvalidChannel as error:
+            text = str(error)
+            found = re.match(r"(?:(\S+): )?(needs|unknown key) ([^\s;]+)", text)
+            place, verb, name = found.groups() if found else ("", "", "")
+            key = _joined(place or "", name)
+            # That a dropped member is missing is no fault of the file.
+            if verb != "needs" or key not in dropped:
+                faults.append(text)
+            is_needed = verb == "needs" and key not in _STAND_INS
+            at_fault = place or "" if is_needed else key if verb else text.partition(":")[0]
+            dropped.add(at_fault)
+            if not _replace(rest, at_fault, _STAND_INS.get(at_fault)) or not rest:
+                break
+        else:
+            break
+    return faults
+
+
+def _replace(members: dict[str, Any], key: str, stand_in: Any) -> bool:
+    """Replace the member with that dotted key by its stand-in, or remove it; a member of a list goes with its list.
+
+    Return False if there is neither such a member nor a stand-in.
+    """
+    name, _, rest = key.partition(".")
+    inside = members.get(name)
+    if isinstance(inside, dict) and rest:
+        return _replace(inside, rest, stand_in)
+    is_known = members.pop(name, None) is not None
+    if stand_in is not None and not rest:
+        members[name] = deepcopy(stand_in)
+    return is_known or stand_in is not None
+
+
+def _checked(document: dict[str, Any]) -> dict[str, Any]:
     members = _referenced(document, "")
     if complaint := next(filter(None, map(unknown_key, _keys(members, ""))), None):
         raise InvalidChannel(complaint)

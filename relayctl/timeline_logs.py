@@ -6,6 +6,7 @@ from typing import Any
 from relay.channels.channel import is_channel_name
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, quoted
+from relay.incidents.transition import Transition
 from relayctl import modes
 from relayctl.log_lines import Line
 from relayctl.timeline import LOG, Event
@@ -117,14 +118,18 @@ def _unsent(line: Line, outcome: str) -> str:
         case "superseded":
             return "no signal: a newer state takes its place"
         case "unchanged":
-            is_paused = modes.LEFT_OUT in line.text("why")
-            left_out = (
-                "no signal: a pause leaves it out; the incident's next share after the pause rings, if it is news"
-            )
-            return left_out if is_paused else "no signal: this channel does not announce it"
+            return _unchanged(line)
         case "shadowed":
             return f"no signal: the channel is in shadow mode; live, it would ring {_recipients(line)}"
     return identifier(outcome or "unknown")
+
+
+def _unchanged(line: Line) -> str:
+    if modes.LEFT_OUT in line.text("why"):
+        return "no signal: a pause leaves it out; the incident's next share after the pause rings, if it is news"
+    if line.text("transition") == Transition.TOUCHED:
+        return "no signal: there is nothing to announce"
+    return "no signal: this channel does not announce it"
 
 
 def _recipients(line: Line) -> str:

@@ -293,3 +293,18 @@ def test_output_of_a_stored_change_is_whole_in_an_encoding_without_its_character
     assert b"xmatters.trigger_url: " in done.stdout
     assert b" \\u2192 https://" in done.stdout
     assert URL.encode() in done.stdout.partition(b"kept ")[2]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"]])
+def test_output_that_cannot_be_written_is_no_fault_of_relayctl(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "relayctl", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: the output could not be written: No space left on device\n")

@@ -1,5 +1,6 @@
 """Words for a channel's mode and pauses."""
 
+import time
 from typing import Any
 
 import pytest
@@ -48,6 +49,17 @@ def test_each_pause_that_is_not_over_has_a_line_with_its_end() -> None:
         "tag.team web",
         f"to be paused from {at(3)} until {at(4)}, then the newest states ring",
     ]
+
+
+def test_utc_stands_beside_a_local_time_of_another_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert moments.moment(NOW) == "2027-01-15 09:00 (CET, 08:00 UTC)"
+        assert moments.clock_in_zones(NOW) == "09:00:00 (CET, 08:00:00 UTC)"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_live_channel_without_pauses_has_no_line() -> None:

@@ -227,6 +227,25 @@ class TestReadFolder:
             f"{tmp_path}/web.yml: rename it to web.yaml",
         ]
 
+    def test_every_fault_of_a_file_has_a_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "payments.yaml"
+        path.write_text(
+            "polcy: 1\nother: 2\nxmatters: {trigger_url: x, auth: {type: url, ticket: {secret: stored}}}\n"
+            "policy: {max_per_minute: many, presets: oncall, pauses: []}\n"
+        )
+        with pytest.raises(click.UsageError) as refused:
+            read_folder(tmp_path)
+        lines = [line.removeprefix(f"{path}: ") for line in str(refused.value).splitlines()]
+        assert [line.partition(";")[0] for line in lines] == [
+            "xmatters.trigger_url: its path or query may be a credential",
+            "policy.pauses: is no setting",
+            "unknown key polcy",
+            "unknown key other",
+            "policy: unknown key presets",
+            "policy.max_per_minute: must be of type integer",
+            "xmatters.auth: unknown key ticket",
+        ]
+
     def test_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "payments.yaml").write_bytes(b"a: \xff")
         with pytest.raises(click.UsageError, match=r"payments\.yaml: is not UTF-8 text"):

@@ -134,6 +134,14 @@ def test_newest_events_are_kept_and_the_others_counted() -> None:
             "incident's next share after the pause rings, if it is news",
         ),
         (
+            {"outcome": "unchanged", "transition": "touched", "why": "it is over, and nothing of it was announced"},
+            "share: touched (it is over, and nothing of it was announced); no signal: there is nothing to announce",
+        ),
+        (
+            {"outcome": "unchanged", "transition": "eased"},
+            "share: eased; no signal: this channel does not announce it",
+        ),
+        (
             {"outcome": "queued", "queue": "dead_letter", "reason": "shadowed"},
             "share: DEAD-LETTERED: shadowed, the channel is in shadow mode; once it is live, the job can be replayed",
         ),
