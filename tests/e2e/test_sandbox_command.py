@@ -23,6 +23,7 @@ def test_sandbox_names_its_page_plays_a_script_and_stops_all_processes_on_ctrl_c
         assert f"The page:  {vendors.control_url}/" in running.said
         running.until("The script is over.")
         assert "skipped" not in running.said
+        assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in running.said
         [incident] = vendors.live()["incidents"]
         assert (incident["is_open"], incident["assignee"]) == (False, "epearson@acme.example")
         assert running.end(signal.SIGINT) == 0
