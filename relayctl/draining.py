@@ -70,11 +70,11 @@ class OwedStates(NamedTuple):
         except (LedgerError, ClientError, BotoCoreError) as error:
             why = aws_failure(error) or str(error)
             return cls(unknown=f"{undelivered}; what is owed for this channel is not known: {why}")
-        # A dead-lettered critical keeps its row until the fallback topic is notified.
+        # A state that was given up keeps its row; its job is among the dead-lettered ones.
         owed = {
             key: entry.debt
             for key, entry in rows
-            if channel_of(key) == name and entry.debt.since is not None and entry.dead_letter.state is None
+            if channel_of(key) == name and entry.debt.since is not None and not entry.is_given_up
         }
         criticals = [incident_of(key) for key, debt in owed.items() if debt.is_critical]
         paused = sum(debt.reason == Reason.PAUSED for debt in owed.values())

@@ -151,8 +151,9 @@ def _faults(document: dict[str, Any]) -> list[str]:
             # That a dropped member is missing is no fault of the file.
             if verb != "needs" or key not in dropped:
                 faults.append(text)
-            is_needed = verb == "needs" and key not in _STAND_INS
-            at_fault = place or "" if is_needed else key if verb else text.partition(":")[0]
+            at_fault = key if verb else text.partition(":")[0]
+            if verb == "needs" and key not in _STAND_INS:
+                at_fault = place or ""
             dropped.add(at_fault)
             if not _replace(rest, at_fault, _STAND_INS.get(at_fault)) or not rest:
                 break
