@@ -1,5 +1,6 @@
 """Set-up for all tests."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,13 @@ def _place(file: str) -> int:
 
 def _shares_cloud(file: str) -> bool:
     return file.startswith("tests/e2e/") and file.rpartition("/")[2] not in STARTS_CLOUDS
+
+
+@pytest.fixture(autouse=True)
+def _collects_garbage() -> None:
+    """Undo what a function's cold start does to the garbage collector, or a test process keeps all garbage."""
+    gc.unfreeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

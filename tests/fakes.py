@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
@@ -218,6 +219,8 @@ class Recorder:
             environment.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
             self.telemetry = Telemetry.from_environment(has_channel_metrics=has_channel_metrics, is_traced=is_traced)
         logging.getLogger(service).propagate = False
+        # The module `logging` keeps every logger, and so this one's output, for the life of the process.
+        weakref.finalize(self, logging.Logger.manager.loggerDict.pop, service, None)
         self._metrics = self.telemetry._metrics
         self._metrics.clear_metrics()
 

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import subprocess
@@ -44,6 +45,12 @@ def _lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "relay")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_cold_start_of_one_test_leaves_garbage_to_be_collected_in_the_next(number: int) -> None:
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0), f"before cold start {number}"
+    bootstrap.webhook(ENVIRONMENT)
 
 
 def test_webhook_is_wired_without_a_call_to_aws() -> None:
