@@ -114,7 +114,8 @@ class Comparison:
         ChannelError if an incident differs and the channel can't be read.
         """
         now = self.clock()
-        note = before if now - before.seen < LAST_RUN_FORGOTTEN_SECONDS else ChannelNote(now, now, {}, before.sequence)
+        is_forgotten = now - before.seen >= LAST_RUN_FORGOTTEN_SECONDS
+        note = replace(before, since=now, seen=now, differing={}) if is_forgotten else before
         recent = {name: each for name, each in note.differing.items() if now - each.since < LAST_RUN_FORGOTTEN_SECONDS}
         compared = Compared(member, before, note, recent)
         for seen in incidents:

@@ -154,7 +154,7 @@ class Reconciler:
         if len(run.notes) < len(keys):
             raise LedgerError("DynamoDB did not answer for all channels")
         run.since = self._last(run) - OVERLAP_SECONDS
-        if not run.note.last:
+        if not (run.note.last or run.cursor.piece):
             self._inherit(run)
         self._list(run)
         self._compare(run)
