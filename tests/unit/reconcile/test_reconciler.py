@@ -502,6 +502,8 @@ class TestEnvironments:
         scene.relay.clock.now += LAST_RUN_FORGOTTEN_SECONDS + 1
         scene.has(incident(scene.relay.clock, ago=3600))
         assert scene.run_twice()["missed"] == 0
+        scene.has(incident(scene.relay.clock, "i2", ago=10))
+        assert scene.run_twice()["missed"] == 1
 
 
 class TestSnoozed:
