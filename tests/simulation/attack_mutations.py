@@ -119,8 +119,8 @@ ATTACK_MUTATIONS = (
     _mutation(
         "the fallback topic is not notified of what the limit holds",
         "sweeper.fallback_notifier",
-        "is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.since is not None",
-        'is_open = entry.debt.is_critical and not entry.debt.is_notified and entry.debt.reason not in {"", "paced"}',
+        "if not entry.debt.is_critical or entry.debt.is_notified or entry.debt.since is None:",
+        'if not entry.debt.is_critical or entry.debt.is_notified or entry.debt.reason in {"", "paced"}:',
         seed=18,
     ),
     _mutation(

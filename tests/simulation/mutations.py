@@ -723,8 +723,8 @@ MUTATIONS = (
     Mutation(
         "a row outlives its debt",
         "ledger.debt",
-        "return replace(self.with_row(None), since=None, is_notified=False, reason",
-        "return replace(self, since=None, is_notified=False, reason",
+        "        kept = self.with_row(None)\n        return replace(kept, since=None, is_notified=False, slot=None",
+        "        kept = self\n        return replace(kept, since=None, is_notified=False, slot=None",
         seed=1,
     ),
     Mutation(
@@ -744,8 +744,8 @@ MUTATIONS = (
     Mutation(
         "BigPanda is asked as often as there is something to ask",
         "bigpanda.api_rate_limit",
-        'if counted is None or counted["calls"] <= limit:',
-        "if counted is None or limit:",
+        "if self._counted(access, endpoint, second, calls) <= limit:",
+        "if self._counted(access, endpoint, second, calls) or limit:",
         seed=511,
     ),
     Mutation(
