@@ -30,8 +30,8 @@ ATTACK_MUTATIONS = (
     _mutation(
         "a webhook's URL may name anybody",
         "channels.channel",
-        "if allowed is not None and name in allowed:",
-        "if allowed is not None:",
+        "if allowed is None or name in allowed:",
+        "if allowed is None or name in allowed or name:",
     ),
     _mutation(
         "a pattern of allowed recipients fits any part of a name",

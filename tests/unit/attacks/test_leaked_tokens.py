@@ -41,12 +41,8 @@ class TestRecipientsInTheUrl:
     @pytest.mark.parametrize(
         "name", ["dba-x https://evil.example/login", "dba-\n- x", 'dba-" and', "dba-<b>", "dba-" + "x" * 200]
     )
-    @pytest.mark.parametrize("allowed", [["dba-*"], None])
-    def test_name_that_is_not_plain_gets_no_signal_unless_it_is_allowed_word_by_word(
-        self, name: str, allowed: list[str] | None
-    ) -> None:
-        policy = {} if allowed is None else {"allowed_recipients": allowed}
-        relay = relay_with(**policy)
+    def test_name_that_is_not_plain_gets_no_signal_unless_it_is_allowed_word_by_word(self, name: str) -> None:
+        relay = relay_with(allowed_recipients=["dba-*"])
         relay.webhook.serve(samples.request(samples.body(), recipients=(name, "dba-Zoë 1_a.b|Work Phone@x")))
         [recipients] = recipients_of(relay)
         assert name not in recipients

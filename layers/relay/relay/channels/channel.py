@@ -242,14 +242,14 @@ class Channel:
     def permits(self, recipient: str) -> bool:
         """True if the channel lets a webhook's URL name this recipient.
 
-        Unless the policy has the very name, it must be plain: a pattern such as `dba-*` fits whole sentences, too.
+        A name that fits a pattern alone must be plain: a pattern such as `dba-*` fits whole sentences, too.
         """
         allowed, name = self.policy.allowed_recipients, recipient.lower()
-        if allowed is not None and name in allowed:
+        if allowed is None or name in allowed:
             return True
         if not _PLAIN_NAME.fullmatch(name):
             return False
-        return allowed is None or any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
+        return any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
 
     @property
     def confirms_ends(self) -> bool:
