@@ -663,6 +663,13 @@ MUTATIONS = (
         seed=145,
     ),
     Mutation(
+        "a key that was refused at the last attempt is not read again",
+        "delivery.trigger_retries",
+        "renews_credentials and not is_renewed",
+        "renews_credentials and not is_renewed and attempts_left",
+        seed=16,
+    ),
+    Mutation(
         "a refused key is tried again after an hour",
         "failures.reasons",
         "constant_wait_seconds=300.0",
