@@ -69,7 +69,7 @@ def pause(
 
     \b
     Example:
-      relayctl channel pause payments --until 2h --keep --reason "CHG-7: new database"
+      relayctl channel pause payments --until 2h --keep --reason "CHG-7: database"
       relayctl channel pause payments --until 4h --drop --when environment=staging
     """
     if options["keep"] == options["drop"]:
