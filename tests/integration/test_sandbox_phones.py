@@ -166,7 +166,7 @@ class TestControl:
     def test_names_that_utf8_can_not_write_do_no_harm(self, box: Box, http: requests.Session) -> None:
         people = [{"name": "\ud800", "full_name": "\udfff"}]
         assert control(box, "PUT", "phones", {"people": people}).status_code == 200
-        signal(box, "x", {"properties": {"incident_id": "\ud800"}})
+        signal(box, "x", {"incident_id": "\ud800"})
         assert phones(box)["pages"][0]["incident_id"] == "\ud800"
         assert get(box, http, "people").json()["data"][0]["targetName"] == "\ud800"
 
