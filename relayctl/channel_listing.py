@@ -36,7 +36,7 @@ def show(stack: Stack, changed_at: Mapping[str, str | None], *, as_json: bool) -
         table.add_column(heading, overflow="fold")
     for each, judgement in judged:
         mode = modes.brief(each.policy, found.at) if each.policy else "?"
-        table.add_row(each.name, mode, judgement.health, _ago(each.shared_at, found), _ago(each.changed_at, found))
+        table.add_row(each.name, mode, judgement.health, _within(each.shared_at, found), _ago(each.changed_at, found))
     terminal.output().print(table)
     for problem in found.problems:
         terminal.say(f"not known: {printable(problem)}")
@@ -75,6 +75,11 @@ def _document(
         "why": list(judgement.why),
         "last_share_at": moments.iso_or_none(each.shared_at),
     }
+
+
+def _within(at: float | None, found: StackStatus) -> str:
+    """Return the longest time since the last share: the ledger's record of it may be an hour too old."""
+    return "not known" if at is None else f"within {age(found.at - at)}"
 
 
 def _ago(at: float | None, found: StackStatus) -> str:

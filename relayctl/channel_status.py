@@ -19,7 +19,8 @@ from relay.jobs.job import seconds_of
 from relay.ledger.channel_rate_limiter import Gate
 from relayctl import modes, moments
 from relayctl.credential_uses import Use
-from relayctl.hour_traffic import Traffic
+from relayctl.hour_traffic import HOUR, Traffic
+from relayctl.refused_requests import Refused
 
 
 class Health(StrEnum):
@@ -51,6 +52,8 @@ class ChannelStatus(NamedTuple):
             expects none, or the last share is not known.
         probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
             it never did, or if the channel has no such credential.
+        refused_requests: Requests to the webhook that were refused for a wrong credential; None if the log could not be
+            read.
         refused: Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are
             unchanged since; None if there are none.
     """
@@ -68,6 +71,7 @@ class ChannelStatus(NamedTuple):
     uses: Sequence[Use] = ()
     shares: ShareWatch | None = None
     probed_at: float | None = None
+    refused_requests: Refused | None = None
     refused: RefusedCredentials | None = None
 
     @property
@@ -92,6 +96,7 @@ def judge(status: ChannelStatus, now: float) -> Judgement:
     sick = [status.problem] if status.problem else []
     circuit = status.gate.circuit if status.gate else None
     sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused)
+    sick += filter(None, [only_refused(status, now)])
     if debts:
         sick += momentary_reasons(debts)
     if sick:
@@ -127,9 +132,33 @@ def last_share(uses: Sequence[Use]) -> float | None:
     return max((seconds_of(use.used_at) for use in uses if use.endpoint == "inbound" and use.used_at), default=None)
 
 
+def only_refused(status: ChannelStatus, now: float) -> str | None:
+    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None.
+
+    A single refused request is no sickness, since any stranger can send one. A recorded use of a credential is up to
+    an hour older than the use, but the log would show a share of the last hour.
+    """
+    refused = status.refused_requests
+    if refused is None or not refused.number:
+        return None
+    used_at = min((status.shared_at or 0.0) + HOUR, now - HOUR)
+    accepted_at = (status.traffic and status.traffic.last_share) or used_at
+    return f"{refused.words(now)}, and no share came since" if refused.last_at > accepted_at else None
+
+
 def is_open(gate: Gate | None, now: float) -> bool:
     """True if the circuit blocks all signals of the channel at `now` (epoch seconds); False without a gate."""
     return gate is not None and gate.circuit.is_open(now)
+
+
+def next_attempt(status: ChannelStatus, now: float) -> float | None:
+    """Return the time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
+
+    An open circuit blocks all attempts until its end.
+    """
+    attempt = status.debts.next_attempt if status.debts else None
+    open_until = status.gate.circuit.open_until if status.gate and is_open(status.gate, now) else None
+    return None if attempt is None else max(attempt, now, open_until or 0.0)
 
 
 def circuit(gate: Gate, now: float) -> str:
@@ -162,13 +191,15 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         **(modes.document(status.policy, now) if status.policy else {"mode": None, "pauses": None}),
         "shares_last_hour": traffic.shares if traffic else None,
         "signals_last_hour": traffic.signals if traffic else None,
+        "refused_last_day": status.refused_requests.number if status.refused_requests else None,
+        "last_refused_at": moments.iso_or_none((status.refused_requests and status.refused_requests.last_at) or None),
         "last_share_at": moments.iso_or_none(traffic.last_share if traffic else None),
         "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
         "owed_critical": debts.critical if debts else None,
         "owed_other": debts.other if debts else None,
         "oldest_debt_at": moments.iso_or_none(oldest),
         "oldest_debt_seconds": None if oldest is None else max(0, round(now - oldest)),
-        "next_attempt_by": moments.iso_or_none(debts.next_attempt if debts else None),
+        "next_attempt_by": moments.iso_or_none(next_attempt(status, now)),
         "reasons": dict(debts.reasons) if debts else None,
         "given_up_critical": debts.given_up if debts else None,
         "given_up_other": debts.given_up_other if debts else None,

@@ -19,7 +19,9 @@ OVERLAP_SECONDS = 60.0
 # Answers of FilterLogEvents in one reading of a function's lines.
 MAX_ANSWERS = 60
 # Incidents that were signalled last and are remembered of a channel.
-MAX_INCIDENTS = 5
+MAX_INCIDENTS = 20
+# Ids of the incidents that `channel test --ring` shares.
+TEST_PREFIX = "relayctl-test-"
 PATTERNS = {WEBHOOK: '{ $.message = "share" }', JOB_WORKER: '{ ($.message = "job") && ($.outcome = "delivered") }'}
 
 
@@ -29,7 +31,7 @@ class Traffic(NamedTuple):
     Attributes:
         shares: Number of shares.
         signals: Number of signals that xMatters accepted.
-        last_share: Time of the last share (epoch seconds); None if there was none.
+        last_share: Time of the last share, other than of a test incident (epoch seconds); None if there was none.
         last_signal: Time of the last accepted signal (epoch seconds); None if there was none.
         incidents: Ids of the incidents that were signalled last, the oldest first; MAX_INCIDENTS at most.
     """
@@ -114,7 +116,8 @@ class HourTraffic:
         counts, minute = self._counts[line.text("channel")], int(line.at // MINUTE)
         if line.message == "share":
             counts.shares[minute] += 1
-            counts.last_share = max(counts.last_share, line.at)
+            if not line.text("incident_id").startswith(TEST_PREFIX):
+                counts.last_share = max(counts.last_share, line.at)
         is_signal = line.message == "share" or line.text("kind") in {"signal", ""}
         if is_signal and line.text("outcome") == "delivered":
             counts.signals[minute] += 1

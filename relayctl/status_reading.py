@@ -19,20 +19,21 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
-from relayctl import credential_uses
+from relayctl import credential_uses, refused_requests
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_status import ChannelStatus, last_share
 from relayctl.channel_store import ChannelStore
 from relayctl.credential_uses import Use
 from relayctl.hour_traffic import PATTERNS, HourTraffic
-from relayctl.log_lines import LogReader
+from relayctl.log_lines import WEBHOOK, LogReader
 from relayctl.queue_depths import UndeliveredJobs
+from relayctl.refused_requests import Refused
 from relayctl.revocation import bounded_table
 from relayctl.stack import Stack
 
 # Rows that are read of a shard of the ledger's index, as the sweeper reads them.
 MAX_ROWS = 5000
-# A use is recorded once an hour, so it is read less often than the rest.
+# Uses, which are recorded once an hour, and refused requests, for which a day's log is read, are read less often.
 USES_SECONDS = 60.0
 
 
@@ -75,16 +76,20 @@ class StatusReader:
     Attributes:
         stack: The stack.
         only: Name of the only channel to read; None for all channels.
+        has_pages: False to leave out the last confirmed pages.
     """
 
     stack: Stack
     only: str | None = None
+    has_pages: bool = True
     _traffic: HourTraffic = field(default_factory=HourTraffic)
     _names: dict[str, str | None] = field(default_factory=dict)
     _secrets: dict[str, _Secret] = field(default_factory=dict)
     _uses: dict[str, tuple[float, list[Use]]] = field(default_factory=dict)
     _probes: Probes = field(default_factory=Probes)
     _problems: list[str] = field(default_factory=list)
+    # Time of the last reading of refused requests (epoch seconds), and the requests; None before the first.
+    _refused: tuple[float, Mapping[str, Refused] | None] = (0.0, None)
 
     def read(self) -> StackStatus:
         """Read the status of the channels now. Raises StackMissingError."""
@@ -162,6 +167,9 @@ class StatusReader:
             self._traffic.read(reader, function, now)
             return True
 
+        if now - self._refused[0] >= USES_SECONDS:
+            self._refused = now, self._guarded(f"log {WEBHOOK}", lambda: refused_requests.read(reader, now))
+
         unread = [function for function in PATTERNS if not self._guarded(f"log {function}", partial(read, function))]
         return not unread
 
@@ -182,7 +190,9 @@ class StatusReader:
         if channel is None:
             return status
         status = status._replace(policy=channel.policy, confirms_pages=channel.rest is not None)
-        if channel.rest and traffic.incidents:
+        if has_traffic and self._refused[1] is not None:
+            status = status._replace(refused_requests=self._refused[1].get(name, Refused(0, 0.0)))
+        if self.has_pages and channel.rest and traffic.incidents:
             at, page = self._guarded("ledger", lambda: self._page(table, name, traffic.incidents)) or (None, "")
             status = status._replace(page_at=at, page=page)
         uses = self._last_uses(table, channel, now)

@@ -36,7 +36,7 @@ def show(status: StackStatus, *, whole: bool) -> None:
     for each, judgement in channel_status.in_order(status.channels, status.at):
         lead = Text(f"{judgement.health:7}  ", style=_STYLES[judgement.health])
         is_brief = judgement.health == Health.OK and not whole
-        said = [_traffic(each, status)] if is_brief else list(judgement.why)
+        said = [traffic(each, status)] if is_brief else list(judgement.why)
         name = _name(each, status.at, is_brief=is_brief)
         terminal.show_line(printable(": ".join([name, "; ".join(said)] if said else [name])), lead=lead)
         for line in () if is_brief else _lines(each, status):
@@ -49,7 +49,7 @@ def lines(status: StackStatus) -> Iterator[str]:
     """Yield a line for each channel, with the time: the output of `--watch` if stdout is not a terminal."""
     for each, judgement in channel_status.in_order(status.channels, status.at):
         why = f": {'; '.join(judgement.why)}" if judgement.why else ""
-        facts = "; ".join((_owed(each, status.at), *_given_up(each), _traffic(each, status), _pace(each, status.at)))
+        facts = "; ".join((_owed(each, status.at), *_given_up(each), traffic(each, status), _pace(each, status.at)))
         yield printable(
             f"{moments.iso(status.at)} {_name(each, status.at, is_brief=True)} {judgement.health}{why}; {facts}"
         )
@@ -71,7 +71,7 @@ def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
         yield from modes.words(each.policy, status.at)
     yield _owed(each, status.at)
     yield from _given_up(each)
-    yield _traffic(each, status)
+    yield traffic(each, status)
     yield _page(each, status.at)
     yield _pace(each, status.at)
     yield _credentials(each, status.at)
@@ -87,8 +87,8 @@ def _owed(each: ChannelStatus, now: float) -> str:
         held_by = channel_status.hold_words(debts)
         return f"owed {debts.critical} critical, {debts.other} other; none is late, since all wait for {held_by}"
     oldest = f"; oldest {age(now - debts.oldest)}" if debts.oldest is not None else ""
-    attempt = debts.next_attempt
-    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(max(attempt, now))}"
+    attempt = channel_status.next_attempt(each, now)
+    by = "" if attempt is None else f"; next attempt by {moments.clock_in_zones(attempt)}"
     return f"owed {debts.critical} critical, {debts.other} other{oldest}{by}"
 
 
@@ -99,13 +99,16 @@ def _given_up(each: ChannelStatus) -> Iterator[str]:
         yield f"given up, and rang nobody: {counts}: relayctl dlq list --channel {each.name}"
 
 
-def _traffic(each: ChannelStatus, status: StackStatus) -> str:
-    traffic, at_least = each.traffic, "at least " if status.is_partial else ""
-    if traffic is None:
+def traffic(each: ChannelStatus, status: StackStatus) -> str:
+    """Return the traffic of a channel in words: shares and signals of the last hour, refused requests of a day."""
+    hour, at_least = each.traffic, "at least " if status.is_partial else ""
+    if hour is None:
         return f"shares and signals in the last hour {_UNKNOWN}"
-    last = [f"last share {_ago(traffic.last_share, status.at)}"] if traffic.last_share is not None else []
-    last += [f"last signal {_ago(traffic.last_signal, status.at)}"] if traffic.last_signal is not None else []
-    counts = f"{at_least}{_count(traffic.shares, 'share')}, {_count(traffic.signals, 'signal')} in the last hour"
+    last = [f"last share {_ago(hour.last_share, status.at)}"] if hour.last_share is not None else []
+    last += [f"last signal {_ago(hour.last_signal, status.at)}"] if hour.last_signal is not None else []
+    if each.refused_requests and each.refused_requests.number:
+        last.append(each.refused_requests.words(status.at))
+    counts = f"{at_least}{_count(hour.shares, 'share')}, {_count(hour.signals, 'signal')} in the last hour"
     return "; ".join([counts, *last])
 
 
@@ -115,7 +118,11 @@ def _page(each: ChannelStatus, now: float) -> str:
         return f"last signal with a confirmed page{number} {_ago(each.page_at, now)}"
     if each.confirms_pages is False:
         return "pages are not confirmed: the channel has no xmatters.rest"
-    return "no page of the last hour is confirmed" if each.confirms_pages else f"confirmed pages {_UNKNOWN}"
+    if each.confirms_pages is None or each.traffic is None:
+        return f"confirmed pages {_UNKNOWN}"
+    if not each.traffic.incidents:
+        return "no signal of the last hour has a page to confirm"
+    return f"none of the last {len(each.traffic.incidents)} signalled incidents has a confirmed page yet"
 
 
 def _pace(each: ChannelStatus, now: float) -> str:
@@ -140,7 +147,8 @@ def _credentials(each: ChannelStatus, now: float) -> str:
 
 
 def _use(use: Use, now: float) -> str:
-    used = f"used {_ago(seconds_of(use.used_at), now)}" if use.used_at else "no use known"
+    # A use is recorded once an hour, so the last one may be newer.
+    used = f"used within {age(now - seconds_of(use.used_at))}" if use.used_at else "no use known"
     return f"{use.endpoint} {use.age} {use.kind} {used}"
 
 

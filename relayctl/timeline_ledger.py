@@ -111,6 +111,7 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "acknowledged_by": entry.acknowledged_by or None,
         "is_page_missing": entry.debt.is_page_missing
         or any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
+        "is_page_confirmed": bool(entry.accepted_signals and entry.accepted_signals[-1].pages),
         "page": pages[-1] if pages else None,
         "is_unreadable": entry.is_unreadable,
     }
@@ -126,7 +127,8 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
         held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
         yield f"OWED for {age(details['owed_seconds'])}{held if details['paused_until'] else why}"
     elif entry.announced is not None:
-        yield "announced"
+        is_confirmed = details["is_page_confirmed"] or not entry.announced.is_open
+        yield "announced" if is_confirmed else "accepted by xMatters, no page confirmed"
     if entry.doubtful:
         yield "xMatters may have accepted a signal whose answer was lost"
     if details["is_dead_lettered"]:

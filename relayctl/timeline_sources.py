@@ -17,10 +17,10 @@ from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.xmatters.pages import Pages
-from relayctl import log_lines, timeline, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl import log_lines, refused_requests, timeline, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore
-from relayctl.log_lines import FUNCTIONS, LogReader
+from relayctl.log_lines import FUNCTIONS, WEBHOOK, LogReader
 from relayctl.page_history import Histories
 from relayctl.revocation import bounded_table
 from relayctl.stack import Stack
@@ -80,6 +80,7 @@ class Collector:
         store = ChannelStore(self.stack)
         names = self._names(store)
         self._logs()
+        self._refused_requests()
         self._dead_letters()
         channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
         known = self._ledger(channels)
@@ -122,6 +123,18 @@ class Collector:
                 self.events += found
                 problem = "; ".join(notes) or None
                 self.readings.append(Reading(f"{LOG} {function}", len(found), problem, is_failure=bool(problem)))
+
+    def _refused_requests(self) -> None:
+        """Note the channels whose webhook refused requests in the last day: the incident's shares may be among them."""
+        now, reader = self.stack.effects.clock(), LogReader(self.stack.logs, self.stack.name)
+
+        def read() -> None:
+            for name, refused in refused_requests.read(reader, now).items():
+                if self._is_wanted(name):
+                    words = f"{refused.words(now)}; a share of this incident may be among them"
+                    self.readings.append(Reading(f"webhook {name}", problem=words))
+
+        self._guarded(f"{LOG} {WEBHOOK}", read)
 
     def _dead_letters(self) -> None:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""

@@ -11,14 +11,16 @@ from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
 from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import check_results, endpoints, terminal
+from relayctl import check_results, endpoints, health_checks, terminal
 from relayctl.channel_checks import ChannelChecks
 from relayctl.channel_store import ChannelStore
 from relayctl.check_results import Check, State
 from relayctl.commands.channel import NAME
+from relayctl.hour_traffic import TEST_PREFIX
 from relayctl.sample_share import SampleShare, recipients_of
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack
+from relayctl.status_reading import StatusReader
 
 
 @click.command()
@@ -27,7 +29,9 @@ from relayctl.stack import Stack, on_stack
 @click.option("--yes", is_flag=True, help="With --ring: do not ask.")
 @on_stack
 def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
-    """Check a channel: its secret, its hosts, its credentials, its recipients. Without --ring, nobody is notified.
+    """Check a channel: its secret, hosts, credentials, recipients, and refused requests to its webhook.
+
+    Without --ring, nobody is notified.
 
     Prints one line for each check: ok, warning (works, but not fully, or the check is not possible now) or failed.
 
@@ -50,6 +54,8 @@ def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
         raise click.UsageError("not a terminal: give --yes to share a test incident without being asked")
     with terminal.status(f"checking channel {name} …"):
         found = list(ChannelChecks.of_stack(stack, store).of(name))
+        status = StatusReader(stack, name, has_pages=False).read()
+        found += health_checks.refused_requests(status, name)
     if not as_json:
         check_results.show(found)
     if ring:
@@ -86,4 +92,4 @@ def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
     outward = effects.outward(stack.api_host(url))
     share = SampleShare(outward, url, header_for(document.get("inbound")), stack.deadline, effects.clock)
     with terminal.status("sharing a test incident …"):
-        yield from share.ring(f"relayctl-test-{uuid.uuid4().hex[:12]}")
+        yield from share.ring(f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")

@@ -1,25 +1,30 @@
 """relayctl doctor: check a stack and all of its channels."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
 
 from relay.foreign_text import printable
-from relayctl import check_results, terminal
+from relayctl import check_results, health_checks, terminal
 from relayctl.channel_checks import ChannelChecks
 from relayctl.channel_store import NO_CHANNELS, ChannelStore
 from relayctl.check_results import Check
 from relayctl.stack import Stack, on_stack
 from relayctl.stack_checks import StackChecks
+from relayctl.stack_outputs import StackMissingError
+from relayctl.status_reading import StatusReader
 
 
 @click.command()
 @on_stack
 def doctor(stack: Stack, as_json: bool) -> None:
-    """Check the whole stack, and every channel as `channel test` does. Nothing is changed and nobody is notified.
+    """Check the whole stack, and every channel: its health as `status` has it, then as `channel test` does.
 
-    Exit codes: 0 no check failed, maybe with warnings; 1 a check failed.
+    Nothing is changed and nobody is notified.
+
+    Exit codes: 0 no check failed, maybe with warnings; 1 a check failed, or a channel is sick.
 
     \b
     Example:
@@ -61,10 +66,14 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
 def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
     """Return the results of all checks by channel; print them after each channel, unless `as_json`."""
     checks = ChannelChecks.of_stack(stack, store)
-    found = {}
+    found, status = {}, None
+    # The check of the outputs reports what the stack lacks.
+    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
+        status = StatusReader(stack, has_pages=False).read()
     for name in names:
         with terminal.status(f"checking channel {name} …"):
-            found[name] = list(checks.of(name))
+            health = health_checks.health(status, name) if status else ()
+            found[name] = [*health, *checks.of(name)]
         if not as_json:
             _show(f"channel {name}", found[name])
     return found

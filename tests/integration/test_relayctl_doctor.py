@@ -10,6 +10,10 @@ from botocore.parsers import ResponseParserError
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from relay.incidents.transition import State
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
+from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
 from tests.samples import job
 
@@ -148,7 +152,7 @@ def test_malformed_channel_does_not_stop_the_checks_of_others(patient: Patient) 
     document = patient.operator.run_json("doctor", code=1)
     found = {each["channel"]: [check["state"] for check in each["checks"]] for each in document["channels"]}
     assert found["broken"] == ["failed"]
-    assert found["payments"][:2] == ["ok", "ok"]
+    assert found["payments"][:3] == ["ok", "ok", "ok"]
     assert document["failed"] == 1
     assert document["stack"] == STACK
 
@@ -316,7 +320,8 @@ def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> 
     document = patient.operator.run_json("doctor")
     [channel] = document["channels"]
     assert channel["channel"] == "payments"
-    [check] = channel["checks"]
+    health, check = channel["checks"]
+    assert (health["check"], health["state"]) == ("health", "ok")
     assert (check["check"], check["state"]) == ("secret", "warning")
     assert check["detail"].startswith("not seen: AWS refused GetSecretValue: AccessDeniedException")
     assert check["detail"].endswith(
@@ -328,7 +333,28 @@ def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> 
 def test_error_of_secrets_manager_fails_the_secret_check(patient: Patient) -> None:
     patient.operator.refused = {"GetSecretValue": "InternalServiceError"}
     [channel] = patient.operator.run_json("doctor", code=1)["channels"]
-    assert channel["checks"][0]["state"] == "failed"
+    assert channel["checks"][-1]["state"] == "failed"
+
+
+def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sick(patient: Patient) -> None:
+    done = patient.operator.run("doctor")
+    assert "ok       health: 0 shares, 0 signals in the last hour" in done.stdout
+    state = State.of(samples.share(), patient.operator.clock.now)
+    entry = Entry().owing(state).dead_lettering(state, patient.operator.clock.now, "refused")
+    patient.operator.ledger.write(key("payments", (), "i1"), Entry(), entry)
+    done = patient.operator.run("doctor")
+    assert (done.exit_code, "failed   health: sick: 1 critical was given up, and rang nobody" in done.stdout) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.parametrize("operation", ["FilterLogEvents", "Query", "GetItem"])
+def test_health_without_permission_is_not_ok(patient: Patient, operation: str) -> None:
+    patient.operator.refused = {operation: "AccessDeniedException"}
+    [channel] = patient.operator.run_json("doctor", code=1)["channels"]
+    assert (channel["checks"][0]["check"], channel["checks"][0]["state"]) == ("health", "failed")
+    assert "AccessDenied" in channel["checks"][0]["detail"]
 
 
 def test_answer_that_is_not_awss_fails_only_its_check(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

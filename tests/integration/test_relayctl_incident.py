@@ -321,7 +321,7 @@ class TestViews:
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80
         assert lines[0] == f"incident {ID}"
-        assert lines[1] == "channel payments: open, critical; announced"
+        assert lines[1] == "channel payments: open, critical; accepted by xMatters, no page confirmed"
         assert [line[16:26].strip() for line in lines[3:5]] == ["ledger", "log"]
         assert lines[5].startswith(" " * 26)
 

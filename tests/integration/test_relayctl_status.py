@@ -15,6 +15,7 @@ from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.row import Row
+from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator, account
 from tests.integration.relayctl_logs import Logs
@@ -202,6 +203,143 @@ class TestFacts:
         found = channels(operator.run_json("status"))["noc"]
         why = ["no share came for 2h, and one is expected every 2h"] if health == "sick" else []
         assert (found["health"], found["why"]) == (health, why)
+
+
+class TestRefusedRequests:
+    """A wrong credential in BigPanda: it is shown, and it is a sickness only if no share was accepted since."""
+
+    def refuse(self, logs: Logs, ago: float, **fields: Any) -> None:
+        line = {"channel": "noc", "status": 401, "correlation_id": "c1", "may_be_share": True}
+        logs.write("bigpanda-webhook", ago, "request refused", **line | fields)
+
+    def use(self, operator: Operator, ago: float) -> None:
+        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
+        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - ago), lasts=3600)
+
+    @pytest.mark.parametrize(
+        ("used", "shares", "refusals", "health"),
+        [
+            (None, (), (180, 200), "sick"),
+            (None, (300,), (180, 200), "sick"),
+            (None, (60,), (180, 200), "ok"),
+            (9 * 3600, (), (180, 7 * 3600), "sick"),
+            (9 * 3600, (), (2 * 3600, 7 * 3600), "sick"),
+            # A use is recorded up to an hour too early, so a share may have come after the refusal.
+            (7200 + 1800, (), (7200, 7300), "ok"),
+        ],
+    )
+    def test_refused_requests_make_the_channel_sick_unless_a_share_came_since(
+        self,
+        operator: Operator,
+        logs: Logs,
+        used: float | None,
+        shares: tuple[float, ...],
+        refusals: tuple[float, ...],
+        health: str,
+    ) -> None:
+        keep(operator, "noc")
+        if used:
+            self.use(operator, used)
+        for ago in shares:
+            shared(logs, "noc", ago)
+        for ago in refusals:
+            self.refuse(logs, ago)
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["health"], found["refused_last_day"]) == (health, 2)
+        last = f"{refusals[0] // 60}m" if refusals[0] < 3600 else f"{refusals[0] // 3600}h"
+        words = f"2 requests with a wrong credential refused in a day, the last {last} ago"
+        assert found["why"] == ([f"{words}, and no share came since"] if health == "sick" else [])
+        assert words in " ".join(operator.run("status").stdout.split())
+
+    def test_requests_that_can_be_no_shares_do_not_count(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        self.refuse(logs, 60, may_be_share=None)
+        self.refuse(logs, 60, channel="payments")
+        self.refuse(logs, 90_000)
+        found = channels(operator.run_json("status"))["noc"]
+        assert (found["health"], found["refused_last_day"], found["last_refused_at"]) == ("ok", 0, None)
+
+    def test_doctor_fails_and_channel_test_warns_and_incident_show_notes_it(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc")
+        self.refuse(logs, 180)
+        words = "1 request with a wrong credential refused in a day, the last 3m ago"
+        [channel] = operator.run_json("doctor", code=1)["channels"]
+        assert {"check": "health", "state": "failed", "detail": f"sick: {words}, and no share came since"} in (
+            channel["checks"]
+        )
+        checks = operator.run_json("channel", "test", "noc")["checks"]
+        detail = f"{words}, and no share came since: is the header in BigPanda right?"
+        assert checks[-1] == {"check": "webhook", "state": "warning", "detail": detail}
+        done = operator.run("incident", "show", "65a1b2c3d4e5f60718293a4b")
+        assert f"webhook noc: {words}; a share of this incident may be among them" in " ".join(done.stderr.split())
+        shared(logs, "noc", 60)
+        assert operator.run_json("channel", "test", "noc")["checks"][-1]["state"] == "ok"
+
+
+class TestTruth:
+    """A made world, and what the text says of it."""
+
+    REST = samples.secret()["xmatters"] | {"rest": {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}}
+
+    def said(self, operator: Operator, *arguments: str) -> str:
+        return " ".join(operator.run(*arguments).stdout.split())
+
+    def test_older_confirmed_page_is_found_behind_newer_signals_without_one(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc", xmatters=self.REST)
+        for number in range(8):
+            shared(logs, "noc", 600 - number, incident_id=f"i{number}")
+        assert "none of the last 8 signalled incidents has a confirmed page yet" in (
+            self.said(operator, "status", "--channel", "noc")
+        )
+        signal = AcceptedSignal("r1", operator.clock.now - 600, is_open=True, pages=("u-1",), page_number="1001")
+        operator.ledger.write(key("noc", (), "i0"), Entry(), Entry(accepted_signals=(signal,)))
+        assert "last signal with a confirmed page (1001) 10m ago" in self.said(operator, "status", "--channel", "noc")
+
+    def test_hour_without_a_signal_has_no_page_to_confirm(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc", xmatters=self.REST)
+        assert "no signal of the last hour has a page to confirm" in self.said(operator, "status", "--channel", "noc")
+
+    def test_next_attempt_is_not_before_the_end_of_the_circuit(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        owe(operator, "noc", "i1", 600)
+        until = operator.clock.now + 200
+        operator.ledger.table.update(gate_of("noc"), put={"failures": 5, "open_until": until})
+        assert f"next attempt by {moments.clock(until)}" in self.said(operator, "status")
+        assert channels(operator.run_json("status"))["noc"]["next_attempt_by"] == moments.iso(until)
+
+    def test_recorded_use_of_a_credential_is_a_bound_since_it_may_be_an_hour_too_early(
+        self, operator: Operator, logs: Logs
+    ) -> None:
+        keep(operator, "noc")
+        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
+        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 900), lasts=3600)
+        shared(logs, "noc", 5)
+        assert "noc live ok within 15m " in self.said(operator, "channel", "list")
+        said = self.said(operator, "status", "--channel", "noc")
+        assert "last share 5s ago" in said
+        assert "inbound current token used within 15m" in said
+
+    @pytest.mark.parametrize(
+        ("pages", "words"), [((), "accepted by xMatters, no page confirmed"), (("u-1",), "announced")]
+    )
+    def test_signal_without_a_confirmed_page_is_not_called_announced(
+        self, operator: Operator, logs: Logs, pages: tuple[str, ...], words: str
+    ) -> None:
+        keep(operator, "noc")
+        state = State.of(samples.share(), operator.clock.now - 9)
+        signal = AcceptedSignal("r1", operator.clock.now - 9, is_open=True, pages=pages)
+        entry = Entry(newest=state, announced=state, accepted_signals=(signal,))
+        operator.ledger.write(key("noc", (), "i1"), Entry(), entry)
+        assert operator.run("incident", "show", "i1").stdout.splitlines()[1] == f"channel noc: open, critical; {words}"
+
+    def test_test_incident_of_relayctl_is_no_share_of_bigpanda(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "noc")
+        shared(logs, "noc", 5, incident_id="relayctl-test-1")
+        assert "last share" not in self.said(operator, "status")
 
 
 class TestOutput:

@@ -286,6 +286,7 @@ class TestLines:
         recorder.telemetry.refused(request_, error)
         expected = {"rejected_request": 1} | ({"unauthorized_share": 1} if counted else {})
         assert recorder.metrics() == expected
+        assert [line.get("may_be_share", False) for line in recorder.lines()] == [counted]
 
     @pytest.mark.parametrize("outcome", list(Outcome))
     @pytest.mark.parametrize("reason", [None, *Reason])

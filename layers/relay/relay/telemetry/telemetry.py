@@ -262,11 +262,13 @@ class Telemetry:
         counted as `unauthorized_share`.
         """
         self._metrics.add_metric("rejected_request", MetricUnit.Count, 1)
-        if isinstance(error, Unauthorized) and error.channel_exists and request.body:
+        may_be_share = isinstance(error, Unauthorized) and error.channel_exists and bool(request.body)
+        if may_be_share:
             self._metrics.add_metric("unauthorized_share", MetricUnit.Count, 1)
         channel = request.channel if is_channel_name(request.channel) else "(not a channel name)"
         fields = {"channel": channel, "status": error.status, "field": error.field, "correlation_id": request.id}
-        self._logger.info("request refused", extra=fields)
+        # `relayctl status` counts these lines by channel.
+        self._logger.info("request refused", extra=fields | ({"may_be_share": True} if may_be_share else {}))
 
     def crashed(self, error: BaseException, *, raw_body: str | None = None) -> None:
         """Log an unexpected exception: its type and its stack frames, but not its text, which may quote secrets.
