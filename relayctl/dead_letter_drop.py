@@ -13,6 +13,7 @@ from relay.failures.errors import LedgerError
 from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, HeldMessage, Run
 from relay.jobs.job import Job, JobKind
 from relay.ledger.ledger import Ledger
+from relayctl.dead_letter_listing import title
 
 # Entries that are in memory at the same time.
 ENTRIES_AT_ONCE = 100
@@ -25,10 +26,12 @@ class CriticalJob(NamedTuple):
     Attributes:
         job: The job, without its body.
         is_owed: True if the job's state is still to be announced; None if the ledger could not be read.
+        title: Title of the incident; empty if the share has none.
     """
 
     job: Job
     is_owed: bool | None
+    title: str = ""
 
     @property
     def may_be_owed(self) -> bool:
@@ -40,6 +43,7 @@ class CriticalJob(NamedTuple):
         return {
             "channel": self.job.channel,
             "incident_id": self.job.incident_id,
+            "title": self.title or None,
             "delivery_id": self.job.delivery_id,
             "received_at": self.job.received_at,
             "still_owed": self.is_owed,
@@ -54,17 +58,21 @@ def criticals(
     Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
     would announce it. `held_messages` are messages that this run of relayctl keeps invisible to other readers.
     """
-    found = [moved for held in held_messages if held.job and (moved := _critical(queue, held, held.job))]
+    found = [
+        (moved, title(queue.envelope(held)))
+        for held in held_messages
+        if held.job and (moved := _critical(queue, held, held.job))
+    ]
     criticals, problem = [], None
     for batch in batched(found, ENTRIES_AT_ONCE, strict=False):
         try:
-            entries = ledger.read_many({entry_key_of(moved.job) for moved in batch}) if problem is None else {}
+            entries = ledger.read_many({entry_key_of(moved.job) for moved, _ in batch}) if problem is None else {}
         except LedgerError as error:
             entries, problem = {}, str(error)
-        for moved in batch:
+        for moved, said in batch:
             entry = entries.get(entry_key_of(moved.job))
             is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-            criticals.append(CriticalJob(moved.job, None if entry is None else not is_over))
+            criticals.append(CriticalJob(moved.job, None if entry is None else not is_over, said))
     return sorted(criticals, key=lambda each: not each.may_be_owed), problem
 
 

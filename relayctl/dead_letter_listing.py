@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +13,20 @@ from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
 from relay.delivery.dead_letter_mover import NO_STATUS
-from relay.foreign_text import identifier, printable
+from relay.failures.errors import BadRequest
+from relay.foreign_text import identifier, printable, quoted
+from relay.incidents.details import title_of
 from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.incidents.share import parse_share
 from relay.jobs.dead_letters import Depth, HeldMessage
-from relay.jobs.envelope import read_envelope
+from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Job, seconds_of
 
 _NAME_COLUMNS = 18
 _REASON = "reason (attempts)"
 _SHORT_TITLES = ("id", "age", "status", _REASON)
+_TITLE = "title"
+_MAX_TITLE = 82
 _GAP = "  "
 _MAX_PROBLEM = 200
 # A vendor's answer may have several lines.
@@ -34,8 +39,16 @@ def has_id_prefix(held: HeldMessage, prefix: str) -> bool:
     return held.message_id.startswith(prefix) or (held.job is not None and held.job.delivery_id.startswith(prefix))
 
 
-def document(held: HeldMessage) -> dict[str, Any]:
-    """Return a message as a JSON object, without its body."""
+def title(envelope: str) -> str:
+    """Return the title of the incident in a signal's job, from the job as message text; empty if there is none."""
+    try:
+        return title_of(parse_share(read_envelope(envelope).payload.body))
+    except (BadRequest, UnreadableMessage):
+        return ""
+
+
+def document(held: HeldMessage, title: str = "") -> dict[str, Any]:
+    """Return a message as a JSON object, without its body. `title` is the title of its incident."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
     job = held.job
@@ -45,6 +58,7 @@ def document(held: HeldMessage) -> dict[str, Any]:
         "delivery_id": job.delivery_id,
         "channel": job.channel,
         "incident_id": job.incident_id,
+        "title": title or None,
         "status": job.payload.status,
         "transition": job.payload.transition,
         "recipients": list(job.routing.recipients),
@@ -68,29 +82,33 @@ def whole_document(held: HeldMessage, envelope: str) -> dict[str, Any]:
     """Return a message as a JSON object with its body as text; bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return document(held)
-    return {**document(held), "body": read_envelope(envelope).payload.body.decode("utf-8", "replace")}
+    return {**document(held, title(envelope)), "body": read_envelope(envelope).payload.body.decode("utf-8", "replace")}
 
 
-def listing(held_messages: Sequence[HeldMessage], depth: Depth) -> dict[str, Any]:
+def listing(held_messages: Sequence[HeldMessage], depth: Depth, titles: Mapping[str, str]) -> dict[str, Any]:
     """Return a list of messages as a JSON object, without their bodies.
 
-    The object also has `depth`, the numbers of messages on the queue.
+    The object also has `depth`, the numbers of messages on the queue. `titles` are those of the incidents by the
+    messages' ids.
     """
     return {
-        "messages": [document(held) for held in held_messages],
+        "messages": [document(held, titles.get(held.message_id, "")) for held in held_messages],
         "shown": len(held_messages),
         "about": depth.about,
         "held": depth.held,
     }
 
 
-def table(jobs: Sequence[Job], now: datetime, columns: int) -> RenderableType:
-    """Return a table of jobs for the terminal.
+def table(jobs: Sequence[Job], now: datetime, columns: int, titles: Sequence[str] = ()) -> RenderableType:
+    """Return a table of jobs for the terminal. `titles` are those of the jobs' incidents, in the same order.
 
-    If the rows are wider than `columns`, channel and incident get a line of their own. A name is broken only if it is
-    longer than a line.
+    If the rows are wider than `columns`, channel and incident get a line of their own, and the title another. A name is
+    broken only if it is longer than a line.
     """
     rows = [_cells(job, now) for job in jobs]
+    if any(titles):
+        said = (quoted(each, _MAX_TITLE) if each else "" for each in titles)
+        rows = [{**row, _TITLE: each} for row, each in zip(rows, said, strict=True)]
     widths = {title: max(cell_len(each[title]) for each in (*rows, {title: title})) for title in rows[0]}
     if sum(widths.values()) + len(_GAP) * (len(widths) - 1) > columns:
         return Group(*_two_lines_each(rows, widths))
@@ -122,6 +140,8 @@ def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> I
         short = (set_cell_size(row[title], widths[title]) for title in _SHORT_TITLES)
         yield Text(_GAP.join(short).rstrip(), style, overflow="fold")
         yield Text(f"{_GAP}{row['channel']}{_GAP}{row['incident']}", style, overflow="fold")
+        if row.get(_TITLE):
+            yield Text(f"{_GAP}{row[_TITLE]}", style, overflow="ellipsis", no_wrap=True)
 
 
 def unreadable(held: HeldMessage) -> str:

@@ -101,6 +101,7 @@ class Timeline(NamedTuple):
         events: The events, oldest first.
         readings: The results of all sources.
         dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
+        title: Title of the incident; empty if unknown.
     """
 
     incident_id: str
@@ -108,6 +109,7 @@ class Timeline(NamedTuple):
     events: tuple[Event, ...]
     readings: tuple[Reading, ...]
     dropped: int = 0
+    title: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -129,6 +131,7 @@ class Timeline(NamedTuple):
         """Return the timeline as a JSON object for programs."""
         return {
             "incident_id": self.incident_id,
+            "title": self.title or None,
             "channels": [each.document() for each in self.summaries],
             "events": [each.document() for each in self.events],
             "dropped": self.dropped,

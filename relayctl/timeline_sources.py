@@ -91,7 +91,10 @@ class Collector:
         seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
         for name in sorted(seen):
             self._vendors(store, name, [each.entry for each in known if each.channel == name])
-        return timeline.of(self.incident_id, summaries, self.events, self.readings, since)
+        if not seen:
+            self._unknown(store, names)
+        title = next((each.entry.title for each in known if each.entry.title), "")
+        return timeline.of(self.incident_id, summaries, self.events, self.readings, since)._replace(title=title)
 
     def _names(self, store: ChannelStore) -> list[str]:
         """Return the names of the stack's channels, or the name of the only channel to read.
@@ -189,21 +192,48 @@ class Collector:
         return known
 
     def _vendors(self, store: ChannelStore, name: str, entries: list[Entry]) -> None:
+        channel = self._parsed(store, name)
+        if channel:
+            self._xmatters(channel, entries)
+            self._bigpanda(channel)
+
+    def _unknown(self, store: ChannelStore, names: Iterable[str]) -> None:
+        """Ask BigPanda about an incident that the relay does not know, once with each key."""
+        asked = set[tuple[str, str]]()
+        for name in sorted(names):
+            channel = self._parsed(store, name, is_known=False)
+            access = channel.bigpanda if channel else None
+            if channel is None or access is None or (access.base_url, access.api_key) in asked:
+                continue
+            asked.add((access.base_url, access.api_key))
+            self._bigpanda(channel)
+            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
+            state = timeline_vendors.state_of(client, access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
+            self.events += [state] if state else []
+            is_known = bool(self.events)
+            answer = "it has the incident, and no share of it came: BigPanda never sent it, or the relay refused it"
+            words = answer if is_known else "it does not show the incident to this key"
+            self.readings.append(Reading(f"{BIGPANDA} {name}", problem=words))
+
+    def _parsed(self, store: ChannelStore, name: str, *, is_known: bool = True) -> Channel | None:
+        """Return a channel; None if its secret can't be read or is not valid, which `readings` then say.
+
+        They also say if there is no such channel, unless `is_known` is False.
+        """
         secrets: list[str | None] = []
         source = f"channel {name}"
         if not self._guarded(source, lambda: secrets.append(store.text(name))):
-            return
+            return None
         [text] = secrets
         if text is None:
-            self.readings.append(Reading(source, problem="it was removed, so the vendors were not asked"))
-            return
+            removed = Reading(source, problem="it was removed, so the vendors were not asked")
+            self.readings += [removed] if is_known else []
+            return None
         try:
-            channel = parse_channel(name, text, self.stack.hosts)
+            return parse_channel(name, text, self.stack.hosts)
         except InvalidChannel as error:
             self.readings.append(Reading.failed(source, error))
-            return
-        self._xmatters(channel, entries)
-        self._bigpanda(channel)
+            return None
 
     def _xmatters(self, channel: Channel, entries: list[Entry]) -> None:
         source = f"{XMATTERS} {channel.name}"

@@ -1,11 +1,18 @@
-"""Events of an incident from xMatters' and BigPanda's APIs. Pure code."""
+"""Events of an incident from xMatters' and BigPanda's APIs."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from relay.bigpanda.client import BigPanda, Incident
+from relay.channels.channel import BigPandaAccess
+from relay.deadline import Deadline
+from relay.failures.errors import BadRequest, SendError
 from relay.foreign_text import identifier, quoted
 from relay.incidents.json_fields import nested, scalar
+from relay.incidents.share import parse_share
 from relayctl.page_history import PageHistory, PersonAnswer
 from relayctl.timeline import BIGPANDA, XMATTERS, Event
 
@@ -57,6 +64,18 @@ def of_activities(channel: str, activities: Iterable[Mapping[str, Any]]) -> Iter
         words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
         text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
         yield Event(at, BIGPANDA, "activity", text, channel, {"activity": kind, "comment": comment})
+
+
+def state_of(client: BigPanda, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> Event | None:
+    """Return the incident's state in the first of the channel's environments that has it; None if none has it."""
+    for environment_id in access.environments:
+        with suppress(SendError, BadRequest):
+            document = client.incident(access, Incident(environment_id, incident_id), deadline)
+            share = parse_share(json.dumps(document).encode())
+            if share.version:
+                text = f"the incident's state: {identifier(share.status or 'unknown')}"
+                return Event(share.version[0], BIGPANDA, "state", text)
+    return None
 
 
 def _moment(value: Any) -> float | None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
-from relay.foreign_text import identifier, printable
+from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relayctl import moments, terminal
 from relayctl.timeline import ChannelSummary, Event, Timeline
@@ -15,11 +15,13 @@ from relayctl.timeline import ChannelSummary, Event, Timeline
 # Characters with a meaning in Markdown. A text of others must not become a link, a table cell, an image or HTML.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#!|~&])")
 _AGE_COLUMNS, _SOURCE_COLUMNS = 5, 8
+_MAX_TITLE = 100
 
 
 def show(timeline: Timeline, now: float) -> None:
     """Print a timeline: the summaries, then a line for each event, oldest first, below its local date."""
-    terminal.show_line(f"incident {identifier(timeline.incident_id, MAX_ID_LENGTH)}")
+    title = f": {quoted(timeline.title, _MAX_TITLE)}" if timeline.title else ""
+    terminal.show_line(f"incident {identifier(timeline.incident_id, MAX_ID_LENGTH)}{title}", indent=2)
     for each in timeline.summaries:
         terminal.show_line(printable(_summary(each)), indent=2)
     if timeline.dropped:
@@ -42,6 +44,7 @@ def notes(timeline: Timeline) -> Iterator[str]:
 def markdown(timeline: Timeline, now: float) -> str:
     """Return the timeline as Markdown: a heading, the summaries, a table of events, and the sources."""
     lines = [f"# Incident {_escaped(timeline.incident_id)}", ""]
+    lines += [_escaped(quoted(timeline.title, _MAX_TITLE)), ""] if timeline.title else []
     lines += [f"- {_escaped(_summary(each))}" for each in timeline.summaries]
     lines += [f"- {timeline.dropped} older events are left out"] if timeline.dropped else []
     lines += ["", "## Timeline", ""] if lines[-1] else ["## Timeline", ""]

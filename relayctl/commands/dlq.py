@@ -1,6 +1,7 @@
 """relayctl dlq: list and show dead-lettered jobs."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -36,26 +37,27 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
       relayctl dlq list --channel payments --since 12h
       relayctl dlq list --kind signal --status critical --older-than 7d
     """
-    with reading(dead_letters(stack), stack.effects.clock) as (depth, found):
-        pass
-    chosen = matching(found, wanted, limit)
+    queue = dead_letters(stack)
+    with reading(queue, stack.effects.clock) as (depth, found):
+        chosen = matching(found, wanted, limit)
+        titles = {held.message_id: dead_letter_listing.title(queue.envelope(held)) for held in chosen}
     unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
     shown = [*chosen, *unreadable][:limit]
     if as_json:
-        click.echo(json.dumps(dead_letter_listing.listing(shown, depth)))
+        click.echo(json.dumps(dead_letter_listing.listing(shown, depth, titles)))
     if not shown:
         nothing_matched(depth)
     if not as_json:
-        _print_list(shown)
+        _print_list(shown, titles)
         click.echo(f"{len(shown)} of about {depth.about}", err=True)
         say_held(depth)
 
 
-def _print_list(shown: list[HeldMessage]) -> None:
+def _print_list(shown: list[HeldMessage], titles: Mapping[str, str]) -> None:
     jobs = [held.job for held in shown if held.job]
     if jobs:
-        console = terminal.output()
-        console.print(dead_letter_listing.table(jobs, datetime.now(UTC), console.width))
+        console, said = terminal.output(), [titles.get(held.message_id, "") for held in shown if held.job]
+        console.print(dead_letter_listing.table(jobs, datetime.now(UTC), console.width, said))
     for held in shown[len(jobs) :]:
         terminal.show_line(dead_letter_listing.unreadable(held), indent=2)
 

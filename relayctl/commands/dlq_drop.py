@@ -15,7 +15,7 @@ import click
 from relay.delivery.dead_letter_mover import Filter
 from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.failures.reasons import Reason
-from relay.foreign_text import identifier, printable
+from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relay.ledger.ledger import Ledger
@@ -31,6 +31,7 @@ from relayctl.stack import Stack, on_stack
 MAX_LINES = 20
 # Criticals that the question names.
 MAX_NAMES = 10
+MAX_TITLE = 62
 REASON_OF_JOBS = "--failure-reason"
 
 
@@ -263,4 +264,5 @@ def _ask(choice: _Choice) -> None:
 
 
 def _name(critical: CriticalJob) -> str:
-    return f"{printable(critical.job.channel)} {identifier(critical.job.incident_id, MAX_ID_LENGTH)}"
+    title = f" {quoted(critical.title, MAX_TITLE)}" if critical.title else ""
+    return f"{printable(critical.job.channel)} {identifier(critical.job.incident_id, MAX_ID_LENGTH)}{title}"

@@ -1,13 +1,17 @@
-"""relayctl incident: the whole story of one incident."""
+"""relayctl incident: the last incidents, and the whole story of one."""
 
 import json
+import re
+from urllib.parse import unquote
 
 import click
 
 from relay.channels import channel as channels
 from relay.foreign_text import identifier
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relayctl import name_completion, terminal, timeline_views
+from relayctl import incident_listing, name_completion, terminal, timeline_views
+from relayctl.channel_store import ChannelStore
+from relayctl.incident_listing import IncidentReader
 from relayctl.moments import Since
 from relayctl.stack import Stack, on_stack
 from relayctl.timeline import Timeline
@@ -15,6 +19,11 @@ from relayctl.timeline_sources import Collector
 
 # Log lines are read from this long ago, unless --since says otherwise.
 DEFAULT_SECONDS = 7 * 24 * 3600.0
+# `list` shows the shares of this time, unless --since says otherwise.
+LISTED_SECONDS = 3600.0
+# The known ids of BigPanda have 24 hexadecimal digits.
+_ID_LENGTH = 24
+_CUT_ID = re.compile(r"[0-9a-f]{4,23}", re.IGNORECASE)
 
 
 def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -32,13 +41,63 @@ CHANNEL = click.option(
 )
 
 
-@click.group(short_help="Show what happened to an incident.")
+@click.group(short_help="List the last incidents; show what happened to one.")
 def incident() -> None:
     """Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."""
 
 
+@incident.command("list")
+@click.option("--owed", is_flag=True, help="Only incidents that are owed or given up, whenever they were shared.")
+@click.option(
+    "--since",
+    type=Since(),
+    metavar="AGE|TIME",
+    help="Only incidents that were shared since: 30m, 12h or a time. Without it and --owed, an hour.",
+)
+@CHANNEL
+@on_stack
+def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as_json: bool) -> None:
+    """List the incidents that were shared last, the newest first, each with its state and title.
+
+    One line for each: the age of its last share, channel, id, state, title. Without --owed the webhook's log says which
+    incidents were shared. At most 500 are listed. A source that fails is named on stderr.
+
+    Exit codes: 0 listed, 1 nothing found and a source failed, 2 usage, 3 nothing matched.
+
+    \b
+    Example:
+      relayctl incident list
+      relayctl incident list --owed
+      relayctl incident list --since 30m --channel payments
+    """
+    now = stack.effects.clock()
+    reader = IncidentReader(stack, channel, now - LISTED_SECONDS if since is None and not owed else since)
+    with terminal.status("reading the log and the ledger …"):
+        found = reader.owed() if owed else reader.shared()
+    if as_json:
+        click.echo(json.dumps({"incidents": [each.document(now) for each in found], "problems": reader.problems}))
+    else:
+        incident_listing.show(found, now)
+        for problem in reader.problems:
+            terminal.say(f"not known: {problem}")
+    if not found:
+        if reader.problems:
+            raise click.ClickException("no incident was found, but not all sources could be read")
+        terminal.nothing("no incident is owed" if owed else "no incident was shared in that time")
+
+
 def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not value.strip():
+    """Return the incident's id in the argument: the argument itself, or the id in an address of BigPanda's console.
+
+    Raises BadParameter.
+    """
+    value = value.strip()
+    if "://" in value:
+        found = re.search(r"/incidents?/([^/?#&\s]+)", value)
+        if found is None:
+            raise click.BadParameter("this address names no incident; give BigPanda's id of the incident")
+        value = unquote(found[1])
+    if not value:
         raise click.BadParameter("the id is empty; give BigPanda's id of the incident")
     if len(value) > MAX_ID_LENGTH:
         raise click.BadParameter(f"an id has {MAX_ID_LENGTH} characters at most")
@@ -64,6 +123,8 @@ def show(
     Sources: the ledger, the functions' logs, the dead-letter queue, and the APIs of xMatters and BigPanda for channels
     with xmatters.rest and bigpanda.api_key. Each line names its source. A source that is missing or fails is named on
     stderr. Nothing is changed. For some seconds other readers cannot receive dead-lettered messages. Times are local.
+    ID may be the incident's address in BigPanda's console. Of an incident that the relay does not know, BigPanda is
+    asked.
 
     Exit codes: 0 shown, 1 nothing found and a source failed, 2 usage, 3 no source knows the incident.
 
@@ -87,7 +148,7 @@ def show(
         for note in timeline_views.notes(found):
             terminal.say(note)
     if found.is_empty:
-        _nothing(found)
+        _nothing(stack, found, channel)
 
 
 def _print(found: Timeline, now: float, *, as_markdown: bool) -> None:
@@ -97,8 +158,12 @@ def _print(found: Timeline, now: float, *, as_markdown: bool) -> None:
         timeline_views.show(found, now)
 
 
-def _nothing(found: Timeline) -> None:
+def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:
     shown = identifier(found.incident_id, MAX_ID_LENGTH)
     if found.has_failures:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
-    terminal.nothing(f"nothing is known of incident {shown}")
+    if channel is not None and not ChannelStore(stack).exists(channel):
+        terminal.nothing(f"there is no channel {channel}")
+    is_cut = _CUT_ID.fullmatch(found.incident_id)
+    cut = f": BigPanda's ids have {_ID_LENGTH} characters, this one {len(found.incident_id)}" if is_cut else ""
+    terminal.nothing(f"nothing is known of incident {shown}{cut}")

@@ -309,6 +309,128 @@ class TestFailures:
         assert complaint in " ".join(done.stderr.split())
 
 
+class TestIdentity:
+    """An id that the relay does not know: what may be wrong with it, and what BigPanda says."""
+
+    def said(self, operator: Operator, *arguments: str, code: int = 3) -> str:
+        done = operator.run("incident", "show", *arguments)
+        assert (done.exit_code, done.stdout == "") == (code, code != 0)
+        return " ".join(done.stderr.split())
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([ID, "--channel", "paymnts"], "there is no channel paymnts"),
+            ([ID[:20]], f"nothing is known of incident {ID[:20]}: BigPanda's ids have 24 characters, this one 20"),
+            ([ID, "--channel", "payments"], f"nothing is known of incident {ID}"),
+        ],
+    )
+    def test_wrong_channel_and_cut_id_are_told_apart(
+        self, operator: Operator, logs: Logs, arguments: list[str], words: str
+    ) -> None:
+        keep(operator, "payments")
+        assert self.said(operator, *arguments) == words
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            f"  {ID} ",
+            f"https://a.bigpanda.io/#/app/overview/all/active/incidents/{ID}",
+            f"https://a.bigpanda.io/#/app/incidents/{ID}?tab=alerts",
+        ],
+    )
+    def test_spaces_and_an_address_of_bigpanda_are_understood(self, operator: Operator, logs: Logs, given: str) -> None:
+        announced(operator, 10)
+        keep(operator, "payments")
+        assert operator.run("incident", "show", given).stdout.startswith(f"incident {ID}")
+
+    def test_address_without_an_incident_is_exit_code_2(self, operator: Operator) -> None:
+        assert "this address names no incident" in self.said(operator, "https://a.bigpanda.io/#/app", code=2)
+
+    def unknown(self, operator: Operator, answer: Any) -> Any:
+        """Show an incident of which the relay knows nothing, with BigPanda's answers."""
+        with site(answer) as bigpanda:
+            access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environments": ["e1", "e2"]}
+            for name in ("noc", "payments"):
+                keep(operator, name, bigpanda=access)
+            return operator.run("incident", "show", ID)
+
+    def test_incident_that_bigpanda_never_sent_is_named_as_such(self, operator: Operator, logs: Logs) -> None:
+        def answer(request: Any) -> Any:
+            if "/environments/e2/" in request.target:
+                return 200, {}, json.dumps({"id": ID, "status": "critical", "active": True, "changed_at": 1e9}).encode()
+            return (200, {}, b"[]") if "/activities" in request.target else (404, {}, b"{}")
+
+        done = self.unknown(operator, answer)
+        assert (done.exit_code, "the incident's state: critical" in done.stdout) == (0, True)
+        said = " ".join(done.stderr.split())
+        assert "BigPanda noc: it has the incident, and no share of it came: BigPanda never sent it" in said
+        assert "BigPanda payments" not in said, "the same key is asked once"
+
+    def test_incident_that_bigpanda_does_not_know_either_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
+        done = self.unknown(operator, lambda it: (200, {}, b"[]") if "/activities" in it.target else (404, {}, b"{}"))
+        assert (done.exit_code, done.stdout) == (3, "")
+        assert "BigPanda noc: it does not show the incident to this key" in " ".join(done.stderr.split())
+
+
+class TestList:
+    def share(self, logs: Logs, ago: float, incident_id: str, channel: str = "payments", **fields: Any) -> None:
+        line = {"channel": channel, "incident_id": incident_id, "outcome": "delivered"}
+        logs.write("bigpanda-webhook", ago, "share", **line | fields)
+
+    def store(self, operator: Operator, incident_id: str, ago: float, *, is_owed: bool = False, **members: Any) -> None:
+        state = State.of(samples.share(id=incident_id), operator.clock.now - ago)
+        row = Row(operator.clock.now + 60, job="d/1", is_critical=True)
+        debt = Debt(since=operator.clock.now - ago, row=row, reason="upstream") if is_owed else Debt()
+        entry = Entry(newest=state, announced=None if is_owed else state, debt=debt)._replace(**members)
+        assert operator.ledger.write(key("payments", (), incident_id), Entry(), entry)
+
+    def ids(self, operator: Operator, *options: str) -> list[str]:
+        return [each["incident_id"] for each in operator.run_json("incident", "list", *options)["incidents"]]
+
+    def test_last_shares_are_listed_newest_first_with_state_and_title(self, operator: Operator, logs: Logs) -> None:
+        self.store(operator, ID, 300, is_owed=True, title="Disk full on db-1 \x1b[2J, and this is a long title of it")
+        self.store(operator, "i2", 60)
+        for ago, name in ((1200, ID), (300, ID), (60, "i2"), (90, "i3"), (7200, "i4")):
+            self.share(logs, ago, name)
+        done = operator.run("incident", "list")
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0] == "   1m  payments i2: open, critical; accepted by xMatters, no page confirmed"
+        assert lines[1] == "   1m  payments i3: the last share was delivered; the ledger has no entry of it"
+        assert lines[2].startswith(f"   5m  payments {ID}: open, critical; OWED for 5m")
+        assert '"Disk full on db-1' in " ".join(done.stdout.split())
+        assert "\x1b" not in done.stdout
+        assert self.ids(operator, "--since", "3h") == ["i2", "i3", ID, "i4"]
+        [first] = operator.run_json("incident", "list", "--since", "70s")["incidents"]
+        assert (first["incident_id"], first["state"], first["title"]) == ("i2", "open, critical", None)
+
+    def test_only_owed_incidents_and_those_of_a_channel_are_listed(self, operator: Operator, logs: Logs) -> None:
+        self.store(operator, ID, 9000, is_owed=True, title="Disk full")
+        self.store(operator, "i2", 60)
+        self.share(logs, 60, "i2")
+        self.share(logs, 60, "i3", channel="noc")
+        assert self.ids(operator, "--owed") == [ID]
+        assert self.ids(operator, "--channel", "noc") == ["i3"]
+        assert operator.run("incident", "list", "--owed", "--since", "1h").exit_code == 3
+
+    def test_nothing_is_exit_code_3_and_a_failed_source_exit_code_1(self, operator: Operator, logs: Logs) -> None:
+        done = operator.run("incident", "list")
+        assert (done.exit_code, done.stdout, done.stderr) == (3, "", "no incident was shared in that time\n")
+        assert operator.run_json("incident", "list", "--owed", code=3) == {"incidents": [], "problems": []}
+        operator.refused = {"Query": "AccessDeniedException", "FilterLogEvents": "AccessDeniedException"}
+        for option in ([], ["--owed"]):
+            done = operator.run("incident", "list", *option)
+            assert (done.exit_code, "AccessDenied" in done.stderr) == (1, True)
+
+    def test_title_is_in_the_timeline(self, operator: Operator, logs: Logs) -> None:
+        keep(operator, "payments")
+        self.store(operator, ID, 60, title="Disk full on db-1")
+        assert operator.run("incident", "show", ID).stdout.startswith(f'incident {ID}: "Disk full on db-1"\n')
+        assert operator.run_json("incident", "show", ID)["title"] == "Disk full on db-1"
+        assert '"Disk full on db-1"' in operator.run("incident", "show", ID, "--markdown").stdout
+
+
 class TestViews:
     def test_text_has_80_columns_and_names_the_source_of_each_line(self, operator: Operator, logs: Logs) -> None:
         keep(operator, "payments")

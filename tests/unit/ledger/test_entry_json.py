@@ -97,6 +97,7 @@ ENTRIES = st.builds(
         silent_since=MOMENTS,
         asker=st.text(max_size=8),
     ),
+    title=st.text(max_size=80),
     environment_id=st.text(max_size=8),
     others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),
     is_unreadable=st.just(False),

@@ -205,7 +205,7 @@ class TestText:
 
 class TestDocuments:
     def test_listing_has_every_member_except_the_body(self) -> None:
-        listing = dead_letter_listing.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3))
+        listing = dead_letter_listing.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3), {})
         assert (listing["shown"], listing["about"], listing["held"]) == (2, 7, 3)
         members = dead_letter_listing.whole_document(held(job()), envelope_of(job(body=b"\xffx")))
         assert members.pop("body") == "\ufffdx"

@@ -217,6 +217,6 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     if action.note is None:
         return result
     try:
-        return result if services.ledger.write(task.entry_key, entry, action.note) else None
+        return result if services.ledger.write(task.entry_key, entry, task.titled(action.note)) else None
     except LedgerError as error:
         return degraded.note_later(services, task, str(error))

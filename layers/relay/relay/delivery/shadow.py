@@ -47,7 +47,7 @@ def observe(services: Services, task: Task) -> Result:
             else:
                 audience = Audience(task.job.routing.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
-            if note is None or services.ledger.write(entry_key, stored, note) is not None:
+            if note is None or services.ledger.write(entry_key, stored, task.titled(note)) is not None:
                 return result
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))

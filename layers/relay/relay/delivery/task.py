@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.channel import Channel, fitting
 from relay.failures.reasons import HANDLING, Reason
+from relay.incidents.details import title_of
 from relay.incidents.share import Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
+from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, named
 from relay.ledger.wait import Wait
 
@@ -44,6 +46,7 @@ class Task(NamedTuple):
             for which the state must not be sent. None if the worker found neither.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: Id of the incident's environment in BigPanda; None if unknown.
+        title: Title of the incident; empty if the share has none.
         is_first: True if the ledger had no entry of the incident before.
         is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
@@ -67,6 +70,7 @@ class Task(NamedTuple):
     own_wait: Wait | None = None
     change: Change | None = None
     environment_id: str | None = None
+    title: str = ""
     is_first: bool = False
     is_stamped: bool = True
     pauses: tuple["Pause", ...] = ()
@@ -93,7 +97,7 @@ class Task(NamedTuple):
             environment_id=environment_id,
             is_stamped=is_stamped,
         )
-        task = task._replace(is_flagged=share.flapping is True)
+        task = task._replace(is_flagged=share.flapping is True, title=title_of(share))
         return task.with_pauses(share) if channel.policy.pauses else task
 
     @classmethod
@@ -108,7 +112,7 @@ class Task(NamedTuple):
         task = cls(
             job, entry_key, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=environment_id
         )
-        task = task._replace(is_flagged=share.flapping is True)
+        task = task._replace(is_flagged=share.flapping is True, title=title_of(share))
         return task.with_pauses(share) if channel.policy.pauses else task
 
     def with_pauses(self, share: Share) -> Self:
@@ -126,6 +130,10 @@ class Task(NamedTuple):
         own_wait = self.own_wait
         is_early = own_wait is not None and own_wait.reason == Reason.EXPIRED and own_wait.until <= self.expires_at
         return self._replace(own_wait=None) if is_early else self
+
+    def titled(self, entry: Entry) -> Entry:
+        """Return the entry with the incident's title, for operators; a share without one keeps the known title."""
+        return replace(entry, title=self.title) if self.title else entry
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from relay.foreign_text import is_bigpanda_link
+from relay.foreign_text import is_bigpanda_link, one_line
 from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, nested, scalar
 from relay.incidents.share import Share
 
@@ -17,6 +17,9 @@ _WORST_FIRST = ("critical", "warning", "unknown", "ok")
 MAX_ALERTS = 1000
 MAX_TAGS = 200
 MAX_VALUES = 100
+# Characters of a title, which each ledger entry has, and alerts that are searched for one.
+MAX_TITLE = 80
+MAX_TITLE_ALERTS = 50
 
 
 class AlertDetails(NamedTuple):
@@ -70,8 +73,7 @@ class Details(NamedTuple):
 def details_of(share: Share) -> Details:
     """Read the details of a share's incident from the body."""
     outside = Fields(share.document)
-    wrapped = outside.first("incident")
-    incident = Fields(wrapped) if isinstance(wrapped, dict) else outside
+    incident = _incident(outside)
     metadata = outside.first("metadata")
     found = incident.first("alerts")
     alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
@@ -88,6 +90,25 @@ def details_of(share: Share) -> Details:
         description=scalar(incident.first("description")) or "",
         link=_link(incident, share.incident_id),
     )
+
+
+def title_of(share: Share) -> str:
+    """Return the incident's title on one line: the description of an alert with the incident's status, if there is one.
+
+    Else it is that of any alert, or the incident's own; empty if none has a description.
+    """
+    incident, found = _incident(Fields(share.document)), ""
+    for each in _some(incident.first("alerts"), MAX_TITLE_ALERTS):
+        text = scalar(nested(each, "description"))
+        if text and (scalar(nested(each, "status")) or "").strip().lower() == share.status:
+            return one_line(text, MAX_TITLE)
+        found = found or text or ""
+    return one_line(found or scalar(incident.first("description")) or "", MAX_TITLE)
+
+
+def _incident(outside: Fields) -> Fields:
+    wrapped = outside.first("incident")
+    return Fields(wrapped) if isinstance(wrapped, dict) else outside
 
 
 def _alert(fields: Fields) -> AlertDetails:

@@ -52,6 +52,7 @@ class Entry(NamedTuple):
         end: The last end of the incident, and its confirmation with BigPanda.
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
+        title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
         others: Members of the stored document that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
         is_unreadable: True if the stored item could not be parsed, and this entry replaces it.
@@ -73,6 +74,7 @@ class Entry(NamedTuple):
     end: End = NEVER_ENDED
     flap: Flap = Flap()
     environment_id: str = ""
+    title: str = ""
     others: Mapping[str, Any] = _NO_MEMBERS
     sequence: int = 0
     is_unreadable: bool = False

@@ -92,6 +92,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "silent_since": end.silent_since,
         "flap": entry.flap if entry.flap != Flap() else None,
         "environment_id": entry.environment_id,
+        "title": entry.title,
     }
 
 
@@ -130,6 +131,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         ),
         flap=_flap(members.get("flap")),
         environment_id=members.get("environment_id", ""),
+        title=members.get("title", ""),
         others={name: value for name, value in members.items() if name not in _MEMBERS},
     )
 
