@@ -23,7 +23,7 @@ from relay.jobs.job import Job, timestamp
 from relay.ledger.entry import Entry
 from relayctl.__main__ import main
 from tests.integration.relayctl_cloud import Operator, Work, account, delivered, failing, paced, superseding
-from tests.samples import job
+from tests.samples import body, job
 
 START = 1_790_000_000
 DEAD: dict[str, Any] = {"dead_lettered_at": timestamp(START + 3600)}
@@ -590,6 +590,14 @@ class TestDrop:
             ["noc", "i1", "still owed"],
             ["noc", "i0", "no longer owed"],
         ]
+
+    def test_titles_are_in_the_list_and_in_the_drop(self, operator: Operator) -> None:
+        [one] = jobs(1, body=body(description="Disk full on db-1"))
+        operator.put(one)
+        assert '"Disk full on db-1"' in operator.run("dlq", "list").stdout
+        assert operator.run_json("dlq", "list")["messages"][0]["title"] == "Disk full on db-1"
+        done = operator.run("dlq", "drop", "--all", *WHY, "--yes")
+        assert 'critical    noc i0 "Disk full on db-1"' in done.stdout
 
     def test_dropped_state_no_longer_counts_as_given_up(self, operator: Operator) -> None:
         [one] = jobs(1)

@@ -2,7 +2,7 @@
 
 import json
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -161,6 +161,25 @@ class TestDelivered:
         relay = new_relay(DOWN)
         assert relay.share(status=noise(3_000_000)).queue == "retry"
         assert relay.entry().debt.job
+
+
+class TestTitle:
+    @pytest.mark.parametrize(
+        ("answer", "policy", "mode"),
+        [
+            (samples.accepted(), {}, "incident"),
+            (samples.refused(503), {}, "incident"),
+            (samples.accepted(), {"notify_on": ["resolved"]}, "incident"),
+            (samples.accepted(), {"mode": "shadow"}, "shadow"),
+        ],
+        ids=["announced", "owed", "not announced by the policy", "shadow mode"],
+    )
+    def test_entry_has_the_incidents_title_for_operators(self, answer: Any, policy: dict[str, Any], mode: str) -> None:
+        relay = new_relay(answer, policy=policy)
+        relay.share(description="Disk full on db-1")
+        relay.share(changedOn=1_800_000_001)
+        name = key("noc", (), "i1").replace("incident/", f"{mode}/", 1)
+        assert relay.ledger.read(name).title == "Disk full on db-1", "a share without a title keeps the known one"
 
 
 class TestRow:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.incidents import details
-from relay.incidents.details import Details, details_of
+from relay.incidents.details import Details, details_of, title_of
 from relay.incidents.share import parse_share
 
 CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
@@ -40,6 +40,24 @@ class TestAlerts:
         assert (alert.status, alert.is_active, alert.description) == ("critical", True, "lag is 340 s")
         assert (alert.host, alert.check, alert.source_system) == ("db-1", "lag", "nagios.east")
         assert alert.tags == (("node", "db-1"), ("Probe", "lag"), ("team", "a"), ("team", "b"))
+
+    @pytest.mark.parametrize(
+        ("said", "title"),
+        [
+            (
+                {"alerts": [{"status": "ok", "description": "calm"}, {"status": "critical", "description": "hot"}]},
+                "hot",
+            ),
+            ({"alerts": [{"status": "ok"}, {"status": "warning", "description": "warm"}]}, "warm"),
+            ({"alerts": [{"id": "a1"}, "a2", None], "description": "the incident's own"}, "the incident's own"),
+            ({"alerts": None, "description": " two\n lines\x1b[31m "}, "two lines[31m"),
+            ({"alerts": [], "description": "x" * 200}, "x" * 79 + "…"),
+            ({"alerts": {"a": 1}, "description": ["no text"]}, ""),
+        ],
+    )
+    def test_title_is_a_description_on_one_line(self, said: dict[str, Any], title: str) -> None:
+        share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical"} | said}).encode())
+        assert title_of(share) == title
 
     def test_alerts_are_ordered_worst_first_and_equal_ones_keep_their_order(self) -> None:
         statuses = ["ok", "warning", "odd", "critical", "unknown", "critical"]
