@@ -94,7 +94,6 @@ def test_next_attempt_is_the_reserved_slot_or_before_the_sweeper_acts() -> None:
     assert next_attempt(Entry(debt=Debt(row=row))) == NOW
     assert next_attempt(Entry(debt=Debt(row=row, slot=Slot(NOW + 5, is_critical=True)))) == NOW + 5
     assert next_attempt(Entry(debt=Debt(row=Row(NOW)))) is None
-    assert next_attempt(Entry(debt=Debt(since=NOW, row=row), dead_letter=DeadLetterRecord(state()))) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59.9, "59s"), (60, "1m"), (7199, "1h"), (86_400, "1d")])

@@ -46,12 +46,21 @@ class TestGivenUp:
         [
             (lambda entry: entry, True),
             (lambda entry: entry.notified(), True),
+            (lambda entry: entry.dead_lettering(state()._replace(came=NOW + 30), MARK + 9, "expired"), True),
             (lambda entry: entry.reviving(state(), MARK + 9), False),
             (lambda entry: entry.owing(state(5)), False),
             (lambda entry: entry.announcing(state(), "r1", NOW), False),
             (lambda entry: entry.unchanged(over(5)), False),
         ],
-        ids=["dead-lettered", "notified", "revived", "a newer state is owed", "announced", "over"],
+        ids=[
+            "dead-lettered",
+            "notified",
+            "dead-lettered again as a later copy",
+            "revived",
+            "a newer state is owed",
+            "announced",
+            "over",
+        ],
     )
     def test_state_is_given_up_until_it_is_replayed_or_overtaken(
         self, change: Callable[[Entry], Entry], is_given_up: bool

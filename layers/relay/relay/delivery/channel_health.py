@@ -132,7 +132,7 @@ def next_attempt(entry: Entry) -> float | None:
     It is the slot that the rate limiter reserved, if there is one. Otherwise it is computed from the entry's row in the
     `due` index, which is due OVERDUE_SECONDS after the job's message wakes. No attempt comes before a pause's end.
     """
-    if not entry.debt.job or entry.is_given_up:
+    if not entry.debt.job:
         return None
     attempt = entry.debt.slot.at if entry.debt.slot else entry.debt.due - OVERDUE_SECONDS
     return max(attempt, entry.debt.paused_until)

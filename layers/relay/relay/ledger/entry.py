@@ -81,10 +81,13 @@ class Entry(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
+        """True if the newest state is owed and dead-lettered, so that only a replay announces it.
+
+        The dead-lettered state may have come later than the newest one: several messages of one state can expire.
+        """
         dead = self.dead_letter.state
-        is_newest = dead is not None and (self.newest is None or dead.is_of_same_share(self.newest))
-        return is_newest and self.debt.since is not None
+        is_newest = dead is not None and not dead.precedes(self.newest)
+        return is_newest and self.debt.since is not None and not self.debt.job
 
     def is_busy(self, now: float) -> bool:
         """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
