@@ -1,22 +1,30 @@
 """Mutations change the library that the schedules drive, and leave no trace afterwards."""
 
+import ast
 from copy import replace
 
 import pytest
 
-from tests.simulation.mutants import seeds_that_find
+from tests.simulation.mutants import mutated, seeds_that_find
 from tests.simulation.mutations import Mutation
 
 NOTHING_IS_SENT = Mutation(
     "the worker sends nothing",
-    "entrypoints.worker",
+    "entrypoints.worker:Worker._attempted",
     "own_wait = self._own_wait(job, channel.policy)",
     "own_wait = Wait(Reason.PACED, self.clock() + 600)",
     seed=1,
 )
 HARMLESS = Mutation(
-    "a number with one more digit", "entrypoints.worker", "JOB_SECONDS = 15.0", "JOB_SECONDS = 15.00", seed=1
+    "a number with one more digit", "entrypoints.worker:", "JOB_SECONDS = 15.0", "JOB_SECONDS = 15.00", seed=1
 )
+SPACED = Mutation(
+    "no time in between",
+    "delivery.incident_rate_limit:earliest_send_time",
+    "entry.signal_times[-1] + min_seconds if entry.signal_times and transition not in _UNSPACED else 0.0",
+    "entry.signal_times[-1]",
+)
+ELSEWHERE = "ledger.no_such_module:nowhere"
 
 
 def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> None:
@@ -32,7 +40,41 @@ def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> N
     assert found == expected | {mutation.name: None for mutation in again}
 
 
-def test_mutation_of_text_that_is_not_there_is_refused() -> None:
-    stale = Mutation("stale", "entrypoints.worker", "this text is not there", "")
-    with pytest.raises(ValueError, match=r"worker\.py holds 0 times"):
-        seeds_that_find([stale], 0)
+@pytest.mark.parametrize(
+    "right",
+    [
+        "this_code_is_not_there()",
+        pytest.param("job", id="code that the function has more than once"),
+        pytest.param("own_wait = self._own_wait(job, channel.policy, job)", id="another shape"),
+    ],
+)
+def test_mutation_whose_right_code_the_function_does_not_have_once_is_refused(right: str) -> None:
+    with pytest.raises(ValueError, match=r"entrypoints\.worker:Worker\._attempted holds \d+ times"):
+        seeds_that_find([replace(NOTHING_IS_SENT, right=right)], 0)
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        pytest.param(
+            replace(
+                SPACED,
+                right="item.times[-1] + pause if item.times and kind not in _FREE else 0.0",
+                wrong="item.times[-1]",
+            ),
+            id="names in the function",
+        ),
+        pytest.param(replace(SPACED, place="delivery.incident_rate_limit:next_time"), id="the function's name"),
+        pytest.param(replace(SPACED, place=ELSEWHERE), id="the module's name"),
+    ],
+)
+def test_fault_is_put_into_code_whose_names_changed_since(earlier: Mutation) -> None:
+    name, _, now = mutated(SPACED)
+    assert "since_last = entry.signal_times[-1]\n" in ast.unparse(now)
+    found, _, then = mutated(earlier)
+    assert (found, ast.dump(then)) == (name, ast.dump(now))
+
+
+def test_shape_is_searched_for_in_the_named_function_only() -> None:
+    with pytest.raises(ValueError, match=r"holds 0 times"):
+        mutated(replace(SPACED, place=ELSEWHERE, right=SPACED.right.replace("entry", "item")))
