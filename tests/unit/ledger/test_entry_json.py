@@ -95,6 +95,7 @@ ENTRIES = st.builds(
         suspected_version=st.none() | st.tuples(MOMENTS, MOMENTS | st.just(0.0)),
         asked_at=MOMENTS,
         silent_since=MOMENTS,
+        ended_debt_since=MOMENTS,
         asker=st.text(max_size=8),
     ),
     title=st.text(max_size=80),
