@@ -141,7 +141,8 @@ def only_refused(status: ChannelStatus, now: float) -> str | None:
     refused = status.refused_requests
     if refused is None or not refused.number:
         return None
-    used_at = min((status.shared_at or 0.0) + HOUR, now - HOUR)
+    # Without the right to read the secret the uses are not known, and only the last hour is judged.
+    used_at = min((status.shared_at or 0.0) + HOUR, now - HOUR) if status.uses else now - HOUR
     accepted_at = (status.traffic and status.traffic.last_share) or used_at
     return f"{refused.words(now)}, and no share came since" if refused.last_at > accepted_at else None
 

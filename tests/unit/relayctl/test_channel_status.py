@@ -10,6 +10,8 @@ from relay.ledger.row import Row
 from relayctl import channel_status, moments
 from relayctl.channel_status import ChannelStatus, Health
 from relayctl.credential_uses import Use
+from relayctl.hour_traffic import Traffic
+from relayctl.refused_requests import Refused
 from tests import samples
 
 NOW = 1_800_000_000.0
@@ -45,6 +47,14 @@ def test_channel_is_sick_once_the_pause_is_over_for_long() -> None:
 def test_debt_that_no_pause_holds_makes_a_paused_channel_sick() -> None:
     status = ChannelStatus("noc", debts=Debts.of([owed(7200, NOW + 600), owed(600, reason="upstream")]))
     assert channel_status.judge(status, NOW).health == Health.SICK
+
+
+def test_refused_requests_are_judged_for_an_hour_only_if_the_uses_of_credentials_are_not_known() -> None:
+    for ago, is_sick in ((1800, True), (7200, False)):
+        status = ChannelStatus("noc", debts=Debts(), traffic=Traffic(), refused_requests=Refused(1, NOW - ago))
+        assert (channel_status.only_refused(status, NOW) is not None) is is_sick
+        unused = status._replace(uses=(Use("inbound", "current", "token", None),))
+        assert channel_status.only_refused(unused, NOW), "no use of a credential is recorded"
 
 
 def test_shadow_mode_alone_is_no_sickness() -> None:
