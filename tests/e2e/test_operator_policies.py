@@ -80,6 +80,9 @@ class Person:
             if "lambda:GetFunctionRecursionConfig" in _actions(statement):
                 # The local cloud checks the call as this action.
                 statement["Action"] = [*_actions(statement), "lambda:GetFunction"]
+            if "logs:FilterLogEvents" in _actions(statement):
+                # AWS asks for the ARN with `:*`; the local cloud leaves that out.
+                statement["Resource"] = [each.removesuffix(":*") for each in statement["Resource"]]
         self._iam.put_user_policy(UserName=self.name, PolicyName="relay", PolicyDocument=json.dumps(document))
 
 
