@@ -24,12 +24,15 @@ _VERBS = {
     "channel": LazyCommand("relayctl.commands.channels:channel", "Make, change, check, show and remove channels."),
     "dlq": LazyCommand("relayctl.commands.dlqs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
     "doctor": LazyCommand(
-        "relayctl.commands.doctor:doctor", "Check the whole stack, and every channel as `channel test` does."
+        "relayctl.commands.doctor:doctor",
+        "Check the whole stack, and every channel.",
     ),
     "explain": LazyCommand(
         "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
     ),
-    "incident": LazyCommand("relayctl.commands.incident:incident", "Show what happened to an incident."),
+    "incident": LazyCommand(
+        "relayctl.commands.incident:incident", "List the last incidents; show what happened to one."
+    ),
     "policy": LazyCommand(
         "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),

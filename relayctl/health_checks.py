@@ -27,6 +27,9 @@ def health(status: StackStatus, name: str) -> Iterator[Check]:
 def refused_requests(status: StackStatus, name: str) -> Iterator[Check]:
     """Yield the refused requests to the channel's webhook, if there are any: WARNING if no share came since."""
     channel = _channel(status, name)
+    # The status of a channel with an invalid secret has no traffic.
+    if channel is not None and channel.problem:
+        return
     if channel is None or channel.refused_requests is None:
         yield warning("webhook", "whether requests were refused is not known: the log cannot be read")
     elif wrong := channel_status.only_refused(channel, status.at):

@@ -360,6 +360,7 @@ QUIET = [
     ["explain", "docs/bigpanda-webhook-v2.json", "--channel", "payments"],
     ["explain", "--lint", "--channel", "payments"],
     ["incident", "show", "i1"],
+    ["incident", "list"],
     ["policy"],
     ["policy", "replay"],
     ["status"],
