@@ -267,7 +267,7 @@ MUTATIONS = (
         "failures.reasons:is_ambiguous_status",
         "status >= 500 and status != 503",
         "False",
-        seed=119,
+        seed=111,
     ),
     Mutation(
         "a warning that may have paged is tried again at once",
@@ -369,7 +369,7 @@ MUTATIONS = (
                 dead_lettered_at is None or dead_lettered_at < entry.dead_letter.at
             )
         """,
-        seed=2766,
+        seed=1527,
     ),
     Mutation(
         "a write of the ledger is not conditional",
@@ -472,7 +472,7 @@ MUTATIONS = (
         "delivery.dead_letter_mover:DeadLetterMover._move",
         "[item for item, problem in zip(batch, problems, strict=True) if problem is None]",
         "list(batch)",
-        seed=633,
+        seed=1214,
     ),
     Mutation(
         "the fallback is told of each at once",
@@ -554,14 +554,14 @@ MUTATIONS = (
         "ledger.circuit_breaker:CircuitBreaker.wait_for_probe",
         "self._wait(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
         "self._wait(now + SPREAD_SECONDS, is_critical=is_critical)",
-        seed=15,
+        seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
         "ledger.circuit_breaker:",
         "OPEN_SECONDS = 30.0",
         "OPEN_SECONDS = 3600.0",
-        seed=63,
+        seed=13,
     ),
     Mutation(
         "a resolve waits for its distance",
@@ -582,7 +582,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:RateLimiter.leave",
         "ticket.taken.items()",
         "()",
-        seed=199,
+        seed=85,
     ),
     Mutation(
         "an asker that found no room stays counted",
@@ -691,7 +691,7 @@ MUTATIONS = (
         "tests.simulation.simulation:",
         "CUTS_CHAINS = False",
         "CUTS_CHAINS = True",
-        seed=362,
+        seed=501,
     ),
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
@@ -797,7 +797,7 @@ MUTATIONS = (
         "delivery.page_followup:Followup._noted",
         "_is_critical_unpaged(after, checked)",
         "False",
-        seed=142,
+        seed=524,
     ),
     Mutation(
         "BigPanda is asked as often as there is something to ask",
@@ -867,7 +867,7 @@ MUTATIONS = (
         "sweeper.debt_timing:delay_start_after_pauses",
         "max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])",
         "row.since",
-        seed=67,
+        seed=38,
     ),
     Mutation(
         "a share in a pause is sent if the ledger fails",
@@ -964,14 +964,14 @@ MUTATIONS = (
             if to_write.outdated and until == 0:
                 return f"(Not {_DONE[action.deed]}: {to_write.outdated}.)"
         """,
-        seed=273,
+        seed=60000294,
     ),
     Mutation(
         "an answer to an earlier page ends what was signalled since",
         "bigpanda.writeback:Writeback._written",
         "entry.is_overtaken(received.came, found.signal)",
         "entry.is_overtaken(received.came)",
-        seed=273,
+        seed=60000294,
     ),
     Mutation(
         "an answer that is not verified acts",
@@ -1043,7 +1043,7 @@ MUTATIONS = (
         "sweeper.health_announcement:ChannelState._may_tell",
         "now - self.told_at >= TOLD_AGAIN_SECONDS",
         "now >= self.told_at",
-        seed=53,
+        seed=60000004,
     ),
     Mutation(
         "what waits for the end of a pause makes its channel sick",
@@ -1096,13 +1096,6 @@ MUTATIONS = (
         "entry.debt.due",
         "entry.debt.due + (900 if entry.debt.paused_until else 0)",
         seed=70000114,
-    ),
-    Mutation(
-        "a confirmed end keeps the timestamps from before the suspected resolve",
-        "delivery.resolve_confirmation:EndCheck.recorded_in",
-        "entry.with_end_confirmed()",
-        "replace(entry, end=entry.end.confirmed())",
-        seed=73002131,
     ),
     Mutation(
         "an end that is confirmed while an earlier resolve is owed is forgotten",
