@@ -22,7 +22,11 @@ NPM = NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
 UNREACHABLE, FAILED = 69, 70
 _SECONDS = 300
 # npm's codes for failures of the network; any other failure is an error of the project.
-_NETWORK = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|E5\d\d)\b")
+_NETWORK = re.compile(
+    r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|E5\d\d"
+    # A proxy whose certificate npm does not trust.
+    r"|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+)\b"
+)
 _OPTIONS = (
     # The lock file names no registry, so that a mirror works as well.
     "--omit-lockfile-registry-resolved",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.server.in_process import running
 from tools import npm_packages
 from tools.npm_packages import NpmError, UnreachableError, install
 
@@ -30,6 +31,15 @@ def test_registry_that_refuses_connections_is_unreachable(tmp_path: Path) -> Non
     with pytest.raises(UnreachableError, match="cannot be reached"):
         install(PINNED, tmp_path / "into", tmp_path / "cache")
     assert not (tmp_path / "into/.done").exists()
+
+
+def test_registry_whose_certificate_is_not_trusted_is_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(is_https=True) as box:
+        monkeypatch.setenv("npm_config_registry", box.xmatters_url)
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            install(PINNED, tmp_path / "into", tmp_path / "cache")
 
 
 def test_unreachable_registry_has_an_exit_code_of_its_own(
