@@ -13,6 +13,8 @@ from tests.simulation.attack_mutations import ATTACK_MUTATIONS
 from tests.simulation.many import CHUNK, first_failures
 from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.shrink import as_test, shrunk
+from tests.simulation.story import tell
 from tests.simulation.verdict import Verdict
 
 
@@ -34,6 +36,8 @@ def main() -> int:
         verdict = judge(options.seed)
         print("\n".join(verdict.words))
         print("\n".join(verdict.problems) or "nothing is wrong with it")
+        if verdict.problems and not options.attacks:
+            _print_shrunk(options.seed)
         return 1 if verdict.problems else 0
     began = time.monotonic()
     failed = first_failures(judge, options.first, options.schedules, progress=_progress)
@@ -45,6 +49,15 @@ def main() -> int:
     seconds = time.monotonic() - began
     print(f"{options.schedules} schedules, from seed {options.first}: every invariant held ({seconds:.0f} s)")
     return 0
+
+
+def _print_shrunk(seed: int) -> None:
+    """Print the smallest schedule that fails as that of the seed does, in words and as a test."""
+    print("simulate: looking for a smaller schedule that fails in the same way …", file=sys.stderr, flush=True)
+    case = shrunk(seed, tell(seed))
+    print(f"\nThe smallest schedule found that fails in the same way has {case.events} events:\n")
+    print("\n".join([*case.verdict.words, *case.verdict.problems]))
+    print(f"\nThe same as a test:\n\n{as_test(case)}")
 
 
 def _find(words: list[str], schedules: int) -> int:

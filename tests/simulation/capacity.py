@@ -1,14 +1,14 @@
 """Costs of a schedule: writes to the table, by key and by process, and messages on the queues."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from relay.ledger.channel_rate_limiter import Gate
 from tests.fake_dynamodb import size
-from tests.simulation.oracle import CLOCKS_DIFFER
-from tests.simulation.phones import Post
+from tests.simulation.phones import Phones
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
+from tests.simulation.story import NOC
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process
 
@@ -64,10 +64,10 @@ class Capacity:
         if kind in MOST_WRITES and max(process.sends.values(), default=0) > max(MOST_SENDS, len(process.incidents)):
             self.problems.append(f"capacity: {process.name} sent {dict(process.sends)}")
 
-    def at_the_end(self, posts: Sequence[Post]) -> Iterator[str]:
-        """Yield the problems of the finished schedule. `posts` are all signals that were sent."""
+    def at_the_end(self, phones: Phones) -> Iterator[str]:
+        """Yield the problems of the finished schedule. `phones` has all signals that were sent."""
         yield from self.problems
-        yield from self._counted_without_signal(posts)
+        yield from self._counted_without_signal(phones)
         most = MOST_UNITS_HERE if self._is_fair() else MOST_UNITS
         for (key, _), units in self.dynamodb.units.items():
             if units > most:
@@ -86,8 +86,11 @@ class Capacity:
             if mean > MEAN_WRITES:
                 yield f"capacity: a share costs {mean:.1f} writes"
 
-    def _counted_without_signal(self, posts: Sequence[Post]) -> Iterator[str]:
-        """Check that a channel's rate limit counts only signals that were sent: a sender that waits takes no place."""
+    def _counted_without_signal(self, phones: Phones) -> Iterator[str]:
+        """Check that a channel's rate limit counts only signals that were sent: a sender that waits takes no place.
+
+        A signal that failed for want of a token counts as sent.
+        """
         # A ticket stays counted if its sender dies, or can't write to the table.
         needed = {"dynamodb", "lambda", "secrets", "sqs"}
         if self.weather.crashes or any(spell.service in needed for spell in self.weather.spells):
@@ -97,8 +100,9 @@ class Capacity:
             if place != "gate" or "/" in channel:
                 continue
             counts = Gate.of({name: float(value["N"]) for name, value in item.items() if "N" in value}).counts
-            first = min(counts, default=0) - CLOCKS_DIFFER
-            sent = sum(post.channel == channel and post.began >= first for post in posts)
+            first = min(counts, default=0) - self.dynamodb.cloud.clock_margin
+            sent = sum(post.channel == channel and post.began >= first for post in phones.posts)
+            sent += sum(channel == NOC and at >= first for at in phones.refused_tokens)
             if sum(counts.values()) > sent:
                 yield f"capacity: {key} counts {sum(counts.values())} signals, and {sent} were sent"
 

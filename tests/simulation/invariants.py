@@ -15,11 +15,12 @@ from relay.delivery.resolve_confirmation import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
+from tests.simulation.cloud import Cloud
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.flaps import Flaps, span
 from tests.simulation.health import Health
-from tests.simulation.oracle import CLOCKS_DIFFER, changed, newest, surely_newer, wanted
+from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness, Swept
 from tests.simulation.services import SimulatedSns, SimulatedSqs
@@ -40,8 +41,6 @@ TRIED_SECONDS = 9.0
 ENDS_SECONDS = 60.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
-# A function caches a channel's secret for a minute.
-REMEMBERED_SECONDS = 62.0
 # From the end of a pause or shadow mode, until no function has an older copy of the channel.
 QUIET_OVER_SECONDS = 20.0
 # The person who acknowledges in the stories, and the forger's name.
@@ -93,6 +92,7 @@ class Invariants:
         quiet: the time in which a channel sends nothing, by channel.
         actions: what answers do with their incidents, by response text.
         topics: topics about the health of channels.
+        cloud: conditions of AWS and of xMatters' log-in.
         problems: broken invariants.
         doubts: number of repeated signals that a crash or a bug excuses, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -136,6 +136,7 @@ class Invariants:
     quiet: Mapping[str, Quiet]
     actions: Mapping[str, Mapping[str, Any]]
     topics: Sequence[str]
+    cloud: Cloud
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -301,6 +302,7 @@ class Invariants:
             self.renewed_at,
             self.quiet,
             self.swept,
+            self.cloud,
         )
         answers = ActingAnswers(
             list(self.acting.values()),
@@ -341,7 +343,7 @@ class Invariants:
             *health.problems(),
             *flaps.problems(),
             *promptness.problems(),
-            *self.capacity.at_the_end(self.phones.posts),
+            *self.capacity.at_the_end(self.phones),
             *self.console.crowded(),
         ):
             self._problem(problem)
@@ -359,7 +361,7 @@ class Invariants:
         quiet = self.quiet.get(state.channel)
         if quiet is None or not quiet.leaves_out:
             return False
-        first, last = quiet.begins - CLOCKS_DIFFER, max(quiet.ends, *self._learn_by())
+        first, last = quiet.begins - self.cloud.clock_margin, max(quiet.ends, *self._learn_by())
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
         return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
 
@@ -370,7 +372,7 @@ class Invariants:
         anew.
         """
         spells = (spell for spell in self.weather.spells if spell.service in {"secrets", "dynamodb"})
-        return [0.0, *(spell.ends + REMEMBERED_SECONDS for spell in spells)]
+        return [0.0, *(spell.ends + self.cloud.remembered_seconds for spell in spells)]
 
     def _is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode."""
@@ -382,7 +384,7 @@ class Invariants:
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
         for channel, quiet in self.quiet.items():
-            began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - CLOCKS_DIFFER
+            began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self.cloud.clock_margin
             if quiet.kind == "shadow" and quiet.begins:
                 # Unlike a pause, it is not known before it begins.
                 began = max(began, *(self.world.began + at for at in self._learn_by())) + QUIET_OVER_SECONDS
@@ -408,7 +410,9 @@ class Invariants:
                 self._problem(f"{len(queue.messages)} jobs never ended")
             if queue.wrong_delays:
                 self._problem(f"SQS was asked for delays of {queue.wrong_delays} s")
-        if left := [debt for debt in self.owed() if debt]:
+        # Nobody can read a job of a newer version with another schema. It waits for that version.
+        readable = (debt for debt in self.owed() if debt and not self.cloud.has_newer_schema)
+        if left := list(readable):
             self._problem(f"{len(left)} debts never ended")
 
     def _check_safe(self, state: SharedState) -> None:
@@ -440,7 +444,7 @@ class Invariants:
         if state.is_open or not self.confirms_ends:
             return False
         at = self.suspected(state)
-        return any(arrival <= at + CLOCKS_DIFFER for arrival in state.arrivals)
+        return any(arrival <= at + self.cloud.clock_margin for arrival in state.arrivals)
 
     def _is_refuted(self, state: SharedState) -> bool:
         """Return True if the state is an unbelieved resolve, after which BigPanda's API showed an open state.
@@ -479,7 +483,7 @@ class Invariants:
         digest, came = self.known(state)
 
         def is_kept(arrivals: Iterable[float]) -> bool:
-            return any(-CLOCKS_DIFFER < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
+            return any(-self.cloud.clock_margin < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
 
         if is_kept(state.arrivals) and parse_share(state.body()).digest == digest:
             return True
@@ -809,7 +813,7 @@ class Invariants:
         end of the incident, and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
         """
         came = max((arrival for arrival in end.state.arrivals if arrival <= end.began), default=end.began)
-        since = max(came - CLOCKS_DIFFER, page.ring.began)
+        since = max(came - self.cloud.clock_margin, page.ring.began)
         return any(
             since < arrival <= end.at
             for state in self.states.values()
@@ -882,7 +886,7 @@ class Invariants:
             if ring.recipients in {ACKNOWLEDGER, FORGER}:
                 answers = [at for at, incident in self.acknowledged if incident == state.id]
                 # The relay notes the arrival once the credentials of a callback are checked.
-                since = anew - CLOCKS_DIFFER - ADMITTED_SECONDS
+                since = anew - self.cloud.clock_margin - ADMITTED_SECONDS
                 taken = [at for at in answers if since <= at < ring.began]
                 is_known = change == "worsened" and any(self._was_as_bad(state, rings, at) for at in taken)
                 if (is_anew and not is_known) or not taken:
@@ -969,7 +973,7 @@ class Invariants:
         if max(arrivals) < changes and not is_straddled:
             return [first]
         is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)
-        return [second] if is_readable and min(arrivals) > changes + REMEMBERED_SECONDS else [first, second]
+        return [second] if is_readable and min(arrivals) > changes + self.cloud.remembered_seconds else [first, second]
 
     def _problem(self, what: str) -> None:
         if what not in self.problems:
@@ -995,8 +999,3 @@ def _takes_over(newer: Ring, older: Ring) -> bool:
 def _notes(job: Mapping[str, Any]) -> list[str]:
     """Return the names of the answers in a job's body."""
     return re.findall(r"answer-\d+", zlib.decompress(base64.b64decode(job["body"])).decode())
-
-
-def kinds(problems: Iterable[str]) -> set[str]:
-    """Return the kinds of problems, which are their first words."""
-    return {problem.partition(":")[0] for problem in problems}

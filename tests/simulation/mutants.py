@@ -54,7 +54,7 @@ def seeds_that_find(
 
 def seed_that_finds(mutation: Mutation, schedules: int) -> int | None:
     """Return the first seed that finds the fault: the recorded one, or one of the first `schedules`; else None."""
-    with _installed(mutation):
+    with installed(mutation):
         judge = import_module(f"tests.simulation.{mutation.simulation}").judge
         return next((seed for seed in (mutation.seed, *range(schedules)) if judge(seed).problems), None)
 
@@ -164,7 +164,7 @@ def _fits(right: object, code: object, names: dict[str, str], field: str = "") -
 
 
 @contextmanager
-def _installed(mutation: Mutation) -> Iterator[None]:
+def installed(mutation: Mutation) -> Iterator[None]:
     """Import the library and the simulation with the fault inside a `with` block, and without it afterwards."""
     finder = _Finder(mutation)
     _forget()

@@ -10,6 +10,8 @@ import requests
 from greenlet import GreenletExit
 
 from relay.http.session import HttpAnswer, Session
+from relay.xmatters.logins import TOKEN_PATH
+from tests.simulation.cloud import REST_USER, TRIGGER_USER, Logins
 from tests.simulation.services import Edge
 from tests.simulation.story import NOC
 
@@ -100,22 +102,28 @@ class Phones(Session):
     Attributes:
         edge: delays and faults of the triggers.
         rest: delays and faults of the REST API.
+        tokens: delays and faults of OAuth's token endpoint.
+        logins: credentials of the first channel; None if they are in its trigger's URL.
         keys: the API key of each channel's trigger.
         rings: accepted signals, oldest first.
         rings_of: the same, by incident.
         posts: requests to triggers, oldest first.
         pages: pages, oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
+        refused_tokens: times of the requests for a token that got none, in epoch seconds.
     """
 
     edge: Edge
     rest: Edge
+    tokens: Edge
+    logins: Logins | None = None
     keys: dict[str, str] = field(default_factory=dict)
     rings: list[Ring] = field(default_factory=list)
     rings_of: dict[str, list[Ring]] = field(default_factory=lambda: defaultdict(list))
     posts: list[Post] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
+    refused_tokens: list[float] = field(default_factory=list)
 
     def call(
         self,
@@ -127,10 +135,10 @@ class Phones(Session):
         seconds: float,
         heard: Callable[[HttpAnswer], object] = lambda _: None,
     ) -> HttpAnswer:
-        if "/people/" in url:
-            return self._of_people(url, seconds)
-        if "/events" in url:
-            return self._of_pages(url, json.loads(body or b"{}"), seconds)
+        if url.endswith(TOKEN_PATH):
+            return self._token((body or b"").decode(), seconds)
+        if "/people/" in url or "/events" in url:
+            return self._of_rest(url, headers, body, seconds)
         world, began = self.edge.world, self.edge.world.now
         document = json.loads(body or b"")["incident"]
         is_critical = document["active"] and document.get("status") == "critical"
@@ -146,7 +154,7 @@ class Phones(Session):
             raise requests.ConnectTimeout("too late to be sent")
         self.posts.append(post)
         try:
-            answer = self._answered(post, url, seconds)
+            answer = self._answered(post, url, headers, seconds)
         except GreenletExit:
             # The call was abandoned and never resumed: its sender cannot know if the request arrived.
             self.doubts[incident] += post.fault not in AMBIGUOUS
@@ -161,11 +169,12 @@ class Phones(Session):
             # The process of an abandoned call may be frozen by now.
             post.ended = min(world.now, began + seconds)
 
-    def _answered(self, post: Post, url: str, seconds: float) -> HttpAnswer:
+    def _answered(self, post: Post, url: str, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
         world = self.edge.world
         service = self.edge.service if post.channel == NOC else f"{self.edge.service}/{post.channel}"
         fault = post.fault = self.edge.weather.fault(service)
-        is_known = f"apiKey={self.keys[post.channel]}" in url
+        refusal = self._refusal(post, url, headers)
+        is_known = not refusal
         incident, share = post.incident, post.share
         delay = self.edge.slowness() if fault == "slow" else 0.0
         if is_known:
@@ -178,7 +187,7 @@ class Phones(Session):
         if delay:
             world.wait(delay)
         if not is_known:
-            post.fault = "credentials"
+            post.fault = refusal
             return self._answer(401)
         if fault in AMBIGUOUS:
             self.doubts[incident] += 1
@@ -190,6 +199,40 @@ class Phones(Session):
                 raise requests.ReadTimeout("late")
             return HttpAnswer(202, {}, json.dumps({"requestId": post.request_id}).encode())
         return self._failed(fault, seconds)
+
+    def _refusal(self, post: Post, url: str, headers: Mapping[str, str]) -> str:
+        """Return why xMatters refuses a signal's credentials: "credentials" or "token"; empty if it does not."""
+        if post.channel == NOC and self.logins:
+            self.logins.password = self.keys[NOC]
+            return self.logins.refusal(TRIGGER_USER, headers, self.edge.world.now)
+        return "" if f"apiKey={self.keys[post.channel]}" in url else "credentials"
+
+    def _token(self, form: str, seconds: float) -> HttpAnswer:
+        """Answer a request for an OAuth token."""
+        assert self.logins
+        world, fault = self.tokens.world, self.tokens.begin()
+        if fault == "timeout":
+            self.refused_tokens.append(world.now)
+            world.wait(seconds)
+            raise requests.ReadTimeout("late")
+        self.logins.password = self.keys[NOC]
+        refusal = HttpAnswer({"503": 503, "refused": 400}.get(fault or "", 200), {}, b"{}")
+        answer = refusal if fault else self.logins.grant(form, world.now)
+        if b"access_token" not in answer.body:
+            world.say(f"xmatters: refuses a token ({fault or 'wrong password'})")
+            self.refused_tokens.append(world.now)
+        self.tokens.end()
+        return answer
+
+    def _of_rest(self, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> HttpAnswer:
+        """Answer a request to the REST API."""
+        if self.logins and self.logins.refusal(REST_USER, headers, self.rest.world.now):
+            self.rest.reach()
+            self.rest.end()
+            return HttpAnswer(401, {}, b"")
+        if "/people/" in url:
+            return self._of_people(url, seconds)
+        return self._of_pages(url, json.loads(body or b"{}"), seconds)
 
     def _ring_in(self, delay: float, post: Post, recipients: tuple[str, ...]) -> None:
         """Accept a signal after `delay` seconds, even if its sender is frozen by then."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, NamedTuple
 
+from tests.simulation.cloud import Cloud
 from tests.simulation.conduct import seconds_of
 from tests.simulation.flaps import NOTED_SECONDS, SWEPT_SECONDS, may_wait_until, span
-from tests.simulation.oracle import CLOCKS_DIFFER, changed, wanted
+from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, Quiet, SharedState
@@ -41,16 +42,16 @@ AROUND_SECONDS, WAKES_SECONDS = 1.0, 5.0
 SAME_MOMENT_SECONDS = 0.2
 # A lease, and the queue's rounding of delays.
 LEASE_SECONDS = 18.0
-# A function caches a secret for a minute, and reads it again for a refused key, at most every ten seconds. A job with a
-# refused key is retried after five minutes.
-REMEMBERED_SECONDS, READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 62.0, 11.0, 300.0, 1.0
+# A function reads a secret again for a refused key, at most every ten seconds. A job with a refused key, or without a
+# token, is retried after five minutes.
+READ_AGAIN_SECONDS, REFUSED_SECONDS, QUICK_SECONDS = 11.0, 300.0, 1.0
 WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 # From the end of a pause, which functions learn within ten seconds if it comes early, to the sweeper's next run.
 RESUMES_SECONDS = 200.0
 # From the end of a state's age until the sweeper acts on its row, and the differences of clocks.
 ROW_DUE_SECONDS = 18.0
 # Services that a signal needs.
-_NEEDED = ("sqs", "dynamodb", "secrets", "lambda")
+_NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "token")
 
 
 class Swept(NamedTuple):
@@ -114,6 +115,7 @@ class Promptness:
         renewed_at: time from which xMatters and the secret have the first channel's new key; None: it never changes.
         quiet: the time in which a channel sends nothing, by channel.
         swept: complete runs of the sweeper.
+        cloud: conditions of AWS and of xMatters' log-in.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -130,6 +132,7 @@ class Promptness:
     renewed_at: float | None
     quiet: Mapping[str, Quiet]
     swept: Sequence[Swept]
+    cloud: Cloud
 
     def problems(self) -> Iterator[str]:
         """Yield the late signals and notifications, and those out of order."""
@@ -149,12 +152,12 @@ class Promptness:
         yield from self._late_notices([debt for debt in with_doubted if debt.is_left and debt.is_critical])
 
     def _stale_keys(self) -> Iterator[str]:
-        """Check that a new key is used once the old one is refused, or after a minute."""
+        """Check that a new key is used once the old one is refused, or once no function has an older secret."""
         if self.renewed_at is None or self.weather.crashes or self._spells("secrets", "dynamodb", "sqs"):
             return
         refused = [post for post in self.phones.posts if post.fault == "credentials" and post.channel == NOC]
         for post in refused:
-            if post.began > self.renewed_at + REMEMBERED_SECONDS:
+            if post.began > self.renewed_at + self.cloud.remembered_seconds:
                 yield f"credentials: an old key was used {post.began - self.renewed_at:.0f} s after it changed"
             later = [other for other in self.phones.posts if other.process == post.process and other.began > post.began]
             # A slow refusal leaves no time to read the secret and to retry.
@@ -244,7 +247,11 @@ class Promptness:
                 continue
             allowed = max(debt.allowed_at, self._fair_from(channel))
             if channel == NOC and self.renewed_at is not None:
-                allowed = max(allowed, self.renewed_at + REMEMBERED_SECONDS + REFUSED_SECONDS)
+                allowed = max(allowed, self.renewed_at + self.cloud.remembered_seconds + REFUSED_SECONDS)
+            # A refused request for a token counts as a refused key.
+            allowed = max(
+                [allowed, *(self.world.began + each.ends + REFUSED_SECONDS for each in self._spells("token"))]
+            )
             backoff = 0.0 if debt.is_critical else LONGEST_BACKOFF_SECONDS
             by = allowed + RINGS_SECONDS + backoff + self._turn(debt, debts, allowed)
             if debt.ends > by and not self._is_expired(debt, by):
@@ -399,7 +406,7 @@ class Promptness:
             at, due = seconds_of(job["dead_lettered_at"]), max(due, self._fair_from(job["channel"]))
             late = at - due
             waits_for_run = self._may_lack_message(job) and not self._is_swept(
-                due + ROW_DUE_SECONDS, at - CLOCKS_DIFFER
+                due + ROW_DUE_SECONDS, at - self.cloud.clock_margin
             )
             if late > most and not waits_for_run:
                 yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"

@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
+from relay.delivery.debts import STORED_SECONDS
 from relay.failures.errors import ChannelUnreadable, UnknownChannel
+from relay.ledger.credentials import MARKS_KEY
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
+from tests.simulation.cloud import USUAL, Cloud, as_read_by_newer, newer_document, newer_envelope
 from tests.simulation.story import NOC
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
@@ -27,6 +30,8 @@ SENDING_SECONDS = 16.0
 UNIT_BYTES = 1024
 # Duration of the throttling of a key that exceeded its ceiling.
 THROTTLED_SECONDS = 3.0
+# Items that expire later than this stay until the end of every schedule.
+HORIZON_SECONDS = 40_000.0
 
 
 def _refused(operation: str) -> ClientError:
@@ -70,6 +75,10 @@ class Edge:
         if fault == "slow":
             self.world.wait(self.slowness())
         return fault
+
+    def has_newer(self, cloud: Cloud) -> bool:
+        """Return True if the functions are of a newer version now, which is rolled back later."""
+        return self.world.now < self.world.began + cloud.rolled_back_at
 
     def slowness(self) -> float:
         """Return the seconds that a slow service takes for a request."""
@@ -158,6 +167,7 @@ class SimulatedSqs:
         max_receives: receives before the redrive.
         woken: called with the time at which a sent message becomes visible.
         found: called with the incident in a signal that a reconcile run sends.
+        cloud: conditions of the schedule.
         vanishing: fraction of messages that vanish before they are received.
         luck: random generator that chooses the vanishing messages.
         vanished: the signals' messages that vanished.
@@ -177,6 +187,7 @@ class SimulatedSqs:
     max_receives: int = 0
     woken: Callable[[float], None] = lambda _: None
     found: Callable[[Mapping[str, Any]], None] = lambda _: None
+    cloud: Cloud = USUAL
     vanishing: float = 0.0
     luck: Random = field(default_factory=Random)
     vanished: list[Vanished] = field(default_factory=list)
@@ -217,6 +228,8 @@ class SimulatedSqs:
 
     def put(self, body: str, delay: float = 0.0, *, hops: int = 0) -> str:
         """Add a message, whoever sent it."""
+        if self.edge.has_newer(self.cloud):
+            body = newer_envelope(body, self.cloud.newer_schema)
         self._count += 1
         name = f"{self.label}-{self._count}"
         self.messages[name] = Message(name, body, self.world.now + delay, self.world.now, hops=hops)
@@ -356,10 +369,22 @@ class SimulatedDynamoDb(FakeDynamoDb):
     If the answer of a conditional write is lost, botocore's retry may find that the condition no longer holds.
     """
 
-    def __init__(self, edge: Edge, entries: Mapping[str, str], ceiling: int | None = None) -> None:
+    def __init__(
+        self,
+        edge: Edge,
+        entries: Mapping[str, str],
+        ceiling: int | None,
+        cloud: Cloud,
+        luck: Random,
+    ) -> None:
         super().__init__()
         self.page_size = 100
         self._edge = edge
+        self.cloud = cloud
+        self._luck = luck
+        # The index as a query finds it, if it lags; and the time of the last write that it will show, by key.
+        self._index: dict[str, Mapping[str, Any] | None] = {}
+        self._shown_at: dict[str, float] = {}
         # Write units by key and second. A key that exceeds the ceiling in a second is throttled.
         self.units: Counter[tuple[str, int]] = Counter()
         self._ceiling = ceiling
@@ -368,10 +393,13 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._entries = entries
 
     def get_item(self, **request: Any) -> Any:
-        return self._asked("GetItem", super().get_item, request)
+        answer = self._asked("GetItem", super().get_item, request)
+        if self._edge.has_newer(self.cloud) and request["Key"]["pk"]["S"].startswith("job/") and answer.get("Item"):
+            answer["Item"]["text"] = {"S": as_read_by_newer(answer["Item"]["text"]["S"])}
+        return answer
 
     def batch_get_item(self, **request: Any) -> Any:
-        return self._asked("BatchGetItem", super().batch_get_item, request)
+        return self._asked("BatchGetItem", self._read_some, request)
 
     def put_item(self, **request: Any) -> Any:
         return self._asked("PutItem", super().put_item, request)
@@ -381,6 +409,10 @@ class SimulatedDynamoDb(FakeDynamoDb):
 
     def update_item(self, **request: Any) -> Any:
         return self._asked("UpdateItem", super().update_item, request)
+
+    def shown(self) -> list[Any]:
+        """Return the items that a query of the index `due` finds: those of some seconds ago, if the index lags."""
+        return [item for item in self._index.values() if item] if self.cloud.index_lag else self.indexed()
 
     def owed(self) -> list[dict[str, Any]]:
         """Return the incidents in the stored jobs of all debts, as BigPanda sent them."""
@@ -414,6 +446,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         except ClientError as error:
             process.lost_races += error.response["Error"]["Code"] == "ConditionalCheckFailedException"
             raise
+        if operation in {"PutItem", "UpdateItem"}:
+            self._changed((request.get("Item") or request["Key"])["pk"]["S"])
         self._edge.end()
         if fault == "answer lost":
             self._suffered(operation, "did it, and its answer is lost")
@@ -421,6 +455,50 @@ class SimulatedDynamoDb(FakeDynamoDb):
                 raise condition_failed(operation)
             raise _lost()
         return answer
+
+    def _read_some(self, RequestItems: Mapping[str, Any]) -> Any:
+        """Answer a batch read; leave some keys unprocessed, but not all of them, for which DynamoDB has an error."""
+        [(table, asked)] = RequestItems.items()
+        keys = list(asked["Keys"])
+        if self._luck.random() < self.cloud.left_unprocessed:
+            self._luck.shuffle(keys)
+            self.batch_size = self._luck.randint(1, len(keys))
+        answer = super().batch_get_item(RequestItems={table: {**asked, "Keys": keys}})
+        self.batch_size = len(keys)
+        return answer
+
+    def _changed(self, key: str) -> None:
+        """Let a write have its later effects: on the index, and at the item's expiry."""
+        world, item = self._edge.world, self.items[key]
+        if self._edge.has_newer(self.cloud):
+            self._write_as_newer(key, item)
+        if self.cloud.index_lag:
+            image = dict(item) if "due" in item and "due_at" in item else None
+            at = max(world.now + self._luck.uniform(0, self.cloud.index_lag), self._shown_at.get(key, 0.0))
+            self._shown_at[key] = at
+            world.at(at, lambda: self._index.update({key: image}))
+        if self.cloud.job_margin is None or "expires" not in item:
+            return
+        # A schedule lasts for hours, so the days for which a stored job outlives its state are cut.
+        expires = item["expires"]["N"]
+        cut = STORED_SECONDS - self.cloud.job_margin if key.startswith("job/") else 0.0
+        at = float(expires) - cut
+        if world.now < at < world.now + HORIZON_SECONDS:
+            world.at(at + self._luck.uniform(0, self.cloud.deleted_late), lambda: self._expire(key, expires))
+
+    def _expire(self, key: str, expires: str) -> None:
+        if self.items.get(key, {}).get("expires") == {"N": expires}:
+            self._edge.world.say(f"dynamodb: {key} expires")
+            del self.items[key]
+            self._index.pop(key, None)
+
+    def _write_as_newer(self, key: str, item: dict[str, Any]) -> None:
+        if key.startswith("job/"):
+            item["text"] = {"S": newer_envelope(item["text"]["S"], self.cloud.newer_schema)}
+        elif "text" in item and key != MARKS_KEY:
+            item["text"] = {"S": newer_document(item["text"]["S"])}
+        if key.startswith(("incident/", "gate/")):
+            item["newer"] = {"N": "1"}
 
     def _count(self, operation: str, request: Mapping[str, Any]) -> None:
         """Count the units of a write, also if its condition fails; raise if its key is throttled."""

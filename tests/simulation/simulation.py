@@ -36,6 +36,7 @@ from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
+from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
 from tests.simulation.console import CONFLICT, DONE, UNKNOWN, Console
 from tests.simulation.invariants import Invariants
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
@@ -123,20 +124,26 @@ class Simulation:
             self.world, story.spells, story.crashes, STORM_SECONDS, skips_runs=Random(f"runs of {seed}").random() < 0.2
         )
         self.phones = Phones(
-            Edge(self.world, weather, "xmatters", 0.05, 0.4), Edge(self.world, weather, "rest", 0.05, 0.4)
+            Edge(self.world, weather, "xmatters", 0.05, 0.4),
+            Edge(self.world, weather, "rest", 0.05, 0.4),
+            Edge(self.world, weather, "token", 0.05, 0.4),
         )
+        if story.cloud.login != "url":
+            self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
         self._naps = list(story.naps)
         self.console = Console(edge, self._incidents, self._came_by_api, self._echo, self._resolve, self._snooze)
         sqs = Edge(self.world, weather, "sqs")
-        self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60)
+        self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60, cloud=story.cloud)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
         self.retries, self.chores = self._queue_with_workers("retries", sqs), self._queue_with_workers("chores", sqs)
         self.retries.vanishing, self.retries.luck = story.vanishing, Random(f"vanishing in {seed}")
         self.retries.found = self._found
         every = [post.state for post in story.posts]
         entries = {key(state.channel, state.url_recipients, state.id): state.incident for state in every}
-        self.dynamodb = SimulatedDynamoDb(Edge(self.world, weather, "dynamodb", 0.001, 0.01), entries, story.ceiling)
+        dynamodb = Edge(self.world, weather, "dynamodb", 0.001, 0.01)
+        luck = Random(f"table of {seed}")
+        self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
         self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
         self._inbound: dict[str, Any] = {"token": TOKEN}
         self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
@@ -173,6 +180,7 @@ class Simulation:
             story.quiet,
             story.actions,
             story.topics,
+            story.cloud,
         )
 
     def run(self) -> Verdict:
@@ -270,6 +278,11 @@ class Simulation:
         xmatters: dict[str, Any] = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": self._recipients}
         if self.story.has_rest:
             xmatters["rest"] = REST
+        if logins := self.phones.logins:
+            xmatters["auth"] = logins.auth(TRIGGER_USER, self._known_key)
+            xmatters["trigger_url"] = trigger.partition("?")[0]
+            if self.story.has_rest:
+                xmatters["rest"] = REST | {"auth": logins.auth(REST_USER, REST_PASSWORD)}
         policy = self.story.policy
         if any(post.state.url_recipients for post in self.story.posts):
             # BigPanda's API names no webhook for an incident, so a confirmed state could not be assigned to an entry.
@@ -295,7 +308,8 @@ class Simulation:
         return json.dumps({"inbound": inbound, "xmatters": xmatters, "policy": policy})
 
     def _functions(self) -> Functions:
-        world, skew = self.world, self.world.random.uniform(-0.3, 0.3)
+        world, usual = self.world, USUAL_CLOCKS_DIFFER / 2
+        skew = world.random.uniform(-usual, usual) * self.story.cloud.clocks_differ / USUAL_CLOCKS_DIFFER
 
         def clock() -> float:
             return world.now + skew
@@ -334,7 +348,12 @@ class Simulation:
         )
         vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
         return Adapters(
-            resources, vendors, effects, _telemetry(), cache_seconds=60, reads_change_marks=bool(self.story.quiet)
+            resources,
+            vendors,
+            effects,
+            _telemetry(),
+            cache_seconds=self.story.cloud.cache_seconds,
+            reads_change_marks=bool(self.story.quiet),
         )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
@@ -345,7 +364,7 @@ class Simulation:
         is_skipped = self.weather.skips_runs and self.world.chance(SWEPT_NEVER)
         # The sweeper has nothing to do about a given-up state that the fallback topic was notified of.
         is_owed = any(
-            float(item["due_at"]["N"]) < self.world.now + BEHIND_SECONDS / 2 for item in self.dynamodb.indexed()
+            float(item["due_at"]["N"]) < self.world.now + BEHIND_SECONDS / 2 for item in self.dynamodb.shown()
         )
         is_needed = bool(is_owed or self.story.topics) and not is_skipped
         for _ in range(1 + self.world.chance(SWEPT_TWICE) if is_needed else 0):
@@ -354,7 +373,8 @@ class Simulation:
             self.world.at(self.world.now + 60, lambda: self._sweep(until))
 
     def _start_sweeper(self) -> None:
-        incidents = {self.dynamodb.entry_name(item["pk"]["S"]) for item in self.dynamodb.indexed()}
+        rows = (*self.dynamodb.indexed(), *self.dynamodb.shown())
+        incidents = {self.dynamodb.entry_name(item["pk"]["S"]) for item in rows}
         process = Process(f"sweeper {next(self._names)}", incidents, lambda: self._ended(process))
         self._start(process, lambda: self._swept(process), SWEEPER_SECONDS)
 
@@ -536,6 +556,7 @@ class Simulation:
             self.world.at(moment + self.world.random.uniform(0, 1.5), lambda: self._poll(queue))
 
         queue = SimulatedSqs(self.world, edge, label, VISIBILITY_SECONDS, self.dead_letters, RECEIVES, wake_at)
+        queue.cloud = self.story.cloud
         return queue
 
     def _poll(self, queue: SimulatedSqs) -> None:
@@ -567,7 +588,8 @@ class Simulation:
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
 
     def _work(self, queue: SimulatedSqs, message: Message) -> None:
-        if not self._any().worker.work([{"messageId": message.name, "body": message.body}]):
+        body = as_read_by_newer(message.body) if queue.edge.has_newer(self.story.cloud) else message.body
+        if not self._any().worker.work([{"messageId": message.name, "body": body}]):
             queue.delete(message)
 
     # ---- Operators -----------------------------------------------------------------------------------------------
@@ -620,10 +642,17 @@ def _telemetry() -> Telemetry:
 
 
 def judge(seed: int) -> Verdict:
-    """Run the schedule of a seed, and return its verdict. A crash of the simulation itself is a problem, too."""
+    """Run the schedule of a seed, and return its verdict."""
+    return judge_story(seed, tell(seed))
+
+
+def judge_story(seed: int, story: Story) -> Verdict:
+    """Play a story, and return its verdict. A crash of the simulation itself is a problem, too."""
+    log: list[str] = []
     with silence():
-        simulation = Simulation(seed)
         try:
+            simulation = Simulation(seed, story)
+            log = simulation.world.log
             return simulation.run()
         except Exception as error:  # noqa: BLE001 - one seed must not hide what the others found
-            return Verdict(seed, [f"the simulation crashed: {error!r}"], simulation.world.log)
+            return Verdict(seed, [f"the simulation crashed: {error!r}"], log)

@@ -9,6 +9,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
+from tests.simulation.cloud import USUAL, Cloud, clouds
 from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
 
@@ -281,6 +282,7 @@ class Story:
         snooze_minutes: minutes for which the answer "Snooze" snoozes its incident, if the answers "Resolve" and
             "Snooze" act on the first channel; None if they do not.
         topics: topics about the health of channels: "alarm", "notice"; empty for none.
+        cloud: conditions of AWS and of xMatters' log-in.
     """
 
     policy: dict[str, Any]
@@ -303,6 +305,7 @@ class Story:
     token_changes_at: float | None = None
     snooze_minutes: int | None = None
     topics: tuple[str, ...] = ()
+    cloud: Cloud = USUAL
 
     @property
     def actions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -327,6 +330,7 @@ class Story:
             yield f"the answers Resolve and Snooze ({self.snooze_minutes} min) act"
         if self.topics:
             yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
+        yield from self.cloud.words()
 
     def words(self) -> Iterator[str]:
         """Yield the story in words, line by line."""
@@ -417,7 +421,15 @@ def tell(seed: int) -> Story:
     else:
         story = replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
     story = _with_actions(Random(f"{seed}/actions"), story)
-    return _with_topics(Random(f"{seed}/sickness"), story)
+    return _with_topics(Random(f"{seed}/sickness"), _with_a_cloud(seed, story))
+
+
+def _with_a_cloud(seed: int, story: Story) -> Story:
+    """Return the story with the seed's conditions of the cloud; xMatters' log-in may fail for a while."""
+    cloud, random = clouds(seed), Random(f"token of {seed}")
+    if cloud.login != "oauth" or random.random() > 0.6:
+        return replace(story, cloud=cloud)
+    return replace(story, cloud=cloud, spells=[*story.spells, _spell(random, "token", random.choice([10, 60, 300]))])
 
 
 def _with_actions(random: Random, story: Story) -> Story:

@@ -1,5 +1,6 @@
 """Verdict of a schedule."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -16,3 +17,8 @@ class Verdict:
     seed: int
     problems: list[str]
     words: list[str]
+
+    @property
+    def kinds(self) -> set[str]:
+        """Kinds of the problems: their words before the colon, without numbers and names of incidents."""
+        return {re.sub(r"\S*\d\S*", "*", problem.partition(":")[0]) for problem in self.problems}

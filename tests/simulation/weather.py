@@ -24,6 +24,8 @@ FAULTS = {
         "timeout rang",
         "slow",
     ),
+    # xMatters' OAuth tokens: "refused" is the answer to a wrong password, "empty" one without a token.
+    "token": ("503", "timeout", "refused", "empty"),
     # xMatters' REST API.
     "rest": ("503", "timeout", "credentials"),
     "bigpanda": ("503", "429", "timeout", "timeout did it"),

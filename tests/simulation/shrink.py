@@ -1,0 +1,216 @@
+"""Reduction of a failing schedule to the fewest events that still fail, and its print as a test."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from copy import deepcopy, replace
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from typing import Any
+
+from tests.simulation.cloud import USUAL
+from tests.simulation.simulation import judge_story
+from tests.simulation.story import SharedState, Story
+from tests.simulation.verdict import Verdict
+
+# Schedules that a reduction runs at most.
+MOST_TRIES = 800
+# A smaller story is tried with so many seeds, since each deletion changes all later random choices of a schedule.
+SEEDS = 3
+# Members of a story that may be left out, each with the value that stands for its absence.
+_FEATURES: Mapping[str, Any] = {
+    "reconcile_interval": None,
+    "crashes": 0.0,
+    "rotates_at": None,
+    "token_changes_at": None,
+    "widens_at": None,
+    "snooze_minutes": None,
+    "has_rest": False,
+    "vanishing": 0.0,
+    "ceiling": None,
+    "routed": [],
+    "topics": (),
+    "cloud": USUAL,
+}
+_EVENTS = ("spells", "operations", "naps", "answers", "posts")
+# Members of a policy that every channel of a story has.
+_POLICY = {
+    "preset",
+    "min_seconds_between_signals",
+    "max_per_minute",
+    "max_age_seconds",
+    "fallback_after_seconds",
+    "replace",
+}
+# Lists of states that several states may share, since the relay can't distinguish these states.
+_SHARED = ("arrivals", "answered", "shown")
+_MODULES = {
+    "cloud": ["Cloud"],
+    "silence": ["silence"],
+    "simulation": ["Simulation"],
+    "story": ["Nap", "Post", "Quiet", "Said", "SharedState", "Story"],
+    "weather": ["Spell"],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A failing schedule.
+
+    Attributes:
+        seed: seed of the random choices while the story is played.
+        story: the story, not played yet.
+        verdict: the verdict of the schedule.
+    """
+
+    seed: int
+    story: Story
+    verdict: Verdict
+
+    @property
+    def events(self) -> int:
+        """Number of posts, answers, operations, naps and spells."""
+        return sum(len(getattr(self.story, name)) for name in _EVENTS)
+
+
+def shrunk(seed: int, story: Story, *, tries: int = MOST_TRIES) -> Case:
+    """Return the failing schedule with as few channels, incidents, events and features as possible.
+
+    Parts of the story are left out as long as the rest fails with a problem of the same kind. After `tries` schedules
+    the smallest story so far is returned. Raises ValueError if the schedule does not fail.
+    """
+    case = Case(seed, story, judge_story(seed, deepcopy(story)))
+    if not case.verdict.problems:
+        raise ValueError(f"the schedule of seed {seed} does not fail")
+    kinds, left, before = case.verdict.kinds, tries, None
+    while before is not case:
+        before = case
+        for parts in (_without_channels, _without_incidents, _without_features, _without_events):
+            place = 0
+            # A part that is left out makes room for the next one at the same place.
+            while left > 0 and (smaller := parts(case.story))[place:]:
+                found, tried = _failing(case.seed, smaller[place], kinds)
+                left -= tried
+                case, place = (found, place) if found else (case, place + 1)
+    return case
+
+
+def _failing(seed: int, story: Story, kinds: AbstractSet[str]) -> tuple[Case | None, int]:
+    """Return the story as a case if it has a problem of these kinds, else None; and the number of schedules run."""
+    for tried in range(SEEDS):
+        verdict = judge_story(seed + tried, deepcopy(story))
+        if verdict.kinds & kinds:
+            return Case(seed + tried, story, verdict), tried + 1
+    return None, SEEDS
+
+
+def _without_channels(story: Story) -> list[Story]:
+    return [
+        replace(
+            story,
+            others=_without(story.others, channel),
+            quiet=_without(story.quiet, channel),
+            posts=[post for post in story.posts if post.state.channel != channel],
+            spells=[spell for spell in story.spells if spell.service != f"xmatters/{channel}"],
+        )
+        for channel in story.others
+    ]
+
+
+def _without_incidents(story: Story) -> list[Story]:
+    names = dict.fromkeys(post.state.incident for post in story.posts)
+    return [replace(story, posts=[post for post in story.posts if post.state.incident != name]) for name in names]
+
+
+def _without_features(story: Story) -> list[Story]:
+    cloud = story.cloud
+    special = [each.name for each in fields(cloud) if getattr(cloud, each.name) != getattr(USUAL, each.name)]
+    smaller: list[dict[str, Any]] = [
+        *({name: absent} for name, absent in _FEATURES.items() if getattr(story, name) != absent),
+        *({"cloud": replace(cloud, **_members(USUAL, name))} for name in special),
+        *({"policy": _without(story.policy, name)} for name in story.policy if name not in _POLICY),
+    ]
+    for channel, policy in story.others.items():
+        smaller += [
+            {"others": {**story.others, channel: _without(policy, name)}} for name in policy if name not in _POLICY
+        ]
+    return [replace(story, **members) for members in smaller]
+
+
+def _without_events(story: Story) -> list[Story]:
+    smaller: list[dict[str, Any]] = [
+        {name: [*events[:place], *events[place + 1 :]]}
+        for name, events in _members(story, *_EVENTS).items()
+        for place in range(len(events))
+    ]
+    return [replace(story, **members) for members in smaller]
+
+
+def _members(owner: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(owner, name) for name in names}
+
+
+def _without(members: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in members.items() if each != name}
+
+
+def as_test(case: Case) -> str:
+    """Return the source of a test module with a failing schedule. The test fails while the schedule does."""
+    states = list({id(post.state): post.state for post in case.story.posts}.values())
+    names = {id(state): f"{re.sub(r'\W', '_', state.incident)}_{state.number}" for state in states}
+    body = [f"# It found: {problem}" for problem in case.verdict.problems]
+    body += [f"{names[id(state)]} = {_source(state)}" for state in states]
+    body += _sharing(states, names)
+    posts = [f"        {_source(post, {id(post.state): names[id(post.state)]})},\n" for post in case.story.posts]
+    members = [f"    posts=[\n{''.join(posts)}    ],"]
+    members += [
+        f"    {each.name}={_source(getattr(case.story, each.name))},"
+        for each in fields(case.story)
+        if each.name != "posts" and _is_special(case.story, each)
+    ]
+    body += ["story = Story(", *members, ")", "with silence():"]
+    body += [f"    verdict = Simulation({case.seed}, story).run()", "assert verdict.problems == []"]
+    lines = [line for text in body for line in text.split("\n")]
+    code = "\n".join([f"def test_shrunk_schedule_of_seed_{case.seed}() -> None:", *(f"    {line}" for line in lines)])
+    imports = [
+        f"from tests.simulation.{module} import {', '.join(used)}"
+        for module, classes in _MODULES.items()
+        if (used := [name for name in classes if re.search(rf"\b{name}\(", code)])
+    ]
+    return "\n".join([*imports, "", "", code, ""])
+
+
+def _sharing(states: Sequence[SharedState], names: Mapping[int, str]) -> Iterator[str]:
+    """Yield assignments that give states the same lists, where they share these lists in the story."""
+    for name in _SHARED:
+        first: dict[int, SharedState] = {}
+        for state in states:
+            known = first.setdefault(id(getattr(state, name)), state)
+            if known is not state:
+                yield f"{names[id(state)]}.{name} = {names[id(known)]}.{name}"
+
+
+def _source(value: Any, names: Mapping[int, str] | None = None) -> str:
+    """Return a Python expression for a value. `names` has the variables for objects that have one, by their ids."""
+    source: Callable[[Any], str] = lambda part: _source(part, names)  # noqa: E731 - it passes the names on
+    if names and id(value) in names:
+        return names[id(value)]
+    if is_dataclass(value):
+        members = [
+            f"{each.name}={source(getattr(value, each.name))}" for each in fields(value) if _is_special(value, each)
+        ]
+        return f"{type(value).__name__}({', '.join(members)})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{source(key)}: {source(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(source, value))}]"
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(value)!r})"
+    return repr(value)
+
+
+def _is_special(owner: Any, member: "Field[Any]") -> bool:
+    """Return True if a member of a dataclass has not its default value."""
+    value = getattr(owner, member.name)
+    if member.default_factory is not MISSING:
+        return bool(value != member.default_factory())
+    return member.default is MISSING or bool(value != member.default)
