@@ -73,6 +73,8 @@ class Capacity:
             if units > most:
                 yield f"capacity: {key} took {units} write units in a second"
         yield from self._criticals_last()
+        for key in self.dynamodb.forgotten():
+            yield f"newer: {key} has lost a member that a newer version wrote"
         for key, item in self.dynamodb.items.items():
             if key.startswith("gate/") and size(item) > GATE_BYTES:
                 yield f"capacity: {key} has {size(item)} bytes"

@@ -90,7 +90,7 @@ class Cloud:
 
 USUAL = Cloud()
 # Fractions of all schedules that have each condition.
-_OFTEN = {"expiry": 0.06, "lag": 0.06, "partial": 0.06, "clocks": 0.06, "login": 0.12, "cache": 0.06, "newer": 0.06}
+_OFTEN = {"expiry": 0.04, "lag": 0.04, "partial": 0.04, "clocks": 0.05, "login": 0.09, "cache": 0.04, "newer": 0.05}
 
 
 def clouds(seed: int) -> Cloud:

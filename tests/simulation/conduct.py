@@ -8,6 +8,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from relay.jobs.envelope import SCHEMA
+from tests.simulation.cloud import Cloud
 from tests.simulation.phones import AMBIGUOUS, Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.story import NOC, Quiet, SharedState
@@ -46,6 +47,7 @@ class Conduct:
         is_widened: True if the first channel gets another recipient; one state may then have several delivery ids.
         is_owed: returns True for an incident with an unannounced critical that no fault excuses.
         quiet: the time in which a channel sends nothing, by channel.
+        cloud: conditions of AWS and of xMatters' log-in.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -59,6 +61,7 @@ class Conduct:
     is_widened: bool
     is_owed: Callable[[str], bool]
     quiet: Mapping[str, Quiet]
+    cloud: Cloud
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
@@ -210,7 +213,7 @@ class Conduct:
             if last.ended is None or (in_a_row < FAILURES_IN_A_ROW and not is_limited):
                 continue
             pause = SHORTEST_PAUSE_SECONDS if is_limited else OPEN_SECONDS
-            first, end = last.ended + LEARNS_SECONDS, last.ended + pause - 1
+            first, end = last.ended + LEARNS_SECONDS, last.ended + pause - max(1.0, self.cloud.clock_margin)
             if any(first < post.began < end for later in signals for post in later[:1]) and not any(
                 later[-1].is_accepted and later[-1].ended and later[-1].ended < end for later in signals[place:]
             ):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from relay.bigpanda.client import as_webhook
 from relay.delivery.resolve_confirmation import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
+from relay.jobs.envelope import SCHEMA
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import Cloud
@@ -286,6 +287,7 @@ class Invariants:
             self.widens_at is not None,
             self._is_owed,
             self.quiet,
+            self.cloud,
         )
         promptness = Promptness(
             self.policies,
@@ -296,7 +298,7 @@ class Invariants:
             self.dead_letters,
             self.sns,
             self._untrusted(),
-            {incident for incident, times in self.phones.doubts.items() if times},
+            {incident for incident, times in self.phones.doubts.items() if times} | self._unreadable(),
             self.has_operators,
             any(queue.vanishing for queue in self.queues),
             self.renewed_at,
@@ -334,13 +336,16 @@ class Invariants:
             self.weather,
             self.phones,
             self.dead_letters,
-            self._untrusted() | {incident for incident, times in self.phones.doubts.items() if times},
+            self._untrusted()
+            | {incident for incident, times in self.phones.doubts.items() if times}
+            | self._unreadable(),
             self.has_operators,
         )
         for problem in (
             *conduct.problems(),
             *answers.problems(),
-            *health.problems(),
+            # A debt that nobody can read keeps its channel sick.
+            *(() if self._unreadable() else health.problems()),
             *flaps.problems(),
             *promptness.problems(),
             *self.capacity.at_the_end(self.phones),
@@ -355,6 +360,11 @@ class Invariants:
         left_out = {state.incident for state in self.states.values() if self._is_left_out(state)}
         unbelieved = {incident for incident, _ in self.unbelieved}
         return self.unguarded | self.unqueued | doubted | found | left_out | unbelieved
+
+    def _unreadable(self) -> set[str]:
+        """Return the incidents with a job of another schema, which waits for the newer version that wrote it."""
+        queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
+        return {job["entry"] for job in (*queued, *self.owed()) if job["schema"] != SCHEMA}
 
     def _is_left_out(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode, or in a pause whose states are not announced later."""
@@ -400,8 +410,8 @@ class Invariants:
                     self._problem(f"quiet: the fallback topic was told of {channel} in a time of {quiet.kind}")
 
     def _are_pages_followed(self) -> bool:
-        """Return False if messages vanish: a follow-up has no row in the ledger, so the sweeper cannot replace it."""
-        return not any(queue.vanishing for queue in self.queues)
+        """Return False if messages vanish or can't be read: a follow-up has no row that the sweeper could replace."""
+        return not any(queue.vanishing for queue in self.queues) and not self.cloud.has_newer_schema
 
     def _check_queues(self) -> None:
         """Check that every job and debt ended, and that SQS got no invalid delay."""
@@ -410,9 +420,8 @@ class Invariants:
                 self._problem(f"{len(queue.messages)} jobs never ended")
             if queue.wrong_delays:
                 self._problem(f"SQS was asked for delays of {queue.wrong_delays} s")
-        # Nobody can read a job of a newer version with another schema. It waits for that version.
-        readable = (debt for debt in self.owed() if debt and not self.cloud.has_newer_schema)
-        if left := list(readable):
+        unreadable = self._unreadable()
+        if left := [debt for debt in self.owed() if debt["entry"] not in unreadable]:
             self._problem(f"{len(left)} debts never ended")
 
     def _check_safe(self, state: SharedState) -> None:

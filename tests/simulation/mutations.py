@@ -1132,4 +1132,40 @@ MUTATIONS = (
         "may_be_written and not changes and self._is_written(to_write, comment, deadline)",
         seed=52018659,
     ),
+    Mutation(
+        "a share's arrival is not pushed behind the newest one when clocks differ",
+        "delivery.next_action:_state_after_newest",
+        "max(task.state.came, seconds_of(timestamp(newest.came + 0.001)))",
+        "task.state.came",
+    ),
+    Mutation(
+        "members that this version does not know are dropped",
+        "ledger.entry_json:encoded",
+        "{**entry.others, **members}",
+        "members",
+    ),
+    Mutation(
+        "a stored job expires with its state",
+        "delivery.debts:store_job",
+        "max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS",
+        "max(task.expires_at - now, task.channel.policy.max_age_seconds)",
+    ),
+    Mutation(
+        "a refused token is used again",
+        "xmatters.logins:Logins.renew",
+        'self._tokens.pop(_key(login), None) if login.auth.type == "oauth" else None',
+        'self._tokens.get(_key(login), None) if login.auth.type == "oauth" else None',
+    ),
+    Mutation(
+        "a message with a member that this version does not know is unreadable",
+        "jobs.envelope:read_envelope",
+        'members["schema"] != SCHEMA',
+        'members["schema"] != SCHEMA or members.keys() - {*_MEMBERS, "schema"}',
+    ),
+    Mutation(
+        "the ledger's entry of an open page may expire",
+        "ledger.table:",
+        "KEPT_SECONDS = 90 * 24 * 3600",
+        "KEPT_SECONDS = 300",
+    ),
 )

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from relay.delivery.debts import STORED_SECONDS
 from relay.failures.errors import ChannelUnreadable, UnknownChannel
 from relay.ledger.credentials import MARKS_KEY
+from relay.ledger.row import FALLBACK_DESCRIPTION
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.cloud import USUAL, Cloud, as_read_by_newer, newer_document, newer_envelope
 from tests.simulation.story import NOC
@@ -77,8 +78,8 @@ class Edge:
         return fault
 
     def has_newer(self, cloud: Cloud) -> bool:
-        """Return True if the functions are of a newer version now, which is rolled back later."""
-        return self.world.now < self.world.began + cloud.rolled_back_at
+        """Return True if the running process is of a newer version, since it began before the roll-back."""
+        return self.world.started_at() < self.world.began + cloud.rolled_back_at
 
     def slowness(self) -> float:
         """Return the seconds that a slow service takes for a request."""
@@ -124,7 +125,7 @@ class Message:
 
     @property
     def incident(self) -> dict[str, Any] | None:
-        """Return the incident in a signal's envelope, as BigPanda sent it, with the name of its entry."""
+        """Return the incident in a signal's envelope, as BigPanda sent it, with its entry's name and the schema."""
         return _incident(self.body)
 
 
@@ -135,7 +136,7 @@ def _incident(envelope: str) -> dict[str, Any] | None:
     if job["kind"] != "signal":
         return None
     incident: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(job["body"])))["incident"]
-    return {"entry": incident["id"]} | incident
+    return {"entry": incident["id"], "schema": job["schema"]} | incident
 
 
 class Vanished(NamedTuple):
@@ -480,17 +481,22 @@ class SimulatedDynamoDb(FakeDynamoDb):
         if self.cloud.job_margin is None or "expires" not in item:
             return
         # A schedule lasts for hours, so the days for which a stored job outlives its state are cut.
-        expires = item["expires"]["N"]
-        cut = STORED_SECONDS - self.cloud.job_margin if key.startswith("job/") else 0.0
-        at = float(expires) - cut
-        if world.now < at < world.now + HORIZON_SECONDS:
-            world.at(at + self._luck.uniform(0, self.cloud.deleted_late), lambda: self._expire(key, expires))
+        is_job = key.startswith("job/") and not key.endswith(FALLBACK_DESCRIPTION)
+        expires, cut = item["expires"]["N"], STORED_SECONDS - self.cloud.job_margin if is_job else 0.0
+        at = float(expires) - cut + self._luck.uniform(0, self.cloud.deleted_late)
+        if at < world.now + HORIZON_SECONDS:
+            world.at(at, lambda: self._expire(key, expires))
 
     def _expire(self, key: str, expires: str) -> None:
         if self.items.get(key, {}).get("expires") == {"N": expires}:
             self._edge.world.say(f"dynamodb: {key} expires")
             del self.items[key]
             self._index.pop(key, None)
+
+    def forgotten(self) -> list[str]:
+        """Return the entries that lost a member which a newer version had written."""
+        entries = [item for key, item in self.items.items() if key.startswith("incident/") and "newer" in item]
+        return [item["pk"]["S"] for item in entries if "newer" not in json.loads(item["text"]["S"])]
 
     def _write_as_newer(self, key: str, item: dict[str, Any]) -> None:
         if key.startswith("job/"):

@@ -425,11 +425,30 @@ def tell(seed: int) -> Story:
 
 
 def _with_a_cloud(seed: int, story: Story) -> Story:
-    """Return the story with the seed's conditions of the cloud; xMatters' log-in may fail for a while."""
+    """Return the story with the seed's conditions of the cloud. The password may change, and requests for tokens fail.
+
+    If the clocks of functions differ by seconds, there are incidents that only the arrivals of their shares order.
+    """
     cloud, random = clouds(seed), Random(f"token of {seed}")
-    if cloud.login != "oauth" or random.random() > 0.6:
-        return replace(story, cloud=cloud)
-    return replace(story, cloud=cloud, spells=[*story.spells, _spell(random, "token", random.choice([10, 60, 300]))])
+    story = replace(story, cloud=cloud)
+    if cloud.login == "oauth" and random.random() < 0.9:
+        story = replace(story, spells=[*story.spells, _spell(random, "token", random.choice([10, 60, 300]))])
+    if cloud.login != "url" and random.random() < 0.4:
+        rotates_at = random.uniform(0, 300)
+        story = replace(story, rotates_at=rotates_at, learns_at=rotates_at + random.uniform(-20, 120))
+    if cloud.clocks_differ > APART_SECONDS - 1:
+        posts = [*story.posts, *(post for number in range(3) for post in _unstamped(random, f"c{number}"))]
+        story = replace(story, posts=sorted(posts, key=lambda post: post.at))
+    return story
+
+
+def _unstamped(random: Random, incident: str) -> Iterator[Post]:
+    """Yield shares without time stamps, with less time in between than the clocks of functions differ."""
+    at = random.uniform(0, 300)
+    for number in range(random.choice([2, 3, 4])):
+        at += random.uniform(0.8, 1.9)
+        status = "ok" if number % 2 else random.choice(["critical", "warning"])
+        yield Post(at, SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), None, None))
 
 
 def _with_actions(random: Random, story: Story) -> Story:

@@ -1,7 +1,10 @@
 """A thousand random schedules with all kinds of faults, and the invariants of all of them."""
 
+from dataclasses import fields
+
 import pytest
 
+from tests.simulation.cloud import USUAL
 from tests.simulation.many import first_failures
 from tests.simulation.simulation import judge
 from tests.simulation.story import tell
@@ -36,3 +39,6 @@ def test_the_schedules_hold_what_they_promise() -> None:
     assert sum(bool(story.actions) for story in stories) > SCHEDULES / 40
     assert sum(bool(story.topics) for story in stories) > SCHEDULES / 25
     assert sum(any(post.state.url_recipients for post in story.posts) for story in stories) > SCHEDULES / 20
+    usual = {each.name: getattr(USUAL, each.name) for each in fields(USUAL)}
+    for name in usual.keys() - {"newer_schema"}:
+        assert sum(getattr(story.cloud, name) != usual[name] for story in stories) >= SCHEDULES / 60, name

@@ -449,6 +449,18 @@ class TestOwedAgainstAnnounced:
             assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, transition)
         assert len(relay.session.calls) == 5
 
+    def test_share_without_timestamps_is_newer_than_an_earlier_one_of_a_function_whose_clock_is_ahead(self) -> None:
+        relay = new_relay()
+        relay.clock.now += 2
+        relay.share(status="warning", changedOn=None)
+        # The next share comes to a function whose clock is two seconds behind the first one's.
+        relay.clock.now -= 1.5
+        worse = relay.share(status="critical", changedOn=None)
+        assert (worse.outcome, worse.subject.transition) == (Outcome.DELIVERED, "worsened")
+        relay.clock.now += 0.5
+        resolved = relay.share(status="ok", changedOn=None)
+        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
+
 
 class TestDeliveryId:
     def test_delivery_id_is_the_same_over_attempts_and_comments(self) -> None:

@@ -1,14 +1,22 @@
+from copy import replace
+
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from relay.channels.schema import MOST_AGE_SECONDS
+from relay.delivery.debts import STORED_SECONDS
 from relay.failures.errors import LedgerError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import stored_key
+from relay.ledger.table import KEPT_SECONDS
+from relayctl.pauses_in_secret import LONGEST_SECONDS
 from tests.fake_dynamodb import MAX_KEY_BYTES, FakeDynamoDb
 from tests.fakes import Clock
-from tests.unit.states import over, state
+from tests.unit.states import announced, over, state
+
+DAY = 86_400
 
 
 def fresh() -> tuple[Ledger, FakeDynamoDb]:
@@ -54,6 +62,24 @@ class TestLedger:
             ledger.read("k")
         with pytest.raises(LedgerError):
             ledger.write("k", Entry(), Entry())
+
+
+class TestExpiry:
+    @pytest.mark.parametrize("entry", [Entry().owing(state()), announced(state())], ids=["owed", "announced"])
+    def test_each_write_lets_an_entry_live_for_ninety_days_more(self, entry: Entry) -> None:
+        clock = Clock()
+        ledger = Ledger(FakeDynamoDb().table(clock))
+        written = ledger.write("k", Entry(), entry)
+        for _ in range(3):
+            clock.now += 89 * DAY
+            assert written
+            assert ledger.read("k") == written
+            written = ledger.write("k", written, replace(written, title=f"{clock.now}"))
+        clock.now += 91 * DAY
+        assert ledger.read("k") == Entry()
+
+    def test_entry_that_is_not_written_outlives_the_longest_pause_and_age_of_a_debt(self) -> None:
+        assert KEPT_SECONDS > 2 * (LONGEST_SECONDS + MOST_AGE_SECONDS) + STORED_SECONDS
 
 
 class TestStoredJobs:
