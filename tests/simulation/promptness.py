@@ -153,7 +153,7 @@ class Promptness:
 
     def _stale_keys(self) -> Iterator[str]:
         """Check that a new key is used once the old one is refused, or once no function has an older secret."""
-        if self.renewed_at is None or self.weather.crashes or self._spells("secrets", "dynamodb", "sqs"):
+        if self.renewed_at is None or self.weather.crashes or self._spells("secrets", "dynamodb", "sqs", "token"):
             return
         refused = [post for post in self.phones.posts if post.fault == "credentials" and post.channel == NOC]
         for post in refused:

@@ -338,6 +338,17 @@ class TestStoredJobs:
         relay.dynamodb.items[name] = stored
         assert relay.sweep(REPLACEMENT_SECONDS)["healed"] == 1
 
+    def test_stored_job_of_a_newer_version_stays_until_a_version_can_read_it(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 14 * DAY})
+        [name] = [name for name in relay.dynamodb.items if name.startswith("job/")]
+        text = relay.dynamodb.items[name]["text"]
+        relay.dynamodb.items[name]["text"] = {"S": '{"schema": 2}'}
+        relay.dynamodb.items[name]["expires"] = {"N": str(relay.clock.now + DAY)}
+        for _ in range(3):
+            assert relay.sweep(DAY - 60)["healed"] == 0
+        relay.dynamodb.items[name]["text"] = text
+        assert relay.sweep(REPLACEMENT_SECONDS)["healed"] == 1
+
     def test_other_debts_are_healed_although_one_stored_job_is_missing(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1"}, {"id": "i2"}))
         relay.dynamodb.items.pop(next(name for name in relay.dynamodb.items if name.startswith("job/")))

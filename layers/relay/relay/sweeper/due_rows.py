@@ -118,6 +118,15 @@ class DueRows:
         except UnreadableMessage:
             return None
 
+    def keep_stored(self, row: DueRow, name: str, *, lasts: float) -> None:
+        """Let the job that is stored under `name` beside a row's entry live for `lasts` seconds more.
+
+        Raises LedgerError.
+        """
+        text = self.ledger.stored(row.key, name)
+        if text is not None:
+            self.ledger.store(row.key, name, text, lasts=lasts)
+
 
 def by_channel(rows: Iterable[DueRow]) -> dict[str, list[DueRow]]:
     """Return the rows of each channel."""

@@ -114,6 +114,8 @@ class MessageReplacement:
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
             self.telemetry.notice("sweeper_failed", f"the stored job of incident {row.incident_id} can't be read")
+            # A newer version that was rolled back may have written it. It stays until a version can read it.
+            self.rows.keep_stored(row, row.entry.debt.job, lasts=STORED_SECONDS)
             self._postpone(row)
             return False
         if row.entry.debt.replacement_begun >= MAX_REPLACEMENTS_BEGUN:
