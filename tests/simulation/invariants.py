@@ -158,6 +158,7 @@ class Invariants:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
         self._channels = {state.incident: state.channel for state in self.states.values()}
         self._by_incident: dict[str, list[SharedState]] = {}
+        self._clocks_differ = self.cloud.clock_margin
 
     def wanted(self, incident: str) -> set[str]:
         """Return the transitions that the policy of the incident's channel announces."""
@@ -371,7 +372,7 @@ class Invariants:
         quiet = self.quiet.get(state.channel)
         if quiet is None or not quiet.leaves_out:
             return False
-        first, last = quiet.begins - self.cloud.clock_margin, max(quiet.ends, *self._learn_by())
+        first, last = quiet.begins - self._clocks_differ, max(quiet.ends, *self._learn_by())
         moments = (moment - self.world.began for moment in (*state.arrivals, *state.answered))
         return any(first < moment < last + QUIET_OVER_SECONDS for moment in moments)
 
@@ -394,7 +395,7 @@ class Invariants:
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
         for channel, quiet in self.quiet.items():
-            began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self.cloud.clock_margin
+            began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self._clocks_differ
             if quiet.kind == "shadow" and quiet.begins:
                 # Unlike a pause, it is not known before it begins.
                 began = max(began, *(self.world.began + at for at in self._learn_by())) + QUIET_OVER_SECONDS
@@ -453,7 +454,7 @@ class Invariants:
         if state.is_open or not self.confirms_ends:
             return False
         at = self.suspected(state)
-        return any(arrival <= at + self.cloud.clock_margin for arrival in state.arrivals)
+        return any(arrival <= at + self._clocks_differ for arrival in state.arrivals)
 
     def _is_refuted(self, state: SharedState) -> bool:
         """Return True if the state is an unbelieved resolve, after which BigPanda's API showed an open state.
@@ -492,7 +493,7 @@ class Invariants:
         digest, came = self.known(state)
 
         def is_kept(arrivals: Iterable[float]) -> bool:
-            return any(-self.cloud.clock_margin < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
+            return any(-self._clocks_differ < came - arrival < ADMITTED_SECONDS for arrival in arrivals)
 
         if is_kept(state.arrivals) and parse_share(state.body()).digest == digest:
             return True
@@ -822,7 +823,7 @@ class Invariants:
         end of the incident, and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
         """
         came = max((arrival for arrival in end.state.arrivals if arrival <= end.began), default=end.began)
-        since = max(came - self.cloud.clock_margin, page.ring.began)
+        since = max(came - self._clocks_differ, page.ring.began)
         return any(
             since < arrival <= end.at
             for state in self.states.values()
@@ -895,7 +896,7 @@ class Invariants:
             if ring.recipients in {ACKNOWLEDGER, FORGER}:
                 answers = [at for at, incident in self.acknowledged if incident == state.id]
                 # The relay notes the arrival once the credentials of a callback are checked.
-                since = anew - self.cloud.clock_margin - ADMITTED_SECONDS
+                since = anew - self._clocks_differ - ADMITTED_SECONDS
                 taken = [at for at in answers if since <= at < ring.began]
                 is_known = change == "worsened" and any(self._was_as_bad(state, rings, at) for at in taken)
                 if (is_anew and not is_known) or not taken:

@@ -79,7 +79,7 @@ class Edge:
 
     def has_newer(self, cloud: Cloud) -> bool:
         """Return True if the running process is of a newer version, since it began before the roll-back."""
-        return self.world.started_at() < self.world.began + cloud.rolled_back_at
+        return bool(cloud.rolled_back_at) and self.world.started_at() < self.world.began + cloud.rolled_back_at
 
     def slowness(self) -> float:
         """Return the seconds that a slow service takes for a request."""
