@@ -1,14 +1,15 @@
 """Reduction of a failing schedule to the fewest events that still fail, and its print as a test."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from copy import deepcopy, replace
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
-from tests.simulation.cloud import USUAL
-from tests.simulation.simulation import judge_story
+from tests.simulation.silence import silence
+from tests.simulation.simulation import Simulation, judge_story
 from tests.simulation.story import SharedState, Story
 from tests.simulation.verdict import Verdict
 
@@ -16,22 +17,14 @@ from tests.simulation.verdict import Verdict
 MOST_TRIES = 800
 # A smaller story is tried with so many seeds, since each deletion changes all later random choices of a schedule.
 SEEDS = 3
-# Members of a story that may be left out, each with the value that stands for its absence.
-_FEATURES: Mapping[str, Any] = {
+# Members of a story that may be left out although they have no default, each with the value for its absence.
+_ABSENT: Mapping[str, Any] = {
     "reconcile_interval": None,
     "crashes": 0.0,
     "rotates_at": None,
-    "token_changes_at": None,
     "widens_at": None,
-    "snooze_minutes": None,
     "has_rest": False,
-    "vanishing": 0.0,
-    "ceiling": None,
-    "routed": [],
-    "topics": (),
-    "cloud": USUAL,
 }
-_EVENTS = ("spells", "operations", "naps", "answers", "posts")
 # Members of a policy that every channel of a story has.
 _POLICY = {
     "preset",
@@ -43,13 +36,6 @@ _POLICY = {
 }
 # Lists of states that several states may share, since the relay can't distinguish these states.
 _SHARED = ("arrivals", "answered", "shown")
-_MODULES = {
-    "cloud": ["Cloud"],
-    "silence": ["silence"],
-    "simulation": ["Simulation"],
-    "story": ["Nap", "Post", "Quiet", "Said", "SharedState", "Story"],
-    "weather": ["Spell"],
-}
 
 
 @dataclass(frozen=True)
@@ -68,8 +54,8 @@ class Case:
 
     @property
     def events(self) -> int:
-        """Number of posts, answers, operations, naps and spells."""
-        return sum(len(getattr(self.story, name)) for name in _EVENTS)
+        """Number of posts, answers, operations, naps, spells and other members of the story's lists."""
+        return sum(map(len, _lists(self.story).values()))
 
 
 def shrunk(seed: int, story: Story, *, tries: int = MOST_TRIES) -> Case:
@@ -122,31 +108,38 @@ def _without_incidents(story: Story) -> list[Story]:
 
 
 def _without_features(story: Story) -> list[Story]:
-    cloud = story.cloud
-    special = [each.name for each in fields(cloud) if getattr(cloud, each.name) != getattr(USUAL, each.name)]
     smaller: list[dict[str, Any]] = [
-        *({name: absent} for name, absent in _FEATURES.items() if getattr(story, name) != absent),
-        *({"cloud": replace(cloud, **_members(USUAL, name))} for name in special),
+        *({name: absent} for name, absent in _ABSENT.items() if getattr(story, name) != absent),
+        *({each.name: _default(each)} for each in fields(story) if _has_default(each) and _is_special(story, each)),
+        *(
+            {"cloud": replace(story.cloud, **{each.name: _default(each)})}
+            for each in fields(story.cloud)
+            if _is_special(story.cloud, each)
+        ),
         *({"policy": _without(story.policy, name)} for name in story.policy if name not in _POLICY),
+        *(
+            {"others": {**story.others, channel: _without(policy, name)}}
+            for channel, policy in story.others.items()
+            for name in policy
+            if name not in _POLICY
+        ),
     ]
-    for channel, policy in story.others.items():
-        smaller += [
-            {"others": {**story.others, channel: _without(policy, name)}} for name in policy if name not in _POLICY
-        ]
     return [replace(story, **members) for members in smaller]
 
 
 def _without_events(story: Story) -> list[Story]:
     smaller: list[dict[str, Any]] = [
-        {name: [*events[:place], *events[place + 1 :]]}
-        for name, events in _members(story, *_EVENTS).items()
+        {name: events[:place] + events[place + 1 :]}
+        for name, events in _lists(story).items()
         for place in range(len(events))
     ]
     return [replace(story, **members) for members in smaller]
 
 
-def _members(owner: Any, *names: str) -> dict[str, Any]:
-    return {name: getattr(owner, name) for name in names}
+def _lists(story: Story) -> dict[str, Any]:
+    """Return the lists and tuples of a story, by the names of its members."""
+    members = {each.name: getattr(story, each.name) for each in fields(story)}
+    return {name: value for name, value in members.items() if isinstance(value, list | tuple)}
 
 
 def _without(members: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -171,12 +164,26 @@ def as_test(case: Case) -> str:
     body += [f"    verdict = Simulation({case.seed}, story).run()", "assert verdict.problems == []"]
     lines = [line for text in body for line in text.split("\n")]
     code = "\n".join([f"def test_shrunk_schedule_of_seed_{case.seed}() -> None:", *(f"    {line}" for line in lines)])
-    imports = [
-        f"from tests.simulation.{module} import {', '.join(used)}"
-        for module, classes in _MODULES.items()
-        if (used := [name for name in classes if re.search(rf"\b{name}\(", code)])
-    ]
+    used: dict[str, set[str]] = defaultdict(set)
+    needed: list[Any] = [silence, Simulation, *_classes(case.story)]
+    for each in needed:
+        used[each.__module__].add(each.__name__)
+    imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(used.items())]
     return "\n".join([*imports, "", "", code, ""])
+
+
+def _classes(value: Any) -> Iterator[type]:
+    """Yield the dataclasses of all objects that the source of a value names."""
+    parts: Iterable[Any] = ()
+    if is_dataclass(value):
+        yield type(value)
+        parts = [getattr(value, each.name) for each in fields(value) if _is_special(value, each)]
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    for part in parts:
+        yield from _classes(part)
 
 
 def _sharing(states: Sequence[SharedState], names: Mapping[int, str]) -> Iterator[str]:
@@ -209,8 +216,13 @@ def _source(value: Any, names: Mapping[int, str] | None = None) -> str:
 
 
 def _is_special(owner: Any, member: "Field[Any]") -> bool:
-    """Return True if a member of a dataclass has not its default value."""
-    value = getattr(owner, member.name)
-    if member.default_factory is not MISSING:
-        return bool(value != member.default_factory())
-    return member.default is MISSING or bool(value != member.default)
+    """Return True if a member of a dataclass has not its default value, or has no default."""
+    return not _has_default(member) or bool(getattr(owner, member.name) != _default(member))
+
+
+def _has_default(member: "Field[Any]") -> bool:
+    return member.default is not MISSING or member.default_factory is not MISSING
+
+
+def _default(member: "Field[Any]") -> Any:
+    return member.default if member.default_factory is MISSING else member.default_factory()
