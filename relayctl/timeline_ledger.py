@@ -54,14 +54,14 @@ def _events(entry: Entry) -> Iterator[Event]:
 
 
 def _end(entry: Entry) -> Iterator[Event]:
-    if entry.end.at and not (entry.newest and entry.newest.is_open):
-        sure = "" if not entry.is_end_in_doubt else "; the end is not confirmed by BigPanda yet"
-        yield _event(entry.end.at, "end", f"over{sure}")
-    if entry.end.is_suspected:
-        text = "a resolve came: it counts once BigPanda confirms it, since BigPanda contradicted an earlier one"
-        yield _event(entry.end.suspected_at, "end", text)
-    if entry.end.refuted_since:
-        yield _event(entry.end.refuted_since, "end", "BigPanda answered that the incident is open after all")
+    if entry.end.at and entry.is_over:
+        yield _event(entry.end.at, "end", "over")
+    if entry.end.is_claimed:
+        yield _event(entry.end.claimed_at, "end", "a resolve came: BigPanda is asked if the incident is over")
+    elif entry.end.version and not entry.is_over:
+        yield _event(
+            entry.end.version[0], "end", "of this time is a resolve that BigPanda refuted: it is open after all"
+        )
 
 
 def _signal(signal: AcceptedSignal) -> Event:

@@ -8,21 +8,21 @@ from typing import NamedTuple
 from tests.simulation.attack_plans import ALLOWED_NAMES, ATTACKED, LASTS_SECONDS, RECIPIENTS, Plan, Truth
 from tests.simulation.attack_vendors import Signal, Vendors
 
-# A critical is silent for so long at most, where no flood uses up the channel's limit.
-SILENT_SECONDS = 300.0
+# A critical is silent for so long at most, where no flood uses up the channel's limit: a minute for BigPanda's answer
+# about a resolve, and the time of its job.
+SILENT_SECONDS = 120.0
 # A critical of a channel that nobody attacks is announced within so long of its start, or of an outage's end.
 NEIGHBOUR_SECONDS = 120.0
 # From the time at which the fallback topic is to be notified to the message: a run of the sweeper, and a step.
 SWEPT_SECONDS = 70.0
 # Shortest time between two messages about a channel.
 BETWEEN_MESSAGES_SECONDS = 300.0
-# From a forged resolve of an incident that waits to BigPanda's second answer, with which it is owed again.
-REFUTED_SECONDS = 180.0
+# A forged resolve holds a critical that waits for so long.
+CLAIM_SECONDS = 75.0
+# From the share of a true end to its signal: the third question at the latest, also in a flood.
+ENDED_SECONDS, ENDED_IN_FLOOD_SECONDS = 75.0, 300.0
 # From a change of which no share came to its signal: the next two reconcile runs, and a step.
 RECONCILED_SECONDS = 660.0
-# Most signals in a schedule that say of an open incident that it is over, where resolves are forged in a rhythm: one
-# before BigPanda contradicts a resolve, and one more once that is too long ago.
-MOST_FALSE_ENDS = 2
 # A forged stamp may be ahead of the truth by so much; one that is further ahead counts as none.
 AHEAD_SECONDS = 5.0
 
@@ -70,8 +70,8 @@ def broken_invariants(
     for truth in plan.truths:
         yield from _unheard(plan, truth, vendors.of(truth.id), notices)
         yield from _lost(plan, truth, vendors.of(truth.id), forged_open)
-        if plan.rhythm:
-            yield from _false_ends(truth, vendors.of(truth.id))
+        yield from _false_ends(truth, vendors.of(truth.id))
+        yield from _late_end(plan, truth, vendors.of(truth.id))
     yield from _strangers(plan, vendors.signals)
     yield from _of_reconcile(plan, vendors)
     yield from _ended_pages(plan, vendors)
@@ -89,12 +89,6 @@ def gaps(truth: Truth, signals: Sequence[Signal]) -> Iterator[Gap]:
         gap = Gap(max(begins, truth.opened), min(ends, end))
         if not is_known and gap.begins < gap.ends:
             yield gap
-
-
-def refuted(plan: Plan, vendors: Vendors) -> int:
-    """Return the number of signals that refuted a forged resolve: the incident was announced as over, but was open."""
-    pairs = [(truth, *pair) for truth in plan.truths for pair in pairwise(vendors.of(truth.id))]
-    return sum(truth.is_open(later.at) and not told.is_open and later.is_open for truth, told, later in pairs)
 
 
 # ---- The true incidents ----------------------------------------------------------------------------------------------
@@ -128,7 +122,7 @@ def _notified_by(plan: Plan, since: float, notices: Sequence[Notice]) -> float:
 
     `since` is the time from which the critical is not announced. Both times are in seconds since the beginning.
     """
-    overdue = since + plan.fallback_seconds + (REFUTED_SECONDS if plan.forgeries else 0.0)
+    overdue = since + plan.fallback_seconds + (CLAIM_SECONDS if plan.forgeries else 0.0)
     earlier = (each.at + BETWEEN_MESSAGES_SECONDS for each in notices if each.at < overdue)
     return max([overdue, *earlier]) + SWEPT_SECONDS
 
@@ -149,10 +143,25 @@ def _lost(plan: Plan, truth: Truth, signals: Sequence[Signal], forged_open: Mapp
 
 
 def _false_ends(truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
-    """Check that not many false resolves are announced while the attacker forges resolves at regular intervals."""
-    false_ends = sum(truth.is_open(signal.at) and not signal.is_open for signal in signals)
-    if false_ends > MOST_FALSE_ENDS:
-        yield f"people were told {false_ends} times that {truth.id} is over, and it is open"
+    """Check that nobody is told of an open incident that it is over, whatever resolves the attacker forges.
+
+    No outage of BigPanda in these schedules is so long that a resolve is believed without its answer.
+    """
+    for signal in signals:
+        if truth.channel == ATTACKED and truth.is_open(signal.at) and not signal.is_open:
+            yield f"people were told at {signal.at:.0f} s that {truth.id} is over, and it is open"
+
+
+def _late_end(plan: Plan, truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
+    """Check that the end of an incident is announced in time, in a flood of forged resolves, too."""
+    if truth.is_end_lost or truth.over > LASTS_SECONDS or plan.forgeries:
+        return
+    by = truth.over + (ENDED_IN_FLOOD_SECONDS if plan.flood else ENDED_SECONDS)
+    if any(each.begins < by and truth.over < each.ends + ENDED_IN_FLOOD_SECONDS for each in plan.outages):
+        return
+    was_open = any(signal.is_open for signal in signals if signal.at < truth.over)
+    if was_open and not any(not signal.is_open and truth.over <= signal.at <= by for signal in signals):
+        yield f"{truth.id} is over since {truth.over:.0f} s, and nobody was told by {by:.0f} s"
 
 
 def undecided(posted: Mapping[str, Posted], signals: Sequence[Signal]) -> Iterator[str]:

@@ -81,19 +81,21 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Flood:
-    """Forged criticals of incidents that do not exist.
+    """Forged shares of incidents that do not exist.
 
     Attributes:
         begins: time of the first, in seconds since the beginning.
         every: seconds between two.
         count: number of incidents.
         resolved_after: seconds from each forged critical to its forged resolve; None without a resolve.
+        is_silent: True if no critical is forged, but its resolve alone: that rings nobody, and costs questions.
     """
 
     begins: float
     every: float
     count: int
     resolved_after: float | None = None
+    is_silent: bool = False
 
     @property
     def ends(self) -> float:
@@ -116,6 +118,7 @@ class Plan:
         fallback_seconds: time after which the fallback topic is notified of a critical that the attacked channel owes.
         allowed: names and patterns that the attacked channel's URL may add.
         is_reconciled: True if reconcile runs compare the attacked channel with BigPanda.
+        environments: number of environments of BigPanda that the channels' secrets name.
     """
 
     seed: int
@@ -128,11 +131,22 @@ class Plan:
     fallback_seconds: int
     allowed: tuple[str, ...]
     is_reconciled: bool
+    environments: int = 1
+
+    @property
+    def environment_ids(self) -> tuple[str, ...]:
+        """Ids of the environments that the channels' secrets name. All incidents are in the first one."""
+        return (ENVIRONMENT, *(f"{ENVIRONMENT}-{number}" for number in range(1, self.environments)))
 
     @property
     def url_recipients(self) -> tuple[str, ...]:
         """Recipients in the URL of the attacked channel's webhook."""
         return self.truths[0].recipients
+
+    @property
+    def has_flood_of_resolves(self) -> bool:
+        """True if BigPanda is asked about many incidents that do not exist."""
+        return self.flood is not None and self.flood.resolved_after is not None
 
     @property
     def holds_webhook_token(self) -> bool:
@@ -145,11 +159,16 @@ class Plan:
         policy |= {"max_per_minute": self.max_per_minute, "fallback_after_seconds": self.fallback_seconds}
         access = {"api_key": "BPU-1", "environment_id": ENVIRONMENT, "assign": True, "actions": ACTIONS}
         access |= {"reconcile": "ring" if self.is_reconciled else False}
+        if self.environments > 1:
+            access |= {"environments": list(self.environment_ids[1:])}
         attacked = samples.secret(policy=policy, bigpanda=access, inbound={"token": TOKEN})
         auth = {"type": "basic", "username": "u", "password": "p"}
         attacked["xmatters"] |= {"recipients": [RECIPIENTS[ATTACKED]], "callback": {"token": CALLBACK_TOKEN}}
         attacked["xmatters"]["rest"] = {"base_url": "https://acme.xmatters.com", "auth": auth}
-        neighbour = samples.secret(policy={"max_per_minute": 10}, inbound={"token": NEIGHBOUR_TOKEN})
+        # The same key as the attacked channel's, so both share BigPanda's rate limit.
+        shared = {name: access[name] for name in ("api_key", "environment_id", "environments") if name in access}
+        policy = {"max_per_minute": 10}
+        neighbour = samples.secret(policy=policy, bigpanda=shared, inbound={"token": NEIGHBOUR_TOKEN})
         neighbour["xmatters"] |= {"recipients": [RECIPIENTS[NEIGHBOUR]]}
         return {ATTACKED: attacked, NEIGHBOUR: neighbour}
 
@@ -170,6 +189,7 @@ def plan_of(seed: int) -> Plan:
         is_reconciled=random.random() < 0.5,
     )
     way = random.random()
+    plan = replace(plan, environments=Random(f"environments {seed}").choice([1, 1, 2, 6]))
     if plan.holds_webhook_token and way < 0.25:
         rhythm = Rhythm(random.uniform(0, 600), random.choice([2.0, 5.0, 12.0, 30.0]), random.choice([0, 2, 4]))
         plan = replace(plan, rhythm=rhythm, forgeries=0)
@@ -177,6 +197,10 @@ def plan_of(seed: int) -> Plan:
         flood = Flood(random.uniform(0, 300), random.choice([0.0, 0.5, 2.0]), random.choice([20, 50, 100]))
         limit, seconds = random.choice([10, 20, 60]), random.choice([120, 300])
         plan = replace(plan, flood=flood, max_per_minute=limit, fallback_seconds=seconds)
+    elif plan.holds_webhook_token and way < 0.6:
+        every = random.choice([0.5, 1.0, 2.0])
+        flood = Flood(random.uniform(0, 100), every, int(900 / every), resolved_after=1.0, is_silent=True)
+        plan = replace(plan, flood=flood)
     return replace(plan, truths=tuple(_truths(random, plan)))
 
 
@@ -197,7 +221,7 @@ def _truths(random: Random, plan: Plan) -> Iterator[Truth]:
     recipients = random.choice([(), ("Oncall",)]) if plan.allowed else ()
     for number in range(3):
         opened = random.uniform(0, 300)
-        if plan.flood and number == 0:
+        if plan.flood and not plan.flood.is_silent and number == 0:
             # The worst moment: the channel's limit is used up.
             opened = plan.flood.ends + random.uniform(0, 10)
         over = opened + random.choice([200.0, 900.0, 5000.0])

@@ -129,7 +129,7 @@ class Vendors:
         parts = urlsplit(call.url)
         if found := _OF_ENVIRONMENT.fullmatch(parts.path):
             environment, incident, deed = map(unquote, found.groups(default=""))
-            if environment != ENVIRONMENT:
+            if environment not in self.plan.environment_ids:
                 self.strange.append(call.url)
             if call.method != "GET":
                 return self._write(incident, deed, json.loads(call.body))

@@ -6,6 +6,7 @@ the channel's incidents, and sends any request that the token permits. The invar
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from random import Random
@@ -41,8 +42,10 @@ from tests.simulation.silence import silence
 from tests.simulation.verdict import Verdict
 
 STEP_SECONDS = 6.0
-# Steps of a schedule in which resolves are forged in a rhythm.
-RHYTHM_STEP_SECONDS = 2.0
+# Steps of a schedule in which resolves are forged in a rhythm, or in a flood.
+RHYTHM_STEP_SECONDS, FLOOD_STEP_SECONDS = 2.0, 1.0
+# Workers of a queue in a flood, and the time that one needs for a job besides its waits for BigPanda's rate limit.
+WORKERS, JOB_SECONDS = 5, 0.25
 SWEEP_EVERY, RECONCILE_EVERY = 60.0, 300.0
 UNKNOWN_INCIDENT = "of-nobody"
 
@@ -69,6 +72,14 @@ class _Relay(Relay):
     def deadline(self, seconds: float) -> Deadline:
         """Return a deadline that needs no thread."""
         return _AtOnce(seconds, self.clock)
+
+
+class _SleepingClock(Clock):
+    """The clock of workers that work at the same moment: while one of them sleeps, no time passes for the others."""
+
+    def sleep(self, seconds: float) -> None:
+        """Note how long the worker is busy."""
+        self.slept.append(seconds)
 
 
 class _DelayedSqs(FakeSqs):
@@ -102,10 +113,10 @@ class Attack:
         words: the schedule in words, line by line.
     """
 
-    def __init__(self, seed: int, plan: Plan | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, seed: int, plan: Plan | None = None) -> None:
         self.plan = plan or plan_of(seed)
         self._random, self._odd = Random(f"forgeries {seed}"), Random(f"bodies {seed}")
-        clock = clock or Clock()
+        clock = _SleepingClock() if self.plan.has_flood_of_resolves else Clock()
         self._began, self._retries, self._chores = clock.now, _DelayedSqs(clock), _DelayedSqs(clock)
         self.vendors = Vendors(self.plan, clock, clock.now, self._say)
         self.relay = _Relay(
@@ -128,6 +139,13 @@ class Attack:
         """Seconds since the beginning."""
         return self.relay.clock.now - self._began
 
+    @property
+    def _step(self) -> float:
+        """Seconds until workers have the next jobs."""
+        if self.plan.has_flood_of_resolves:
+            return FLOOD_STEP_SECONDS
+        return RHYTHM_STEP_SECONDS if self.plan.rhythm and self.now < LASTS_SECONDS else STEP_SECONDS
+
     def entries(self) -> Iterator[Entry]:
         """Yield the ledger's entries of the true incidents."""
         for truth in self.plan.truths:
@@ -144,8 +162,7 @@ class Attack:
             while deeds and deeds[0][0] <= self.now:
                 deeds.pop(0)[1]()
             self._work()
-            is_in_rhythm = self.plan.rhythm and self.now < LASTS_SECONDS
-            self.relay.clock.now += RHYTHM_STEP_SECONDS if is_in_rhythm else STEP_SECONDS
+            self.relay.clock.now += self._step
         is_acknowledged = any(entry.acknowledged_by for entry in self.entries())
         self.problems += broken_invariants(
             self.plan, self.vendors, self.notices, self.forged_open, is_acknowledged=is_acknowledged
@@ -199,7 +216,8 @@ class Attack:
         if flood := plan.flood:
             for number in range(flood.count):
                 name, at = f"flood-{number}", flood.begins + number * flood.every
-                yield at, partial(self._forge, name, "critical")
+                if not flood.is_silent:
+                    yield at, partial(self._forge, name, "critical")
                 if flood.resolved_after is not None:
                     yield at + flood.resolved_after, partial(self._forge, name, "ok")
         for _ in range(plan.forgeries):
@@ -286,14 +304,20 @@ class Attack:
         return (truth for truth in self.plan.truths if truth.channel != NEIGHBOUR)
 
     def _work(self) -> None:
-        """Work the jobs whose delay is over."""
+        """Work the jobs whose delay is over, oldest first, as far as the workers of a queue get."""
         self._work_on(self._retries)
         self._work_on(self._chores)
 
     def _work_on(self, queue: _DelayedSqs) -> None:
-        for message in queue.receive():
+        awake, slept = queue.receive(), self.relay.clock.slept
+        seconds = WORKERS * self._step if self.plan.has_flood_of_resolves else math.inf
+        while awake and seconds > 0:
+            slept.clear()
+            message = awake.pop(0)
             if self.relay.worker.work([{"messageId": "m1", "body": message["MessageBody"]}]):
                 queue.messages.append(message)
+            seconds -= JOB_SECONDS + sum(slept)
+        queue.messages[:0] = awake
 
     def _say(self, what: str) -> None:
         self.words.append(f"{self.now:9.1f} s  {what}")

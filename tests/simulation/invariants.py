@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from relay.bigpanda.client import as_webhook
-from relay.delivery.resolve_confirmation import UNREACHABLE_SECONDS
+from relay.delivery.end_questions import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import SCHEMA
 from tests.simulation.answers import ActingAnswer, ActingAnswers
@@ -84,12 +84,12 @@ class Invariants:
         console: the simulated BigPanda.
         owed: returns the incidents of debts that have a row and a stored job.
         known: returns the digest of the state that the ledger keeps of an incident, and the time of its arrival.
-        suspected: returns the time at which the last suspected resolve of an incident came, as the ledger has it; 0
-            without one.
+        claimed: returns the arrival and the version of the resolve that BigPanda is asked about, as the ledger has it;
+            0 and None without one.
         reconcile_interval: seconds between reconcile runs; None without runs.
         naps: snoozes in BigPanda.
         routed: recipients of criticals; empty if criticals have no route.
-        confirms_ends: True if the first channel confirms ends of incidents with BigPanda.
+        confirms_ends: True if BigPanda is asked about resolves of the first channel before they are believed.
         quiet: the time in which a channel sends nothing, by channel.
         actions: what answers do with their incidents, by response text.
         topics: topics about the health of channels.
@@ -129,7 +129,7 @@ class Invariants:
     console: Console
     owed: Callable[[], Sequence[Mapping[str, Any]]]
     known: Callable[[SharedState], tuple[str, float]]
-    suspected: Callable[[SharedState], float]
+    claimed: Callable[[SharedState], tuple[float, tuple[float, float] | None]]
     reconcile_interval: float | None
     naps: Sequence[Nap]
     routed: Sequence[str]
@@ -430,10 +430,10 @@ class Invariants:
         others = (other for other in self._states_of(state.incident) if self._knows(other))
         heirs = [other for other in others if other is state or not surely_newer(state, other)]
         heirs += self._found_over(state.incident, [state])
-        is_suspected = self._is_suspected(state)
-        if is_suspected:
+        is_claimed = self._is_claimed(state)
+        if is_claimed:
             self.unbelieved.add((state.incident, state.number))
-        if is_suspected or any(self._is_left_out(heir) for heir in heirs):
+        if is_claimed or any(self._is_left_out(heir) for heir in heirs):
             return
         if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
@@ -449,12 +449,13 @@ class Invariants:
             return
         self._problem(f"lost: {state}; people were told {told}")
 
-    def _is_suspected(self, state: SharedState) -> bool:
-        """Return True if the state is a resolve that waits for confirmation, since BigPanda contradicted one before."""
+    def _is_claimed(self, state: SharedState) -> bool:
+        """Return True if the state is a resolve that BigPanda is asked about before anything is done with it."""
         if state.is_open or not self.confirms_ends:
             return False
-        at = self.suspected(state)
-        return any(arrival <= at + self._clocks_differ for arrival in state.arrivals)
+        at, version = self.claimed(state)
+        is_part = state.version is None or (version is not None and state.version <= version)
+        return at > 0 and (is_part or any(arrival > at - self._clocks_differ for arrival in state.arrivals))
 
     def _is_refuted(self, state: SharedState) -> bool:
         """Return True if the state is an unbelieved resolve, after which BigPanda's API showed an open state.
@@ -561,7 +562,7 @@ class Invariants:
             is_newer_told = is_newer_told or (incident in self.unguarded and self._is_told(state))
             if (
                 is_newer_told
-                or self._is_suspected(state)
+                or self._is_claimed(state)
                 or self._is_refuted(state)
                 or not self._is_wanted(told, state)
                 or self._is_on_a_queue(state)
@@ -640,7 +641,7 @@ class Invariants:
             return
         for better in states:
             is_between = surely_newer(better, told) and surely_newer(last[0], better) and last[0] is not told
-            # Until BigPanda confirms it, a suspected resolve changes nothing: people know of the open state.
+            # Until BigPanda confirms it, a claimed resolve changes nothing: people know of the open state.
             is_between = is_between and (better.incident, better.number) not in self.unbelieved
             is_in_turn = rings[-1].at + IN_FLIGHT_SECONDS < min(better.arrivals, default=0.0)
             # Also a state that was not answered may have reached the ledger.
@@ -698,7 +699,7 @@ class Invariants:
                 is_known_over = other.incident == ring.incident and not other.is_open and bool(other.answered)
                 # A share in shadow mode is on no queue: while the ledger fails, it is lost.
                 is_known_over = is_known_over and not (self._is_shadowed(other) and other.incident in self.unguarded)
-                # Until BigPanda confirms it, a suspected resolve changes nothing.
+                # Until BigPanda confirms it, a claimed resolve changes nothing.
                 is_known_over = is_known_over and (other.incident, other.number) not in self.unbelieved
                 if (
                     is_known_over
@@ -767,7 +768,7 @@ class Invariants:
             is_old = any(ring in over for ring in later) or any(
                 page.ended_at is not None and heir.found_from <= page.ended_at for heir in heirs
             )
-            is_old = is_old or self._is_silently_over(page)
+            is_old = is_old or self._is_silently_over(page) or self._is_shown_over(page)
             if page.ended_at is not None and (page not in told or not is_old):
                 self._problem(f"{page.name} of {incident} ended, and nothing took its place")
             is_open = self.states[incident, page.ring.share].is_open
@@ -830,6 +831,12 @@ class Invariants:
             if state.incident == end.state.incident and state.is_open and not surely_newer(end.state, state)
             for arrival in state.arrivals
         )
+
+    def _is_shown_over(self, page: Page) -> bool:
+        """Return True if BigPanda's API had shown that the incident is over when the page ended."""
+        state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
+        resolves = (other for other in self._states_of(state.incident) if not other.is_open)
+        return any(not surely_newer(state, each) and any(at <= ended_at for at in each.shown) for each in resolves)
 
     def _is_silently_over(self, page: Page) -> bool:
         """Return True if a resolve that the policy does not announce may have ended the page."""

@@ -172,7 +172,7 @@ class Simulation:
             self.console,
             self.dynamodb.owed,
             self._known,
-            self._suspected,
+            self._claimed,
             story.reconcile_interval,
             self._naps,
             story.routed,
@@ -246,9 +246,11 @@ class Simulation:
         newest = json.loads(item["text"]["S"]).get("newest") if item else None
         return (newest[1], newest[2]) if newest else ("", 0.0)
 
-    def _suspected(self, state: SharedState) -> float:
+    def _claimed(self, state: SharedState) -> tuple[float, tuple[float, float] | None]:
         item = self.dynamodb.items.get(key(state.channel, state.url_recipients, state.id))
-        return float(json.loads(item["text"]["S"]).get("suspected_at", 0.0)) if item else 0.0
+        entry = json.loads(item["text"]["S"]) if item else {}
+        version = entry.get("end_version")
+        return entry.get("claimed_at", 0.0), (version[0], version[1]) if version else None
 
     def _learn(self) -> None:
         self._known_key = NEW_KEY

@@ -5,16 +5,13 @@ from copy import replace
 
 import pytest
 
-from tests.fakes import Clock
-from tests.simulation.attack_invariants import gaps, refuted
+from tests.simulation.attack_invariants import gaps
 from tests.simulation.attack_plans import ATTACKED, RECIPIENTS, Flood, Rhythm, Truth, plan_of
-from tests.simulation.attacks import RHYTHM_STEP_SECONDS, Attack, _DelayedSqs, judge, play
+from tests.simulation.attacks import Attack, judge, play
 from tests.simulation.silence import silence
 
 # Half of them with each token.
 SCHEDULES = 200
-# Workers of a queue, and the time that one needs for a job besides its waits for BigPanda's rate limit.
-WORKERS, JOB_SECONDS = 5, 0.5
 
 
 @pytest.fixture(scope="module")
@@ -44,36 +41,19 @@ def test_who_holds_the_callback_token_changes_no_incident_and_writes_unverified_
     assert_invariants(attack for attack in attacks if not attack.plan.holds_webhook_token)
 
 
-class _SleepingClock(Clock):
-    """The clock of workers that work at the same moment: while one of them sleeps, no time passes for the others."""
-
-    def sleep(self, seconds: float) -> None:
-        """Note how long the worker is busy."""
-        self.slept.append(seconds)
-
-
-class _FloodedAttack(Attack):
-    """An attack in which five workers do the jobs of a queue, oldest first, and sleep at the same time."""
-
-    def _work_on(self, queue: _DelayedSqs) -> None:
-        awake, seconds, slept = queue.receive(), WORKERS * RHYTHM_STEP_SECONDS, self.relay.clock.slept
-        while awake and seconds > 0:
-            slept.clear()
-            self.relay.worker.work([{"messageId": "m1", "body": awake.pop(0)["MessageBody"]}])
-            seconds -= JOB_SECONDS + sum(slept)
-        queue.messages[:0] = awake
-
-
-def test_forged_resolve_is_refuted_in_a_few_minutes_during_a_flood_of_resolves_of_invented_incidents() -> None:
-    """40 forged shares a minute: a critical and a resolve of each invented incident."""
-    plan = replace(plan_of(0), truths=(Truth("i0", 10.0, 5000.0),), outages=(), forgeries=0, is_reconciled=False)
-    # BigPanda is asked ten times about each. One resolve of the true incident comes when that many questions wait.
-    plan = replace(plan, flood=Flood(30.0, 3.0, 480, resolved_after=1.0), rhythm=Rhythm(700.0, 700.0, 0.0))
-    attack = _FloodedAttack(0, plan, _SleepingClock())
+@pytest.mark.parametrize("every", [3.0, 0.5])
+def test_critical_rings_on_and_its_true_end_is_announced_during_a_flood_of_invented_incidents(every: float) -> None:
+    """20 or 120 pairs a minute of a critical and its resolve are forged, and the channel has six environments."""
+    truth, after = Truth("i0", 10.0, 1400.0), Truth("i1", 20.0, 900.0)
+    plan = replace(plan_of(0), truths=(truth, after), outages=(), forgeries=0, is_reconciled=False, environments=6)
+    # Resolves of the true incident are forged, too.
+    flood, rhythm = Flood(30.0, every, int(1300 / every), resolved_after=1.0), Rhythm(700.0, 150.0, 0.0)
+    attack = Attack(0, replace(plan, flood=flood, rhythm=rhythm))
     with silence():
         attack.run()
     assert attack.problems == []
-    assert refuted(attack.plan, attack.vendors) == 1
+    ends = [signal.at for signal in attack.vendors.of("i1") if not signal.is_open]
+    assert ends[0] <= 900 + (60 if every > 1 else 300)
 
 
 def test_the_same_seed_makes_the_same_attack() -> None:
@@ -91,7 +71,9 @@ def test_schedules_hold_what_they_promise(attacks: Sequence[Attack]) -> None:
         if not signal.recipients <= {*RECIPIENTS.values(), *attack.plan.url_recipients}
     }
     assert sum(attack.plan.rhythm is not None for attack in with_webhook_token) > SCHEDULES / 10
-    assert sum(refuted(attack.plan, attack.vendors) > 0 for attack in with_webhook_token) > SCHEDULES / 5
+    refuted = [attack for attack in with_webhook_token if "resolve_refuted" in attack.relay.recorder.metrics()]
+    assert len(refuted) > SCHEDULES / 5
+    assert sum(attack.plan.has_flood_of_resolves for attack in with_webhook_token) >= 3
     assert len({attack.plan.seed for attack, signal in signals if signal.is_of_reconcile}) > SCHEDULES / 10
     assert len(rung_by_url) > SCHEDULES / 20
     assert len(floods) > SCHEDULES / 10

@@ -139,7 +139,7 @@ class TestCallbacks:
         [written] = self.tell(relay)
         assert "Unverified" in written
         assert relay.entry().acknowledged_by == ""
-        relay.share(samples.enveloped("e1", status="ok", changedOn=int(relay.clock.now)))
+        relay.share(samples.enveloped("e1", status="warning", changedOn=int(relay.clock.now)))
         assert recipients_of(relay) == [["Ops"], ["Ops"]]
 
     def test_acknowledgement_of_a_page_that_does_not_exist_is_unverified(self) -> None:

@@ -7,7 +7,7 @@ import requests
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.entrypoints.chores import FOLLOWUP_SECONDS
+from relay.entrypoints.chores import BRIEF_SECONDS
 from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
 from relay.xmatters.pages import MAX_PAGES
@@ -295,7 +295,7 @@ class TestFailing:
         relay.share()
         began = relay.clock.now
         relay.wake(36)
-        assert relay.clock.now - began == pytest.approx(36 + FOLLOWUP_SECONDS)
+        assert relay.clock.now - began == pytest.approx(36 + BRIEF_SECONDS)
 
     def test_followup_with_a_wrong_base_url_is_dead_lettered(self, tenant: Tenant) -> None:
         relay = new_relay(tenant, rest=FakeSession(samples.refused(404)))

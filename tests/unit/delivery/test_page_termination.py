@@ -8,7 +8,7 @@ import requests
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.entrypoints.chores import FOLLOWUP_SECONDS
+from relay.entrypoints.chores import BRIEF_SECONDS
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
@@ -157,7 +157,7 @@ class TestEnd:
 
     def test_followup_out_of_time_without_progress_waits_for_its_backoff(self, tenant: Tenant) -> None:
         def hangs(_: Call) -> HttpAnswer:
-            relay.clock.now += FOLLOWUP_SECONDS
+            relay.clock.now += BRIEF_SECONDS
             raise requests.ReadTimeout
 
         relay = new_relay(tenant, rest=FakeSession(hangs))

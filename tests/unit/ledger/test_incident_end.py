@@ -1,71 +1,63 @@
-from copy import replace
+"""End: what a resolve claims, and what BigPanda's answers make of it."""
 
-from relay.ledger.incident_end import DISTRUST_SECONDS, End
-from tests.unit.states import NOW, announced, over, state
+from relay.ledger.entry import Entry
+from relay.ledger.incident_end import CLAIM_AGAIN_SECONDS, CLAIM_SECONDS, End
+from tests.unit.states import NOW, over, state
 
-
-class TestEnd:
-    def test_newest_resolve_counts_and_is_not_confirmed(self) -> None:
-        end = End().resolved(NOW + 5).resolved(NOW)
-        assert (end.at, end.is_confirmed, End().is_confirmed) == (NOW + 5, False, True)
-
-    def test_confirmation_holds_until_the_next_resolve_and_ends_the_doubt(self) -> None:
-        end = End(NOW).doubted(NOW + 1).confirmed()
-        assert (end, end.is_confirmed) == (End(NOW, NOW, contradicted_at=NOW + 1), True)
-        assert not end.resolved(NOW + 5).is_confirmed
-
-    def test_first_answer_that_the_incident_is_open_counts(self) -> None:
-        assert End(NOW).doubted(NOW + 1).doubted(NOW + 60).refuted_since == NOW + 1
-
-    def test_refuted_resolve_ends_no_page(self) -> None:
-        assert End(NOW, refuted_since=NOW + 1).refuted(NOW + 61) == End(contradicted_at=NOW + 61)
-
-    def test_answers_count_from_the_last_suspected_resolve(self) -> None:
-        end = End(refuted_since=NOW).suspected(NOW + 5)
-        assert end.doubted(NOW + 60).refuted_since == NOW + 60
-        assert not end.doubted(NOW + 60).refuted(NOW + 120).is_suspected
-
-    def test_suspected_resolve_that_came_after_the_first_answer_outlives_a_refutation(self) -> None:
-        end = End().suspected(NOW).doubted(NOW + 1).suspected(NOW + 30)
-        assert end.refuted(NOW + 61).suspected_at == NOW + 30
-
-    def test_dispute_is_a_first_answer_also_about_a_confirmed_end(self) -> None:
-        end = End(NOW).confirmed().disputed(NOW + 60)
-        assert (end.is_confirmed, end.refuted_since, end.contradicted_at) == (False, NOW + 60, NOW + 60)
-        assert End(NOW).doubted(NOW + 1).disputed(NOW + 60).refuted_since == NOW + 1
-
-    def test_resolves_are_distrusted_for_some_time_after_an_answer_that_contradicts_one(self) -> None:
-        end = End(NOW).doubted(NOW + 1)
-        assert end.is_distrusted(NOW + DISTRUST_SECONDS)
-        assert not end.is_distrusted(NOW + 1 + DISTRUST_SECONDS)
-        assert not End().is_distrusted(NOW)
+STAMPS = (NOW, NOW)
 
 
-class TestEndOfAnEntry:
-    def test_end_is_in_doubt_until_it_is_confirmed_or_the_incident_is_open_again(self) -> None:
-        entry = announced(state()).unchanged(over(5))
-        assert (entry.is_end_in_doubt, entry.has_live_pages()) == (True, False)
-        assert not replace(entry, end=entry.end.confirmed()).is_end_in_doubt
-        assert not entry.owing(state(9)).is_end_in_doubt
+def claimed(version: tuple[float, float] | None = STAMPS) -> End:
+    """Return the end of an incident of which a resolve came at NOW."""
+    return End().claimed(NOW, version)
 
-    def test_open_state_voids_suspected_resolves(self) -> None:
-        entry = replace(announced(state()), end=End().suspected(NOW + 5))
-        assert entry.is_end_in_doubt
-        assert not entry.owing(state(9)).is_end_in_doubt
 
-    def test_resolve_of_an_incident_that_is_known_to_be_over_is_not_suspect(self) -> None:
-        entry = announced(state()).unchanged(over(5))
-        contradicted = replace(entry, end=entry.end.doubted(NOW + 6))
-        assert contradicted.is_resolve_suspect(NOW + 7)
-        assert not replace(contradicted, end=contradicted.end.confirmed()).is_resolve_suspect(NOW + 7)
+class TestClaim:
+    def test_resolve_that_comes_soon_after_another_is_part_of_its_claim(self) -> None:
+        later = (NOW + 30, NOW + 30)
+        assert claimed().claimed(NOW + 30, later) == End(claimed_at=NOW, version=later)
+        assert not claimed().needs_question(NOW + 30, is_stamped=True)
 
-    def test_later_share_of_a_confirmed_end_needs_no_confirmation(self) -> None:
-        entry = announced(state()).unchanged(over(5))
-        entry = replace(entry, end=entry.end.confirmed()).unchanged(over(9))
-        assert (entry.end.at, entry.is_end_in_doubt) == (over(9).came, False)
+    def test_resolve_is_asked_about_anew_after_a_while_or_without_timestamps(self) -> None:
+        assert claimed().needs_question(NOW + CLAIM_AGAIN_SECONDS, is_stamped=True)
+        assert claimed().needs_question(NOW + 1, is_stamped=False)
 
-    def test_doubt_about_an_end_is_void_once_the_incident_is_open_again(self) -> None:
-        entry = announced(state()).unchanged(over(5))
-        doubted = replace(entry, end=entry.end.doubted(NOW + 6))
-        assert doubted.owing(over(9)).end.refuted_since == NOW + 6
-        assert doubted.owing(state(9)).end.refuted_since == 0.0
+    def test_silence_goes_on_when_a_resolve_is_asked_about_anew(self) -> None:
+        silent = claimed()._replace(silent_since=NOW + 3)
+        assert silent.claimed(NOW + CLAIM_AGAIN_SECONDS, STAMPS).silent_since == NOW + 3
+
+    def test_silence_of_an_earlier_claim_does_not_count(self) -> None:
+        assert End(silent_since=NOW).claimed(NOW + 900, STAMPS).silent_since == 0
+
+
+class TestAnsweredOpen:
+    def test_answer_before_a_minute_only_ends_the_silence(self) -> None:
+        silent = claimed()._replace(silent_since=NOW + 3)
+        assert silent.answered_open(NOW + CLAIM_SECONDS - 1) == claimed()
+
+    def test_answer_after_a_minute_refutes_the_resolve_and_its_copies(self) -> None:
+        refuted = claimed().answered_open(NOW + CLAIM_SECONDS)
+        assert not refuted.is_claimed
+        assert [refuted.has_refuted(each) for each in (STAMPS, (NOW + 1, NOW), None)] == [True, False, False]
+
+    def test_claim_goes_on_for_a_resolve_that_came_within_the_last_minute(self) -> None:
+        end = claimed().claimed(NOW + 50, (NOW + 50, NOW)).answered_open(NOW + CLAIM_SECONDS)
+        assert end.claimed_at == NOW + CLAIM_SECONDS
+        assert not end.answered_open(NOW + 2 * CLAIM_SECONDS).is_claimed
+
+
+class TestEntry:
+    def test_owed_state_waits_for_the_answer_about_a_newer_resolve_alone(self) -> None:
+        entry = Entry().owing(state()).claiming(over(5))
+        assert entry.claim_hold(state()) == over(5).came + CLAIM_SECONDS
+        assert Entry().claiming(over(5)).claim_hold(state(9)) == 0
+
+    def test_hold_of_a_debt_stays_for_newer_states_and_later_claims(self) -> None:
+        held = Entry().owing(state()).claiming(over(5)).owing(state(9)).claiming(over(500))
+        assert held.claim_hold(state(9)) == over(5).came + CLAIM_SECONDS
+
+    def test_closed_state_ends_the_claim_and_an_open_one_leaves_it(self) -> None:
+        entry = Entry().owing(state()).claiming(over(5))
+        assert entry.owing(state(9)).end.is_claimed
+        assert not entry.unchanged(over(9)).end.is_claimed
+        assert entry.unchanged(over(9)).is_over

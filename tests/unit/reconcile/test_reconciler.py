@@ -348,7 +348,7 @@ class TestKnown:
             dynamodb=scene.relay.dynamodb,
         )
         self.shared(scene)
-        self.shared(scene, status="ok", changedOn=int(scene.relay.clock.now - 300))
+        self.shared(scene, status="warning", changedOn=int(scene.relay.clock.now - 300))
         scene.relay.clock.now += 600
         scene.has(incident(scene.relay.clock))
         assert scene.run_twice()["missed"] == 1
@@ -369,8 +369,7 @@ class TestKnown:
         scene = make_scene()
         ahead = int(scene.relay.clock.now - 600)
         content = samples.enveloped("e1", status="ok", active=False, resolved=True, changedOn=ahead)
-        reply = scene.relay.webhook.serve(samples.request(content, recipients=("mallory",)))
-        assert reply.document["outcome"] == "unchanged"
+        scene.relay.webhook.serve(samples.request(content, recipients=("mallory",)))
         scene.has(incident(scene.relay.clock, ago=200))
         assert scene.run_twice()["missed"] == 1
         assert [
@@ -391,30 +390,35 @@ class TestKnown:
 
 
 class TestForgedResolves:
-    """Forged resolves: the webhook got a resolve, and no earlier share, of an incident that is open in BigPanda."""
+    """Forged resolves: the webhook got a resolve of an incident that is open in BigPanda."""
 
     def resolve(self, scene: Scene) -> None:
         now = int(scene.relay.clock.now)
         said = {"status": "ok", "active": False, "resolved": True, "changedOn": now, "updatedOn": now}
-        reply = scene.relay.webhook.serve(samples.request(samples.enveloped("e1", **said)))
-        assert reply.document["outcome"] == "unchanged"
+        scene.relay.webhook.serve(samples.request(samples.enveloped("e1", **said)))
 
     def wait(self, scene: Scene, seconds: int) -> None:
         for _ in range(seconds // 12):
             scene.relay.wake(12)
 
+    def believed(self, scene: Scene) -> None:
+        """Forge a resolve that is believed, since BigPanda does not answer the questions about it."""
+        scene.tenant.faults["/incidents/i1"] = lambda _: HttpAnswer(503, {}, b"")
+        self.resolve(scene)
+        self.wait(scene, 1200)
+        assert scene.relay.entry().is_over
+        scene.tenant.faults.clear()
+
     @pytest.mark.parametrize("reconcile", ["ring", "report"])
-    def test_missed_critical_is_signalled_although_a_resolve_with_later_timestamps_was_forged(
+    def test_critical_is_signalled_although_a_forged_resolve_with_later_timestamps_was_believed(
         self, reconcile: str
     ) -> None:
         scene = make_scene(reconcile=reconcile)
         scene.has(incident(scene.relay.clock))
-        self.resolve(scene)
+        self.believed(scene)
         scene.run_twice()
-        assert scene.signalled() == []
-        self.wait(scene, 90)
+        self.wait(scene, 24)
         assert scene.signalled() == ["critical"]
-        assert scene.relay.recorder.metrics()["resolve_refuted"] == 1
 
     def test_missed_critical_is_signalled_although_resolves_are_forged_all_the_time(self) -> None:
         scene = make_scene()
@@ -426,31 +430,16 @@ class TestForgedResolves:
             scene.relay.wake(5)
         assert scene.signalled() == ["critical"]
 
-    def test_missed_critical_is_signalled_although_an_earlier_end_was_confirmed_before_the_forged_resolve(self) -> None:
-        scene = make_scene()
-        scene.relay.share(samples.enveloped("e1", changedOn=int(scene.relay.clock.now - 2000)))
-        scene.has(incident(scene.relay.clock, status="Ok"))
-        scene.relay.share(
-            samples.enveloped("e1", status="ok", active=False, changedOn=int(scene.relay.clock.now - 300))
-        )
-        self.wait(scene, 120)
-        assert scene.relay.entry().end.is_confirmed
-        scene.has(incident(scene.relay.clock))
-        self.resolve(scene)
-        scene.run_twice()
-        self.wait(scene, 90)
-        assert scene.signalled() == ["critical", "ok", "critical"]
-
     def test_resolve_that_bigpanda_shows_by_the_second_run_is_believed(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))
-        self.resolve(scene)
+        self.believed(scene)
         scene.run()
         scene.relay.clock.now += SETTLES_SECONDS
         scene.has(incident(scene.relay.clock, status="Ok"))
         scene.run()
-        assert scene.relay.chores.messages == []
-        assert scene.relay.entry().end.contradicted_at == 0
+        self.wait(scene, 24)
+        assert scene.signalled() == []
 
     def test_resolve_is_believed_where_the_policy_confirms_none(self) -> None:
         scene = make_scene(policy={"confirm_resolve": False})

@@ -27,7 +27,7 @@ def environments(scene: Scene) -> list[str]:
 
 def share(scene: Scene, environment_id: str, recipients: tuple[str, ...] = ()) -> None:
     """Let BigPanda post a share of that environment to a URL that names these recipients."""
-    content = samples.enveloped(environment_id, id=f"of {environment_id}", status="ok")
+    content = samples.enveloped(environment_id, id=f"of {environment_id}", status="warning")
     scene.relay.webhook.serve(samples.request(content, recipients=recipients))
 
 

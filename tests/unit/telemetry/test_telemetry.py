@@ -295,6 +295,7 @@ class TestLines:
             None,
             Reason.PACED,
             Reason.FLAPPING,
+            Reason.CLAIMED,
             Reason.IN_FLIGHT,
             Reason.EXPIRED,
             Reason.CHANNEL_REMOVED,

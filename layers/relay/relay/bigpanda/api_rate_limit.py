@@ -12,8 +12,8 @@ from relay.ledger.table import Table
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".
 CALLS_A_SECOND = 5
 USERS_A_SECOND = 2
-# Calls a second for questions that BigPanda left without an answer before. The rest is for other questions, so that a
-# flood of invented incidents delays no question about a true one.
+# Calls a second for all questions but the first one about a resolve. The rest is for first questions, so that a flood
+# of invented incidents delays no question about a true one.
 REPEATED_CALLS_A_SECOND = 2
 # Number of seconds of the clock in which a call looks for room before it fails.
 MAX_WAITS = 4
@@ -49,13 +49,15 @@ class RateLimit:
             self.sleep(max(0.0, second + 1 - self.clock()))
         raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
-    def has_room_to_repeat(self, access: BigPandaAccess, calls: int) -> bool:
-        """Count a question of `calls` calls that BigPanda left without an answer before, in the clock's second.
+    def has_room_to_repeat(self, access: BigPandaAccess, calls: int, *, of: int) -> bool:
+        """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
 
-        Returns True if earlier ones of this second left room for it. Raises LedgerError when the table fails.
+        The room is counted in parts of the clock's time that are long enough for a question in `of` environments.
+        Raises LedgerError when the table fails.
         """
-        counted = self._counted(access, "repeated", int(self.clock()), calls)
-        return counted - calls < REPEATED_CALLS_A_SECOND
+        seconds = max(1, -(-of // REPEATED_CALLS_A_SECOND))
+        counted = self._counted(access, f"repeated-{seconds}", int(self.clock() // seconds), calls)
+        return counted <= max(calls, seconds * REPEATED_CALLS_A_SECOND)
 
     def _counted(self, access: BigPandaAccess, what: str, second: int, calls: int) -> float:
         """Count calls of the kind `what` in a second of the clock, and return their number in it."""

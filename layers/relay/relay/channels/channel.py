@@ -252,21 +252,15 @@ class Channel:
         return any(_fits(name, pattern) for pattern in allowed if "*" in pattern or "?" in pattern)
 
     @property
-    def confirms_ends(self) -> bool:
-        """True if BigPanda is asked if an incident is over, before the pages of the incident are terminated."""
-        return self.policy.confirm_resolve and self.bigpanda is not None and bool(self.bigpanda.environments)
+    def asks_about_ends(self) -> bool:
+        """True if a resolve is not believed before BigPanda is asked. In shadow mode nobody is asked."""
+        can_ask = self.bigpanda is not None and bool(self.bigpanda.environments)
+        return can_ask and self.policy.confirm_resolve and self.policy.mode is not Mode.SHADOW
 
     @property
     def is_reconciled(self) -> bool:
         """True if the channel's incidents are compared with BigPanda's listing. In shadow mode they are not."""
         return self.bigpanda is not None and self.bigpanda.reconcile is not None and self.policy.mode is Mode.LIVE
-
-    def needs_followup(self, *, ends: bool) -> bool:
-        """True if a signal needs a follow-up job: to find its page, or to ask BigPanda if the incident is over.
-
-        `ends` is True if the signal may announce an incident's end.
-        """
-        return self.rest is not None or (ends and self.confirms_ends)
 
     @property
     def signals_acknowledger_only(self) -> bool:

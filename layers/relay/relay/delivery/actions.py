@@ -15,16 +15,15 @@ class Settle(NamedTuple):
     Attributes:
         outcome: Outcome of the share or job.
         note: Ledger entry to write; None to write nothing.
-        job: Job to queue, so that the incident's end is confirmed and its pages are terminated; None for none.
-        queue: `dead_letter` if the state is on the dead-letter queue; else None.
-        is_suspected: True if the state is a resolve that is not believed before BigPanda confirms it.
+        job: Job to queue: the question to BigPanda if the incident is over, or the job that terminates its pages; None
+            for none.
+        queue: `dead_letter` if the state is on the dead-letter queue, `ledger` if it waits in the entry; else None.
     """
 
     outcome: Outcome
     note: Entry | None = None
     job: Job | None = None
     queue: str | None = None
-    is_suspected: bool = False
 
 
 class Revive(NamedTuple):

@@ -90,6 +90,8 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason
         debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
+        if wait.reason == Reason.CLAIMED:
+            debt = replace(debt, claim_hold_until=wait.until)
         pause_end = task.pause_end(services.clock())
         owed = replace(owed, debt=debt.paused(wait.until, wait.paused_by) if is_paused else debt.resumed(pause_end))
         is_recorded = has_message and _is_recorded(task, entry, owed, wait.until)
@@ -220,8 +222,10 @@ def _is_recorded(task: Task, entry: Entry, owed: Entry, until: float) -> bool:
     is_in_time = entry.debt.job == task.job.stored_name and entry.debt.due >= until + RENEWED_SECONDS
     # A wait resets the count of the sweeper's jobs that began without a result, so it is written if there is a count.
     is_in_time = is_in_time and entry.debt.replacement_begun == 0
-    is_same = task.state.is_same(entry.newest) and (owed.debt.slot, owed.debt.reason) == (
-        entry.debt.slot,
-        entry.debt.reason,
+    written, debt = owed.debt, entry.debt
+    is_same = (written.slot, written.reason, written.claim_hold_until) == (
+        debt.slot,
+        debt.reason,
+        debt.claim_hold_until,
     )
-    return is_in_time and is_same
+    return is_in_time and is_same and task.state.is_same(entry.newest)

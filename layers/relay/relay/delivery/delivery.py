@@ -23,16 +23,14 @@ from relay.delivery.trigger_retries import RetryingSender
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share
-from relay.jobs.job import Job
+from relay.jobs.job import Job, seconds_of
 from relay.jobs.outbox import Outbox, last_copy
-from relay.jobs.outcome import Notices, Outcome, Result
+from relay.jobs.outcome import Outcome, Result
 from relay.ledger.channel_rate_limiter import RateLimiter, Ticket
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.wait import Wait
 
-# Delay of the follow-up of a suspected resolve. The entry is written by then, in spite of the deadline.
-SUSPECTED_SECONDS = 15.0
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6
 
@@ -204,16 +202,17 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
 
 def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
     """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
-    notices = Notices(is_suspected=action.is_suspected)
-    result = replace(task.result(action.outcome), queue=action.queue, notices=notices)
+    result = replace(task.result(action.outcome), queue=action.queue)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    # The follow-up of a suspected resolve gets a delay: before that write it would find nothing to ask about.
-    until = services.clock() + (SUSPECTED_SECONDS if action.is_suspected else 0.0)
+    not_before = action.job.message.not_before if action.job else None
+    until = seconds_of(not_before) if not_before else services.clock()
     is_enqueued = action.job is None or services.outbox.enqueue(action.job, services.deadline, until=until)
     if not is_enqueued:
-        why = "no queue accepted the job that confirms the end and terminates pages"
+        why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
         return failed.with_last_copy(last_copy(task.job))
+    if action.queue == "ledger":
+        result = replace(result, reason=Reason.CLAIMED)
     if action.note is None:
         return result
     try:

@@ -13,7 +13,7 @@ from relay.delivery.task import Task
 from relay.failures.reasons import Reason
 from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
-from relay.jobs.outbox import followup_job
+from relay.jobs.outbox import question_job
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
@@ -23,8 +23,6 @@ from relay.ledger.wait import Wait
 MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
-# A follow-up that asks BigPanda about a resolve wakes once a minute. Without one for so long, it may be lost.
-FOLLOWUP_LOST_SECONDS = 300.0
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
 _SETTLED = {
     Standing.DUPLICATE: Outcome.DUPLICATE,
@@ -43,13 +41,14 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
 
     | the state | action |
     | --- | --- |
-    | is a resolve from the webhook, and BigPanda contradicted a resolve a short time ago | Settle, and ask BigPanda |
+    | is a resolve from the webhook, the incident is not over, and BigPanda can be asked | Settle, and ask BigPanda |
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
     | is owed, but expired, or its channel was removed or is in shadow mode | DeadLetter |
     | is owed, but the channel is paused | Wait until the end of the pause, or Settle if the pause drops it |
     | is owed, but its incident flaps, and it is no worse than any state that may have been announced | Wait |
+    | is owed, but BigPanda is asked if its incident is over | Wait, for a minute at most |
     | is owed, but its job asks for a wait, or the rate limiter reserved a later slot for it | Wait |
     | is owed, but is leased by another sender, was just sent ambiguously, or follows a signal too closely | Wait |
     | is owed | Send |
@@ -58,8 +57,8 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
     if entry.debt.since is not None:
         entry = with_superseded_ease(entry, state, notify_on)
     task, standing = _judged(task, entry, state)
-    if _is_suspect(task, entry, standing, now):
-        return _explained(task, "not believed before BigPanda confirms it"), entry, _suspected(task, entry, now)
+    if _is_claim(task, entry, standing):
+        return _explained(task, "BigPanda is asked first"), entry, _claimed(task, entry, now)
     task, entry = _flapping(task, entry, standing, now)
     action = _action(task, entry, standing, now)
     is_left_out = standing == Standing.OWED and isinstance(action, Settle)
@@ -209,32 +208,30 @@ def _explained(task: Task, why: str) -> Task:
     return replace(task, change=replace(task.change, why=f"{task.change.why}; {why}"))
 
 
-def _is_suspect(task: Task, entry: Entry, standing: Standing, now: float) -> bool:
-    """True if the state is a new resolve from the webhook that is not believed unless BigPanda confirms it.
+def _is_claim(task: Task, entry: Entry, standing: Standing) -> bool:
+    """True if the state is a resolve that BigPanda has to be asked about before anything is done with it.
 
-    A job from the queue can have such a resolve, too: the webhook queued it, since the ledger failed or another sender
-    changed the entry.
+    Whoever has the webhook's token can forge a resolve. A job from the queue can have such a resolve, too: the webhook
+    queued it, since the ledger failed or another sender changed the entry.
     """
-    if task.state.is_open or not task.channel.confirms_ends or standing not in {Standing.OWED, Standing.UNCHANGED}:
+    if task.state.is_open or entry.is_over or task.job.payload.found or not task.channel.asks_about_ends:
         return False
-    is_recorded = task.state.is_same(entry.newest) or task.job.payload.found
-    return (task.is_from_webhook or not is_recorded) and entry.is_resolve_suspect(now)
+    return standing in {Standing.OWED, Standing.UNCHANGED}
 
 
-def _suspected(task: Task, entry: Entry, now: float) -> Settle:
-    """Return the action for a suspect resolve: record it, leave the incident as it is, and have BigPanda asked.
+def _claimed(task: Task, entry: Entry, now: float) -> Settle:
+    """Return the action for a claimed resolve: record it, leave the incident as it is, and have BigPanda asked.
 
-    One follow-up job asks BigPanda about all suspected resolves. A second one is queued only if the first may be lost:
-    in the last FOLLOWUP_LOST_SECONDS no follow-up was queued, and BigPanda contradicted no resolve.
+    One job asks BigPanda about the resolves of an incident that come within a short time.
     """
-    end = entry.end
-    asks = not end.is_suspected or now - max(end.asked_at, end.contradicted_at) > FOLLOWUP_LOST_SECONDS
-    # The follow-up counts from now, since the state may have waited on the queue.
-    followup = followup_job(task.job)
-    followup = replace(followup, revival=replace(followup.revival, revived_at=timestamp(now)))
-    end = end.suspected(task.state.came, task.state.version)
-    end = replace(end, asked_at=now, asker=followup.stored_name) if asks else end
-    return Settle(Outcome.UNCHANGED, replace(entry, end=end), followup if asks else None, is_suspected=True)
+    state, end = task.state, entry.end
+    version = None if state.has_borrowed_version else state.version
+    if end.has_refuted(version):
+        return Settle(Outcome.SUPERSEDED)
+    note = entry.claiming(state)
+    is_asked = not end.needs_question(state.came, is_stamped=version is not None)
+    question = None if is_asked else question_job(task.job, now)
+    return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger")
 
 
 def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
@@ -247,21 +244,7 @@ def _settled(task: Task, entry: Entry, standing: Standing) -> Settle:
         note = replace(entry, debt=entry.debt.settled())
     is_end = task.is_from_webhook and not task.state.is_open and note is not None
     ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
-    queues_job = ends_pages or _is_to_confirm(task, entry, is_end=is_end)
-    return Settle(_SETTLED[standing], note, task.job if queues_job else None)
-
-
-def _is_to_confirm(task: Task, entry: Entry, *, is_end: bool) -> bool:
-    """True if BigPanda must be asked if the incident is over, since a forged resolve must not end an open incident.
-
-    `is_end` is True if the state is a resolve that is recorded without a signal. There are two cases in which BigPanda
-    is asked. The first is such a resolve, if the incident was open before. The second is an open state that comes after
-    an unconfirmed resolve.
-    """
-    if not (task.is_from_webhook and task.channel.confirms_ends):
-        return False
-    silences = is_end and entry.newest is not None and entry.newest.is_open
-    return silences or (task.state.is_open and entry.is_closed_in_doubt)
+    return Settle(_SETTLED[standing], note, task.job if ends_pages else None)
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
@@ -273,6 +256,8 @@ def _wait(task: Task, entry: Entry, now: float) -> Wait | None:
     """Return the wait that the state's job or its incident's entry asks for; None if it may be sent at `now`."""
     if task.quiet_until > now:
         return Wait(Reason.FLAPPING, task.quiet_until)
+    if (hold := entry.claim_hold(task.state)) > now:
+        return Wait(Reason.CLAIMED, hold)
     if task.own_wait:
         return task.own_wait
     # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.

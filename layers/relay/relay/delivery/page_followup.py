@@ -2,8 +2,7 @@
 
 A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
 searches for the page by the signal's request id, several times within three minutes. Then the pages of past states are
-terminated (`delivery.page_termination`). If the incident's end is in doubt, BigPanda is asked first
-(`delivery.resolve_confirmation`).
+terminated (`delivery.page_termination`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +13,11 @@ from dataclasses import dataclass
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.delivery.page_termination import terminate_pages
-from relay.delivery.resolve_confirmation import EndCheck, ResolveAnswer, ResolveConfirmation, is_to_ask
 from relay.delivery.task import entry_key_of
 from relay.failures.errors import LedgerError, SendError
-from relay.failures.reasons import HANDLING, Reason
+from relay.failures.reasons import Reason
 from relay.jobs.envelope import envelope_of
-from relay.jobs.job import Job, timestamp
+from relay.jobs.job import Job
 from relay.jobs.outbox import storable
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
@@ -45,77 +43,40 @@ class Followup:
     Attributes:
         pages: Client for xMatters' pages.
         ledger: The entries of incidents.
-        confirmation: Returns the object that asks BigPanda if an incident is over. Created at its first use.
         clock: The time in epoch seconds.
     """
 
     pages: Pages
     ledger: Ledger
-    confirmation: Callable[[], ResolveConfirmation]
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
         """Find the pages of an incident's signals, and terminate those of past states.
 
-        If the incident's end is in doubt, BigPanda is asked first. The result is `duplicate` if nothing is left to do,
-        and `queued` if the follow-up has to run again. It is `unsafe` with a reason if an API or the ledger failed. Its
-        `without_page` holds the request ids of signals without a page; each id is reported once.
+        The result is `duplicate` if nothing is left to do, and `queued` if the follow-up has to run again. It is
+        `unsafe` with a reason if an API or the ledger failed. Its `without_page` holds the request ids of signals
+        without a page; each id is reported once.
         """
+        if channel.rest is None:
+            return _result(job, Outcome.DUPLICATE)
         ledger = self.ledger.within(deadline)
         try:
-            entry, check = ledger.read(entry_key_of(job)), EndCheck(ResolveAnswer.NOT_ASKED)
-            if is_to_ask(job, entry, channel):
-                entry, check = self.confirmation().ask(job, entry, channel, ledger, deadline)
+            entry = ledger.read(entry_key_of(job))
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
-        result = _result(job, Outcome.DUPLICATE)
-        if channel.rest:
-            is_end_certain = not channel.confirms_ends or entry.end.is_confirmed
-            result = self._pages_followed(
-                job, entry, channel, channel.rest, ledger, deadline, is_end_certain=is_end_certain
-            )
-        if check.until and result.outcome == Outcome.UNSAFE and not HANDLING[result.reason or Reason.INTERNAL].is_final:
-            # BigPanda is asked in time although xMatters' REST API fails.
-            result = replace(result, until=check.until)
-        elif check.until:
-            until = min(check.until, result.until or check.until)
-            result = result.waiting(Reason.IN_FLIGHT, until)
-        if check.answer == ResolveAnswer.DOUBTED:
-            # The question may stay open for longer than a job may get old.
-            result = replace(result, job=replace(job, revival=replace(job.revival, revived_at=timestamp(self.clock()))))
-        is_news = check.answer in {ResolveAnswer.REFUTED, ResolveAnswer.UNREACHABLE}
-        end = str(check.answer) if is_news else None
-        return replace(result, notices=replace(result.notices, end=end))
+        return self._pages_followed(job, entry, channel, channel.rest, ledger, deadline)
 
     def _pages_followed(
-        self,
-        job: Job,
-        entry: Entry,
-        channel: Channel,
-        rest: Rest,
-        ledger: Ledger,
-        deadline: Deadline,
-        *,
-        is_end_certain: bool,
+        self, job: Job, entry: Entry, channel: Channel, rest: Rest, ledger: Ledger, deadline: Deadline
     ) -> Result:
-        """Find the pages of an incident's signals, and terminate those of past states.
-
-        `is_end_certain` is True if the incident's end is confirmed, or needs no confirmation.
-        """
+        """Find the pages of an incident's signals, and terminate those of past states."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
         try:
             for signal in self._without_known_page(entry):
                 checked[signal.request_id] = self._looked_for(signal, rest, deadline)
-            ended = terminate_pages(
-                self.pages,
-                rest,
-                entry.followed(checked),
-                deadline,
-                replaces=channel.policy.replace,
-                is_end_certain=is_end_certain,
-            )
-            for signal in ended:
+            after = entry.followed(checked)
+            for signal in terminate_pages(self.pages, rest, after, deadline, replaces=channel.policy.replace):
                 checked[signal.request_id] = signal
         except SendError as error:
             failure = error

@@ -14,15 +14,14 @@ from relay.xmatters.pages import Pages
 
 
 def terminate_pages(
-    pages: Pages, rest: Rest, entry: Entry, deadline: Deadline, *, replaces: bool, is_end_certain: bool
+    pages: Pages, rest: Rest, entry: Entry, deadline: Deadline, *, replaces: bool
 ) -> Iterator[AcceptedSignal]:
     """Terminate the pages of past states in xMatters, and yield each signal whose pages are all terminated.
 
     `pages` is the client for xMatters' pages, and `rest` the channel's credentials for it. `replaces` is the policy's
-    setting: a newer page replaces older ones. `is_end_certain` is True if the incident's end is confirmed, or needs no
-    confirmation. Raises SendError.
+    setting: a newer page replaces older ones. Raises SendError.
     """
-    for signal in signals_to_terminate(entry, replaces=replaces, is_end_certain=is_end_certain):
+    for signal in signals_to_terminate(entry, replaces=replaces):
         # Searched again: the workflow may have made a page later, or a second one.
         found = pages.of_request(rest, signal.request_id, deadline)
         ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
@@ -31,20 +30,17 @@ def terminate_pages(
         yield replace(signal, pages=ids, is_over=True)
 
 
-def signals_to_terminate(entry: Entry, *, replaces: bool, is_end_certain: bool) -> Iterator[AcceptedSignal]:
+def signals_to_terminate(entry: Entry, *, replaces: bool) -> Iterator[AcceptedSignal]:
     """Yield the signals whose pages must be terminated: the incident was resolved, or a newer page replaces them.
 
-    `replaces` is the policy's setting for the second case. `is_end_certain` is True if the incident's end is confirmed,
-    or needs no confirmation.
+    `replaces` is the policy's setting for the second case.
     """
     for index, signal in enumerate(entry.accepted_signals):
         # The page of a resolve replaces no other page, since the resolve may be forged.
         newer_ones = [
             newer for newer in entry.accepted_signals[index + 1 :] if newer.is_open and _takes_over(newer, signal)
         ]
-        # If the incident reopened and a newer page took over, the old page may end without a confirmation.
-        may_end = is_end_certain or any(newer.at >= entry.end.at for newer in newer_ones)
-        is_resolved = may_end and signal.is_open and signal.at < entry.end.at
+        is_resolved = signal.is_open and signal.at < entry.end.at
         is_replaced = replaces and bool(newer_ones)
         if (signal.pages or signal.is_page_missing) and not signal.is_over and (is_resolved or is_replaced):
             yield signal

@@ -60,7 +60,7 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
     The entry stays as it is if it has the state, or a newer one. `now` is in epoch seconds.
     """
     task, _, action = next_action(task, entry, now)
-    if isinstance(action, Settle) and not action.is_suspected:
+    if isinstance(action, Settle):
         if action.note is None:
             return entry
         entry = action.note

@@ -1,4 +1,4 @@
-"""Worker for chores: follow-ups of signals, write-backs of callbacks, and releases of an incident's updates.
+"""Worker for chores: follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates.
 
 BigPanda withholds an incident's updates until a release reports its first share as received. Each chore calls the API
 of a vendor, and may be retried for hours. Reconcile runs are chores too, but never retried: `reconcile.reconciler`
@@ -21,9 +21,11 @@ from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
+    from relay.delivery.end_questions import EndQuestions
 
-# Time limit of a follow-up. It is short, so that follow-ups do not delay other chores; unfinished work is retried.
-FOLLOWUP_SECONDS = 5.0
+# Time limit of a follow-up or a question. It is short, so that they delay no other chores, and that the end of an
+# incident can be announced within the function's time-out. Unfinished work is retried.
+BRIEF_SECONDS = 5.0
 # After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
 # SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels (docs/decisions.md,
 # D-hung-api).
@@ -36,6 +38,7 @@ class Chores:
 
     Attributes:
         followup: Follow-up of signals.
+        questions: Returns the object that asks BigPanda if incidents are over, created at its first use.
         writeback: Returns the write-back of callbacks, created at its first use.
         outbox: The queues of jobs.
         clock: The time in epoch seconds.
@@ -44,6 +47,7 @@ class Chores:
     """
 
     followup: Followup
+    questions: "Callable[[], EndQuestions]"
     writeback: "Callable[[], Writeback]"
     outbox: Outbox
     clock: Callable[[], float]
@@ -70,8 +74,9 @@ class Chores:
         elif job.kind == JobKind.RELEASE:
             result = self.writeback().release(job, channel, deadline)
         else:
-            brief = self.deadlines(min(FOLLOWUP_SECONDS, deadline.remaining()))
-            result = self.followup.follow(job, channel, brief)
+            brief = self.deadlines(min(BRIEF_SECONDS, deadline.remaining()))
+            is_question = job.kind == JobKind.QUESTION
+            result = (self.questions().ask if is_question else self.followup.follow)(job, channel, brief)
             deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
         if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from relay.channels.authentication import Authenticator
     from relay.channels.change_marks import ChangeMarks
     from relay.channels.token import EndpointName
+    from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
-    from relay.delivery.resolve_confirmation import ResolveConfirmation
     from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
@@ -87,6 +87,7 @@ class Wiring:
 
         chores = Chores(
             followup=self.followup,
+            questions=lambda: self.questions,
             writeback=lambda: self.writeback,
             outbox=self.outbox,
             clock=self._clock,
@@ -301,7 +302,7 @@ class Wiring:
         """The follow-up of accepted signals: finds their pages, and terminates past ones."""
         from relay.delivery.page_followup import Followup
 
-        return Followup(self.pages, self.ledger, lambda: self.confirmation, self._clock)
+        return Followup(self.pages, self.ledger, self._clock)
 
     # ---- BigPanda --------------------------------------------------------------------------------------------------
 
@@ -327,11 +328,11 @@ class Wiring:
         return Lister(self.bigpanda, self.rate_limit, self._clock, self._deadlines)
 
     @cached_property
-    def confirmation(self) -> "ResolveConfirmation":
-        """The object that asks BigPanda if an incident is over, before its pages are terminated."""
-        from relay.delivery.resolve_confirmation import ResolveConfirmation
+    def questions(self) -> "EndQuestions":
+        """The object that asks BigPanda if incidents are over of which a resolve came."""
+        from relay.delivery.end_questions import EndQuestions
 
-        return ResolveConfirmation(self.lister, self.outbox, self._clock)
+        return EndQuestions(self.lister, self.ledger, self.outbox, self._clock)
 
     @cached_property
     def writeback(self) -> "Writeback":

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay.channels.cache import ChannelCache
-from relay.channels.channel import Channel, removed
+from relay.channels.channel import removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline
@@ -144,19 +144,15 @@ class Worker:
                 # The function that took the share may have died before it noted that.
                 self.sources.record_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
             is_over = not is_open(share)
-            ends = is_over or result.outcome == Outcome.SUPERSEDED
-            if not channel.needs_followup(ends=ends) or (job.message.spare and result.outcome != Outcome.DELIVERED):
+            if channel.rest is None or (job.message.spare and result.outcome != Outcome.DELIVERED):
                 return result
-            if result.notices.is_suspected:
-                # One follow-up asks about all suspected resolves. It is queued already.
-                return result
-            return self._followed(job, result, channel, deadline, is_over=is_over)
+            return self._followed(job, result, deadline, is_over=is_over)
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             return _faulty(job, type(error).__name__, error)
 
-    def _followed(self, job: Job, result: Result, channel: Channel, deadline: Deadline, *, is_over: bool) -> Result:
+    def _followed(self, job: Job, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
         """Queue a follow-up job for a signal, and return the signal's result.
 
         `is_over` is True if the job's state is a resolve.
@@ -168,7 +164,8 @@ class Worker:
         followup = replace(signal, message=replace(signal.message, spare=False), revival=revival)
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
-            self.outbox.enqueue(followup, deadline, until=now + FOLLOW_SECONDS)
+            # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
+            self.outbox.enqueue(followup, deadline, until=now if is_over else now + FOLLOW_SECONDS)
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
             # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
             if not self.outbox.enqueue(followup, deadline, until=now):
@@ -177,8 +174,8 @@ class Worker:
                 return replace(waits, detail="no queue accepted its follow-up")
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's job follows up all signals of the incident, but may wake later. This follow-up runs
-            # once, to terminate outdated pages now; repeatedly only if an end has to be confirmed.
-            self.outbox.enqueue(followup if channel.confirms_ends else followup.as_spare(), deadline, until=now)
+            # once, to terminate outdated pages now.
+            self.outbox.enqueue(followup.as_spare(), deadline, until=now)
         return result
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
@@ -209,10 +206,10 @@ class Worker:
     def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
 
-        `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's
-        credentials. A signal is dead-lettered only if the ledger says that it is owed. Returns the job's result.
+        `own_wait` has the reason. A follow-up or a question of a removed channel is dropped, since it needs the
+        channel's credentials. A signal is dead-lettered only if the ledger says that it is owed. Returns the result.
         """
-        if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
+        if job.kind in {JobKind.FOLLOWUP, JobKind.QUESTION} and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
             return self.delivery.resume(

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     CREDENTIALS = "credentials"
     CIRCUIT_OPEN = "circuit_open"
+    CLAIMED = "claimed"
     IN_FLIGHT = "in_flight"
     PACED = "paced"
     FLAPPING = "flapping"
@@ -78,6 +79,7 @@ HANDLING: Mapping[Reason, Handling] = MappingProxyType(
         Reason.CREDENTIALS: Handling(renews_credentials=True, constant_wait_seconds=300.0),
         # A state with one of these waits until a known time. The backoff is used only if that time is not known.
         Reason.CIRCUIT_OPEN: Handling(),
+        Reason.CLAIMED: Handling(),
         Reason.IN_FLIGHT: Handling(),
         Reason.PACED: Handling(),
         Reason.FLAPPING: Handling(),

@@ -18,6 +18,7 @@ class JobKind(StrEnum):
     Attributes:
         SIGNAL: Announce a state to xMatters.
         FOLLOWUP: Find the pages of an incident's signals, and terminate those of past states.
+        QUESTION: Ask BigPanda if an incident is over of which a resolve came.
         WRITEBACK: Write a callback of xMatters into BigPanda.
         RELEASE: Report an incident's first share to BigPanda as received.
         RECONCILE: Do one part (piece) of a reconcile run.
@@ -25,6 +26,7 @@ class JobKind(StrEnum):
 
     SIGNAL = "signal"
     FOLLOWUP = "followup"
+    QUESTION = "question"
     WRITEBACK = "writeback"
     RELEASE = "release"
     RECONCILE = "reconcile"

@@ -9,9 +9,10 @@ from math import ceil
 
 from relay.deadline import Deadline
 from relay.failures.errors import BadRequest, QueueError
+from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, fits
-from relay.jobs.job import Job, JobKind, Revival
+from relay.jobs.job import Failures, Job, JobKind, JobMessage, Revival, timestamp
 from relay.jobs.queue import MAX_DELAY_SECONDS, Queue
 from relay.jobs.reduced_body import reduced_body
 
@@ -21,6 +22,8 @@ QUEUE_SECONDS = 2.0
 CHORES = frozenset(JobKind) - {JobKind.SIGNAL}
 # BigPanda's name of the event of a first share, for bodies that do not contain it.
 FIRST_EVENT = "incident#new"
+# Time from a resolve to the first question about it: BigPanda's API may lag behind its webhook.
+FIRST_QUESTION_SECONDS = 3.0
 # Bodies up to this size always fit into a message, even if they do not compress.
 SURELY_FITS_BYTES = 512 * 1024
 # A DynamoDB item may have 400 KB with its key and all attributes. In base64 a body grows to 4/3 of its size at most.
@@ -49,6 +52,20 @@ def followup_job(job: Job) -> Job:
         message=replace(job.message, not_before=None),
         revival=Revival(replays=job.revival.replays),
     )
+
+
+def question_job(job: Job, now: float) -> Job:
+    """Return the `question` job for a resolve's job: it asks BigPanda if the incident is over. Its age counts from now.
+
+    `now` is in epoch seconds.
+    """
+    asked = job._replace(
+        kind=JobKind.QUESTION,
+        failures=Failures(Reason.CLAIMED),
+        message=JobMessage(),
+        revival=Revival(revived_at=timestamp(now)),
+    )
+    return asked.waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 
 @dataclass(frozen=True)

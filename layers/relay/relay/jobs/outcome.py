@@ -103,11 +103,10 @@ class Notices(NamedTuple):
         unguarded: What the ledger or the rate limiter could not do for the signal, in words: it was sent without their
             protection.
         without_page: xMatters' request ids of signals of which no page was found.
-        end: BigPanda's answer when asked if an incident is over, if it is unusual: `refuted` or `unreachable`.
+        end: Unusual end of a claim: `refuted` by BigPanda, or believed since BigPanda was `unreachable`.
         unverified: The reason why a callback is not verified.
         refused_recipients: Number of recipients in the webhook's URL that the channel does not permit, or that do
             not fit into a signal.
-        is_suspected: True for a resolve that is not believed before BigPanda confirms it.
     """
 
     fault: BaseException | None = None
@@ -117,7 +116,6 @@ class Notices(NamedTuple):
     end: str | None = None
     unverified: str | None = None
     refused_recipients: int = 0
-    is_suspected: bool = False
 
 
 class Result(NamedTuple):

@@ -31,6 +31,7 @@ class Debt(NamedTuple):
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
+        claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
     """
 
     since: float | None = None
@@ -43,6 +44,7 @@ class Debt(NamedTuple):
     paused_until: float = 0.0
     paused_by: str = ""
     is_page_missing: bool = False
+    claim_hold_until: float = 0.0
 
     @property
     def is_critical(self) -> bool:
@@ -85,14 +87,6 @@ class Debt(NamedTuple):
         """
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
-    def reinstated(self, since: float, *, is_notified: bool) -> "Debt":
-        """Return the debt as if the incident's resolve had not ended it, since the resolve may be false.
-
-        `since` is the time since which a state is owed (epoch seconds). `is_notified` is True if the fallback topic was
-        notified of that debt.
-        """
-        return replace(self, since=since, is_notified=is_notified)
-
     def started_anew(self) -> "Debt":
         """Return the debt for a newer state than before: without attempts, and without a reason."""
         return replace(self, attempts=0, reason="")
@@ -113,7 +107,9 @@ class Debt(NamedTuple):
     def settled(self) -> "Debt":
         """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
         kept = self.with_row(None)
-        return replace(kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="")
+        return replace(
+            kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="", claim_hold_until=0.0
+        )
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
         """Return the debt after the newest state, `state`, was dead-lettered at `at` (epoch seconds).

@@ -14,7 +14,7 @@ from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience,
 from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.flap import Flap
-from relay.ledger.incident_end import NEVER_ENDED, End
+from relay.ledger.incident_end import CLAIM_SECONDS, NEVER_ENDED, End
 from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
@@ -33,8 +33,8 @@ class Entry(NamedTuple):
     """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
     Attributes:
-        newest: The newest state that the ledger knows, announced or not; None if there is none. A suspected resolve
-            does not count.
+        newest: The newest state that the ledger knows, announced or not; None if there is none. A claimed resolve does
+            not count. The incident is over if this state is closed.
         seen_digests: Digests (`State.marked_digest`) of the states with the newest state's version, by which late
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
         accepted_signals: The last accepted signals and their pages, oldest first.
         debt: The debt: the newest state, while it is owed.
         dead_letter: The last dead-lettered state, and its revival.
-        end: The last end of the incident, and its confirmation with BigPanda.
+        end: The last end of the incident, and the resolve that BigPanda is asked about.
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
@@ -108,41 +108,34 @@ class Entry(NamedTuple):
         return any(each.is_open and not each.is_over and each.at >= self.end.at for each in self.accepted_signals)
 
     @property
-    def is_end_in_doubt(self) -> bool:
-        """True if BigPanda has to be asked if the incident is over.
+    def is_over(self) -> bool:
+        """True if the incident is over: its newest state is closed."""
+        return self.newest is not None and not self.newest.is_open
 
-        Either the newest state is closed and the end is not confirmed, or there is a suspected resolve.
+    def claiming(self, state: State) -> "Entry":
+        """Return the entry after a resolve came that BigPanda is asked about. The incident stays as it is.
+
+        A signal that is owed waits for the answer, but only once, and for CLAIM_SECONDS at most.
         """
-        return self.is_closed_in_doubt or self.end.is_suspected
-
-    @property
-    def is_closed_in_doubt(self) -> bool:
-        """True if the newest state is closed, and the incident's end is not confirmed with BigPanda."""
-        return not self.end.is_confirmed and self.newest is not None and not self.newest.is_open
-
-    def with_end_confirmed(self) -> "Entry":
-        """Return the entry with its end confirmed with BigPanda.
-
-        A suspected resolve may have later timestamps than the newest state. Then the newest state gets the latest
-        timestamps of the suspected resolves, if that state is closed and nothing is owed. Without these timestamps, an
-        open state that is older than a suspected resolve and comes late would count as newer.
-        """
-        newest, version = self.newest, self.end.suspected_version
-        entry = replace(self, end=self.end.confirmed())
-        if newest is None or newest.is_open or version is None or self.debt.since is not None:
+        version = None if state.has_borrowed_version else state.version
+        entry = replace(self, end=self.end.claimed(state.came, version))
+        if self.debt.since is None or self.newest is None:
             return entry
-        if newest.version is not None and newest.version >= version:
-            return entry
-        newest = newest._replace(version=version, has_borrowed_version=True)
-        return replace(entry, newest=newest, seen_digests=(newest.marked_digest,))
+        return replace(entry, debt=replace(self.debt, claim_hold_until=entry.claim_hold(self.newest)))
 
-    def is_resolve_suspect(self, now: float) -> bool:
-        """True if a resolve that comes at `now` (epoch seconds) is not believed unless BigPanda confirms it.
+    def claim_hold(self, state: State) -> float:
+        """Return the time until which an owed open state waits for BigPanda's answer about a resolve; 0 for no wait.
 
-        BigPanda contradicted an earlier resolve a short time ago, and the incident is not known to be over.
+        A state that is newer than the resolve does not wait. The time is in epoch seconds.
         """
-        is_closed = self.newest is not None and not self.newest.is_open and self.debt.since is None
-        return self.end.is_distrusted(now) and not (is_closed and self.end.is_confirmed)
+        if not (self.end.is_claimed and state.is_open):
+            return 0.0
+        if self.debt.claim_hold_until:
+            return self.debt.claim_hold_until
+        is_newer = state.came > self.end.claimed_at
+        if state.version is not None and self.end.version is not None:
+            is_newer = state.version > self.end.version
+        return 0.0 if is_newer else self.end.claimed_at + CLAIM_SECONDS
 
     @property
     def was_better(self) -> bool:
@@ -207,8 +200,7 @@ class Entry(NamedTuple):
     def unchanged(self, state: State) -> "Entry":
         """Return the entry with a newer state that the policy does not announce: nothing is owed any more.
 
-        If the state is closed, the entry's `end` records that the incident is over. It also keeps the start of the
-        debt, in case the resolve is false.
+        If the state is closed, the entry's `end` records that the incident is over.
         """
         is_better = self.is_eased_by(state)
         # A body without a status does not contradict the known status.
@@ -219,18 +211,14 @@ class Entry(NamedTuple):
         entry = replace(entry, eased=eased, is_snooze_over=is_snooze_over, debt=entry.debt.settled())
         if entry.dead_letter.has(state):
             entry = replace(entry, dead_letter=entry.dead_letter.settled())
-        was_over = self.newest is not None and not self.newest.is_open
-        if was_over or not state.is_open:
+        if self.is_over or not state.is_open:
             # It ended and may reopen, although people are not told of either.
             entry = entry._unacknowledged()
         if state.is_open:
             return entry
-        # The newest state is over, so every page until now has to end, although clocks of senders differ.
-        at = max(state.came, self._last_claim() + TICK_SECONDS)
-        end = entry.end.resolved(at, was_over=was_over)
-        if self.debt.since is not None:
-            end = end.with_ended_debt(self.debt.since, is_notified=self.debt.is_notified)
-        return replace(entry, end=end)
+        # Every page until now has to end, although clocks of senders differ.
+        ended_at = max(state.came, self._last_claim() + TICK_SECONDS)
+        return replace(entry, end=replace(entry.end, at=max(entry.end.at, ended_at)))
 
     def with_snooze_over(self) -> "Entry":
         """Return the entry of an open incident whose snooze is over, so that its state is announced again.
@@ -244,11 +232,8 @@ class Entry(NamedTuple):
         digest = state.marked_digest
         seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
         is_same, newest = state.is_same(self.newest), state.without_alerts()
-        reopens = state.is_open and self.end != NEVER_ENDED
-        end = self.end.reopened(state.came, state.version) if reopens else self.end
+        end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
-        if reopens and debt.since is None and self.end.ended_debt_since and self.end.may_be_false(state.came):
-            debt = debt.reinstated(self.end.ended_debt_since, is_notified=self.end.was_notified)
         known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end, debt=debt)
         if is_same:
             return known
@@ -303,10 +288,8 @@ class Entry(NamedTuple):
         if not state.is_open:
             # A resolve that was superseded in flight must not end the pages of the newer state.
             is_old = state.precedes(newest) or state.precedes(entry.announced)
-            end = entry.end.resolved(min(at, state.came) if is_old else max(at, state.came))
-            if not is_old and self.debt.since is not None and self.debt.since < state.came:
-                end = end.with_ended_debt(self.debt.since, is_notified=self.debt.is_notified)
-            entry = replace(entry, end=end)
+            ended = max(entry.end.at, min(at, state.came) if is_old else max(at, state.came))
+            entry = replace(entry, end=replace(entry.end, at=ended))
         if state.precedes(entry.announced):
             return entry._doubting(state)
         known = (*entry.maybe_announced(), *([entry.eased] if entry.eased else []))

@@ -1,166 +1,97 @@
-"""End of an incident, and its confirmation with BigPanda. Pure code."""
+"""End of an incident: open, claimed or over. Pure code.
+
+| phase | what is known |
+| --- | --- |
+| open | no resolve came, or BigPanda answered that the incident is open |
+| claimed | the webhook brought a resolve, and BigPanda is asked if it is true |
+| over | the entry's newest state is closed |
+"""
 
 from copy import replace
 from typing import NamedTuple
 
 from relay.incidents.share import Version
 
-# After an answer of BigPanda's that contradicts a resolve, the webhook's next resolves are believed only once BigPanda
-# confirms them (docs/decisions.md, D-distrusted-resolve).
-DISTRUST_SECONDS = 900.0
-# A resolve may be forged if the incident is shared as open again so soon: BigPanda was hardly asked about it by then.
-CONTRADICTED_SOON_SECONDS = 60.0
+# BigPanda's API may lag behind its webhook. By how much is not documented, so an answer "open" counts only after this
+# time. An owed signal waits at most as long for the answer (docs/decisions.md, D-ask-first).
+CLAIM_SECONDS = 60.0
+# A resolve that comes later than this after the claim is asked about anew: the first question may be lost, or wait.
+CLAIM_AGAIN_SECONDS = 120.0
 
 
 class End(NamedTuple):
     """End of an incident. Times are epoch seconds, 0 for never.
 
     Attributes:
-        at: When the incident was resolved last. Pages of signals that were sent before have to be terminated.
-        confirmed_at: The newest end (`at`) that BigPanda confirmed, or about which BigPanda did not answer in time.
-        refuted_since: When BigPanda first answered that the incident is open after all.
-        contradicted_at: When BigPanda last answered that the incident is open, although a resolve of it came.
-        suspected_since: When the first suspected resolve came; 0 if there is none. A suspected resolve is not believed
-            unless BigPanda confirms it.
-        suspected_at: When the last suspected resolve came; 0 if there is none.
-        suspected_version: Latest timestamps (`State.version`) of the suspected resolves; None if there is none, or none
-            has timestamps.
-        asked_at: When a follow-up that asks BigPanda about suspected resolves was queued last; 0 if there is none.
-        asker: Name (`Job.stored_name`) of the only follow-up job that asks BigPanda about suspected resolves; empty if
-            there is none.
-        ended_debt_since: Start of the debt that the last resolve ended; 0 if nothing was owed, or if the resolve is
-            confirmed.
-        was_notified: True if the fallback topic was notified of the debt that the last resolve ended.
-        silent_since: When BigPanda was first asked without an answer. It counts only if it is later than the resolve
-            that the question is about, and than BigPanda's last answer.
+        at: When the incident ended last. Pages of signals that were sent before have to be terminated.
+        claimed_at: When the resolve came that BigPanda is asked about; 0 if there is none.
+        version: Timestamps of the last resolve that BigPanda was asked about; None if it had none.
+        silent_since: When BigPanda first left the question about the claim without an answer; 0 if it answered.
     """
 
     at: float = 0.0
-    confirmed_at: float = 0.0
-    refuted_since: float = 0.0
-    contradicted_at: float = 0.0
-    suspected_since: float = 0.0
-    suspected_at: float = 0.0
-    suspected_version: Version | None = None
-    asked_at: float = 0.0
-    asker: str = ""
-    ended_debt_since: float = 0.0
-    was_notified: bool = False
+    claimed_at: float = 0.0
+    version: Version | None = None
     silent_since: float = 0.0
 
     @property
-    def is_suspected(self) -> bool:
-        """True if a resolve came that is not believed unless BigPanda confirms it."""
-        return self.suspected_since > 0
+    def is_claimed(self) -> bool:
+        """True if a resolve came, and BigPanda is asked if it is true."""
+        return self.claimed_at > 0
 
-    def is_asked_by(self, follow_up: str) -> bool:
-        """True if the follow-up job `follow_up` has to ask BigPanda about the suspected resolves.
+    def has_refuted(self, version: Version | None) -> bool:
+        """True if BigPanda answered that a resolve with these timestamps, or a later one, is not true."""
+        if version is None or self.version is None or self.is_claimed:
+            return False
+        return version <= self.version
 
-        `follow_up` is the job's name (`Job.stored_name`).
+    def needs_question(self, came: float, *, is_stamped: bool) -> bool:
+        """True if a resolve that `came` (epoch seconds) begins a claim: BigPanda is asked about it.
+
+        A resolve that comes soon after a claimed one is part of that claim. One without timestamps can't be told from
+        another, so each begins a claim.
         """
-        return self.is_suspected and self.asker == follow_up
+        return not self.is_claimed or not is_stamped or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
-    def is_distrusted(self, now: float) -> bool:
-        """True if BigPanda contradicted a resolve of the incident within DISTRUST_SECONDS before `now`."""
-        return now - self.contradicted_at < DISTRUST_SECONDS
-
-    @property
-    def is_confirmed(self) -> bool:
-        """True if the last resolve is confirmed with BigPanda, or if the incident was never resolved."""
-        return self.at <= self.confirmed_at
-
-    def resolved(self, at: float, *, was_over: bool = False) -> "End":
-        """Return the end after a resolve at `at` (epoch seconds). The result's `at` is that of the latest resolve.
-
-        `was_over` is True if the incident was over before: then a confirmed end stays confirmed.
-        """
-        after = replace(self, at=max(self.at, at))
-        is_sure = was_over and self.at > 0 and self.is_confirmed
-        return replace(after, confirmed_at=after.at) if is_sure else after
-
-    def with_ended_debt(self, since: float = 0.0, *, is_notified: bool = False) -> "End":
-        """Return the record of the incident's end with the debt that the last resolve ended.
-
-        If the resolve is false, this debt is needed again. `since` is the time since which a state was owed (epoch
-        seconds); 0 if none was. `is_notified` is True if the fallback topic was notified of the debt. Without
-        arguments, the debt is removed from the record.
-        """
-        return replace(self, ended_debt_since=since, was_notified=is_notified)
-
-    def may_be_false(self, came: float) -> bool:
-        """True if the incident's last resolve may be forged. The incident is open at `came` (epoch seconds).
-
-        The resolve may be forged if BigPanda answered that the incident is still open. It may also be forged if it came
-        at most CONTRADICTED_SOON_SECONDS before `came`.
-        """
-        return self.refuted_since > 0 or came - self.at <= CONTRADICTED_SOON_SECONDS
-
-    def confirmed(self) -> "End":
-        """Return the end as confirmed, since BigPanda confirmed it or did not answer in time."""
-        return replace(self._unsuspected().with_ended_debt(), confirmed_at=self.at, refuted_since=0.0)
-
-    def suspected(self, at: float, version: Version | None = None) -> "End":
-        """Return the end after a resolve at `at` (epoch seconds) that is not believed unless BigPanda confirms it.
-
-        `version` has the resolve's timestamps; None without any.
-        """
+    def claimed(self, came: float, version: Version | None) -> "End":
+        """Return the end after a resolve that `came` (epoch seconds). `version` has its timestamps; None without."""
+        begins = self.needs_question(came, is_stamped=version is not None)
+        known = self.version if self.is_claimed else None
         return replace(
             self,
-            suspected_since=self.suspected_since or at,
-            suspected_at=max(self.suspected_at, at),
-            suspected_version=max(filter(None, (self.suspected_version, version)), default=None),
+            claimed_at=came if begins else self.claimed_at,
+            version=max(filter(None, (known, version)), default=None),
+            silent_since=self.silent_since if self.is_claimed else 0.0,
         )
 
-    def _unsuspected(self) -> "End":
-        return replace(self, suspected_since=0.0, suspected_at=0.0, suspected_version=None, asked_at=0.0, asker="")
-
-    def doubted(self, now: float) -> "End":
+    def answered_open(self, now: float) -> "End":
         """Return the end after BigPanda answered at `now` (epoch seconds) that the incident is open.
 
-        `refuted_since` becomes the time of the first such answer after the last suspected resolve.
+        A resolve is refuted CLAIM_SECONDS after it came. If a later one is part of the claim, the claim goes on.
         """
-        is_first = self.refuted_since <= self.suspected_at
-        return replace(self, refuted_since=now if is_first else self.refuted_since, contradicted_at=now)
+        heard = replace(self, silent_since=0.0)
+        if not self.is_refutable(now):
+            return heard
+        is_later = self.version is not None and self.version[0] > now - CLAIM_SECONDS
+        return replace(heard, claimed_at=now if is_later else 0.0)
 
-    def disputed(self, now: float) -> "End":
-        """Return the end after a reconcile run found at `now` (epoch seconds) that BigPanda shows the incident as open.
+    def unanswered(self, asked_at: float) -> "End":
+        """Return the end after BigPanda left a question of `asked_at` (epoch seconds) without an answer."""
+        return replace(self, silent_since=self.silent_since or asked_at) if self.is_claimed else self
 
-        This counts as an answer of BigPanda that the incident is open, as in `doubted`. The end is no longer confirmed,
-        even if it was before: a resolve that came after the confirmation may be forged.
+    def is_refutable(self, now: float) -> bool:
+        """True if BigPanda's answer "open" refutes the claimed resolve: its API had time to learn of the end."""
+        return self.is_claimed and now - self.claimed_at >= CLAIM_SECONDS
+
+    def closed_by(self, came: float, version: Version | None) -> "End":
+        """Return the end after a closed state was recorded that `came` (epoch seconds), with these timestamps.
+
+        A claimed resolve that is newer than this state stays: BigPanda is still asked about it.
         """
-        return replace(self.doubted(now), confirmed_at=0.0)
-
-    def refuted(self, now: float) -> "End":
-        """Return the end after BigPanda refuted the resolve twice: the incident counts as open, and its pages stay.
-
-        `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
-        stays suspected.
-        """
-        return replace(self.unfounded(now).with_ended_debt(), at=0.0)
-
-    def unfounded(self, now: float) -> "End":
-        """Return the record of the incident's end without suspected resolves, since BigPanda refuted them twice.
-
-        `now` is the time of the second answer (epoch seconds). A suspected resolve that came after the first answer
-        stays suspected. An earlier resolve that was not suspected stays in the record.
-        """
-        after = replace(self, refuted_since=0.0, contradicted_at=now)
-        is_answered = self.suspected_at < self.refuted_since
-        return after._unsuspected() if is_answered else after
-
-    def reopened(self, came: float, version: Version | None) -> "End":
-        """Return the end after an open state came. `came` is its arrival (epoch seconds), `version` its timestamps.
-
-        The record of the debt that the last resolve ended is removed. So are BigPanda's answers and the suspected
-        resolves, unless a suspected resolve is newer than the open state.
-        """
-        after = self.with_ended_debt() if self.ended_debt_since else self
-        if not (self.refuted_since or self.is_suspected):
-            return after
-        is_older = version is not None and self.suspected_version is not None and version < self.suspected_version
-        if self.is_suspected and (is_older or came <= self.suspected_at):
-            return after
-        return replace(after._unsuspected(), refuted_since=0.0)
+        is_newer = self.claimed_at > came
+        if self.version is not None and version is not None:
+            is_newer = self.version > version
+        return self if self.is_claimed and is_newer else End(self.at)
 
 
 # The end of an incident of which no resolve came.

@@ -199,30 +199,16 @@ class Comparison:
     def _is_end_disputed(self, group: Group, member: Member, state: State, known: KnownEntry) -> bool:
         """True if the ledger has a resolve that is later than the open state that BigPanda shows for the incident.
 
-        The resolve may be forged, with timestamps that its sender chose. A resolve that is still owed does not count:
-        BigPanda is asked about that resolve after its signal.
+        The resolve may be forged, with timestamps that its sender chose. A resolve that is still owed does not count.
         """
-        entry, newest = known.entry, known.entry.newest
-        is_over = newest is not None and not newest.is_open and entry.debt.since is None
+        entry = known.entry
+        is_over = entry.is_over and entry.debt.since is None
         if not (state.is_open and is_over and was_shared(entry, state, self.clock())) or entry.is_busy(self.clock()):
             return False
         channel = self.channel(group, member)
-        if channel is None or not channel.confirms_ends:
+        if channel is None or not channel.policy.confirm_resolve:
             return False
         return judge_change(entry, state, channel.policy.notify_on).standing == Standing.OWED
-
-    def dispute_end(self, finding: StateToQueue, recipients: Recipients) -> None:
-        """Record in the ledger that BigPanda shows an incident as open, so that its end has to be confirmed.
-
-        `recipients` are those of the entry. Raises LedgerError.
-        """
-        now = self.clock()
-
-        def disputed(entry: Entry) -> Entry:
-            is_over = entry.newest is not None and not entry.newest.is_open
-            return replace(entry, end=entry.end.disputed(now)) if is_over else entry
-
-        self.ledger.change(key(finding.member.name, recipients, finding.seen.share.incident_id), disputed)
 
     def _is_snooze_over(
         self, group: Group, member: Member, seen: Seen, known: KnownEntry, snoozed_at: Mapping[str, float]

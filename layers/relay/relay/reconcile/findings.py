@@ -31,7 +31,7 @@ class Cause(StrEnum):
     MISSED = "missed"
     # A snooze of the incident ended.
     SNOOZE_OVER = "snooze_over"
-    # The ledger has a later resolve of the open incident. It may be forged, so BigPanda is asked again.
+    # The ledger has a later resolve of the open incident. It may be forged.
     DISPUTED_END = "disputed_end"
 
 

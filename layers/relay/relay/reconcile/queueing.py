@@ -1,4 +1,4 @@
-"""Queueing of what a comparison found: jobs for missed states and ended snoozes, and follow-ups of disputed ends.
+"""Queueing of what a comparison found: jobs for missed states, for ended snoozes and for disputed ends.
 
 An end is disputed if the ledger has a resolve of an incident that BigPanda shows as open.
 """
@@ -14,7 +14,7 @@ from relay.delivery.task import new_job
 from relay.failures.errors import ChannelError, QueueError, SendError
 from relay.incidents.share import Share
 from relay.jobs.job import seconds_of, timestamp
-from relay.jobs.outbox import FIRST_EVENT, Outbox, followup_job, release_job
+from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
 from relay.reconcile.comparison import Comparison
 from relay.reconcile.findings import Cause, Compared, StateToQueue
 from relay.reconcile.piece import Member
@@ -35,7 +35,7 @@ class Queueing:
 
     Attributes:
         lister: Reads details of incidents from BigPanda.
-        comparison: Reads channels, and records disputed ends in the ledger.
+        comparison: Reads channels.
         outbox: The queues of jobs.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -68,7 +68,7 @@ class Queueing:
                     run.counts[finding.cause] += 1
 
     def _put(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
-        """Put the jobs for a finding on the retry queue; the follow-ups of a disputed end on the chore queue.
+        """Put the jobs for a finding on the retry queue.
 
         Returns False if the channel was removed, left the group, or can't be read. Also returns False if the ledger has
         no entry of the incident, and the channel's `bigpanda.reconcile` is not `ring` any more. Raises LedgerError, and
@@ -86,13 +86,11 @@ class Queueing:
                 continue
             trail = f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, whole, body, each, trail, now)
-            job = replace(job, payload=replace(job.payload, found=True))
-            if finding.cause == Cause.DISPUTED_END:
-                self.comparison.dispute_end(finding, each)
-                job = followup_job(job)
+            # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
+            version = None if finding.cause == Cause.DISPUTED_END else job.payload.version
+            job = replace(job, payload=replace(job.payload, found=True, version=version))
             if not self.outbox.enqueue(job, run.deadline, until=now):
-                queue = "chore" if finding.cause == Cause.DISPUTED_END else "retry"
-                raise QueueError(f"the {queue} queue did not take what was missed")
+                raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
                 self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)

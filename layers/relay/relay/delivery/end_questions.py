@@ -1,0 +1,264 @@
+"""Questions to BigPanda if an incident is over of which a resolve came.
+
+Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
+anything is announced, ended or dropped: after 3, 15 and 60 s, then about once a minute.
+
+| BigPanda's answer | what follows |
+| --- | --- |
+| over | the incident is over: its end is announced, and its pages end |
+| open, a minute or more after the resolve came | the resolve is refuted: the incident stays as it is |
+| open, before that | asked again: BigPanda's API may lag behind its webhook |
+| none for ten minutes | as "over", by the resolve's own body; counted, and an alarm goes off |
+
+No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. What BigPanda's rate limit or the
+relay's own delays is none of these: such a question is asked later.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from copy import replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.policy import Mode
+from relay.deadline import Deadline
+from relay.delivery.debts import row_of, store_job
+from relay.delivery.task import Task, entry_key_of, new_job
+from relay.failures.errors import LedgerError, SendError
+from relay.failures.reasons import Reason
+from relay.incidents.share import Share, parse_share
+from relay.incidents.transition import is_open
+from relay.jobs.job import Job, timestamp
+from relay.jobs.outbox import FIRST_QUESTION_SECONDS, Outbox
+from relay.jobs.outcome import Notices, Outcome, Result, Subject
+from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from relay.bigpanda.listing import Lister
+
+# Times of the first questions, in seconds after the resolve. Later ones are LATER_SECONDS apart at least; while
+# BigPanda does not answer, as long as the claim has lasted, up to SELDOM_SECONDS.
+QUESTIONS_SECONDS = (FIRST_QUESTION_SECONDS, 15.0, 60.0)
+LATER_SECONDS, SELDOM_SECONDS = 60.0, 300.0
+# A first question for which the rate limit had no room is asked again after this time.
+FIRST_AGAIN_SECONDS = 5.0
+# After so long without an answer, the resolve is believed.
+UNREACHABLE_SECONDS = 600.0
+# The claim is written within this time of its question, in spite of the webhook's deadline and of conflicts.
+WRITTEN_SECONDS = 15.0
+# The clocks of two functions differ by less than this.
+CLOCKS_DIFFER_SECONDS = 5.0
+_PACE = {Reason.PACED, Reason.RATE_LIMITED}
+
+
+class _Answer(NamedTuple):
+    """BigPanda's answer to a question.
+
+    Attributes:
+        share: The incident as BigPanda has it; None without an answer.
+        calls: Number of requests that were sent.
+        is_paced: True if a rate limit left no room for the whole question.
+    """
+
+    share: Share | None
+    calls: int
+    is_paced: bool = False
+
+
+class _Question(NamedTuple):
+    """A question that is being asked.
+
+    Attributes:
+        job: Its job.
+        entry: The incident's entry, with the claimed resolve.
+        channel: The channel.
+        ledger: The entries of incidents, within the deadline.
+        deadline: Deadline of the job.
+        asked_at: Time before the first request (epoch seconds). A share that comes later is newer than the answer.
+    """
+
+    job: Job
+    entry: Entry
+    channel: Channel
+    ledger: Ledger
+    deadline: Deadline
+    asked_at: float
+
+    @property
+    def key(self) -> str:
+        """Key of the entry."""
+        return entry_key_of(self.job)
+
+
+@dataclass(frozen=True)
+class EndQuestions:
+    """Asks BigPanda if incidents are over of which a resolve came ("claimed"), and acts on the answers.
+
+    Attributes:
+        lister: Reads incidents of BigPanda.
+        ledger: The entries of incidents.
+        outbox: The queues of jobs.
+        clock: The time in epoch seconds.
+    """
+
+    lister: "Lister"
+    ledger: Ledger
+    outbox: Outbox
+    clock: Callable[[], float]
+
+    def ask(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
+        """Ask BigPanda about the claimed resolve of a `question` job, and record the answer.
+
+        The result is `queued` if the question has to wake again, and `duplicate` if nothing is left to ask. It is
+        `unsafe` if the ledger fails. Its notice `end` says if BigPanda refuted the resolve, or left it without an
+        answer for too long.
+        """
+        ledger = self.ledger.within(deadline)
+        try:
+            entry, now = ledger.read(entry_key_of(job)), self.clock()
+            if not entry.end.is_claimed or job.age_counts_from < entry.end.claimed_at - CLOCKS_DIFFER_SECONDS:
+                return _unclaimed(job, entry, now)
+            question = _Question(job, entry, channel, ledger, deadline, now)
+            if not channel.asks_about_ends or channel.bigpanda is None:
+                return self._over(question, parse_share(job.payload.body))
+            answer = self._answer(channel.bigpanda, question)
+            question = question._replace(job=_asked(job, answer.calls, self.clock()))
+            if answer.share is None:
+                return self._unanswered(question, is_paced=answer.is_paced)
+            return self._open(question) if is_open(answer.share) else self._over(question, answer.share)
+        except LedgerError as error:
+            return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
+
+    def _answer(self, access: BigPandaAccess, question: _Question) -> _Answer:
+        """Ask BigPanda in the environment that the entry names, then in the channel's others. Raises LedgerError.
+
+        The first call of a claim goes before all others, across channels that share a key: so a flood of invented
+        incidents delays no question about a true one.
+        """
+        own = access.allowed_environment(question.entry.environment_id)
+        first, *others = dict.fromkeys(filter(None, (own, *access.environments)))
+        is_repeated, room = question.job.failures.attempts > 0, self.lister.rate_limit.has_room_to_repeat
+        every = 1 + len(others)
+        if is_repeated and not room(access, every, of=every):
+            return _Answer(None, 0, is_paced=True)
+        answer = self._asked_in(access, first, question)
+        if answer.share or (answer.is_paced and not is_repeated) or not others:
+            return answer
+        if not is_repeated and not room(access, len(others), of=every):
+            return answer._replace(is_paced=True)
+        for environment_id in others:
+            found = self._asked_in(access, environment_id, question)
+            answer = _Answer(found.share, answer.calls + found.calls, is_paced=answer.is_paced or found.is_paced)
+            if answer.share:
+                break
+        return answer
+
+    def _asked_in(self, access: BigPandaAccess, environment_id: str, question: _Question) -> _Answer:
+        """Ask BigPanda about an incident in one environment. Raises LedgerError."""
+        try:
+            found = self.lister.incident(access, environment_id, question.job.incident_id, question.deadline)
+        except SendError as error:
+            is_unasked = error.reason == Reason.TIMEOUT and not error.was_sent
+            return _Answer(None, int(error.was_sent), is_paced=is_unasked or error.reason in _PACE)
+        return _Answer(found, 1)
+
+    def _unanswered(self, question: _Question, *, is_paced: bool) -> Result:
+        """Ask again later; believe the resolve after a long silence, unless a rate limit delayed us (`is_paced`)."""
+        now, end, job = self.clock(), question.entry.end, question.job
+        if is_paced:
+            is_first = not job.failures.attempts
+            return _waiting(job, now + FIRST_AGAIN_SECONDS if is_first else _seldom(end.claimed_at, now))
+        if end.silent_since and now - end.silent_since >= UNREACHABLE_SECONDS:
+            return self._over(question, parse_share(job.payload.body), notice="unreachable")
+        question.ledger.change(
+            question.key, lambda each: each._replace(end=each.end.unanswered(question.asked_at)), question.entry
+        )
+        return _waiting(job, _seldom(end.claimed_at, now))
+
+    def _open(self, question: _Question) -> Result:
+        """Record that BigPanda shows the incident as open."""
+        asked_at = question.asked_at
+        after = question.ledger.change(
+            question.key, lambda each: each._replace(end=each.end.answered_open(asked_at)), question.entry
+        )
+        result = _result(question.job, Outcome.DUPLICATE)
+        if after.end.is_claimed:
+            result = _waiting(question.job, _next_question(after.end.claimed_at, self.clock()))
+        is_refuted = question.entry.end.is_refutable(asked_at)
+        return replace(result, notices=Notices(end="refuted" if is_refuted else None))
+
+    def _over(self, question: _Question, share: Share, *, notice: str | None = None) -> Result:
+        """Record that an incident is over, and queue the signal of that. Raises LedgerError.
+
+        `share` is the incident as BigPanda has it, or the claimed resolve. `notice` is the result's notice of the end.
+        If the entry changed since it was read, nothing is recorded, and BigPanda is asked again. In shadow mode the
+        end is recorded without a signal.
+        """
+        job, entry, channel, ledger, deadline, _ = question
+        now, signal = self.clock(), _signal_job(question, share)
+        task = Task.of_job(channel, share, signal, "", None)
+        if channel.policy.mode is Mode.SHADOW:
+            ledger.change(question.key, lambda each: each.unchanged(task.state))
+            return _result(job, Outcome.DUPLICATE)
+        store_job(ledger, signal.stored_name, task, now)
+        row = row_of(task, now, now)
+
+        def over(each: Entry) -> Entry:
+            return each.waiting(task.state, row) if (each.newest, each.end) == (entry.newest, entry.end) else each
+
+        if not ledger.change(question.key, over, entry).is_over:
+            return _waiting(job, now)
+        # If the queue fails, the sweeper queues the signal. The question wakes again for resolves that came meanwhile.
+        self.outbox.enqueue(signal, deadline, until=now)
+        return replace(_waiting(job, now + LATER_SECONDS), notices=Notices(end=notice))
+
+
+def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
+    """Return the result of a question without a claim in the ledger: it is answered, or not written yet."""
+    written_by = job.age_counts_from + WRITTEN_SECONDS
+    is_early = not job.failures.attempts and not entry.is_over and not entry.end.is_claimed and now < written_by
+    return _waiting(job, written_by) if is_early else _result(job, Outcome.DUPLICATE)
+
+
+def _signal_job(question: _Question, share: Share) -> Job:
+    """Return the job that signals the end of an incident as `share` shows it, since the question was asked."""
+    entry, routing = question.entry, question.job.routing
+    body, trail = json.dumps(share.document).encode(), f"over-{share.incident_id}"[:100]
+    made = new_job(question.channel, share, body, routing.url_recipients or (), trail, question.asked_at)
+    # A new delivery id: a workflow may treat a known one as a repeated signal.
+    again = hashlib.sha256(f"{made.delivery_id} {entry.end.claimed_at}".encode()).hexdigest()[:32]
+    # BigPanda's own timestamps may be older than those of the claim. With the latest, a late copy of an older share
+    # stays older.
+    own = made.payload.version
+    version = max(filter(None, (entry.newest.version if entry.newest else None, entry.end.version, own)), default=None)
+    is_borrowed = version is not None and version != own
+    payload = replace(made.payload, found=True, version=version, has_borrowed_version=is_borrowed)
+    return replace(made, delivery_id=again, payload=payload)
+
+
+def _next_question(claimed_at: float, now: float) -> float:
+    """Return the time of the next question about a claim. Times are epoch seconds."""
+    times = (claimed_at + seconds for seconds in QUESTIONS_SECONDS)
+    return next((time for time in times if time > now + 1), now + LATER_SECONDS)
+
+
+def _seldom(claimed_at: float, now: float) -> float:
+    """Return the time of the next question that BigPanda left without an answer, or had no room for."""
+    return now + min(max(now - claimed_at, LATER_SECONDS), SELDOM_SECONDS)
+
+
+def _asked(job: Job, calls: int, now: float) -> Job:
+    """Return the question's job after `calls` requests to BigPanda. Its age counts from `now` (epoch seconds)."""
+    failures = replace(job.failures, attempts=job.failures.attempts + calls)
+    return replace(job, failures=failures, revival=replace(job.revival, revived_at=timestamp(now)))
+
+
+def _result(job: Job, outcome: Outcome) -> Result:
+    return Result(outcome, Subject.of_job(job, transition=job.payload.transition), job=job)
+
+
+def _waiting(job: Job, until: float) -> Result:
+    return _result(job, Outcome.QUEUED).waiting(Reason.CLAIMED, until)
