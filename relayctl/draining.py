@@ -33,7 +33,7 @@ from relayctl.status_reading import MAX_ROWS, StackStatus, StatusReader
 PAUSE_SECONDS = 15.0
 # A share that came so shortly before the drain began shows that shares still come.
 STILL_COME_SECONDS = 60.0
-# Follow-ups of a signal search for its page for three minutes, and the end of an incident is confirmed for ten.
+# Follow-ups of a signal search for its page for three minutes, and BigPanda is asked about an end for ten.
 QUIET = "10m"
 TIMEOUT = "30m"
 # The logs are read for an hour, so a longer quiet time could not be seen.

@@ -59,9 +59,7 @@ def _end(entry: Entry) -> Iterator[Event]:
     if entry.end.is_claimed:
         yield _event(entry.end.claimed_at, "end", "a resolve came: BigPanda is asked if the incident is over")
     elif entry.end.version and not entry.is_over:
-        yield _event(
-            entry.end.version[0], "end", "of this time is a resolve that BigPanda refuted: it is open after all"
-        )
+        yield _event(entry.end.version[0], "end", "BigPanda refuted a resolve of this time: the incident is open")
 
 
 def _signal(signal: AcceptedSignal) -> Event:

@@ -20,6 +20,7 @@ _SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate"), (
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
 _CHORES: Mapping[str, str] = {
     "followup": "follow-up of the pages",
+    "question": "question to BigPanda if it is over",
     "writeback": "write-back of an answer into BigPanda",
     "release": "release of BigPanda's held updates",
 }

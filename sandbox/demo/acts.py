@@ -47,8 +47,8 @@ def _play(places: local.Places, console: Console, patience_seconds: float) -> fl
     with _stage(places, console, patience_seconds) as stage:
         began = time.monotonic()
         try:
-            resolved = incident.play(stage)
-            outage.back(stage, outage.down(stage), resolved)
+            incident.play(stage)
+            outage.back(stage, outage.down(stage))
             refusal.play(stage)
         except SandboxError:
             stage.save_function_logs(places.folder / "functions.log")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandbox.cloud import queues
-from sandbox.demo import incident, tables
+from sandbox.demo import tables
 from sandbox.demo.stage import Json, Stage
 
 SHORT, DISK, CERTIFICATE, ERRORS = (
@@ -82,16 +82,12 @@ def down(stage: Stage) -> Outage:
     return outage
 
 
-def back(stage: Stage, outage: Outage, resolved: str) -> None:
-    """Play act 3: xMatters is back, and the retry queue becomes empty by itself.
-
-    Meanwhile the relay ends the page that act 1 left open; `resolved` is the id of that page's incident.
-    """
+def back(stage: Stage, outage: Outage) -> None:
+    """Play act 3: xMatters is back, and the retry queue becomes empty by itself."""
     stage.title("3  xMatters is back, and nobody has to do anything")
     stage.soon("the critical incident rings", lambda: stage.pages(outage.critical), BACK_SECONDS)
     stage.soon("the warnings ring", lambda: all(map(stage.pages, outage.warnings)), BACK_SECONDS)
     stage.soon("the retry queue is empty", lambda: queues.retrying(stage.up) == 0, BACK_SECONDS)
-    incident.ends(stage, resolved)
     pages = {each: stage.pages(each) for each in outage.incident_ids}
     stage.show(tables.of_pages([(stage.incident(each), pages[each]) for each in outage.incident_ids]))
     stage.claim(

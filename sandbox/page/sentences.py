@@ -12,6 +12,7 @@ REASONS: Mapping[str, str] = {
     "refused": "xMatters refused the signal",
     "credentials": "xMatters did not accept the credentials",
     "circuit_open": "xMatters failed repeatedly, so the relay pauses before the next attempt",
+    "claimed": "a resolve came, and BigPanda is asked if the incident is over",
     "in_flight": "another attempt for this incident is still running",
     "paced": "the channel's rate limit lets it through later",
     "flapping": "the incident flaps, so the next signal waits until it is calm",
@@ -25,12 +26,14 @@ REASONS: Mapping[str, str] = {
 _PAUSED = "left out: the channel is paused"
 _CHORES: Mapping[str, str] = {
     "followup": "Following up the page in xMatters",
+    "question": "Asking BigPanda if the incident is over",
     "writeback": "Writing xMatters' answer into BigPanda",
     "release": "Ending BigPanda's callback lock",
     "reconcile": "Comparing with BigPanda",
 }
 _CHORES_DONE: Mapping[str, str] = {
     "followup": "The pages in xMatters were checked, and those of past states were ended",
+    "question": "BigPanda was asked if the incident is over",
     "writeback": "xMatters' answer was written into BigPanda",
     "release": "BigPanda's callback lock was ended",
     "reconcile": "The incidents were compared with BigPanda",

@@ -821,7 +821,7 @@ class Invariants:
         """Return True if an open state may have arrived after the share of a resolve, before its signal was accepted.
 
         The relay takes the open state for newer if its time stamps are not older. Then the relay does not confirm the
-        end of the incident, and the page ends once the signal of the open state has a page (D-reopened-unconfirmed).
+        end of the incident, and the page ends once the signal of the open state has a page.
         """
         came = max((arrival for arrival in end.state.arrivals if arrival <= end.began), default=end.began)
         since = max(came - self._clocks_differ, page.ring.began)

@@ -420,6 +420,16 @@ class TestForgedResolves:
         self.wait(scene, 24)
         assert scene.signalled() == ["critical"]
 
+    def test_critical_rings_although_resolves_are_forged_all_the_time_after_one_was_believed(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        self.believed(scene)
+        scene.run_twice()
+        for _ in range(30):
+            self.resolve(scene)
+            scene.relay.wake(5)
+        assert scene.signalled() == ["critical"]
+
     def test_missed_critical_is_signalled_although_resolves_are_forged_all_the_time(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))

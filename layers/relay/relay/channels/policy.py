@@ -60,7 +60,7 @@ class Policy(NamedTuple):
         fallback_after_seconds: Time that a critical may be owed before the fallback topic is notified (seconds).
         expect_share_every: Longest time without a share after which the channel is sick (seconds); None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
-        confirm_resolve: True to confirm an incident's end with BigPanda before its pages are terminated.
+        confirm_resolve: True to ask BigPanda if a resolve is true, before it is announced and ends pages.
         quiet_after_acknowledge: True to signal the acknowledger only, until the incident worsens or reopens.
         routes: Conditional recipients; the first route that matches is used.
         allowed_recipients: Names and patterns that a webhook's URL may add, in lower case; None for any name.

@@ -34,6 +34,7 @@ from relay.jobs.job import Job, timestamp
 from relay.jobs.outbox import FIRST_QUESTION_SECONDS, Outbox
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.entry import Entry
+from relay.ledger.incident_end import End
 from relay.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -207,10 +208,13 @@ class EndQuestions:
         row = row_of(task, now, now)
 
         def over(each: Entry) -> Entry:
-            return each.waiting(task.state, row) if (each.newest, each.end) == (entry.newest, entry.end) else each
+            if (each.newest, each.end) != (entry.newest, entry.end):
+                return each
+            owed = each.waiting(task.state, row)
+            return owed._replace(end=End(owed.end.at))
 
-        if not ledger.change(question.key, over, entry).is_over:
-            return _waiting(job, now)
+        if ledger.change(question.key, over, entry).end.is_claimed:
+            return _waiting(job, now + FIRST_AGAIN_SECONDS)
         # If the queue fails, the sweeper queues the signal. The question wakes again for resolves that came meanwhile.
         self.outbox.enqueue(signal, deadline, until=now)
         return replace(_waiting(job, now + LATER_SECONDS), notices=Notices(end=notice))
@@ -219,7 +223,7 @@ class EndQuestions:
 def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
     """Return the result of a question without a claim in the ledger: it is answered, or not written yet."""
     written_by = job.age_counts_from + WRITTEN_SECONDS
-    is_early = not job.failures.attempts and not entry.is_over and not entry.end.is_claimed and now < written_by
+    is_early = not job.failures.attempts and not entry.end.is_claimed and now < written_by
     return _waiting(job, written_by) if is_early else _result(job, Outcome.DUPLICATE)
 
 

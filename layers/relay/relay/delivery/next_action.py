@@ -41,7 +41,7 @@ def next_action(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Acti
 
     | the state | action |
     | --- | --- |
-    | is a resolve from the webhook, the incident is not over, and BigPanda can be asked | Settle, and ask BigPanda |
+    | is a new resolve from the webhook, and BigPanda can be asked if it is true | Settle, and ask BigPanda |
     | is announced, queued or superseded, or its transition is not in the policy | Settle |
     | is dead-lettered, and this job is not its replay | Settle |
     | is owed, and its job was replayed from the dead-letter queue, which the entry does not record yet | Revive |
@@ -214,9 +214,9 @@ def _is_claim(task: Task, entry: Entry, standing: Standing) -> bool:
     Whoever has the webhook's token can forge a resolve. A job from the queue can have such a resolve, too: the webhook
     queued it, since the ledger failed or another sender changed the entry.
     """
-    if task.state.is_open or entry.is_over or task.job.payload.found or not task.channel.asks_about_ends:
+    if task.state.is_open or task.job.payload.found or not task.channel.asks_about_ends:
         return False
-    return standing in {Standing.OWED, Standing.UNCHANGED}
+    return standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest)
 
 
 def _claimed(task: Task, entry: Entry, now: float) -> Settle:
