@@ -154,7 +154,8 @@ def _false_ends(truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
 
 def _late_end(plan: Plan, truth: Truth, signals: Sequence[Signal]) -> Iterator[str]:
     """Check that the end of an incident is announced in time, in a flood of forged resolves, too."""
-    if truth.is_end_lost or truth.over > LASTS_SECONDS or plan.forgeries:
+    # What a reconcile run announced has an entry of its own, which only another run ends.
+    if truth.is_lost or truth.is_end_lost or truth.over > LASTS_SECONDS or plan.forgeries:
         return
     by = truth.over + (ENDED_IN_FLOOD_SECONDS if plan.flood else ENDED_SECONDS)
     if any(each.begins < by and truth.over < each.ends + ENDED_IN_FLOOD_SECONDS for each in plan.outages):

@@ -119,6 +119,7 @@ class Plan:
         allowed: names and patterns that the attacked channel's URL may add.
         is_reconciled: True if reconcile runs compare the attacked channel with BigPanda.
         environments: number of environments of BigPanda that the channels' secrets name.
+        lag: BigPanda's API shows a change so many seconds after its webhook.
     """
 
     seed: int
@@ -132,6 +133,7 @@ class Plan:
     allowed: tuple[str, ...]
     is_reconciled: bool
     environments: int = 1
+    lag: float = 0.0
 
     @property
     def environment_ids(self) -> tuple[str, ...]:
@@ -189,7 +191,8 @@ def plan_of(seed: int) -> Plan:
         is_reconciled=random.random() < 0.5,
     )
     way = random.random()
-    plan = replace(plan, environments=Random(f"environments {seed}").choice([1, 1, 2, 6]))
+    bigpanda = Random(f"bigpanda {seed}")
+    plan = replace(plan, environments=bigpanda.choice([1, 1, 2, 6]), lag=bigpanda.choice([0.0, 0.0, 10.0, 40.0]))
     if plan.holds_webhook_token and way < 0.25:
         rhythm = Rhythm(random.uniform(0, 600), random.choice([2.0, 5.0, 12.0, 30.0]), random.choice([0, 2, 4]))
         plan = replace(plan, rhythm=rhythm, forgeries=0)

@@ -157,7 +157,7 @@ class Vendors:
         if environment == OTHER_ENVIRONMENT:
             yield _shown(INCIDENT_ELSEWHERE, self.began, is_open=True)
         if environment == ENVIRONMENT:
-            now = self._seconds()
+            now = self._seconds() - self.plan.lag
             for truth in self.plan.truths:
                 if truth.opened <= now and truth.channel == ATTACKED:
                     yield self._as_shown(truth, is_open=truth.is_open(now))

@@ -244,8 +244,8 @@ MUTATIONS = (
     Mutation(
         "the page of a resolve ends with the others",
         "delivery.page_termination:signals_to_terminate",
-        "may_end and signal.is_open and signal.at < entry.end.at",
-        "may_end and signal.at <= entry.end.at",
+        "signal.is_open and signal.at < entry.end.at",
+        "signal.at <= entry.end.at",
         seed=15,
     ),
     Mutation(
@@ -1098,11 +1098,34 @@ MUTATIONS = (
         seed=70000114,
     ),
     Mutation(
-        "an end that is confirmed while an earlier resolve is owed is forgotten",
-        "delivery.resolve_confirmation:_is_end_to_signal",
-        "not entry.is_closed_in_doubt or (entry.end.is_suspected and entry.debt.since is not None)",
-        "not entry.is_closed_in_doubt",
-        seed=92008358,
+        "a resolve that comes while an earlier one is announced is forgotten",
+        "ledger.incident_end:End.closed_by",
+        "self if self.is_claimed and is_newer else End(self.at)",
+        "End(self.at)",
+    ),
+    Mutation(
+        "an end is recorded although an open share came while BigPanda was asked",
+        "delivery.end_questions:EndQuestions._over",
+        "(each.newest, each.end) != (entry.newest, entry.end)",
+        "False",
+    ),
+    Mutation(
+        "the state of an answer counts from after the question",
+        "delivery.end_questions:_signal_job",
+        "question.asked_at",
+        "question.asked_at + 5",
+    ),
+    Mutation(
+        "a resolve may be asked about once only",
+        "delivery.end_questions:EndQuestions._unanswered",
+        "_waiting(job, _seldom(end.claimed_at, now))",
+        "_result(job, Outcome.DUPLICATE)",
+    ),
+    Mutation(
+        "nobody signals an end that BigPanda told of, if its message vanishes",
+        "delivery.end_questions:EndQuestions._over",
+        "each.waiting(task.state, row)",
+        "each.owing(task.state)",
     ),
     Mutation(
         "a pause that could not be recorded is slept through although it ends early",

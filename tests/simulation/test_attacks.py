@@ -43,17 +43,23 @@ def test_who_holds_the_callback_token_changes_no_incident_and_writes_unverified_
 
 @pytest.mark.parametrize("every", [3.0, 0.5])
 def test_critical_rings_on_and_its_true_end_is_announced_during_a_flood_of_invented_incidents(every: float) -> None:
-    """20 or 120 pairs a minute of a critical and its resolve are forged, and the channel has six environments."""
-    truth, after = Truth("i0", 10.0, 1400.0), Truth("i1", 20.0, 900.0)
-    plan = replace(plan_of(0), truths=(truth, after), outages=(), forgeries=0, is_reconciled=False, environments=6)
+    """20 or 120 pairs a minute of a critical and its resolve are forged, and the channel has six environments.
+
+    The channel's limit has room for all of them.
+    """
+    truth, after = Truth("i0", 10.0, 5000.0), Truth("i1", 20.0, 500.0)
+    plan = replace(
+        plan_of(0), truths=(truth, after), outages=(), forgeries=0, is_reconciled=False, environments=6, lag=0.0
+    )
+    plan = replace(plan, max_per_minute=200)
     # Resolves of the true incident are forged, too.
-    flood, rhythm = Flood(30.0, every, int(1300 / every), resolved_after=1.0), Rhythm(700.0, 150.0, 0.0)
+    flood, rhythm = Flood(30.0, every, int(600 / every), resolved_after=1.0), Rhythm(300.0, 150.0, 0.0)
     attack = Attack(0, replace(plan, flood=flood, rhythm=rhythm))
     with silence():
         attack.run()
     assert attack.problems == []
     ends = [signal.at for signal in attack.vendors.of("i1") if not signal.is_open]
-    assert ends[0] <= 900 + (60 if every > 1 else 300)
+    assert ends[0] <= 500 + (60 if every > 1 else 300)
 
 
 def test_the_same_seed_makes_the_same_attack() -> None:
