@@ -521,7 +521,17 @@ class Invariants:
         queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
         jobs = (job for job in (*queued, *self.owed()) if job["entry"] == incident)
         found = [self.states[incident, job["share"]] for job in jobs if (incident, job["share"]) in self.states]
-        return any(not surely_newer(state, each) for state in states for each in found)
+        return any(not surely_newer(state, each) or self._ends_as(each, state) for state in states for each in found)
+
+    def _ends_as(self, end: SharedState, state: SharedState) -> bool:
+        """Return True if `end` may stand for `state`, a later end of the incident: it was not open again in between.
+
+        BigPanda's API, which is asked about the later one, may show the earlier one.
+        """
+        if end.is_open or state.is_open or not self.confirms_ends:
+            return False
+        opened = (other for other in self._states_of(end.incident) if other.is_open and other.arrivals)
+        return not any(surely_newer(other, end) and not surely_newer(other, state) for other in opened)
 
     def _is_status_dead_lettered(self, state: SharedState) -> bool:
         """Return True if a state with the same status is dead-lettered already, so that this one need not be."""
@@ -531,7 +541,7 @@ class Invariants:
 
     def _is_told(self, state: SharedState) -> bool:
         rung = (self.states[ring.incident, ring.share] for ring in self._rings(state.incident))
-        return any(found is state or surely_newer(found, state) for found in rung)
+        return any(found is state or surely_newer(found, state) or self._ends_as(found, state) for found in rung)
 
     def _told(self, incident: str) -> SharedState | None:
         rings = self._rings(incident)

@@ -132,7 +132,7 @@ class Simulation:
             self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
         self._naps = list(story.naps)
-        self.console = Console(edge, self._incidents, self._came_by_api, self._echo, self._resolve, self._snooze)
+        self.console = Console(edge, self._shown, self._came_by_api, self._echo, self._resolve, self._snooze)
         sqs = Edge(self.world, weather, "sqs")
         self.dead_letters = SimulatedSqs(self.world, sqs, "dead-letters", 60, cloud=story.cloud)
         self._pools: dict[str, set[Process]] = {"retries": set(), "chores": set()}
@@ -446,9 +446,13 @@ class Simulation:
 
     # ---- BigPanda's console and the reconcile runs -------------------------------------------------------------------
 
-    def _incidents(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return BigPanda's present incidents; time stamps, where there are any, decide the newest state."""
-        now = self.world.now - self.world.began
+    def _shown(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the incidents as BigPanda's API shows them, which may be behind."""
+        return self._incidents(self.story.api_lag)
+
+    def _incidents(self, lag: float = 0.0) -> Mapping[str, Mapping[str, Any]]:
+        """Return the incidents of `lag` seconds before; time stamps, where there are any, decide the newest state."""
+        now = self.world.now - self.world.began - lag
         happened = [
             state for state in self.invariants.states.values() if state.at <= now and state.incident == state.id
         ]
@@ -464,7 +468,7 @@ class Simulation:
 
     def _came_by_api(self, incident: str) -> None:
         """Note that BigPanda's API showed the relay an incident's newest state."""
-        shown = self._incidents().get(incident)
+        shown = self._shown().get(incident)
         if shown:
             state = self.invariants.states[incident, shown["share"]]
             state.arrivals.append(self.world.now)

@@ -283,6 +283,7 @@ class Story:
             "Snooze" act on the first channel; None if they do not.
         topics: topics about the health of channels: "alarm", "notice"; empty for none.
         cloud: conditions of AWS and of xMatters' log-in.
+        api_lag: BigPanda's API shows a change so many seconds after its webhook.
     """
 
     policy: dict[str, Any]
@@ -306,6 +307,7 @@ class Story:
     snooze_minutes: int | None = None
     topics: tuple[str, ...] = ()
     cloud: Cloud = USUAL
+    api_lag: float = 0.0
 
     @property
     def actions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -331,6 +333,8 @@ class Story:
         if self.topics:
             yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
         yield from self.cloud.words()
+        if self.api_lag:
+            yield f"BigPanda's API is {self.api_lag:.0f} s behind its webhook"
 
     def words(self) -> Iterator[str]:
         """Yield the story in words, line by line."""
@@ -421,6 +425,7 @@ def tell(seed: int) -> Story:
     else:
         story = replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
     story = _with_actions(Random(f"{seed}/actions"), story)
+    story = replace(story, api_lag=Random(f"lag of {seed}").choice([0.0, 0.0, 0.0, 3.0, 20.0, 45.0]))
     return _with_topics(Random(f"{seed}/sickness"), _with_a_cloud(seed, story))
 
 

@@ -153,6 +153,21 @@ def test_end_is_announced_although_bigpandas_api_lags_behind_its_webhook() -> No
     assert "resolve_refuted" not in scene.relay.recorder.metrics()
 
 
+def test_end_from_before_the_incident_reopened_does_not_count_while_bigpandas_api_may_lag() -> None:
+    scene = Scene(policy={"replace": False}).opened_and_resolved()
+    scene.over()
+    scene.wait(12)
+    ended = scene.signalled()
+    scene.relay.clock.now += 60
+    scene.open()
+    scene.relay.clock.now += 2
+    scene.resolve()
+    scene.wait(30)
+    assert scene.signalled() == [*ended, "critical"], "BigPanda's API shows the first end"
+    scene.wait(48)
+    assert scene.signalled() == [*ended, "critical", "ok"], "an answer of a minute later counts in any case"
+
+
 def test_later_resolve_is_not_lost_if_an_earlier_one_is_refuted_while_bigpandas_api_lags() -> None:
     scene = Scene().opened_and_resolved()
     scene.wait(48)

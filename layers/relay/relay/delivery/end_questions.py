@@ -7,7 +7,7 @@ anything is announced, ended or dropped: after 3, 15 and 60 s, then about once a
 | --- | --- |
 | over | the incident is over: its end is announced, and its pages end |
 | open, a minute or more after the resolve came | the resolve is refuted: the incident stays as it is |
-| open, before that | asked again: BigPanda's API may lag behind its webhook |
+| open before that, or over since before the newest share | asked again: BigPanda's API may lag behind its webhook |
 | none for ten minutes | as "over", by the resolve's own body; counted, and an alarm goes off |
 
 No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. What BigPanda's rate limit or the
@@ -34,7 +34,7 @@ from relay.jobs.job import Job, timestamp
 from relay.jobs.outbox import FIRST_QUESTION_SECONDS, Outbox
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.entry import Entry
-from relay.ledger.incident_end import End
+from relay.ledger.incident_end import CLAIM_SECONDS, End
 from relay.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ class EndQuestions:
             question = question._replace(job=_asked(job, answer.calls, self.clock()))
             if answer.share is None:
                 return self._unanswered(question, is_paced=answer.is_paced)
-            return self._open(question) if is_open(answer.share) else self._over(question, answer.share)
+            if is_open(answer.share):
+                return self._open(question)
+            if _is_behind(answer.share, entry, now):
+                return _waiting(question.job, _next_question(entry.end.claimed_at, now))
+            return self._over(question, answer.share)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
 
@@ -218,6 +222,14 @@ class EndQuestions:
         # If the queue fails, the sweeper queues the signal. The question wakes again for resolves that came meanwhile.
         self.outbox.enqueue(signal, deadline, until=now)
         return replace(_waiting(job, now + LATER_SECONDS), notices=Notices(end=notice))
+
+
+def _is_behind(share: Share, entry: Entry, now: float) -> bool:
+    """True if BigPanda's API shows an end from before an open state that the webhook brought less than a minute ago."""
+    newest = entry.newest
+    if newest is None or not newest.is_open or newest.version is None or share.version is None:
+        return False
+    return share.version < newest.version and now - newest.came < CLAIM_SECONDS
 
 
 def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
