@@ -13,8 +13,9 @@ from tests.simulation.attack_mutations import ATTACK_MUTATIONS
 from tests.simulation.many import CHUNK, first_failures
 from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.operator_mutations import OPERATOR_MUTATIONS
+from tests.simulation.operators import tell
 from tests.simulation.shrink import as_test, shrunk
-from tests.simulation.story import tell
 from tests.simulation.verdict import Verdict
 
 
@@ -62,7 +63,7 @@ def _print_shrunk(seed: int) -> None:
 
 def _find(words: list[str], schedules: int) -> int:
     """Print the seed that finds each fault whose name has one of the words; return 0 if each is found, else 1."""
-    every = (*MUTATIONS, *ATTACK_MUTATIONS)
+    every = (*MUTATIONS, *ATTACK_MUTATIONS, *OPERATOR_MUTATIONS)
     wanted = [each for each in every if not words or any(word in each.name for word in words)]
     seeds = {each.name: each.seed for each in wanted}
 

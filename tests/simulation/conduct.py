@@ -96,14 +96,18 @@ class Conduct:
                     yield f"a dead letter without a mark, in fair weather: {job['incident_id']}"
                 continue
             at, since = seconds_of(job["dead_lettered_at"]), seconds_of(job["revived_at"] or job["received_at"])
-            if quiet := self.quiet.get(job["channel"]):
+            quiet = self.quiet.get(job["channel"])
+            is_varied = quiet is not None and quiet.kind == "varied"
+            if quiet and not is_varied:
                 since = quiet.age_from(since, self.policies[job["channel"]]["max_age_seconds"])
             match job["reason"]:
                 case "refused":
                     is_fit = any(post.delivery == job["delivery_id"] for post in self.phones.posts)
                 case "expired":
                     is_fit = job["kind"] == "signal" and at - since > self.policies[job["channel"]]["max_age_seconds"]
-                    is_fit = is_fit and at - max(since, fair_from) < FAIR_SECONDS
+                    is_fit = is_fit and (is_varied or at - max(since, fair_from) < FAIR_SECONDS)
+                case "shadowed" | "channel_removed" if is_varied:
+                    is_fit = True
                 case "shadowed":
                     is_fit = quiet is not None and quiet.kind == "shadow" and quiet.begins > 0
                 case _:
@@ -126,11 +130,16 @@ class Conduct:
             if job["kind"] == "signal"
             and job["status"] == "critical"
             and job["dead_lettered_at"]
+            and not self._is_varied(job["channel"])
             and self.is_owed(job["incident_id"])
         }
         told = sum(_told_of(notice.text) for notice in self.sns.told)
         if calm and self._is_calm("sqs") and told < len(dead_lettered):
             yield f"the fallback topic was told of {told} critical incidents, and there are {len(dead_lettered)}"
+
+    def _is_varied(self, channel: str) -> bool:
+        """Return True if operators change the channel: in shadow mode nobody is notified of what it gave up."""
+        return channel in self.quiet and self.quiet[channel].kind == "varied"
 
     def _silent(self) -> Iterator[str]:
         """Check that the topic is notified of an accepted critical signal for which xMatters made no page."""

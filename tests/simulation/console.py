@@ -14,7 +14,7 @@ from relay.http.session import HttpAnswer, Session
 from tests.simulation.services import Edge
 from tests.simulation.world import Process
 
-# Incidents on a page, whatever page size a request has.
+# Incidents on a page, unless BigPanda has thousands.
 A_PAGE = 2
 # BigPanda allows five calls a second. The relay counts them by the seconds of its functions' clocks, which differ by up
 # to 0.6 s, and a call takes up to 0.4 s to arrive: two seconds of BigPanda's can have the calls of four of theirs.
@@ -60,6 +60,8 @@ class Console(Session):
         written: number of comments by answer.
         acts: requests that resolved or snoozed an incident, oldest first.
         asked: times of all requests by endpoint.
+        keys: valid API keys.
+        page: number of incidents on a page, whatever page size a request has.
     """
 
     edge: Edge
@@ -72,6 +74,8 @@ class Console(Session):
     written: Counter[str] = field(default_factory=Counter)
     acts: list[Act] = field(default_factory=list)
     asked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    keys: set[str] = field(default_factory=lambda: {"k"})
+    page: int = A_PAGE
 
     def crowded(self) -> Iterator[str]:
         """Yield a problem for each endpoint that got more than MOST_CALLS within CALLS_SECONDS."""
@@ -90,7 +94,7 @@ class Console(Session):
         seconds: float,
         heard: Callable[[HttpAnswer], object] = lambda _: None,
     ) -> HttpAnswer:
-        del headers, heard
+        del heard
         world, began = self.edge.world, self.edge.world.now
         self.edge.reach()
         if world.now > began + seconds:
@@ -98,8 +102,16 @@ class Console(Session):
         fault = self.edge.fault()
         self.asked[_endpoint(url)].append(world.now)
         status = 200
-        if method in {"POST", "PUT"} and fault in {None, "timeout did it"}:
+        if headers["Authorization"].removeprefix("Bearer ") not in self.keys:
+            self.edge.end()
+            return HttpAnswer(401, {}, b"{}")
+        if method in {"POST", "PUT"} and fault in {None, "timeout did it", "slow answer"}:
             status = self._change(url, json.loads(body or b"{}"), fault)
+        if fault == "slow answer":
+            # The answer has what was so before it was delayed.
+            answer = HttpAnswer(200, {}, json.dumps(self._found(url)).encode())
+            world.wait(self.edge.slowness())
+            return answer
         if fault in {"timeout", "timeout did it"}:
             world.wait(seconds)
             raise requests.ReadTimeout("late")
@@ -135,7 +147,7 @@ class Console(Session):
             folder = query.get("folder", ["shared"])[0]
             inside = [each for each in self.incidents().values() if folder == _folder(each)]
             there = [each for each in inside if each["end"] is None or each["end"] >= since]
-            return {"items": there[(page - 1) * A_PAGE : page * A_PAGE], "total": len(there)}
+            return {"items": there[(page - 1) * self.page : page * self.page], "total": len(there)}
         self.shown(last)
         return self.incidents().get(last, [])
 

@@ -69,6 +69,7 @@ class Health:
         topics: topics about the health of channels.
         vanished: signals' messages that vanished from the retry queue.
         given_up: open criticals that are dead-lettered at the end.
+        dropped: states that operators deleted from the dead-letter queue.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -81,6 +82,7 @@ class Health:
     topics: Sequence[str]
     vanished: Sequence[Vanished]
     given_up: Collection[SharedState]
+    dropped: Collection[SharedState] = ()
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each wrong or needless message, and for each that is missing."""
@@ -97,6 +99,9 @@ class Health:
             yield from self._untold(channel, messages)
             yield from self._all_clear(channel, messages)
             is_given_up = any(state.channel == channel for state in self.given_up)
+            # Without the ledger, or after a crash, what was dropped counts as given up.
+            is_unrecorded = bool(self.weather.crashes) or self._has_spells("dynamodb", "sqs")
+            is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
             if messages and messages[-1].health == "sick" and not is_given_up and not _is_in_doubt(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
 
@@ -127,7 +132,7 @@ class Health:
     def _held(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that nobody is told of debts that wait for the end of a pause, or of a channel in shadow mode."""
         quiet = self.quiet.get(channel)
-        if quiet is None:
+        if quiet is None or quiet.kind == "varied":
             return
         first, last = self.world.began + quiet.begins + IN_FLIGHT_SECONDS, self.world.began + quiet.ends
         for message in messages:
@@ -153,6 +158,8 @@ class Health:
         last = {state.incident: state for state in sorted(self.states, key=lambda each: each.number)}
         for state in self.given_up:
             is_unheard = last[state.incident] is state and (state.incident, state.number) not in rang
+            # An imported job can be replayed, but its state stays dropped.
+            is_unheard = is_unheard and state not in self.dropped
             if state.channel == channel and is_unheard and (not messages or messages[-1].health == "well"):
                 yield f"health: {channel} gave up {state}, and is not called sick"
 

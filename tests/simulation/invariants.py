@@ -17,6 +17,7 @@ from relay.jobs.envelope import SCHEMA
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import Cloud
+from tests.simulation.conditions import Conditions
 from tests.simulation.conduct import Conduct
 from tests.simulation.console import Console
 from tests.simulation.flaps import Flaps, span
@@ -24,14 +25,19 @@ from tests.simulation.health import Health
 from tests.simulation.oracle import changed, newest, surely_newer, wanted
 from tests.simulation.phones import Page, Phones, Ring
 from tests.simulation.promptness import HIDDEN_SECONDS, Promptness, Swept
+from tests.simulation.reports import Reports
 from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.settings import Timeline
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
+from tests.simulation.truth import Truth
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
 FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 # A signal may be in flight for its sender's lease, or for as long as BigPanda waits.
 IN_FLIGHT_SECONDS = 16.0
+# From a sender's read of the ledger to its signal, if no service is slow.
+SENDS_SECONDS = 2.0
 # The relay asks BigPanda within so long after a resolve whether the incident is over.
 CONFIRMS_SECONDS = 240.0
 # From a share's arrival to the check of its credentials, which sets its arrival time: Secrets Manager may be slow.
@@ -94,6 +100,8 @@ class Invariants:
         actions: what answers do with their incidents, by response text.
         topics: topics about the health of channels.
         cloud: conditions of AWS and of xMatters' log-in.
+        timelines: settings over time of each channel that operators change.
+        reports: True if reconcile runs only report incidents of which no share came.
         problems: broken invariants.
         doubts: number of repeated signals that a crash or a bug excuses, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -110,6 +118,7 @@ class Invariants:
         straddled: incident and start of each process that started before the first channel got another recipient, and
             read the secret after that.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
+        reconciled_until: time of the last reconcile run, in epoch seconds.
     """
 
     policies: Mapping[str, Mapping[str, object]]
@@ -138,6 +147,8 @@ class Invariants:
     actions: Mapping[str, Mapping[str, Any]]
     topics: Sequence[str]
     cloud: Cloud
+    timelines: Mapping[str, Timeline]
+    reports: bool
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -153,12 +164,25 @@ class Invariants:
     admits: set[tuple[int, str]] = field(default_factory=set)
     straddled: set[tuple[str, float]] = field(default_factory=set)
     swept: list[Swept] = field(default_factory=list)
+    reconciled_until: float = 0.0
 
     def __post_init__(self) -> None:
         self._wanted_by = {channel: wanted(dict(policy)) for channel, policy in self.policies.items()}
         self._channels = {state.incident: state.channel for state in self.states.values()}
         self._by_incident: dict[str, list[SharedState]] = {}
         self._clocks_differ = self.cloud.clock_margin
+        self.conditions = Conditions(
+            self.timelines,
+            self.policies,
+            self.states,
+            self.world,
+            self.weather,
+            self.phones,
+            self.dead_letters,
+            self.sns,
+            self.unguarded,
+            self._clocks_differ,
+        )
 
     def wanted(self, incident: str) -> set[str]:
         """Return the transitions that the policy of the incident's channel announces."""
@@ -169,7 +193,7 @@ class Invariants:
 
     def answered(self, state: SharedState, status: int) -> None:
         """Note the HTTP status that answers a share, and check that a share that is answered 2xx is safe."""
-        if status not in {200, 202, 503}:
+        if status not in {200, 202, 503} and not (status == 401 and self._is_remade(state.channel)):
             self._problem(f"{state} was answered {status}")
         if status < 300:
             state.answered.append(self.world.now)
@@ -182,8 +206,12 @@ class Invariants:
             self.admits.add(known)
             return
         has_bugs = any(spell.fault == "bug" for spell in self.weather.spells)
-        if known in self.admits and not has_bugs and not self.has_new_token:
+        if known in self.admits and not has_bugs and not self.has_new_token and not self._is_remade(state.channel):
             self._problem(f"credentials: {state} was not let in, by a function that knew the channel")
+
+    def _is_remade(self, channel: str) -> bool:
+        """Return True if an operator removes the channel, and makes it anew."""
+        return any(settings.is_removed for settings in self.timelines.get(channel, ()))
 
     def came_back(self, said: Said, page: Page | None) -> None:
         """Note the arrival of a callback for this page.
@@ -262,6 +290,7 @@ class Invariants:
                 if incident not in self.unqueued:
                     self._check_again(incident, rings)
                     self._check_order(rings)
+                    self._check_overtaken(rings)
                     self._check_flood(rings)
                     if not self.doubts[incident] and self._are_pages_followed():
                         self._check_pages(incident)
@@ -318,7 +347,8 @@ class Invariants:
             self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times},
             self._is_accepted,
         )
-        dead = (self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies())
+        dead = [self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies()]
+        dropped = [self.states.get((job["entry"], job["share"])) for job in self._dropped()]
         health = Health(
             self.policies,
             self.states.values(),
@@ -330,6 +360,7 @@ class Invariants:
             self.topics,
             [vanished for queue in self.queues for vanished in queue.vanished],
             [state for state in dead if state and state.is_open and state.status == "critical"],
+            [state for state in dropped if state],
         )
         flaps = Flaps(
             self.policies,
@@ -342,7 +373,22 @@ class Invariants:
             | self._unreadable(),
             self.has_operators,
         )
+        truth = Truth(
+            self.states.values(),
+            self.world,
+            self.weather,
+            self.phones,
+            self.dead_letters,
+            self.sns,
+            self.naps,
+            self._untrusted() | {incident for incident, times in self.phones.doubts.items() if times},
+            self.timelines,
+            self._is_accepted,
+        )
         for problem in (
+            *self.conditions.problems(),
+            *truth.problems(),
+            *(self._reported() if self.reports else ()),
             *conduct.problems(),
             *answers.problems(),
             # A debt that nobody can read keeps its channel sick.
@@ -353,6 +399,14 @@ class Invariants:
             *self.console.crowded(),
         ):
             self._problem(problem)
+
+    def _reported(self) -> Iterable[str]:
+        states = [state for state in self.states.values() if state.channel == NOC]
+        interval = self.reconcile_interval or 0.0
+        reports = Reports(
+            states, self.world, self.weather, self.phones, self.sns, self.naps, interval, self.reconciled_until
+        )
+        return reports.problems()
 
     def _untrusted(self) -> set[str]:
         """Return the incidents whose owed state cannot be derived from outside the relay."""
@@ -369,6 +423,8 @@ class Invariants:
 
     def _is_left_out(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode, or in a pause whose states are not announced later."""
+        if state.channel in self.timelines:
+            return self.conditions.may_be_left_out(state)
         quiet = self.quiet.get(state.channel)
         if quiet is None or not quiet.leaves_out:
             return False
@@ -387,6 +443,8 @@ class Invariants:
 
     def _is_shadowed(self, state: SharedState) -> bool:
         """Return True if the state may have come in shadow mode."""
+        if state.channel in self.timelines:
+            return self.conditions.may_be_left_out(state, in_shadow=True)
         return self._is_left_out(state) and self.quiet[state.channel].kind == "shadow"
 
     def _has_left_out(self, incident: str) -> bool:
@@ -395,6 +453,8 @@ class Invariants:
     def _check_quiet(self) -> None:
         """Check that nothing is signalled, and nobody notified, in a channel's pause or shadow mode."""
         for channel, quiet in self.quiet.items():
+            if channel in self.timelines:
+                continue
             began, ends = self.world.began + quiet.begins, self.world.began + quiet.ends - self._clocks_differ
             if quiet.kind == "shadow" and quiet.begins:
                 # Unlike a pause, it is not known before it begins.
@@ -519,6 +579,7 @@ class Invariants:
     def _is_one_on_a_queue(self, incident: str, states: Sequence[SharedState]) -> bool:
         """Return True if one of the incident's states, or one that may be newer than it, is on a queue, or owed."""
         queued = [job for queue in (*self.queues, self.dead_letters) for job in queue.bodies()]
+        queued += self._dropped()
         jobs = (job for job in (*queued, *self.owed()) if job["entry"] == incident)
         found = [self.states[incident, job["share"]] for job in jobs if (incident, job["share"]) in self.states]
         return any(not surely_newer(state, each) or self._ends_as(each, state) for state in states for each in found)
@@ -533,9 +594,13 @@ class Invariants:
         opened = (other for other in self._states_of(end.incident) if other.is_open and other.arrivals)
         return not any(surely_newer(other, end) and not surely_newer(other, state) for other in opened)
 
+    def _dropped(self) -> list[dict[str, Any]]:
+        """Return the incidents in the signals that operators deleted from the dead-letter queue."""
+        return [message.incident for message in self.dead_letters.dropped if message.incident]
+
     def _is_status_dead_lettered(self, state: SharedState) -> bool:
         """Return True if a state with the same status is dead-lettered already, so that this one need not be."""
-        jobs = [job for job in self.dead_letters.bodies() if job["entry"] == state.incident]
+        jobs = [job for job in (*self.dead_letters.bodies(), *self._dropped()) if job["entry"] == state.incident]
         found = [self.states[job["entry"], job["share"]] for job in jobs]
         return any((each.is_open, each.status) == (state.is_open, state.status) for each in found)
 
@@ -603,12 +668,17 @@ class Invariants:
         # `grew` is exempt: BigPanda's API may name alerts in another way than the webhook.
         is_told = told is last or changed(told, last) not in self.wanted(incident) - {"grew"}
         is_told = is_told or self._is_on_a_queue(last) or self._is_status_dead_lettered(last)
+        # Without a share, an incident is only reported, or was left out.
+        is_told = is_told or (self.reports and not any(map(self._knows, states)))
+        is_told = is_told or any(map(self._is_left_out, states))
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
     def _check_woken(self, incident: str) -> None:
         """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
+            return
+        if self._channels[incident] in self.timelines:
             return
         states = self._states_of(incident)
         last, rings = max(states, key=lambda each: each.at), self._rings(incident)
@@ -718,6 +788,23 @@ class Invariants:
                     and ring.began > min(other.answered) + IN_FLIGHT_SECONDS
                 ):
                     self._problem(f"stale: {state} rang although {other} was known")
+
+    def _check_overtaken(self, rings: list[Ring]) -> None:
+        """Check that a state of BigPanda's API is not announced if a share came since; neither has timestamps."""
+        needed = {"dynamodb", "sqs", "secrets", "lambda"}
+        if self.weather.crashes or any(spell.service in needed for spell in self.weather.spells):
+            return
+        for ring in rings:
+            state = self.states[ring.incident, ring.share]
+            shown = max((at for at in state.shown if at < ring.began), default=0.0)
+            for other in self._states_of(ring.incident) if shown and state.version is None else ():
+                is_over = not other.is_open and other.version is None and bool(other.answered)
+                if (
+                    is_over
+                    and min(other.arrivals) > shown + self._clocks_differ
+                    and ring.began > min(other.answered) + SENDS_SECONDS
+                ):
+                    self._problem(f"stale: {state} rang, though {other} had come since BigPanda showed it")
 
     def _check_once(self, incident: str, rings: list[Ring]) -> None:
         """Check that each signal was owed; each ambiguous attempt or crash excuses one that was not."""
@@ -849,11 +936,14 @@ class Invariants:
         return any(not surely_newer(state, each) and any(at <= ended_at for at in each.shown) for each in resolves)
 
     def _is_silently_over(self, page: Page) -> bool:
-        """Return True if a resolve that the policy does not announce may have ended the page."""
+        """Return True if a resolve that the policy, or a pause, leaves out may have ended the page."""
         state, ended_at = self.states[page.ring.incident, page.ring.share], page.ended_at or 0.0
         resolves = (other for other in self._states_of(state.incident) if not other.is_open)
-        return "resolved" not in self.wanted(state.incident) and any(
-            not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals) for each in resolves
+        is_unwanted = "resolved" not in self.wanted(state.incident)
+        return any(
+            not surely_newer(state, each) and any(at <= ended_at for at in each.arrivals)
+            for each in resolves
+            if is_unwanted or self._is_left_out(each)
         )
 
     def _silent_ends(self, page: Page) -> list[_End]:
@@ -934,7 +1024,8 @@ class Invariants:
 
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""
-        dead_lettered = {note for job in self.dead_letters.jobs() for note in _notes(job)}
+        jobs = [*self.dead_letters.jobs(), *(message.job for message in self.dead_letters.dropped)]
+        dead_lettered = {note for job in jobs for note in _notes(job)}
         # The ledger may never learn of an announcement that was made without it.
         unguarded = {name.partition("@")[0] for name in self.unguarded}
         # A dead function may have noted a webhook's URL recipients late, so that the answer's incident was unknown.
@@ -960,7 +1051,10 @@ class Invariants:
             # The age of a state that waits for the end of a flap counts from that end.
             limit = longest + span(policy) + IN_FLIGHT_SECONDS
             arrivals = [at for at in self.states[ring.incident, ring.share].arrivals if at <= ring.began]
-            if quiet := self.quiet.get(ring.channel):
+            if ring.channel in self.timelines:
+                state = self.states[ring.incident, ring.share]
+                arrivals = [self.conditions.age_from(state, at, ring.began) for at in arrivals]
+            elif quiet := self.quiet.get(ring.channel):
                 arrivals = [quiet.age_from(at, longest) for at in arrivals]
             # A state that only BigPanda's listing showed has no arrival.
             if not self.has_operators and ring.began > max(arrivals, default=ring.began) + limit:
@@ -990,6 +1084,8 @@ class Invariants:
         """
         if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
             return [tuple(self.routed)]
+        if state.channel in self.timelines:
+            return self.conditions.recipients(state, before)
         first, second = ("Ops",), ("Ops", "Dba")
         if state.channel != NOC or self.widens_at is None:
             return [first]

@@ -438,7 +438,11 @@ class Promptness:
             by = max(by, last + BETWEEN_MESSAGES_SECONDS + LATE_SECONDS)
             rings = [ring.at for ring in self.phones.rings if ring.incident == debt.state.incident and ring.at < by]
             from_on = max(rings, default=0.0)
-            if debt.ends > by and not any(from_on < at <= by and _tells_of(text, debt.state.id) for at, text in told):
+            if (
+                debt.ends > by
+                and by < self.world.now
+                and not any(from_on < at <= by and _tells_of(text, debt.state.id) for at, text in told)
+            ):
                 yield f"late: the fallback topic was not told of {debt.state} by {by - self.world.began:.0f} s"
 
     # ---- Priority ------------------------------------------------------------------------------------------------

@@ -177,6 +177,7 @@ class SimulatedSqs:
         messages: messages on the queue by id.
         wrong_delays: invalid delays that SQS was asked for.
         swept: the sweeper's messages in order: the run, the job's channel, and True if its state is critical.
+        dropped: messages that an operator deleted.
         _count: number of messages so far.
     """
 
@@ -197,6 +198,7 @@ class SimulatedSqs:
     messages: dict[str, Message] = field(default_factory=dict)
     wrong_delays: list[int] = field(default_factory=list)
     swept: list[tuple[str, str, bool]] = field(default_factory=list)
+    dropped: list[Message] = field(default_factory=list)
     _count: int = 0
 
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int, **_: Any) -> dict[str, str]:
@@ -336,6 +338,7 @@ class SimulatedSqs:
                 continue
             message = self.messages.get(entry["ReceiptHandle"].partition("/")[0])
             if message:
+                self.dropped += [message] if self.world.process().name.startswith("dlq") else []
                 self.delete(message)
             answer["Successful"].append({"Id": entry["Id"]})
         self.edge.end()
@@ -392,6 +395,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._throttled_until: dict[str, float] = {}
         # The simulation's names of entries by key.
         self._entries = entries
+        # Further items, which nobody changes, by key.
+        self.others: Mapping[str, Mapping[str, Any]] = {}
 
     def get_item(self, **request: Any) -> Any:
         answer = self._asked("GetItem", super().get_item, request)
@@ -414,6 +419,9 @@ class SimulatedDynamoDb(FakeDynamoDb):
     def shown(self) -> list[Any]:
         """Return the items that a query of the index `due` finds: those of some seconds ago, if the index lags."""
         return [item for item in self._index.values() if item] if self.cloud.index_lag else self.indexed()
+
+    def _item(self, key: str) -> Any:
+        return super()._item(key) or self.others.get(key, {})
 
     def owed(self) -> list[dict[str, Any]]:
         """Return the incidents in the stored jobs of all debts, as BigPanda sent them."""

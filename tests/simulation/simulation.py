@@ -38,12 +38,16 @@ from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
 from tests.simulation.console import CONFLICT, DONE, UNKNOWN, Console
+from tests.simulation.dead_letter_deeds import DEEDS, DeadLetterDeeds
 from tests.simulation.invariants import Invariants
+from tests.simulation.operators import tell
 from tests.simulation.phones import NEW_KEY, OLD_KEY, Page, Phones
 from tests.simulation.promptness import Swept
+from tests.simulation.reports import LARGE_PAGE, others
 from tests.simulation.services import Edge, Message, SimulatedDynamoDb, SimulatedSecrets, SimulatedSns, SimulatedSqs
+from tests.simulation.settings import Settings
 from tests.simulation.silence import silence
-from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name, tell
+from tests.simulation.story import NOC, STORM_SECONDS, Nap, Post, Said, SharedState, Story, entry_name
 from tests.simulation.verdict import Verdict
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World, WorldDeadline
@@ -63,6 +67,10 @@ PASTED_SECONDS = 3.0
 LONGEST_CHAIN = 16
 # The template sets `RecursiveLoop: Allow`, so AWS stops no chain.
 CUTS_CHAINS = False
+# From the storage of a new key for BigPanda's API until the old one ends: functions cache a secret for a minute.
+API_KEY_SECONDS = 300.0
+# From BigPanda's answer about an incident to its end. Only arrivals order the two, and the clocks of functions differ.
+ENDS_AFTER_SECONDS = 1.0
 # Concurrent workers of each queue: the template's default.
 WORKERS = 5
 # Timeouts of the functions.
@@ -144,12 +152,18 @@ class Simulation:
         dynamodb = Edge(self.world, weather, "dynamodb", 0.001, 0.01)
         luck = Random(f"table of {seed}")
         self.dynamodb = SimulatedDynamoDb(dynamodb, entries, story.ceiling, story.cloud, luck)
+        self._other_incidents, self.dynamodb.others = others(story.other_incidents)
+        self.console.page = LARGE_PAGE if story.other_incidents else self.console.page
         self._known_key, self._recipients, self._token = OLD_KEY, ["Ops"], TOKEN
+        self._api_key, self._ending = "k", set(story.ending)
         self._inbound: dict[str, Any] = {"token": TOKEN}
         self.phones.keys = {NOC: OLD_KEY} | {channel: f"{channel}-key" for channel in story.others}
+        changed = {channel: line for channel, line in story.timelines.items() if channel != NOC}
+        self.phones.keys |= {channel: line[0].key(channel) for channel, line in changed.items()}
         secrets = {channel: self._other_secret(channel) for channel in story.others} | {NOC: self._secret()}
         self.secrets = SimulatedSecrets(Edge(self.world, weather, "secrets"), secrets)
         self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
+        self._deeds = DeadLetterDeeds(self.world, self.dead_letters, self.dynamodb, Random(f"drops of {seed}"))
         self._names = count(1)
         self._answered: dict[int, Page | None] = {}
         self._environments = [self._functions() for _ in range(3)]
@@ -177,10 +191,12 @@ class Simulation:
             self._naps,
             story.routed,
             story.confirms_ends,
-            story.quiet,
+            {**story.quiet, **story.varied},
             story.actions,
             story.topics,
             story.cloud,
+            story.timelines,
+            story.reports,
         )
 
     def run(self) -> Verdict:
@@ -197,20 +213,31 @@ class Simulation:
                 self.world.at(began + said.at + 5 * copy, lambda said=said: self._call_back(said))  # type: ignore[misc]
         for moment, deed in self.story.operations:
             self.world.at(began + moment, lambda deed=deed: self._operate(deed))  # type: ignore[misc]
-        if self.story.rotates_at is not None:
-            self.world.at(began + self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY}))
-            self.world.at(began + self.story.learns_at, self._learn)
-        if self.story.token_changes_at is not None:
-            self.world.at(began + self.story.token_changes_at, self._change_token)
-        if self.story.widens_at is not None:
-            self.world.at(began + self.story.widens_at, self._widen)
-        self._schedule_quiets()
+        self._schedule_changes()
+        self.invariants.reconciled_until = began + last + RECONCILED_SECONDS - (self.story.reconcile_interval or 0.0)
         ages = (policy["max_age_seconds"] for policy in self.story.policies.values())
         until = began + last + max(ages) + SETTLED_SECONDS
         self._sweep(until)
         self.world.run(until)
         self.invariants.at_the_end()
         return Verdict(self.seed, self.invariants.problems, [*self.story.words(), "", *self.world.log])
+
+    def _schedule_changes(self) -> None:
+        """Schedule changes of credentials and of the channels' settings."""
+        began = self.world.began
+        if self.story.rotates_at is not None:
+            self.world.at(began + self.story.rotates_at, lambda: self.phones.keys.update({NOC: NEW_KEY}))
+            self.world.at(began + self.story.learns_at, self._learn)
+        if self.story.token_changes_at is not None:
+            self.world.at(began + self.story.token_changes_at, self._change_token)
+        if self.story.api_key_changes_at is not None:
+            self.world.at(began + self.story.api_key_changes_at, self._change_api_key)
+        if self.story.widens_at is not None:
+            self.world.at(began + self.story.widens_at, self._widen)
+        self._schedule_quiets()
+        for channel, line in self.story.timelines.items():
+            for settings in line[1:]:
+                self.world.at(began + settings.at, partial(self._change_settings, channel, settings))
 
     def _schedule_quiets(self) -> None:
         """Schedule what an operator does to pauses and shadow mode."""
@@ -252,6 +279,13 @@ class Simulation:
         version = entry.get("end_version")
         return entry.get("claimed_at", 0.0), (version[0], version[1]) if version else None
 
+    def _change_api_key(self) -> None:
+        """Store a new key for BigPanda's API. BigPanda refuses the old one once no function has it any more."""
+        self._api_key = "k2"
+        self.secrets.texts[NOC] = self._secret()
+        self.console.keys = {"k", "k2"}
+        self.world.at(self.world.now + API_KEY_SECONDS, lambda: self.console.keys.discard("k"))
+
     def _learn(self) -> None:
         self._known_key = NEW_KEY
         self.secrets.texts[NOC] = self._secret()
@@ -262,6 +296,23 @@ class Simulation:
         marks = {settings_name(channel): (f"over {is_over}", self.world.now)}
         mark = {"pk": {"S": MARKS_KEY}, "text": {"S": json.dumps(marks)}}
         self.dynamodb.items[MARKS_KEY] = {**mark, "sequence": {"N": "1"}}
+
+    def _change_settings(self, channel: str, settings: Settings) -> None:
+        """Store, or delete, the channel's secret, and mark the change, as relayctl does."""
+        self.world.say(f"an operator: {channel} {settings.deed}")
+        if settings.is_removed:
+            del self.secrets.texts[channel]
+        else:
+            self.phones.keys[channel] = settings.key(channel)
+            self.secrets.texts[channel] = self._other_secret(channel)
+        before = json.loads(self.dynamodb.items.get(MARKS_KEY, {"text": {"S": "{}"}})["text"]["S"])
+        name = channel if settings.is_removed or settings.credentials else settings_name(channel)
+        marks = before | {name: (settings.deed + str(settings.at), self.world.now)}
+        self.dynamodb.items[MARKS_KEY] = {
+            "pk": {"S": MARKS_KEY},
+            "text": {"S": json.dumps(marks)},
+            "sequence": {"N": "1"},
+        }
 
     def _widen(self) -> None:
         self._recipients = ["Ops", "Dba"]
@@ -291,18 +342,22 @@ class Simulation:
             policy = policy | {"confirm_resolve": False}
         if self.story.routed:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
+        if line := self.story.timelines.get(NOC):
+            policy = policy | line.now(self.world.now).policy
         document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
         if self.story.answers or self.story.reconcile_interval:
-            looks = "ring" if self.story.reconcile_interval else False
-            document["bigpanda"] = {"api_key": "k", "environment_id": "e", "reconcile": looks}
+            looks = ("report" if self.story.reports else "ring") if self.story.reconcile_interval else False
+            document["bigpanda"] = {"api_key": self._api_key, "environment_id": "e", "reconcile": looks}
         if self.story.actions:
             document["bigpanda"]["actions"] = self.story.actions
         return json.dumps(document)
 
     def _other_secret(self, channel: str, *, is_quiet_over: bool = False) -> str:
         trigger = TRIGGER.format(channel=channel, key=self.phones.keys[channel])
+        if line := self.story.timelines.get(channel):
+            return line.now(self.world.now).secret(channel, trigger, self.story.others[channel])
         xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": ["Ops"]}
         inbound = {"token": f"{channel}-{TOKEN}"}
         quiet, policy = self.story.quiet.get(channel), self.story.others[channel]
@@ -355,7 +410,7 @@ class Simulation:
             effects,
             _telemetry(),
             cache_seconds=self.story.cloud.cache_seconds,
-            reads_change_marks=bool(self.story.quiet),
+            reads_change_marks=bool(self.story.quiet or self.story.timelines),
         )
 
     # ---- The sweeper ------------------------------------------------------------------------------------------------
@@ -411,6 +466,9 @@ class Simulation:
         state.arrivals.append(self.world.now)
         functions = self._any()
         token = self._token if state.channel == NOC else f"{state.channel}-{TOKEN}"
+        if state.channel != NOC and (line := self.story.timelines.get(state.channel)):
+            # An operator pastes a new token into BigPanda once the channel is made anew.
+            token = line.now(self.world.now - PASTED_SECONDS).token(state.channel)
         headers, body = {"authorization": f"Bearer {token}"}, state.body().decode()
         request = Request(state.channel, headers, state.url_recipients, body, is_base64=False, id="r")
         reply = functions.webhook.serve(request)
@@ -464,7 +522,9 @@ class Simulation:
             is_older = known and known.version and state.version and state.version < known.version
             newest[state.incident] = known if known and is_older else state
         asleep = {nap.incident for nap in self._naps if nap.begins <= now < nap.ends}
-        return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()}
+        return {name: state.in_the_api(is_snoozed=name in asleep) for name, state in newest.items()} | {
+            **self._other_incidents
+        }
 
     def _came_by_api(self, incident: str) -> None:
         """Note that BigPanda's API showed the relay an incident's newest state."""
@@ -473,6 +533,15 @@ class Simulation:
             state = self.invariants.states[incident, shown["share"]]
             state.arrivals.append(self.world.now)
             state.shown.append(self.world.now)
+            if incident in self._ending:
+                self._ending.remove(incident)
+                at, number = self.world.now + ENDS_AFTER_SECONDS, self._dynamic_number()
+                now = at - self.world.began
+                over = replace(
+                    state, number=number, at=now, is_open=False, status="ok", arrivals=[], answered=[], shown=[]
+                )
+                self.invariants.states[incident, number] = over
+                self.world.at(at, lambda: self._post(Post(now, over)))
 
     def _found(self, incident: Mapping[str, Any]) -> None:
         """Note the arrival of a state that a reconcile run queues, if the run knows it from BigPanda's list only.
@@ -606,6 +675,9 @@ class Simulation:
             for message in self.dead_letters.receive(1000):
                 self.retries.put(message.body)
                 del self.dead_letters.messages[message.name]
+        elif deed in DEEDS:
+            process = Process(f"dlq {deed} {next(self._names)}", at_its_end=lambda: self._ended(process))
+            self._start(process, lambda: self._deeds.do(deed))
         else:
             process = Process(f"replay {next(self._names)}", at_its_end=lambda: self._ended(process))
             self._start(process, self._replay)

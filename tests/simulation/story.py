@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.cloud import USUAL, Cloud, clouds
+from tests.simulation.settings import Facts, Timeline
 from tests.simulation.weather import FAULTS, Spell
 from tests.simulation.world import BEGINS_AT
 
@@ -53,6 +54,8 @@ class SharedState:
         shown: times at which BigPanda's API showed the state, in epoch seconds.
         channel: channel of the webhook.
         url_recipients: recipients in the webhook's URL.
+        environment: name of the incident's environment; empty if the share has none.
+        team: value of the incident's tag `team`, with an environment.
     """
 
     incident: str
@@ -69,6 +72,13 @@ class SharedState:
     shown: list[float] = field(default_factory=list)
     channel: str = NOC
     url_recipients: tuple[str, ...] = ()
+    environment: str = ""
+    team: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """What routes and pauses can ask about."""
+        return Facts(self.environment, self.team, self.status or "")
 
     @property
     def id(self) -> str:
@@ -116,7 +126,11 @@ class SharedState:
         if self.incident != self.id:
             # For the simulated xMatters, which sees only the body.
             incident["entry"] = self.incident
-        return json.dumps({"incident": incident | {k: v for k, v in stamps.items() if v is not None}}).encode()
+        incident |= {k: v for k, v in stamps.items() if v is not None}
+        if not self.environment:
+            return json.dumps({"incident": incident}).encode()
+        incident["tags"] = [{"name": "team", "value": self.team}]
+        return json.dumps({"incident": incident, "metadata": {"environment": self.environment}}).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
         """Return the state as BigPanda's API shows it."""
@@ -217,7 +231,7 @@ class Quiet:
     """A time in which a channel sends nothing. Times are in seconds since the beginning.
 
     Attributes:
-        kind: "keep" or "drop", for a pause; or "shadow", for shadow mode.
+        kind: "keep" or "drop", for a pause; "shadow", for shadow mode; or "varied", for settings that operators change.
         begins: start. An operator begins shadow mode then; with 0 the channel is in shadow mode from the beginning.
         ends: the real end. An operator ends a pause then if `ends` is not `planned`, and always ends shadow mode.
         planned: end of the pause as the secret has it at first. For shadow mode it is the same as `ends`.
@@ -284,6 +298,11 @@ class Story:
         topics: topics about the health of channels: "alarm", "notice"; empty for none.
         cloud: conditions of AWS and of xMatters' log-in.
         api_lag: BigPanda's API shows a change so many seconds after its webhook.
+        timelines: settings over time of each channel that operators change.
+        reports: True if the first channel's reconcile runs only report incidents of which no share came.
+        api_key_changes_at: time at which the first channel gets a new key for BigPanda's API; None: never.
+        ending: incidents that end while BigPanda answers a request for their details.
+        other_incidents: number of further incidents in BigPanda, whose states the ledger knows.
     """
 
     policy: dict[str, Any]
@@ -308,6 +327,18 @@ class Story:
     topics: tuple[str, ...] = ()
     cloud: Cloud = USUAL
     api_lag: float = 0.0
+    timelines: Mapping[str, Timeline] = field(default_factory=dict)
+    reports: bool = False
+    api_key_changes_at: float | None = None
+    ending: frozenset[str] = frozenset()
+    other_incidents: int = 0
+
+    @property
+    def varied(self) -> Mapping[str, "Quiet"]:
+        """The time in which operators may hold or leave out what a channel sends, by channel."""
+        return {
+            channel: Quiet("varied", 0, line.quiet_until, line.quiet_until) for channel, line in self.timelines.items()
+        }
 
     @property
     def actions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -325,7 +356,8 @@ class Story:
     def confirms_ends(self) -> bool:
         """True if the first channel confirms ends of incidents with BigPanda."""
         has_access = bool(self.answers) or self.reconcile_interval is not None
-        return has_access and not any(post.state.url_recipients for post in self.posts)
+        is_chosen: bool = self.policy.get("confirm_resolve", True)
+        return is_chosen and has_access and not any(post.state.url_recipients for post in self.posts)
 
     def _features(self) -> Iterator[str]:
         if self.actions:
@@ -335,6 +367,17 @@ class Story:
         yield from self.cloud.words()
         if self.api_lag:
             yield f"BigPanda's API is {self.api_lag:.0f} s behind its webhook"
+        if self.reports:
+            yield "what no share brought is reported, and rings nobody"
+        if self.api_key_changes_at is not None:
+            yield f"BigPanda's API gets another key at {self.api_key_changes_at:.0f} s"
+        if self.ending:
+            yield f"while BigPanda is asked about them, {', '.join(sorted(self.ending))} end"
+        if self.other_incidents:
+            yield f"BigPanda has {self.other_incidents} further incidents, which the ledger knows"
+        for channel, line in self.timelines.items():
+            yield f"{channel} has the routes {list(line[0].routes)}"
+            yield from (f"{channel}: {settings}" for settings in line)
 
     def words(self) -> Iterator[str]:
         """Yield the story in words, line by line."""

@@ -7,9 +7,10 @@ import pytest
 from tests.simulation.attack_mutations import ATTACK_MUTATIONS
 from tests.simulation.mutants import seeds_that_find
 from tests.simulation.mutations import MUTATIONS, Mutation
+from tests.simulation.operator_mutations import OPERATOR_MUTATIONS
 from tests.simulation.test_simulation import SCHEDULES
 
-EVERY = (*MUTATIONS, *ATTACK_MUTATIONS)
+EVERY = (*MUTATIONS, *ATTACK_MUTATIONS, *OPERATOR_MUTATIONS)
 
 
 @pytest.fixture(scope="module")

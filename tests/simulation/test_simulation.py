@@ -6,8 +6,8 @@ import pytest
 
 from tests.simulation.cloud import USUAL
 from tests.simulation.many import first_failures
+from tests.simulation.operators import tell
 from tests.simulation.simulation import judge
-from tests.simulation.story import tell
 from tests.simulation.weather import FAULTS
 
 SCHEDULES = 1000
@@ -38,6 +38,7 @@ def test_the_schedules_hold_what_they_promise() -> None:
     assert sum(bool(story.others) for story in stories) > SCHEDULES / 6
     assert sum(bool(story.actions) for story in stories) > SCHEDULES / 40
     assert sum(bool(story.topics) for story in stories) > SCHEDULES / 25
+    assert sum(bool(story.timelines) for story in stories) > SCHEDULES / 30
     assert sum(any(post.state.url_recipients for post in story.posts) for story in stories) > SCHEDULES / 20
     usual = {each.name: getattr(USUAL, each.name) for each in fields(USUAL)}
     for name in usual.keys() - {"newer_schema"}:

@@ -228,12 +228,27 @@ def test_reopened_incident_rings_at_once_after_its_end() -> None:
 def test_resolve_that_was_queued_since_the_ledger_failed_is_asked_about_too() -> None:
     scene = Scene()
     scene.open()
-    write, scene.relay.dynamodb.update_item = scene.relay.dynamodb.update_item, lambda **_: table_down()  # type: ignore[method-assign]
+    write = scene.relay.dynamodb.update_item
+
+    def fails(**_: Any) -> Any:
+        table_down()
+
+    scene.relay.dynamodb.update_item = fails  # type: ignore[method-assign]
     scene.resolve()
     scene.relay.dynamodb.update_item = write  # type: ignore[method-assign]
     assert "signal" in [job.kind for job in scene.relay.retries.jobs()]
     scene.wait(300)
     assert scene.signalled() == ["critical"]
+
+
+def test_title_in_a_forged_resolve_is_not_kept() -> None:
+    scene = Scene()
+    scene.open()
+    title, now = scene.relay.entry().title, int(scene.relay.clock.now) + 1
+    forged = {"status": "ok", "active": False, "alerts": [{"id": "a1", "description": "Call 555"}]}
+    scene.relay.share(samples.enveloped("e1", changedOn=now, updatedOn=now, **forged))
+    assert scene.end().is_claimed
+    assert scene.relay.entry().title == title
 
 
 # ---- A forged resolve --------------------------------------------------------------------------------------------

@@ -284,6 +284,18 @@ class TestChangedPauses:
         relay.sweep(120)
         assert len(relay.sns.published) == 1
 
+    def test_fallback_is_not_notified_of_a_state_that_another_pause_with_conditions_holds_by_now(self) -> None:
+        relay = paused("keep", until=NOW + 4 * HOUR, when={"status": "crit*"})
+        relay.share()
+        relay.clock.now += 600
+        ended = pause("keep", until=NOW + 600, when={"status": "crit*"})
+        change_pauses(relay, ended, pause("keep", since=NOW + 600, when={"status": ["critical", "warning"]}))
+        # The sweeper's first run after the change comes late.
+        relay.sweep(600)
+        assert relay.sns.published == []
+        pass_hours(relay, 1)
+        assert (len(relay.session.calls), relay.sns.published) == (1, [])
+
     @pytest.mark.parametrize("since", [NOW - 10, NOW + 1800], ids=["the same pause", "a further pause"])
     def test_state_rings_after_a_pause_that_was_prolonged_by_days(self, since: float) -> None:
         first = pause("keep", until=NOW + 2 * HOUR)
@@ -319,6 +331,17 @@ class TestDrop:
         assert len(relay.session.calls) == sent
         pass_hours(relay, 0.5)
         assert len(relay.session.calls) == sent + 1
+
+    def test_state_is_left_out_though_an_earlier_pause_held_a_signal_of_its_incident(self) -> None:
+        relay = new_relay(policy={"pauses": [pause("keep", until=NOW + 60), pause("drop", since=NOW + 600)]})
+        relay.share(status="warning")
+        relay.sweep(60)
+        relay.wake(1)
+        assert len(relay.session.calls) == 1
+        relay.clock.now += 600
+        assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.UNCHANGED
+        pass_hours(relay, 2)
+        assert len(relay.session.calls) == 1
 
     def test_state_that_another_pause_keeps_waits_for_the_end_of_both(self) -> None:
         pauses = [pause("keep"), pause("drop", until=NOW + 2 * HOUR)]

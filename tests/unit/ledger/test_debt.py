@@ -196,3 +196,19 @@ class TestPageMissing:
         debt = without_page(announced(state()).waiting(over(200), CALM)).debt
         assert debt.row == ROW
         assert (debt.notified(over(200)).row, debt.notified(over(200)).is_notified) == (CALM, True)
+
+
+class TestPausedUntil:
+    @pytest.mark.parametrize(
+        "settled",
+        [
+            pytest.param(lambda entry: entry.announcing(state(), "r1", NOW), id="announced"),
+            pytest.param(lambda entry: entry.unchanged(over(5)), id="nothing left to announce"),
+        ],
+    )
+    def test_end_of_the_pause_is_forgotten_with_the_debt(self, settled: Callable[[Entry], Entry]) -> None:
+        entry = owing()
+        held = replace(entry, debt=entry.debt.paused(NOW + 600, "p1"))
+        assert (held.debt.paused_until, held.debt.paused_by) == (NOW + 600, "p1")
+        after = settled(held).debt
+        assert (after.since, after.paused_until, after.paused_by) == (None, 0.0, "")

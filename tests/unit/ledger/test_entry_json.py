@@ -93,6 +93,7 @@ ENTRIES = st.builds(
         silent_since=MOMENTS,
     ),
     title=st.text(max_size=80),
+    facts=st.dictionaries(st.sampled_from(["environment", "tag.team"]), st.lists(st.text(max_size=8)).map(tuple)),
     environment_id=st.text(max_size=8),
     others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),
     is_unreadable=st.just(False),

@@ -118,7 +118,6 @@ class TestMissed:
         assert (seen["missed"], bool(seen["failure"])) == (1, True)
         assert scene.relay.recorder.metrics()["share_missed"] == 1
 
-    @pytest.mark.xfail(strict=True, reason="the ledger does not keep the routing and the facts of the last share")
     @pytest.mark.parametrize(
         ("policy", "recipients"),
         [
@@ -142,6 +141,51 @@ class TestMissed:
         scene.run_twice()
         relay.wake(0)
         assert [call.url.partition("recipients=")[2] for call in relay.session.calls] == recipients
+
+    @pytest.mark.parametrize("when", [{"tag.team": "web"}, {"source_system": "nagios*"}, {"environment": "prod"}])
+    def test_missed_change_is_routed_by_a_fact_of_the_last_share_that_bigpandas_api_lacks(
+        self, when: dict[str, str]
+    ) -> None:
+        scene = make_scene(policy={"routes": [{"when": when, "recipients": ["Web"]}]})
+        alert = {"id": "a1", "source_system": "nagios.east", "tags": [{"name": "team", "value": "Web"}]}
+        incidents = {"id": "i1", "status": "warning", "alerts": [alert], "environments": ["Prod"]}
+        scene.relay.share(json.dumps({"incident": incidents | {"changedOn": int(scene.relay.clock.now)}}).encode())
+        scene.relay.clock.now += 60
+        scene.has(incident(scene.relay.clock, ago=0))
+        scene.run_twice()
+        [_, job] = scene.relay.retries.jobs()
+        assert job.routing.recipients == ("Web",)
+
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            pytest.param({}, id="during the request for details"),
+            pytest.param({"/i1?": lambda _: HttpAnswer(500, {}, b"")}, id="during the listing, without details"),
+        ],
+    )
+    def test_share_that_comes_while_bigpanda_is_asked_is_newer_than_the_answer(self, faults: dict[str, Any]) -> None:
+        scene = make_scene()
+        relay = scene.relay
+        listed = incident(relay.clock)
+        # Without timestamps, only arrivals order the states.
+        scene.has({name: value for name, value in listed.items() if name not in {"changed_at", "updated_at"}})
+        scene.run()
+        relay.clock.now += SETTLES_SECONDS
+        scene.tenant.faults = faults
+        shared_during = "folder=shared" if faults else "/i1?"
+
+        def share() -> None:
+            if shared_during in relay.bigpanda.calls[-1].url:
+                relay.clock.now += 1
+                relay.share(samples.body(status="ok"))
+                relay.clock.now += 1
+
+        scene.tenant.before_answer = share
+        assert scene.run()["missed"] == 1
+        relay.wake(0)
+        newest = relay.entry().newest
+        assert newest is not None
+        assert (scene.signalled(), newest.is_open) == ([], False)
 
     def test_missed_change_is_relayed_after_its_share_had_time_to_come(self) -> None:
         scene = make_scene()

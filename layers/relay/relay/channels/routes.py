@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
-from relay.incidents.details import Details, details_of
+from relay.incidents.details import Details, details_of, kept_values
 from relay.incidents.share import Share
 
 TAG = "tag."
@@ -171,6 +171,14 @@ class _Facts:
         return self._known[fact]
 
     def _values(self, fact: str) -> Iterable[str]:
+        """Return the share's own values; for a state from BigPanda's API, what its incident's last share had as well.
+
+        The API names environments by id only, so their names of the last share count beside the ids.
+        """
+        own = list(self._own_values(fact))
+        return [*own, *kept_values(self._share, fact)] if fact == "environment" or not any(own) else own
+
+    def _own_values(self, fact: str) -> Iterable[str]:
         share, found = self._share, self._found
         match fact:
             case "status":

@@ -83,7 +83,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
     after = entry.claimed(lease, send.max_attempts, queued=task.is_queued)
     debt = after.debt.resumed(task.pause_end(now))
-    after = replace(task.titled(after), environment_id=task.environment_id or after.environment_id, debt=debt)
+    after = replace(task.described(after), environment_id=task.environment_id or after.environment_id, debt=debt)
     if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())

@@ -85,7 +85,7 @@ def let_wait(services: Services, task: Task, entry: Entry, wait: Wait) -> Result
         # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
         if is_paused or entry.debt.job != task.job.stored_name:
             store_job(services.ledger, task.job.stored_name, task, services.clock())
-        owed = task.titled(entry.waiting(task.state, row))
+        owed = task.described(entry.waiting(task.state, row))
         # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
         is_shown = entry.dead_letter.revived_at or owed.debt.reason == Reason.PAUSED
         reason = wait.reason if is_shown else owed.debt.reason

@@ -216,6 +216,8 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     if action.note is None:
         return result
     try:
-        return result if services.ledger.write(task.entry_key, entry, task.titled(action.note)) else None
+        # A claimed resolve may be forged, so nothing that it says of the incident is kept.
+        note = action.note if action.queue == "ledger" else task.described(action.note)
+        return result if services.ledger.write(task.entry_key, entry, note) else None
     except LedgerError as error:
         return degraded.note_later(services, task, str(error))

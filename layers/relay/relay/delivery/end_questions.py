@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.debts import row_of, store_job
@@ -133,7 +134,7 @@ class EndQuestions:
                 return self._open(question)
             if _is_behind(answer.share, entry, now):
                 return _waiting(question.job, _next_question(entry.end.claimed_at, now))
-            return self._over(question, answer.share)
+            return self._over(question, with_facts(answer.share, entry.facts))
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
 

@@ -47,7 +47,7 @@ def observe(services: Services, task: Task) -> Result:
             else:
                 audience = Audience(task.job.routing.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
-            if note is None or services.ledger.write(entry_key, stored, task.titled(note)) is not None:
+            if note is None or services.ledger.write(entry_key, stored, task.described(note)) is not None:
                 return result
     except LedgerError as error:
         return task.result(Outcome.SHADOWED).with_unguarded(str(error))
@@ -67,4 +67,4 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
     else:
         # Without its digest, so that a copy of the share counts as news once the channel is live.
         entry = entry.unchanged(replace(task.state, digest=""))
-    return replace(entry, debt=replace(entry.debt, row=None, is_page_missing=False))
+    return task.described(replace(entry, debt=replace(entry.debt, row=None, is_page_missing=False)))

@@ -7,6 +7,7 @@ from copy import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.channel import Channel, fitting
+from relay.channels.kept_facts import Facts, facts_to_keep
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.details import title_of
 from relay.incidents.share import Share
@@ -47,6 +48,7 @@ class Task(NamedTuple):
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: Id of the incident's environment in BigPanda; None if unknown.
         title: Title of the incident; empty if the share has none.
+        facts: Facts of the share that the entry keeps (`channels.kept_facts`); None for a state from BigPanda's API.
         is_first: True if the ledger had no entry of the incident before.
         is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
@@ -71,6 +73,7 @@ class Task(NamedTuple):
     change: Change | None = None
     environment_id: str | None = None
     title: str = ""
+    facts: Facts | None = None
     is_first: bool = False
     is_stamped: bool = True
     pauses: tuple["Pause", ...] = ()
@@ -96,6 +99,7 @@ class Task(NamedTuple):
             is_from_webhook=True,
             environment_id=environment_id,
             is_stamped=is_stamped,
+            facts=facts_to_keep(channel, share),
         )
         task = task._replace(is_flagged=share.flapping is True, title=title_of(share))
         return task.with_pauses(share) if channel.policy.pauses else task
@@ -112,7 +116,8 @@ class Task(NamedTuple):
         task = cls(
             job, entry_key, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=environment_id
         )
-        task = task._replace(is_flagged=share.flapping is True, title=title_of(share))
+        facts = None if job.payload.found else facts_to_keep(channel, share)
+        task = task._replace(is_flagged=share.flapping is True, title=title_of(share), facts=facts)
         return task.with_pauses(share) if channel.policy.pauses else task
 
     def with_pauses(self, share: Share) -> Self:
@@ -131,9 +136,12 @@ class Task(NamedTuple):
         is_early = own_wait is not None and own_wait.reason == Reason.EXPIRED and own_wait.until <= self.expires_at
         return self._replace(own_wait=None) if is_early else self
 
-    def titled(self, entry: Entry) -> Entry:
-        """Return the entry with the incident's title, for operators; a share without one keeps the known title."""
-        return replace(entry, title=self.title) if self.title else entry
+    def described(self, entry: Entry) -> Entry:
+        """Return the entry with the incident's title, for operators, and with the facts for routes and pauses.
+
+        A share without a title keeps the known one, and a state from BigPanda's API keeps the facts.
+        """
+        return replace(entry, title=self.title or entry.title, facts=entry.facts if self.facts is None else self.facts)
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""

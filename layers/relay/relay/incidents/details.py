@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from relay.foreign_text import is_bigpanda_link, one_line
-from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, nested, scalar
+from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, fields_of, nested, scalar
 from relay.incidents.share import Share
 
 # BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
@@ -20,6 +20,8 @@ MAX_VALUES = 100
 # Characters of a title, which each ledger entry has, and alerts that are searched for one.
 MAX_TITLE = 80
 MAX_TITLE_ALERTS = 50
+# Member of a body's metadata with facts that the ledger kept of an incident's last share (`channels.kept_facts`).
+KEPT_FACTS = "facts_of_last_share"
 
 
 class AlertDetails(NamedTuple):
@@ -72,24 +74,39 @@ class Details(NamedTuple):
 
 def details_of(share: Share) -> Details:
     """Read the details of a share's incident from the body."""
-    outside = Fields(share.document)
-    incident = _incident(outside)
-    metadata = outside.first("metadata")
+    incident = _incident(Fields(share.document))
     found = incident.first("alerts")
     alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
-    environments = (
-        share.environment_id,
-        nested(metadata, "environment", "environmentname"),
-        outside.first("environment"),
-        *_listed(incident.first("environments"))[:MAX_VALUES],
-    )
     return Details(
-        environments=tuple(dict.fromkeys(text for each in environments if (text := scalar(each) or _name(each)))),
+        environments=environments_of(share),
         alerts=tuple(sorted(alerts, key=lambda alert: _rank(alert.status))),
         tags=tuple(_tags(incident.first("incidenttags", "tags"))),
         description=scalar(incident.first("description")) or "",
         link=_link(incident, share.incident_id),
     )
+
+
+def environments_of(share: Share) -> tuple[str, ...]:
+    """Return the ids and names of an incident's environments."""
+    outside = Fields(share.document)
+    environments = (
+        share.environment_id,
+        nested(outside.first("metadata"), "environment", "environmentname"),
+        outside.first("environment"),
+        *_listed(_incident(outside).first("environments"))[:MAX_VALUES],
+    )
+    return tuple(dict.fromkeys(text for each in environments if (text := scalar(each) or _name(each))))
+
+
+def kept_values(share: Share, fact: str) -> list[str]:
+    """Return the values of a fact that the ledger kept of the incident's last share, for a state from BigPanda's API.
+
+    Empty for the share of a webhook.
+    """
+    metadata = fields_of(share.document.get("metadata"))
+    kept = metadata.get(KEPT_FACTS.replace("_", ""))
+    values = kept.get(fact) if isinstance(kept, dict) else None
+    return [text for each in _some(values, MAX_VALUES) if (text := scalar(each)) is not None]
 
 
 def title_of(share: Share) -> str:

@@ -53,6 +53,8 @@ class Entry(NamedTuple):
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
         title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
+        facts: Facts of the last share that routes and pauses ask about, and that BigPanda's API lacks: values by fact,
+            such as `environment` (`channels.kept_facts`).
         others: Members of the stored document that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
         is_unreadable: True if the stored item could not be parsed, and this entry replaces it.
@@ -75,6 +77,7 @@ class Entry(NamedTuple):
     flap: Flap = Flap()
     environment_id: str = ""
     title: str = ""
+    facts: Mapping[str, tuple[str, ...]] = _NO_MEMBERS
     others: Mapping[str, Any] = _NO_MEMBERS
     sequence: int = 0
     is_unreadable: bool = False

@@ -86,6 +86,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "flap": entry.flap if entry.flap != Flap() else None,
         "environment_id": entry.environment_id,
         "title": entry.title,
+        "facts": dict(entry.facts),
     }
 
 
@@ -117,6 +118,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         flap=_flap(members.get("flap")),
         environment_id=members.get("environment_id", ""),
         title=members.get("title", ""),
+        facts={fact: tuple(values) for fact, values in members.get("facts", {}).items()},
         others={name: value for name, value in members.items() if name not in _MEMBERS},
     )
 

@@ -6,7 +6,6 @@ The ledger is read in batches. The channel's secret is read only if its ledger d
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
@@ -17,7 +16,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Recipients, Sources
-from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue
+from relay.reconcile.findings import Cause, Compared, KnownEntry, Seen, StateToQueue
 from relay.reconcile.group import Group
 from relay.reconcile.notes import ChannelNote, Difference, short_name
 from relay.reconcile.piece import Member
@@ -29,18 +28,6 @@ SETTLES_SECONDS = 90.0
 QUEUED_SECONDS = 3600.0
 # If no run compared a channel's listing for this time, its note is outdated and the comparison starts anew.
 LAST_RUN_FORGOTTEN_SECONDS = 24 * 3600.0
-
-
-class KnownEntry(NamedTuple):
-    """A ledger entry of an incident. An incident has one for each set of recipients in webhook URLs.
-
-    Attributes:
-        recipients: Recipients in the webhook's URL; empty if it names none.
-        entry: The entry.
-    """
-
-    recipients: Recipients
-    entry: Entry
 
 
 # Entries by the incident's id.
@@ -139,15 +126,14 @@ class Comparison:
         state, name, member = seen.state, short_name(seen.share.incident_id), compared.member
         if known:
             compared.known.add(name)
-        snooze_over = [each.recipients for each in known if self._is_snooze_over(group, member, seen, each, snoozed_at)]
-        others = [each for each in known if each.recipients not in snooze_over]
-        differing = [each for each in others if self._is_missed(group, member, state, each)]
-        ended = [each for each in others if self._is_end_disputed(group, member, state, each)]
-        missed, disputed = [each.recipients for each in differing], [each.recipients for each in ended]
+        snooze_over = [each for each in known if self._is_snooze_over(group, member, seen, each, snoozed_at)]
+        others = [each for each in known if each not in snooze_over]
+        differing = missed = [each for each in others if self._is_missed(group, member, state, each)]
+        ended = disputed = [each for each in others if self._is_end_disputed(group, member, state, each)]
         # A state without timestamps may be newer than the channel's first comparison, so it counts.
         is_ours = state.version is None or state.version[0] >= compared.note.since
         if not known and state.is_open and is_ours and member.signals:
-            missed = [()]
+            missed = [KnownEntry()]
             # This channel signals the incident, so no other channel has to report it.
             compared.known.add(name)
         elif not known and state.is_open and is_ours:
@@ -159,9 +145,9 @@ class Comparison:
             compared.differing.pop(name, None)
         by_cause = {Cause.SNOOZE_OVER: snooze_over, Cause.MISSED: missed, Cause.DISPUTED_END: disputed}
         compared.findings += [
-            StateToQueue(cause, member, seen, tuple(recipients), not known)
-            for cause, recipients in by_cause.items()
-            if recipients
+            StateToQueue(cause, member, seen, tuple(entries), not known)
+            for cause, entries in by_cause.items()
+            if entries
         ]
 
     def _has_lasted(self, compared: Compared, name: str, state: State, differing: Sequence[KnownEntry]) -> bool:

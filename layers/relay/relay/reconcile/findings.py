@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from relay.incidents.share import Share
 from relay.incidents.transition import State
+from relay.ledger.entry import Entry
 from relay.ledger.sources import Recipients
 from relay.reconcile.notes import ChannelNote, Difference, short_name
 from relay.reconcile.piece import Member
@@ -17,7 +18,7 @@ class Seen(NamedTuple):
 
     Attributes:
         share: The incident, converted into a share.
-        state: Its state, as it is compared with the ledger.
+        state: Its state, as it is compared with the ledger. It came when BigPanda was asked for it.
     """
 
     share: Share
@@ -35,6 +36,18 @@ class Cause(StrEnum):
     DISPUTED_END = "disputed_end"
 
 
+class KnownEntry(NamedTuple):
+    """A ledger entry of an incident. An incident has one for each set of recipients in webhook URLs.
+
+    Attributes:
+        recipients: Recipients in the webhook's URL; empty if it names none.
+        entry: The entry.
+    """
+
+    recipients: Recipients = ()
+    entry: Entry = Entry()
+
+
 class StateToQueue(NamedTuple):
     """A state to queue as jobs for a channel.
 
@@ -42,14 +55,14 @@ class StateToQueue(NamedTuple):
         cause: Cause of queueing it.
         member: The channel.
         seen: The incident in BigPanda's listing.
-        recipients: Sets of recipients in webhook URLs for which it is queued: one job for each.
+        entries: Ledger entries for which it is queued: one job for each.
         is_first: True if the channel's ledger has no entry of the incident.
     """
 
     cause: Cause
     member: Member
     seen: Seen
-    recipients: tuple[Recipients, ...]
+    entries: tuple[KnownEntry, ...]
     is_first: bool
 
 

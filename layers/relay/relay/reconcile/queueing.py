@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from relay.bigpanda.listing import Lister
 from relay.channels.channel import Channel
+from relay.channels.kept_facts import with_facts
 from relay.delivery.task import new_job
 from relay.failures.errors import ChannelError, QueueError, SendError
-from relay.incidents.share import Share
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
 from relay.reconcile.comparison import Comparison
-from relay.reconcile.findings import Cause, Compared, StateToQueue
+from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue, as_seen
 from relay.reconcile.piece import Member
 from relay.reconcile.run import PieceProgress
 from relay.telemetry.telemetry import Telemetry
@@ -77,15 +77,12 @@ class Queueing:
         channel = self._channel(run, finding)
         if channel is None:
             return False
-        # Taken before the request for details: a share that arrives during the request is newer than this state.
-        now = self.clock()
-        whole = self._whole(run, finding.seen.share)
-        body = json.dumps(whole.document).encode()
-        for each in finding.recipients:
-            if not all(map(channel.permits, each)):
+        now, (whole, state) = self.clock(), self._whole(run, finding.seen)
+        for recipients, entry in finding.entries:
+            if not all(map(channel.permits, recipients)):
                 continue
-            trail = f"reconcile-{whole.incident_id}"[:100]
-            job = new_job(channel, whole, body, each, trail, now)
+            share, trail = with_facts(whole, entry.facts), f"reconcile-{whole.incident_id}"[:100]
+            job = new_job(channel, share, json.dumps(share.document).encode(), recipients, trail, state.came)
             # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
             version = None if finding.cause == Cause.DISPUTED_END else job.payload.version
             job = replace(job, payload=replace(job.payload, found=True, version=version))
@@ -94,7 +91,7 @@ class Queueing:
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
                 self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
-        compared.queued(finding, seconds_of(timestamp(now)))
+        compared.queued(finding, seconds_of(timestamp(state.came)))
         return True
 
     def _channel(self, run: PieceProgress, finding: StateToQueue) -> Channel | None:
@@ -106,23 +103,26 @@ class Queueing:
         signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
         return channel if signals or not finding.is_first else None
 
-    def _whole(self, run: PieceProgress, share: Share) -> Share:
-        """Return the share with details of its alerts from BigPanda, if the run may still request them.
+    def _whole(self, run: PieceProgress, seen: Seen) -> Seen:
+        """Return the incident with details of its alerts from BigPanda, if the run may still request them.
 
-        Else the share is returned unchanged.
+        Else the incident is returned unchanged.
         """
+        share = seen.share
         if share.incident_id in run.whole:
             return run.whole[share.incident_id]
         if run.asked >= MAX_DETAILS or run.deadline.remaining() < DETAILS_SECONDS:
-            return share
+            return seen
         run.asked += 1
+        # Taken before the request: a share that arrives during the request is newer than the answer.
+        now = self.clock()
         try:
             found = self.lister.details(run.group.access, run.group.environment_id, share, run.deadline)
         except SendError:
             # No further details in this run: failing requests would use up the time for owed states.
             run.asked, found = MAX_DETAILS, share
-        run.whole[share.incident_id] = found
-        return found
+        run.whole[share.incident_id] = seen if found is share else as_seen(found, now)
+        return run.whole[share.incident_id]
 
 
 def notice_unread(telemetry: Telemetry, member: Member, error: ChannelError) -> None:

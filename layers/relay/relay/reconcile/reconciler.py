@@ -196,13 +196,14 @@ class Reconciler:
         group, ids = run.group, set[str]()
         until = run.deadline.remaining() - LISTING_SECONDS
         while at is not None:
+            # Taken before the request: a share that arrives during the request is newer than what is listed.
+            now = self.clock()
             try:
                 listed = self.lister.listing_page(group.access, group.environment_id, at, run.since, ids, run.deadline)
             except SendError as error:
                 # The pages before the failure are still compared.
                 run.trouble = error
                 break
-            now = self.clock()
             run.counts["unreadable"] += listed.unreadable if run.is_counted else 0
             if listed.is_cut and run.is_counted:
                 self.telemetry.notice("reconcile_failed", f"folder {listed.folder} holds more than BigPanda shows")

@@ -8,7 +8,6 @@ from relay.bigpanda.listing import Position
 from relay.deadline import Deadline
 from relay.failures.errors import SendError
 from relay.failures.reasons import Reason
-from relay.incidents.share import Share
 from relay.reconcile.findings import Compared, Seen
 from relay.reconcile.group import Group
 from relay.reconcile.notes import ChannelNote, Difference, GroupNote
@@ -44,7 +43,7 @@ class PieceProgress:
         is_unfinished: True if there was no time to queue all states.
         waits: True if the next run must list a resolved incident again.
         asked: Number of incidents whose details the run requested.
-        whole: Shares with details, by the incident's id.
+        whole: Incidents with details, by id.
         trouble: Failure of the request for the page `after`; None if it did not fail.
     """
 
@@ -68,7 +67,7 @@ class PieceProgress:
     is_unfinished: bool = False
     waits: bool = False
     asked: int = 0
-    whole: dict[str, Share] = field(default_factory=dict)
+    whole: dict[str, Seen] = field(default_factory=dict)
     trouble: SendError | None = None
 
     @property

@@ -57,6 +57,26 @@ def expires_at(policies: SweepPolicies, row: DueRow, job: Job) -> float:
     return since + policy.max_age_seconds
 
 
+def has_conditional_pause(policies: SweepPolicies, row: DueRow, now: float) -> bool:
+    """True if a pause with conditions is active in a debt's channel at `now` (epoch seconds)."""
+    return any(each.when and each.is_active(now) for each in policies.of(row.channel).pauses)
+
+
+def is_held(policies: SweepPolicies, row: DueRow, job: Job | None, now: float) -> bool:
+    """True if a pause with conditions holds a debt at `now` (epoch seconds), maybe another one than the entry records.
+
+    `job` is the debt's stored job; without one no such pause applies.
+    """
+    if job is None:
+        return False
+    # Imported here, since most channels have no pause: this keeps the import out of cold starts.
+    from relay.channels.pause import pauses_for  # noqa: PLC0415
+
+    share = parse_share(job.payload.body)
+    active = (each for each in policies.of(row.channel).pauses if each.is_active(now))
+    return bool(pauses_for(share, active, is_open=is_open(share)))
+
+
 def _age_start(job: Job, policy: Policy, came: float) -> float:
     """Return the time from which a job's age counts (epoch seconds).
 

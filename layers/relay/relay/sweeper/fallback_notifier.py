@@ -14,7 +14,7 @@ from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
-from relay.sweeper.debt_timing import delay_start_after_pauses
+from relay.sweeper.debt_timing import delay_start_after_pauses, has_conditional_pause, is_held
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel
 from relay.sweeper.parallel import AT_ONCE, AtOnce, run_logging_failure
 from relay.sweeper.policies import SweepPolicies
@@ -67,7 +67,7 @@ class FallbackNotifier:
                 break
             # Read again, since the index lags: no person must be woken for a debt that was settled meanwhile.
             current = self.rows.current(each for _, rows in some for each in rows[:MAX_CHECKED])
-            due = by_channel(each for each in current if self._is_to_notify(each))
+            due = by_channel(each for each in current if self._is_to_notify(each) and not self._is_held(each))
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
         marks = (partial(self._mark, each, deadline) for rows in notified.values() for each in rows)
@@ -119,6 +119,16 @@ class FallbackNotifier:
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
         delay = now - delay_start_after_pauses(self.policies, row, now)
         return entry.is_given_up or delay >= policy.fallback_after_seconds
+
+    def _is_held(self, row: DueRow) -> bool:
+        """True if a pause with conditions holds a row's state. The entry records one pause, and another may apply.
+
+        A given-up state is not held: nothing will signal it after the pause.
+        """
+        now, debt = self.clock(), row.entry.debt
+        if row.entry.is_given_up or debt.is_page_missing or not has_conditional_pause(self.policies, row, now):
+            return False
+        return is_held(self.policies, row, self.rows.stored_job(row, debt.job), now)
 
     def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.

@@ -1,0 +1,248 @@
+"""Judge of pauses, routes and modes that operators change: nobody is held or rung by one that does not apply."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.simulation.oracle import changed, wanted
+from tests.simulation.phones import Phones, Ring
+from tests.simulation.services import SimulatedSns, SimulatedSqs
+from tests.simulation.settings import Facts, Settings, Timeline
+from tests.simulation.story import NOC, SharedState
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+# From an operator's change until no function has an older copy of the channel, if it can read the new one.
+LEARNS_SECONDS = 20.0
+# A function caches a channel's secret for a minute.
+REMEMBERED_SECONDS = 62.0
+# From the choice to signal a state to the end of its request.
+IN_FLIGHT_SECONDS = 16.0
+# From a share's arrival until its recipients are chosen: Secrets Manager may be slow.
+ADMITTED_SECONDS = 8.0
+# The longest time to a critical's signal, and to any signal after the end of a pause.
+RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
+_NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "sns")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Judge of the channels whose settings operators change.
+
+    Attributes:
+        timelines: settings over time, by channel.
+        policies: the rest of each channel's policy.
+        states: all states that BigPanda shared.
+        world: clock and processes.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        dead_letters: the dead-letter queue.
+        sns: the fallback topic.
+        unguarded: incidents that were processed without the ledger.
+        clocks_differ: the largest difference of two functions' clocks, with a margin, in seconds.
+    """
+
+    timelines: Mapping[str, Timeline]
+    policies: Mapping[str, Mapping[str, Any]]
+    states: Mapping[tuple[str, int], SharedState]
+    world: World
+    weather: Weather
+    phones: Phones
+    dead_letters: SimulatedSqs
+    sns: SimulatedSns
+    unguarded: Collection[str]
+    clocks_differ: float
+
+    def facts(self, state: SharedState) -> list[Facts]:
+        """Return the facts that the relay may have of a state.
+
+        BigPanda's API has neither names of environments nor tags. The relay has them from an earlier share.
+        """
+        if not state.shown:
+            return [state.facts]
+        others = (other for other in self.states.values() if other.incident == state.incident)
+        first = min((at for other in others for at in other.answered), default=self.world.now)
+        is_kept = first + IN_FLIGHT_SECONDS < min(state.shown) and state.incident not in self.unguarded
+        return [state.facts, *([] if is_kept else [Facts("", "", state.status or "")])]
+
+    def used(self, channel: str, first: float, last: float) -> list[Settings]:
+        """Return the settings that a function may use between two times (epoch seconds)."""
+        spells = [each for each in self.weather.spells if each.service in {"secrets", "dynamodb"}]
+        # A process that dies while it reads the change marks keeps its function from reading them for a while.
+        stale = REMEMBERED_SECONDS if self.weather.crashes else LEARNS_SECONDS
+        if spells:
+            # Functions can't read the change marks or the new secret until the services work again.
+            fair = self.world.began + max(each.ends for each in spells)
+            stale = REMEMBERED_SECONDS + max(0.0, fair - first)
+        return self.timelines[channel].used(first, last, stale)
+
+    def may_be_left_out(self, state: SharedState, *, in_shadow: bool = False) -> bool:
+        """Return True if the state may have come in shadow mode, or, unless `in_shadow`, in a dropping pause."""
+        moments = [*state.arrivals, *state.answered]
+        if state.channel not in self.timelines or not moments:
+            return False
+        first, last = min(moments), max(moments) + LEARNS_SECONDS
+        return any(
+            each.mode == "shadow"
+            or (
+                not in_shadow
+                and any(
+                    not pause.keeps
+                    and pause.since < last + self.clocks_differ
+                    and first < pause.until + self.clocks_differ
+                    for facts in self.facts(state)
+                    for pause in each.pauses_of(facts)
+                )
+            )
+            for each in self.used(state.channel, first, last)
+        )
+
+    def age_from(self, state: SharedState, came: float, before: float) -> float:
+        """Return the latest time from which the age of a state may count: its arrival, or the end of a pause."""
+        settings = self.used(state.channel, came, before)
+        pauses = (pause for each in settings for facts in self.facts(state) for pause in each.pauses_of(facts))
+        return max([came, *(pause.until for pause in pauses if pause.until <= before)])
+
+    def recipients(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
+        """Return the recipients that a state may have that was signalled at `before` (epoch seconds)."""
+        found = [
+            each.recipients_of(facts)
+            # A state that only a list of BigPanda's API showed has no arrival.
+            for at in [at for at in state.arrivals if at <= before] or [before]
+            for each in self.used(state.channel, at - self.clocks_differ, at + ADMITTED_SECONDS)
+            for facts in self.facts(state)
+            if not each.is_removed
+        ]
+        return list(dict.fromkeys(found))
+
+    def problems(self) -> Iterator[str]:
+        """Yield the problems of the finished schedule."""
+        for channel in self.timelines:
+            rings = [ring for ring in self.phones.rings if ring.channel == channel]
+            states = [state for state in self.states.values() if state.channel == channel and state.arrivals]
+            yield from self._rung(rings)
+            yield from self._told(channel, states)
+            # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
+            if channel != NOC and not self.weather.crashes and not self._has_spells(*_NEEDED):
+                for incident in sorted({state.incident for state in states}):
+                    yield from self._of(
+                        [state for state in states if state.incident == incident],
+                        [ring for ring in rings if ring.incident == incident],
+                    )
+
+    # ---- Rings ---------------------------------------------------------------------------------------------------
+
+    def _rung(self, rings: Sequence[Ring]) -> Iterator[str]:
+        """Check that nothing is signalled while the channel is removed, in shadow mode, or paused for the state."""
+        for ring in rings:
+            state, began = self.states[ring.incident, ring.share], ring.began
+            why = self._stopped(state, began - IN_FLIGHT_SECONDS, began)
+            if why:
+                yield f"conditions: {state} rang, though its channel was {why}"
+
+    def _stopped(self, state: SharedState, first: float, last: float) -> str:
+        """Return the reason why a state can't be signalled in all of a time (epoch seconds); empty if it may be."""
+        settings = self.used(state.channel, first, last)
+        found = [self._stop(each, facts, first, last) for each in settings for facts in self.facts(state)]
+        return found[-1] if all(found) else ""
+
+    def _stop(self, settings: Settings, facts: Facts, first: float, last: float) -> str:
+        if settings.is_removed or settings.mode == "shadow":
+            return "removed" if settings.is_removed else "in shadow mode"
+        pauses = settings.pauses_of(facts)
+        is_paused = any(
+            each.since + self.clocks_differ < first and last < each.until - self.clocks_differ for each in pauses
+        )
+        return "paused" if is_paused else ""
+
+    # ---- Notices -------------------------------------------------------------------------------------------------
+
+    def _told(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
+        """Check that the fallback topic is not notified of incidents that a pause holds, or in shadow mode."""
+        for at, text, about in self.sns.told:
+            if about != channel or "the relay has given up" in text or "made no page of it" in text:
+                continue
+            for name in sorted({state.id for state in states}):
+                known = [state for state in states if state.id == name and min(state.arrivals) < at]
+                is_named = re.search(rf"^- Incident {re.escape(name)}\b", text, re.MULTILINE)
+                first = at - IN_FLIGHT_SECONDS
+                reasons = [self._stopped(state, first, at) for state in known]
+                if is_named and known and all(each in {"paused", "in shadow mode"} for each in reasons):
+                    yield f"conditions: the fallback topic was told of {name} of {channel}, which was {reasons[-1]}"
+
+    # ---- States, in fair weather -----------------------------------------------------------------------------------
+
+    def _of(self, states: Sequence[SharedState], rings: Sequence[Ring]) -> Iterator[str]:
+        """Check the states of an incident, each of which must have come once, and been answered before the next."""
+        ordered = sorted(states, key=lambda state: state.number)
+        for place, state in enumerate(ordered):
+            if len(state.arrivals) != 1 or len(state.answered) != 1 or state.shown:
+                return
+            later = ordered[place + 1 :]
+            ends = min((at for each in later for at in each.arrivals), default=float("inf"))
+            if ends < state.answered[0]:
+                return
+            before = [ring for ring in rings if ring.began < state.arrivals[0]]
+            earlier = ordered[:place]
+            # People know of the state before this one, or there was none.
+            is_settled = (before[-1].share == earlier[-1].number) if before and earlier else not (before or earlier)
+            told = self.states[before[-1].incident, before[-1].share] if before else None
+            is_owed = changed(told, state) in wanted(dict(self.policies[state.channel]))
+            rang = [ring for ring in rings if ring.share == state.number]
+            if rang and is_settled and (why := self._left_out(state)):
+                yield f"conditions: {state} rang after it came while its channel was {why}"
+            elif is_owed and not rang and not self._is_given_up(state):
+                yield from self._silent(state, ends)
+
+    def _left_out(self, state: SharedState) -> str:
+        """Return the reason why a state that came must not be signalled at all; empty if it may be."""
+        came, until = state.arrivals[0] - self.clocks_differ, state.answered[0]
+        settings = self.used(state.channel, came, until)
+        if all(each.mode == "shadow" for each in settings):
+            return "in shadow mode"
+        for each in settings:
+            pauses = each.pauses_of(state.facts)
+            first, last = came + self.clocks_differ, until + self.clocks_differ
+            # Its end must be far: if the share's function waits, the state may be judged by its job, after the pause.
+            active = [pause for pause in pauses if pause.since < last and first < pause.until + self.clocks_differ]
+            sure = [pause for pause in active if pause.since + self.clocks_differ < came and last < pause.until]
+            if each.mode != "shadow" and (not sure or any(pause.keeps for pause in active)):
+                return ""
+        return "paused"
+
+    def _silent(self, state: SharedState, ends: float) -> Iterator[str]:
+        """Check that an owed state was signalled by the time at which it had to be. `ends` is the next state's arrival.
+
+        It need not be if it may have come in shadow mode or in a pause that drops it.
+        """
+        channel, came = state.channel, state.arrivals[0]
+        if self.may_be_left_out(state) or self._has_spells(f"xmatters/{channel}"):
+            return
+        until = came
+        while held := [
+            self._free_at(each, state, until) for each in self.used(channel, until, until + RESUMES_SECONDS)
+        ]:
+            if max(held) <= until:
+                break
+            until = max(held)
+        by = until + (RINGS_SECONDS if until == came else RESUMES_SECONDS) + self._spaced(channel)
+        if by < min(ends, self.world.now):
+            yield f"conditions: {state} was not sent by {by - self.world.began:.0f} s, though nothing held it"
+
+    def _free_at(self, settings: Settings, state: SharedState, moment: float) -> float:
+        """Return the end of what holds a state at a time or soon after, by these settings (epoch seconds)."""
+        if settings.mode == "shadow" or settings.is_removed:
+            return float("inf")
+        soon = moment + RESUMES_SECONDS
+        pauses = settings.pauses_of(state.facts)
+        return max([moment, *(each.until for each in pauses if each.since < soon and each.until > moment)])
+
+    def _spaced(self, channel: str) -> float:
+        return float(self.policies[channel]["min_seconds_between_signals"]) + 60.0
+
+    def _is_given_up(self, state: SharedState) -> bool:
+        return (state.incident, state.number) in {(job["entry"], job["share"]) for job in self.dead_letters.bodies()}
+
+    def _has_spells(self, *services: str) -> bool:
+        return any(spell.service in services for spell in self.weather.spells)

@@ -1,0 +1,83 @@
+"""Operators' work on the dead-letter queue, with relayctl's own code: drop, export, import."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.failures.errors import QueueError
+from relay.jobs.dead_letters import DeadLetters, HeldMessage
+from relay.jobs.queue import Queue
+from relay.ledger.ledger import Ledger
+from relay.ledger.table import Table
+from relayctl.dead_letter_drop import Drop
+from relayctl.dead_letter_file import line_of
+from relayctl.dead_letter_import import Import
+from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
+from tests.simulation.world import World
+
+DEEDS = ("drop", "export", "export and drop", "import")
+
+
+@dataclass
+class DeadLetterDeeds:
+    """Operators who drop, export and import dead letters.
+
+    Attributes:
+        world: clock and processes.
+        queue: the dead-letter queue.
+        dynamodb: the ledger's table.
+        random: generator that chooses the messages.
+        file: the last export: lines of a file.
+    """
+
+    world: World
+    queue: SimulatedSqs
+    dynamodb: SimulatedDynamoDb
+    random: Random
+    file: list[str] = field(default_factory=list)
+
+    def do(self, deed: str) -> None:
+        """Do a deed of DEEDS, in a process of its own. Errors of AWS end it, as they end relayctl."""
+        try:
+            if deed == "import":
+                self._import()
+                return
+            with self._held() as (reader, chosen):
+                if deed.startswith("export"):
+                    self.file = [
+                        line_of(each.message_id, each.job, reader.envelope(each)) for each in chosen if each.job
+                    ]
+                if deed.endswith("drop"):
+                    self._drop(reader, chosen)
+        except (ClientError, BotoCoreError, QueueError) as error:
+            self.world.say(f"relayctl fails: {type(error).__name__}")
+
+    @contextmanager
+    def _held(self) -> Iterator[tuple[DeadLetters, Sequence[HeldMessage]]]:
+        """Yield a reader of the queue, and the messages that match the operator's filter: all, or about half."""
+        client: Any = self.queue
+        reader, share = DeadLetters(client, "dead-letters", lambda: self.world.now), self.random.choice([0.5, 1.0, 1.0])
+        with reader.holding():
+            found = list(reader.scan())
+            yield reader, [each for each in found if self.random.random() < share]
+
+    def _drop(self, reader: DeadLetters, chosen: Sequence[HeldMessage]) -> None:
+        client: Any = self.dynamodb
+        drop = Drop(chosen)
+        for _ in drop.delete(reader, map, lambda: False):
+            pass
+        problem = drop.record(Ledger(Table(client, "ledger", lambda: self.world.now)), map)
+        self.world.say(f"dropped: {drop.counts()}{f', not recorded: {problem}' if problem else ''}")
+
+    def _import(self) -> None:
+        client: Any = self.queue
+        queue = Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
+        doing = Import(1)
+        for _ in doing.run(io.BytesIO("".join(self.file).encode()), queue, lambda: False):
+            pass
+        self.world.say(f"imported: {doing.sent} of {len(self.file)} {doing.problem or ''}")

@@ -1,0 +1,62 @@
+"""Deliberate faults that only operators' stories find: conditions of pauses and routes, drops, reports."""
+
+from tests.simulation.mutations import Mutation
+
+OPERATOR_MUTATIONS = (
+    Mutation(
+        "a pause holds all incidents, whatever its conditions",
+        "channels.pause:pauses_for",
+        "not each.when or meets(each.when, share, is_open=is_open)",
+        "True",
+        seed=742,
+    ),
+    Mutation(
+        "a pause with conditions holds nothing",
+        "channels.pause:pauses_for",
+        "not each.when or meets(each.when, share, is_open=is_open)",
+        "not each.when",
+        seed=111,
+    ),
+    Mutation(
+        "one condition of a route is enough",
+        "channels.routes:chosen",
+        "all(facts.fits(fact, patterns, work) for fact, patterns in route.when)",
+        "any(facts.fits(fact, patterns, work) for fact, patterns in route.when)",
+        seed=106,
+    ),
+    Mutation(
+        "paused_until of the ledger's entry outlives its signal",
+        "ledger.debt:Debt.settled",
+        'replace(kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="")',
+        "replace(kept, since=None, is_notified=False, slot=None)",
+        seed=1124,
+    ),
+    Mutation(
+        "what the ledger keeps of the last share's facts is not given to what a run found",
+        "reconcile.queueing:Queueing._put",
+        "with_facts(whole, entry.facts)",
+        "with_facts(whole, {})",
+        seed=30025,
+    ),
+    Mutation(
+        "a reconcile run's snapshot is stamped after its details were asked",
+        "reconcile.queueing:Queueing._whole",
+        "as_seen(found, now)",
+        "as_seen(found, self.clock())",
+        seed=127,
+    ),
+    Mutation(
+        "an incident without a share is reported by each run",
+        "reconcile.report:Reporter.report",
+        "not known.queued and now - known.since >= SETTLES_SECONDS",
+        "now - known.since >= SETTLES_SECONDS",
+        seed=9,
+    ),
+    Mutation(
+        "a dropped state still makes its channel sick",
+        "ledger.entry:Entry.dropped",
+        "replace(self, debt=self.debt.with_row(None)) if is_dropped else self",
+        "self",
+        seed=472,
+    ),
+)

@@ -1,0 +1,289 @@
+"""Stories with operators who change a channel while its incidents come."""
+
+from collections.abc import Callable, Iterator
+from copy import replace
+from random import Random
+from typing import Literal
+
+from relayctl import pauses_in_secret
+from relayctl.secret_document import SecretDocument
+from tests.simulation import story as stories
+from tests.simulation.dead_letter_deeds import DEEDS
+from tests.simulation.settings import Pause, Settings, Timeline, When
+from tests.simulation.story import NOC, STORM_SECONDS, Post, SharedState, Story
+from tests.simulation.weather import Spell
+from tests.simulation.world import BEGINS_AT
+
+# The channel that operators change.
+CHANGED = "changed"
+# Operators act, and shares come, within this time (seconds since the beginning).
+ACTS_SECONDS, SHARES_SECONDS = 900, 1200
+ENVIRONMENTS, TEAMS = ("prod-eu", "prod-us", "staging"), ("web", "db")
+_CONDITIONS: tuple[When, ...] = (
+    {},
+    {},
+    {"environment": ["staging"]},
+    {"environment": ["prod*"]},
+    {"tag.team": ["web"]},
+    {"status": ["warning"]},
+    {"environment": ["prod-*"], "tag.team": ["db"]},
+)
+_ROUTES: tuple[tuple[When, str], ...] = (
+    ({"environment": ["prod-eu"]}, "Europe"),
+    ({"environment": ["prod*"], "tag.team": ["db"]}, "Dba"),
+    ({"tag.team": ["web"]}, "Web"),
+    ({"status": ["critical"]}, "Oncall"),
+)
+
+
+def tell(seed: int) -> Story:
+    """Return the story of a seed, with operators in some of them."""
+    # Another generator, so that the earlier choices of a seed stay the same.
+    random, story = Random(f"operators of {seed}"), stories.tell(seed)
+    story = _with_changes(random, story) if random.random() < 0.06 else story
+    story = _with_drops(random, story) if random.random() < 0.06 else story
+    if interval := story.reconcile_interval:
+        story = _with_routes(random, story) if random.random() < 0.25 else story
+        story = _with_reports(random, story) if random.random() < 0.25 else story
+        story = (
+            _with_close_shares(random, story, story.reconcile_interval or interval) if random.random() < 0.2 else story
+        )
+    return story
+
+
+def _with_changes(random: Random, story: Story) -> Story:
+    """Return the story with a further channel that operators change while its incidents come."""
+    policy = {
+        "preset": random.choice(["parity", "parity", "oncall"]),
+        "min_seconds_between_signals": random.choice([0, 0, 15]),
+        "max_per_minute": 60,
+        "max_age_seconds": random.choice([300, 3600, 3600]),
+        "fallback_after_seconds": random.choice([60, 300]),
+        "replace": True,
+    }
+    change = random.choice([_paused, _paused, _paused_in_turn, _shadowed, _remade, _paused_and_shadowed])
+    posts, spells = [*story.posts, *_shares(random, random.choice([3, 6, 10]))], list(story.spells)
+    story = _with_topics(random, story)
+    if random.random() < 0.4:
+        begins, fault = random.uniform(0, 600), random.choice(["503", "gone", "timeout rang"])
+        spells.append(Spell(f"xmatters/{CHANGED}", fault, begins, begins + random.uniform(20, 300), 1.0))
+    return replace(
+        story,
+        posts=sorted(posts, key=lambda post: post.at),
+        spells=spells,
+        others={**story.others, CHANGED: policy},
+        timelines={**story.timelines, CHANGED: Timeline(change(random, _first(random)))},
+    )
+
+
+def _with_routes(random: Random, story: Story) -> Story:
+    """Return the story with routes and pauses of the first channel, which also apply to what reconcile runs find.
+
+    The ledger does not keep the facts for the confirmation of a resolve, so nothing is confirmed.
+    """
+    settings = _first(random)
+    for _ in range(random.choice([0, 1, 2])):
+        settings = _new(random, settings, random.randrange(0, 600))
+    pauses = tuple(each for each in settings.pauses if each.get("when"))
+    places = {post.state.id: (random.choice(ENVIRONMENTS), random.choice(TEAMS)) for post in story.posts}
+    for state in {id(post.state): post.state for post in story.posts if post.state.channel == NOC}.values():
+        state.environment, state.team = places[state.id]
+    policy = {name: value for name, value in story.policy.items() if name != "max_per_minute_per_recipients"}
+    timelines = {**story.timelines, NOC: Timeline([replace(settings, at=0, pauses=pauses)])}
+    return replace(story, policy=policy, widens_at=None, routed=[], timelines=timelines)
+
+
+def _with_reports(random: Random, story: Story) -> Story:
+    """Return the story with reconcile runs that only report, with a new API key, or with thousands of incidents."""
+    reports, rotates = random.random() < 0.7, random.random() < 0.4
+    posts = story.posts
+    if reports:
+        # Incidents of which no share comes.
+        names = {post.state.id for post in posts if post.state.channel == NOC and random.random() < 0.4}
+        posts = [replace(post, is_lost=post.is_lost or post.state.incident in names) for post in posts]
+    has_many = random.random() < 0.15
+    return replace(
+        story,
+        posts=posts,
+        reports=reports,
+        api_key_changes_at=random.uniform(50, 900) if rotates else None,
+        other_incidents=random.choice([1000, 2000]) if has_many else 0,
+        reconcile_interval=300.0 if has_many else story.reconcile_interval,
+    )
+
+
+def _with_close_shares(random: Random, story: Story, interval: float) -> Story:
+    """Return the story with incidents that end while a reconcile run asks BigPanda for their lost first states.
+
+    They have no timestamps, and BigPanda answers slowly.
+    """
+    run, posts, names = interval * random.choice([2, 3, 4]), list(story.posts), ["n0", "n1"][: random.choice([1, 2])]
+    for name in names:
+        at = run - interval - random.uniform(2, 20)
+        posts.append(Post(at, SharedState(name, 0, at, True, "critical", frozenset({"a0"}), None, None), is_lost=True))
+    spells = [*story.spells, Spell("bigpanda", "slow answer", run - 5, run + 60, 1.0)]
+    posts.sort(key=lambda post: post.at)
+    return replace(story, posts=posts, spells=spells, ending=frozenset(names))
+
+
+def _with_drops(random: Random, story: Story) -> Story:
+    """Return the story with operators who drop, export and import dead letters, and with a trigger that fails."""
+    deeds = [(random.uniform(50, STORM_SECONDS), random.choice(DEEDS)) for _ in range(random.choice([1, 2, 3, 4]))]
+    deeds += [(random.uniform(200, 2 * STORM_SECONDS), "replay")] if random.random() < 0.4 else []
+    begins = random.uniform(0, 100)
+    spell = Spell("xmatters", random.choice(["refused", "503"]), begins, begins + random.uniform(60, 500), 1.0)
+    policy = {**story.policy, "max_age_seconds": random.choice([100, 300])}
+    operations = sorted([*story.operations, *deeds])
+    story = _with_topics(random, story)
+    # A vanished message may be the only copy of what an operator then finds neither on a queue nor dead-lettered.
+    return replace(story, policy=policy, operations=operations, spells=[*story.spells, spell], vanishing=0.0)
+
+
+def _with_topics(random: Random, story: Story) -> Story:
+    """Return the story, often with topics about the health of channels."""
+    return story if story.topics or random.random() < 0.4 else replace(story, topics=("alarm", "notice"))
+
+
+def _shares(random: Random, incidents: int) -> Iterator[Post]:
+    """Yield shares of incidents with an environment and a team, which may change."""
+    for number in range(incidents):
+        at, status, pace = random.uniform(0, 500), random.choice(["critical", "critical", "warning"]), [20, 100, 200]
+        environment, team = random.choice(ENVIRONMENTS), random.choice(TEAMS)
+        for place in range(random.choice([1, 2, 3, 4, 6])):
+            if place:
+                at += 2 + random.expovariate(1 / random.choice(pace))
+                status = random.choice([each for each in ("critical", "warning", "ok") if each != status])
+                team = random.choice(TEAMS) if random.random() < 0.1 else team
+            if at < SHARES_SECONDS:
+                stamp = int(BEGINS_AT + at)
+                state = SharedState(f"i{number}", place, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+                yield Post(at, replace(state, environment=environment, team=team).elsewhere(CHANGED))
+
+
+def _first(random: Random) -> Settings:
+    chosen = random.sample(_ROUTES, random.choice([0, 1, 2, 3]))
+    return Settings(0, routes=tuple({"when": when, "recipients": [name]} for when, name in chosen))
+
+
+def _moments(random: Random, number: int) -> list[int]:
+    return sorted(random.sample(range(5, ACTS_SECONDS), number))
+
+
+def _shadowed(random: Random, first: Settings) -> list[Settings]:
+    """Return settings with shadow mode from a time on, and back; or live from a time on, and back."""
+    modes = random.choice([("live", "shadow", "live"), ("shadow", "live", "shadow")])
+    moments = [0, *_moments(random, 2)]
+    return [replace(first, at=at, mode=mode, deed=f"gets {mode}") for at, mode in zip(moments, modes, strict=True)]
+
+
+def _remade(random: Random, first: Settings) -> list[Settings]:
+    """Return settings of a channel that is removed, and made anew with other credentials and recipients."""
+    at = random.choice(_moments(random, 3))
+    removed = replace(first, at=at, deed="is removed", is_removed=True)
+    recipients = random.choice([("Ops",), ("Net", "Ops"), ("Net",)])
+    made = Settings(at + random.choice([1, 20, 90, 400]), "is made anew", recipients=recipients, credentials=1)
+    return [first, removed, made]
+
+
+def _paused(random: Random, first: Settings) -> list[Settings]:
+    """Return settings with pauses that overlap, and that operators prolong, shorten, narrow or end."""
+    found = [first]
+    for at in _moments(random, random.choice([2, 3, 4, 6])):
+        running = [each for each in found[-1].pauses if Pause.of(each).until > BEGINS_AT + at]
+        deeds = [_new, _prolonged, _shortened, _narrowed, _ended] if running else [_new]
+        found.append(random.choice(deeds)(random, found[-1], at))
+    return found
+
+
+def _paused_in_turn(random: Random, first: Settings) -> list[Settings]:
+    """Return settings with two pauses: the second begins at the end of the first, which an operator chose, or later."""
+    begins, is_narrowed = random.randrange(20, 120), random.random() < 0.5
+    ends = begins + random.randrange(60, 200)
+    when: When = {"environment": ["prod*"]} if is_narrowed else {}
+    one = _edited(first, begins, "is paused", lambda document: _added(document, begins, begins, ends, "keep", when))
+    if is_narrowed:
+        at, narrower = random.randrange(begins + 10, ends), {"environment": ["prod-eu"]}
+        return [first, one, _replaced(one, at, "is paused for fewer", when, at + 300, "keep", narrower)]
+    at = ends + random.randrange(20, 100)
+    two = _edited(one, at, "is paused", lambda document: _added(document, at, at, at + 300, "drop", {}))
+    return [first, one, two]
+
+
+def _paused_and_shadowed(random: Random, first: Settings) -> list[Settings]:
+    """Return settings with pauses, and with shadow mode for some time."""
+    pauses, (begins, ends) = _paused(random, first), _moments(random, 2)
+    moments = sorted({begins, ends, *(each.at for each in pauses)})
+    return [
+        replace(
+            Timeline(pauses).now(BEGINS_AT + at),
+            at=at,
+            mode="shadow" if begins <= at < ends else "live",
+            deed={begins: "gets shadow", ends: "gets live"}.get(at, Timeline(pauses).now(BEGINS_AT + at).deed),
+        )
+        for at in moments
+    ]
+
+
+def _edited(settings: Settings, at: int, deed: str, edit: Callable[[SecretDocument], object]) -> Settings:
+    """Return the settings after `relayctl channel pause` or `resume` changed the pauses in the secret."""
+    document = SecretDocument({"policy": {"pauses": list(settings.pauses)}})
+    edit(document)
+    return replace(settings, at=at, deed=deed, pauses=tuple(pauses_in_secret.pauses_of(document)))
+
+
+def _added(
+    document: SecretDocument, at: int, since: int, until: int, then: Literal["keep", "drop"], when: When
+) -> None:
+    now, conditions = float(BEGINS_AT + at), {fact: list(patterns) for fact, patterns in when.items()}
+    new = pauses_in_secret.pause(BEGINS_AT + since, BEGINS_AT + until, then, conditions, now)
+    pauses_in_secret.add(document, new, now)
+
+
+def _new(random: Random, settings: Settings, at: int) -> Settings:
+    since = at + random.choice([0, 0, random.randrange(10, 100)])
+    until, when = since + random.randrange(30, 500), random.choice(_CONDITIONS)
+    then: Literal["keep", "drop"] = random.choice(["keep", "keep", "drop"])
+    return _edited(settings, at, "is paused", lambda document: _added(document, at, since, until, then, when))
+
+
+def _running(random: Random, settings: Settings, at: int) -> tuple[int, Literal["keep", "drop"], When]:
+    """Return the end, the kind and the conditions of a pause that has not ended."""
+    one = random.choice([each for each in settings.pauses if Pause.of(each).until > BEGINS_AT + at])
+    return int(Pause.of(one).until - BEGINS_AT), one["then"], one.get("when", {})
+
+
+def _prolonged(random: Random, settings: Settings, at: int) -> Settings:
+    ends, then, when = _running(random, settings, at)
+    until = ends + random.randrange(20, 400)
+    return _edited(settings, at, "is paused for longer", lambda document: _added(document, at, at, until, then, when))
+
+
+def _shortened(random: Random, settings: Settings, at: int) -> Settings:
+    ends, then, when = _running(random, settings, at)
+    return _replaced(settings, at, "is paused more briefly", when, random.randrange(at + 1, ends + 1), then, when)
+
+
+def _narrowed(random: Random, settings: Settings, at: int) -> Settings:
+    ends, then, when = _running(random, settings, at)
+    narrower = {**when, **random.choice(_CONDITIONS[2:])}
+    return _replaced(settings, at, "is paused for fewer incidents", when, ends, then, narrower)
+
+
+def _replaced(
+    settings: Settings, at: int, deed: str, before: When, until: int, then: Literal["keep", "drop"], when: When
+) -> Settings:
+    """Return the settings after a pause was ended, and another one made at once."""
+
+    def edit(document: SecretDocument) -> None:
+        pauses_in_secret.end(document, {fact: list(each) for fact, each in before.items()}, float(BEGINS_AT + at))
+        _added(document, at, at, until, then, when)
+
+    return _edited(settings, at, deed, edit)
+
+
+def _ended(random: Random, settings: Settings, at: int) -> Settings:
+    when = random.choice([{}, _running(random, settings, at)[2]])
+    conditions = {fact: list(patterns) for fact, patterns in when.items()}
+    return _edited(
+        settings, at, "is resumed", lambda document: pauses_in_secret.end(document, conditions, float(BEGINS_AT + at))
+    )

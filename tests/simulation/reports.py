@@ -1,0 +1,102 @@
+"""BigPanda's other incidents in a schedule, and the judge of reconcile runs that report what no share brought."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from relay.bigpanda.client import as_webhook
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.ledger.entry import Entry
+from relay.ledger.entry_json import encoded
+from relay.ledger.entry_key import key
+from tests.simulation.phones import Phones
+from tests.simulation.services import Notice, SimulatedSns
+from tests.simulation.story import NOC, Nap, SharedState
+from tests.simulation.weather import Weather
+from tests.simulation.world import BEGINS_AT, World
+
+# A difference settles for 90 s. A run takes some time, and two workers may have to wait for BigPanda's rate limit.
+SETTLES_SECONDS, RUN_SECONDS = 90.0, 120.0
+_REPORT = "BigPanda shows these incidents as critical"
+_NEEDED = ("bigpanda", "dynamodb", "secrets", "sns", "sqs", "lambda")
+# Incidents on a page of BigPanda's list, if it has thousands.
+LARGE_PAGE = 100
+
+
+@cache
+def others(number: int) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]:
+    """Return so many incidents by id, as BigPanda's API shows them, and the items of their ledger entries by key.
+
+    The ledger knows the state of each incident.
+    """
+    incidents, items = dict[str, Mapping[str, Any]](), dict[str, Mapping[str, Any]]()
+    for place in range(number):
+        name, status, stamp = f"b{place}", ("Critical", "Warning")[place % 2], BEGINS_AT - 5000 - place
+        found = {"id": name, "status": status, "changed_at": stamp, "updated_at": stamp, "alerts": []}
+        found |= {"active": True, "shared": True, "end": None, "snooze": {"snoozed": False}}
+        state = State.of(parse_share(as_webhook(found, "e")), float(stamp))
+        pk, incidents[name] = key(NOC, (), name), found
+        text = encoded(Entry(newest=state, announced=state))
+        items[pk] = {"pk": {"S": pk}, "text": {"S": text}, "sequence": {"N": "1"}}
+    return incidents, items
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Judge of the reports to the fallback topic about criticals of which no share came.
+
+    Attributes:
+        states: all states that BigPanda shared.
+        world: clock and processes.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        sns: the fallback topic.
+        naps: snoozes in BigPanda.
+        interval: seconds between reconcile runs.
+        until: time of the last run, in epoch seconds.
+    """
+
+    states: Sequence[SharedState]
+    world: World
+    weather: Weather
+    phones: Phones
+    sns: SimulatedSns
+    naps: Sequence[Nap]
+    interval: float
+    until: float
+
+    def problems(self) -> Iterator[str]:
+        """Yield the incidents that rang unasked, that nobody was told of, and that people were told of too often."""
+        reports = [notice for notice in self.sns.told if notice.text.startswith(_REPORT)]
+        for name in sorted({state.id for state in self.states}):
+            states = [state for state in self.states if state.incident == name]
+            came = min(
+                (at for state in states for at in state.arrivals if at not in state.shown), default=self.world.now
+            )
+            if any(ring.began < came for ring in self.phones.rings_of[name]):
+                yield f"report: {name} rang, and no share of it had come"
+            told = [notice for notice in reports if re.search(rf"^- Incident {name}\b", notice.text, re.MULTILINE)]
+            if len(told) > len(states):
+                yield f"report: people were told {len(told)} times of {name}"
+            if not self.weather.crashes and not any(spell.service in _NEEDED for spell in self.weather.spells):
+                yield from self._untold(name, states, came, told)
+        for notice in reports:
+            if stranger := re.search(r"^- Incident (b\d+)\b", notice.text, re.MULTILINE):
+                yield f"report: people were told of {stranger[1]}, which the ledger knows"
+
+    def _untold(self, name: str, states: Sequence[SharedState], came: float, told: Sequence[Notice]) -> Iterator[str]:
+        """Check that people are told of an open critical that stays the same for three runs, if no share comes."""
+        ordered = sorted(states, key=lambda state: state.at)
+        ends = [*(state.at for state in ordered[1:]), self.until - self.world.began]
+        for state, end in zip(ordered, ends, strict=True):
+            by = self.world.began + state.at + 3 * self.interval + SETTLES_SECONDS + RUN_SECONDS
+            is_critical = state.is_open and state.status == "critical" and state.version is not None
+            is_told = any(self.world.began + ordered[0].at < notice.at <= by for notice in told)
+            if is_critical and by < min(came, self.world.began + end) and not is_told and not self._naps(name):
+                yield f"report: nobody was told of {state} by {by - self.world.began:.0f} s"
+
+    def _naps(self, name: str) -> bool:
+        return any(nap.incident == name for nap in self.naps)

@@ -1,0 +1,145 @@
+"""Settings of a channel that operators change while a schedule runs: pauses, mode, routes, credentials."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from tests.simulation.world import BEGINS_AT
+
+# Later than any schedule, in seconds since the beginning.
+FOR_EVER = 10**9
+
+# Conditions of a route or a pause, as the secret has them: patterns by the name of a fact.
+type When = Mapping[str, Sequence[str]]
+
+
+class Facts(NamedTuple):
+    """Facts of a state that routes and pauses can ask about.
+
+    Attributes:
+        environment: name of the incident's environment.
+        team: value of its tag `team`.
+        status: its status.
+    """
+
+    environment: str
+    team: str
+    status: str
+
+    def meet(self, when: When) -> bool:
+        """Return True if these facts meet all conditions."""
+        values = {"environment": self.environment, "tag.team": self.team, "status": self.status}
+        return all(any(fnmatchcase(values[fact], pattern) for pattern in patterns) for fact, patterns in when.items())
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A channel's settings from a time on, until an operator changes them again.
+
+    Attributes:
+        at: start, in seconds since the beginning.
+        deed: the operator's action in words.
+        mode: "live" or "shadow".
+        pauses: the pauses in the secret.
+        routes: the routes in the secret.
+        recipients: the channel's own recipients.
+        credentials: number of the credentials: trigger key and inbound token.
+        is_removed: True if the channel does not exist.
+    """
+
+    at: int
+    deed: str = "is made"
+    mode: str = "live"
+    pauses: tuple[Mapping[str, Any], ...] = ()
+    routes: tuple[Mapping[str, Any], ...] = ()
+    recipients: tuple[str, ...] = ("Ops",)
+    credentials: int = 0
+    is_removed: bool = False
+
+    def key(self, channel: str) -> str:
+        """Return the key of the channel's trigger."""
+        return f"{channel}-key-{self.credentials}"
+
+    def token(self, channel: str) -> str:
+        """Return the token of the channel's webhook."""
+        return f"{channel}-inbound-token-{self.credentials}"
+
+    def secret(self, channel: str, trigger: str, policy: Mapping[str, Any]) -> str:
+        """Return the text of the channel's secret, with this trigger URL and policy."""
+        xmatters = {"trigger_url": trigger, "auth": {"type": "url"}, "recipients": list(self.recipients)}
+        document = {
+            "inbound": {"token": self.token(channel)},
+            "xmatters": xmatters,
+            "policy": {**policy, **self.policy},
+        }
+        return json.dumps(document)
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """Mode, pauses and routes as members of the secret's policy."""
+        routes = {"routes": list(self.routes)} if self.routes else {}
+        return {"mode": self.mode, "pauses": list(self.pauses), **routes}
+
+    def recipients_of(self, facts: Facts) -> tuple[str, ...]:
+        """Return the recipients of a state: those of the first route that applies, or the channel's own."""
+        found = (route["recipients"] for route in self.routes if facts.meet(route["when"]))
+        return tuple(next(found, self.recipients))
+
+    def pauses_of(self, facts: Facts) -> list["Pause"]:
+        """Return the pauses that apply to a state: past, present and future ones."""
+        return [Pause.of(each) for each in self.pauses if facts.meet(each.get("when", {}))]
+
+    def __str__(self) -> str:
+        removed = ", removed" if self.is_removed else ""
+        return f"at {self.at} s it {self.deed}: {self.mode}{removed}, pauses {list(self.pauses)}"
+
+
+class Pause(NamedTuple):
+    """A pause that applies to a state. Times are in epoch seconds.
+
+    Attributes:
+        since: start.
+        until: end.
+        keeps: True if the states that it holds are signalled after it.
+    """
+
+    since: float
+    until: float
+    keeps: bool
+
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> "Pause":
+        """Read a pause from the secret's members."""
+        since, until = (datetime.fromisoformat(members[name]).timestamp() for name in ("since", "until"))
+        return cls(since, until, members["then"] == "keep")
+
+
+class Timeline(tuple[Settings, ...]):
+    """All settings of a channel in a schedule, in the order of their times."""
+
+    __slots__ = ()
+
+    def now(self, moment: float) -> Settings:
+        """Return the settings that the secret has at a time (epoch seconds)."""
+        return [self[0], *(each for each in self if BEGINS_AT + each.at <= moment)][-1]
+
+    def used(self, first: float, last: float, stale: float) -> list[Settings]:
+        """Return the settings that a function may use between two times (epoch seconds).
+
+        A function may use settings for `stale` seconds after they were changed.
+        """
+        ends = [*(BEGINS_AT + each.at for each in self[1:]), float("inf")]
+        return [
+            each for each, end in zip(self, ends, strict=True) if BEGINS_AT + each.at <= last and first < end + stale
+        ]
+
+    @property
+    def quiet_until(self) -> int:
+        """The time after which nothing is held or left out any more, in seconds since the beginning."""
+        if self[-1].mode == "shadow" or self[-1].is_removed:
+            return FOR_EVER
+        ends: Iterable[float] = (Pause.of(pause).until - BEGINS_AT for each in self for pause in each.pauses)
+        return int(max([self[-1].at, *ends]))

@@ -1,0 +1,155 @@
+"""Judge of what people are told: no all-clear while a critical is given up unheard, nothing owed that was accepted."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.simulation.conduct import seconds_of
+from tests.simulation.phones import Phones, Ring
+from tests.simulation.services import HealthMessage, Notice, SimulatedSns, SimulatedSqs
+from tests.simulation.story import NOC, Nap, SharedState
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+# From the sweeper's read of what is owed to its message about that, with a topic that is slow.
+RUN_SECONDS = 45.0
+# A signal in flight. A share may have come before it and be recorded after it.
+IN_FLIGHT_SECONDS = 16.0
+# From a dead letter to its record in the ledger. A dead worker's message is hidden for three minutes.
+RECORDED_SECONDS, HIDDEN_SECONDS = 60.0, 400.0
+# An incident's lines in a message to the fallback topic.
+_INCIDENT = re.compile(r"^- Incident (\w+).*\n  (.*)$", re.MULTILINE)
+_REQUEST = re.compile(r"\br\d+\b")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Judge of the messages to people, in a finished schedule.
+
+    Attributes:
+        states: all states that BigPanda shared.
+        world: clock and processes.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        dead_letters: the dead-letter queue.
+        sns: the topics.
+        naps: snoozes in BigPanda.
+        unsure: incidents whose entry may be wrong: the ledger, a queue or a sender failed.
+        changed: channels that operators change.
+        is_accepted: returns True if the relay knows that xMatters accepted a signal.
+    """
+
+    states: Collection[SharedState]
+    world: World
+    weather: Weather
+    phones: Phones
+    dead_letters: SimulatedSqs
+    sns: SimulatedSns
+    naps: Sequence[Nap]
+    unsure: Collection[str]
+    changed: Collection[str]
+    is_accepted: Callable[[Ring], bool]
+
+    def problems(self) -> Iterator[str]:
+        """Yield a problem for each message that is not true."""
+        for message in self.sns.of_health:
+            for channel, why in message.channels.items():
+                if message.health == "well":
+                    yield from self._all_clear(channel, message)
+                elif "a critical is owed" in why and not self._may_owe(channel, None, message.at):
+                    yield f"untrue: {channel} is called sick at {self._moment(message.at)}, and no critical is owed"
+        for notice in self.sns.told:
+            for name, line in _INCIDENT.findall(notice.text):
+                yield from self._notice(notice, name, line)
+
+    def _all_clear(self, channel: str, message: HealthMessage) -> Iterator[str]:
+        """Check that a channel is not called well while a critical is dead-lettered that nobody heard of."""
+        if channel in self.changed:
+            # A removed channel is not sick of what it gave up.
+            return
+        for job in self.dead_letters.jobs():
+            state = self._state_of(job)
+            if state is None or state.channel != channel or not job["dead_lettered_at"]:
+                continue
+            at = self._recorded_by(seconds_of(job["dead_lettered_at"]))
+            if at < message.at and self._is_unheard(state, message.at):
+                yield f"untrue: {channel} is called well at {self._moment(message.at)}, and {state} was given up"
+
+    def _state_of(self, job: Mapping[str, Any]) -> SharedState | None:
+        """Return the open critical state that a dead letter announces; None for another job, or one dropped once."""
+        if job["kind"] != "signal" or job["status"] != "critical":
+            return None
+        [name] = [each.incident for each in self.dead_letters.messages.values() if each.job is job]
+        if name is None or any(
+            dropped.incident
+            and (dropped.incident["entry"], dropped.incident["share"]) == (name["entry"], name["share"])
+            for dropped in self.dead_letters.dropped
+        ):
+            return None
+        found = (state for state in self.states if (state.incident, state.number) == (name["entry"], name["share"]))
+        return next((state for state in found if state.is_open), None)
+
+    def _recorded_by(self, at: float) -> float:
+        """Return the time by which the ledger has a dead letter of `at` (epoch seconds)."""
+        spells = [spell.ends for spell in self.weather.spells if spell.service in {"dynamodb", "sqs", "secrets"}]
+        ends = self.world.began + max([*spells, self.weather.crashes_end if self.weather.crashes else 0.0], default=0.0)
+        return max(at, ends) + HIDDEN_SECONDS if spells or self.weather.crashes else at + RECORDED_SECONDS
+
+    def _is_unheard(self, state: SharedState, at: float) -> bool:
+        """Return True if, at a time (epoch seconds), the incident's last state is this one, and it never rang."""
+        others = (other for other in self.states if other.incident == state.incident and other.number != state.number)
+        has_later = any(arrival < at for other in others if other.number > state.number for arrival in other.arrivals)
+        rang = any(ring.share >= state.number and ring.began < at for ring in self.phones.rings_of[state.incident])
+        return not has_later and not rang and state.incident not in self.unsure
+
+    def _notice(self, notice: Notice, name: str, line: str) -> Iterator[str]:
+        """Check what a message to the fallback topic says of an incident."""
+        moment = self._moment(notice.at)
+        if notice.text.startswith("BigPanda shows"):
+            came = [each for each in self.states if each.id == name and each.channel == NOC and each.answered]
+            if any(min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.unsure for each in came):
+                yield f"untrue: {name} is called unknown at {moment}, and its share had come"
+        elif "made no page of it" in line:
+            late = {page.request_id for page in self.phones.pages if page.found_from < notice.at - RUN_SECONDS}
+            if late & set(_REQUEST.findall(line)) and not self._has_spells(
+                "rest", "sqs", "lambda", "dynamodb", "secrets"
+            ):
+                yield f"untrue: {name} is said to have no page at {moment}"
+        elif not self._may_owe(notice.channel, name, notice.at):
+            yield f"untrue: {name} of {notice.channel} is called owed at {moment}, and xMatters had accepted it"
+
+    def _may_owe(self, channel: str, name: str | None, at: float) -> bool:
+        """Return True if one of the channel's incidents may owe a critical at a time (epoch seconds).
+
+        `name` is the id of the only incident that counts; None for all.
+        """
+        by_incident: dict[str, list[SharedState]] = {}
+        for state in self.states:
+            if state.channel == channel and name in {None, state.id}:
+                by_incident.setdefault(state.incident, []).append(state)
+        return any(self._may_owe_one(incident, states, at) for incident, states in by_incident.items())
+
+    def _may_owe_one(self, incident: str, states: Sequence[SharedState], at: float) -> bool:
+        if incident in self.unsure or any(nap.incident == incident for nap in self.naps):
+            return True
+        came = [arrival for state in states for arrival in state.arrivals if arrival < at]
+        criticals = [state for state in states if state.status == "critical" and any(a < at for a in state.arrivals)]
+        if not criticals:
+            return False
+        rings = [ring for ring in self.phones.rings_of[incident] if self.is_accepted(ring)]
+        known = [ring for ring in rings if ring.at < at - RUN_SECONDS]
+        return not known or any(
+            arrival > known[-1].began - IN_FLIGHT_SECONDS and not _is_of(known[-1], arrival, states) for arrival in came
+        )
+
+    def _moment(self, at: float) -> str:
+        return f"{at - self.world.began:.0f} s"
+
+    def _has_spells(self, *services: str) -> bool:
+        return any(spell.service in services for spell in self.weather.spells)
+
+
+def _is_of(ring: Ring, arrival: float, states: Sequence[SharedState]) -> bool:
+    """Return True if a share that arrived at a time, before its signal, is that of the signal."""
+    return any(state.number == ring.share and arrival in state.arrivals and arrival <= ring.began for state in states)
