@@ -14,6 +14,7 @@ from relay.bigpanda.client import as_webhook
 from relay.delivery.end_questions import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import SCHEMA
+from relay.ledger.incident_end import CLAIM_SECONDS
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import Cloud
@@ -880,7 +881,8 @@ class Invariants:
             is_calm = is_fair and not self.weather.crashes and not self.has_operators
             if self.has_rest and is_open and page in told and ends and is_calm:
                 late = (page.ended_at or math.inf) - max(min(ends), page.found_from)
-                if late > ENDS_SECONDS:
+                # BigPanda may be asked for a minute if a resolve is true.
+                if late > ENDS_SECONDS + (CLAIM_SECONDS if self.confirms_ends else 0.0):
                     self._problem(f"{page.name} of {incident} ended {late:.0f} s late")
 
     def _is_open_again(self, page: Page, end: _End) -> bool:

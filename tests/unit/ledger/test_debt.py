@@ -44,6 +44,19 @@ class TestRow:
         assert (entry.debt.due, entry.debt.job) == (ROW.due, ROW.job)
         assert (Entry().debt.due, Entry().debt.job) == (0.0, "")
 
+    @pytest.mark.parametrize("is_missed_first", [True, False])
+    def test_row_of_a_missing_page_is_due_although_a_later_state_was_given_up(self, is_missed_first: bool) -> None:
+        """Found by seed 7036 of the simulation: nobody was told that a critical had no page."""
+        warning = replace(state(5), rank=1)
+        entry = announced(state()).waiting(warning, CALM)
+        steps: list[Callable[[Entry], Entry]] = [
+            lambda each: replace(each, debt=each.debt.with_page_missing(MARK)),
+            lambda each: each.dead_lettering(warning, MARK, "expired"),
+        ]
+        for step in steps if is_missed_first else reversed(steps):
+            entry = step(entry)
+        assert entry.debt.due <= max(MARK, CALM.due)
+
     def test_newer_state_takes_over_the_row_and_keeps_the_time(self) -> None:
         later = Row(NOW + 500, "e" * 32)
         entry = owing().waiting(state(5), later)

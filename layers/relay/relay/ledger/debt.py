@@ -117,7 +117,8 @@ class Debt(NamedTuple):
         It keeps a row without a stored job: the fallback topic is notified of a critical, and the state counts as given
         up until it is replayed, overtaken or dropped.
         """
-        due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
+        is_to_notify = self.is_page_missing or (state.is_critical and not self.is_notified)
+        due = at if is_to_notify else at + BEHIND_SECONDS
         return self.owing(state).with_row(Row(due, is_critical=state.is_critical))
 
     def with_row(self, row: Row | None) -> "Debt":
@@ -160,7 +161,9 @@ class Debt(NamedTuple):
 
         It has a row in the table's index, due at `now` (epoch seconds), so that the fallback topic is notified.
         """
-        return replace(self, is_page_missing=True, row=replace(self.row or Row(now), is_critical=True))
+        # The row of a given-up state is due long after it.
+        row = self.row if self.row and self.row.job else Row(now)
+        return replace(self, is_page_missing=True, row=replace(row, is_critical=True))
 
     def notified(self, newest: State | None) -> "Debt":
         """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
