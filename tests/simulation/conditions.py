@@ -57,12 +57,13 @@ class Conditions:
     def facts(self, state: SharedState) -> list[Facts]:
         """Return the facts that the relay may have of a state.
 
-        BigPanda's API has neither names of environments nor tags. The relay has them from an earlier share.
+        BigPanda's API has neither names of environments nor tags. The relay has them from an earlier share, but from no
+        resolve, which may be forged.
         """
         if not state.shown:
             return [state.facts]
         others = (other for other in self.states.values() if other.incident == state.incident)
-        first = min((at for other in others for at in other.answered), default=self.world.now)
+        first = min((at for other in others if other.is_open for at in other.answered), default=self.world.now)
         is_kept = first + IN_FLIGHT_SECONDS < min(state.shown) and state.incident not in self.unguarded
         return [state.facts, *([] if is_kept else [Facts("", "", state.status or "")])]
 
