@@ -61,8 +61,11 @@ ATTACK_MUTATIONS = (
     _mutation(
         "a signal that is owed waits for each answer anew",
         "ledger.entry:Entry.claim_hold",
-        "self.debt.claim_hold_until",
-        "None",
+        """
+        if self.debt.claim_hold_until:
+            return self.debt.claim_hold_until
+        """,
+        "pass",
     ),
     _mutation(
         "a resolve is believed as soon as BigPanda leaves a question without an answer",

@@ -300,7 +300,7 @@ MUTATIONS = (
     Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker:Worker._followed",
-        "self.outbox.enqueue(followup, deadline, until=now + FOLLOW_SECONDS)",
+        "self.outbox.enqueue(followup, deadline, until=now if is_over else now + FOLLOW_SECONDS)",
         "pass",
         seed=13,
     ),

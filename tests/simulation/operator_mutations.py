@@ -27,8 +27,12 @@ OPERATOR_MUTATIONS = (
     Mutation(
         "paused_until of the ledger's entry outlives its signal",
         "ledger.debt:Debt.settled",
-        'replace(kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="")',
-        "replace(kept, since=None, is_notified=False, slot=None)",
+        """
+        replace(
+            kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="", claim_hold_until=0.0
+        )
+        """,
+        "replace(kept, since=None, is_notified=False, slot=None, claim_hold_until=0.0)",
         seed=1124,
     ),
     Mutation(
