@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from relay.incidents.share import TEST_PREFIX
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, Budget, Line, LogReader
 
 HOUR = 3600.0
@@ -20,8 +21,6 @@ OVERLAP_SECONDS = 60.0
 MAX_ANSWERS = 60
 # Incidents that were signalled last and are remembered of a channel.
 MAX_INCIDENTS = 20
-# Ids of the incidents that `channel test --ring` shares.
-TEST_PREFIX = "relayctl-test-"
 PATTERNS = {WEBHOOK: '{ $.message = "share" }', JOB_WORKER: '{ ($.message = "job") && ($.outcome = "delivered") }'}
 
 

@@ -15,7 +15,9 @@ _MAX_DETAIL = 200
 # Recipients of a signal that are named.
 _MAX_NAMES = 10
 # Jobs that woke too early or had nothing to do.
-_SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate"), ("followup", "unchanged")})
+_SILENT_CHORES = frozenset(
+    (kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate", "unchanged")
+)
 # Callbacks of the kinds that arrive for each device and each change of a page.
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
 _CHORES: Mapping[str, str] = {

@@ -11,12 +11,12 @@ from relay.channels.channel import header_for
 from relay.channels.parsing import parse_channel
 from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
+from relay.incidents.share import TEST_PREFIX
 from relayctl import check_results, endpoints, health_checks, terminal
 from relayctl.channel_checks import ChannelChecks
 from relayctl.channel_store import ChannelStore
 from relayctl.check_results import Check, State
 from relayctl.commands.channel import NAME
-from relayctl.hour_traffic import TEST_PREFIX
 from relayctl.sample_share import SampleShare, recipients_of
 from relayctl.secret_document import SecretDocument
 from relayctl.stack import Stack, on_stack

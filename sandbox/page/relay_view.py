@@ -30,7 +30,7 @@ MAX_LOG_PAGES = 20
 ANSWER_SECONDS = 3.0
 _SHOWN = frozenset({"share", "job", "callback"})
 # Left out of the page: chores that woke too early or had nothing to do, and callbacks about deliveries and states.
-_SILENT_CHORES = frozenset({("followup", "queued"), ("followup", "duplicate")})
+_SILENT_CHORES = frozenset((kind, outcome) for kind in ("followup", "question") for outcome in ("queued", "duplicate"))
 _SILENT_CALLBACKS = frozenset({("delivery", "unchanged"), ("status", "unchanged")})
 
 

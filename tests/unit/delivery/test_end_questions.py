@@ -411,6 +411,73 @@ def test_ten_minutes_of_silence_begin_anew_after_an_answer() -> None:
     assert scene.signalled() == ["critical"]
 
 
+def test_resolve_that_nobody_confirms_does_not_end_a_critical_that_came_after_it() -> None:
+    scene = Scene(policy={"replace": False})
+    scene.open("warning")
+    scene.resolve()
+    scene.relay.clock.now += 12
+    scene.open("critical")
+    scene.says = samples.refused(503)
+    scene.wait(900, step=12)
+    assert (scene.signalled(), scene.ended, scene.end().is_claimed) == (["warning", "critical"], [], False)
+
+
+def test_critical_without_timestamps_that_comes_after_the_resolve_rings_although_bigpandas_api_lags() -> None:
+    scene = Scene(policy={"replace": False})
+    scene.open("warning")
+    scene.relay.clock.now += 12
+    scene.resolve()
+    scene.says = scene.incident("ok", active=False)
+    scene.relay.clock.now += 1
+    scene.relay.share(samples.enveloped("e1", status="critical", active=True, changedOn=None, updatedOn=None))
+    assert scene.signalled() == ["warning", "critical"]
+    scene.wait(30)
+    scene.says = scene.incident("critical", active=True)
+    scene.wait(120)
+    assert (scene.signalled(), scene.ended) == (["warning", "critical"], [])
+
+
+def test_ten_minutes_of_silence_do_not_count_what_a_rate_limit_delayed_in_between() -> None:
+    scene = Scene().opened_and_resolved()
+    for says in (503, 429, 503):
+        scene.says = samples.refused(says)
+        scene.wait(720 if says == 429 else 30, step=6)
+    assert scene.signalled() == ["critical"]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_resolve_is_not_announced_without_the_ledger_which_could_claim_it(takes: bool) -> None:
+    scene = Scene()
+    scene.open()
+    read, write = scene.relay.dynamodb.get_item, scene.relay.dynamodb.update_item
+    scene.relay.dynamodb.get_item = scene.relay.dynamodb.update_item = lambda **_: table_down()  # type: ignore[method-assign,assignment]
+    if not takes:
+        scene.relay.retries.failure = QueueError("down")
+    assert scene.resolve().outcome == ("queued" if takes else "unsafe")
+    scene.wait(400, step=12)
+    assert scene.signalled() == ["critical"]
+    scene.relay.dynamodb.get_item, scene.relay.dynamodb.update_item = read, write  # type: ignore[method-assign]
+    scene.over()
+    scene.wait(120)
+    assert scene.signalled() == (["critical", "ok"] if takes else ["critical"])
+
+
+def test_question_in_many_environments_ends_within_its_deadline() -> None:
+    scene = Scene(environments=[f"e{number}" for number in range(2, 12)]).opened_and_resolved()
+    access = scene.relay.channels.get("noc").bigpanda
+    assert access
+    wait, slept = scene.relay.rate_limit.wait, scene.relay.clock.slept
+    scene.relay.clock.now += 3
+    for second in range(60):
+        scene.relay.clock.now += second
+        wait(access, "incident", calls=5)
+        scene.relay.clock.now -= second
+    slept.clear()
+    [question] = [each for each in scene.relay.chores.messages if '"question"' in each["MessageBody"]]
+    scene.relay.worker.work([{"messageId": "m1", "body": question["MessageBody"]}])
+    assert sum(slept) <= MAX_WAITS
+
+
 def without_room(scene: Scene) -> None:
     """Let twenty minutes pass in which other workers use up BigPanda's rate limit in each second."""
     access = scene.relay.channels.get("noc").bigpanda
@@ -490,6 +557,15 @@ def test_resolve_is_answered_503_if_no_queue_takes_its_question() -> None:
 
 
 # ---- Settings ----------------------------------------------------------------------------------------------------
+
+
+def test_end_of_a_test_incident_of_relayctl_is_believed_at_once() -> None:
+    scene = Scene()
+    now = int(scene.relay.clock.now)
+    for status, stamp in (("warning", now), ("ok", now + 1)):
+        content = samples.enveloped("e1", id="relayctl-test-1", status=status, active=status != "ok", changedOn=stamp)
+        scene.relay.share(content)
+    assert scene.signalled() == ["warning", "ok"]
 
 
 @pytest.mark.parametrize("off", [{"policy": {"confirm_resolve": False}}, {"environment_id": None}])

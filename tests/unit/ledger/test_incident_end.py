@@ -16,11 +16,13 @@ class TestClaim:
     def test_resolve_that_comes_soon_after_another_is_part_of_its_claim(self) -> None:
         later = (NOW + 30, NOW + 30)
         assert claimed().claimed(NOW + 30, later) == End(claimed_at=NOW, version=later)
-        assert not claimed().needs_question(NOW + 30, is_stamped=True)
+        assert not claimed().needs_question(NOW + 30)
 
-    def test_resolve_is_asked_about_anew_after_a_while_or_without_timestamps(self) -> None:
-        assert claimed().needs_question(NOW + CLAIM_AGAIN_SECONDS, is_stamped=True)
-        assert claimed().needs_question(NOW + 1, is_stamped=False)
+    def test_resolve_is_asked_about_anew_after_a_while(self) -> None:
+        assert claimed().needs_question(NOW + CLAIM_AGAIN_SECONDS)
+
+    def test_resolve_without_timestamps_gets_those_of_its_arrival(self) -> None:
+        assert claimed(None).version == STAMPS
 
     def test_silence_goes_on_when_a_resolve_is_asked_about_anew(self) -> None:
         silent = claimed()._replace(silent_since=NOW + 3)
@@ -42,8 +44,8 @@ class TestAnsweredOpen:
 
     def test_claim_goes_on_for_a_resolve_that_came_within_the_last_minute(self) -> None:
         end = claimed().claimed(NOW + 50, (NOW + 50, NOW)).answered_open(NOW + CLAIM_SECONDS)
-        assert end.claimed_at == NOW + CLAIM_SECONDS
-        assert not end.answered_open(NOW + 2 * CLAIM_SECONDS).is_claimed
+        assert end.claimed_at == NOW, "the question's message goes on with the claim"
+        assert not end.answered_open(NOW + 50 + CLAIM_SECONDS).is_claimed
 
 
 class TestEntry:
@@ -55,6 +57,14 @@ class TestEntry:
     def test_hold_of_a_debt_stays_for_newer_states_and_later_claims(self) -> None:
         held = Entry().owing(state()).claiming(over(5)).owing(state(9)).claiming(over(500))
         assert held.claim_hold(state(9)) == over(5).came + CLAIM_SECONDS
+
+    def test_hold_of_a_debt_outlives_a_claim_during_its_closed_state(self) -> None:
+        held = Entry().owing(state()).claiming(over(5)).owing(over(9)).claiming(over(20))
+        assert held.debt.claim_hold_until == over(5).came + CLAIM_SECONDS
+
+    def test_state_without_timestamps_that_came_after_the_resolve_does_not_wait(self) -> None:
+        unstamped = state(9)._replace(version=over(5).version, has_borrowed_version=True)
+        assert Entry().claiming(over(5)).claim_hold(unstamped) == 0
 
     def test_closed_state_ends_the_claim_and_an_open_one_leaves_it(self) -> None:
         entry = Entry().owing(state()).claiming(over(5))

@@ -14,7 +14,7 @@ CALLS_A_SECOND = 5
 USERS_A_SECOND = 2
 # Calls a second for all questions but the first one about a resolve. The rest is for first questions, so that a flood
 # of invented incidents delays no question about a true one.
-REPEATED_CALLS_A_SECOND = 2
+REPEATED_CALLS_A_SECOND, REPEATED_SECONDS = 2, 4
 # Number of seconds of the clock in which a call looks for room before it fails.
 MAX_WAITS = 4
 # Time to live of a count. It is used within its own second only.
@@ -49,15 +49,14 @@ class RateLimit:
             self.sleep(max(0.0, second + 1 - self.clock()))
         raise NoAnswer(Reason.PACED, "BigPanda's rate limit is used up by other calls", was_sent=False)
 
-    def has_room_to_repeat(self, access: BigPandaAccess, calls: int, *, of: int) -> bool:
+    def has_room_to_repeat(self, access: BigPandaAccess, calls: int) -> bool:
         """Count a question of `calls` calls that is not the first about its resolve, and return True if it has room.
 
-        The room is counted in parts of the clock's time that are long enough for a question in `of` environments.
+        The room is counted in parts of the clock's time that are long enough for a question in several environments.
         Raises LedgerError when the table fails.
         """
-        seconds = max(1, -(-of // REPEATED_CALLS_A_SECOND))
-        counted = self._counted(access, f"repeated-{seconds}", int(self.clock() // seconds), calls)
-        return counted <= max(calls, seconds * REPEATED_CALLS_A_SECOND)
+        counted = self._counted(access, "repeated", int(self.clock() // REPEATED_SECONDS), calls)
+        return counted <= max(calls, REPEATED_SECONDS * REPEATED_CALLS_A_SECOND)
 
     def _counted(self, access: BigPandaAccess, what: str, second: int, calls: int) -> float:
         """Count calls of the kind `what` in a second of the clock, and return their number in it."""

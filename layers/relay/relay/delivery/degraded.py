@@ -39,8 +39,8 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
     A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
     UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; they are sent at once
-    if the queue refuses them. A revived job, a job whose own wait is not over, and a critical that was held back wait
-    as long as the ledger fails. `why` is the ledger's error.
+    if the queue refuses them. Some wait as long as the ledger fails: a revived job, a job whose own wait is not over, a
+    critical that was held back, and a resolve that BigPanda has to be asked about. `why` is the ledger's error.
     """
     now = services.clock()
     if pause := task.pause(now):
@@ -55,10 +55,13 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         waiting = wait_for_ledger(now)
         task = debts.enqueue(services, task, waiting)
         can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.own_wait is not None
-        can_be_late = can_be_late or can_wait(task, now)
+        can_be_late = can_be_late or can_wait(task, now) or task.needs_question
         if task.is_queued and can_be_late:
             until = max(waiting.until, task.own_wait.until if task.own_wait else 0.0)
             return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
+    if task.needs_question:
+        # A claim needs the ledger, and without BigPanda's answer a resolve may be forged.
+        return _not_taken(task, Reason.INTERNAL, why)
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
     sent = services.sender.announce(
@@ -90,7 +93,12 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     task = debts.enqueue(services, task, wait)
     if task.is_queued:
         return task.waiting(wait, "retry").with_unguarded(why)
-    failed = replace(task.result(Outcome.UNSAFE), reason=Reason.PAUSED, detail=f"{why}; no queue took it")
+    return _not_taken(task, Reason.PAUSED, why)
+
+
+def _not_taken(task: Task, reason: Reason, why: str) -> Result:
+    """Return the result of a state that must not be sent now, and that no queue took."""
+    failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
     return failed.with_last_copy(last_copy(task.job))
 
 

@@ -41,8 +41,8 @@ from relay.ledger.ledger import Ledger
 if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
 
-# Times of the first questions, in seconds after the resolve. Later ones are LATER_SECONDS apart at least; while
-# BigPanda does not answer, as long as the claim has lasted, up to SELDOM_SECONDS.
+# Times of the first questions, in seconds after the resolve. The wait for a later one is as long as the claim has
+# lasted, from LATER_SECONDS to SELDOM_SECONDS.
 QUESTIONS_SECONDS = (FIRST_QUESTION_SECONDS, 15.0, 60.0)
 LATER_SECONDS, SELDOM_SECONDS = 60.0, 300.0
 # A first question for which the rate limit had no room is asked again after this time.
@@ -125,7 +125,7 @@ class EndQuestions:
                 return _unclaimed(job, entry, now)
             question = _Question(job, entry, channel, ledger, deadline, now)
             if not channel.asks_about_ends or channel.bigpanda is None:
-                return self._over(question, parse_share(job.payload.body))
+                return self._believed(question)
             answer = self._answer(channel.bigpanda, question)
             question = question._replace(job=_asked(job, answer.calls, self.clock()))
             if answer.share is None:
@@ -133,7 +133,7 @@ class EndQuestions:
             if is_open(answer.share):
                 return self._open(question)
             if _is_behind(answer.share, entry, now):
-                return _waiting(question.job, _next_question(entry.end.claimed_at, now))
+                return _waiting(question.job, _next_question(entry.end, now))
             return self._over(question, with_facts(answer.share, entry.facts))
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
@@ -145,22 +145,17 @@ class EndQuestions:
         incidents delays no question about a true one.
         """
         own = access.allowed_environment(question.entry.environment_id)
-        first, *others = dict.fromkeys(filter(None, (own, *access.environments)))
-        is_repeated, room = question.job.failures.attempts > 0, self.lister.rate_limit.has_room_to_repeat
-        every = 1 + len(others)
-        if is_repeated and not room(access, every, of=every):
-            return _Answer(None, 0, is_paced=True)
-        answer = self._asked_in(access, first, question)
-        if answer.share or (answer.is_paced and not is_repeated) or not others:
-            return answer
-        if not is_repeated and not room(access, len(others), of=every):
-            return answer._replace(is_paced=True)
-        for environment_id in others:
-            found = self._asked_in(access, environment_id, question)
-            answer = _Answer(found.share, answer.calls + found.calls, is_paced=answer.is_paced or found.is_paced)
-            if answer.share:
-                break
-        return answer
+        environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
+        first, calls = not question.job.failures.attempts, 0
+        room = self.lister.rate_limit.has_room_to_repeat
+        for place, environment_id in enumerate(environment_ids):
+            if place == int(first) and not room(access, len(environment_ids) - place):
+                return _Answer(None, calls, is_paced=True)
+            answer = self._asked_in(access, environment_id, question)
+            calls += answer.calls
+            if answer.share or answer.is_paced:
+                return answer._replace(calls=calls)
+        return _Answer(None, calls)
 
     def _asked_in(self, access: BigPandaAccess, environment_id: str, question: _Question) -> _Answer:
         """Ask BigPanda about an incident in one environment. Raises LedgerError."""
@@ -173,28 +168,34 @@ class EndQuestions:
 
     def _unanswered(self, question: _Question, *, is_paced: bool) -> Result:
         """Ask again later; believe the resolve after a long silence, unless a rate limit delayed us (`is_paced`)."""
-        now, end, job = self.clock(), question.entry.end, question.job
-        if is_paced:
-            is_first = not job.failures.attempts
-            return _waiting(job, now + FIRST_AGAIN_SECONDS if is_first else _seldom(end.claimed_at, now))
-        if end.silent_since and now - end.silent_since >= UNREACHABLE_SECONDS:
-            return self._over(question, parse_share(job.payload.body), notice="unreachable")
-        question.ledger.change(
-            question.key, lambda each: each._replace(end=each.end.unanswered(question.asked_at)), question.entry
-        )
-        return _waiting(job, _seldom(end.claimed_at, now))
+        now, end, asked_at = self.clock(), question.entry.end, question.asked_at
+        if not is_paced and end.silent_since and asked_at - end.silent_since >= UNREACHABLE_SECONDS:
+            return self._believed(question, notice="unreachable")
+        self._record(question, lambda end: end.paced() if is_paced else end.unanswered(asked_at))
+        is_unasked = is_paced and not question.job.failures.attempts
+        return _waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))
 
     def _open(self, question: _Question) -> Result:
         """Record that BigPanda shows the incident as open."""
-        asked_at = question.asked_at
-        after = question.ledger.change(
-            question.key, lambda each: each._replace(end=each.end.answered_open(asked_at)), question.entry
-        )
-        result = _result(question.job, Outcome.DUPLICATE)
-        if after.end.is_claimed:
-            result = _waiting(question.job, _next_question(after.end.claimed_at, self.clock()))
-        is_refuted = question.entry.end.is_refutable(asked_at)
+        asked_at, end = question.asked_at, question.entry.end
+        after = self._record(question, lambda end: end.answered_open(asked_at))
+        is_refuted = asked_at - end.claimed_at >= CLAIM_SECONDS
+        result = _waiting(question.job, _next_question(end, self.clock()))
+        result = result if after.is_claimed else _result(question.job, Outcome.DUPLICATE)
         return replace(result, notices=Notices(end="refuted" if is_refuted else None))
+
+    def _record(self, question: _Question, change: Callable[[End], End]) -> End:
+        """Write the end of the incident's entry, changed by `change`, and return it. Raises LedgerError."""
+        return question.ledger.change(
+            question.key, lambda each: each._replace(end=change(each.end)), question.entry
+        ).end
+
+    def _believed(self, question: _Question, *, notice: str | None = None) -> Result:
+        """Believe the claimed resolve without an answer of BigPanda's, unless an open state is newer."""
+        if question.entry.is_after_claim(question.entry.newest):
+            self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
+            return _result(question.job, Outcome.DUPLICATE)
+        return self._over(question, parse_share(question.job.payload.body), notice=notice)
 
     def _over(self, question: _Question, share: Share, *, notice: str | None = None) -> Result:
         """Record that an incident is over, and queue the signal of that. Raises LedgerError.
@@ -213,12 +214,13 @@ class EndQuestions:
         row = row_of(task, now, now)
 
         def over(each: Entry) -> Entry:
-            if (each.newest, each.end) != (entry.newest, entry.end):
+            if each.newest != entry.newest or not each.end.is_claimed:
                 return each
             owed = each.waiting(task.state, row)
-            return owed._replace(end=End(owed.end.at))
+            # A resolve that came meanwhile stays claimed if it is newer.
+            return owed._replace(end=End(owed.end.at)) if each.end == entry.end else owed
 
-        if ledger.change(question.key, over, entry).end.is_claimed:
+        if not task.state.is_same(ledger.change(question.key, over, entry).newest):
             return _waiting(job, now + FIRST_AGAIN_SECONDS)
         # If the queue fails, the sweeper queues the signal. The question wakes again for resolves that came meanwhile.
         self.outbox.enqueue(signal, deadline, until=now)
@@ -228,9 +230,11 @@ class EndQuestions:
 def _is_behind(share: Share, entry: Entry, now: float) -> bool:
     """True if BigPanda's API shows an end from before an open state that the webhook brought less than a minute ago."""
     newest = entry.newest
-    if newest is None or not newest.is_open or newest.version is None or share.version is None:
+    if newest is None or not newest.is_open or now - newest.came >= CLAIM_SECONDS:
         return False
-    return share.version < newest.version and now - newest.came < CLAIM_SECONDS
+    if newest.version is None or newest.has_borrowed_version or share.version is None:
+        return entry.is_after_claim(newest)
+    return share.version < newest.version
 
 
 def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
@@ -256,15 +260,11 @@ def _signal_job(question: _Question, share: Share) -> Job:
     return replace(made, delivery_id=again, payload=payload)
 
 
-def _next_question(claimed_at: float, now: float) -> float:
-    """Return the time of the next question about a claim. Times are epoch seconds."""
-    times = (claimed_at + seconds for seconds in QUESTIONS_SECONDS)
-    return next((time for time in times if time > now + 1), now + LATER_SECONDS)
-
-
-def _seldom(claimed_at: float, now: float) -> float:
-    """Return the time of the next question that BigPanda left without an answer, or had no room for."""
-    return now + min(max(now - claimed_at, LATER_SECONDS), SELDOM_SECONDS)
+def _next_question(end: End, now: float) -> float:
+    """Return the time of the next question about a claim that BigPanda has not settled by `now` (epoch seconds)."""
+    times = (end.claimed_at + seconds for seconds in QUESTIONS_SECONDS)
+    later = now + min(max(now - end.claimed_at, LATER_SECONDS), SELDOM_SECONDS)
+    return next((time for time in times if time > now + 1), later)
 
 
 def _asked(job: Job, calls: int, now: float) -> Job:

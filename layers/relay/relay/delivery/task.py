@@ -136,6 +136,11 @@ class Task(NamedTuple):
         is_early = own_wait is not None and own_wait.reason == Reason.EXPIRED and own_wait.until <= self.expires_at
         return self._replace(own_wait=None) if is_early else self
 
+    @property
+    def needs_question(self) -> bool:
+        """True if the state is a resolve from the webhook of a channel that asks BigPanda if resolves are true."""
+        return not self.state.is_open and not self.job.payload.found and self.channel.asks_about_ends
+
     def described(self, entry: Entry) -> Entry:
         """Return the entry with the incident's title, for operators, and with the facts for routes and pauses.
 

@@ -90,6 +90,7 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     )
     worker = Wiring(adapters).worker
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
+    worker.chores.questions()
     worker.chores.writeback()
     worker.reconciler()
     return _loaded(worker, environment)

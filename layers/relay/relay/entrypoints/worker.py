@@ -206,10 +206,10 @@ class Worker:
     def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
 
-        `own_wait` has the reason. A follow-up or a question of a removed channel is dropped, since it needs the
-        channel's credentials. A signal is dead-lettered only if the ledger says that it is owed. Returns the result.
+        `own_wait` has the reason. A follow-up of a removed channel is dropped, since it needs the channel's
+        credentials. A signal is dead-lettered only if the ledger says that it is owed. Returns the result.
         """
-        if job.kind in {JobKind.FOLLOWUP, JobKind.QUESTION} and own_wait.reason == Reason.CHANNEL_REMOVED:
+        if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
             return self.delivery.resume(

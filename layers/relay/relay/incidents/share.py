@@ -23,6 +23,8 @@ MAX_WORD_LENGTH = 100
 # Largest difference between BigPanda's clock and the relay's. A timestamp further ahead comes from a wrong clock
 # (docs/decisions.md, D-timestamps).
 MAX_AHEAD_SECONDS = 5.0
+# Begins the ids of the incidents that `relayctl channel test --ring` shares, and that BigPanda does not have.
+TEST_PREFIX = "relayctl-test-"
 
 type Version = tuple[float, float]
 

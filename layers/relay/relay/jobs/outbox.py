@@ -74,8 +74,7 @@ class Outbox:
 
     Attributes:
         retries: The retry queue, for signals.
-        chores: The chore queue, for follow-ups, write-backs, releases and reconcile runs. Separate, so that an API that
-            hangs does not delay signals.
+        chores: The chore queue, for all other kinds. Separate, so that an API that hangs does not delay signals.
         dead_letters: The dead-letter queue, for jobs of all kinds.
         clock: The time in epoch seconds.
     """

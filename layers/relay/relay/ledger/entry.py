@@ -124,21 +124,27 @@ class Entry(NamedTuple):
         entry = replace(self, end=self.end.claimed(state.came, version))
         if self.debt.since is None or self.newest is None:
             return entry
-        return replace(entry, debt=replace(self.debt, claim_hold_until=entry.claim_hold(self.newest)))
+        hold = self.debt.claim_hold_until or entry.claim_hold(self.newest)
+        return replace(entry, debt=replace(self.debt, claim_hold_until=hold))
 
     def claim_hold(self, state: State) -> float:
-        """Return the time until which an owed open state waits for BigPanda's answer about a resolve; 0 for no wait.
+        """Return the time until which an owed state waits for BigPanda's answer about a resolve; 0 for no wait.
 
         A state that is newer than the resolve does not wait. The time is in epoch seconds.
         """
-        if not (self.end.is_claimed and state.is_open):
+        if not self.end.is_claimed or not state.is_open:
             return 0.0
         if self.debt.claim_hold_until:
             return self.debt.claim_hold_until
-        is_newer = state.came > self.end.claimed_at
-        if state.version is not None and self.end.version is not None:
-            is_newer = state.version > self.end.version
-        return 0.0 if is_newer else self.end.claimed_at + CLAIM_SECONDS
+        return 0.0 if self.is_after_claim(state) else self.end.claimed_at + CLAIM_SECONDS
+
+    def is_after_claim(self, state: State | None) -> bool:
+        """True if an open state is newer than the claimed resolves: by its timestamps, or by arrival without any."""
+        if state is None or not state.is_open:
+            return False
+        if state.version is None or state.has_borrowed_version or self.end.version is None:
+            return state.came > self.end.claimed_at
+        return state.version > self.end.version
 
     @property
     def was_better(self) -> bool:

@@ -45,43 +45,42 @@ class End(NamedTuple):
             return False
         return version <= self.version
 
-    def needs_question(self, came: float, *, is_stamped: bool) -> bool:
-        """True if a resolve that `came` (epoch seconds) begins a claim: BigPanda is asked about it.
+    def needs_question(self, came: float) -> bool:
+        """Return True if a resolve that `came` (epoch seconds) begins a claim: BigPanda is asked about it.
 
-        A resolve that comes soon after a claimed one is part of that claim. One without timestamps can't be told from
-        another, so each begins a claim.
+        A resolve that comes soon after a claimed one is part of that claim.
         """
-        return not self.is_claimed or not is_stamped or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
+        return not self.is_claimed or came - self.claimed_at >= CLAIM_AGAIN_SECONDS
 
     def claimed(self, came: float, version: Version | None) -> "End":
-        """Return the end after a resolve that `came` (epoch seconds). `version` has its timestamps; None without."""
-        begins = self.needs_question(came, is_stamped=version is not None)
-        known = self.version if self.is_claimed else None
+        """Return the end after a resolve that `came` (epoch seconds), with these timestamps; None for none.
+
+        A resolve without timestamps gets those of its arrival.
+        """
+        known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
-            claimed_at=came if begins else self.claimed_at,
-            version=max(filter(None, (known, version)), default=None),
+            claimed_at=came if self.needs_question(came) else self.claimed_at,
+            version=max(known, version) if known else version,
             silent_since=self.silent_since if self.is_claimed else 0.0,
         )
 
-    def answered_open(self, now: float) -> "End":
-        """Return the end after BigPanda answered at `now` (epoch seconds) that the incident is open.
+    def answered_open(self, asked_at: float) -> "End":
+        """Return the end after BigPanda answered a question of `asked_at` (epoch seconds): the incident is open.
 
-        A resolve is refuted CLAIM_SECONDS after it came. If a later one is part of the claim, the claim goes on.
+        All resolves are refuted if the last one came CLAIM_SECONDS before the question.
         """
-        heard = replace(self, silent_since=0.0)
-        if not self.is_refutable(now):
-            return heard
-        is_later = self.version is not None and self.version[0] > now - CLAIM_SECONDS
-        return replace(heard, claimed_at=now if is_later else 0.0)
+        last = max(self.claimed_at, self.version[0] if self.version else 0.0)
+        is_refuted = self.is_claimed and asked_at - last >= CLAIM_SECONDS
+        return replace(self, claimed_at=0.0 if is_refuted else self.claimed_at, silent_since=0.0)
+
+    def paced(self) -> "End":
+        """Return the end after a rate limit delayed a question: what BigPanda left unanswered before counts no more."""
+        return replace(self, silent_since=0.0)
 
     def unanswered(self, asked_at: float) -> "End":
         """Return the end after BigPanda left a question of `asked_at` (epoch seconds) without an answer."""
         return replace(self, silent_since=self.silent_since or asked_at) if self.is_claimed else self
-
-    def is_refutable(self, now: float) -> bool:
-        """True if BigPanda's answer "open" refutes the claimed resolve: its API had time to learn of the end."""
-        return self.is_claimed and now - self.claimed_at >= CLAIM_SECONDS
 
     def closed_by(self, came: float, version: Version | None) -> "End":
         """Return the end after a closed state was recorded that `came` (epoch seconds), with these timestamps.
