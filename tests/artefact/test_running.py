@@ -15,6 +15,7 @@ from tests.artefact.world import (
     CALLBACKS,
     EVENTS,
     FOLLOWUPS,
+    QUESTIONS,
     RECIPIENT,
     RECONCILES,
     REPLAYS,
@@ -43,9 +44,11 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert CALLBACKS
     assert WRITEBACKS
     assert FOLLOWUPS
+    assert QUESTIONS
     assert RECONCILES
     assert SWEEPS
-    assert {*SHARES, *REPLAYS, *RETRIES, *CALLBACKS, *WRITEBACKS, *FOLLOWUPS, *RECONCILES, *SWEEPS} == set(EVENTS)
+    jobs = {*REPLAYS, *RETRIES, *WRITEBACKS, *FOLLOWUPS, *QUESTIONS}
+    assert {*SHARES, *CALLBACKS, *jobs, *RECONCILES, *SWEEPS} == set(EVENTS)
     assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
 
 

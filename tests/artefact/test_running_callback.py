@@ -18,6 +18,7 @@ from tests.artefact.world import (
     BIGPANDA_KEY,
     CALLBACKS,
     FOLLOWUPS,
+    QUESTIONS,
     SHARES,
     TOKEN,
     WRITEBACKS,
@@ -178,7 +179,7 @@ def test_callback_is_logged_in_one_line_without_secrets(world: World) -> None:
         assert [secret in text for text in texts] == [False] * len(texts)
 
 
-@pytest.mark.parametrize("path", FOLLOWUPS, ids=lambda path: path.stem)
-def test_sample_followup_of_a_channel_without_rest_access_ends_silently(world: World, path: Path) -> None:
+@pytest.mark.parametrize("path", [*FOLLOWUPS, *QUESTIONS], ids=lambda path: path.stem)
+def test_sample_chore_that_has_nothing_to_do_ends_silently(world: World, path: Path) -> None:
     assert world.chore_worker.invoke(read(path)) == NOTHING_STAYS
     assert (world.box.attempts(), world.chores(), world.dead_letters()) == ([], [], [])

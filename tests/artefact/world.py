@@ -28,6 +28,7 @@ CALLBACKS = [path for path in EVENTS if path.stem.startswith("xmatters_callback_
 FOLLOWUPS = [path for path in EVENTS if path.stem.startswith("chore_worker_followup")]
 SWEEPS = [path for path in EVENTS if path.stem.startswith("sweeper")]
 RECONCILES = [path for path in EVENTS if path.stem.startswith("reconcile")]
+QUESTIONS = [path for path in EVENTS if path.stem.startswith("chore_worker_question")]
 WRITEBACKS = [path for path in EVENTS if path.stem.startswith("chore_worker_writeback")]
 
 TOKEN = local.INBOUND_TOKEN

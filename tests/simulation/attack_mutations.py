@@ -48,15 +48,15 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "BigPanda's first answer that an incident is open counts at once",
-        "ledger.incident_end:End.is_refutable",
-        "self.is_claimed and now - self.claimed_at >= CLAIM_SECONDS",
+        "ledger.incident_end:End.answered_open",
+        "self.is_claimed and asked_at - last >= CLAIM_SECONDS",
         "self.is_claimed",
     ),
     _mutation(
         "a resolve that came within the last minute is refuted with the one before it",
         "ledger.incident_end:End.answered_open",
-        "self.version is not None and self.version[0] > now - CLAIM_SECONDS",
-        "False",
+        "max(self.claimed_at, self.version[0] if self.version else 0.0)",
+        "self.claimed_at",
     ),
     _mutation(
         "a signal that is owed waits for each answer anew",
@@ -70,8 +70,8 @@ ATTACK_MUTATIONS = (
     _mutation(
         "a resolve is believed as soon as BigPanda leaves a question without an answer",
         "delivery.end_questions:EndQuestions._unanswered",
-        "end.silent_since and now - end.silent_since >= UNREACHABLE_SECONDS",
-        "end.silent_since",
+        "asked_at - end.silent_since >= UNREACHABLE_SECONDS",
+        "asked_at >= end.silent_since",
     ),
     _mutation(
         "a question that a rate limit delays counts as one without an answer",
@@ -82,8 +82,8 @@ ATTACK_MUTATIONS = (
     _mutation(
         "the first question about a resolve goes behind those about others",
         "delivery.end_questions:EndQuestions._answer",
-        "is_repeated and not room(access, every, of=every)",
-        "not room(access, every, of=every)",
+        "not question.job.failures.attempts",
+        "False",
     ),
     _mutation(
         "a callback of an unknown incident is written",

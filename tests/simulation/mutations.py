@@ -1106,7 +1106,7 @@ MUTATIONS = (
     Mutation(
         "an end is recorded although an open share came while BigPanda was asked",
         "delivery.end_questions:EndQuestions._over",
-        "(each.newest, each.end) != (entry.newest, entry.end)",
+        "each.newest != entry.newest or not each.end.is_claimed",
         "False",
     ),
     Mutation(
@@ -1118,8 +1118,8 @@ MUTATIONS = (
     Mutation(
         "a resolve may be asked about once only",
         "delivery.end_questions:EndQuestions._unanswered",
-        "_waiting(job, _seldom(end.claimed_at, now))",
-        "_result(job, Outcome.DUPLICATE)",
+        "_waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))",
+        "_result(question.job, Outcome.DUPLICATE)",
     ),
     Mutation(
         "nobody signals an end that BigPanda told of, if its message vanishes",
