@@ -177,7 +177,7 @@ class TestMissed:
         def share() -> None:
             if shared_during in relay.bigpanda.calls[-1].url:
                 relay.clock.now += 1
-                relay.share(samples.body(status="ok"))
+                relay.share(samples.body(status="warning"))
                 relay.clock.now += 1
 
         scene.tenant.before_answer = share
@@ -185,7 +185,7 @@ class TestMissed:
         relay.wake(0)
         newest = relay.entry().newest
         assert newest is not None
-        assert (scene.signalled(), newest.is_open) == ([], False)
+        assert (scene.signalled(), newest.rank) == (["warning"], 2)
 
     def test_missed_change_is_relayed_after_its_share_had_time_to_come(self) -> None:
         scene = make_scene()
