@@ -208,7 +208,9 @@ class EndQuestions:
         now, signal = self.clock(), _signal_job(question, share)
         task = Task.of_job(channel, share, signal, "", None)
         if channel.policy.mode is Mode.SHADOW:
-            ledger.change(question.key, lambda each: each.unchanged(task.state))
+            ledger.change(
+                question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry
+            )
             return _result(job, Outcome.DUPLICATE)
         store_job(ledger, signal.stored_name, task, now)
         row = row_of(task, now, now)
