@@ -1110,12 +1110,6 @@ MUTATIONS = (
         "False",
     ),
     Mutation(
-        "the state of an answer counts from after the question",
-        "delivery.end_questions:_signal_job",
-        "question.asked_at",
-        "question.asked_at + 5",
-    ),
-    Mutation(
         "a resolve may be asked about once only",
         "delivery.end_questions:EndQuestions._unanswered",
         "_waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))",

@@ -66,6 +66,11 @@ class TestEntry:
         unstamped = state(9)._replace(version=over(5).version, has_borrowed_version=True)
         assert Entry().claiming(over(5)).claim_hold(unstamped) == 0
 
+    def test_newer_resolve_stays_claimed_when_an_older_end_is_recorded(self) -> None:
+        entry = Entry().owing(state()).claiming(over(20))
+        assert entry.owing(over(9)).end.is_claimed
+        assert not entry.owing(over(20)).end.is_claimed
+
     def test_closed_state_ends_the_claim_and_an_open_one_leaves_it(self) -> None:
         entry = Entry().owing(state()).claiming(over(5))
         assert entry.owing(state(9)).end.is_claimed
