@@ -21,13 +21,6 @@ ATTACK_MUTATIONS = (
         seed=258,
     ),
     _mutation(
-        "a reconcile run believes a forged resolve",
-        "reconcile.comparison:Comparison._is_end_disputed",
-        "channel is None or not channel.policy.confirm_resolve",
-        "channel is not None",
-        seed=660,
-    ),
-    _mutation(
         "a webhook's URL may name anybody",
         "channels.channel:Channel.permits",
         "allowed is None or name in allowed",
@@ -51,39 +44,21 @@ ATTACK_MUTATIONS = (
         "ledger.incident_end:End.answered_open",
         "self.is_claimed and asked_at - last >= CLAIM_SECONDS",
         "self.is_claimed",
-    ),
-    _mutation(
-        "a resolve that came within the last minute is refuted with the one before it",
-        "ledger.incident_end:End.answered_open",
-        "max(self.claimed_at, self.version[0] if self.version else 0.0)",
-        "self.claimed_at",
-    ),
-    _mutation(
-        "a signal that is owed waits for each answer anew",
-        "ledger.entry:Entry.claim_hold",
-        """
-        if self.debt.claim_hold_until:
-            return self.debt.claim_hold_until
-        """,
-        "pass",
+        seed=4,
     ),
     _mutation(
         "a resolve is believed as soon as BigPanda leaves a question without an answer",
         "delivery.end_questions:EndQuestions._unanswered",
         "asked_at - end.silent_since >= UNREACHABLE_SECONDS",
         "asked_at >= end.silent_since",
+        seed=2,
     ),
     _mutation(
         "a question that a rate limit delays counts as one without an answer",
         "delivery.end_questions:EndQuestions.ask",
         "self._unanswered(question, is_paced=answer.is_paced)",
         "self._unanswered(question, is_paced=False)",
-    ),
-    _mutation(
-        "the first question about a resolve goes behind those about others",
-        "delivery.end_questions:EndQuestions._answer",
-        "not question.job.failures.attempts",
-        "False",
+        seed=58,
     ),
     _mutation(
         "a callback of an unknown incident is written",
@@ -140,20 +115,6 @@ ATTACK_MUTATIONS = (
         "(*known, access.allowed_environment(callback.environment_id), *access.environments)",
         "(callback.environment_id, *known, *access.environments)",
         seed=1,
-    ),
-    _mutation(
-        "the fallback topic is not notified of what the limit holds",
-        "sweeper.fallback_notifier:FallbackNotifier._is_to_notify",
-        "entry.debt.since is None",
-        'entry.debt.reason in {"", "paced"}',
-        seed=18,
-    ),
-    _mutation(
-        "the fallback topic is notified of ten incidents, and the others count as notified",
-        "sweeper.fallback_notifier:FallbackNotifier._publish",
-        "len(rows) - len(debts) + unchecked",
-        "0",
-        seed=18,
     ),
     _mutation(
         "a member of the body ends an incident's pages",
