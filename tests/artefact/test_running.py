@@ -34,7 +34,7 @@ from tests.artefact.world import (
 # The field that the answer has to name, by sample.
 REFUSED = {"bigpanda_6_no_incident": "incident.id"}
 # A resolve of an incident that was never announced.
-UNCHANGED = {"bigpanda_3_resolved"}
+CLAIMED = {"bigpanda_3_resolved"}
 
 
 def test_every_sample_event_belongs_to_a_function() -> None:
@@ -49,7 +49,7 @@ def test_every_sample_event_belongs_to_a_function() -> None:
     assert SWEEPS
     jobs = {*REPLAYS, *RETRIES, *WRITEBACKS, *FOLLOWUPS, *QUESTIONS}
     assert {*SHARES, *CALLBACKS, *jobs, *RECONCILES, *SWEEPS} == set(EVENTS)
-    assert REFUSED.keys() | UNCHANGED <= {path.stem for path in SHARES}
+    assert REFUSED.keys() | CLAIMED <= {path.stem for path in SHARES}
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
@@ -65,10 +65,10 @@ def test_built_webhook_answers_every_sample_share(world: World, path: Path, enco
         assert REFUSED[path.stem] in answer["detail"]
         assert world.box.attempts() == []
         return
-    if path.stem in UNCHANGED:
-        assert (response["statusCode"], answer["outcome"]) == (200, "unchanged")
+    if path.stem in CLAIMED:
+        assert (response["statusCode"], answer["outcome"], answer["reason"]) == (202, "queued", "claimed")
         assert world.box.attempts() == []
-        assert world.waiting() == []
+        assert (world.waiting(), len(world.chores())) == ([], 1)
         return
     assert (response["statusCode"], answer["outcome"]) == (200, "delivered")
     [signal] = world.box.signals()
@@ -84,11 +84,10 @@ def test_samples_of_one_incident_are_announced_once_and_in_order(world: World) -
     assert world.share(opened)["transition"] == "opened"
     assert world.share(opened)["outcome"] == "duplicate"
     assert world.share(grown)["outcome"] == "unchanged"
-    assert world.share(resolved)["transition"] == "resolved"
-    assert world.share(grown)["outcome"] == "superseded"
-    assert [signal.body_bytes for signal in world.box.signals()] == [
-        event["body"].encode() for event in (opened, resolved)
-    ]
+    resolve = world.share(resolved)
+    assert (resolve["transition"], resolve["reason"]) == ("resolved", "claimed")
+    assert world.share(grown)["outcome"] == "duplicate"
+    assert [signal.body_bytes for signal in world.box.signals()] == [opened["body"].encode()]
 
 
 def test_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:

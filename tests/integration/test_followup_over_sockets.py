@@ -237,7 +237,7 @@ class TestCredentials:
             ({"kind": "html", "status": 503}, Reason.UPSTREAM),
             ({"kind": "reset"}, Reason.UNREACHABLE),
             ({"kind": "slow", "seconds": 60}, Reason.UNREACHABLE),
-            ({"kind": "truncated_json"}, Reason.REFUSED),
+            ({"kind": "truncated_json"}, Reason.UPSTREAM),
         ],
         ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
     )

@@ -211,7 +211,7 @@ class TestFaults:
         [
             ({"kind": "status", "status": 503}, Reason.UPSTREAM),
             ({"kind": "status", "status": 400}, Reason.CREDENTIALS),
-            ({"kind": "html", "status": 200}, Reason.REFUSED),
+            ({"kind": "html", "status": 200}, Reason.UPSTREAM),
             ({"kind": "reset"}, Reason.UNREACHABLE),
             ({"kind": "slow", "seconds": 60}, Reason.UNREACHABLE),
         ],
