@@ -16,10 +16,10 @@ class TestClaim:
     def test_resolve_that_comes_soon_after_another_is_part_of_its_claim(self) -> None:
         later = (NOW + 30, NOW + 30)
         assert claimed().claimed(NOW + 30, later) == End(claimed_at=NOW, version=later)
-        assert not claimed().needs_question(NOW + 30)
+        assert not claimed().begins_claim(NOW + 30)
 
     def test_resolve_is_asked_about_anew_after_a_while(self) -> None:
-        assert claimed().needs_question(NOW + CLAIM_AGAIN_SECONDS)
+        assert claimed().begins_claim(NOW + CLAIM_AGAIN_SECONDS)
 
     def test_resolve_without_timestamps_gets_those_of_its_arrival(self) -> None:
         assert claimed(None).version == STAMPS

@@ -17,7 +17,7 @@ USERS_A_SECOND = 2
 REPEATED_CALLS_A_SECOND, REPEATED_SECONDS = 2, 4
 # Number of seconds of the clock in which a call looks for room before it fails.
 MAX_WAITS = 4
-# Time to live of a count. It is used within its own second only.
+# Time to live of a count. It is used within its own seconds only.
 RATE_KEPT_SECONDS = 3600.0
 
 
@@ -58,10 +58,10 @@ class RateLimit:
         counted = self._counted(access, "repeated", int(self.clock() // REPEATED_SECONDS), calls)
         return counted <= max(calls, REPEATED_SECONDS * REPEATED_CALLS_A_SECOND)
 
-    def _counted(self, access: BigPandaAccess, what: str, second: int, calls: int) -> float:
-        """Count calls of the kind `what` in a second of the clock, and return their number in it."""
+    def _counted(self, access: BigPandaAccess, what: str, part: int, calls: int) -> float:
+        """Count calls of the kind `what` in a part of the clock's time, and return their number in it."""
         account = hashlib.sha256(access.api_key.encode()).hexdigest()[:16]
-        counted = self.table.update(f"rate/{account}/{what}/{second}", add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
+        counted = self.table.update(f"rate/{account}/{what}/{part}", add={"calls": calls}, lasts=RATE_KEPT_SECONDS)
         return counted["calls"] if counted else 0
 
     def has_room(self, what: str, most: int) -> bool:

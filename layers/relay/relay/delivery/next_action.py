@@ -11,7 +11,6 @@ from relay.delivery.incident_rate_limit import earliest_send_time, room_for_sign
 from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share, with_superseded_ease
 from relay.delivery.task import Task
 from relay.failures.reasons import Reason
-from relay.incidents.share import TEST_PREFIX
 from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import question_job
@@ -213,11 +212,10 @@ def _is_claim(task: Task, entry: Entry, standing: Standing) -> bool:
     """True if the state is a resolve that BigPanda has to be asked about before anything is done with it.
 
     Whoever has the webhook's token can forge a resolve. A job from the queue can have such a resolve, too: the webhook
-    queued it, since the ledger failed or another sender changed the entry. A test incident is not in BigPanda.
+    queued it, since the ledger failed or another sender changed the entry.
     """
-    if not task.needs_question or task.job.incident_id.startswith(TEST_PREFIX):
-        return False
-    return standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest)
+    is_news = standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest)
+    return is_news and task.needs_question
 
 
 def _claimed(task: Task, entry: Entry, now: float) -> Settle:
@@ -230,7 +228,7 @@ def _claimed(task: Task, entry: Entry, now: float) -> Settle:
     if end.has_refuted(version):
         return Settle(Outcome.SUPERSEDED)
     note = entry.claiming(state)
-    question = question_job(task.job, now) if end.needs_question(state.came) else None
+    question = question_job(task.job, now) if end.begins_claim(state.came) else None
     return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger")
 
 

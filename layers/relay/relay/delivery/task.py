@@ -10,7 +10,7 @@ from relay.channels.channel import Channel, fitting
 from relay.channels.kept_facts import Facts, facts_to_keep
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.details import title_of
-from relay.incidents.share import Share
+from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
@@ -138,8 +138,12 @@ class Task(NamedTuple):
 
     @property
     def needs_question(self) -> bool:
-        """True if the state is a resolve from the webhook of a channel that asks BigPanda if resolves are true."""
-        return not self.state.is_open and not self.job.payload.found and self.channel.asks_about_ends
+        """True if the state is a resolve from the webhook of a channel that asks BigPanda if resolves are true.
+
+        BigPanda does not have the test incidents of relayctl, so it is not asked about them.
+        """
+        is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), self.job.payload.found
+        return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
     def described(self, entry: Entry) -> Entry:
         """Return the entry with the incident's title, for operators, and with the facts for routes and pauses.

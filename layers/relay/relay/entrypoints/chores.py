@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback
     from relay.delivery.end_questions import EndQuestions
 
-# Time limit of a follow-up or a question. It is short, so that they delay no other chores, and that the end of an
-# incident can be announced within the function's time-out. Unfinished work is retried.
+# Time limit of a follow-up or a question. It is short, so that they delay no other chores; unfinished work is retried.
 BRIEF_SECONDS = 5.0
 # After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
 # SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels (docs/decisions.md,

@@ -45,7 +45,7 @@ class End(NamedTuple):
             return False
         return version <= self.version
 
-    def needs_question(self, came: float) -> bool:
+    def begins_claim(self, came: float) -> bool:
         """Return True if a resolve that `came` (epoch seconds) begins a claim: BigPanda is asked about it.
 
         A resolve that comes soon after a claimed one is part of that claim.
@@ -60,7 +60,7 @@ class End(NamedTuple):
         known, version = self.version if self.is_claimed else None, version or (came, came)
         return replace(
             self,
-            claimed_at=came if self.needs_question(came) else self.claimed_at,
+            claimed_at=came if self.begins_claim(came) else self.claimed_at,
             version=max(known, version) if known else version,
             silent_since=self.silent_since if self.is_claimed else 0.0,
         )
