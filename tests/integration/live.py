@@ -1,5 +1,6 @@
 """The library over real sockets: moto in this process as AWS, servers on loopback as the vendors."""
 
+import math
 import random
 import threading
 import time
@@ -137,9 +138,28 @@ class Live:
         assert self.worker.work([{"messageId": "m1", "body": envelope_of(job)}]) == []
 
 
+class _PatientDeadline(Deadline):
+    """A deadline that gives AWS a minute for each call: on a busy machine, moto in this process takes seconds.
+
+    Calls to AWS have a limit of their own (`at_most`). Calls to vendors only have the deadline, which stays as it is.
+    """
+
+    def run[T](
+        self,
+        call: Callable[[], T],
+        *,
+        part: str,
+        reserve: float = 0.0,
+        at_least: float = 0.0,
+        at_most: float = math.inf,
+    ) -> T:
+        least = at_least if at_most == math.inf else 60.0
+        return super().run(call, part=part, reserve=reserve, at_least=least, at_most=max(at_most, least))
+
+
 def deadline(seconds: float) -> Deadline:
     """Return a deadline on the machine's monotonic clock, which no test moves."""
-    return Deadline(seconds, time.monotonic)
+    return _PatientDeadline(seconds, time.monotonic)
 
 
 @dataclass
