@@ -201,6 +201,20 @@ class TestEnd:
         relay.wake(36)
         assert tenant.ended == ["page-1"]
 
+    def test_page_that_came_after_a_newer_page_had_replaced_it_is_ended_by_the_resolve(self, tenant: Tenant) -> None:
+        tenant.hidden.add("r1")
+        relay = new_relay(tenant)
+        relay.share(status="warning")
+        relay.wake(36)
+        relay.wake(LOOK_FOR_SECONDS)
+        relay.share(status="critical", changedOn=LATER)
+        relay.wake(36)
+        assert [(is_over, is_missing) for _, _, is_over, is_missing in pages(relay)] == [(False, True), (False, False)]
+        tenant.hidden.clear()
+        relay.share(status="ok", changedOn=LATER + 1)
+        relay.wake(36)
+        assert tenant.ended == ["page-1", "page-2"]
+
     def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(self, tenant: Tenant) -> None:
         document = samples.secret(policy={"min_seconds_between_signals": 0})
         document["xmatters"] |= {"callback": {"token": "t"}, "rest": REST}

@@ -18,6 +18,8 @@ def terminate_pages(
 ) -> Iterator[AcceptedSignal]:
     """Terminate the pages of past states in xMatters, and yield each signal whose pages are all terminated.
 
+    A signal that a newer page replaces, and that has no page yet, is not yielded: its workflow may still make one, and
+    the pages of a resolved incident have to end.
     `pages` is the client for xMatters' pages, and `rest` the channel's credentials for it. `replaces` is the policy's
     setting: a newer page replaces older ones. Raises SendError.
     """
@@ -25,6 +27,8 @@ def terminate_pages(
         # Searched again: the workflow may have made a page later, or a second one.
         found = pages.of_request(rest, signal.request_id, deadline)
         ids = tuple(dict.fromkeys((*signal.pages, *(page.id for page in found))))
+        if not ids and signal.at >= entry.end.at:
+            continue
         for page in ids:
             pages.terminate(rest, page, deadline)
         yield replace(signal, pages=ids, is_over=True)
