@@ -161,7 +161,7 @@ class Conditions:
 
     def _told(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
         """Check that the fallback topic is not notified of incidents that a pause holds, or in shadow mode."""
-        for at, text, about in self.sns.told:
+        for at, text, about, _ in self.sns.told:
             if about != channel or "the relay has given up" in text or "made no page of it" in text:
                 continue
             for name in sorted({state.id for state in states}):

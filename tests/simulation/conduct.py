@@ -22,10 +22,16 @@ FAILURES_IN_A_ROW = 5
 OPEN_SECONDS = 30.0
 # A sender that has passed the circuit does not learn of its opening.
 LEARNS_SECONDS = 8.0
-SHORTEST_PAUSE_SECONDS = 20.0
+# The pause after a 429, by its Retry-After; the relay waits for fifteen minutes at most.
+PAUSES_SECONDS = {"429": 20.0, "429 for long": 900.0}
+# The Retry-After of a 503, minus the differences of clocks.
+ASKED_FOR_SECONDS = 298.0
+# From the replay of a signal to its next attempt, and from that to another one, if the first fails: half a minute of
+# backoff, half a minute of an open circuit, and the queues.
+REVIVED_SECONDS, AGAIN_SECONDS = 30.0, 90.0
 # The longest backoff of 15 minutes, and 3 minutes for a crash, with a margin.
 FAIR_SECONDS = 1500.0
-BREAKING = {"503", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
+BREAKING = {"503", "503 for minutes", "504", "504 rang", "gone", "reset rang", "timeout", "timeout rang"}
 # The relay searches a page for three minutes, and a follow-up may wake two minutes later.
 LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
@@ -48,6 +54,8 @@ class Conduct:
         is_owed: returns True for an incident with an unannounced critical that no fault excuses.
         quiet: the time in which a channel sends nothing, by channel.
         cloud: conditions of AWS and of xMatters' log-in.
+        replays: times at which operators replayed dead letters, in epoch seconds.
+        has_copies: True if SQS delivered a message again after it was deleted.
     """
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -62,6 +70,8 @@ class Conduct:
     is_owed: Callable[[str], bool]
     quiet: Mapping[str, Quiet]
     cloud: Cloud
+    replays: Sequence[float] = ()
+    has_copies: bool = False
 
     def problems(self) -> Iterator[str]:
         """Yield the problems of the finished schedule."""
@@ -73,6 +83,8 @@ class Conduct:
             yield from self._silent()
         if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
+            yield from self._asked_too_soon()
+            yield from self._slow_again()
             for channel in self.policies:
                 yield from self._circuit_ignored(channel)
                 yield from self._above_rate_limit(channel)
@@ -210,21 +222,53 @@ class Conduct:
         is_first = all(post.fault not in AMBIGUOUS for post in before)
         return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
 
+    def _asked_too_soon(self) -> Iterator[str]:
+        """Check that a retry waits as long as xMatters asked for. The first one was queued before the first attempt."""
+        if self.has_operators or self.has_copies:
+            return
+        for _, posts in self._by_delivery():
+            for earlier, later in pairwise(posts):
+                is_retry = earlier.process.startswith("worker") and later.process.startswith("worker")
+                waited = later.began - (earlier.ended or later.began)
+                if is_retry and earlier.fault == "503 for minutes" and waited < ASKED_FOR_SECONDS:
+                    yield f"hurried: tried again {waited:.0f} s after xMatters had asked for five minutes"
+
+    def _slow_again(self) -> Iterator[str]:
+        """Check that the backoff of a replayed signal starts again, where nothing else delays it."""
+        if self.weather.crashes or not self._is_calm("secrets", "lambda"):
+            return
+        for at in self.replays:
+            after = [post for post in self.phones.posts if post.began > at]
+            first = next(iter(after), None)
+            if first is None or first.began > at + REVIVED_SECONDS or first.fault not in {"503", "gone"}:
+                continue
+            states = [state for state in self.states if state.incident == first.incident]
+            age = float(self.policies[first.channel]["max_age_seconds"])
+            came = [arrival for state in states for arrival in state.arrivals]
+            # Else it was not dead-lettered for its age, or has not come back.
+            is_revived = bool(came) and max(came) + age < at
+            others = [post for post in after if post.incident != first.incident]
+            by = (first.ended or first.began) + AGAIN_SECONDS
+            if is_revived and not others and not any(first.began < post.began < by for post in after):
+                yield f"late: {first.incident} was replayed, and not tried again by {by - self.weather.world.began:.0f} s"
+
     def _circuit_ignored(self, channel: str) -> Iterator[str]:
         """Check that a channel's trigger gets no request for a while after five failures in a row, or a 429."""
         signals = sorted(self._signals(channel), key=lambda signal: signal[-1].ended or 0.0)
         in_a_row = 0
         for place, signal in enumerate(signals):
             last = signal[-1]
-            is_limited = (last.fault or "").startswith("429")
+            is_limited = last.fault in PAUSES_SECONDS
             if not is_limited:
                 in_a_row = in_a_row + 1 if last.fault in BREAKING else 0
             if last.ended is None or (in_a_row < FAILURES_IN_A_ROW and not is_limited):
                 continue
-            pause = SHORTEST_PAUSE_SECONDS if is_limited else OPEN_SECONDS
+            pause = PAUSES_SECONDS.get(last.fault or "", OPEN_SECONDS)
             first, end = last.ended + LEARNS_SECONDS, last.ended + pause - max(1.0, self.cloud.clock_margin)
+            # Any other answer to a signal in flight closes the circuit.
+            answers = (later[-1] for later in signals[place:] if later[-1].fault not in {*BREAKING, *PAUSES_SECONDS})
             if any(first < post.began < end for later in signals for post in later[:1]) and not any(
-                later[-1].is_accepted and later[-1].ended and later[-1].ended < end for later in signals[place:]
+                answer.ended and answer.ended < end for answer in answers
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 

@@ -205,28 +205,35 @@ class Health:
         if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
         for state in self.states:
-            if state.channel == channel and self._is_owed_for_long(state):
-                since = min(state.answered)
-                by = since + TOLD_SECONDS
-                before = [message for message in messages if message.at < by]
+            if state.channel != channel or not state.answered:
+                continue
+            by = min(state.answered) + TOLD_SECONDS
+            before = [message for message in messages if message.at < by]
+            if before and not self._wakes(before[-1]):
                 # A sickness within 15 minutes of the last message is told later.
-                is_known = bool(before) and (before[-1].health == "sick" or by - before[-1].at < LEAST_SECONDS + 300)
-                if not is_known:
+                by = max(by, before[-1].at + LEAST_SECONDS + 300)
+            if self._is_owed_until(state, by):
+                told = [message for message in messages if message.at < by]
+                if not told or not self._wakes(told[-1]):
                     yield f"health: nobody was told that {channel} owes {state} by {by - self.world.began:.0f} s"
 
-    def _is_owed_for_long(self, state: SharedState) -> bool:
-        """Return True if an incident's first state is a critical that is still unannounced when people have to be told.
+    def _wakes(self, message: HealthMessage) -> bool:
+        """Return True if a message says that a channel is sick, on the topic that wakes people if there is one."""
+        return message.health == "sick" and (message.topic == "alarm" or "alarm" not in self.topics)
+
+    def _is_owed_until(self, state: SharedState, until: float) -> bool:
+        """Return True if an incident's first state is a critical that is not announced until a time (epoch seconds).
 
         The policy announces that state, and no other state of the incident arrives in that time.
         """
-        if not state.answered or not state.is_open or state.status != "critical" or state.number != 0:
+        if not state.is_open or state.status != "critical" or state.number != 0:
             return False
-        policy, until = self.policies[state.channel], min(state.answered) + TOLD_SECONDS
+        policy, lasts = self.policies[state.channel], until - min(state.answered)
         others = [other for other in self.states if other.incident == state.incident and other is not state]
         return (
             "opened" in wanted(dict(policy))
             and "flap" not in policy
-            and policy["max_age_seconds"] > TOLD_SECONDS + IN_FLIGHT_SECONDS
+            and policy["max_age_seconds"] > lasts + IN_FLIGHT_SECONDS
             and not any(at < until for other in others for at in (*other.arrivals, *other.answered))
             and not any(ring.incident == state.incident and ring.began < until for ring in self.phones.rings)
         )

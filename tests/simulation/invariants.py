@@ -45,10 +45,14 @@ CONFIRMS_SECONDS = 240.0
 ADMITTED_SECONDS = 6.0
 # The distance of two signals is that of their claims; the attempts of a signal may last as long as BigPanda waits.
 TRIED_SECONDS = 9.0
+# From a resolve to its signal while BigPanda does not answer: ten minutes, and the wait for the next question.
+BELIEVED_SECONDS = UNREACHABLE_SECONDS + 360.0
 # The longest time from an incident's end to the end of its page.
 ENDS_SECONDS = 60.0
 # Duration of two reconcile runs, with their delays.
 LOOKS_SECONDS = 20.0
+# From a change to the end of the second reconcile run after it: two intervals, BigPanda's lag, and the runs themselves.
+FOUND_SECONDS = 200.0
 # From the end of a pause or shadow mode, until no function has an older copy of the channel.
 QUIET_OVER_SECONDS = 20.0
 # The person who acknowledges in the stories, and the forger's name.
@@ -103,6 +107,7 @@ class Invariants:
         cloud: conditions of AWS and of xMatters' log-in.
         timelines: settings over time of each channel that operators change.
         reports: True if reconcile runs only report incidents of which no share came.
+        replays: times at which operators replayed dead letters, in epoch seconds.
         problems: broken invariants.
         doubts: number of repeated signals that a crash or a bug excuses, by incident.
         unguarded: incidents that were processed without the ledger.
@@ -150,6 +155,7 @@ class Invariants:
     cloud: Cloud
     timelines: Mapping[str, Timeline]
     reports: bool
+    replays: Sequence[float]
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -301,7 +307,9 @@ class Invariants:
             self._check_ends(incident)
             if self.reconcile_interval is not None and self._channels[incident] == NOC:
                 self._check_found(incident)
+                self._check_found_over(incident)
                 self._check_woken(incident)
+        self._check_believed()
         self._check_quiet()
         self._check_ages()
         self._check_recipients()
@@ -319,6 +327,8 @@ class Invariants:
             self._is_owed,
             self.quiet,
             self.cloud,
+            self.replays,
+            any(queue.doubled for queue in self.queues),
         )
         promptness = Promptness(
             self.policies,
@@ -675,6 +685,20 @@ class Invariants:
         if not is_told and not (incident in self.unguarded and self._seems_told(incident, [last])):
             self._problem(f"missed: {last}; people were told {told}")
 
+    def _check_found_over(self, incident: str) -> None:
+        """Check that an incident does not ring any more once reconcile runs had to find that it is over."""
+        last, interval = max(self._states_of(incident), key=lambda state: state.at), self.reconcile_interval or 0.0
+        services = {spell.service for spell in self.weather.spells}
+        needed = {"bigpanda", "dynamodb", "secrets", "sqs", "lambda"}
+        if last.is_open or last.version is None or self.weather.crashes or self.has_operators or services & needed:
+            return
+        if any(state.version is None or state.version > last.version for state in self._states_of(incident)):
+            return
+        found = self.world.began + last.at + 2 * interval + FOUND_SECONDS
+        for ring in self._rings(incident):
+            if self.states[incident, ring.share].is_open and ring.began > found:
+                self._problem(f"stale: {incident} share {ring.share} rang although BigPanda had shown {last}")
+
     def _check_woken(self, incident: str) -> None:
         """Check that an incident that is critical before and after a snooze is signalled again after it."""
         if incident in self.unguarded | self.unqueued or "reopened" not in self.wanted(incident):
@@ -873,6 +897,8 @@ class Invariants:
             announced = [_End(self.states[incident, ring.share], ring.began, ring.at) for ring in later if ring in over]
             resolves = [*announced, *self._silent_ends(page)]
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
+            # A page that xMatters makes long after its signal, and after the end of the incident, is not looked for.
+            ends = [at for at in ends if not page.is_slow or page.found_from < at]
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")
             # Only without faults of the needed services; a late page cannot end before it exists.
@@ -1023,6 +1049,26 @@ class Invariants:
         told = [self.states[ring.incident, ring.share] for ring in rings if ring.began < at]
         is_as_bad = any(RANKS.get(each.status or "", -1) >= RANKS.get(state.status or "", -1) for each in told)
         return "flap" in self._policy(state.incident) and is_as_bad
+
+    def _check_believed(self) -> None:
+        """Check that a resolve is believed if BigPanda leaves the questions about it without an answer."""
+        outages = [spell for spell in self.weather.spells if spell.service == "bigpanda" and spell.share == 1]
+        is_fair = len(outages) == len(self.weather.spells) and not self.weather.crashes and not self.has_operators
+        if not self.confirms_ends or not is_fair:
+            return
+        for state in self.states.values():
+            came, by = min(state.answered, default=math.inf), min(state.answered, default=math.inf) + BELIEVED_SECONDS
+            first, last = min(state.arrivals, default=math.inf) - self.world.began, by - self.world.began
+            is_dark = any(
+                each.begins < first and last < each.ends and each.fault in {"503", "timeout"} for each in outages
+            )
+            others = [other for other in self._states_of(state.incident) if other is not state]
+            is_last = not any(came - IN_FLIGHT_SECONDS < at < by for other in others for at in other.arrivals)
+            rings = [ring for ring in self._rings(state.incident) if ring.at < by]
+            told = self.states[state.incident, rings[-1].share] if rings else None
+            is_owed = not state.is_open and told is not None and told.is_open and state.channel == NOC
+            if is_dark and is_last and is_owed and "resolved" in self.wanted(state.incident):
+                self._problem(f"believed: {state} did not ring, though BigPanda had not answered for long")
 
     def _check_answers(self) -> None:
         """Check that each answer is written once or dead-lettered, and that a forged answer is marked as unverified."""

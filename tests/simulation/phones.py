@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -17,6 +18,8 @@ from tests.simulation.story import NOC
 
 OLD_KEY, NEW_KEY = "old-key", "new-key"
 AMBIGUOUS = {"timeout", "timeout rang", "reset rang", "504", "504 rang"}
+# The relay looks for a page for so long.
+LOOKED_FOR_SECONDS = 180.0
 RANG = {None, "slow", "reset rang", "timeout rang", "504 rang"}
 
 
@@ -60,6 +63,11 @@ class Page:
     request_id: str
     found_from: float
     ended_at: float | None = None
+
+    @property
+    def is_slow(self) -> bool:
+        """True if xMatters made the page after the relay's search for it had ended."""
+        return self.found_from >= self.ring.at + LOOKED_FOR_SECONDS
 
 
 @dataclass
@@ -111,6 +119,7 @@ class Phones(Session):
         pages: pages, oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
+        slow: random generator for the minutes that the workflow takes to make some of the pages; None if it is quick.
     """
 
     edge: Edge
@@ -124,6 +133,7 @@ class Phones(Session):
     pages: list[Page] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     refused_tokens: list[float] = field(default_factory=list)
+    slow: Random | None = None
 
     def call(
         self,
@@ -258,6 +268,8 @@ class Phones(Session):
         # Most workflows make one page of a signal, some none, some two.
         world, number = self.edge.world, len(self.rings)
         found_from = world.now + world.random.choice([0.0, world.random.uniform(0, 60)])
+        if self.slow and self.slow.random() < 0.4:
+            found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
         for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
             self.pages.append(Page(f"page-{number}-{place}", ring, f"r{number}", found_from))
 
@@ -327,6 +339,8 @@ class Phones(Session):
                 return self._answer(302)
             case "504" | "504 rang":
                 return self._answer(504)
+            case "503 for minutes":
+                return self._answer(503, {"retry-after": "300"})
             case _:
                 return self._answer(503)
 

@@ -50,6 +50,9 @@ WINDOW_SECONDS, FLOOD_SECONDS, FLOOD_SIGNALS = 62.0, 62.0, 4
 RESUMES_SECONDS = 200.0
 # From the end of a state's age until the sweeper acts on its row, and the differences of clocks.
 ROW_DUE_SECONDS = 18.0
+# From a share's arrival to its signal without the ledger: its message wakes after 36 s, and the ledger is waited for in
+# vain for two minutes, with half a minute between two tries. Each try takes some seconds.
+UNGUARDED_SECONDS = 240.0
 # Services that a signal needs.
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "token")
 
@@ -140,6 +143,7 @@ class Promptness:
         yield from self._late_expiry()
         if self.has_operators:
             return
+        yield from self._without_ledger()
         with_doubted = [debt for channel in self.policies for debt in self._debts(channel)]
         every = [debt for debt in with_doubted if debt.state.incident not in self.doubted]
         yield from self._not_prompt(every)
@@ -164,6 +168,26 @@ class Promptness:
             has_time = (post.ended or math.inf) - post.began < QUICK_SECONDS
             if has_time and post.began > self.renewed_at + READ_AGAIN_SECONDS and not later:
                 yield f"credentials: {post.process} did not try again with the new key"
+
+    def _without_ledger(self) -> Iterator[str]:
+        """Check that an incident's first state is signalled without the ledger if it fails for minutes."""
+        others = [service for service in _NEEDED if service != "dynamodb"]
+        outages = [each for each in self._spells("dynamodb") if each.fault == "refuses" and each.share == 1]
+        if self.weather.crashes or self._spells(*others) or self.renewed_at is not None or self.has_vanishing:
+            return
+        for state in self.states:
+            comes, by = min(state.arrivals, default=0.0), min(state.arrivals, default=0.0) + UNGUARDED_SECONDS
+            first, last = comes - self.world.began, by - self.world.began
+            is_dark = any(each.begins < first and last < each.ends for each in outages)
+            is_calm = not self._spells(_trigger(state.channel)) and state.channel not in self.quiet
+            is_kept = state.number == 0 and state.is_open and any(at < by for at in state.answered)
+            others_come = (min(each.arrivals, default=by) for each in self.states if each.incident == state.incident)
+            is_last = sum(at < by for at in others_come) == 1
+            policy = self.policies[state.channel]
+            is_owed = changed(None, state) in wanted(dict(policy)) and policy["max_age_seconds"] > UNGUARDED_SECONDS
+            rang = any(post.began < by for post in self._posts(state))
+            if is_dark and is_calm and is_kept and is_last and is_owed and not rang:
+                yield f"late: {state} was not sent in {UNGUARDED_SECONDS:.0f} s, while the ledger failed"
 
     # ---- Debts ---------------------------------------------------------------------------------------------------
 
@@ -243,7 +267,12 @@ class Promptness:
         for debt in debts:
             channel = debt.state.channel
             is_unswept = channel in self.quiet and self.weather.skips_runs
-            if self._has(channel, "429 for long") or self._is_dead(debt.state) or is_unswept:
+            if (
+                self._has(channel, "429 for long")
+                or self._has(channel, "503 for minutes")
+                or self._is_dead(debt.state)
+                or is_unswept
+            ):
                 continue
             allowed = max(debt.allowed_at, self._fair_from(channel))
             if channel == NOC and self.renewed_at is not None:
@@ -431,9 +460,10 @@ class Promptness:
             channel = debt.state.channel
             quiet = self.quiet.get(channel)
             paused = self.world.began + quiet.ends if quiet else 0.0
-            since = max(debt.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
+            first = _first_of(debt, debts)
+            since = max(first.begins, debt.held_until, paused) + self.policies[channel]["fallback_after_seconds"]
             by = since + NOTIFIED_SECONDS + LATE_SECONDS
-            told = [(at, text) for at, text, about in self.sns.told if about == channel]
+            told = [(each.at, each.text) for each in self.sns.told if each.channel == channel]
             last = max((at for at, _ in told if at < by), default=-math.inf)
             by = max(by, last + BETWEEN_MESSAGES_SECONDS + LATE_SECONDS)
             rings = [ring.at for ring in self.phones.rings if ring.incident == debt.state.incident and ring.at < by]
@@ -501,6 +531,13 @@ def _is_clear(states: Sequence[SharedState]) -> bool:
     """Return True if the order of the states is beyond doubt, and each of them was answered."""
     versions = [state.version for state in states]
     return all(state.answered for state in states) and None not in versions and len(set(versions)) == len(versions)
+
+
+def _first_of(debt: Debt, debts: Sequence[Debt]) -> Debt:
+    """Return the first of the debts that an incident had without a break until this one."""
+    before = (each for each in debts if each.state.incident == debt.state.incident and each.ends == debt.comes)
+    earlier = next(before, None)
+    return _first_of(earlier, debts) if earlier else debt
 
 
 def _trigger(channel: str) -> str:

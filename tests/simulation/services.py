@@ -571,11 +571,13 @@ class Notice(NamedTuple):
         at: time, in epoch seconds.
         text: the text.
         channel: channel that the message is about; empty if it is about none.
+        began: start of the process that published the message, in epoch seconds.
     """
 
     at: float
     text: str
     channel: str
+    began: float
 
 
 class HealthMessage(NamedTuple):
@@ -633,7 +635,7 @@ class SimulatedSns:
             about, process = _sicknesses(texts["default"], channel), self.edge.world.process()
             self.of_health.append(HealthMessage(now, topic, health, about, process, fault == "slow"))
         else:
-            self.told.append(Notice(now, texts["default"], channel))
+            self.told.append(Notice(now, texts["default"], channel, self.edge.world.process().started_at))
         self.edge.world.say(f"sns: told {Subject}{f' ({topic})' if health else ''}")
         self.edge.end()
         return {"MessageId": "n"}

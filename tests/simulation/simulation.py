@@ -136,6 +136,7 @@ class Simulation:
             Edge(self.world, weather, "rest", 0.05, 0.4),
             Edge(self.world, weather, "token", 0.05, 0.4),
         )
+        self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
         if story.cloud.login != "url":
             self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
         edge = Edge(self.world, weather, "bigpanda", 0.05, 0.4)
@@ -197,6 +198,7 @@ class Simulation:
             story.cloud,
             story.timelines,
             story.reports,
+            [self.world.began + moment for moment, deed in story.operations if deed in {"replay", "redrive"}],
         )
 
     def run(self) -> Verdict:

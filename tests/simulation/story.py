@@ -303,6 +303,7 @@ class Story:
         api_key_changes_at: time at which the first channel gets a new key for BigPanda's API; None: never.
         ending: incidents that end while BigPanda answers a request for their details.
         other_incidents: number of further incidents in BigPanda, whose states the ledger knows.
+        has_slow_pages: True if xMatters' workflow takes minutes to make some of the pages.
     """
 
     policy: dict[str, Any]
@@ -332,6 +333,7 @@ class Story:
     api_key_changes_at: float | None = None
     ending: frozenset[str] = frozenset()
     other_incidents: int = 0
+    has_slow_pages: bool = False
 
     @property
     def varied(self) -> Mapping[str, "Quiet"]:
@@ -375,6 +377,8 @@ class Story:
             yield f"while BigPanda is asked about them, {', '.join(sorted(self.ending))} end"
         if self.other_incidents:
             yield f"BigPanda has {self.other_incidents} further incidents, which the ledger knows"
+        if self.has_slow_pages:
+            yield "xMatters takes minutes to make some pages"
         for channel, line in self.timelines.items():
             yield f"{channel} has the routes {list(line[0].routes)}"
             yield from (f"{channel}: {settings}" for settings in line)
@@ -469,7 +473,186 @@ def tell(seed: int) -> Story:
         story = replace(story, vanishing=_vanishing(Random(f"vanishing of {seed}"), story))
     story = _with_actions(Random(f"{seed}/actions"), story)
     story = replace(story, api_lag=Random(f"lag of {seed}").choice([0.0, 0.0, 0.0, 3.0, 20.0, 45.0]))
-    return _with_topics(Random(f"{seed}/sickness"), _with_a_cloud(seed, story))
+    return _with_rarities(seed, _with_topics(Random(f"{seed}/sickness"), _with_a_cloud(seed, story)))
+
+
+def _with_rarities(seed: int, story: Story) -> Story:
+    """Return the story with what only a few stories have. Of those of the recorded seeds, none has it."""
+    rarities = (
+        ("bursts", 0.005, 0.045, _with_bursts),
+        ("slow pages", 0.856, 0.896, _with_slow_pages),
+        ("outage", 0.763, 0.805, _with_a_long_outage),
+        ("lost shares", 0.754, 0.794, _with_lost_shares),
+        ("replays", 0.895, 0.935, _with_a_replay),
+        ("retry-after", 0.412, 0.452, _with_retry_after),
+        ("old signals", 0.052, 0.072, _with_old_signals),
+        ("urgency", 0.057, 0.097, _with_urgency),
+        ("updates", 0.455, 0.495, _with_updates),
+        ("lags", 0.284, 0.321, _with_a_lag),
+        ("limits", 0.265, 0.305, _with_limits),
+    )
+    for name, low, high, change in rarities:
+        random = Random(f"{name} of {seed}")
+        story = change(random, story) if low < random.random() < high else story
+    return story
+
+
+def _with_bursts(random: Random, story: Story) -> Story:
+    """Return the story with a channel that has no limit but xMatters' flood control, and incidents in quick change."""
+    policy = _policy(random) | {"min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
+    posts = [
+        Post(state.at, state.elsewhere("bursts"))
+        for number in range(random.choice([1, 2]))
+        for state in _in_turn(random, f"i{number}", random.choice([12, 25, 40]), 4.0)
+    ]
+    posts = sorted([*story.posts, *posts], key=lambda post: post.at)
+    return replace(story, posts=posts, others={**story.others, "bursts": policy})
+
+
+def _in_turn(random: Random, incident: str, count: int, pace: float, since: float = 0.0) -> Iterator[SharedState]:
+    """Yield states of an incident that worsens and eases, with `pace` seconds and more in between."""
+    at, status = since + random.uniform(0, 60), random.choice(["critical", "warning"])
+    for number in range(count):
+        stamp = int(BEGINS_AT + at)
+        yield SharedState(incident, number, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
+        at += pace * random.uniform(0.6, 2)
+        status = random.choice([each for each in ("critical", "warning", "ok") if each != status])
+
+
+def _with_slow_pages(random: Random, story: Story) -> Story:
+    """Return the story with a workflow that takes minutes for some pages, and with incidents that last as long."""
+    posts = [
+        Post(state.at, state)
+        for number in range(random.choice([1, 2, 3]))
+        for state in _in_turn(random, f"s{number}", random.choice([2, 3]), random.choice([200.0, 400.0]))
+    ]
+    posts = sorted([*story.posts, *posts], key=lambda post: post.at)
+    return replace(story, posts=posts, has_rest=True, has_slow_pages=True)
+
+
+def _with_a_long_outage(random: Random, story: Story) -> Story:
+    """Return a story with shares during a long outage of the ledger or of BigPanda, while all else works."""
+    service, begins = random.choice(["dynamodb", "bigpanda"]), random.uniform(0, 100)
+    fault = {"dynamodb": "refuses", "bigpanda": random.choice(["503", "timeout"])}[service]
+    spell = Spell(service, fault, begins, begins + random.uniform(900, 1800), 1.0)
+    policy = {**story.policy, "max_age_seconds": random.choice([3600, 21600])}
+    posts = [
+        Post(state.at, state)
+        for number in range(random.choice([3, 6]))
+        for state in _in_turn(random, f"i{number}", random.choice([1, 1, 2]), random.choice([20.0, 100.0]))
+    ]
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return replace(story, answers=[Said(random.uniform(10, 400), 0, "i0", "Not me", 1)])
+
+
+def _with_updates(random: Random, story: Story) -> Story:
+    """Return a story of criticals to which alerts are added while xMatters takes no signal."""
+    posts = []
+    for number in range(random.choice([1, 2])):
+        at, pace = random.uniform(0, 60), random.choice([20.0, 40.0, 70.0])
+        for place in range(int(600 / pace)):
+            stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(place + 1))
+            posts.append(Post(at, SharedState(f"i{number}", place, at, True, "critical", alerts, stamp, stamp)))
+            at += pace * random.uniform(0.6, 1.4)
+    policy = {**story.policy, "max_age_seconds": 3600}
+    spell = Spell("xmatters", random.choice(["503", "gone", "429"]), 0.0, random.uniform(600, 900), 1.0)
+    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+
+
+def _with_limits(random: Random, story: Story) -> Story:
+    """Return a story with many incidents at once, and a trigger that answers some signals 429, and the others late."""
+    posts, begins = [], random.uniform(0, 60)
+    for number in range(16):
+        at = begins + random.uniform(0, 6)
+        stamp, status = int(BEGINS_AT + at), random.choice(["critical", "warning"])
+        posts.append(Post(at, SharedState(f"i{number}", 0, at, True, status, frozenset({"a0"}), stamp, stamp)))
+    ends, fault = begins + random.uniform(60, 600), random.choice(["timeout", "503"])
+    spells = [
+        Spell("xmatters", random.choice(["429", "429 for long"]), begins, ends, random.choice([0.1, 0.2])),
+        Spell("xmatters", fault, begins, ends, 1.0),
+    ]
+    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60}
+    policy.pop("max_per_minute_per_recipients", None)
+    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
+
+
+def _with_a_lag(random: Random, story: Story) -> Story:
+    """Return a story of criticals that ring about when the fallback topic is due, and with an index that lags."""
+    posts = []
+    for number in range(8):
+        at = random.uniform(0, 40)
+        stamp = int(BEGINS_AT + at)
+        posts.append(Post(at, SharedState(f"i{number}", 0, at, True, "critical", frozenset({"a0"}), stamp, stamp)))
+    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60, "fallback_after_seconds": 60}
+    policy.pop("max_per_minute_per_recipients", None)
+    spell = Spell("xmatters", random.choice(["503", "gone"]), 0.0, random.uniform(60, 140), 1.0)
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return replace(story, cloud=replace(story.cloud, index_lag=random.choice([20.0, 40.0])))
+
+
+def _with_lost_shares(random: Random, story: Story) -> Story:
+    """Return a story of criticals whose first share or resolve is lost, so that a reconcile run has to find it.
+
+    The lost one is a resolve if xMatters takes no signal before it, and a first share if the fallback topic fails.
+    """
+    is_end, posts, ends = random.random() < 0.5, [], random.uniform(600, 900)
+    for number in range(random.choice([2, 4])):
+        states = list(_in_turn(random, f"i{number}", 2 if is_end else 1, 80.0))
+        statuses = zip(states, ("critical", "ok"), strict=False)
+        states = [replace(state, status=status, is_open=status != "ok") for state, status in statuses]
+        posts += [Post(state.at, state, is_lost=state is states[-1]) for state in states]
+    spell = Spell("xmatters" if is_end else "sns", "503" if is_end else "refuses", 0.0, ends, 1.0)
+    policy = {**story.policy, "max_age_seconds": 3600}
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return replace(story, reconcile_interval=random.choice([120.0, 300.0]), reports=not is_end)
+
+
+def _with_urgency(random: Random, story: Story) -> Story:
+    """Return a story of a trigger that fails for long, a warning that waits, and a critical that comes later."""
+    posts = []
+    for number, status in enumerate(["warning", "warning", "critical"]):
+        at = random.uniform(300, 900) if status == "critical" else random.uniform(0, 60)
+        stamp = int(BEGINS_AT + at)
+        posts.append(Post(at, SharedState(f"i{number}", 0, at, True, status, frozenset({"a0"}), stamp, stamp)))
+    spell = Spell("xmatters", random.choice(["503", "gone", "timeout"]), 0.0, random.uniform(2000, 3000), 1.0)
+    policy = {**story.policy, "max_age_seconds": 21600}
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return replace(story, topics=("alarm", "notice"))
+
+
+def _with_a_replay(random: Random, story: Story) -> Story:
+    """Return a story of a signal that failed until it was too old, and that fails again once it is replayed."""
+    [state] = _in_turn(random, "i0", 1, 0.0)
+    replayed_at = state.at + random.uniform(3700, 4000)
+    spell = Spell("xmatters", random.choice(["503", "gone"]), 0.0, replayed_at + random.uniform(100, 600), 1.0)
+    policy = {**story.policy, "max_age_seconds": 3600}
+    return alone(story, [Post(state.at, state)], policy=policy, spells=[spell], operations=[(replayed_at, "replay")])
+
+
+def _with_retry_after(random: Random, story: Story) -> Story:
+    """Return a story of an outage in which xMatters asks for some minutes without a signal."""
+    posts = [Post(state.at, state) for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
+    spell = Spell("xmatters", "503 for minutes", 0.0, random.uniform(600, 1200), 1.0)
+    policy = {**story.policy, "max_age_seconds": 3600}
+    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+
+
+def _with_old_signals(random: Random, story: Story) -> Story:
+    """Return a story of signals that xMatters accepts shortly before they are too old, after six hours."""
+    posts = [Post(state.at, state) for number in range(2) for state in _in_turn(random, f"i{number}", 1, 0.0)]
+    policy = {**story.policy, "max_age_seconds": 21600}
+    ends = min(post.at for post in posts) + policy["max_age_seconds"] - random.uniform(40, 150)
+    spell = Spell("xmatters", "503", 0.0, ends, 1.0)
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+    return replace(story, has_rest=True)
+
+
+def alone(story: Story, posts: list[Post], **members: Any) -> Story:
+    """Return the story with these shares alone, and without faults and changes but those in `members`."""
+    fair: dict[str, Any] = {"spells": [], "crashes": 0.0, "operations": [], "naps": [], "answers": [], "ceiling": None}
+    fair |= {"rotates_at": None, "token_changes_at": None, "widens_at": None, "reconcile_interval": None}
+    fair |= {"vanishing": 0.0, "others": {}, "quiet": {}, "timelines": {}, "snooze_minutes": None}
+    return replace(story, posts=posts, **fair | members)
 
 
 def _with_a_cloud(seed: int, story: Story) -> Story:

@@ -14,6 +14,8 @@ from tests.simulation.world import World
 
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 45.0
+# From the acceptance of a signal to its record in the ledger, if that works.
+NOTED_SECONDS = 3.0
 # A signal in flight. A share may have come before it and be recorded after it.
 IN_FLIGHT_SECONDS = 16.0
 # From a dead letter to its record in the ledger. A dead worker's message is hidden for three minutes.
@@ -54,10 +56,11 @@ class Truth:
     def problems(self) -> Iterator[str]:
         """Yield a problem for each message that is not true."""
         for message in self.sns.of_health:
+            known_by = message.at - RUN_SECONDS
             for channel, why in message.channels.items():
                 if message.health == "well":
                     yield from self._all_clear(channel, message)
-                elif "a critical is owed" in why and not self._may_owe(channel, None, message.at):
+                elif "a critical is owed" in why and not self._may_owe(channel, None, message.at, known_by):
                     yield f"untrue: {channel} is called sick at {self._moment(message.at)}, and no critical is owed"
         for notice in self.sns.told:
             for name, line in _INCIDENT.findall(notice.text):
@@ -111,26 +114,34 @@ class Truth:
             if any(min(each.answered) < notice.at - RUN_SECONDS and each.incident not in self.unsure for each in came):
                 yield f"untrue: {name} is called unknown at {moment}, and its share had come"
         elif "made no page of it" in line:
-            late = {page.request_id for page in self.phones.pages if page.found_from < notice.at - RUN_SECONDS}
+            made = (page for page in self.phones.pages if not page.is_slow)
+            late = {page.request_id for page in made if page.found_from < notice.at - RUN_SECONDS}
             if late & set(_REQUEST.findall(line)) and not self._has_spells(
                 "rest", "sqs", "lambda", "dynamodb", "secrets"
             ):
                 yield f"untrue: {name} is said to have no page at {moment}"
-        elif not self._may_owe(notice.channel, name, notice.at):
+        elif not self._may_owe(notice.channel, name, notice.at, self._known_by(notice)):
             yield f"untrue: {name} of {notice.channel} is called owed at {moment}, and xMatters had accepted it"
 
-    def _may_owe(self, channel: str, name: str | None, at: float) -> bool:
+    def _known_by(self, notice: Notice) -> float:
+        """Return the time until which a signal was accepted that the sender of a message knows of (epoch seconds)."""
+        if self.weather.crashes or self._has_spells("dynamodb", "sqs", "lambda", "secrets"):
+            return notice.at - RUN_SECONDS
+        return notice.began - NOTED_SECONDS
+
+    def _may_owe(self, channel: str, name: str | None, at: float, known_by: float) -> bool:
         """Return True if one of the channel's incidents may owe a critical at a time (epoch seconds).
 
-        `name` is the id of the only incident that counts; None for all.
+        `name` is the id of the only incident that counts; None for all. Signals count that were accepted before
+        `known_by` (epoch seconds).
         """
         by_incident: dict[str, list[SharedState]] = {}
         for state in self.states:
             if state.channel == channel and name in {None, state.id}:
                 by_incident.setdefault(state.incident, []).append(state)
-        return any(self._may_owe_one(incident, states, at) for incident, states in by_incident.items())
+        return any(self._may_owe_one(incident, states, at, known_by) for incident, states in by_incident.items())
 
-    def _may_owe_one(self, incident: str, states: Sequence[SharedState], at: float) -> bool:
+    def _may_owe_one(self, incident: str, states: Sequence[SharedState], at: float, known_by: float) -> bool:
         if incident in self.unsure or any(nap.incident == incident for nap in self.naps):
             return True
         came = [arrival for state in states for arrival in state.arrivals if arrival < at]
@@ -138,7 +149,7 @@ class Truth:
         if not criticals:
             return False
         rings = [ring for ring in self.phones.rings_of[incident] if self.is_accepted(ring)]
-        known = [ring for ring in rings if ring.at < at - RUN_SECONDS]
+        known = [ring for ring in rings if ring.at < known_by]
         return not known or any(
             arrival > known[-1].began - IN_FLIGHT_SECONDS and not _is_of(known[-1], arrival, states) for arrival in came
         )
