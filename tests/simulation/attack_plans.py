@@ -57,11 +57,13 @@ class Outage:
         vendor: "xmatters" or "bigpanda".
         begins: start of the outage.
         ends: end of the outage.
+        is_rate_limit: True if the vendor answers that its rate limit is used up.
     """
 
     vendor: str
     begins: float
     ends: float
+    is_rate_limit: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,21 @@ def plan_of(seed: int) -> Plan:
         every = random.choice([0.5, 1.0, 2.0])
         flood = Flood(random.uniform(0, 100), every, int(900 / every), resolved_after=1.0, is_silent=True)
         plan = replace(plan, flood=flood)
+    limited = Random(f"limited {seed}")
+    if plan.holds_webhook_token and way >= 0.6 and 0.43 < limited.random() < 0.71:
+        plan = _with_a_rate_limit(limited, plan)
     return replace(plan, truths=tuple(_truths(random, plan)))
+
+
+def _with_a_rate_limit(random: Random, plan: Plan) -> Plan:
+    """Return the plan with one forged resolve, and with an outage of BigPanda after its rate limit was used up.
+
+    Both together are longer than BigPanda may be silent until a resolve is believed, and the outage alone is shorter.
+    """
+    forged_at = random.uniform(320, 400)
+    begins, ends = forged_at - 20, forged_at + random.uniform(620, 700)
+    outages = Outage("bigpanda", begins, ends, is_rate_limit=True), Outage("bigpanda", ends, ends + 320)
+    return replace(plan, outages=outages, forgeries=0, rhythm=Rhythm(forged_at, LASTS_SECONDS, 0.0))
 
 
 def hostile_members(random: Random, victims: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call
-from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, Plan, Truth
+from tests.simulation.attack_plans import ATTACKED, ENVIRONMENT, Outage, Plan, Truth
 
 # An environment of another team, which the key of BigPanda's API can read, too.
 OTHER_ENVIRONMENT, INCIDENT_ELSEWHERE = "e-of-a-stranger", "i-of-a-stranger"
@@ -93,7 +93,7 @@ class Vendors:
 
     def take_signal(self, call: Call) -> HttpAnswer:
         """Answer a signal. The workflow acts on the relay's decision, as docs/xmatters/trigger.js does."""
-        if self._is_out("xmatters"):
+        if self._outage("xmatters"):
             return samples.refused(503)
         decision: Mapping[str, Any] = json.loads(call.headers["X-Relay-Decision"])
         trail, recipients = call.headers["X-Relay-Correlation-Id"], frozenset(decision["recipients"])
@@ -124,8 +124,8 @@ class Vendors:
 
     def bigpanda(self, call: Call) -> HttpAnswer:
         """Answer a call of BigPanda's API."""
-        if self._is_out("bigpanda"):
-            return samples.refused(503)
+        if outage := self._outage("bigpanda"):
+            return samples.refused(429 if outage.is_rate_limit else 503)
         parts = urlsplit(call.url)
         if found := _OF_ENVIRONMENT.fullmatch(parts.path):
             environment, incident, deed = map(unquote, found.groups(default=""))
@@ -165,9 +165,10 @@ class Vendors:
     def _as_shown(self, truth: Truth, *, is_open: bool) -> dict[str, Any]:
         return _shown(truth.id, self.began + (truth.opened if is_open else truth.over), is_open=is_open)
 
-    def _is_out(self, vendor: str) -> bool:
+    def _outage(self, vendor: str) -> Outage | None:
         now = self._seconds()
-        return any(each.vendor == vendor and each.begins <= now < each.ends for each in self.plan.outages)
+        found = (each for each in self.plan.outages if each.vendor == vendor and each.begins <= now < each.ends)
+        return next(found, None)
 
     def _seconds(self) -> float:
         return self.now() - self.began

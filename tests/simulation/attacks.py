@@ -208,7 +208,7 @@ class Attack:
     def _attacks(self) -> Iterator[Deed]:
         plan = self.plan
         if rhythm := plan.rhythm:
-            for number in range(int((LASTS_SECONDS - rhythm.begins) / rhythm.every)):
+            for number in range(math.ceil((LASTS_SECONDS - rhythm.begins) / rhythm.every)):
                 yield (
                     rhythm.begins + number * rhythm.every,
                     partial(self._forge, "i0", "ok", rhythm.ahead, recipients=plan.url_recipients),

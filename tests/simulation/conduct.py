@@ -250,7 +250,7 @@ class Conduct:
             others = [post for post in after if post.incident != first.incident]
             by = (first.ended or first.began) + AGAIN_SECONDS
             if is_revived and not others and not any(first.began < post.began < by for post in after):
-                yield f"late: {first.incident} was replayed, and not tried again by {by - self.weather.world.began:.0f} s"
+                yield f"late: {first.incident} was replayed, and not tried again in {AGAIN_SECONDS:.0f} s"
 
     def _circuit_ignored(self, channel: str) -> Iterator[str]:
         """Check that a channel's trigger gets no request for a while after five failures in a row, or a 429."""
