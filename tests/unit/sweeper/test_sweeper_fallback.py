@@ -461,6 +461,8 @@ class TestPageMissing:
         relay.share(status="ok", changedOn=LATER)
         relay.sweep()
         assert subjects(relay) == ["incident i1 of channel noc"]
+        assert "made no page of it" in email(relay)
+        assert "The relay goes on trying" not in email(relay)
         assert relay.entry().debt.row, "the resolve is owed still"
         relay.sweep()
         assert len(subjects(relay)) == 1

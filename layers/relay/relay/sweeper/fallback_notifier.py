@@ -133,19 +133,22 @@ class FallbackNotifier:
     def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
 
-        It is made from the stored job; without one it has little more than the incident's id.
+        It is made from the stored job; without one it has little more than the incident's id. If a critical has no
+        page, and only a state that is not critical is owed, the description is that of the critical.
         """
         entry = row.entry
-        is_page_missing = entry.debt.is_page_missing and entry.debt.since is None
+        owes_critical = entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
+        is_page_missing = entry.debt.is_page_missing and not owes_critical
+        since = entry.announced.came if is_page_missing and entry.announced else row.since
         name = FALLBACK_DESCRIPTION if is_page_missing else entry.debt.job or FALLBACK_DESCRIPTION
         job = self.rows.stored_job(row, name)
-        described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, row.since)
+        described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, since)
         without_page = tuple(
             signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
         )
         return replace(
             described,
-            since=row.since,
+            since=since,
             reason=entry.debt.reason or described.reason,
             is_dead_lettered=entry.is_given_up,
             is_page_missing=is_page_missing,
