@@ -23,6 +23,9 @@ IN_FLIGHT_SECONDS = 16.0
 ADMITTED_SECONDS = 8.0
 # The longest time to a critical's signal, and to any signal after the end of a pause.
 RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
+# From the end of the fallback's delay to the message: the sweeper's interval, its lateness and its run. The time from a
+# channel's message to the next one, with the same.
+NOTIFIED_SECONDS, BETWEEN_MESSAGES_SECONDS = 150.0, 420.0
 _NEEDED = ("sqs", "dynamodb", "secrets", "lambda", "sns")
 
 
@@ -124,6 +127,8 @@ class Conditions:
             states = [state for state in self.states.values() if state.channel == channel and state.arrivals]
             yield from self._rung(rings)
             yield from self._told(channel, states)
+            if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
+                yield from self._untold(channel, states)
             # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
             if channel != NOC and not self.weather.crashes and not self._has_spells(*_NEEDED):
                 for incident in sorted({state.incident for state in states}):
@@ -171,6 +176,40 @@ class Conditions:
                 reasons = [self._stopped(state, first, at) for state in known]
                 if is_named and known and all(each in {"paused", "in shadow mode"} for each in reasons):
                     yield f"conditions: the fallback topic was told of {name} of {channel}, which was {reasons[-1]}"
+
+    def _untold(self, channel: str, states: Collection[SharedState]) -> Iterator[str]:
+        """Check that the fallback topic is notified of an incident's first state, an owed critical that nothing stops.
+
+        A pause for other incidents does not stop it.
+        """
+        if self._has_spells(*_NEEDED):
+            return
+        policy, times = self.policies[channel], [each.at for each in self.sns.told if each.channel == channel]
+        for state in states:
+            came = min(state.answered, default=float("inf"))
+            by = came + float(policy["fallback_after_seconds"]) + NOTIFIED_SECONDS
+            by = max(by, max((at for at in times if at < by), default=0.0) + BETWEEN_MESSAGES_SECONDS)
+            others = [at for each in states if each.id == state.id and each is not state for at in each.arrivals]
+            is_owed = (
+                state.number == 0 and state.is_open and state.status == "critical" and not min(others, default=by) < by
+            )
+            rang = any(ring.incident == state.incident and ring.began < by for ring in self.phones.rings)
+            settings = self.used(channel, min(state.arrivals) - self.clocks_differ, by)
+            is_stopped = any(
+                each.is_removed
+                or each.mode == "shadow"
+                or any(
+                    pause.since < by and came < pause.until + policy["max_age_seconds"]
+                    for pause in each.pauses_of(state.facts)
+                )
+                for each in settings
+            )
+            named = re.compile(rf"^- Incident {re.escape(state.id)}\b| more ", re.MULTILINE)
+            is_told = any(
+                came < each.at <= by and each.channel == channel and named.search(each.text) for each in self.sns.told
+            )
+            if is_owed and not rang and not is_stopped and not is_told and by < self.world.now:
+                yield f"conditions: the fallback topic was not told of {state} by {by - self.world.began:.0f} s"
 
     # ---- States, in fair weather -----------------------------------------------------------------------------------
 

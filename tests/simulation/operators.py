@@ -42,6 +42,9 @@ def tell(seed: int) -> Story:
     random, story = Random(f"operators of {seed}"), stories.tell(seed)
     story = _with_changes(random, story) if random.random() < 0.06 else story
     story = _with_drops(random, story) if random.random() < 0.06 else story
+    # None of the seeds that the mutations record.
+    narrow = Random(f"narrow pause of {seed}")
+    story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.19 else story
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story
@@ -74,6 +77,24 @@ def _with_changes(random: Random, story: Story) -> Story:
         others={**story.others, CHANGED: policy},
         timelines={**story.timelines, CHANGED: Timeline(change(random, _first(random)))},
     )
+
+
+def _with_a_narrow_pause(random: Random, story: Story) -> Story:
+    """Return a story of a channel that is paused for some of its incidents, and whose trigger fails for long."""
+    when: When = random.choice(_CONDITIONS[2:])
+    begins = random.randrange(5, 60)
+    pause = _edited(
+        Settings(0),
+        begins,
+        "is paused",
+        lambda document: _added(document, begins, begins, begins + 2000, random.choice(["keep", "drop"]), when),
+    )
+    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
+    policy |= {"fallback_after_seconds": random.choice([60, 300]), "replace": True}
+    spell = Spell(f"xmatters/{CHANGED}", random.choice(["503", "gone"]), 0.0, random.uniform(900, 1500), 1.0)
+    story = stories.alone(story, sorted(_shares(random, 6), key=lambda post: post.at), spells=[spell])
+    timelines = {CHANGED: Timeline([Settings(0), pause])}
+    return replace(story, others={CHANGED: policy}, timelines=timelines)
 
 
 def _with_routes(random: Random, story: Story) -> Story:
