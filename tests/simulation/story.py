@@ -591,20 +591,25 @@ def _with_a_lag(random: Random, story: Story) -> Story:
 
 
 def _with_lost_shares(random: Random, story: Story) -> Story:
-    """Return a story of criticals whose first share or resolve is lost, so that a reconcile run has to find it.
+    """Return a story of incidents whose last share is lost, so that a reconcile run has to find it.
 
-    The lost one is a resolve if xMatters takes no signal before it, and a first share if the fallback topic fails.
+    xMatters takes no signal before the lost resolve, or nobody gets the report of the lost critical, or BigPanda has
+    thousands of incidents besides that of the lost warning or resolve.
     """
-    is_end, posts, ends = random.random() < 0.5, [], random.uniform(600, 900)
+    kind, posts, ends = random.choice(["late", "unreported", "in a crowd"]), [], random.uniform(600, 900)
+    statuses = {"late": ["critical", "ok"], "unreported": ["critical"], "in a crowd": ["warning", "ok"]}[kind]
+    has_ends = kind == "late" or (kind == "in a crowd" and random.random() < 0.3)
     for number in range(random.choice([2, 4])):
-        states = list(_in_turn(random, f"i{number}", 2 if is_end else 1, 80.0))
-        statuses = zip(states, ("critical", "ok"), strict=False)
-        states = [replace(state, status=status, is_open=status != "ok") for state, status in statuses]
-        posts += [Post(state.at, state, is_lost=state is states[-1]) for state in states]
-    spell = Spell("xmatters" if is_end else "sns", "503" if is_end else "refuses", 0.0, ends, 1.0)
+        states = zip(_in_turn(random, f"i{number}", 1 + has_ends, 80.0), statuses, strict=False)
+        changed = [replace(state, status=status, is_open=status != "ok") for state, status in states]
+        posts += [Post(state.at, state, is_lost=state is changed[-1]) for state in changed]
+    faults = {"late": ("xmatters", "503"), "unreported": ("sns", "refuses")}
+    spells = [Spell(*faults[kind], 0.0, ends, 1.0)] if kind in faults else []
     policy = {**story.policy, "max_age_seconds": 3600}
-    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
-    return replace(story, reconcile_interval=random.choice([120.0, 300.0]), reports=not is_end)
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
+    if kind == "in a crowd":
+        return replace(story, reconcile_interval=300.0, other_incidents=random.choice([1000, 2000]))
+    return replace(story, reconcile_interval=random.choice([120.0, 300.0]), reports=kind == "unreported")
 
 
 def _with_urgency(random: Random, story: Story) -> Story:
@@ -652,6 +657,7 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
     fair: dict[str, Any] = {"spells": [], "crashes": 0.0, "operations": [], "naps": [], "answers": [], "ceiling": None}
     fair |= {"rotates_at": None, "token_changes_at": None, "widens_at": None, "reconcile_interval": None}
     fair |= {"vanishing": 0.0, "others": {}, "quiet": {}, "timelines": {}, "snooze_minutes": None}
+    fair |= {"other_incidents": 0, "reports": False, "ending": frozenset(), "api_key_changes_at": None}
     return replace(story, posts=posts, **fair | members)
 
 
