@@ -58,6 +58,7 @@ class ActingAnswers:
         has_operators: True if an operator moved messages.
         untrusted: incidents of which the ledger need not know all signals.
         is_accepted: returns True if the relay knows that xMatters accepted a signal.
+        snooze_seconds: length of a snooze.
     """
 
     answers: Sequence[ActingAnswer]
@@ -69,12 +70,17 @@ class ActingAnswers:
     has_operators: bool
     untrusted: Collection[str]
     is_accepted: Callable[[Ring], bool]
+    snooze_seconds: float
 
     def problems(self) -> Iterator[str]:
         """Yield a problem for each answer that acted wrongly, too often or not at all, or whose comment is wrong."""
         for answer in self.answers:
             acts = [act for act in self.console.acts if act.answer == answer.name]
             texts = [text for text in self.console.texts if answer.name in _words(text)]
+            # Copies of a callback come every five seconds.
+            latest = answer.came + 5 * answer.said.copies + NOTED_SECONDS + self.snooze_seconds
+            if any(act.until > latest for act in acts):
+                yield f"snoozed: {answer.name} keeps {acts[0].incident} quiet for too long"
             if acts and not answer.is_credible:
                 yield f"unverified: {answer.name} did {acts[0].deed} {acts[0].incident}"
             if answer.is_credible and answer.said.incident not in self.untrusted:

@@ -68,7 +68,7 @@ class Conditions:
         others = (other for other in self.states.values() if other.incident == state.incident)
         first = min((at for other in others if other.is_open for at in other.answered), default=self.world.now)
         is_kept = first + IN_FLIGHT_SECONDS < min(state.shown) and state.incident not in self.unguarded
-        return [state.facts, *([] if is_kept else [Facts("", "", state.status or "")])]
+        return [state.facts, *([] if is_kept else [Facts("", "", state.facts.status)])]
 
     def used(self, channel: str, first: float, last: float) -> list[Settings]:
         """Return the settings that a function may use between two times (epoch seconds)."""

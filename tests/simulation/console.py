@@ -35,6 +35,7 @@ class Act:
         deed: "resolve" or "snooze".
         process: the process that asked.
         is_in_doubt: True if the process got no answer to the request.
+        until: end of the snooze, in epoch seconds; 0 for a resolve.
     """
 
     at: float
@@ -43,6 +44,7 @@ class Act:
     deed: str
     process: Process
     is_in_doubt: bool
+    until: float
 
 
 @dataclass
@@ -130,11 +132,12 @@ class Console(Session):
             self.commented(incident)
             return DONE
         world, text = self.edge.world, document.get("comments") or document["comment"]
-        status = self.resolve(incident) if deed == "resolve" else self.snooze(incident, document["end_time"])
+        until = document.get("end_time", 0)
+        status = self.resolve(incident) if deed == "resolve" else self.snooze(incident, until)
         world.say(f"bigpanda: {status} to {deed} {incident}: {text}")
         if status == DONE:
             for answer in _NOTE.findall(text):
-                self.acts.append(Act(world.now, answer, incident, deed, world.process(), fault is not None))
+                self.acts.append(Act(world.now, answer, incident, deed, world.process(), fault is not None, until))
         return status
 
     def _found(self, url: str) -> Any:

@@ -357,6 +357,7 @@ class Invariants:
             self.has_operators,
             self.unguarded | self.unqueued | {incident for incident, times in self.doubts.items() if times},
             self._is_accepted,
+            60.0 * max((action.get("minutes", 0) for action in self.actions.values()), default=0),
         )
         dead = [self.states.get((job["entry"], job["share"])) for job in self.dead_letters.bodies()]
         dropped = [self.states.get((job["entry"], job["share"])) for job in self._dropped()]

@@ -10,7 +10,7 @@ from relayctl.secret_document import SecretDocument
 from tests.simulation import story as stories
 from tests.simulation.dead_letter_deeds import DEEDS
 from tests.simulation.settings import Pause, Settings, Timeline, When
-from tests.simulation.story import NOC, STORM_SECONDS, Post, SharedState, Story
+from tests.simulation.story import NOC, RANKS, STORM_SECONDS, Post, SharedState, Story
 from tests.simulation.weather import Spell
 from tests.simulation.world import BEGINS_AT
 
@@ -169,16 +169,18 @@ def _shares(random: Random, incidents: int) -> Iterator[Post]:
     """Yield shares of incidents with an environment and a team, which may change."""
     for number in range(incidents):
         at, status, pace = random.uniform(0, 500), random.choice(["critical", "critical", "warning"]), [20, 100, 200]
+        severity = status
         environment, team = random.choice(ENVIRONMENTS), random.choice(TEAMS)
         for place in range(random.choice([1, 2, 3, 4, 6])):
             if place:
                 at += 2 + random.expovariate(1 / random.choice(pace))
                 status = random.choice([each for each in ("critical", "warning", "ok") if each != status])
                 team = random.choice(TEAMS) if random.random() < 0.1 else team
+                severity = max(severity, status, key=RANKS.__getitem__)
             if at < SHARES_SECONDS:
                 stamp = int(BEGINS_AT + at)
                 state = SharedState(f"i{number}", place, at, status != "ok", status, frozenset({"a0"}), stamp, stamp)
-                yield Post(at, replace(state, environment=environment, team=team).elsewhere(CHANGED))
+                yield Post(at, replace(state, environment=environment, team=team, severity=severity).elsewhere(CHANGED))
 
 
 def _first(random: Random) -> Settings:

@@ -56,6 +56,7 @@ class SharedState:
         url_recipients: recipients in the webhook's URL.
         environment: name of the incident's environment; empty if the share has none.
         team: value of the incident's tag `team`, with an environment.
+        severity: the worst status of the incident so far; empty if the share has none.
     """
 
     incident: str
@@ -74,11 +75,13 @@ class SharedState:
     url_recipients: tuple[str, ...] = ()
     environment: str = ""
     team: str = ""
+    severity: str = ""
 
     @property
     def facts(self) -> Facts:
-        """What routes and pauses can ask about."""
-        return Facts(self.environment, self.team, self.status or "")
+        """What routes and pauses can ask about. A resolve reaches those who were rung: it has the worst status."""
+        status = self.status if self.is_open else self.severity or self.status
+        return Facts(self.environment, self.team, status or "")
 
     @property
     def id(self) -> str:
@@ -123,6 +126,8 @@ class SharedState:
         }
         if self.status:
             incident["status"] = self.status
+        if self.severity:
+            incident["severity"] = self.severity
         if self.incident != self.id:
             # For the simulated xMatters, which sees only the body.
             incident["entry"] = self.incident
@@ -144,6 +149,7 @@ class SharedState:
             "end": None if self.is_open else BEGINS_AT + int(self.at),
             "snooze": {"snoozed": is_snoozed},
             "alerts": [{"alert_id": alert, "status": self.status or "unknown"} for alert in sorted(self.alerts)],
+            **({"severity": self.severity.capitalize()} if self.severity else {}),
             **stamps,
         }
 
