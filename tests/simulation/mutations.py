@@ -687,6 +687,13 @@ MUTATIONS = (
         """,
         seed=255,
     ),
+    Mutation(
+        "AWS stops chains of messages",
+        "tests.simulation.simulation:",
+        "CUTS_CHAINS = False",
+        "CUTS_CHAINS = True",
+        seed=143,
+    ),
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
         "a new token of BigPanda's is not read",
