@@ -265,10 +265,10 @@ class Conduct:
                 continue
             pause = PAUSES_SECONDS.get(last.fault or "", OPEN_SECONDS)
             first, end = last.ended + LEARNS_SECONDS, last.ended + pause - max(1.0, self.cloud.clock_margin)
-            # Any other answer to a signal in flight closes the circuit.
-            answers = (later[-1] for later in signals[place:] if later[-1].fault not in {*BREAKING, *PAUSES_SECONDS})
+            # A later 429 says anew how long the pause is, and any other answer to a signal in flight ends it.
+            answers = (later[-1] for later in signals[place + 1 :] if later[-1].fault not in BREAKING)
             if any(first < post.began < end for later in signals for post in later[:1]) and not any(
-                answer.ended and answer.ended < end for answer in answers
+                answer.began < first and answer.ended and answer.ended < end for answer in answers
             ):
                 yield f"xMatters was asked within {pause:.0f} s after {last.fault}"
 
