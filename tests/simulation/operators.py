@@ -44,7 +44,7 @@ def tell(seed: int) -> Story:
     story = _with_drops(random, story) if random.random() < 0.06 else story
     # None of the seeds that the mutations record.
     narrow = Random(f"narrow pause of {seed}")
-    story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.19 else story
+    story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.17 else story
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story

@@ -483,19 +483,22 @@ def tell(seed: int) -> Story:
 
 
 def _with_rarities(seed: int, story: Story) -> Story:
-    """Return the story with what only a few stories have. Of those of the recorded seeds, none has it."""
+    """Return the story with what only a few stories have.
+
+    When these ranges were chosen, they had none of the seeds that the mutations record.
+    """
     rarities = (
-        ("bursts", 0.005, 0.045, _with_bursts),
-        ("slow pages", 0.856, 0.896, _with_slow_pages),
-        ("outage", 0.763, 0.805, _with_a_long_outage),
-        ("lost shares", 0.754, 0.794, _with_lost_shares),
-        ("replays", 0.895, 0.935, _with_a_replay),
-        ("retry-after", 0.412, 0.452, _with_retry_after),
-        ("old signals", 0.052, 0.072, _with_old_signals),
-        ("urgency", 0.057, 0.097, _with_urgency),
-        ("updates", 0.455, 0.495, _with_updates),
-        ("lags", 0.284, 0.321, _with_a_lag),
-        ("limits", 0.265, 0.305, _with_limits),
+        ("bursts", 0.005, 0.035, _with_bursts),
+        ("slow pages", 0.856, 0.886, _with_slow_pages),
+        ("outage", 0.764, 0.804, _with_a_long_outage),
+        ("lost shares", 0.757, 0.787, _with_lost_shares),
+        ("replays", 0.895, 0.915, _with_a_replay),
+        ("retry-after", 0.415, 0.43, _with_retry_after),
+        ("old signals", 0.052, 0.067, _with_old_signals),
+        ("urgency", 0.077, 0.092, _with_urgency),
+        ("updates", 0.458, 0.473, _with_updates),
+        ("lags", 0.284, 0.304, _with_a_lag),
+        ("limits", 0.265, 0.285, _with_limits),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
