@@ -92,9 +92,10 @@ fmt: setup ## format the code and mend what can be mended by itself
 	@$(VENV)/bin/ruff check --quiet --fix .
 
 .PHONY: schema
-schema: setup ## write anew what follows from the schema of channels: docs/channel.schema.json, and the validator of secrets
+schema: setup ## write anew what follows from the code: docs/channel.schema.json, the validator of secrets, the tables in docs/architecture.md
 	@$(PY) -m tools.secret_validator
 	@$(PY) -m tools.channel_schema
+	@$(PY) -m tools.core_tables
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for

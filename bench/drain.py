@@ -1,7 +1,7 @@
 """Benchmark of the drain after an outage, in simulated time: the real library with the tests' fakes as adapters.
 
-Shares arrive while xMatters answers 503. After the outage the waiting jobs drain within the channel's rate limit.
-Workers take due jobs one after the other, as SQS hands them over.
+Shares arrive while xMatters answers 503. After the outage the waiting states drain within the channel's rate limit.
+Workers take due messages one after the other, as SQS hands them over, and the sweeper runs each minute.
 """
 
 import contextlib
@@ -115,6 +115,38 @@ class Queue(FakeSqs):
 
 
 @dataclass
+class Schedule:
+    """Does what is due next: a worker's message, or the sweeper's run of each minute.
+
+    Attributes:
+        relay: the relay, whose retry queue is `queue`.
+        queue: the retry queue.
+        clock: the simulated clock.
+        sweeps_at: time of the sweeper's next run, in seconds of the clock.
+    """
+
+    relay: Relay
+    queue: Queue
+    clock: Clock
+    sweeps_at: float
+
+    @property
+    def next_at(self) -> float:
+        """Time of what is due next, in seconds of the clock."""
+        return min([self.sweeps_at, *(message[0] for message in self.queue.waiting[:1])])
+
+    def step(self) -> bool:
+        """Do what is due next. Return True if it was a worker's message."""
+        if self.next_at == self.sweeps_at:
+            self.clock.now = max(self.clock.now, self.sweeps_at)
+            self.sweeps_at += 60
+            self.relay.sweeper.sweep()
+            return False
+        self.relay.worker.work(self.queue.due())
+        return True
+
+
+@dataclass
 class _Outage:
     """xMatters during and after an outage.
 
@@ -155,12 +187,14 @@ def _drained(seed: int) -> Drained:
     shares = ["critical"] * CRITICAL + ["warning"] * (JOBS - CRITICAL)
     chance.shuffle(shares)
     coming = sorted((clock.now + chance.uniform(0, OUTAGE_SECONDS), number) for number in range(JOBS))
-    while coming or sqs.waiting:
-        if coming and (not sqs.waiting or coming[0][0] <= sqs.waiting[0][0]):
+    # The sweeper's minute begins at any time.
+    schedule = Schedule(relay, sqs, clock, clock.now + chance.uniform(0, 60))
+    while len(outage.accepted) < JOBS:
+        if coming and coming[0][0] <= schedule.next_at:
             moment, number = coming.pop(0)
             clock.now = max(clock.now, moment)
             relay.share(bodies.body(f"incident-{number}", 3, status=shares[number]))
         else:
-            relay.worker.work(sqs.due())
+            schedule.step()
     first = outage.accepted[0][0]
     return Drained([moment - first for moment, _ in outage.accepted], [critical for _, critical in outage.accepted])

@@ -117,8 +117,8 @@ def notified(seed: int, *, late: float) -> list[float]:
     at_once, sweeper = _Parallel(clock), relay.sweeper
     policies = replace(sweeper.policies, at_once=at_once)
     notifier = replace(sweeper.notifier, policies=policies, at_once=at_once)
-    replacement = replace(sweeper.replacement, policies=policies)
-    relay.sweeper = replace(sweeper, policies=policies, notifier=notifier, replacement=replacement)
+    bells = replace(sweeper.bells, policies=policies)
+    relay.sweeper = replace(sweeper, policies=policies, notifier=notifier, bells=bells)
     clock.now = began
     tick = began + chance.uniform(0, MINUTE)
     while len(topic.moments) < CHANNELS:

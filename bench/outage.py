@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import bodies
 from bench.capacity import item_bytes, write_units
-from bench.drain import Queue, SlowTable
+from bench.drain import Queue, Schedule, SlowTable
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
 from bench.stranger import WORKERS
@@ -42,8 +42,8 @@ def section() -> Section:
         measured("  at the latest", "s", max(waits), aim=Aim(RECOVERED_SECONDS)),
         measured(f"{BURST} shares a second: writes of the hottest key", "WU/s", units, aim=Aim(KEY_UNITS)),
         measured("  signals in the busiest minute", "", signals, aim=Aim(LIMIT)),
-        measured("open circuit: wakes of a debt", "/min", often),
-        measured(f"  debts that {WORKERS} workers keep up with", "", WORKERS * 60 / JOB_SECONDS / often),
+        measured(f"open circuit: wakes of a channel with {DEBTS} debts", "/min", often),
+        measured(f"  channels that {WORKERS} workers keep up with", "", WORKERS * 60 / JOB_SECONDS / often),
     ]
     note = (
         f"{OUTAGES} outages of {SHORTEST_OUTAGE / 60:.0f} to {LONGEST_OUTAGE / 60:.0f} min of 503, each with one owed "
@@ -73,24 +73,25 @@ def recovered(seed: int) -> float:
     queue = Queue(clock)
     relay = new_relay(xmatters, clock=clock, retries=queue, dynamodb=SlowTable(passes))
     relay.share(bodies.body("incident", 3, status="critical"))
+    schedule = Schedule(relay, queue, clock, clock.now + chance.uniform(0, 60))
     while not accepted:
-        relay.worker.work(queue.due())
+        schedule.step()
     return accepted[0] - ends
 
 
 def wakes() -> float:
-    """Return how often a debt wakes a worker in a minute of an outage."""
+    """Return how often the debts of a channel wake a worker in a minute of an outage."""
     chance, clock = random.Random(0), Clock()
     queue = Queue(clock)
     relay = new_relay(samples.refused(503), clock=clock, retries=queue)
     for number in range(DEBTS):
         relay.share(bodies.body(f"incident-{number}", 1, status="critical"))
     began, worked = clock.now, 0
+    schedule = Schedule(relay, queue, clock, began + 60)
     while clock.now < began + MINUTES * 60:
         relay.chance = chance.random()
-        relay.worker.work(queue.due())
-        worked += 1
-    return worked / MINUTES / DEBTS
+        worked += schedule.step()
+    return worked / MINUTES
 
 
 class _Metered(FakeDynamoDb):

@@ -11,12 +11,12 @@ from typing import Any
 
 from bench import bodies
 from bench.figures import Aim, Section, measured
-from relay.delivery.dead_letter_mover import DeadLetterMover
-from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.jobs.dead_letters import SPOOL_BYTES, DeadLetters
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
+from relayctl.dead_letter_mover import DeadLetterMover
+from relayctl.dead_letter_queue import SPOOL_BYTES, DeadLetters
+from relayctl.replay_order import PARALLEL_BATCHES
 from tests import samples
 from tests.fakes import Clock
 

@@ -21,7 +21,8 @@ from bench.functions import Context
 from bench.traffic import Counted, MeteredDynamoDb, MeteredSqs
 from relay.channels.api_gateway import Request
 from relay.channels.refusal_budget import OPAQUE_PER_SECOND
-from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, gate_of
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
+from relay.ledger.wait import gate_of
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, Relay, new_relay
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any, NamedTuple
 
-from relay.delivery.dead_letter_mover import Became, Moved, state_of
-from relay.delivery.replay_follower import fate
-from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.delivery.task import entry_key_of
 from relay.failures.errors import LedgerError
-from relay.jobs.dead_letters import MAX_BATCH, DeadLetters, HeldMessage, Run
 from relay.jobs.job import Job, JobKind
 from relay.ledger.ledger import Ledger
 from relayctl.dead_letter_listing import title
+from relayctl.dead_letter_mover import Became, Moved, state_of
+from relayctl.dead_letter_queue import MAX_BATCH, DeadLetters, HeldMessage, Run
+from relayctl.replay_follower import fate
+from relayctl.replay_order import PARALLEL_BATCHES
 
 # Entries that are in memory at the same time.
 ENTRIES_AT_ONCE = 100

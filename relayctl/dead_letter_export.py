@@ -10,12 +10,12 @@ from typing import IO, NamedTuple
 
 import click
 
-from relay.delivery.dead_letter_mover import Filter
-from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relayctl import dead_letter_file, terminal
+from relayctl.dead_letter_mover import Filter
+from relayctl.dead_letter_queue import DeadLetters, Depth, HeldMessage
 from relayctl.dead_letter_reading import dead_letters, matching, scan
 from relayctl.progress import progress
+from relayctl.replay_order import PARALLEL_BATCHES
 from relayctl.stack import Stack
 
 # Only the operator may read the file.

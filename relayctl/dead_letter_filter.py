@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from relay.delivery.dead_letter_mover import NO_STATUS, Filter
 from relay.failures.reasons import Reason
 from relay.jobs.job import JobKind
 from relayctl import moments, name_completion
+from relayctl.dead_letter_mover import NO_STATUS, Filter
 from relayctl.moments import Ago, Since
 
 _KINDS = click.Choice([kind.value for kind in JobKind])

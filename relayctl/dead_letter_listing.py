@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
-from relay.delivery.dead_letter_mover import NO_STATUS
 from relay.failures.errors import BadRequest
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.details import title_of
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.incidents.share import parse_share
-from relay.jobs.dead_letters import Depth, HeldMessage
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Job, seconds_of
+from relayctl.dead_letter_mover import NO_STATUS
+from relayctl.dead_letter_queue import Depth, HeldMessage
 
 _NAME_COLUMNS = 18
 _REASON = "reason (attempts)"

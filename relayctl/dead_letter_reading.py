@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 import click
 
-from relay.delivery.dead_letter_mover import Filter
-from relay.delivery.replay_order import in_order
-from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage, Run
 from relay.jobs.job import Job
 from relayctl import dead_letter_listing, terminal
+from relayctl.dead_letter_mover import Filter
+from relayctl.dead_letter_queue import DeadLetters, Depth, HeldMessage, Run
 from relayctl.progress import counting
+from relayctl.replay_order import in_order
 from relayctl.stack import Stack
 
 

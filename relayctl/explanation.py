@@ -1,6 +1,6 @@
 """Explanation of a share: what the relay would do with it, and why. Nothing is sent or written. No side effects.
 
-The decision is the library's: this module calls `new_job`, `next_action`, `routes.chosen` and `sender.content` as the
+The decision is the library's: this module calls `new_job`, `step`, `routes.chosen` and `sender.content` as the
 Lambda functions do.
 """
 
@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Self
 from relay.channels.channel import Channel
 from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
-from relay.delivery.actions import Action, Send, Settle
-from relay.delivery.next_action import next_action
+from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, new_job
 from relay.delivery.trigger_retries import content, decision_of
 from relay.failures.reasons import Reason
@@ -19,10 +18,10 @@ from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.channel_rate_limiter import Gate, Rule
+from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-from relay.ledger.wait import Wait
+from relay.ledger.wait import Rule, Wait
 from relay.xmatters.trigger import recipients_of
 from relayctl import modes
 
@@ -63,7 +62,7 @@ class Case(NamedTuple):
 
     @property
     def task(self) -> Task:
-        """The share as a Task object, from which `next_action` decides. It has no facts from the ledger yet.
+        """The share as a Task object, from which `step` decides. It has no facts from the ledger yet.
 
         The attribute `rules` of the task has the rate limits for a signal of this share.
         """
@@ -110,7 +109,7 @@ class Explanation(NamedTuple):
     @classmethod
     def of(cls, case: Case, known: Knowledge) -> Self:
         """Return the explanation of a share; the decision uses the facts in `known`."""
-        task, _, action = next_action(case.task, known.entry, case.now)
+        task, _, action = step(case.task, known.entry, case.now)
         limits = _rate_limit(task, known, case.now)
         only_recipient = action.only_recipient if isinstance(action, Send) else None
         return cls(
@@ -151,7 +150,7 @@ def _unsent(task: Task, outcome: Outcome) -> str:
         return _SETTLED[outcome]
     change = task.change.transition
     if change in task.channel.policy.notify_on:
-        # `next_action` says in `why` that a pause leaves the state out.
+        # `step` says in `why` that a pause leaves the state out.
         return task.change.why
     rule = "is never signalled" if change == Transition.TOUCHED else "is not in policy.notify_on"
     return f"{task.change.why}; {change} {rule}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from relay.channels.schema import CHANNEL_NAME
+from relay.channels.policy import CHANNEL_NAME
 
 # Names from a younger file are used without a call.
 FRESH_SECONDS = 600.0

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.delivery.dead_letter_mover import Became, Fate, Moved
 from relay.foreign_text import identifier, printable
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.jobs.job import Job
+from relayctl.dead_letter_mover import Became, Fate, Moved
 
 # Jobs that are printed one by one; --json has all.
 MAX_LINES = 20

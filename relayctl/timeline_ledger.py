@@ -31,26 +31,26 @@ def summary(channel: str, recipients: tuple[str, ...], entry: Entry, now: float)
 
 
 def _events(entry: Entry) -> Iterator[Event]:
-    newest, announced, dead = entry.newest, entry.announced, entry.dead_letter.state
+    newest, announced, debt = entry.newest, entry.announced, entry.debt
     if newest:
         yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)
     if announced and not announced.is_of_same_share(newest):
         yield _event(announced.came, "share", f"announced state came: {_state(announced)}", status=announced.status)
     for signal in entry.accepted_signals:
         yield _signal(signal)
-    if entry.debt.since is not None:
-        yield _event(entry.debt.since, "debt", "the first state that is still owed came", reason=entry.debt.reason)
-    if dead:
-        text = f"dead-lettered: {_state(dead)}" + (f", {entry.debt.reason}" if entry.debt.reason else "")
-        yield _event(entry.dead_letter.at, "dead_letter", text, reason=entry.debt.reason)
-    if entry.dead_letter.revived_at:
-        yield _event(entry.dead_letter.revived_at, "replay", "replayed: the dead-lettered state is owed again")
+    if debt.since is not None:
+        yield _event(debt.since, "debt", "the first state that is still owed came", reason=debt.reason)
+    if newest and entry.is_given_up:
+        text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
+        yield _event(debt.dead_lettered_at, "dead_letter", text, reason=debt.reason)
+    if debt.revived_at:
+        yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
     yield from _end(entry)
     attempt = next_attempt(entry)
     if attempt is not None:
-        is_paused = entry.debt.reason == Reason.PAUSED
+        is_paused = debt.reason == Reason.PAUSED
         text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
-        yield _event(attempt, "next_attempt", text, reason=entry.debt.reason)
+        yield _event(attempt, "next_attempt", text, reason=debt.reason)
 
 
 def _end(entry: Entry) -> Iterator[Event]:
@@ -104,7 +104,7 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "reason": entry.debt.reason or None,
         "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
         "next_attempt_by": moments.iso_or_none(attempt),
-        "is_dead_lettered": entry.dead_letter.state is not None,
+        "is_dead_lettered": entry.is_given_up,
         "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
         "is_page_missing": entry.debt.is_page_missing

@@ -10,7 +10,6 @@ from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.channels.parsing import parse_channel
 from relay.failures.errors import InvalidChannel, LedgerError, SendError
-from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -20,6 +19,7 @@ from relay.xmatters.pages import Pages
 from relayctl import log_lines, refused_requests, timeline, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore
+from relayctl.dead_letter_queue import DeadLetters
 from relayctl.log_lines import FUNCTIONS, WEBHOOK, LogReader
 from relayctl.page_history import Histories
 from relayctl.revocation import bounded_table

@@ -369,6 +369,11 @@ class Relay:
         self.invoked.append(read_envelope(envelope))
         return True
 
+    def close_circuits(self) -> None:
+        """Forget all signals and failures that the rate limiter and the circuit breaker counted."""
+        for name in [name for name in self.dynamodb.items if name.startswith("gate/")]:
+            del self.dynamodb.items[name]
+
     def sweep(self, seconds: float = 60.0) -> dict[str, Any]:
         """Let time pass, and let the sweeper run once; return the result of the run."""
         self.clock.now += seconds

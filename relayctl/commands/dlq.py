@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import click
 
-from relay.delivery.dead_letter_mover import Filter
-from relay.jobs.dead_letters import HeldMessage
 from relayctl import dead_letter_listing, terminal
 from relayctl.dead_letter_filter import filtered
+from relayctl.dead_letter_mover import Filter
+from relayctl.dead_letter_queue import HeldMessage
 from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched, reading, say_held
 from relayctl.stack import Stack, on_stack
 

@@ -12,19 +12,19 @@ from typing import Any
 
 import click
 
-from relay.delivery.dead_letter_mover import Filter
-from relay.delivery.replay_order import PARALLEL_BATCHES
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relay.jobs.dead_letters import DeadLetters, Depth, HeldMessage
 from relay.ledger.ledger import Ledger
 from relayctl import audit, dead_letter_drop, dead_letter_listing, terminal
 from relayctl.audit import Audit
 from relayctl.dead_letter_drop import CriticalJob, Drop
 from relayctl.dead_letter_filter import described, filtered
+from relayctl.dead_letter_mover import Filter
+from relayctl.dead_letter_queue import DeadLetters, Depth, HeldMessage
 from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched, say_held, scan, show_summary
 from relayctl.progress import progress
+from relayctl.replay_order import PARALLEL_BATCHES
 from relayctl.stack import Stack, on_stack
 
 # Criticals and failures that are printed one by one; --json has all.

@@ -4,10 +4,10 @@ import json
 
 import click
 
-from relay.delivery.dead_letter_mover import Filter
 from relayctl import dead_letter_export, terminal
 from relayctl.dead_letter_export import STDOUT
 from relayctl.dead_letter_filter import filtered
+from relayctl.dead_letter_mover import Filter
 from relayctl.dead_letter_reading import nothing_matched, say_held
 from relayctl.stack import Stack, on_stack
 

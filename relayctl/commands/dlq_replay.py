@@ -11,17 +11,17 @@ from typing import Any
 
 import click
 
-from relay.delivery.dead_letter_mover import DeadLetterMover, Filter
-from relay.delivery.replay_follower import Follower
-from relay.delivery.replay_order import PARALLEL_BATCHES
-from relay.jobs.dead_letters import HeldMessage
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relayctl import audit, dead_letter_listing, terminal
 from relayctl.audit import Audit
 from relayctl.dead_letter_filter import described, filtered
+from relayctl.dead_letter_mover import DeadLetterMover, Filter
+from relayctl.dead_letter_queue import HeldMessage
 from relayctl.dead_letter_reading import dead_letters, matching, nothing_matched, say_held, scan, show_summary
 from relayctl.progress import progress
+from relayctl.replay_follower import Follower
+from relayctl.replay_order import PARALLEL_BATCHES
 from relayctl.replay_report import Report
 from relayctl.stack import Stack, on_stack
 

@@ -10,12 +10,12 @@ import click
 from rich.table import Table
 
 from relay.delivery.channel_health import Debts
-from relay.delivery.dead_letter_mover import Filter
 from relay.foreign_text import printable
 from relayctl import dead_letter_export, dead_letter_reading, draining, moments, terminal
 from relayctl.channel_status import ChannelStatus
 from relayctl.channel_store import ChannelStore
 from relayctl.dead_letter_export import STDOUT
+from relayctl.dead_letter_mover import Filter
 from relayctl.draining import PAUSE_SECONDS, Drain
 from relayctl.progress import counting
 from relayctl.queue_depths import UndeliveredJobs

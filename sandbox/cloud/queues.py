@@ -1,11 +1,9 @@
 """The queues of the relay in the local cloud: counts, purge, client."""
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
-import requests
 
 from sandbox.environment import REGION
 
@@ -39,22 +37,6 @@ def retrying(up: Deployment) -> int:
 def dead_letters(up: Deployment) -> int:
     """Count the jobs on the dead-letter queue, jobs in flight included."""
     return _count(up, "DeadLetterQueueUrl")
-
-
-def wake_times(up: Deployment) -> dict[str, float]:
-    """Return, by incident id, the time at which the incident's newest job on the retry queue wakes (epoch seconds).
-
-    Only the retry queue is read. MiniStack lists its messages without receiving them; Amazon SQS has no such call.
-    """
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.get(f"{up.aws_endpoint_url}/_ministack/sqs/messages", timeout=LISTING_SECONDS)
-        answer.raise_for_status()
-    queues = [queue for regions in answer.json()["messages"].values() for queue in regions.values()]
-    name = _name(up.outputs["RetryQueueUrl"])
-    found = [message for queue in queues for url, held in queue.items() if _name(url) == name for message in held]
-    found.sort(key=lambda message: float(message["SentTimestamp"]))
-    return {json.loads(message["Body"])["incident_id"]: float(message["VisibleAt"]) for message in found}
 
 
 def purge(up: Deployment) -> None:

@@ -30,8 +30,8 @@ NOTHING_STAYS: dict[str, Any] = {"batchItemFailures": []}
 
 
 def fresh(envelope: str, *, age: float = 60.0, **members: Any) -> str:
-    """Return the envelope of a due job whose share arrived `age` seconds ago."""
-    return changed(envelope, received_at=timestamp(time.time() - age), not_before=None, **members)
+    """Return the envelope of a job whose share arrived `age` seconds ago."""
+    return changed(envelope, received_at=timestamp(time.time() - age), **members)
 
 
 def sample() -> str:
@@ -90,26 +90,11 @@ def test_job_is_resent_as_a_copy_in_an_outage_and_delivered_after_it(world: Worl
     assert (job["attempts"], job["failed_retries"]) == (4, 1)
 
     world.box.listening(True)
-    assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
+    assert world.worker.invoke(records(copy["Body"])) == NOTHING_STAYS
     [signal] = world.box.signals()
     assert signal.body_bytes == event["body"].encode()
     assert answer["delivery_id"] in signal.headers.values()
     assert (world.waiting(), world.dead_letters()) == ([], [])
-
-
-def test_job_that_wakes_too_early_waits_on_without_an_attempt(world: World) -> None:
-    later = timestamp(time.time() + 600)
-    assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
-    [copy] = world.waiting()
-    assert json.loads(copy["Body"])["not_before"] == later
-    assert world.box.attempts() == []
-
-
-def test_job_that_waits_longer_than_sqs_allows_waits_in_the_ledger_only(world: World) -> None:
-    later = timestamp(time.time() + 3600)
-    assert world.worker.invoke(records(changed(fresh(sample()), not_before=later))) == NOTHING_STAYS
-    assert world.waiting() == []
-    assert world.sweeper.invoke({})["owed"] >= 1
 
 
 def test_poison_message_stays_on_the_queue_and_blocks_no_other_job(world: World) -> None:
@@ -147,7 +132,7 @@ def test_overdue_critical_notifies_the_fallback_topic_once(world: World) -> None
     [told] = world.notifications()
     assert told["Subject"] == f"CRITICAL, xMatters did not notify: incident {job['incident_id']} of channel demo"
     assert "docs/operate.md, FallbackAlarm" in told["Message"]
-    assert world.worker.invoke(records(changed(copy["Body"], not_before=None))) == NOTHING_STAYS
+    assert world.worker.invoke(records(copy["Body"])) == NOTHING_STAYS
     assert world.sweeper.invoke({})["notified"] == 0
     assert world.notifications() == []
     assert [line for line in logged(since(world.sweeper, before)) if line.get("message") == "fallback notified"]

@@ -105,6 +105,12 @@ PERMISSIONS = {
             "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
             "Resource": "${RetryQueue.Arn}",
         },
+        {
+            "Sid": "WakeDebtsAfterAnOutage",
+            "Effect": "Allow",
+            "Action": ["dynamodb:BatchGetItem", "dynamodb:Query"],
+            "Resource": ["${LedgerTable.Arn}", "${LedgerTable.Arn}/index/due"],
+        },
         TELL_THE_FALLBACK,
         write_logs("JobWorkerLogGroup"),
     ],

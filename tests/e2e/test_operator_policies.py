@@ -35,7 +35,7 @@ def give_up(operator: Operator) -> tuple[Ledger, str]:
     job = operator.visible()[0]
     ledger, name = Ledger(operator.channel.ledger()), entry_key_of(job)
     state = State.of(parse_share(job.payload.body), seconds_of(job.received_at))
-    entry = Entry().owing(state).dead_lettering(state, seconds_of(job.received_at), "refused")
+    entry = Entry().owing(state).dead_lettering(state, seconds_of(job.received_at), "refused", plan=1)
     assert ledger.write(name, ledger.read(name), entry)
     return ledger, name
 

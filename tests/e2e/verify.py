@@ -123,7 +123,7 @@ class Accounts:
             case _:
                 end, holds = f"{posted.status} {outcome}", False
         holds = holds and posted.status == (202 if outcome == "queued" else 200)
-        holds = holds and (outcome == "queued") == (posted.answer.get("queue") == "retry")
+        holds = holds and (outcome == "queued") == (posted.answer.get("queue") in {"retry", "ledger"})
         return end, [] if holds else [
             f"{state}: answered {posted.status} {dict(posted.answer)}, signalled {len(rings)} times"
         ]

@@ -64,13 +64,13 @@ def _mark(job: Job) -> float:
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Return the ledger entry after a worker delivered the job."""
     revived = _revived(entry, state, job, now)
-    return revived.announcing(state, f"request-{job.incident_id}", revived.dead_letter.revived_at)
+    return revived.announcing(state, f"request-{job.incident_id}", revived.debt.revived_at)
 
 
 def failing(entry: Entry, state: State, job: Job, now: float) -> Entry:
     """Return the ledger entry after xMatters refused the job's signal."""
     revived = _revived(entry, state, job, now)
-    return revived.dead_lettering(state, revived.dead_letter.revived_at + 1, "refused")
+    return revived.dead_lettering(state, revived.debt.revived_at + 1, "refused", plan=1)
 
 
 def paced(entry: Entry, state: State, job: Job, now: float) -> Entry:

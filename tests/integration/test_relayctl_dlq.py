@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from relay.delivery.dead_letter_mover import state_of as state_of_message
 from relay.delivery.task import entry_key_of
 from relay.incidents.transition import State
 from relay.jobs.envelope import attributes_of, envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
 from relay.ledger.entry import Entry
 from relayctl.__main__ import main
+from relayctl.dead_letter_mover import state_of as state_of_message
 from tests.integration.relayctl_cloud import Operator, Work, account, delivered, failing, paced, superseding
 from tests.samples import body, job
 
@@ -604,13 +604,13 @@ class TestDrop:
         entry = (
             Entry()
             .owing(state_of(one))
-            .dead_lettering(state_of(one), one.revival.dead_lettered_seconds or 0.0, "refused")
+            .dead_lettering(state_of(one), one.revival.dead_lettered_seconds or 0.0, "refused", plan=1)
         )
         operator.ledger.write(entry_key_of(one), Entry(), entry)
         operator.put(one)
         assert operator.run("dlq", "drop", "--incident", "i0", *WHY, "--yes").exit_code == 0
         found = operator.ledger.read(entry_key_of(one))
-        assert (found.debt.row, found.newest, found.dead_letter) == (None, entry.newest, entry.dead_letter)
+        assert (found.debt.row, found.newest, found.is_given_up) == (None, entry.newest, True)
 
     def test_drop_whose_record_fails_says_so(self, operator: Operator) -> None:
         operator.refused = {"GetItem": "AccessDeniedException"}

@@ -340,7 +340,7 @@ def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sic
     done = patient.operator.run("doctor")
     assert "ok       health: 0 shares, 0 signals in the last hour" in done.stdout
     state = State.of(samples.share(), patient.operator.clock.now)
-    entry = Entry().owing(state).dead_lettering(state, patient.operator.clock.now, "refused")
+    entry = Entry().owing(state).dead_lettering(state, patient.operator.clock.now, "refused", plan=1)
     patient.operator.ledger.write(key("payments", (), "i1"), Entry(), entry)
     done = patient.operator.run("doctor")
     assert (done.exit_code, "failed   health: sick: 1 critical was given up, and rang nobody" in done.stdout) == (

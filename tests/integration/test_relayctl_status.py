@@ -9,12 +9,13 @@ import pytest
 from relay.incidents.transition import State
 from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.channel_rate_limiter import count_name, gate_of
+from relay.ledger.channel_rate_limiter import count_name
 from relay.ledger.credential_probes import Probe, Probes, store_probes
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.row import Row
+from relay.ledger.wait import gate_of
 from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator, account
@@ -62,7 +63,7 @@ def give_up(operator: Operator, channel: str, incident_id: str, **said: Any) -> 
     """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
     now = operator.clock.now
     state = State.of(samples.share(id=incident_id, **said), now - 60)
-    entry = Entry().owing(state).dead_lettering(state, now, "refused")
+    entry = Entry().owing(state).dead_lettering(state, now, "refused", plan=1)
     assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
 
 

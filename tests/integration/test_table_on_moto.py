@@ -11,12 +11,12 @@ from moto import mock_aws
 
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
-from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule, Ticket
+from relay.ledger.channel_rate_limiter import Gate, RateLimiter
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import KEPT_SECONDS, Table
-from relay.ledger.wait import Slot, Wait
+from relay.ledger.wait import Rule, Slot, Ticket, Wait
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
@@ -78,9 +78,7 @@ SCRIPT: list[Callable[[Table], Any]] = [
     lambda table: table.store("x" * 2048, "text", lasts=60),
     lambda table: table.store("large", "x" * 420_000, lasts=60),
     lambda table: table.read("large"),
-    lambda table: table.write(
-        "a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "replacement_begun": 0}
-    ),
+    lambda table: table.write("a", 0, "one", others={"due": "other#1", "due_at": 7.5, "job": "j", "begun": 0}),
     lambda table: table.write("b", 0, "two", others={"due": "other#1", "due_at": 6.0}),
     lambda table: table.write("c", 0, "three", others={"due": "other#2", "due_at": 1.0}),
     lambda table: list(table.due("other#1", 10)),
@@ -135,9 +133,8 @@ def test_ledger_entry_lives_the_same_on_moto_and_on_the_fake(moto: Table) -> Non
         waiting = announced.owing(second.state, slot=Slot(1_800_000_061.25, is_critical=False))
         lived += [announced, ledger.write(name, announced, waiting), ledger.read(name)]
         now = ledger.read(name)
-        timed_out = now.claimed(second, 1, queued=True).failed(
-            second, 1, 1, until=second.began, dead_lettered_at=1_800_000_060.0, reason="refused"
-        )
+        timed_out = now.claimed(second, 1, queued=True).failed(second, 1, 1, until=second.began, reason="refused")
+        timed_out = timed_out.dead_lettering(second.state, 1_800_000_060.0, "refused", plan=1)
         return [*lived, ledger.write(name, now, timed_out), ledger.read(name)]
 
     assert life(fake()) == life(moto)

@@ -54,8 +54,11 @@ class Capacity:
     _processes: Counter[str] = field(default_factory=Counter)
 
     def ended(self, process: Process) -> None:
-        """Count the writes and messages of an ended process, unless the process died or met a failing service."""
-        if process.troubles or process.is_dead:
+        """Count the writes and messages of an ended process, unless the process died or met a failing service.
+
+        A recovery is not counted: it wakes many incidents, as a run of the sweeper does.
+        """
+        if process.troubles or process.is_dead or process.works == "recovery":
             return
         kind = process.name.partition(" ")[0]
         if not process.lost_races:

@@ -505,7 +505,7 @@ class Invariants:
         is_claimed = self._is_claimed(state)
         if is_claimed:
             self.unbelieved.add((state.incident, state.number))
-        if is_claimed or any(self._is_left_out(heir) for heir in heirs):
+        if is_claimed or any(self._is_left_out(heir) for heir in (*heirs, *self._coming(state))):
             return
         if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
@@ -520,6 +520,10 @@ class Invariants:
         if not is_guarded and self._seems_told(state.incident, heirs):
             return
         self._problem(f"lost: {state}; people were told {told}")
+
+    def _coming(self, state: SharedState) -> list[SharedState]:
+        """Return the newer states of an incident that came: shadow mode records one before its webhook answers."""
+        return [other for other in self._states_of(state.incident) if other.arrivals and surely_newer(other, state)]
 
     def _is_claimed(self, state: SharedState) -> bool:
         """Return True if the state is a resolve that BigPanda is asked about before anything is done with it."""
@@ -1146,6 +1150,10 @@ class Invariants:
             return [first]
         is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)
         return [second] if is_readable and min(arrivals) > changes + self.cloud.remembered_seconds else [first, second]
+
+    def faulty(self, entry: str, why: str) -> None:
+        """Note an illegal change of an entry (`relay.ledger.phase`)."""
+        self._problem(f"phase: {entry}: {why}")
 
     def _problem(self, what: str) -> None:
         if what not in self.problems:

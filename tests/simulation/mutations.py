@@ -32,7 +32,7 @@ class Mutation:
     def path(self) -> Path:
         """The module's file."""
         module = self.place.partition(":")[0]
-        folder = "" if module.startswith("tests.") else "layers/relay/relay/"
+        folder = "" if module.startswith(("tests.", "relayctl.")) else "layers/relay/relay/"
         return ROOT / f"{folder}{module.replace('.', '/')}.py"
 
     @property
@@ -54,19 +54,6 @@ MUTATIONS = (
         seed=8,
     ),
     Mutation(
-        "a job that hit a bug is let go",
-        "entrypoints.worker:Worker._worked",
-        """
-            if result.outcome == Outcome.UNSAFE:
-                return False
-        """,
-        """
-            if result.outcome == Outcome.UNSAFE:
-                return True
-        """,
-        seed=194,
-    ),
-    Mutation(
         "partial failures are ignored",
         "entrypoints.worker:Worker.work",
         'not self._handled(record["body"])',
@@ -75,18 +62,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a share is sent without being kept first",
-        "delivery.debts:enqueue",
-        """
-            if not task.is_from_webhook or task.queue_refused_it:
-                return task
-        """,
-        """
-            if task.is_from_webhook:
-                return replace(task, is_queued=True)
-            if task.is_queued or task.queue_refused_it:
-                return task
-        """,
-        seed=3,
+        "delivery.attempt:attempt",
+        "debts.keep(services, task, until, plan=next_plan(task, entry))",
+        "replace(task, wakes_at=until)",
+        seed=5,
     ),
     Mutation(
         "duplicate is answered against a share that nobody kept",
@@ -194,7 +173,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the pace counts half of the minute",
-        "ledger.channel_rate_limiter:",
+        "ledger.wait:",
         "WINDOW_SECONDS = 61",
         "WINDOW_SECONDS = 31",
         seed=29,
@@ -214,11 +193,18 @@ MUTATIONS = (
         seed=34,
     ),
     Mutation(
-        "a job that is kept is taken for a spare one",
-        "delivery.debts:enqueue",
-        "task.job, services.clock() + FIRST_WAKE_SECONDS",
-        "task.job.as_spare(), services.clock() + FIRST_WAKE_SECONDS",
-        seed=33,
+        "the message with the recorded plan is dropped",
+        "delivery.needs_signal:judge_job",
+        "plan < entry.debt.plan",
+        "plan <= entry.debt.plan",
+        seed=1,
+    ),
+    Mutation(
+        "a bell has the plan of the stored job",
+        "sweeper.bells:Bells._heal_one",
+        "job.planned(row.entry.debt.plan, is_bell=True)",
+        "job.planned(job.message.plan, is_bell=True)",
+        seed=34,
     ),
     Mutation(
         "the fallback topic is never told",
@@ -250,7 +236,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve that nobody announces leaves its pages",
-        "delivery.next_action:_settled",
+        "delivery.step:_unwanted",
         "task.is_from_webhook",
         "not task.is_from_webhook",
         seed=313,
@@ -347,13 +333,6 @@ MUTATIONS = (
         "False",
     ),
     Mutation(
-        "a state without timestamps that returns is taken for a copy",
-        "delivery.needs_signal:judge_share",
-        "is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest))",
-        "(is_stamped and _is_late_copy(entry, state)) or state.is_same(entry.newest)",
-        seed=54,
-    ),
-    Mutation(
         "a job that was overtaken is sent all the same",
         "delivery.needs_signal:judge_job",
         "Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)",
@@ -361,14 +340,10 @@ MUTATIONS = (
         seed=2,
     ),
     Mutation(
-        "what rests among the dead letters is told by its digest alone",
-        "delivery.needs_signal:judge_job",
-        "entry.dead_letter.has(state) and (dead_lettered_at is None or dead_lettered_at < entry.dead_letter.at)",
-        """
-            entry.dead_letter.state is not None and state.digest == entry.dead_letter.state.digest and (
-                dead_lettered_at is None or dead_lettered_at < entry.dead_letter.at
-            )
-        """,
+        "a newer state stays among the dead letters with the one before it",
+        "ledger.debt:Debt.started_anew",
+        'replace(self, attempts=0, retries=0, reason="", dead_lettered_at=0.0, revived_at=0.0)',
+        'replace(self, attempts=0, retries=0, reason="", revived_at=0.0)',
         seed=117,
     ),
     Mutation(
@@ -435,20 +410,19 @@ MUTATIONS = (
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",
-        "entrypoints.worker:Worker._again",
-        "return job.waiting(reason, result.until)",
+        "delivery.debts:keep",
+        "job = task.job.with_reason(reason).planned(plan)",
         """
-            failures = replace(job.failures, attempts=job.failures.attempts + 1)
-            job = replace(job, failures=failures)
-            return job.waiting(reason, result.until)
+            failures = replace(task.job.failures, attempts=task.job.failures.attempts + 1)
+            job = replace(task.job, failures=failures).with_reason(reason).planned(plan)
         """,
-        seed=2,
+        seed=3,
     ),
     Mutation(
         "a job is never too old",
-        "entrypoints.worker:Worker._own_wait",
-        "now - job.age_counts_from > policy.max_age_seconds",
-        "now - job.age_counts_from > policy.max_age_seconds * 1000",
+        "delivery.task:Task.final_reason",
+        "now > self.expires_at",
+        "now > self.expires_at + 1000 * self.channel.policy.max_age_seconds",
         seed=3,
     ),
     Mutation(
@@ -464,16 +438,9 @@ MUTATIONS = (
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
         "delivery.needs_signal:judge_job",
-        "dead_lettered_at < entry.dead_letter.at",
-        "dead_lettered_at <= entry.dead_letter.at",
+        "dead_lettered_at < entry.debt.dead_lettered_at",
+        "dead_lettered_at <= entry.debt.dead_lettered_at",
         seed=10,
-    ),
-    Mutation(
-        "a replay deletes what the retry queue did not take",
-        "delivery.dead_letter_mover:DeadLetterMover._move",
-        "[item for item, problem in zip(batch, problems, strict=True) if problem is None]",
-        "list(batch)",
-        seed=73,
     ),
     Mutation(
         "the fallback is told of each at once",
@@ -524,7 +491,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a message that vanished is not replaced",
-        "sweeper.message_replacement:MessageReplacement._is_overdue",
+        "sweeper.bells:Bells._is_overdue",
         "bool(entry.debt.job) and is_due and not entry.is_busy(now)",
         "False",
         seed=1,
@@ -548,7 +515,7 @@ MUTATIONS = (
         "delivery.debts:",
         "FIRST_WAKE_SECONDS = 36.0",
         "FIRST_WAKE_SECONDS = 900.0",
-        seed=27,
+        seed=65,
     ),
     Mutation(
         "the circuit is half open for ever",
@@ -583,7 +550,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:RateLimiter.leave",
         "ticket.taken.items()",
         "()",
-        seed=85,
+        seed=1,
     ),
     Mutation(
         "an asker that found no room stays counted",
@@ -594,9 +561,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a job lives twice as long as it may",
-        "entrypoints.worker:Worker._own_wait",
-        "now - job.age_counts_from > policy.max_age_seconds",
-        "now - job.age_counts_from > 2 * policy.max_age_seconds",
+        "delivery.task:Task.final_reason",
+        "now > self.expires_at",
+        "now > self.expires_at + self.channel.policy.max_age_seconds",
         seed=3,
     ),
     # ---- Recipients ------------------------------------------------------------------------------------------
@@ -644,7 +611,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what got worse rings the acknowledger alone",
-        "delivery.next_action:",
+        "delivery.step:",
         "{Transition.OPENED, Transition.WORSENED, Transition.REOPENED}",
         "{Transition.OPENED, Transition.REOPENED}",
         seed=321,
@@ -662,7 +629,7 @@ MUTATIONS = (
         "ledger.channel_rate_limiter:Gate.stale",
         "[count_name(second) for second in self.counts if second <= now - WINDOW_SECONDS - 1]",
         "[]",
-        seed=85,
+        seed=39,
     ),
     Mutation(
         "each job is kept twice",
@@ -672,27 +639,20 @@ MUTATIONS = (
             queue = self.chores if job.kind in CHORES else self.retries
             return self._put(queue, job, deadline, delay) and self._put(queue, job, deadline, delay)
         """,
-        seed=2,
+        seed=4,
     ),
     Mutation(
         "a success is told to the circuit each time",
         "ledger.circuit_breaker:CircuitBreaker.report",
         """
             if troubled:
-                self.update(gate, remove=["failures", "open_until"])
+                self.update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
         """,
         """
             for _ in range(3):
-                self.update(gate, remove=["failures", "open_until"])
+                self.update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
         """,
         seed=255,
-    ),
-    Mutation(
-        "AWS stops chains of messages",
-        "tests.simulation.simulation:",
-        "CUTS_CHAINS = False",
-        "CUTS_CHAINS = True",
-        seed=143,
     ),
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
@@ -715,13 +675,6 @@ MUTATIONS = (
         "HANDLING[failure.reason].renews_credentials and not is_renewed",
         "HANDLING[failure.reason].renews_credentials and not is_renewed and attempts_left",
         seed=16,
-    ),
-    Mutation(
-        "a refused key is tried again after an hour",
-        "failures.reasons:",
-        "Handling(renews_credentials=True, constant_wait_seconds=300.0)",
-        "Handling(renews_credentials=True, constant_wait_seconds=3600.0)",
-        seed=44,
     ),
     Mutation(
         "no last good secret is kept",
@@ -767,7 +720,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that waits has no row",
-        "delivery.debts:let_wait",
+        "delivery.debts:_held",
         "entry.waiting(task.state, row)",
         "entry.owing(task.state)",
         seed=18,
@@ -788,8 +741,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that nothing wakes is never handed over",
-        "sweeper.message_replacement:MessageReplacement._heal_one",
-        "run.has_queue and debt_row.replacement_sent < number",
+        "sweeper.bells:Bells._heal_one",
+        "run.has_queue and debt_row.rung <= debt_row.begun",
         "run.has_queue",
         seed=1,
     ),
@@ -798,7 +751,7 @@ MUTATIONS = (
         "delivery.page_followup:Followup._noted",
         "_is_critical_unpaged(after, checked)",
         "False",
-        seed=524,
+        seed=37,
     ),
     Mutation(
         "BigPanda is asked as often as there is something to ask",
@@ -809,10 +762,10 @@ MUTATIONS = (
     ),
     Mutation(
         "the sweeper replaces the messages of criticals last",
-        "sweeper.message_replacement:_interleaved",
+        "sweeper.bells:_interleaved",
         "lambda place: place[:2]",
         "lambda place: (not place[0], place[1])",
-        seed=32,
+        seed=34,
     ),
     Mutation(
         "a job sleeps beyond its age",
@@ -830,9 +783,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause holds no job from the queue",
-        "delivery.next_action:_action",
-        "task.pauses and (pause := task.pause(now))",
-        "task.is_from_webhook and (pause := task.pause(now))",
+        "delivery.step:_pause",
+        "Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause else None",
+        "Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause and case.task.is_from_webhook else None",
         seed=83,
     ),
     Mutation(
@@ -906,13 +859,6 @@ MUTATIONS = (
         seed=205,
     ),
     Mutation(
-        "a further change does not prolong a flap",
-        "ledger.flap:Flap.after_state",
-        "is_change and (known.calm_at > 0 or len(changes) >= rule.transitions)",
-        "is_change and known.calm_at == 0 and len(changes) >= rule.transitions",
-        seed=598,
-    ),
-    Mutation(
         "what is worse waits for the end of a flap",
         "ledger.entry:Entry.quiet_until",
         "self.flap.is_signalled and not is_worse",
@@ -920,15 +866,8 @@ MUTATIONS = (
         seed=1240,
     ),
     Mutation(
-        "a state of a flapping incident is settled",
-        "delivery.next_action:_wait",
-        "Wait(Reason.FLAPPING, task.quiet_until)",
-        "_settled(task, entry, Standing.UNCHANGED)",
-        seed=164,
-    ),
-    Mutation(
         "what is worse than what was acknowledged goes to that person alone",
-        "delivery.next_action:_is_known_as_bad",
+        "delivery.step:_is_known_as_bad",
         "task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank",
         "task.channel.policy.flap is not None and rank is not None",
         seed=517,
@@ -1023,7 +962,7 @@ MUTATIONS = (
         "sweeper.health_announcement:ChannelState._may_tell",
         "now - self.told_at >= TOLD_AGAIN_SECONDS",
         "now >= self.told_at",
-        seed=28,
+        seed=15,
     ),
     Mutation(
         "what waits for the end of a pause makes its channel sick",
@@ -1065,14 +1004,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
-        "entrypoints.worker:Worker._own_wait",
-        "now - job.age_counts_from > policy.max_age_seconds",
-        "now - job.age_counts_from > policy.max_age_seconds * (1000 if job.payload.found else 1)",
-        seed=70000659,
+        "delivery.task:Task.final_reason",
+        "now > self.expires_at",
+        "now > self.expires_at + (10**7 if self.job.payload.found else 0)",
+        seed=37,
     ),
     Mutation(
         "what a pause held is left alone for a quarter of an hour",
-        "sweeper.message_replacement:MessageReplacement._is_overdue",
+        "sweeper.bells:Bells._is_overdue",
         "entry.debt.due",
         "entry.debt.due + (900 if entry.debt.paused_until else 0)",
         seed=70000114,
@@ -1086,8 +1025,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause that could not be recorded is slept through although it ends early",
-        "delivery.debts:let_wait",
-        "min(wait.until, services.clock() + UNRECORDED_WAIT_SECONDS)",
+        "delivery.debts:hold",
+        "min(wait.until, now + UNRECORDED_WAIT_SECONDS)",
         "wait.until",
         seed=92016474,
     ),
@@ -1107,7 +1046,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a share's arrival is not pushed behind the newest one when clocks differ",
-        "delivery.next_action:_state_after_newest",
+        "delivery.step:_state_after_newest",
         "max(task.state.came, seconds_of(timestamp(newest.came + 0.001)))",
         "task.state.came",
         seed=405,

@@ -29,10 +29,17 @@ OPERATOR_MUTATIONS = (
         "ledger.debt:Debt.settled",
         """
         replace(
-            kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="", claim_hold_until=0.0
+            kept,
+            since=None,
+            is_notified=False,
+            slot=None,
+            paused_until=0.0,
+            paused_by="",
+            claim_hold_until=0.0,
+            dead_lettered_at=0.0,
         )
         """,
-        "replace(kept, since=None, is_notified=False, slot=None, claim_hold_until=0.0)",
+        "replace(kept, since=None, is_notified=False, slot=None, claim_hold_until=0.0, dead_lettered_at=0.0)",
         seed=1124,
     ),
     Mutation(

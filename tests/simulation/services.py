@@ -17,7 +17,11 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from relay.delivery.debts import STORED_SECONDS
 from relay.failures.errors import ChannelUnreadable, UnknownChannel
 from relay.ledger.credentials import MARKS_KEY
+from relay.ledger.entry import Entry
+from relay.ledger.entry_json import decoded
+from relay.ledger.phase import fault_of
 from relay.ledger.row import FALLBACK_DESCRIPTION
+from relay.ledger.table import Text
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.cloud import USUAL, Cloud, as_read_by_newer, newer_document, newer_envelope
 from tests.simulation.story import NOC
@@ -33,6 +37,12 @@ UNIT_BYTES = 1024
 THROTTLED_SECONDS = 3.0
 # Items that expire later than this stay until the end of every schedule.
 HORIZON_SECONDS = 40_000.0
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    """Return the entry in a table item."""
+    others = {name: float(value["N"]) if "N" in value else value["S"] for name, value in item.items()}
+    return decoded(Text(item["text"]["S"], int(item["sequence"]["N"]), others))
 
 
 def _refused(operation: str) -> ClientError:
@@ -106,7 +116,6 @@ class Message:
         sent_at: time of the send, in epoch seconds.
         receives: number of receives.
         receipt: handle of the latest receive; empty before the first.
-        hops: number of earlier messages in its chain, each sent by the worker that its predecessor woke.
     """
 
     name: str
@@ -115,7 +124,6 @@ class Message:
     sent_at: float
     receives: int = 0
     receipt: str = ""
-    hops: int = 0
 
     @cached_property
     def job(self) -> dict[str, Any]:
@@ -220,7 +228,7 @@ class SimulatedSqs:
         if process.name.startswith("sweeper"):
             job = json.loads(MessageBody)
             self.swept.append((process.name, job["channel"], job["status"] == "critical"))
-        name = self.put(MessageBody, DelaySeconds, hops=process.hops + 1 if process.woken_by == self.label else 0)
+        name = self.put(MessageBody, DelaySeconds)
         if process.works == "reconcile" and (incident := _incident(MessageBody)):
             self.found(incident)
         self.edge.end()
@@ -229,13 +237,13 @@ class SimulatedSqs:
             raise _lost()
         return {"MessageId": name}
 
-    def put(self, body: str, delay: float = 0.0, *, hops: int = 0) -> str:
+    def put(self, body: str, delay: float = 0.0) -> str:
         """Add a message, whoever sent it."""
         if self.edge.has_newer(self.cloud):
             body = newer_envelope(body, self.cloud.newer_schema)
         self._count += 1
         name = f"{self.label}-{self._count}"
-        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now, hops=hops)
+        self.messages[name] = Message(name, body, self.world.now + delay, self.world.now)
         self.most = max(self.most, len(self.messages))
         self.woken(self.world.now + delay)
         if self.vanishing and self.luck.random() < self.vanishing:
@@ -395,6 +403,8 @@ class SimulatedDynamoDb(FakeDynamoDb):
         self._throttled_until: dict[str, float] = {}
         # The simulation's names of entries by key.
         self._entries = entries
+        # Called with the name of an entry and the reason of an illegal change.
+        self.on_fault: Callable[[str, str], None] = lambda _name, _why: None
         # Further items, which nobody changes, by key.
         self.others: Mapping[str, Mapping[str, Any]] = {}
 
@@ -414,7 +424,7 @@ class SimulatedDynamoDb(FakeDynamoDb):
         return self._asked("Query", super().query, request)
 
     def update_item(self, **request: Any) -> Any:
-        return self._asked("UpdateItem", super().update_item, request)
+        return self._asked("UpdateItem", self._judged, request)
 
     def shown(self) -> list[Any]:
         """Return the items that a query of the index `due` finds: those of some seconds ago, if the index lags."""
@@ -463,6 +473,17 @@ class SimulatedDynamoDb(FakeDynamoDb):
             if request.get("ConditionExpression") and world.chance(0.5):
                 raise condition_failed(operation)
             raise _lost()
+        return answer
+
+    def _judged(self, **request: Any) -> Any:
+        """Update an item, and judge the change of an entry by the table of phases."""
+        pk = request["Key"]["pk"]["S"]
+        before = self.items.get(pk)
+        answer = super().update_item(**request)
+        if pk.startswith("incident/"):
+            was, now = (_entry(item) if item else Entry() for item in (before, self.items[pk]))
+            if not was.is_unreadable and (why := fault_of(was, now)):
+                self.on_fault(self.entry_name(pk), why)
         return answer
 
     def _read_some(self, RequestItems: Mapping[str, Any]) -> Any:

@@ -17,13 +17,11 @@ from relay.channels.change_marks import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.delivery.dead_letter_mover import DeadLetterMover
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.wiring import Wiring
 from relay.entrypoints.worker import Worker
 from relay.http.session import VendorHosts
-from relay.jobs.dead_letters import DeadLetters
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
@@ -34,6 +32,8 @@ from relay.reconcile.notes import channel_key, group_key, group_name, listing_na
 from relay.reconcile.schedule import Schedule
 from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
+from relayctl.dead_letter_mover import DeadLetterMover
+from relayctl.dead_letter_queue import DeadLetters
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer
@@ -63,10 +63,6 @@ VISIBILITY_SECONDS, RECEIVES = 180.0, 20
 # From the new token's storage until BigPanda uses it. A function reads a secret again for a wrong credential, at most
 # every two seconds.
 PASTED_SECONDS = 3.0
-# AWS stops a chain of messages, in which each worker sends to its own queue, at this length.
-LONGEST_CHAIN = 16
-# The template sets `RecursiveLoop: Allow`, so AWS stops no chain.
-CUTS_CHAINS = False
 # From the storage of a new key for BigPanda's API until the old one ends: functions cache a secret for a minute.
 API_KEY_SECONDS = 300.0
 # From BigPanda's answer about an incident to its end. Only arrivals order the two, and the clocks of functions differ.
@@ -200,6 +196,7 @@ class Simulation:
             story.reports,
             [self.world.began + moment for moment, deed in story.operations if deed in {"replay", "redrive"}],
         )
+        self.dynamodb.on_fault = self.invariants.faulty
 
     def run(self) -> Verdict:
         """Play the story and return its verdict."""
@@ -643,10 +640,6 @@ class Simulation:
                 self._hand_over(queue, message, pool)
 
     def _hand_over(self, queue: SimulatedSqs, message: Message, pool: set[Process]) -> None:
-        if CUTS_CHAINS and message.hops >= LONGEST_CHAIN:
-            self.world.say(f"{queue.label}: AWS stops the chain of {message.name}")
-            del queue.messages[message.name]
-            return
         if self.weather.fault("lambda") == "throttled":
             self.world.say("lambda: throttled, no worker gets what was received")
             return
@@ -660,7 +653,7 @@ class Simulation:
         named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
         incidents = self._all_incidents() if job["kind"] == "reconcile" else [named]
         process = Process(f"worker {next(self._names)}", incidents, ended)
-        process.woken_by, process.hops, process.works = queue.label, message.hops, job["kind"]
+        process.works = job["kind"]
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)
 

@@ -11,8 +11,8 @@ from tests.simulation.mutations import Mutation
 NOTHING_IS_SENT = Mutation(
     "the worker sends nothing",
     "entrypoints.worker:Worker._attempted",
-    "own_wait = self._own_wait(job, channel.policy)",
-    "own_wait = Wait(Reason.PACED, self.clock() + 600)",
+    "result = self.delivery.resume(job, share, channel, deadline)",
+    "result = Result.unsafe(job, Reason.INTERNAL, 'not sent')",
     seed=1,
 )
 HARMLESS = Mutation(
@@ -45,7 +45,7 @@ def test_recorded_seed_finds_the_fault_and_later_mutations_run_without_it() -> N
     [
         "this_code_is_not_there()",
         pytest.param("job", id="code that the function has more than once"),
-        pytest.param("own_wait = self._own_wait(job, channel.policy, job)", id="another shape"),
+        pytest.param("result = self.delivery.resume(job, share, channel)", id="another shape"),
     ],
 )
 def test_mutation_whose_right_code_the_function_does_not_have_once_is_refused(right: str) -> None:

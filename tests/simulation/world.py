@@ -32,8 +32,6 @@ class Process:
         claimed: incidents that it may have signalled.
         troubles: kinds of trouble that it met: "bug", "ledger", "queue".
         at_its_end: called once at its end or death.
-        woken_by: the queue whose message started it.
-        hops: number of earlier messages in that message's chain.
         works: kind of that message's job; empty if no message started the process.
         writes: number of writes to the table.
         lost_races: number of those whose condition failed, since another process wrote in between.
@@ -49,7 +47,7 @@ class Process:
         self.incidents = frozenset(incidents)
         self.claimed: set[str] = set()
         self.troubles: set[str] = set()
-        self.woken_by, self.hops, self.works = "", 0, ""
+        self.works = ""
         self.writes = self.lost_races = 0
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end

@@ -18,6 +18,7 @@ from relay.incidents.share import parse_share
 from relay.telemetry.metrics import METRICS
 from relayctl.__main__ import main
 from relayctl.secret_document import is_credential
+from tools import core_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -235,6 +236,11 @@ def test_each_module_has_a_row_in_the_module_map_that_names_its_content() -> Non
     sources = {module: (library / f"{module.replace('.', '/')}.py").read_text() for module in modules}
     defined = r"^ *(?:(?:def|class) {0}\b|{0}\b[^=\n]* = )"
     assert [row for row in rows if not re.search(defined.format(row[1]), sources[row[0]], re.MULTILINE)] == []
+
+
+def test_tables_of_the_core_are_those_of_the_code() -> None:
+    document = core_tables.PLACE.read_text()
+    assert document == core_tables.written(document), "run `make schema`"
 
 
 def test_each_answer_of_where_it_is_decided_exists() -> None:

@@ -11,7 +11,7 @@ from relay.delivery.debts import OVERDUE_SECONDS
 from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS
-from relay.sweeper.message_replacement import REPLACEMENT_SECONDS
+from relay.sweeper.bells import BELL_SECONDS
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, FakeSecrets, Relay, new_relay
@@ -50,6 +50,14 @@ def post(relay: Relay, channel: str, **said: Any) -> Any:
 def flood(relay: Relay, count: int = FLOOD, prefix: str = "f") -> None:
     for number in range(count):
         post(relay, "loud", id=f"{prefix}{number}")
+
+
+def minute(relay: Relay) -> int:
+    """Let a minute pass, with a run of the sweeper; return the number of messages that woke workers at its end."""
+    relay.sweep(60)
+    woken = len(relay.retries.messages)
+    relay.wake(0)
+    return woken
 
 
 def writes(relay: Relay) -> Counter[str]:
@@ -111,20 +119,33 @@ class TestRetries:
         full = [seconds for seconds in relay.retries.delays() if seconds > 0.8 * HORIZON_SECONDS - 1]
         assert len(full) >= FLOOD - LIMIT - LIMIT * HORIZON_SECONDS / 60
 
-    @pytest.mark.parametrize(
-        ("debts", "wakes"),
-        [
-            (100, 201),
-            pytest.param(100, 12, marks=pytest.mark.xfail(reason="each debt wakes by itself", strict=True)),
-        ],
-        ids=["two for each debt", "a constant"],
-    )
-    def test_wakes_in_a_minute_of_an_open_circuit_are_at_most(self, debts: int, wakes: int) -> None:
+    @pytest.mark.parametrize("debts", [10, 100])
+    def test_wakes_of_a_channel_in_an_outage_do_not_grow_with_its_debts(self, debts: int) -> None:
         relay = two_channels(DOWN)
         flood(relay, debts)
+        woken = [minute(relay) for _ in range(8)]
+        assert max(woken[3:]) <= 5, "the sweeper's probe, and two messages for each time that the circuit opened"
+
+    def test_signal_that_closes_a_circuit_wakes_the_criticals_that_waited_for_it(self) -> None:
+        works = [False]
+        relay = two_channels(lambda _: samples.accepted() if works[0] else DOWN)
+        flood(relay, 30)
         for _ in range(3):
-            relay.wake(45)
-        assert sum(60 / max(1, seconds) for seconds in relay.retries.delays()) <= wakes
+            minute(relay)
+        works[0], before = True, len(relay.session.calls)
+        minute(relay)
+        probes = len(relay.session.calls) - before
+        relay.wake(1)
+        relay.wake(0)
+        assert probes <= 5
+        assert len(relay.session.calls) == before + 30
+
+    def test_recovery_that_another_one_covers_reads_nothing(self) -> None:
+        relay = two_channels()
+        relay.sweeper.recover(relay.clock.now)
+        asked = Counter(relay.dynamodb.calls)
+        assert relay.sweeper.recover(relay.clock.now - 1) == 0
+        assert (Counter(relay.dynamodb.calls) - asked)["query"] == 0
 
     def test_worker_handles_a_job_of_a_flood_without_calling_xmatters(self) -> None:
         relay = two_channels()
@@ -150,7 +171,7 @@ class TestRetries:
             notified_after = notified_after or (passed if any("i1 of channel noc" in each for each in subjects) else 0)
             handed_after = passed if any(job.channel == "noc" for job in relay.invoked) else 0
         assert notified_after == 300
-        assert handed_after <= wakes + OVERDUE_SECONDS + REPLACEMENT_SECONDS + 2 * 60
+        assert handed_after <= wakes + OVERDUE_SECONDS + BELL_SECONDS + 2 * 60
 
     @pytest.mark.parametrize("limit", [LIMIT, 1000])
     def test_overloaded_channel_does_not_use_up_the_sweepers_invocations(self, limit: int) -> None:

@@ -13,12 +13,10 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
 )
 from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot
-from tests.unit.states import state
 
 NOW = 1_800_000_000.0
 
@@ -29,7 +27,7 @@ def owed(ago: float = 1.0, reason: str = "", *, is_critical: bool = True) -> Ent
 
 
 def dead_lettered(*, is_critical: bool = True) -> Entry:
-    return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=is_critical)), dead_letter=DeadLetterRecord(state()))
+    return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=is_critical), dead_lettered_at=NOW))
 
 
 def why(*entries: Entry) -> list[str]:

@@ -71,7 +71,7 @@ class TestDelivered:
         assert entry.announced
         assert entry.announced.is_same(entry.newest)
         assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
-        assert (entry.lease, entry.debt.since, entry.dead_letter.state) == (None, None, None)
+        assert (entry.lease, entry.debt.since, entry.is_given_up) == (None, None, False)
         assert entry.signal_times == (relay.clock.now,)
         assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
 
@@ -105,6 +105,7 @@ class TestDelivered:
                 correlation_id="c1",
                 digest=samples.share().digest,
                 url_recipients=("jdoe",),
+                plan=1,
             )
         ]
         assert relay.retries.delays() == [FIRST_WAKE_SECONDS]
@@ -117,6 +118,7 @@ class TestDelivered:
             entry = relay.entry()
             assert entry.lease
             assert entry.newest
+            assert [job.message.plan for job in relay.retries.jobs()] == [entry.debt.plan]
             leases.append(entry.lease.until - relay.clock.now)
             return samples.accepted()
 
@@ -201,7 +203,14 @@ class TestRow:
         stored = read_envelope(
             relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
         )
-        assert [stored] == relay.retries.jobs()
+        [waiting] = relay.retries.jobs()
+        # The stored job knows the failure, which came after the message was queued.
+        assert (stored.stored_name, stored.payload, stored.message) == (
+            waiting.stored_name,
+            waiting.payload,
+            waiting.message,
+        )
+        assert (waiting.failures.attempts, stored.failures.attempts) == (0, 3)
 
     def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
         table = HookedDynamoDb()

@@ -57,7 +57,7 @@ class TestNotAccepted:
         assert relay.clock.now - started == 0.75
         entry = relay.entry()
         assert (entry.lease, entry.announced, entry.signal_times, entry.doubtful) == (None, None, (), ())
-        assert (entry.debt.attempts, entry.debt.since, entry.dead_letter.state) == (3, started, None)
+        assert (entry.debt.attempts, entry.debt.since, entry.is_given_up) == (3, started, False)
         assert entry.newest
         assert entry.newest.version == (1_800_000_000, 1_800_000_000)
 
@@ -124,6 +124,7 @@ class TestRefused:
             digest=samples.share().digest,
             dead_lettered_at="2027-01-15T08:00:00.000Z",
             url_recipients=("jdoe",),
+            plan=2,
         )
         assert relay.dead_letters.delays() == [0]
 
@@ -151,7 +152,7 @@ class TestRefused:
         relay.dead_letters.failure = NO
         result = relay.share(status="warning")
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.REFUSED, "retry")
-        assert relay.entry().dead_letter.state is None
+        assert not relay.entry().is_given_up
         relay.dead_letters.failure = None
         relay.wake()
         assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
@@ -233,7 +234,7 @@ class TestNoRetryQueue:
             result.exchange.attempts,
             False,
         )
-        assert relay.entry().dead_letter.state
+        assert relay.entry().is_given_up
 
     def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger(self) -> None:
         relay = self.broken(REFUSED)
@@ -339,7 +340,7 @@ class TestUnsafe:
 
         relay = new_relay(slow)
         assert relay.share().queue == "dead_letter"
-        assert relay.entry().dead_letter.state
+        assert relay.entry().is_given_up
 
 
 def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:

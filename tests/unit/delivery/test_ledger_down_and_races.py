@@ -22,7 +22,6 @@ from relay.ledger.entry_key import key
 from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.row import SHARD
-from relay.ledger.wait import Wait
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb, Item, condition_failed
 from tests.fakes import Call, HookedDynamoDb, Relay, Step, new_relay, table_down
@@ -48,11 +47,10 @@ def next_write(table: HookedDynamoDb) -> tuple[str, int]:
     return "update_item", table.calls.count("update_item")
 
 
-def resumed(relay: Relay, job: Job, *, own_wait: Wait | None = None) -> Result:
+def resumed(relay: Relay, job: Job, *, given_up: Reason | None = None) -> Result:
     """Let the relay resume a job; return the result."""
-    return relay.delivery.resume(
-        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), own_wait=own_wait
-    )
+    share, channel = parse_share(job.payload.body), relay.channels.get("noc")
+    return relay.delivery.resume(job, share, channel, relay.deadline(15), given_up=given_up)
 
 
 def dies(_: Call) -> HttpAnswer:
@@ -74,7 +72,7 @@ class TestAnotherSender:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
         assert result.until == relay.clock.now + LEASE_SECONDS + 1
         _, waiting, _ = relay.retries.jobs()
-        assert (waiting.failures.reason, waiting.message.not_before) == ("in_flight", "2027-01-15T08:00:16.000Z")
+        assert (waiting.failures.reason, relay.retries.delays()[1]) == ("in_flight", LEASE_SECONDS + 1)
         # The newer state is kept and still owed, although an older one was announced.
         entry = relay.entry()
         assert entry.newest
@@ -91,8 +89,7 @@ class TestAnotherSender:
         relay.share()
         [_, waiting, woken] = relay.retries.jobs()
         assert relay.retries.delays() == [36, 16, 0]
-        assert (woken.delivery_id, woken.message.spare, waiting.message.spare) == (waiting.delivery_id, True, False)
-        relay.retries.messages = relay.retries.messages[2:]
+        assert (woken.delivery_id, woken.message.plan) == (waiting.delivery_id, waiting.message.plan)
         relay.wake(1)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
@@ -103,10 +100,9 @@ class TestAnotherSender:
 
         relay = new_relay(meets, samples.accepted(), policy={"max_per_minute": 1})
         relay.share(status="warning")
-        relay.retries.messages = relay.retries.messages[2:]
         relay.wake(1)
         [job] = relay.retries.jobs()
-        assert (job.message.spare, job.failures.reason) == (True, "paced")
+        assert job.failures.reason == "paced", "the other message was replaced by this one"
         relay.wake(relay.retries.delays()[0])
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
@@ -133,7 +129,7 @@ class TestAnotherSender:
 
         relay = new_relay(meets, samples.accepted())
         relay.share()
-        assert [job.message.spare for job in relay.retries.jobs()] == [False, False]
+        assert relay.retries.delays() == [36, 16]
 
     def test_share_of_a_crashed_sender_is_sent_again_as_a_possible_repeat(self) -> None:
         relay = new_relay(dies, samples.accepted())
@@ -202,14 +198,18 @@ class TestRaces:
         relay.drain()
         assert relay.share(changedOn=LATER + 1).outcome == Outcome.DELIVERED
 
-    def test_share_waits_and_is_kept_once_if_another_sender_claims_first(self) -> None:
+    def test_share_waits_and_its_last_message_counts_if_another_sender_claims_first(self) -> None:
         def starts(other: Relay) -> None:
             with pytest.raises(SystemExit):
                 other.other(dies).share(changedOn=LATER - 2, status="warning")
 
         relay, result = self.race(starts)
         assert (result.outcome, result.reason, relay.session.calls) == (Outcome.QUEUED, Reason.IN_FLIGHT, [])
-        assert [job.payload.version for job in relay.retries.jobs()] == [(LATER - 1, LATER - 1), (LATER - 2, LATER - 2)]
+        first, _, last = relay.retries.jobs()
+        assert first.delivery_id == last.delivery_id
+        assert first.message.plan < last.message.plan == relay.entry().debt.plan
+        relay.wake(LEASE_SECONDS + 1)
+        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
     def test_rate_limit_slot_is_given_back_if_another_sender_announced_the_share(self) -> None:
         def sends(other: Relay) -> None:
@@ -246,7 +246,8 @@ class TestRaces:
         )
         result = relay.share(changedOn=LATER)
         assert (result.outcome, result.reason) == (Outcome.QUEUED, Reason.PACED)
-        assert [job.message.spare for job in relay.retries.jobs()] == [False, True]
+        first, last = relay.retries.jobs()
+        assert first.message.plan < last.message.plan == relay.entry().debt.plan
         assert relay.retries.delays()[1] < relay.retries.delays()[0]
         relay.wake(relay.retries.delays()[1])
         assert json.loads(relay.session.calls[-1].body)["incident"]["status"] == "critical"
@@ -764,13 +765,18 @@ class TestJobsWhileTheLedgerIsDown:
         result = resumed(relay, self.job(relay, 86_400, revived_at=revived_at, ledger_down_since=LONG_AGO))
         assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
 
-    @pytest.mark.parametrize(("reason", "seconds"), [(Reason.EXPIRED, 0), (Reason.CREDENTIALS, 200)])
-    def test_held_job_is_not_sent_without_the_ledger(self, reason: Reason, seconds: float) -> None:
+    @pytest.mark.parametrize(("age", "given_up"), [(86_400, None), (60, Reason.CHANNEL_REMOVED)])
+    def test_job_that_must_not_be_sent_any_more_waits_for_the_ledger(self, age: float, given_up: Reason | None) -> None:
         relay = self.down()
-        until = relay.clock.now + seconds
-        result = resumed(relay, self.job(relay, 86_400, ledger_down_since=LONG_AGO), own_wait=Wait(reason, until))
+        result = resumed(relay, self.job(relay, age, ledger_down_since=LONG_AGO), given_up=given_up)
         assert (result.outcome, result.queue, relay.session.calls) == (Outcome.QUEUED, "retry", [])
-        assert result.until == max(until, relay.clock.now + UNGUARDED_WAIT_SECONDS)
+        assert result.until == relay.clock.now + UNGUARDED_WAIT_SECONDS
+
+    def test_message_of_a_job_that_waits_for_the_ledger_stays_if_no_queue_takes_the_next_one(self) -> None:
+        relay = self.down()
+        relay.retries.failure = QueueError("down")
+        result = resumed(relay, self.job(relay, 60))
+        assert (result.outcome, result.notices.last_copy, relay.session.calls) == (Outcome.UNSAFE, None, [])
 
 
 class TestFutureTimestamps:

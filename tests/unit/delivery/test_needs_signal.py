@@ -1,3 +1,4 @@
+from copy import replace
 from typing import Any
 
 import pytest
@@ -22,12 +23,12 @@ def share(entry: Entry, of: State) -> Standing:
 
 def dead_lettered() -> Entry:
     """Return the entry of a state that was dead-lettered at MARK."""
-    return Entry().owing(state()).dead_lettering(state(), MARK, "refused")
+    return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
 
 
-def job(entry: Entry, of: State, *, mark: float | None = None) -> Standing:
+def job(entry: Entry, of: State, *, plan: int = 1, mark: float | None = None) -> Standing:
     """Return the standing of a job that woke up; `mark` is the time at which it was dead-lettered."""
-    return judge_job(entry, of, PARITY, dead_lettered_at=mark).standing
+    return judge_job(entry, of, PARITY, plan=plan, dead_lettered_at=mark).standing
 
 
 def transition(judgement: Judgement) -> str | None:
@@ -51,7 +52,7 @@ class TestShare:
         [
             announced(state()),
             Entry().owing(state()),
-            Entry().owing(state()).dead_lettering(state(), MARK, "refused"),
+            Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1),
             announced(state(-9)).unchanged(state()),
         ],
         ids=["announced", "waiting", "dead-lettered", "unchanged"],
@@ -105,7 +106,7 @@ class TestUnsignalledEasing:
         entry = announced(state()).unchanged(state(5, status="warning"))
         judged = judge_share(entry, state(9), ONCALL)
         assert (judged.standing, transition(judged)) == (Standing.OWED, "worsened")
-        assert judge_job(entry, state(9), ONCALL, dead_lettered_at=None).standing == Standing.OWED
+        assert judge_job(entry, state(9), ONCALL, plan=1, dead_lettered_at=None).standing == Standing.OWED
 
     def test_incident_that_is_open_again_after_an_unsignalled_resolve_is_owed_as_reopened(self) -> None:
         entry = announced(state()).unchanged(over(5))
@@ -247,6 +248,30 @@ class TestJob:
         assert job(announced(state()).owing(over(5)), over(5)) == Standing.OWED
 
 
+class TestReplaced:
+    """Messages of one owed state: the entry records the plan of the last one."""
+
+    def owed(self) -> Entry:
+        entry = Entry().owing(state())
+        return replace(entry, debt=replace(entry.debt, plan=2))
+
+    @pytest.mark.parametrize(("plan", "standing"), [(1, "replaced"), (2, "owed"), (3, "owed")])
+    def test_message_with_a_lower_plan_than_the_entrys_is_replaced(self, plan: int, standing: str) -> None:
+        assert job(self.owed(), state(), plan=plan) == standing
+
+    def test_message_of_a_newer_state_than_the_owed_one_is_owed_whatever_its_plan_is(self) -> None:
+        assert job(self.owed(), state(5, **COMMENT), plan=0) == Standing.OWED
+
+    def test_message_of_an_announced_state_is_a_duplicate_whatever_its_plan_is(self) -> None:
+        assert job(self.owed().announcing(state(), "r1", NOW), state(), plan=1) == Standing.DUPLICATE
+
+    def test_dead_letter_is_owed_again_although_messages_with_a_higher_plan_were_lost_with_it(self) -> None:
+        given_up = self.owed().dead_lettering(state(), MARK, "refused", plan=3)
+        assert job(given_up, state(), plan=1, mark=MARK) == Standing.OWED
+        revived = given_up.reviving(state(), MARK + 9)
+        assert job(revived, state(), plan=2, mark=MARK) == Standing.REPLACED, "a copy of an earlier message"
+
+
 class TestDeadLettered:
     @pytest.mark.parametrize("mark", [None, MARK - 0.001], ids=["leftover message", "copy of an earlier dead letter"])
     def test_message_without_the_newest_mark_does_not_revive_a_dead_lettered_state(self, mark: float | None) -> None:
@@ -348,8 +373,9 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
                 case "timed out":
                     entry = claimed.failed(mine, 1, 1, until=mine.began)
                 case _:
-                    at = MARK if fate == "dead-lettered" else None
-                    entry = claimed.failed(mine, 1, 0, until=mine.began, dead_lettered_at=at)
+                    entry = claimed.failed(mine, 1, 0, until=mine.began)
+                    if fate == "dead-lettered":
+                        entry = entry.dead_lettering(of, MARK, "refused", plan=1)
     return entry
 
 

@@ -9,7 +9,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.job import Job
 from relay.jobs.outcome import Outcome, Result
 from tests import samples
-from tests.fakes import Relay, new_relay
+from tests.fakes import HookedDynamoDb, Relay, new_relay, table_down
 
 DOWN = samples.refused(503)
 LATER = 1_800_000_001
@@ -17,9 +17,7 @@ LATER = 1_800_000_001
 
 def resumed(relay: Relay, job: Job) -> Result:
     """Let the relay resume a job; return the result."""
-    return relay.delivery.resume(
-        job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15), own_wait=None
-    )
+    return relay.delivery.resume(job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15))
 
 
 class TestResume:
@@ -36,7 +34,7 @@ class TestResume:
         relay = new_relay(DOWN)
         result = resumed(relay, samples.job())
         assert (result.outcome, result.queue, result.exchange.attempts) == (Outcome.QUEUED, "retry", 1)
-        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
 
     @pytest.mark.parametrize(("may_have_paged", "says"), [(True, "true"), (False, None)])
     def test_resumed_job_says_may_repeat_only_after_an_attempt_that_may_have_notified(
@@ -87,3 +85,58 @@ class TestResume:
         slot = relay.entry(recipients=("Network Operations",)).debt.slot
         assert slot
         assert (slot.at, slot.is_critical) == (result.until, True)
+
+
+class TestPlans:
+    """Plans: the numbers of a state's messages, of which the entry records the last one."""
+
+    def test_each_failed_wake_queues_the_next_plan_and_records_it(self) -> None:
+        relay = new_relay(DOWN)
+        relay.share()
+        for plan in (1, 2, 3):
+            assert ([job.message.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
+            relay.wake(60)
+
+    def test_wait_queues_the_next_plan_and_records_it(self) -> None:
+        relay = new_relay(policy={"min_seconds_between_signals": 60})
+        relay.share(status="warning")
+        relay.retries.messages.clear()
+        relay.share(status="unknown", changedOn=LATER)
+        [first] = relay.retries.jobs()
+        assert relay.entry().debt.plan == first.message.plan == 2
+        relay.wake(10)
+        [second] = relay.retries.jobs()
+        assert relay.entry().debt.plan == second.message.plan == 3
+
+    def test_message_that_a_later_one_replaced_is_dropped(self) -> None:
+        relay = new_relay(DOWN)
+        relay.share()
+        [first] = relay.retries.jobs()
+        relay.wake(36)
+        calls = len(relay.session.calls)
+        result = resumed(relay, first)
+        assert (result.outcome, result.queue, result.reason) == (Outcome.QUEUED, "retry", None)
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (calls, 1)
+
+    @pytest.mark.parametrize("more", [0, 1], ids=["the recorded plan", "a plan whose record was lost"])
+    def test_message_with_the_recorded_plan_or_a_higher_one_acts(self, more: int) -> None:
+        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
+        relay.share()
+        [job] = relay.retries.jobs()
+        plan = job.message.plan + more
+        assert resumed(relay, job.planned(plan)).outcome == Outcome.DELIVERED
+        assert relay.entry().debt.plan == plan, "the claim records it"
+
+    def test_failure_that_could_not_be_recorded_is_retried_by_the_message_that_was_queued_before(self) -> None:
+        table = HookedDynamoDb()
+        relay = new_relay(DOWN, DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
+        relay.share()
+        [first] = relay.retries.jobs()
+        relay.retries.messages.clear()
+        # The wake's writes: the gate, the claim, and the record of the failure.
+        table.before["update_item", table.calls.count("update_item") + 2] = table_down
+        resumed(relay, first)
+        [second] = relay.retries.jobs()
+        assert second.message.plan > relay.entry().debt.plan
+        relay.wake(16)
+        assert (len(relay.session.calls), relay.entry().debt.since, relay.retries.messages) == (5, None, [])

@@ -34,7 +34,7 @@ class TestSpacingAndRateLimits:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert result.until == started + 15
         [_, waiting] = relay.retries.jobs()
-        assert (waiting.failures.reason, waiting.message.not_before) == ("paced", "2027-01-15T08:00:15.000Z")
+        assert waiting.failures.reason == "paced"
         assert (relay.retries.delays()[1], relay.dynamodb.calls) == (15, ["get_item", "put_item", "update_item"])
         relay.wake(15)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", status]

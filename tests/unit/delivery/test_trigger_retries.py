@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.delivery.next_action import MAX_ATTEMPTS
+from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.trigger_retries import FIRST_WAIT_SECONDS, SHORTEST_ATTEMPT_SECONDS
 from relay.failures.errors import ChannelUnreadable
 from relay.failures.reasons import Reason

@@ -122,9 +122,9 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
 def test_sweeper_is_wired_without_a_call_to_aws() -> None:
     sweeper = bootstrap.sweeper(ENVIRONMENT)
     assert sweeper.table is sweeper.rows.ledger.table is sweeper.notifier.table
-    assert sweeper.replacement.backlog == sweeper.replacement.outbox.retries.backlog
-    assert sweeper.rows is sweeper.notifier.rows is sweeper.replacement.rows
-    assert sweeper.policies is sweeper.notifier.policies is sweeper.replacement.policies
+    assert sweeper.bells.backlog == sweeper.bells.outbox.retries.backlog
+    assert sweeper.rows is sweeper.notifier.rows is sweeper.bells.rows
+    assert sweeper.policies is sweeper.notifier.policies is sweeper.bells.policies
 
 
 def test_sweeper_without_topics_and_heartbeat_judges_no_health_and_calls_nobody() -> None:
@@ -242,7 +242,7 @@ def awslambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLambda]:
 
 
 def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: FakeLambda) -> None:
-    assert bootstrap.sweeper(ENVIRONMENT).replacement.invoke('{"schema":1}')
+    assert bootstrap.sweeper(ENVIRONMENT).bells.invoke('{"schema":1}')
     [request] = awslambda.invoked
     assert (request["FunctionName"], request["InvocationType"]) == ("stack-job-worker", "Event")
     [record] = json.loads(request["Payload"])["Records"]
@@ -258,7 +258,7 @@ def test_sweeper_invokes_the_worker_with_an_event_like_that_of_sqs(awslambda: Fa
 )
 def test_invocation_returns_false_if_lambda_fails(awslambda: FakeLambda, failure: Exception) -> None:
     awslambda.failure = failure
-    assert not bootstrap.sweeper(ENVIRONMENT).replacement.invoke("{}")
+    assert not bootstrap.sweeper(ENVIRONMENT).bells.invoke("{}")
 
 
 def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:

@@ -23,6 +23,11 @@ def sent(relay: Relay) -> list[str]:
     return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
 
 
+def dies(_: Call) -> Any:
+    """Stop the worker while it waits for xMatters."""
+    raise SystemExit
+
+
 def moved(relay: Relay) -> Job:
     """Move the only dead-lettered message to the retry queue, as AWS's redrive and relayctl do; return its job."""
     [job] = relay.dead_letters.jobs()
@@ -53,20 +58,13 @@ class TestRevival:
 
         def looks(_: Call) -> Any:
             entry = relay.entry()
-            seen.append((entry.dead_letter.state, entry.dead_letter.revived_at, entry.debt.since is not None))
+            seen.append((entry.is_given_up, entry.debt.revived_at, entry.debt.since is not None))
             return samples.accepted()
 
         relay = dead_lettered(looks)
         moved(relay)
         relay.wake()
-        assert seen == [(None, relay.clock.now, True)]
-
-    def test_revived_job_ignores_its_earlier_not_before(self) -> None:
-        relay = new_relay()
-        not_before = timestamp(relay.clock.now + 600)
-        dead = samples.job(not_before=not_before, reason="credentials", dead_lettered_at="2027-01-15T07:00:00.000Z")
-        assert worked(relay, dead) == []
-        assert sent(relay) == ["i1"]
+        assert seen == [(False, relay.clock.now, True)]
 
     def test_backoff_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
@@ -102,7 +100,7 @@ class TestRevival:
         assert (again.failures.reason, again.failures.attempts) == ("refused", 2)
         assert seconds_of(again.revival.dead_lettered_at or "") > seconds_of(first.revival.dead_lettered_at or "")
         entry = relay.entry()
-        assert (entry.dead_letter.at, entry.debt.reason) == (
+        assert (entry.debt.dead_lettered_at, entry.debt.reason) == (
             seconds_of(again.revival.dead_lettered_at or ""),
             "refused",
         )
@@ -136,27 +134,24 @@ class TestOnce:
         assert len(relay.session.calls) == 2
         assert relay.retries.messages == []
 
-    def test_second_chain_of_a_revived_job_ends_when_the_first_is_dead_lettered(self) -> None:
+    def test_copy_of_a_dead_letter_that_waits_for_its_next_attempt_is_dropped(self) -> None:
         relay = dead_lettered(DOWN, REFUSED)
         first = moved(relay)
         relay.wake()
-        waiting = relay.retries.jobs()
-        relay.retries.messages.clear()
-        # SQS delivers the first dead letter once more, and xMatters refuses it.
-        worked(relay, first)
-        assert len(relay.dead_letters.messages) == 1
-        relay.clock.now += 1200
-        assert worked(relay, *waiting) == []
-        assert len(relay.session.calls) == 3
-        assert len(relay.dead_letters.messages) == 1
+        # SQS delivers the first dead letter once more.
+        assert worked(relay, first) == []
+        assert (len(relay.session.calls), len(relay.retries.messages)) == (2, 1)
+        relay.wake(1200)
+        assert (len(relay.session.calls), len(relay.dead_letters.messages), relay.retries.messages) == (3, 1, [])
 
     def test_age_of_a_second_copy_counts_from_the_first_revival(self) -> None:
-        relay = dead_lettered(DOWN)
+        relay = dead_lettered(dies, DOWN)
         first = moved(relay)
-        relay.wake()
-        revived_at = relay.clock.now
-        relay.clock.now += 3600
         relay.retries.messages.clear()
+        revived_at = relay.clock.now
+        with pytest.raises(SystemExit):
+            worked(relay, first)
+        relay.clock.now += 3600
         worked(relay, first)
         [copy] = relay.retries.jobs()
         assert seconds_of(copy.revival.revived_at or "") == revived_at
@@ -225,7 +220,7 @@ class TestWithoutTheLedger:
         relay.share()
         relay.dynamodb.refuses_writes = False
         relay.retries.messages.clear()
-        assert relay.entry().dead_letter.state is None
+        assert not relay.entry().is_given_up
         relay.clock.now += DAYS
         moved(relay)
         relay.wake()

@@ -1,18 +1,22 @@
-"""Waits of a job: the worker sends an updated copy, deletes the old message, and repeats until the job ends."""
+"""Waits of a job: its next message is queued, the old one is deleted, and so on until the job ends."""
 
+from copy import replace
 from typing import Any
 
 import pytest
 import requests
 
 from relay.channels.schema import MOST_AGE_SECONDS
+from relay.delivery.debts import UNRECORDED_WAIT_SECONDS
+from relay.delivery.task import entry_key_of, state_of
 from relay.failures.errors import QueueError
 from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, timestamp
+from relay.ledger.entry import Entry
 from tests import samples
-from tests.fakes import Call, FakeSecrets, FakeSqs, Relay, Step, new_relay
+from tests.fakes import Call, FakeSecrets, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -28,14 +32,21 @@ def woken(relay: Relay, **changes: Any) -> list[str]:
     return relay.worker.work([{"messageId": "m1", "body": envelope_of(job)}])
 
 
+def owed(relay: Relay, retries: int, **changes: Any) -> None:
+    """Record the state of the job of `woken` as owed after so many failed wakes."""
+    job = samples.job(received_at=NOW, **changes)
+    entry = Entry().owing(state_of(job, parse_share(job.payload.body)))
+    relay.ledger.write(entry_key_of(job), Entry(), replace(entry, debt=replace(entry.debt, retries=retries)))
+
+
 def waiting(relay: Relay) -> Job:
     """Return the one job that waits on the retry queue."""
     [job] = relay.retries.jobs()
     return job
 
 
-class TestByCopy:
-    def test_copy_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
+class TestNextMessage:
+    def test_next_message_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
         relay = new_relay(DOWN, chance=0.5)
         assert woken(relay, attempts=3, failed_retries=1, first_failed_at=None) == []
         job = samples.job(
@@ -47,25 +58,34 @@ class TestByCopy:
             response_excerpt="down",
             first_failed_at=NOW,
             last_failed_at=NOW,
-            not_before="2027-01-15T08:00:30.000Z",
+            plan=1,
             transition="opened",
             digest=parse_share(samples.job().payload.body).digest,
         )
         assert waiting(relay) == job
-        assert relay.retries.delays() == [30]
+        assert relay.retries.delays() == [15]
 
-    def test_old_message_stays_if_the_copy_cannot_be_sent(self) -> None:
+    def test_old_message_goes_if_no_queue_takes_the_next_one_and_the_sweeper_wakes_the_state(self) -> None:
         relay = new_relay(DOWN, samples.accepted())
         relay.retries.failure = NO
-        assert woken(relay) == ["m1"]
+        assert woken(relay, recipients=()) == []
         relay.retries.failure = None
-        assert woken(relay) == []
+        assert relay.sweep(60)["healed"] == 1
+        relay.wake(0)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_old_message_stays_if_the_queue_does_not_answer_for_the_copy(self) -> None:
-        relay = new_relay(DOWN)
-        relay.retries.failure = TimeoutError("hangs")
+    @pytest.mark.parametrize("failure", [NO, TimeoutError("hangs")])
+    def test_old_message_stays_if_neither_a_queue_nor_the_ledger_takes_the_next_one(self, failure: Exception) -> None:
+        table = HookedDynamoDb()
+        relay = new_relay(DOWN, samples.accepted(), dynamodb=table)
+        relay.retries.failure = failure
+        # The first write enters the gate, the second is the claim, and the third records the failure.
+        table.before["update_item", 2] = table_down
         assert woken(relay) == ["m1"]
+        relay.retries.failure = None
+        relay.clock.now += 16
+        assert woken(relay) == []
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_copy_that_a_crash_doubled_is_dropped_as_duplicate(self) -> None:
         relay = new_relay(DOWN, samples.accepted())
@@ -75,39 +95,38 @@ class TestByCopy:
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
         assert relay.recorder.outcomes().count("duplicate") == 1
 
+    def spaced(self, seconds: float, *, has_ledger: bool = True) -> Relay:
+        """Return a relay after a job woke whose incident was signalled just now, and is to be left alone so long."""
+        relay = new_relay(policy={"min_seconds_between_signals": seconds})
+        relay.share(status="warning")
+        relay.retries.messages.clear()
+        relay.dynamodb.refuses_writes = not has_ledger
+        body = samples.body(status="unknown", changedOn=LATER)
+        assert woken(relay, recipients=(), status="unknown", body=body, version=(LATER, LATER)) == []
+        return relay
+
     def test_job_that_waits_longer_than_a_message_can_has_a_row_alone(self) -> None:
-        relay = new_relay()
-        until = relay.clock.now + 1500
-        assert woken(relay, reason="credentials", not_before=timestamp(until)) == []
-        assert relay.retries.messages == []
-        assert relay.entry(recipients=("Network Operations",)).debt.due == until
+        relay = self.spaced(1500)
+        assert (relay.retries.messages, relay.entry().debt.due) == ([], relay.clock.now + 1500)
         relay.sweep(1499)
-        assert (relay.retries.messages, relay.session.calls) == ([], [])
+        assert (relay.retries.messages, len(relay.session.calls)) == ([], 1)
         relay.sweep(1)
         relay.wake(0)
-        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_job_that_waits_as_long_as_a_message_can_has_a_message(self) -> None:
-        relay = new_relay()
-        until = timestamp(relay.clock.now + 900)
-        woken(relay, reason="credentials", not_before=until)
-        assert (waiting(relay).message.not_before, relay.retries.delays()) == (until, [900])
+        relay = self.spaced(900)
+        assert relay.retries.delays() == [900]
         relay.wake(900)
-        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
+        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
     def test_job_that_waits_long_has_a_message_while_the_ledger_is_down(self) -> None:
-        relay = new_relay()
-        until = timestamp(relay.clock.now + 1500)
-        relay.dynamodb.refuses_writes = True
-        woken(relay, reason="credentials", not_before=until)
-        assert (waiting(relay).message.not_before, relay.retries.delays()) == (until, [900])
-        relay.wake(900)
-        assert (relay.retries.delays(), relay.session.calls) == ([600], [])
-
-    def test_job_that_wakes_a_second_early_is_attempted(self) -> None:
-        relay = new_relay()
-        woken(relay, not_before=timestamp(relay.clock.now + 0.9))
-        assert len(relay.session.calls) == 1
+        relay = self.spaced(1500, has_ledger=False)
+        assert relay.retries.delays() == [UNRECORDED_WAIT_SECONDS]
+        relay.dynamodb.refuses_writes = False
+        relay.wake(120)
+        assert (relay.retries.messages, len(relay.session.calls)) == ([], 1)
+        assert relay.entry().debt.due == relay.clock.now + 1380
 
     def test_job_of_an_older_state_is_superseded_by_the_newer_one(self) -> None:
         relay = new_relay(*[DOWN] * 6, samples.accepted())
@@ -122,7 +141,7 @@ class TestByCopy:
 
 class TestSchedule:
     @pytest.mark.parametrize(
-        ("failure", "chance", "failed_retries", "delay"),
+        ("failure", "chance", "retries", "delay"),
         [
             (DOWN, 1.0, 0, 30),
             (DOWN, 1.0, 1, 60),
@@ -141,22 +160,26 @@ class TestSchedule:
             (requests.ConnectTimeout("gone"), 0.0, 0, 0),
         ],
     )
-    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, failed_retries: int, delay: float) -> None:
+    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, retries: int, delay: float) -> None:
         relay = new_relay(failure, chance=chance)
-        woken(relay, failed_retries=failed_retries)
-        job = waiting(relay)
-        assert (relay.retries.delays(), job.failures.failed_retries, job.failures.attempts) == (
-            [delay],
-            failed_retries + 1,
-            1,
-        )
-        assert job.message.not_before == timestamp(relay.clock.now + delay)
+        owed(relay, retries, recipients=())
+        woken(relay, recipients=())
+        assert (relay.retries.delays(), waiting(relay).failures.attempts) == ([delay], 1)
+        assert relay.entry().debt.retries == retries + 1
 
-    @pytest.mark.parametrize(("failed_retries", "delay"), [(2, 120), (9, 900), (10_000, 900)])
-    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, failed_retries: int, delay: float) -> None:
+    @pytest.mark.parametrize(("retries", "delay"), [(2, 120), (9, 900), (10_000, 900)])
+    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, retries: int, delay: float) -> None:
         relay = new_relay(DOWN, chance=1.0)
-        woken(relay, failed_retries=failed_retries, status="warning", body=samples.body(status="warning"))
+        warning = {"status": "warning", "body": samples.body(status="warning")}
+        owed(relay, retries, **warning)
+        woken(relay, **warning)
         assert relay.retries.delays() == [delay]
+
+    def test_backoff_of_a_bell_goes_on_from_the_record(self) -> None:
+        relay = new_relay(DOWN, chance=1.0)
+        owed(relay, 1, recipients=())
+        woken(relay, recipients=(), is_bell=True, failed_retries=0)
+        assert relay.retries.delays() == [60]
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
@@ -341,13 +364,6 @@ class TestChannelUnreadable:
         relay.secrets.texts["noc"] = good
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
-
-    def test_job_of_an_unreadable_channel_keeps_its_own_not_before(self) -> None:
-        relay = unreadable()
-        not_before = timestamp(relay.clock.now + 500)
-        woken(relay, reason="credentials", not_before=not_before)
-        assert (waiting(relay).failures.reason, waiting(relay).message.not_before) == ("credentials", not_before)
-        assert waiting(relay).failures.failed_retries == 0
 
     def test_job_of_an_unreadable_channel_does_not_expire_at_the_default_age(self) -> None:
         # The channel's own age may be longer.

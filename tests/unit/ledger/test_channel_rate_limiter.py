@@ -16,14 +16,11 @@ from relay.ledger.channel_rate_limiter import (
     KNOWN_SECONDS,
     MAX_STALE,
     SLOT_AGAIN_SECONDS,
-    WINDOW_SECONDS,
     Gate,
-    Rule,
-    Ticket,
     count_name,
 )
 from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.wait import Slot, Wait
+from relay.ledger.wait import WINDOW_SECONDS, Rule, Slot, Ticket, Wait
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock
 from tests.unit.rate_limiter_line import GATE, Line
@@ -317,7 +314,9 @@ class TestHorizon:
     def test_open_circuit_is_not_asked_again_for_a_second(self) -> None:
         line = Line()
         line.report(line.ticket(), Reason.RATE_LIMITED, 60)
+        assert [line.closed(is_critical=is_critical).is_probe for is_critical in (True, False)] == [True, True]
         line.dynamodb.calls.clear()
+        assert [line.closed(is_critical=is_critical).is_probe for is_critical in (True, False)] == [False, False]
         assert {line.closed(is_critical=is_critical).reason for is_critical in (True, False)} == {Reason.CIRCUIT_OPEN}
         assert line.dynamodb.calls == []
 

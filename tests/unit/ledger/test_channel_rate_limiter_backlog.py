@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ledger.channel_rate_limiter import GRACE_SECONDS, WINDOW_SECONDS
+from relay.ledger.channel_rate_limiter import GRACE_SECONDS
+from relay.ledger.wait import WINDOW_SECONDS
 from tests.unit.rate_limiter_line import Asker, Line, moments, storm
 
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from relay.failures.reasons import HANDLING, Reason
-from relay.ledger.channel_rate_limiter import Gate, Rule, Ticket
+from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.circuit_breaker import OPEN_SECONDS, PROBE_SECONDS, SPREAD_SECONDS
-from relay.ledger.wait import Wait
+from relay.ledger.wait import Rule, Ticket, Wait
 from tests.unit.rate_limiter_line import Line, moments, storm
 from tests.unit.states import NOW
 

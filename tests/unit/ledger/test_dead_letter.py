@@ -1,8 +1,8 @@
 from collections.abc import Callable
+from copy import replace
 
 import pytest
 
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, bare, over, state
 
@@ -11,45 +11,56 @@ MARK = NOW + 60.0
 
 class TestRevival:
     def dead_lettered(self) -> Entry:
-        return Entry().owing(state()).dead_lettering(state(), MARK, "refused")
+        return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
 
     def test_revived_state_is_owed_and_no_longer_dead_lettered(self) -> None:
         revived = self.dead_lettered().reviving(state(), MARK + 9)
-        assert (revived.dead_letter.state, revived.dead_letter.revived_at, revived.debt.since) == (None, MARK + 9, NOW)
+        assert (revived.is_given_up, revived.debt.revived_at, revived.debt.since) == (False, MARK + 9, NOW)
         assert revived.newest == bare(state())
 
     def test_state_that_is_dead_lettered_again_is_not_revived(self) -> None:
-        again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired")
-        assert again.dead_letter == DeadLetterRecord(bare(state()), MARK + 60, 0.0)
-        assert again.debt.reason == "expired"
+        again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired", plan=1)
+        assert (again.is_given_up, again.debt.dead_lettered_at, again.debt.reason) == (True, MARK + 60, "expired")
 
     def test_dead_letter_that_is_recorded_after_its_revival_changes_nothing(self) -> None:
         revived = Entry().owing(state()).reviving(state(), MARK + 9)
-        assert revived.dead_lettering(state(), MARK, "refused") == revived
+        assert revived.dead_lettering(state(), MARK, "refused", plan=1) == revived
 
     def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
-        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused").dead_letter.at == MARK
+        assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused", plan=1).debt.dead_lettered_at == MARK
+
+    def test_replayed_state_has_a_new_backoff_and_the_plan_of_the_dead_letter(self) -> None:
+        entry = Entry().owing(state())
+        entry = replace(entry, debt=replace(entry.debt, plan=3, retries=9))
+        revived = entry.dead_lettering(state(), MARK, "refused", plan=4).reviving(state(), MARK + 9)
+        assert (revived.debt.retries, revived.debt.plan) == (0, 4)
 
     def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
-        assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).dead_letter.revived_at == 0.0
+        assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).debt.revived_at == 0.0
 
-    def test_unchanged_state_clears_the_dead_lettered_one(self) -> None:
-        assert self.dead_lettered().unchanged(state()).dead_letter.state is None
+    def test_older_state_is_not_recorded_as_dead_lettered(self) -> None:
+        entry = Entry().owing(state(5))
+        assert entry.dead_lettering(state(), MARK, "refused", plan=1) == entry
+
+    def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
+        entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)
+        assert (entry.newest, entry.is_given_up, entry.debt.is_critical) == (bare(state(5)), True, True)
 
 
 class TestGivenUp:
     def entry(self) -> Entry:
-        return Entry().owing(state()).dead_lettering(state(), MARK, "refused")
+        return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
 
     @pytest.mark.parametrize(
         ("change", "is_given_up"),
         [
             (lambda entry: entry, True),
             (lambda entry: entry.notified(), True),
-            (lambda entry: entry.dead_lettering(state()._replace(came=NOW + 30), MARK + 9, "expired"), True),
+            (lambda entry: entry.dead_lettering(state()._replace(came=NOW + 30), MARK + 9, "expired", plan=1), True),
             (lambda entry: entry.reviving(state(), MARK + 9), False),
             (lambda entry: entry.owing(state(5)), False),
             (lambda entry: entry.announcing(state(), "r1", NOW), False),
+            (lambda entry: entry.unchanged(state()), False),
             (lambda entry: entry.unchanged(over(5)), False),
         ],
         ids=[
@@ -59,6 +70,7 @@ class TestGivenUp:
             "revived",
             "a newer state is owed",
             "announced",
+            "not to be announced",
             "over",
         ],
     )

@@ -51,7 +51,7 @@ class TestRow:
         entry = announced(state()).waiting(warning, CALM)
         steps: list[Callable[[Entry], Entry]] = [
             lambda each: replace(each, debt=each.debt.with_page_missing(MARK)),
-            lambda each: each.dead_lettering(warning, MARK, "expired"),
+            lambda each: each.dead_lettering(warning, MARK, "expired", plan=1),
         ]
         for step in steps if is_missed_first else reversed(steps):
             entry = step(entry)
@@ -64,7 +64,7 @@ class TestRow:
 
     @pytest.mark.parametrize(
         "entry",
-        [owing(state(5)), announced(state()), owing().dead_lettering(state(), MARK, "refused")],
+        [owing(state(5)), announced(state()), owing().dead_lettering(state(), MARK, "refused", plan=1)],
         ids=["older", "announced", "dead-lettered"],
     )
     def test_state_that_is_not_owed_gets_no_row(self, entry: Entry) -> None:
@@ -85,7 +85,7 @@ class TestRow:
             lambda entry: entry.announcing(state(), "r1", NOW + 5),
             lambda entry: entry.announcing(state(9), "r1", NOW + 9),
             lambda entry: entry.unchanged(over(5)),
-            lambda entry: entry.dead_lettering(state(), MARK, "refused").dropped(MARK),
+            lambda entry: entry.dead_lettering(state(), MARK, "refused", plan=1).dropped(MARK),
         ],
         ids=["announced", "overtaken", "unchanged", "dropped"],
     )
@@ -111,7 +111,7 @@ class TestRow:
         assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
 
     def test_dead_lettered_critical_moves_behind_the_others_once_the_fallback_is_notified(self) -> None:
-        entry = owing().dead_lettering(state(), MARK, "refused")
+        entry = owing().dead_lettering(state(), MARK, "refused", plan=1)
         assert (entry.debt.row, entry.debt.since, entry.debt.reason) == (Row(MARK, is_critical=True), NOW, "refused")
         notified = entry.notified()
         assert (notified.debt.row, notified.debt.is_notified) == (Row(MARK + BEHIND_SECONDS, is_critical=True), True)
@@ -119,35 +119,29 @@ class TestRow:
 
     def test_dead_lettered_warning_stays_in_the_index_behind_the_others(self) -> None:
         warning = state(status="warning")
-        assert owing(warning).dead_lettering(warning, MARK, "refused").debt.row == Row(MARK + BEHIND_SECONDS)
+        assert owing(warning).dead_lettering(warning, MARK, "refused", plan=1).debt.row == Row(MARK + BEHIND_SECONDS)
 
     def test_notification_leaves_the_row_of_a_job_that_goes_on(self) -> None:
         debt = owing().debt.notified(state())
         assert (debt.row, debt.is_notified) == (ROW, True)
 
     def test_postponed_row_is_due_later_and_counts_anew(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, replacement_begun=3))
-        assert debt.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, replacement_begun=0, is_critical=True)
-        assert debt.postponed(NOW).row == Row(ROW.due, ROW.job, replacement_begun=0, is_critical=True)
+        debt = replace(owing().debt, row=replace(ROW, rung=4, begun=3))
+        assert debt.postponed(NOW + 999).row == Row(NOW + 999, ROW.job, is_critical=True)
+        assert debt.postponed(NOW).row == Row(ROW.due, ROW.job, is_critical=True)
         assert Debt().postponed(NOW + 999) == Debt()
 
-    def test_row_of_a_sent_job_is_due_later_and_keeps_its_count(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, replacement_begun=3))
-        assert debt.with_replacement_sent(4, NOW + 400).row == Row(
-            NOW + 400, ROW.job, replacement_begun=3, replacement_sent=4, is_critical=True
-        )
-        assert (Debt().with_replacement_sent(1, NOW), Debt().with_replacement_begun(1)) == (Debt(), Debt())
+    def test_bell_makes_the_row_due_later_and_is_one_more_than_the_workers_began(self) -> None:
+        debt = replace(owing().debt, row=replace(ROW, rung=3, begun=3)).rung(NOW + 400)
+        assert debt.row == Row(NOW + 400, ROW.job, rung=4, begun=3, is_critical=True)
+        assert debt.rung(NOW + 460).row == replace(debt.row, due=NOW + 460), "no worker began the first one"
+        assert debt.bell_begun().row == replace(debt.row, begun=4)
+        assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
 
-    def test_begun_jobs_are_counted_by_number_so_that_a_copy_counts_once(self) -> None:
-        debt = replace(owing().debt, row=replace(ROW, replacement_begun=3))
-        replacement_begun = debt.with_replacement_begun(4)
-        assert (
-            replacement_begun.row
-            == replacement_begun.with_replacement_begun(4).row
-            == Row(ROW.due, ROW.job, 4, is_critical=True)
-        )
-        assert debt.with_replacement_begun(2) == debt
-        assert (debt.replacement_begun, Debt().replacement_begun) == (3, 0)
+    def test_failed_wake_of_a_message_lengthens_the_backoff_until_a_newer_state_comes(self) -> None:
+        debt = owing().debt.failed(3, "upstream", is_wake=False).failed(1, "timeout", is_wake=True)
+        assert (debt.attempts, debt.retries, debt.reason) == (4, 1, "timeout")
+        assert debt.started_anew().retries == 0
 
     def test_settled_debt_leaves_the_index(self) -> None:
         debt = replace(owing().debt, is_notified=True).settled()
@@ -171,8 +165,8 @@ class TestRow:
         assert (lost.is_unreadable, lost.debt.row, lost.debt.since, lost.debt.is_critical) == (True, ROW, ROW.due, True)
         [(name, found)] = ledger.due(shard("k", is_critical=True), 10)
         assert (name, found) == ("k", lost)
-        ledger.write("k", lost, replace(lost, debt=lost.debt.with_replacement_sent(1, NOW + 400)))
-        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, replacement_sent=1)
+        ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
+        assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, rung=1)
         assert len(dynamodb.indexed()) == 1
 
     def test_entry_with_a_row_costs_one_write_unit(self) -> None:
@@ -199,7 +193,7 @@ class TestPageMissing:
         for after in (
             entry.unchanged(over(200)),
             entry.announcing(over(200), "r2", NOW + 200),
-            entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused"),
+            entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused", plan=1),
         ):
             assert after.debt.is_page_missing
             assert after.debt.row is not None

@@ -55,13 +55,13 @@ class TestOwing:
 
     def test_attempts_of_an_older_state_do_not_count_for_a_newer_one(self) -> None:
         entry = Entry().owing(state())
-        entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
+        entry = replace(entry, debt=entry.debt.failed(3, "upstream", is_wake=True))
         assert entry.owing(state()).debt.attempts == 3
         assert entry.owing(state(9)).debt.attempts == 0
 
     def test_attempts_of_an_earlier_share_do_not_count_for_a_later_one_with_the_same_state(self) -> None:
         entry = Entry().owing(state())
-        entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
+        entry = replace(entry, debt=entry.debt.failed(3, "upstream", is_wake=True))
         assert entry.owing(state(9, version=0)).debt.attempts == 0
 
 
@@ -212,11 +212,12 @@ class TestAccepted:
         entry = (
             Entry()
             .claimed(mine, 1, queued=True)
-            .failed(mine, 1, 1, until=mine.began, dead_lettered_at=MARK, reason="refused")
+            .failed(mine, 1, 1, until=mine.began, reason="refused")
+            .dead_lettering(mine.state, MARK, "refused", plan=1)
         )
         again = lease(state(), 60, "b")
         after = entry.claimed(again, 1, queued=True).accepted(again, "r1", 1, until=again.began)
-        assert (after.doubtful, after.dead_letter.state) == ((), None)
+        assert (after.doubtful, after.is_given_up) == ((), False)
 
     def test_acceptance_leaves_another_senders_lease(self) -> None:
         entry, slow = leased()
@@ -264,12 +265,11 @@ class TestFailed:
         entry, mine = leased()
         assert entry.owing(over(5)).failed(mine, 2, 0, until=mine.began).debt.attempts == 0
 
-    def test_final_failure_records_the_dead_lettered_state_without_alerts(self) -> None:
-        entry, mine = leased(state(alerts=ONE_ALERT))
-        assert entry.failed(mine, 1, 0, until=mine.began).dead_letter.state is None
-        assert entry.failed(
-            mine, 1, 0, until=mine.began, dead_lettered_at=MARK, reason="refused"
-        ).dead_letter.state == bare(mine.state)
+    def test_failure_whose_record_is_written_twice_counts_once(self) -> None:
+        entry, mine = leased()
+        once = entry.failed(mine, 1, 0, until=mine.began, is_wake=True)
+        assert once.failed(mine, 1, 0, until=mine.began, is_wake=True) == once
+        assert (once.debt.attempts, once.debt.retries) == (1, 1)
 
     def test_failure_leaves_the_signals_of_other_senders(self) -> None:
         entry = announced(state(-30))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from relay.delivery.needs_signal import Standing, judge_share
 from relay.incidents.transition import MAX_ALERTS, PRESETS, State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import MAX_SEEN_DIGESTS, Entry
 from relay.ledger.entry_key import key
@@ -60,14 +59,17 @@ DEBTS = st.builds(
     Debt,
     since=st.none() | MOMENTS,
     is_notified=st.booleans(),
+    plan=st.integers(0, 999),
     attempts=st.integers(0, 99),
+    retries=st.integers(0, 99),
     reason=st.text(max_size=8),
     slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
-    rests_until=MOMENTS,
     row=st.none() | st.builds(Row, MOMENTS, DIGESTS | st.just(""), st.integers(0, 9), st.integers(0, 9), st.booleans()),
     paused_until=MOMENTS,
     is_page_missing=st.booleans(),
     claim_hold_until=MOMENTS,
+    dead_lettered_at=MOMENTS,
+    revived_at=MOMENTS,
 )
 ENTRIES = st.builds(
     Entry,
@@ -84,7 +86,6 @@ ENTRIES = st.builds(
     signal_times=st.lists(MOMENTS, max_size=8).map(tuple),
     accepted_signals=st.lists(SIGNALS, max_size=3).map(tuple),
     debt=DEBTS,
-    dead_letter=st.builds(DeadLetterRecord, state=st.none() | STATES, at=MOMENTS, revived_at=MOMENTS),
     end=st.builds(
         End,
         at=MOMENTS,
@@ -187,9 +188,8 @@ def full(alerts: int) -> int:
         entry = entry.claimed(mine, 1, queued=True).accepted(mine, f"{number:036}", 1, until=mine.began)
     for number, status in enumerate(STATUSES):
         mine = lease(state(100 + number, status=status, **members), 100 + number, "f" * 32)
-        entry = entry.claimed(mine, 1, queued=True).failed(
-            mine, 1, 1, until=mine.began, dead_lettered_at=MARK, reason="refused"
-        )
+        entry = entry.claimed(mine, 1, queued=True).failed(mine, 1, 1, until=mine.began, reason="refused")
+        entry = entry.dead_lettering(mine.state, MARK, "refused", plan=number)
     entry = entry.claimed(lease(state(200, **members), 200), 1, queued=True)
     assert [len(each.alerts) for each in entry.maybe_announced() if each] == [min(alerts, MAX_ALERTS)] * (
         len(STATUSES) + 2

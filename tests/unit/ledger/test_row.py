@@ -20,13 +20,13 @@ NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range
     st.booleans(),
 )
 def test_row_is_read_from_the_attributes_it_was_written_as(
-    due: float, job: str, replacement_begun: int, replacement_sent: int, is_critical: bool
+    due: float, job: str, rung: int, begun: int, is_critical: bool
 ) -> None:
     row = Row(
         due=due,
         job=job,
-        replacement_begun=replacement_begun,
-        replacement_sent=replacement_sent,
+        rung=rung,
+        begun=begun,
         is_critical=is_critical,
     )
     attributes = row.attributes("k")

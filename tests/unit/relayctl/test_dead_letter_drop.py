@@ -8,11 +8,11 @@ from relay.delivery.task import entry_key_of, recorded_state
 from relay.failures.errors import LedgerError
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.dead_letters import HeldMessage
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
 from relayctl.dead_letter_drop import Drop, criticals
+from relayctl.dead_letter_queue import HeldMessage
 from tests.fakes import Clock
 from tests.samples import body, job
 from tests.unit.relayctl_fakes import FakeQueue
@@ -59,11 +59,11 @@ class TestCriticals:
         ("entry", "is_owed"),
         [
             (Entry(), True),
-            (Entry().dead_lettering(state_of(DEAD), MARK, "refused"), True),
-            (Entry().dead_lettering(state_of(DEAD), MARK + 60, "refused"), True),
+            (Entry().dead_lettering(state_of(DEAD), MARK, "refused", plan=1), True),
+            (Entry().dead_lettering(state_of(DEAD), MARK + 60, "refused", plan=1), True),
             (Entry().owing(state_of(DEAD)), True),
             (Entry().announcing(state_of(DEAD), "r1", MARK), False),
-            (Entry().dead_lettering(state_of(DEAD), MARK, "refused").unchanged(state_of(DEAD)), False),
+            (Entry().dead_lettering(state_of(DEAD), MARK, "refused", plan=1).unchanged(state_of(DEAD)), False),
         ],
         ids=["unknown", "dead-lettered", "dead-lettered again", "waits", "announced", "settled"],
     )

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from relay.jobs.dead_letters import Depth, HeldMessage
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relayctl import dead_letter_listing, moments
+from relayctl.dead_letter_queue import Depth, HeldMessage
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
 

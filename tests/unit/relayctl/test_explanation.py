@@ -9,10 +9,11 @@ import pytest
 from relay.channels.channel import Channel
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.ledger.channel_rate_limiter import Gate, gate_of
+from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
+from relay.ledger.wait import gate_of
 from relayctl import explanation_text, modes
 from relayctl.explanation import Case, Explanation, Knowledge
 from tests.samples import body, parsed, secret

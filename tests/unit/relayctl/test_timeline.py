@@ -6,7 +6,6 @@ import pytest
 
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
@@ -85,8 +84,8 @@ def test_line_about_several_channels_belongs_to_none_of_them() -> None:
 
 def test_summary_names_all_that_a_person_has_to_know() -> None:
     lost = AcceptedSignal("r1", NOW, is_open=True, is_page_missing=True)
-    debt = Debt(since=NOW - 60, is_notified=True, reason="refused")
-    entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt, dead_letter=DeadLetterRecord(STATE))
+    debt = Debt(since=NOW - 60, is_notified=True, reason="refused", dead_lettered_at=NOW)
+    entry = Entry(newest=STATE, accepted_signals=(lost,), debt=debt)
     summary = timeline_ledger.summary("noc", (), entry, NOW)
     assert summary.words == (
         *("open, critical", "OWED for 1m (refused)", "DEAD-LETTERED: relayctl dlq list"),

@@ -11,17 +11,17 @@ from botocore.exceptions import EndpointConnectionError
 from relay.delivery.debts import OVERAGE_SECONDS
 from relay.delivery.task import PAST_AGE_SECONDS
 from relay.failures.errors import ChannelUnreadable, QueueError
-from relay.jobs.job import timestamp
+from relay.jobs.envelope import read_envelope
 from relay.ledger.entry_key import key
 from relay.ledger.row import shard
-from relay.sweeper.due_rows import MAX_ROWS
-from relay.sweeper.message_replacement import (
+from relay.sweeper.bells import (
     BACKLOG,
+    BELL_SECONDS,
     CRITICALS_FIRST_SECONDS,
     INVOKED_SECONDS,
-    MAX_REPLACEMENTS_BEGUN,
-    REPLACEMENT_SECONDS,
+    MAX_BEGUN_BELLS,
 )
+from relay.sweeper.due_rows import MAX_ROWS
 from relay.sweeper.run import SWEEP_LEASE_SECONDS
 from relay.sweeper.sweeper import OWES_SECONDS
 from tests import samples
@@ -67,10 +67,11 @@ def sweep_at(relay: Relay, moment: float) -> dict[str, Any]:
     return relay.sweep(moment - relay.clock.now)
 
 
-def replacement_begun(relay: Relay) -> int:
+def begun(relay: Relay) -> int:
+    """Return the number of bells that workers began without a recorded result."""
     row = relay.entry().debt.row
     assert row
-    return row.replacement_begun
+    return row.begun
 
 
 def sent(relay: Relay) -> list[str]:
@@ -88,7 +89,7 @@ class TestVanishedMessages:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
-        assert (job.message.replacement, job.payload.body, relay.retries.delays()) == (1, samples.body(), [0])
+        assert (job.message.is_bell, job.payload.body, relay.retries.delays()) == (True, samples.body(), [0])
         assert relay.sweep(60)["healed"] == 0
         assert relay.sweep(60)["healed"] == 0
         relay.wake(0)
@@ -108,12 +109,25 @@ class TestVanishedMessages:
         worked(relay, *late)
         assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
+    def test_bell_has_the_plan_of_the_record_so_that_it_is_not_taken_for_a_replaced_message(self) -> None:
+        relay = new_relay(DOWN)
+        relay.share()
+        relay.wake(36)
+        relay.retries.messages.clear()
+        sweep_at(relay, due(relay))
+        [bell] = relay.retries.jobs()
+        stored = read_envelope(relay.ledger.stored(key("noc", (), "i1"), relay.entry().debt.job) or "")
+        assert bell.message.plan == relay.entry().debt.plan > stored.message.plan
+        calls = len(relay.session.calls)
+        relay.wake(0)
+        assert len(relay.session.calls) == calls + 1
+
     def test_message_that_vanishes_again_is_replaced_again(self) -> None:
         relay = vanished(DOWN)
         for _ in range(3):
             assert sweep_at(relay, due(relay))["healed"] == 1
             relay.retries.messages.clear()
-        assert replacement_begun(relay) == 0, "no worker began any of them"
+        assert begun(relay) == 0, "no worker began any of them"
 
     def test_debt_that_is_not_due_is_left_alone(self) -> None:
         relay = vanished(DOWN)
@@ -121,7 +135,7 @@ class TestVanishedMessages:
         assert sweep_at(relay, moment - 0.5)["healed"] == 0
         assert (relay.retries.messages, due(relay)) == ([], moment)
         assert sweep_at(relay, moment)["healed"] == 1
-        assert due(relay) == moment + REPLACEMENT_SECONDS
+        assert due(relay) == moment + BELL_SECONDS
 
     def test_debt_whose_message_comes_in_time_is_never_healed(self) -> None:
         relay = new_relay(DOWN)
@@ -152,7 +166,7 @@ class TestVanishedMessages:
         relay.retries.messages.clear()
         relay.sweep(300)
         [job] = relay.retries.jobs()
-        assert job.as_replacement(0) == before
+        assert (job.routing, job.payload) == (before.routing, before.payload)
         relay.wake(0)
         assert relay.session.calls[-1].url.endswith("recipients=jdoe,DBA")
         assert relay.entry(recipients=("jdoe", "DBA")).announced
@@ -167,7 +181,7 @@ class TestVanishedMessages:
         relay.sweep(300)
         relay.wake(0)
         [job] = relay.retries.jobs()
-        assert (job.failures.failed_retries, job.failures.attempts, replacement_begun(relay)) == (1, 4, 0)
+        assert (relay.entry().debt.retries, job.failures.attempts, begun(relay)) == (1, 4, 0)
 
 
 class TestOrder:
@@ -213,6 +227,7 @@ class TestOrder:
         queue, clock = Slow(), Clock()
         shares = tuple({"id": f"i{n}", "status": "warning"} for n in range(5))
         relay = vanished(DOWN, shares=shares, retries=queue, clock=clock)
+        relay.close_circuits()
         queue.takes = 20
         assert relay.sweep(300)["healed"] == 3
         assert relay.sweep(60)["healed"] == 2
@@ -229,6 +244,7 @@ class TestSharesOfChannels:
         relay.webhook.serve(samples.request(samples.body(id="i1"), channel="noc"))
         relay.webhook.serve(samples.request(samples.body(id="i2", status="warning"), channel="noc"))
         relay.retries.messages.clear()
+        relay.close_circuits()
         before = relay.dynamodb.calls.count("batch_get_item")
         assert relay.sweep(600)["healed"] == 62
         jobs = relay.retries.jobs()
@@ -249,7 +265,7 @@ class TestQueueDown:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
         [job] = relay.invoked
-        assert (job.message.replacement, job.incident_id) == (1, "i1")
+        assert (job.message.is_bell, job.incident_id) == (True, "i1")
         assert due(relay) == moment + INVOKED_SECONDS
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
@@ -279,19 +295,11 @@ class TestQueueDown:
         assert sweep_at(relay, due(relay))["healed"] == 1
         assert (len(relay.retries.messages), relay.invoked) == (1, [])
 
-    def test_healed_job_that_has_to_wait_does_not_count_as_begun(self) -> None:
-        relay = vanished(DOWN)
-        sweep_at(relay, due(relay))
-        [job] = relay.retries.jobs()
-        later = timestamp(relay.clock.now + 60)
-        assert worked(relay, samples.changed(job, not_before=later, reason="circuit_open")) == []
-        assert (len(relay.session.calls), relay.entry().debt.replacement_begun) == (3, 0)
-
     def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
         relay = self.down(DOWN)
         moment = due(relay)
-        replacement = replace(relay.sweeper.replacement, invoke=lambda _: False)
-        relay.sweeper = replace(relay.sweeper, replacement=replacement)
+        replacement = replace(relay.sweeper.bells, invoke=lambda _: False)
+        relay.sweeper = replace(relay.sweeper, bells=replacement)
         assert sweep_at(relay, moment)["healed"] == 0
         assert due(relay) == moment
         relay.retries.failure = None
@@ -310,13 +318,14 @@ class TestQueueDown:
         queue, clock = Hanging(), Clock()
         shares = tuple({"id": f"i{number}"} for number in range(100))
         relay = vanished(DOWN, shares=shares, retries=queue, clock=clock, policy={"max_per_minute": 1000})
+        relay.close_circuits()
         queue.hangs = True
         assert relay.sweep(1000)["healed"] == 100
 
     def test_unknown_backlog_of_the_retry_queue_holds_no_job_back(self) -> None:
         relay = vanished(DOWN, shares=({"status": "warning"},))
-        replacement = replace(relay.sweeper.replacement, backlog=lambda: None)
-        relay.sweeper = replace(relay.sweeper, replacement=replacement)
+        replacement = replace(relay.sweeper.bells, backlog=lambda: None)
+        relay.sweeper = replace(relay.sweeper, bells=replacement)
         assert relay.sweep(300)["healed"] == 1
 
 
@@ -332,11 +341,11 @@ class TestStoredJobs:
         assert sweep_at(relay, moment)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 1
-        assert due(relay) == moment + REPLACEMENT_SECONDS
+        assert due(relay) == moment + BELL_SECONDS
         assert relay.sweep(60)["healed"] == 0
         assert relay.recorder.metrics()["sweeper_failed"] == 1
         relay.dynamodb.items[name] = stored
-        assert relay.sweep(REPLACEMENT_SECONDS)["healed"] == 1
+        assert relay.sweep(BELL_SECONDS)["healed"] == 1
 
     def test_stored_job_of_a_newer_version_stays_until_a_version_can_read_it(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": 14 * DAY})
@@ -347,7 +356,7 @@ class TestStoredJobs:
         for _ in range(3):
             assert relay.sweep(DAY - 60)["healed"] == 0
         relay.dynamodb.items[name]["text"] = text
-        assert relay.sweep(REPLACEMENT_SECONDS)["healed"] == 1
+        assert relay.sweep(BELL_SECONDS)["healed"] == 1
 
     def test_other_debts_are_healed_although_one_stored_job_is_missing(self) -> None:
         relay = vanished(DOWN, shares=({"id": "i1"}, {"id": "i2"}))
@@ -374,10 +383,10 @@ class TestPoison:
 
     def test_job_that_was_begun_five_times_without_a_result_is_dead_lettered_as_internal(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
-        for number in range(MAX_REPLACEMENTS_BEGUN):
-            assert replacement_begun(relay) == number
+        for number in range(MAX_BEGUN_BELLS):
+            assert begun(relay) == number
             self.begin_and_die(relay)
-        assert (replacement_begun(relay), relay.dead_letters.messages) == (MAX_REPLACEMENTS_BEGUN, [])
+        assert (begun(relay), relay.dead_letters.messages) == (MAX_BEGUN_BELLS, [])
         assert sweep_at(relay, due(relay) + 60)["healed"] == 0
         [dead] = relay.dead_letters.jobs()
         assert (dead.failures.reason, dead.incident_id, dead.revival.dead_lettered_at is None) == (
@@ -386,32 +395,30 @@ class TestPoison:
             False,
         )
         entry = relay.entry()
-        assert entry.dead_letter.state
+        assert entry.is_given_up
         assert (entry.debt.job, entry.debt.reason) == ("", "internal")
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.retries.messages == []
 
-    def test_message_that_sqs_delivers_five_times_counts_as_begun_once(self) -> None:
+    def test_bell_that_sqs_delivers_again_after_each_crash_counts_each_time(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
-        for _ in range(MAX_REPLACEMENTS_BEGUN):
+        for _ in range(MAX_BEGUN_BELLS):
             relay.clock.now += 60
             with pytest.raises(SystemExit):
                 worked(relay, job)
-        assert replacement_begun(relay) == 1
+        assert begun(relay) == MAX_BEGUN_BELLS
 
     def test_overtaken_state_is_not_dead_lettered_although_its_job_was_begun_five_times(self) -> None:
         relay = vanished(DOWN)
         entry = relay.entry()
         assert entry.debt.row
         newer = entry.owing(state(60))
-        newer = replace(
-            newer, debt=replace(newer.debt, row=replace(entry.debt.row, replacement_begun=MAX_REPLACEMENTS_BEGUN))
-        )
+        newer = replace(newer, debt=replace(newer.debt, row=replace(entry.debt.row, begun=MAX_BEGUN_BELLS)))
         relay.ledger.write(key("noc", (), "i1"), entry, newer)
         relay.sweep(300)
-        assert (relay.dead_letters.messages, relay.entry().dead_letter.state) == ([], None)
+        assert (relay.dead_letters.messages, relay.entry().is_given_up) == ([], False)
         assert relay.entry().debt.row, "the newer state is owed still"
 
     def test_leftover_message_of_an_older_state_does_not_count_as_begun_for_the_newer_one(self) -> None:
@@ -419,23 +426,24 @@ class TestPoison:
         relay.sweep(300)
         [older] = relay.retries.jobs()
         relay.share(changedOn=LATER, alerts=["new"], status="warning")
-        worked(relay, older.as_replacement(MAX_REPLACEMENTS_BEGUN))
-        assert replacement_begun(relay) == 0
+        assert older.message.is_bell
+        worked(relay, older)
+        assert begun(relay) == 0
 
     def test_debt_of_a_poison_job_stays_while_the_dead_letter_queue_refuses_it(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
-        for _ in range(MAX_REPLACEMENTS_BEGUN):
+        for _ in range(MAX_BEGUN_BELLS):
             self.begin_and_die(relay)
         relay.dead_letters.failure = NO
         sweep_at(relay, due(relay) + 60)
-        assert (relay.entry().dead_letter.state, bool(relay.entry().debt.job)) == (None, True)
+        assert (relay.entry().is_given_up, bool(relay.entry().debt.job)) == (False, True)
         relay.dead_letters.failure = None
         relay.sweep()
         assert len(relay.dead_letters.messages) == 1
 
     def test_replay_of_a_poison_job_is_sent(self) -> None:
-        relay = vanished(DOWN, DOWN, DOWN, *[dies] * MAX_REPLACEMENTS_BEGUN, samples.accepted())
-        for _ in range(MAX_REPLACEMENTS_BEGUN):
+        relay = vanished(DOWN, DOWN, DOWN, *[dies] * MAX_BEGUN_BELLS, samples.accepted())
+        for _ in range(MAX_BEGUN_BELLS):
             self.begin_and_die(relay)
         sweep_at(relay, due(relay) + 60)
         [dead] = relay.dead_letters.jobs()
@@ -445,11 +453,11 @@ class TestPoison:
 
     def test_failed_attempt_resets_the_count_of_begun_jobs(self) -> None:
         relay = vanished(DOWN)
-        for _ in range(2 * MAX_REPLACEMENTS_BEGUN):
+        for _ in range(2 * MAX_BEGUN_BELLS):
             sweep_at(relay, due(relay))
             relay.wake(0)
             relay.retries.messages.clear()
-            assert replacement_begun(relay) == 0
+            assert begun(relay) == 0
         assert relay.dead_letters.messages == []
 
     def test_healed_job_that_only_waits_is_not_counted_as_poison(self) -> None:
@@ -458,7 +466,7 @@ class TestPoison:
         [job] = relay.retries.jobs()
         relay.retries.messages.clear()
         # Another sender's lease holds it, for a few seconds each time.
-        for _ in range(2 * MAX_REPLACEMENTS_BEGUN):
+        for _ in range(2 * MAX_BEGUN_BELLS):
             entry, now = relay.entry(), relay.clock.now
             assert entry.newest
             claim = replace(lease(entry.newest), until=now + 5, began=now)
@@ -468,7 +476,7 @@ class TestPoison:
             [job] = relay.retries.jobs()
             relay.retries.messages.clear()
             relay.clock.now += 6
-        assert replacement_begun(relay) < MAX_REPLACEMENTS_BEGUN
+        assert begun(relay) < MAX_BEGUN_BELLS
 
 
 class TestTooOld:
@@ -775,7 +783,9 @@ class TestIndexChanges:
 
         def moves() -> None:
             entry = relay.entry(names[0])
-            after = replace(entry, debt=entry.debt.with_replacement_sent(0, relay.clock.now - 1))
+            assert entry.debt.row
+            row = replace(entry.debt.row, due=relay.clock.now - 1)
+            after = replace(entry, debt=replace(entry.debt, row=row))
             relay.ledger.write(key("noc", (), names[0]), entry, after)
 
         relay.retries.messages.clear()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.row import Row
+from relay.ledger.wait import gate_of
 from relay.sweeper.health_announcement import RUNS_WELL
 from relay.sweeper.health_watch import MANY, MAX_WATCHED
 from relay.sweeper.run import KEY, SweeperRun

@@ -7,7 +7,8 @@ import pytest
 
 from relay.delivery.task import Task, new_job
 from relay.incidents.share import parse_share
-from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, gate_of
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
+from relay.ledger.wait import gate_of
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS
 from tests import samples
 from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down

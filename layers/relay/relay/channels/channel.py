@@ -14,8 +14,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
 
 from relay.channels import token
-from relay.channels.policy import Mode, Policy
-from relay.channels.schema import CHANNEL_NAME
+from relay.channels.policy import CHANNEL_NAME, Mode, Policy
 from relay.channels.token import EndpointName
 from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
@@ -267,6 +266,13 @@ class Channel:
         """True if the signals of an acknowledged incident go to the acknowledger only, until it worsens or reopens."""
         return self.policy.quiet_after_acknowledge and bool(self.callback)
 
+    @staticmethod
+    def fitting(names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names, each once and in order, up to the length that fits into a signal (MAX_NAMES_LENGTH)."""
+        unique = dict.fromkeys(names)
+        lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in unique)
+        return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
+
     def wants_callback(self, callback: Callback) -> bool:
         """True if the channel has a use for a callback: it is written to BigPanda, or acknowledges."""
         access = self.bigpanda
@@ -284,13 +290,6 @@ class Channel:
         outbound = {text for _, text in hidden}
         bigpanda = {self.bigpanda.api_key, self.bigpanda.app_key or ""} if self.bigpanda else set()
         return frozenset({self.trigger_url, *inbound, *outbound, *bigpanda, *in_url} - {""})
-
-
-def fitting(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names, each once and in order, up to the length that fits into a signal (MAX_NAMES_LENGTH)."""
-    unique = dict.fromkeys(names)
-    lengths = accumulate(len(quote(name, safe="", errors="replace")) + 1 for name in unique)
-    return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
 
 def _fits(name: str, pattern: str) -> bool:

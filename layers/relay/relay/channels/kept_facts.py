@@ -6,10 +6,13 @@ from the API gets these facts of the last share: a member of its body that only 
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import replace
+from typing import TYPE_CHECKING
 
-from relay.channels.channel import Channel
 from relay.incidents.details import KEPT_FACTS, environments_of
 from relay.incidents.share import Share
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
 
 # Limits on what an entry keeps. A value that is too long is left out, since a cut one could fit another pattern.
 MAX_CHARACTERS, MAX_VALUE = 1000, 200
@@ -21,7 +24,7 @@ _OF_THE_STATE = frozenset({"status", "severity"})
 type Facts = Mapping[str, tuple[str, ...]]
 
 
-def facts_to_keep(channel: Channel, share: Share) -> Facts:
+def facts_to_keep(channel: "Channel", share: Share) -> Facts:
     """Return the environments of a webhook's share, and the facts that the channel's routes and pauses ask about.
 
     Empty for a channel without access to BigPanda's API: all its states come from webhooks.

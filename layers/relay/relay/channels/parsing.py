@@ -19,7 +19,6 @@ from relay.channels.channel import (
     OutboundCredentials,
     Rest,
     Vouched,
-    fitting,
 )
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
@@ -190,7 +189,7 @@ def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
 
 
 def _check_names(names: Iterable[str], key: str) -> None:
-    if len(fitting(names)) < len(set(names)):
+    if len(Channel.fitting(names)) < len(set(names)):
         raise InvalidChannel(f"{key}: must have {MAX_NAMES_LENGTH} characters in all, as in a URL; name groups instead")
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from relay.incidents.json_fields import ENVIRONMENT_ID
 
-CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 # Upper bound of `max_age_seconds`: the longest time that SQS keeps a message.
 MOST_AGE_SECONDS = 1_209_600
 # Lower bound of `expect_share_every`: the last use of a credential is recorded once an hour, so the known time of the

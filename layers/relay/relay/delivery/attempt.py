@@ -9,18 +9,17 @@ from contextlib import suppress
 from copy import replace
 
 from relay.delivery import debts, degraded
-from relay.delivery.actions import Send
-from relay.delivery.next_action import WAKE_MARGIN_SECONDS
 from relay.delivery.services import Services
-from relay.delivery.task import Task
+from relay.delivery.step import Send
+from relay.delivery.task import Task, next_plan, planned
 from relay.failures.errors import LedgerError
-from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS
 from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.jobs.outbox import RECOVERY_SECONDS, recovery_job
 from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.ledger.accepted_signal import Audience
-from relay.ledger.channel_rate_limiter import Ticket
 from relay.ledger.entry import Entry
 from relay.ledger.lease import LEASE_SECONDS, Lease
+from relay.ledger.wait import Ticket
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
@@ -33,7 +32,9 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     the caller can begin again. If the ledger fails before the attempt and no signal is sent without it, the
     ticket is given back to the rate limiter. Once the lease is taken, it is never given back.
     """
-    task = debts.enqueue(services, task)
+    if task.is_from_webhook:
+        until = services.clock() + debts.FIRST_WAKE_SECONDS
+        task = debts.keep(services, task, until, plan=next_plan(task, entry))
     claim, lease = _claim(services, task, entry, send)
     try:
         claimed = services.ledger.write(task.entry_key, entry, claim)
@@ -54,11 +55,13 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
             services, task, claimed, lease, sent, until, is_for_one=send.only_recipient is not None
         )
     else:
-        result = _record_failure(services, task, claimed, lease, sent, until)
+        task, result = _record_failure(services, task, claimed, lease, sent, until)
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
-        services.rate_limiter.report(task.rules, ticket, *failure)
+        if services.rate_limiter.report(task.rules, ticket, *failure):
+            now = services.clock()
+            services.outbox.enqueue(recovery_job(task.job, now), services.deadline, until=now + RECOVERY_SECONDS)
     is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
     return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
@@ -81,15 +84,16 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     """
     now = services.clock()
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    after = entry.claimed(lease, send.max_attempts, queued=task.is_queued)
+    after = entry.claimed(lease, send.max_attempts, queued=task.is_on_queue)
+    after = planned(task, entry, after) if task.is_on_queue else after
     debt = after.debt.resumed(task.pause_end(now))
     after = replace(task.described(after), environment_id=task.environment_id or after.environment_id, debt=debt)
-    if entry.debt.row and task.is_queued and debts.try_store(services, task, entry):
+    if entry.debt.row and task.is_on_queue and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
-        # The claim does not reset the number of the begun replacement: the worker may die before it has a result.
-        replacement_begun = entry.debt.row.replacement_begun if entry.debt.row.job == row.job else 0
-        after = replace(after, debt=replace(after.debt, row=replace(row, replacement_begun=replacement_begun)))
+        # The claim does not reset the number of begun bells: the worker may die before it has a result.
+        begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
+        after = replace(after, debt=replace(after.debt, row=replace(row, rung=begun, begun=begun)))
     return after, lease
 
 
@@ -111,32 +115,32 @@ def _record_acceptance(
 
 
 def _wake_next(services: Services, task: Task, entry: Entry) -> None:
-    """Wake the job of a newer share now, if that share came while this sender had the incident's lease.
+    """Wake a newer state now, if its share came while this sender had the incident's lease.
 
-    The job already has a message on the retry queue. That message was delayed past the planned end of the lease, but
-    the lease has ended earlier. So a spare copy of the job is put on the queue. The spare copy only tries to send, and
-    leaves waits and follow-ups to the first message.
+    The newer state has a message on the retry queue, delayed past the planned end of the lease. The lease has ended
+    earlier, so a copy of that message is queued. The copy has the same plan: the first of the two that wakes acts.
     """
     if entry.debt.since is None or entry.lease or entry.debt.job in {"", task.job.stored_name}:
         return
     with suppress(LedgerError, UnreadableMessage):
         envelope = services.ledger.stored(task.entry_key, entry.debt.job)
         if envelope:
-            job = read_envelope(envelope).as_spare()
+            job = read_envelope(envelope).planned(entry.debt.plan)
             services.outbox.enqueue(job, services.deadline, until=services.clock())
 
 
 def _record_failure(
     services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float
-) -> Result:
+) -> tuple[Task, Result]:
     """Queue a state that was not accepted, and record the failure in its entry.
 
     `claimed` is the entry with this sender's `lease`, and `until` the time at which the attempts ended (epoch seconds).
     Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
-    result = debts.retry_later(services, task, task.failed(sent))
-    row = None
-    if result.queue != "dead_letter" and debts.try_store(services, task, claimed):
+    before = task
+    task, result = debts.retry_later(services, task, task.failed(sent), claimed)
+    row, at = None, debts.dead_lettered_at(result)
+    if at is None and debts.try_store(services, task, claimed):
         wakes, now = result.until or until, services.clock()
         row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
 
@@ -145,15 +149,17 @@ def _record_failure(
         owed = now.waiting(task.state, row) if row else now
         if row is None and result.queue and not task.state.precedes(now.newest):
             owed = now.owing(task.state)
-        return owed.failed(
+        failed = owed.failed(
             lease,
             sent.attempts,
             sent.maybe_accepted,
             until=until,
             reason=result.reason or "",
-            dead_lettered_at=debts.dead_lettered_at(result),
-            rests_until=until + AMBIGUOUS_WAIT_SECONDS - WAKE_MARGIN_SECONDS,
+            is_wake=not task.is_from_webhook,
         )
+        if at is not None:
+            return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, claimed))
+        return planned(task, now, failed) if task.state.is_of_same_share(failed.newest) else failed
 
     try:
         services.ledger.change(task.entry_key, change, claimed)
@@ -161,7 +167,11 @@ def _record_failure(
     except LedgerError:
         is_recorded = False
     if result.queue:
-        return result
+        return task, result
     if row and is_recorded:
-        return result.queued("ledger").with_last_copy(None)
-    return debts.dead_letter(services, task, result)
+        return task, result.queued("ledger").with_last_copy(None)
+    if not task.is_from_webhook:
+        # The message that woke the state stays on its queue.
+        return task, result
+    # `before`, since `retry_later` added the failure to the job: it counts once.
+    return task, debts.dead_letter(services, before, result, None)

@@ -10,14 +10,14 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery import debts
-from relay.delivery.next_action import MAX_ATTEMPTS
 from relay.delivery.services import Services
+from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.task import Task
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.job import seconds_of, timestamp
 from relay.jobs.outbox import last_copy
-from relay.jobs.outcome import Outcome, Result
+from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.entry import Entry
 from relay.ledger.wait import Wait
@@ -39,8 +39,9 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
 
     A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
     UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; they are sent at once
-    if the queue refuses them. Some wait as long as the ledger fails: a revived job, a job whose own wait is not over, a
-    critical that was held back, and a resolve that BigPanda has to be asked about. `why` is the ledger's error.
+    if the queue refuses them. Some wait as long as the ledger fails: a revived job, one that is too old or whose
+    channel is gone, a critical that was held back, and a resolve that BigPanda has to be asked about. `why` is the
+    ledger's error.
     """
     now = services.clock()
     if pause := task.pause(now):
@@ -51,17 +52,18 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
         services.unguarded.forget(task.entry_key)
     elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
         task = task.waiting_for_ledger()
-    if not (task.is_from_webhook and task.state.is_critical) or task.job.message.waits_for_ledger:
-        waiting = wait_for_ledger(now)
-        task = debts.enqueue(services, task, waiting)
-        can_be_late = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.own_wait is not None
-        can_be_late = can_be_late or can_wait(task, now) or task.needs_question
-        if task.is_queued and can_be_late:
-            until = max(waiting.until, task.own_wait.until if task.own_wait else 0.0)
-            return task.waiting(replace(waiting, until=until), "retry").with_unguarded(why)
-    if task.needs_question:
-        # A claim needs the ledger, and without BigPanda's answer a resolve may be forged.
+    if _may_wait(task, now):
+        task = keep(services, task, wait_for_ledger(now))
+        if task.is_kept:
+            return task.waiting(wait_for_ledger(now), "retry").with_unguarded(why)
+    if task.needs_question or (_may_wait(task, now) and not task.is_from_webhook):
+        # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
         return _not_taken(task, Reason.INTERNAL, why)
+    return _sent(services, task, why)
+
+
+def _sent(services: Services, task: Task, why: str) -> Result:
+    """Send the state without the ledger, and return the result. `why` is the ledger's error."""
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
     sent = services.sender.announce(
@@ -76,9 +78,34 @@ def without_ledger(services: Services, task: Task, why: str) -> Result:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
 
         return record_or_queue(services, task, task.delivered(sent), change, why)
-    # Queued after the attempt, so that the job holds the result of the attempt.
-    result = debts.retry_later(services, task, task.failed(sent))
-    return (result if result.queue else debts.dead_letter(services, task, result)).with_unguarded(why)
+    return _retried_later(services, task, sent).with_unguarded(why)
+
+
+def _retried_later(services: Services, task: Task, sent: SendResult) -> Result:
+    """Queue a state that was not accepted without the ledger, or dead-letter it, and return the result.
+
+    It is queued after the attempt, so that the job holds the result of the attempt.
+    """
+    later, result = debts.retry_later(services, task, task.failed(sent), None)
+    if result.queue or not later.is_from_webhook:
+        return result
+    # With the task as it was before: `dead_letter` adds the failure to its job, too.
+    return debts.dead_letter(services, task, result, None)
+
+
+def _may_wait(task: Task, now: float) -> bool:
+    """True if the state has to wait for the ledger, as long as a queue has it. `now` is in epoch seconds."""
+    has_to = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.needs_question
+    is_urgent = task.is_from_webhook and task.state.is_critical
+    return has_to or task.final_reason(now) is not None or (not is_urgent and can_wait(task, now))
+
+
+def keep(services: Services, task: Task, wait: Wait) -> Task:
+    """Put the state's message on the retry queue, to wake at the end of `wait`; return the task (see `debts.keep`).
+
+    Without the ledger no plan can be drawn, so the message keeps its own.
+    """
+    return debts.keep(services, task, wait.until, plan=task.plan, reason=wait.reason)
 
 
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
@@ -90,16 +117,19 @@ def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
     """
     seconds = debts.UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
     wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
-    task = debts.enqueue(services, task, wait)
-    if task.is_queued:
+    task = keep(services, task, wait)
+    if task.is_kept:
         return task.waiting(wait, "retry").with_unguarded(why)
     return _not_taken(task, Reason.PAUSED, why)
 
 
 def _not_taken(task: Task, reason: Reason, why: str) -> Result:
-    """Return the result of a state that must not be sent now, and that no queue took."""
+    """Return the result of a state that must not be sent now, and that no queue took.
+
+    A message that woke the state stays on its queue then.
+    """
     failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
-    return failed.with_last_copy(last_copy(task.job))
+    return failed.with_last_copy(last_copy(task.job)) if task.is_from_webhook else failed
 
 
 def wait_for_ledger(now: float) -> Wait:
@@ -130,7 +160,7 @@ def record_or_queue(
     except LedgerError:
         job, attempts = task.job, task.job.failures.attempts + result.exchange.attempts
         failures = replace(job.failures, reason=Reason.INTERNAL, attempts=attempts)
-        note = replace(job, failures=failures, message=replace(job.message, accepted=True, spare=False))
+        note = replace(job, failures=failures, message=replace(job.message, accepted=True))
         services.outbox.enqueue(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
     return result.with_unguarded(why)
 
@@ -147,11 +177,11 @@ def catch_up(services: Services, task: Task) -> Result:
         why = "the sent signal could not be recorded"
     else:
         return task.result(Outcome.DUPLICATE)
-    if task.own_wait and task.must_be_dead_lettered:
-        result = replace(task.result(Outcome.UNSAFE), reason=task.own_wait.reason)
-        return debts.dead_letter(services, task, result).with_unguarded(why)
     now = services.clock()
-    return task.waiting(_soon(task, now), "retry").with_unguarded(why)
+    if now > task.expires_at:
+        result = replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED)
+        return debts.dead_letter(services, task, result, None).with_unguarded(why)
+    return put_off(services, task, _soon(task, now), why)
 
 
 def note_later(services: Services, task: Task, why: str) -> Result:
@@ -160,9 +190,10 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     `why` is the ledger's error. The job writes the record once the ledger works. Without the record, an older state,
     which this state superseded, could still be sent.
     """
-    if task.must_be_dead_lettered:
+    now = services.clock()
+    if task.final_reason(now):
         return task.result(Outcome.UNCHANGED)
-    return put_off(services, task, _soon(task, services.clock()), why)
+    return put_off(services, task, _soon(task, now), why)
 
 
 def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
@@ -171,9 +202,11 @@ def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
     If the queue does not accept the job, send the state without the ledger. `why` is the reason for which the ledger
     could not be used. The result names it.
     """
-    task = debts.enqueue(services, task, wait)
-    if task.is_queued:
+    task = keep(services, task, wait)
+    if task.is_kept:
         return task.waiting(wait, "retry").with_unguarded(why)
+    if not task.is_from_webhook:
+        return _not_taken(task, Reason.INTERNAL, why)
     return without_ledger(services, task, why)
 
 

@@ -9,27 +9,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from relay.channels.channel import Channel
 from relay.channels.policy import Mode
-from relay.deadline import Deadline
 from relay.delivery import debts, degraded
-from relay.delivery.actions import Action, DeadLetter, Revive, Send, Settle
 from relay.delivery.attempt import attempt, give_back
-from relay.delivery.next_action import next_action
 from relay.delivery.services import Services, Unguarded
+from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
 from relay.delivery.task import Task, entry_key_of, new_job
-from relay.delivery.trigger_retries import RetryingSender
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
-from relay.incidents.share import Share
 from relay.jobs.job import Job, seconds_of
-from relay.jobs.outbox import Outbox, last_copy
+from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
-from relay.ledger.channel_rate_limiter import RateLimiter, Ticket
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger
-from relay.ledger.wait import Wait
+from relay.ledger.wait import Ticket, Wait
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
+    from relay.deadline import Deadline
+    from relay.delivery.trigger_retries import RetryingSender
+    from relay.incidents.share import Share
+    from relay.jobs.outbox import Outbox
+    from relay.ledger.channel_rate_limiter import RateLimiter
+    from relay.ledger.ledger import Ledger
 
 # Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
 MAX_READS = 6
@@ -49,23 +52,23 @@ class Delivery:
         unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
-    sender: RetryingSender
-    ledger: Ledger
-    rate_limiter: RateLimiter
-    outbox: Outbox
+    sender: "RetryingSender"
+    ledger: "Ledger"
+    rate_limiter: "RateLimiter"
+    outbox: "Outbox"
     clock: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
 
     def relay(
         self,
-        channel: Channel,
-        share: Share,
+        channel: "Channel",
+        share: "Share",
         body: bytes,
         *,
         recipients: tuple[str, ...],
         correlation_id: str,
-        deadline: Deadline,
+        deadline: "Deadline",
     ) -> Result:
         """Announce a share's state if it is owed, or queue it until it can be sent.
 
@@ -84,34 +87,34 @@ class Delivery:
             return shadow.observe(self._within(deadline), task)
         return self._attend(task, deadline)
 
-    def resume(self, job: Job, share: Share, channel: Channel, deadline: Deadline, *, own_wait: Wait | None) -> Result:
+    def resume(
+        self, job: Job, share: "Share", channel: "Channel", deadline: "Deadline", *, given_up: Reason | None = None
+    ) -> Result:
         """Announce the state of a job from the queue, if it is still owed.
 
-        `share` is parsed from the job's body. `own_wait` is a wait that the worker found before the ledger was read;
-        None if the state may be sent now. If the result is `queued` on `retry`, the caller has to put the job back on
-        the queue. If the result is `queued` on `dead_letter`, the job is on the dead-letter queue already.
+        `share` is parsed from the job's body. `given_up` is a reason for which an owed state is dead-lettered: its
+        channel was removed, or it expired while its channel can't be read; None otherwise. If the state has to wait,
+        its next message is queued. If the result is `unsafe`, nothing has the state but the job's own message, which
+        has to stay on the queue.
         """
-        task = Task.of_job(channel, share, job, self.owner(), own_wait)
+        task = Task.of_job(channel, share, job, self.owner())._replace(given_up=given_up)
         if job.message.accepted:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)
 
-    def record_replacement_begun(self, job: Job, deadline: Deadline) -> None:
-        """Record in the entry that a worker began a replacement job of the sweeper. Errors of the ledger are ignored.
+    def record_begun_bell(self, job: Job, deadline: "Deadline") -> None:
+        """Record in the entry that a worker began to work a message of the sweeper. Errors of the ledger are ignored.
 
         Nothing is recorded if the entry's debt belongs to another job by now.
         """
 
         def change(entry: Entry) -> Entry:
-            is_named = entry.debt.job == job.stored_name
-            return (
-                replace(entry, debt=entry.debt.with_replacement_begun(job.message.replacement)) if is_named else entry
-            )
+            return replace(entry, debt=entry.debt.bell_begun()) if entry.debt.job == job.stored_name else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_key_of(job), change)
 
-    def postpone(self, job: Job, until: float, deadline: Deadline) -> None:
+    def postpone(self, job: Job, until: float, deadline: "Deadline") -> None:
         """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
 
         Then the sweeper does not replace the job's message before that. `until` is the end of the wait (epoch seconds).
@@ -124,11 +127,11 @@ class Delivery:
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_key_of(job), change)
 
-    def _within(self, deadline: Deadline) -> Services:
+    def _within(self, deadline: "Deadline") -> Services:
         ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
         return Services(self.sender, ledger, rate_limiter, self.outbox, self.clock, deadline, self.unguarded)
 
-    def _attend(self, task: Task, deadline: Deadline) -> Result:
+    def _attend(self, task: Task, deadline: "Deadline") -> Result:
         """Read the task's entry, decide on the next action and perform it, until there is a result.
 
         These steps are repeated, at most MAX_READS times, if another sender changed the entry meanwhile. If the ledger
@@ -138,7 +141,7 @@ class Delivery:
         try:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
-                task, entry, action = next_action(task, entry, self.clock())
+                task, entry, action = step(task, entry, self.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
@@ -175,9 +178,7 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
         case Wait():
             wait = action
     wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    if wait.reason not in debts.WAITS_WITHOUT_MESSAGE:
-        task = debts.enqueue(services, task, wait)
-    return task, debts.let_wait(services, task, entry, wait)
+    return debts.hold(services, task, entry, wait)
 
 
 def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:

@@ -26,7 +26,7 @@ from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.debts import row_of, store_job
-from relay.delivery.task import Task, entry_key_of, new_job
+from relay.delivery.task import Task, entry_key_of, new_job, planned
 from relay.failures.errors import LedgerError, SendError
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share, parse_share
@@ -205,8 +205,8 @@ class EndQuestions:
         end is recorded without a signal.
         """
         job, entry, channel, ledger, deadline, _ = question
-        now, signal = self.clock(), _signal_job(question, share)
-        task = Task.of_job(channel, share, signal, "", None)
+        now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
+        task = Task.of_job(channel, share, signal, "")
         if channel.policy.mode is Mode.SHADOW:
             ledger.change(
                 question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry
@@ -218,7 +218,7 @@ class EndQuestions:
         def over(each: Entry) -> Entry:
             if each.newest != entry.newest or not each.end.is_claimed:
                 return each
-            owed = each.waiting(task.state, row)
+            owed = planned(task, each, each.waiting(task.state, row))
             # A resolve that came meanwhile stays claimed if it is newer.
             return owed._replace(end=End(owed.end.at)) if each.end == entry.end else owed
 

@@ -26,6 +26,7 @@ class Standing(StrEnum):
         SUPERSEDED: A newer state of the incident is announced or queued.
         UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
         DEAD_LETTERED: The state is on the dead-letter queue, and no operator moved it back.
+        REPLACED: The state is owed, and a later message than this one wakes it.
     """
 
     OWED = "owed"
@@ -33,6 +34,7 @@ class Standing(StrEnum):
     SUPERSEDED = "superseded"
     UNCHANGED = "unchanged"
     DEAD_LETTERED = "dead_lettered"
+    REPLACED = "replaced"
 
 
 class Judgement(NamedTuple):
@@ -65,14 +67,15 @@ def judge_share(
 
 
 def judge_job(
-    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, dead_lettered_at: float | None
+    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, plan: int, dead_lettered_at: float | None
 ) -> Judgement:
     """Return the standing of the state of a job from the queue.
 
-    `notify_on` has the transitions that the policy announces. `dead_lettered_at` is the time at which the job's message
-    was dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by the
-    message that was dead-lettered last. A message with an earlier time than the entry's is an older copy of the job: it
-    is ignored.
+    `notify_on` has the transitions that the policy announces. `plan` is the number of the job's message: if the entry
+    has a higher one for the same state, a later message took its place. `dead_lettered_at` is the time at which the
+    message was dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by
+    the message that was dead-lettered last. A message with an earlier time than the entry's is an older copy of the
+    job: it is ignored.
     """
     is_announced = _is_announced(entry, state)
     # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
@@ -83,8 +86,11 @@ def judge_job(
         state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
     ):
         return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
-    if entry.dead_letter.has(state) and (dead_lettered_at is None or dead_lettered_at < entry.dead_letter.at):
-        return Judgement(Standing.DEAD_LETTERED)
+    if is_owed_anew and entry.is_given_up:
+        if dead_lettered_at is None or dead_lettered_at < entry.debt.dead_lettered_at:
+            return Judgement(Standing.DEAD_LETTERED)
+    elif is_owed_anew and plan < entry.debt.plan:
+        return Judgement(Standing.REPLACED)
     judgement = judge_change(entry, state, notify_on)
     is_news = judgement.standing == Standing.OWED or not is_announced
     return judgement if is_news else Judgement(Standing.DUPLICATE)
@@ -129,13 +135,11 @@ def was_shared(entry: Entry, state: State, now: float) -> bool:
 
     That includes states that are being sent at `now` (epoch seconds), wait on the retry queue or are dead-lettered.
     """
-    newest, dead_lettered = entry.newest, entry.dead_letter.state
+    newest = entry.newest
     if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
         return True
-    # A dead-lettered state that a newer state superseded is ignored.
-    dead_lettered = None if dead_lettered and dead_lettered.precedes(newest) else dead_lettered
-    queued = (newest if entry.debt.since is not None else None, dead_lettered)
-    return any(known and (known.is_open, known.rank) == (state.is_open, state.rank) for known in queued)
+    is_owed = newest is not None and entry.debt.since is not None
+    return is_owed and newest is not None and (newest.is_open, newest.rank) == (state.is_open, state.rank)
 
 
 def _is_announced(entry: Entry, state: State) -> bool:

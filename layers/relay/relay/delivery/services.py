@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from relay.deadline import Deadline
-from relay.delivery.trigger_retries import RetryingSender
-from relay.jobs.outbox import Outbox
-from relay.ledger.channel_rate_limiter import RateLimiter
-from relay.ledger.ledger import Ledger
+if TYPE_CHECKING:
+    from relay.deadline import Deadline
+    from relay.delivery.trigger_retries import RetryingSender
+    from relay.jobs.outbox import Outbox
+    from relay.ledger.channel_rate_limiter import RateLimiter
+    from relay.ledger.ledger import Ledger
+
 
 # While the ledger is down: shortest time between two live criticals of one incident from one function.
 UNGUARDED_AGAIN_SECONDS = 120.0
@@ -59,14 +62,14 @@ class Services:
         rate_limiter: Rate limits and circuit breakers. Each call has LIMITER_SECONDS, even after the deadline.
         outbox: The queues of jobs.
         clock: The time in epoch seconds.
-        deadline: Deadline of the caller.
+        deadline: "Deadline" of the caller.
         unguarded: Memory of signals that this function sent without the ledger.
     """
 
-    sender: RetryingSender
-    ledger: Ledger
-    rate_limiter: RateLimiter
-    outbox: Outbox
+    sender: "RetryingSender"
+    ledger: "Ledger"
+    rate_limiter: "RateLimiter"
+    outbox: "Outbox"
     clock: Callable[[], float]
-    deadline: Deadline
+    deadline: "Deadline"
     unguarded: Unguarded

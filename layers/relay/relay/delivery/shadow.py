@@ -10,9 +10,8 @@ announced, notified or replayed after the mode, and a reconcile run knows the in
 from copy import replace
 from functools import partial
 
-from relay.delivery.actions import Settle
-from relay.delivery.next_action import next_action
 from relay.delivery.services import Services
+from relay.delivery.step import Settle, step
 from relay.delivery.task import Task
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
@@ -38,7 +37,7 @@ def observe(services: Services, task: Task) -> Result:
         services.ledger.change(task.entry_key, partial(_settled, task, services.clock()))
         for _ in range(MAX_READS):
             stored, now = services.ledger.read(entry_key), services.clock()
-            task, entry, action = next_action(task, stored, now)
+            task, entry, action = step(task, stored, now)
             if isinstance(action, Settle):
                 result, note = task.result(action.outcome), action.note
             elif isinstance(action, Wait) and action.reason == Reason.FLAPPING:
@@ -59,7 +58,7 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
 
     The entry stays as it is if it has the state, or a newer one. `now` is in epoch seconds.
     """
-    task, _, action = next_action(task, entry, now)
+    task, _, action = step(task, entry, now)
     if isinstance(action, Settle):
         if action.note is None:
             return entry

@@ -6,20 +6,20 @@ import math
 from copy import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from relay.channels.channel import Channel, fitting
 from relay.channels.kept_facts import Facts, facts_to_keep
-from relay.failures.reasons import HANDLING, Reason
+from relay.channels.policy import Mode
+from relay.failures.reasons import Reason
 from relay.incidents.details import title_of
 from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
-from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, named
-from relay.ledger.wait import Wait
+from relay.ledger.wait import Rule, Ticket, Wait, gate_of
 
 if TYPE_CHECKING:
+    from relay.channels.channel import Channel
     from relay.channels.pause import Pause
     from relay.channels.routes import Route
 
@@ -39,12 +39,11 @@ class Task(NamedTuple):
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
-        is_queued: True if the job is on the retry queue.
-        wakes_at: Time at which the message wakes that this function put on the retry queue for the job (epoch seconds);
-            infinity if it put none there.
+        wakes_at: Time at which the message wakes that this function put on the retry queue for the state (epoch
+            seconds); infinity if it put none there.
         queue_refused_it: True if the retry queue did not accept the job.
-        own_wait: Wait that the worker found before the ledger was read: the job's own wait, or one with a final reason
-            for which the state must not be sent. None if the worker found neither.
+        given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it
+            knows no such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
         environment_id: Id of the incident's environment in BigPanda; None if unknown.
         title: Title of the incident; empty if the share has none.
@@ -63,13 +62,12 @@ class Task(NamedTuple):
     job: Job
     entry_key: str
     state: State
-    channel: Channel
+    channel: "Channel"
     owner: str
     is_from_webhook: bool = False
-    is_queued: bool = False
     wakes_at: float = math.inf
     queue_refused_it: bool = False
-    own_wait: Wait | None = None
+    given_up: Reason | None = None
     change: Change | None = None
     environment_id: str | None = None
     title: str = ""
@@ -83,7 +81,7 @@ class Task(NamedTuple):
     quiet_until: float = 0.0
 
     @classmethod
-    def of_share(cls, channel: Channel, share: Share, job: Job, owner: str) -> Self:
+    def of_share(cls, channel: "Channel", share: Share, job: Job, owner: str) -> Self:
         """Return the task of a share that BigPanda just sent.
 
         `job` was made for it, and `owner` names the sender's lease.
@@ -105,17 +103,14 @@ class Task(NamedTuple):
         return task.with_pauses(share) if channel.policy.pauses else task
 
     @classmethod
-    def of_job(cls, channel: Channel, share: Share, job: Job, owner: str, own_wait: Wait | None) -> Self:
+    def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str) -> Self:
         """Return the task of a job from the queue.
 
-        `share` is parsed from the job's body, and `owner` names the sender's lease. `own_wait` is a wait that was found
-        before the ledger was read; None if the state may be sent now.
+        `share` is parsed from the job's body, and `owner` names the sender's lease.
         """
         state = state_of(job, share)
         entry_key, environment_id = entry_key_of(job), _environment_id(channel, share)
-        task = cls(
-            job, entry_key, state, channel, owner, is_queued=True, own_wait=own_wait, environment_id=environment_id
-        )
+        task = cls(job, entry_key, state, channel, owner, environment_id=environment_id)
         facts = None if job.payload.found else facts_to_keep(channel, share)
         task = task._replace(is_flagged=share.flapping is True, title=title_of(share), facts=facts)
         return task.with_pauses(share) if channel.policy.pauses else task
@@ -125,16 +120,22 @@ class Task(NamedTuple):
         from relay.channels.pause import pauses_for  # noqa: PLC0415 - most channels have no pause
 
         found = pauses_for(share, self.channel.policy.pauses, is_open=self.state.is_open)
-        return self._replace(pauses=found).without_early_expiry()
+        return self._replace(pauses=found)
 
-    def without_early_expiry(self) -> Self:
-        """Return the task without an `own_wait` that says `expired` too early.
+    @property
+    def plan(self) -> int:
+        """Number of the state's message (`JobMessage.plan`)."""
+        return self.job.message.plan
 
-        The worker judged the age by the job alone. The age can count from a later time: the end of a pause or a flap.
-        """
-        own_wait = self.own_wait
-        is_early = own_wait is not None and own_wait.reason == Reason.EXPIRED and own_wait.until <= self.expires_at
-        return self._replace(own_wait=None) if is_early else self
+    @property
+    def is_on_queue(self) -> bool:
+        """True if a message on the retry queue has the state. A worker's own message is there until it is deleted."""
+        return not self.is_from_webhook or self.is_kept
+
+    @property
+    def is_kept(self) -> bool:
+        """True if this function put a message on the retry queue that wakes the state."""
+        return self.wakes_at < math.inf
 
     @property
     def needs_question(self) -> bool:
@@ -200,13 +201,16 @@ class Task(NamedTuple):
         """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
 
-    @property
-    def must_be_dead_lettered(self) -> bool:
-        """True if the state must not be sent any more. The caller dead-letters it if it is owed.
+    def final_reason(self, now: float) -> Reason | None:
+        """Return why a queued state must not be sent any more; None if it may be. If it is owed, it is dead-lettered.
 
-        The cause is a final reason of `own_wait`, the wait that the worker found before it read the ledger.
+        `now` is in epoch seconds.
         """
-        return self.own_wait is not None and HANDLING[self.own_wait.reason].is_final
+        if self.is_from_webhook or self.given_up:
+            return self.given_up
+        if self.channel.policy.mode is Mode.SHADOW:
+            return Reason.SHADOWED
+        return Reason.EXPIRED if now > self.expires_at else None
 
     def without_ledger(self, now: float) -> "Task":
         """Return the task with a job that records since when the ledger fails.
@@ -260,6 +264,20 @@ class Task(NamedTuple):
         return self.result(Outcome.QUEUED).waiting(wait.reason, wait.until, queue)
 
 
+def next_plan(task: Task, entry: Entry) -> int:
+    """Return the number for the next message of a state: higher than those of its earlier messages."""
+    return max(task.plan, entry.debt.plan) + 1
+
+
+def planned(task: Task, before: Entry, after: Entry) -> Entry:
+    """Return the entry `after` with the task's message as the one that wakes its newest state.
+
+    `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
+    """
+    is_same = task.state.is_of_same_share(before.newest)
+    return replace(after, debt=replace(after.debt, plan=max(task.plan, before.debt.plan if is_same else 0)))
+
+
 def state_of(job: Job, share: Share) -> State:
     """Return the state of a job; `share` is parsed from its body.
 
@@ -286,12 +304,12 @@ def entry_key_of(job: Job) -> str:
     return key(job.channel, names, job.incident_id)
 
 
-def _environment_id(channel: Channel, share: Share) -> str | None:
+def _environment_id(channel: "Channel", share: Share) -> str | None:
     return channel.bigpanda.allowed_environment(share.environment_id) if channel.bigpanda else share.environment_id
 
 
 def new_job(
-    channel: Channel, share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
+    channel: "Channel", share: Share, body: bytes, url_recipients: tuple[str, ...], correlation_id: str, came: float
 ) -> Job:
     """Return the job of a new share, which is queued before the first attempt.
 
@@ -302,7 +320,7 @@ def new_job(
     """
     route = _route(channel, share)
     own = () if route and not route.is_undecided else channel.recipients
-    recipients = fitting((*own, *(route.recipients if route else ()), *url_recipients))
+    recipients = channel.fitting((*own, *(route.recipients if route else ()), *url_recipients))
     return Job(
         kind=JobKind.SIGNAL,
         delivery_id=delivery_id(channel.name, recipients, share),
@@ -321,7 +339,7 @@ def new_job(
     )
 
 
-def _route(channel: Channel, share: Share) -> "Route | None":
+def _route(channel: "Channel", share: Share) -> "Route | None":
     if not channel.policy.routes:
         return None
     # Imported here, since most channels have no routes: this keeps the import out of their cold starts.

@@ -13,7 +13,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
-from relay.delivery.next_action import MAX_ATTEMPTS
+from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.task import Task
 from relay.failures.errors import ChannelError, SendError
 from relay.failures.reasons import HANDLING, Reason

@@ -97,6 +97,7 @@ class Wiring:
             delivery=self.delivery,
             chores=chores,
             reconciler=lambda: self.reconciler,
+            sweeper=lambda: self.sweeper,
             channels=self.channels,
             sources=self.sources,
             outbox=self.outbox,
@@ -110,9 +111,9 @@ class Wiring:
     @cached_property
     def sweeper(self) -> "Sweeper":
         """The sweeper, which looks after owed states every minute."""
+        from relay.sweeper.bells import Bells
         from relay.sweeper.due_rows import DueRows
         from relay.sweeper.fallback_notifier import FallbackNotifier
-        from relay.sweeper.message_replacement import MessageReplacement
         from relay.sweeper.policies import SweepPolicies
         from relay.sweeper.sweeper import Sweeper
 
@@ -122,14 +123,21 @@ class Wiring:
         notifier = FallbackNotifier(
             rows, policies, resources.table, self.fallback, telemetry, self._at_once, self._clock
         )
-        replacement = MessageReplacement(
-            rows, policies, self.outbox, telemetry, resources.retries.backlog, resources.invoke, self._clock
+        bells = Bells(
+            rows,
+            policies,
+            self.rate_limiter.circuit,
+            self.outbox,
+            telemetry,
+            resources.retries.backlog,
+            resources.invoke,
+            self._clock,
         )
         return Sweeper(
             rows=rows,
             policies=policies,
             notifier=notifier,
-            replacement=replacement,
+            bells=bells,
             table=resources.table,
             telemetry=telemetry,
             clock=self._clock,
@@ -267,13 +275,18 @@ class Wiring:
     # ---- xMatters --------------------------------------------------------------------------------------------------
 
     @cached_property
+    def rate_limiter(self) -> RateLimiter:
+        """The rate limiter and circuit breaker of all channels."""
+        return RateLimiter(self._resources.table, self._clock, self._random)
+
+    @cached_property
     def delivery(self) -> Delivery:
         """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
         xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
         return Delivery(
             sender=RetryingSender(self.channels, xmatters, self._sleep, self._random),
             ledger=self.ledger,
-            rate_limiter=RateLimiter(self._resources.table, self._clock, self._random),
+            rate_limiter=self.rate_limiter,
             outbox=self.outbox,
             clock=self._clock,
             owner=self._owner,

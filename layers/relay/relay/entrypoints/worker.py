@@ -3,9 +3,9 @@
 Two functions run this code: one for the retry queue (signals), and one for the chore queue (all other kinds). Both can
 work a job of any kind. A job that has to wait goes to the queue for its kind.
 
-To wait, an updated copy of the job is put on the queue, and then its old message is deleted. So a receive count above
-one means that a worker crashed, and the queue's redrive policy catches only poison messages. A job from the dead-letter
-queue is revived: its age and its backoff start again.
+To wait, the job's next message is put on the queue, and then its old message is deleted: by `delivery` for a signal,
+and here for a chore. So a receive count above one means that a worker crashed, and the queue's redrive policy catches
+only poison messages. A job from the dead-letter queue is revived: its age and its backoff start again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +38,7 @@ from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.reconcile.reconciler import Reconciler
+    from relay.sweeper.sweeper import Sweeper
 
 # Time limit of one job: one attempt, the calls to the ledger, and short waits for a rate limit. The fallback topic and
 # the queues get a few seconds each after it. The function's time-out is 30 seconds.
@@ -63,6 +64,7 @@ class Worker:
         delivery: Delivery of states to xMatters.
         chores: Worker for chores, except for reconcile runs.
         reconciler: Returns the worker for reconcile runs, created at its first use.
+        sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
         channels: The cached channels.
         sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
         outbox: The queues of jobs.
@@ -78,6 +80,7 @@ class Worker:
     delivery: Delivery
     chores: Chores
     reconciler: "Callable[[], Reconciler]"
+    sweeper: "Callable[[], Sweeper]"
     channels: ChannelCache
     sources: Sources
     outbox: Outbox
@@ -113,20 +116,30 @@ class Worker:
             # Never retried: the run's progress is in its note, and the next schedule replaces a failed run.
             self.reconciler().work(job, deadline)
             return True
+        if job.kind == JobKind.RECOVERY:
+            # Never retried: the sweeper wakes what this job leaves.
+            self.sweeper().recover(seconds_of(job.received_at))
+            return True
         if job.revival.dead_lettered_at is not None and not job.revival.is_revived:
             job = job.revived(now)
-        if job.message.replacement:
-            self.delivery.record_replacement_begun(job, deadline)
-            # A copy of this job that waits does not count as one that the sweeper sent.
-            job = job.as_replacement(0)
+        if job.message.is_bell:
+            self.delivery.record_begun_bell(job, deadline)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
         if result.notices.without_page:
             self.telemetry.page_missing(job, result.notices.without_page)
         if result.outcome == Outcome.UNSAFE:
-            # An unexpected exception or an unknown kind of job. After a few receives the redrive policy moves it.
+            # No queue took its next message, or there was an unexpected exception or an unknown kind of job. After a
+            # few receives the redrive policy moves it.
             return False
-        return self._put_back_if_waiting(result.job or job, result, deadline)
+        if job.kind != JobKind.SIGNAL:
+            return self._put_back_if_waiting(result.job or job, result, deadline)
+        if result.notices.unguarded and result.queue == "retry" and result.reason != Reason.PAUSED:
+            try:
+                self._notify_without_ledger(job, result, deadline)
+            except Exception as error:  # noqa: BLE001 - the state's next message is queued already: the old one must go
+                self.telemetry.crashed(error)
+        return True
 
     def _attempted(self, job: Job, deadline: Deadline) -> Result:
         """Attempt a job of any kind but a reconcile run, and return its result."""
@@ -135,18 +148,15 @@ class Worker:
             return _faulty(job, detail, NotImplementedError(detail))
         try:
             channel = self.channels.for_work(job.channel)
-            own_wait = self._own_wait(job, channel.policy)
             if job.kind != JobKind.SIGNAL:
-                return self.chores.do(job, channel, deadline, own_wait=own_wait)
+                return self.chores.do(job, channel, deadline, own_wait=self._own_wait(job, channel.policy))
             share = parse_share(job.payload.body)
-            result = self.delivery.resume(job, share, channel, deadline, own_wait=own_wait)
+            result = self.delivery.resume(job, share, channel, deadline)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
                 # The function that took the share may have died before it noted that.
                 self.sources.record_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
             is_over = not is_open(share)
-            if channel.rest is None or (job.message.spare and result.outcome != Outcome.DELIVERED):
-                return result
-            return self._followed(job, result, deadline, is_over=is_over)
+            return self._followed(job, result, deadline, is_over=is_over) if channel.rest else result
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
@@ -161,7 +171,7 @@ class Worker:
         # The age of a follow-up counts from now, since its signal may have waited for hours or was dead-lettered.
         signal = followup_job(result.job or job)
         revival = replace(signal.revival, revived_at=timestamp(now))
-        followup = replace(signal, message=replace(signal.message, spare=False), revival=revival)
+        followup = replace(signal, revival=revival)
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
@@ -169,13 +179,15 @@ class Worker:
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
             # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
             if not self.outbox.enqueue(followup, deadline, until=now):
-                # The job itself stays on the queue, so that a later attempt can queue the follow-up.
-                waits = result.waiting(Reason.IN_FLIGHT, now + FOLLOW_AGAIN_SECONDS)
-                return replace(waits, detail="no queue accepted its follow-up")
+                # The signal's message is queued once more, so that a later attempt can queue the follow-up.
+                again, detail = now + FOLLOW_AGAIN_SECONDS, "no queue accepted its follow-up"
+                if not self.outbox.enqueue(job, deadline, until=again):
+                    return replace(result, outcome=Outcome.UNSAFE, detail=detail)
+                return replace(result.waiting(Reason.IN_FLIGHT, again), detail=detail)
         elif result.outcome == Outcome.SUPERSEDED:
-            # The newer state's job follows up all signals of the incident, but may wake later. This follow-up runs
-            # once, to terminate outdated pages now.
-            self.outbox.enqueue(followup.as_spare(), deadline, until=now)
+            # The newer state's message follows up all signals of the incident, but may wake later. This follow-up
+            # terminates outdated pages now.
+            self.outbox.enqueue(followup, deadline, until=now)
         return result
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
@@ -196,12 +208,11 @@ class Worker:
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = job.payload.status == "critical"
         wait = wait_seconds(error.reason, job.failures.failed_retries, None, self.random(), is_critical=is_critical)
-        again = after_failed_retry(job, result, now)
-        result = replace(result.queued("retry"), until=now + wait, job=again)
-        if own_wait:
-            result = replace(result, reason=own_wait.reason, until=own_wait.until, job=job)
-        self.delivery.postpone(job, result.until or now, deadline)
-        return result
+        again = replace(after_failed_retry(job, result, now), message=replace(job.message, is_bell=False))
+        if not self.outbox.enqueue(again, deadline, until=now + wait):
+            return result
+        self.delivery.postpone(job, now + wait, deadline)
+        return replace(result.queued("retry"), until=now + wait, job=again)
 
     def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
         """Dead-letter a job whose channel was removed, or that expired while its channel can't be read.
@@ -212,39 +223,29 @@ class Worker:
         if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
-            return self.delivery.resume(
-                job, parse_share(job.payload.body), removed(job.channel), deadline, own_wait=own_wait
-            )
+            share, gone = parse_share(job.payload.body), removed(job.channel)
+            return self.delivery.resume(job, share, gone, deadline, given_up=own_wait.reason)
         return self.chores.failed(job, result, deadline)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
-        """Return the wait that a job needs by its own data and the policy; None if the job may be attempted now.
+        """Return the wait that a chore needs by its own data and the policy; None if it may be attempted now.
 
-        The wait's reason is `shadowed` for a signal of a channel in shadow mode, and `expired` if the job is older than
-        the policy allows. Else the wait ends at the time of the job's next attempt.
+        The wait's reason is `expired` if the chore is older than the policy allows. Else the wait ends at the time of
+        its next attempt.
         """
         now = self.clock()
         # The policy's age limit is for signals. Chores get at least the default limit.
-        if job.kind != JobKind.SIGNAL:
-            policy = replace(policy, max_age_seconds=max(policy.max_age_seconds, Policy().max_age_seconds))
-        # Checked before the age: a wait for `expired` is dropped if the age counts from the end of a pause or a flap.
-        # A job that only records an accepted signal sends nothing.
-        if job.kind == JobKind.SIGNAL and policy.mode is Mode.SHADOW and not job.message.accepted:
-            return Wait(Reason.SHADOWED, now)
-        if now - job.age_counts_from > policy.max_age_seconds:
+        if now - job.age_counts_from > max(policy.max_age_seconds, Policy().max_age_seconds):
             return Wait(Reason.EXPIRED, now)
         not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
         return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _put_back_if_waiting(self, job: Job, result: Result, deadline: Deadline) -> bool:
-        """Put the job back on its queue if its result says that it has to wait.
+        """Put a chore back on its queue if its result says that it has to wait.
 
         Returns True if its old message may be deleted.
         """
-        if result.notices.unguarded and result.queue == "retry" and result.reason != Reason.PAUSED:
-            self._notify_without_ledger(job, result, deadline)
-        # A spare job waits only for its slot in the rate limit's line. In other cases the state has its own message.
-        if result.queue != "retry" or (job.message.spare and result.reason != Reason.PACED):
+        if result.queue != "retry":
             return True
         again = self._again(job, result)
         return self.outbox.enqueue(again, deadline, until=seconds_of(again.message.not_before or again.received_at))

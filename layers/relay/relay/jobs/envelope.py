@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from relay.channels.schema import CHANNEL_NAME
+from relay.channels.policy import CHANNEL_NAME
 from relay.jobs.job import Failures, Job, JobMessage, Payload, Revival, Routing, seconds_of
 
 SCHEMA = 1
@@ -83,7 +83,7 @@ def attributes_of(job: Job) -> dict[str, str]:
 
 
 _TEXTS = ("kind", "delivery_id", "channel", "incident_id", "received_at", "reason", "correlation_id")
-_COUNTS = ("attempts", "replays", "failed_retries", "replacement")
+_COUNTS = ("attempts", "replays", "failed_retries", "plan")
 _MOMENTS = (
     "received_at",
     "first_failed_at",

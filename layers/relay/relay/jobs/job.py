@@ -11,7 +11,7 @@ MILLISECOND = 0.001
 
 
 class JobKind(StrEnum):
-    """Kind of a job: what a worker does with it. All but SIGNAL are chores.
+    """Kind of a job: what a worker does with it. All but SIGNAL and RECOVERY are chores.
 
     A newer version of the relay may write kinds that this one does not know.
 
@@ -22,6 +22,7 @@ class JobKind(StrEnum):
         WRITEBACK: Write a callback of xMatters into BigPanda.
         RELEASE: Report an incident's first share to BigPanda as received.
         RECONCILE: Do one part (piece) of a reconcile run.
+        RECOVERY: Wake the states that waited for a channel's circuit, which closed.
     """
 
     SIGNAL = "signal"
@@ -30,6 +31,7 @@ class JobKind(StrEnum):
     WRITEBACK = "writeback"
     RELEASE = "release"
     RECONCILE = "reconcile"
+    RECOVERY = "recovery"
 
 
 class Payload(NamedTuple):
@@ -102,23 +104,24 @@ class Failures(NamedTuple):
 class JobMessage(NamedTuple):
     """Members that belong to one message of a job. A job can have several messages at the same time.
 
-    Times are ISO 8601 in UTC, and None for never.
+    A message of a signal only wakes a worker: the ledger's entry says what is to be done. Times are ISO 8601 in UTC,
+    and None for never.
 
     Attributes:
-        not_before: The time before which the job must not be attempted.
-        spare: True for an additional copy of a job, which only tries to send. Waits and follow-ups are left to the
-            job's own message.
+        plan: Number of the message. If the entry records that the same state is owed with a higher number, a later
+            message wakes the state, and this one is dropped (see `Debt.plan`).
+        is_bell: True if the sweeper sent the message, since the debt's own message did not wake a worker in time.
+        not_before: For a chore, the time before which it must not be attempted.
         accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
-        replacement: Number of the sweeper's message that replaces a vanished one; 0 for the job's own message.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
         waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent without
             it.
     """
 
+    plan: int = 0
+    is_bell: bool = False
     not_before: str | None = None
-    spare: bool = False
     accepted: bool = False
-    replacement: int = 0
     ledger_down_since: str | None = None
     waits_for_ledger: bool = False
 
@@ -211,25 +214,19 @@ class Job(NamedTuple):
         """
         revived = seconds_of(self.revival.revived_at) if self.revival.revived_at else 0.0
         at = timestamp(max(now, revived + MILLISECOND))
-        return self._replace(
-            message=self.message._replace(spare=False), revival=self.revival._replace(dead_lettered_at=at)
-        )
+        return self._replace(revival=self.revival._replace(dead_lettered_at=at))
 
     def fresh(self) -> Self:
-        """Return the job with its wait and its ledger failure removed, and not as a spare copy.
+        """Return the job with its wait and its ledger failure removed.
 
         In this form the job is stored for a later message, or starts again after a replay. All members of its group
-        `message` get their defaults, except `accepted` and `replacement`.
+        `message` get their defaults, except `accepted` and `plan`.
         """
-        return self._replace(message=JobMessage(accepted=self.message.accepted, replacement=self.message.replacement))
+        return self._replace(message=JobMessage(accepted=self.message.accepted, plan=self.message.plan))
 
-    def as_spare(self) -> Self:
-        """Return an additional copy of the job, which wakes sooner and only tries to send."""
-        return self._replace(message=self.message._replace(spare=True))
-
-    def as_replacement(self, number: int) -> Self:
-        """Return the job as the sweeper's replacement message of that number; 0 for the job's own message."""
-        return self._replace(message=self.message._replace(replacement=number))
+    def planned(self, plan: int, *, is_bell: bool = False) -> Self:
+        """Return the job as the message with the number `plan`; `is_bell` is True for a message of the sweeper."""
+        return self._replace(message=self.message._replace(plan=plan, is_bell=is_bell))
 
     def with_reason(self, reason: str) -> Self:
         """Return the job with `reason` in place of the reason of its last failure or wait."""

@@ -6,20 +6,25 @@ from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from typing import TYPE_CHECKING
 
-from relay.deadline import Deadline
 from relay.failures.errors import BadRequest, QueueError
-from relay.failures.reasons import Reason
+from relay.failures.reasons import LONGEST_WAIT_SECONDS, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, fits
 from relay.jobs.job import Failures, Job, JobKind, JobMessage, Revival, timestamp
-from relay.jobs.queue import MAX_DELAY_SECONDS, Queue
-from relay.jobs.reduced_body import reduced_body
+
+if TYPE_CHECKING:
+    from relay.deadline import Deadline
+    from relay.jobs.queue import Queue
 
 # Time for a send even after the deadline has passed, since only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
 # Kinds of jobs for the chore queue. Unknown kinds, which a newer version may add, go to the retry queue as signals do.
-CHORES = frozenset(JobKind) - {JobKind.SIGNAL}
+CHORES = frozenset(JobKind) - {JobKind.SIGNAL, JobKind.RECOVERY}
+# Time from a signal that closes a circuit until the states that waited for it are woken. Circuits that close meanwhile
+# need no recovery of their own.
+RECOVERY_SECONDS = 1.0
 # BigPanda's name of the event of a first share, for bodies that do not contain it.
 FIRST_EVENT = "incident#new"
 # Time from a resolve to the first question about it: BigPanda's API may lag behind its webhook.
@@ -49,9 +54,15 @@ def followup_job(job: Job) -> Job:
         job,
         kind=JobKind.FOLLOWUP,
         failures=replace(job.failures, failed_retries=0),
-        message=replace(job.message, not_before=None),
+        message=replace(job.message, not_before=None, is_bell=False),
         revival=Revival(replays=job.revival.replays),
     )
+
+
+def recovery_job(job: Job, now: float) -> Job:
+    """Return the `recovery` job after the signal of a job closed its channel's circuit at `now` (epoch seconds)."""
+    made = job._replace(kind=JobKind.RECOVERY, received_at=timestamp(now), failures=Failures(Reason.CIRCUIT_OPEN))
+    return made._replace(message=JobMessage(), revival=Revival()).with_body(b"")
 
 
 def question_job(job: Job, now: float) -> Job:
@@ -79,26 +90,26 @@ class Outbox:
         clock: The time in epoch seconds.
     """
 
-    retries: Queue
-    chores: Queue
-    dead_letters: Queue
+    retries: "Queue"
+    chores: "Queue"
+    dead_letters: "Queue"
     clock: Callable[[], float]
 
-    def enqueue(self, job: Job, deadline: Deadline, *, until: float) -> bool:
+    def enqueue(self, job: Job, deadline: "Deadline", *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.
 
         The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest. The call has a short
         time limit of its own, even after the deadline.
         """
-        delay = min(MAX_DELAY_SECONDS, max(0, ceil(until - self.clock())))
+        delay = min(int(LONGEST_WAIT_SECONDS), max(0, ceil(until - self.clock())))
         return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
 
-    def dead_letter(self, job: Job, deadline: Deadline) -> Job | None:
+    def dead_letter(self, job: Job, deadline: "Deadline") -> Job | None:
         """Put a job on the dead-letter queue. Return it with a new `dead_lettered_at`; None if the queue fails."""
         marked = job.dead_lettered(self.clock())
         return marked if self._put(self.dead_letters, marked, deadline, 0) else None
 
-    def _put(self, queue: Queue, job: Job, deadline: Deadline, delay: int) -> bool:
+    def _put(self, queue: "Queue", job: Job, deadline: "Deadline", delay: int) -> bool:
         try:
             send = partial(queue.send, fitting(job), delay_seconds=delay)
             deadline.run(send, part="enqueue", at_least=QUEUE_SECONDS, at_most=QUEUE_SECONDS)
@@ -135,4 +146,7 @@ def _reduced(job: Job) -> Job:
     except BadRequest:
         # Should not happen, since the body was parsed before. Try to store the whole job then.
         return job
+    # Imported here, since most bodies are small: this keeps the import out of cold starts.
+    from relay.jobs.reduced_body import reduced_body  # noqa: PLC0415
+
     return job.with_body(reduced_body(share), is_reduced=True)

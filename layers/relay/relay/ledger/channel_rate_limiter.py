@@ -21,10 +21,8 @@ from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.ledger.circuit_breaker import CLOSED, Circuit, CircuitBreaker
 from relay.ledger.table import Table
-from relay.ledger.wait import Slot, Wait
+from relay.ledger.wait import WINDOW_SECONDS, Rule, Slot, Ticket, Wait, gate_of
 
-# A signal is counted for 60 to 61 s, since counts have a resolution of one second (docs/decisions.md, D-61-seconds).
-WINDOW_SECONDS = 61
 # No slot is further ahead than this: most signals that wait so long are superseded by then.
 HORIZON_SECONDS = 300.0
 # Time that a line waits for a signal that misses its slot. After it, other signals no longer give way.
@@ -42,43 +40,6 @@ LIMITER_SECONDS = 1.0
 MAX_STALE = 40
 
 _DIGITS = string.digits + string.ascii_lowercase
-
-
-class Rule(NamedTuple):
-    """A rate limit, and the table item ("gate") that counts its signals.
-
-    Attributes:
-        gate: Name of the table item.
-        limit: Signals a minute at most: the policy's `max_per_minute`.
-    """
-
-    gate: str
-    limit: int
-
-    @property
-    def spacing(self) -> float:
-        """The time between two slots of a line (seconds). A line has the slots (reserved times) of waiting signals."""
-        return WINDOW_SECONDS / self.limit
-
-
-def gate_of(channel: str) -> str:
-    """Return the name of a channel's gate: the table item that counts all signals of the channel."""
-    return f"gate/{channel}"
-
-
-class Ticket(NamedTuple):
-    """Permission of the rate limiter to send a signal now.
-
-    Attributes:
-        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
-            not counted.
-        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
-        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
-    """
-
-    taken: Mapping[str, int]
-    troubled: bool = False
-    is_failed_open: bool = False
 
 
 class Gate(NamedTuple):
@@ -108,7 +69,12 @@ class Gate(NamedTuple):
         A missing attribute stands for no signals, an empty line, or a closed circuit.
         """
         counted = {_second(name): int(value) for name, value in item.items() if name.startswith(_PREFIX)}
-        circuit = Circuit(item.get("open_until"), int(item.get("failures", 0)))
+        circuit = Circuit(
+            item.get("open_until"),
+            int(item.get("failures", 0)),
+            item.get("probed_at", 0.0),
+            item.get("critical_probed_at", 0.0),
+        )
         return cls(counted, item.get("critical", 0.0), item.get("other", 0.0), circuit)
 
     def counted(self, now: float) -> int:
@@ -226,7 +192,7 @@ class RateLimiter:
         circuit = gates[0].circuit
         name, troubled = rules[0].gate, circuit != CLOSED
         wait = self._breaker.wait_for_probe(name, circuit, is_critical=is_critical) if troubled else None
-        ticket = Ticket(taken, troubled=troubled)
+        ticket = Ticket(taken, troubled=troubled, is_probe=circuit.open_until is not None)
         if wait:
             self.leave(ticket)
             return wait
@@ -235,18 +201,23 @@ class RateLimiter:
                 self._end_line(rule, gate, slot)
         return ticket
 
+    def circuit(self, channel: str) -> Circuit:
+        """Return the state of a channel's circuit breaker. Raises LedgerError."""
+        return Gate.of(self.table.numbers(gate_of(channel))).circuit
+
     def leave(self, ticket: Ticket) -> None:
         """Give back a ticket that was not used: its signal no longer counts."""
         for gate, second in ticket.taken.items():
             self._update(gate, add={count_name(second): -1})
 
-    def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> None:
-        """Report the result of a signal to the channel's circuit breaker.
+    def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
+        """Report the result of a signal to the channel's circuit breaker. Return True if it closed the circuit.
 
         The circuit breaker is in the table item of the first rate limit in `rules`. `failure` is the reason of the
         failure; None if the signal was accepted. `retry_after` is xMatters' Retry-After in seconds; None without one.
         """
-        self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled)
+        # A circuit that never opened closes, too, after failures in a row: then no signal waits for it.
+        return self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled) and ticket.is_probe
 
     @property
     def _breaker(self) -> CircuitBreaker:
@@ -263,7 +234,7 @@ class RateLimiter:
         if known:
             return known
         gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
-        wait = self._wait_for_circuit(gate, now, is_critical=is_critical) if is_circuit else None
+        wait = self._wait_for_circuit(rule.gate, gate, now, is_critical=is_critical) if is_circuit else None
         if wait:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
@@ -285,7 +256,7 @@ class RateLimiter:
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
-        if is_circuit and (wait := self._wait_for_circuit(gate, now, is_critical=is_critical)):
+        if is_circuit and (wait := self._wait_for_circuit(rule.gate, gate, now, is_critical=is_critical)):
             return wait
         end = gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
@@ -324,8 +295,8 @@ class RateLimiter:
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
 
-    def _wait_for_circuit(self, gate: Gate, now: float, *, is_critical: bool) -> Wait | None:
-        return self._breaker.wait(gate.circuit, now, is_critical=is_critical) if gate.circuit != CLOSED else None
+    def _wait_for_circuit(self, name: str, gate: Gate, now: float, *, is_critical: bool) -> Wait | None:
+        return self._breaker.wait(name, gate.circuit, now, is_critical=is_critical) if gate.circuit != CLOSED else None
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
         """Update a gate (a rule's table item), and remove old counts from it. Return its new content.

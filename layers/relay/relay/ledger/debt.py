@@ -21,10 +21,12 @@ class Debt(NamedTuple):
     Attributes:
         since: When the first state came that is owed; None if nothing is owed.
         is_notified: True if the fallback topic was notified of the debt.
+        plan: Number of the message that wakes the newest state, or, if only a row does, of the next one. A message of
+            that state with a lower number is dropped: a later one took its place. The number survives the debt.
         attempts: Number of attempts of the newest state.
+        retries: Number of failed wakes of the newest state, since its arrival or its replay. The backoff grows with it.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
-        rests_until: After an ambiguous attempt, the time before which the same state is not sent again.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, the first
             attempts are not over, or an operator dropped the dead-lettered state.
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
@@ -32,19 +34,24 @@ class Debt(NamedTuple):
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
         is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
         claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
+        dead_lettered_at: When the newest state was dead-lettered; 0 if it was not, or if it was replayed since.
+        revived_at: When the newest state was revived: made owed again, after an operator replayed its message.
     """
 
     since: float | None = None
     is_notified: bool = False
+    plan: int = 0
     attempts: int = 0
+    retries: int = 0
     reason: str = ""
     slot: Slot | None = None
-    rests_until: float = 0.0
     row: Row | None = None
     paused_until: float = 0.0
     paused_by: str = ""
     is_page_missing: bool = False
     claim_hold_until: float = 0.0
+    dead_lettered_at: float = 0.0
+    revived_at: float = 0.0
 
     @property
     def is_critical(self) -> bool:
@@ -55,14 +62,6 @@ class Debt(NamedTuple):
     def due(self) -> float:
         """Time from which the sweeper acts on the debt (epoch seconds); 0 without a row in the table's index."""
         return self.row.due if self.row else 0.0
-
-    @property
-    def replacement_begun(self) -> int:
-        """Number of the sweeper's latest replacement message that a worker began to work; 0 for none.
-
-        The sweeper numbers the replacement messages of a debt 1, 2, and so on. A recorded result resets it to 0.
-        """
-        return self.row.replacement_begun if self.row else 0
 
     @property
     def job(self) -> str:
@@ -88,12 +87,15 @@ class Debt(NamedTuple):
         return replace(self, since=state.came if self.since is None else self.since, slot=slot or self.slot)
 
     def started_anew(self) -> "Debt":
-        """Return the debt for a newer state than before: without attempts, and without a reason."""
-        return replace(self, attempts=0, reason="")
+        """Return the debt for a newer state than before: without attempts, reason, dead letter and revival."""
+        return replace(self, attempts=0, retries=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
 
-    def failed(self, attempts: int, reason: str) -> "Debt":
-        """Return the debt with `attempts` added to its attempts; the last one failed for `reason`."""
-        return replace(self, attempts=self.attempts + attempts, reason=reason)
+    def failed(self, attempts: int, reason: str, *, is_wake: bool) -> "Debt":
+        """Return the debt with `attempts` added to its attempts; the last one failed for `reason`.
+
+        `is_wake` is True if a message from the queue woke the state.
+        """
+        return replace(self, attempts=self.attempts + attempts, retries=self.retries + is_wake, reason=reason)
 
     def announced(self, *, is_owed: bool) -> "Debt":
         """Return the debt after xMatters accepted a signal.
@@ -108,7 +110,14 @@ class Debt(NamedTuple):
         """Return the debt with nothing owed: no slot, no row (see `with_row`), and not notified."""
         kept = self.with_row(None)
         return replace(
-            kept, since=None, is_notified=False, slot=None, paused_until=0.0, paused_by="", claim_hold_until=0.0
+            kept,
+            since=None,
+            is_notified=False,
+            slot=None,
+            paused_until=0.0,
+            paused_by="",
+            claim_hold_until=0.0,
+            dead_lettered_at=0.0,
         )
 
     def dead_lettered(self, state: State, at: float) -> "Debt":
@@ -119,7 +128,12 @@ class Debt(NamedTuple):
         """
         is_to_notify = self.is_page_missing or (state.is_critical and not self.is_notified)
         due = at if is_to_notify else at + BEHIND_SECONDS
-        return self.owing(state).with_row(Row(due, is_critical=state.is_critical))
+        row = Row(due, is_critical=state.is_critical)
+        return replace(self.owing(state).with_row(row), dead_lettered_at=max(at, self.dead_lettered_at))
+
+    def revived(self, at: float) -> "Debt":
+        """Return the debt after its dead-lettered state became owed again at `at` (epoch seconds), by a replay."""
+        return replace(self, reason="", retries=0, dead_lettered_at=0.0, revived_at=at)
 
     def with_row(self, row: Row | None) -> "Debt":
         """Return the debt with this row in the table's `due` index; None removes the row.
@@ -135,26 +149,18 @@ class Debt(NamedTuple):
 
         A debt without a row stays as it is.
         """
-        return (
-            replace(self, row=replace(self.row, due=max(self.row.due, until), replacement_begun=0, replacement_sent=0))
-            if self.row
-            else self
-        )
+        return replace(self, row=replace(self.row, due=max(self.row.due, until), rung=0, begun=0)) if self.row else self
 
-    def with_replacement_sent(self, number: int, until: float) -> "Debt":
-        """Return the debt after the sweeper sent its replacement job with this number.
+    def rung(self, until: float) -> "Debt":
+        """Return the debt after the sweeper sent it a message ("bell"), or invoked the worker.
 
         The sweeper acts on the debt again at `until` (epoch seconds).
         """
-        return replace(self, row=replace(self.row, due=until, replacement_sent=number)) if self.row else self
+        return replace(self, row=replace(self.row, due=until, rung=self.row.begun + 1)) if self.row else self
 
-    def with_replacement_begun(self, number: int) -> "Debt":
-        """Return the debt after a worker began the sweeper's replacement job with this number."""
-        return (
-            replace(self, row=replace(self.row, replacement_begun=max(self.row.replacement_begun, number)))
-            if self.row
-            else self
-        )
+    def bell_begun(self) -> "Debt":
+        """Return the debt after a worker began to work a message of the sweeper."""
+        return replace(self, row=replace(self.row, begun=self.row.begun + 1)) if self.row else self
 
     def with_page_missing(self, now: float) -> "Debt":
         """Return the debt after no page was found for a critical signal.

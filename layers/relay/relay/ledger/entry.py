@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from relay.incidents.transition import State, Transition, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.flap import Flap
 from relay.ledger.incident_end import CLAIM_SECONDS, NEVER_ENDED, End
@@ -48,7 +47,6 @@ class Entry(NamedTuple):
             seconds).
         accepted_signals: The last accepted signals and their pages, oldest first.
         debt: The debt: the newest state, while it is owed.
-        dead_letter: The last dead-lettered state, and its revival.
         end: The last end of the incident, and the resolve that BigPanda is asked about.
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
         environment_id: Id of the incident's environment in BigPanda; empty if unknown.
@@ -72,7 +70,6 @@ class Entry(NamedTuple):
     signal_times: tuple[float, ...] = ()
     accepted_signals: tuple[AcceptedSignal, ...] = ()
     debt: Debt = Debt()
-    dead_letter: DeadLetterRecord = DeadLetterRecord()
     end: End = NEVER_ENDED
     flap: Flap = Flap()
     environment_id: str = ""
@@ -84,13 +81,8 @@ class Entry(NamedTuple):
 
     @property
     def is_given_up(self) -> bool:
-        """True if the newest state is owed and dead-lettered, so that only a replay announces it.
-
-        The dead-lettered state may have come later than the newest one: several messages of one state can expire.
-        """
-        dead = self.dead_letter.state
-        is_newest = dead is not None and not dead.precedes(self.newest)
-        return is_newest and self.debt.since is not None and not self.debt.job
+        """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
+        return self.debt.dead_lettered_at > 0
 
     def is_busy(self, now: float) -> bool:
         """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
@@ -201,7 +193,8 @@ class Entry(NamedTuple):
         The entry stays as it is if the state is superseded, announced or dead-lettered meanwhile.
         """
         is_announced = self.announced is not None and not self.announced.precedes(state) and not self.was_better
-        if state.precedes(self.newest) or is_announced or self.dead_letter.has(state):
+        is_dead = self.is_given_up and state.is_of_same_share(self.newest)
+        if state.precedes(self.newest) or is_announced or is_dead:
             return self
         entry = self.owing(state)
         return replace(entry, debt=entry.debt.with_row(row))
@@ -218,8 +211,6 @@ class Entry(NamedTuple):
         is_snooze_over = self.is_snooze_over and is_silent and not is_better
         entry = self._with_newest(state)
         entry = replace(entry, eased=eased, is_snooze_over=is_snooze_over, debt=entry.debt.settled())
-        if entry.dead_letter.has(state):
-            entry = replace(entry, dead_letter=entry.dead_letter.settled())
         if self.is_over or not state.is_open:
             # It ended and may reopen, although people are not told of either.
             entry = entry._unacknowledged()
@@ -240,14 +231,10 @@ class Entry(NamedTuple):
         same_version = self.newest is not None and self.newest.version == state.version
         digest = state.marked_digest
         seen_digests = (*[each for each in (self.seen_digests if same_version else ()) if each != digest], digest)
-        is_same, newest = state.is_same(self.newest), state.without_alerts()
         end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
-        known = replace(self, newest=newest, seen_digests=seen_digests[-MAX_SEEN_DIGESTS:], end=end, debt=debt)
-        if is_same:
-            return known
-        dead_letter = self.dead_letter.superseded() if self.dead_letter.revived_at else self.dead_letter
-        return replace(known, dead_letter=dead_letter)
+        seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
+        return replace(self, newest=state.without_alerts(), seen_digests=seen_digests, end=end, debt=debt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send.
@@ -316,7 +303,6 @@ class Entry(NamedTuple):
             eased=newer if is_eased else None,
             is_snooze_over=False,
             debt=entry.debt.announced(is_owed=newer is not None),
-            dead_letter=entry.dead_letter.settled(),
             flap=entry.flap.announcing(),
         )
 
@@ -343,24 +329,21 @@ class Entry(NamedTuple):
         *,
         until: float,
         reason: str = "",
-        dead_lettered_at: float | None = None,
-        rests_until: float = 0.0,
+        is_wake: bool = False,
     ) -> "Entry":
         """Return the entry after the signal of the lease's state was not accepted. The lease ends.
 
         `attempts` were made, and the last one failed for `reason`. `maybe_accepted` counts those that may have been
-        accepted all the same, by `until` (epoch seconds). If there are any, the state is not sent again before
-        `rests_until` (epoch seconds). `dead_lettered_at` is the time at which the state's message was dead-lettered;
-        None if it was not.
+        accepted all the same, by `until` (epoch seconds). `is_wake` is True if a message from the queue woke the state.
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
         if entry is not self and lease.state.is_of_same_share(entry.newest):
-            entry = replace(entry, debt=entry.debt.failed(attempts, reason))
+            entry = replace(entry, debt=entry.debt.failed(attempts, reason, is_wake=is_wake))
         entry = entry._counting(lease, maybe_accepted, until)
         if maybe_accepted:
-            entry = replace(entry._doubting(lease.state), debt=replace(entry.debt, rests_until=rests_until))
-        return entry if dead_lettered_at is None else entry.dead_lettering(lease.state, dead_lettered_at, reason)
+            entry = entry._doubting(lease.state)
+        return entry
 
     def is_overtaken(self, came: float, answered: AcceptedSignal | None = None) -> bool:
         """True if a person's answer to a page is out of date: the incident was signalled again, or ended.
@@ -393,23 +376,24 @@ class Entry(NamedTuple):
         followed = (known.merged(found.get(known.request_id, known)) for known in self.accepted_signals)
         return replace(self, accepted_signals=tuple(followed))
 
-    def dead_lettering(self, state: State, at: float, reason: str) -> "Entry":
+    def dead_lettering(self, state: State, at: float, reason: str, *, plan: int) -> "Entry":
         """Return the entry with `state` dead-lettered at `at` (epoch seconds), for `reason`.
 
-        The entry stays as it is if an operator moved the message back to its queue meanwhile.
+        `plan` is the number of the message on the dead-letter queue.
+
+        The entry stays as it is if a newer state came, or if an operator moved the message back to its queue meanwhile.
         """
-        if state.is_of_same_share(self.newest) and self.dead_letter.revived_at > at:
-            # An operator moved the message back before its sender recorded it.
+        is_revived = state.is_of_same_share(self.newest) and self.debt.revived_at > at
+        if state.precedes(self.newest) or is_revived:
             return self
-        dead_letter, debt = self.dead_letter.replaced(state, at), replace(self.debt, reason=reason)
-        if self.newest is None or state.is_of_same_share(self.newest):
-            debt = debt.dead_lettered(state, dead_letter.at)
-        return replace(self, dead_letter=dead_letter, debt=debt)
+        entry = self.owing(state)
+        debt = replace(entry.debt, reason=reason, plan=max(entry.debt.plan, plan))
+        return replace(entry, debt=debt.dead_lettered(state, at))
 
     def reviving(self, state: State, at: float) -> "Entry":
         """Return the entry with a dead-lettered state that is owed again since `at` (epoch seconds), by a replay."""
         entry = self.owing(state)
-        return replace(entry, dead_letter=entry.dead_letter.revived(at), debt=replace(entry.debt, reason=""))
+        return replace(entry, debt=entry.debt.revived(at))
 
     def dropped(self, at: float) -> "Entry":
         """Return the entry after an operator deleted the message that was dead-lettered at `at` (epoch seconds).
@@ -417,14 +401,14 @@ class Entry(NamedTuple):
         The state stays owed, but has no row in the `due` index: it no longer counts as given up. The entry stays as it
         is if its state is not given up, or was dead-lettered again later.
         """
-        is_dropped = self.is_given_up and self.dead_letter.at <= at
+        is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=self.debt.with_row(None)) if is_dropped else self
 
     def notified(self) -> "Entry":
         """Return the entry after the fallback topic was notified. A given-up state keeps its row (see `Debt`)."""
         debt = self.debt.notified(self.newest)
-        if self.is_given_up and self.dead_letter.state:
-            debt = debt.dead_lettered(self.dead_letter.state, self.dead_letter.at)
+        if self.is_given_up and self.newest:
+            debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
         return replace(self, debt=debt)
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":

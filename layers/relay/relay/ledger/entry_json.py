@@ -13,7 +13,6 @@ from typing import Any
 from relay.incidents.share import Version
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.dead_letter import DeadLetterRecord
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.flap import Flap
@@ -53,7 +52,7 @@ def decoded(found: Text) -> Entry:
 
 
 def _members(entry: Entry) -> dict[str, Any]:
-    lease, debt, dead_letter, end = entry.lease, entry.debt, entry.dead_letter, entry.end
+    lease, debt, end = entry.lease, entry.debt, entry.end
     return {
         "newest": _state_members(entry.newest),
         "seen_digests": entry.seen_digests,
@@ -68,17 +67,17 @@ def _members(entry: Entry) -> dict[str, Any]:
         "accepted": entry.accepted_signals,
         "owed_since": debt.since,
         "is_notified": debt.is_notified,
+        "plan": debt.plan,
         "attempts": debt.attempts,
+        "retries": debt.retries,
         "reason": debt.reason,
         "slot": debt.slot,
-        "rests_until": debt.rests_until,
         "paused_until": debt.paused_until,
         "paused_by": debt.paused_by,
         "is_page_missing": debt.is_page_missing,
         "claim_hold_until": debt.claim_hold_until,
-        "dead_lettered": _state_members(dead_letter.state),
-        "dead_lettered_at": dead_letter.at,
-        "revived_at": dead_letter.revived_at,
+        "dead_lettered_at": debt.dead_lettered_at,
+        "revived_at": debt.revived_at,
         "over_at": end.at,
         "claimed_at": end.claimed_at,
         "end_version": end.version,
@@ -104,11 +103,6 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         signal_times=tuple(members.get("times", ())),
         accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
         debt=_debt(members, row),
-        dead_letter=DeadLetterRecord(
-            state=_known_state(members.get("dead_lettered")),
-            at=members.get("dead_lettered_at", 0.0),
-            revived_at=members.get("revived_at", 0.0),
-        ),
         end=End(
             at=members.get("over_at", 0.0),
             claimed_at=members.get("claimed_at", 0.0),
@@ -128,15 +122,18 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
     return Debt(
         since=members.get("owed_since"),
         is_notified=members.get("is_notified", False),
+        plan=members.get("plan", 0),
         attempts=members.get("attempts", 0),
+        retries=members.get("retries", 0),
         reason=members.get("reason", ""),
         slot=Slot(slot[0], slot[1]) if slot else None,
-        rests_until=members.get("rests_until", 0.0),
         row=row,
         paused_until=members.get("paused_until", 0.0),
         paused_by=members.get("paused_by", ""),
         is_page_missing=members.get("is_page_missing", False),
         claim_hold_until=members.get("claim_hold_until", 0.0),
+        dead_lettered_at=members.get("dead_lettered_at", 0.0),
+        revived_at=members.get("revived_at", 0.0),
     )
 
 

@@ -1,6 +1,6 @@
 """Memory of a flapping incident: when it changed, and when it counts as calm. Pure code.
 
-`Entry.quiet_until` says until when a state of a flapping incident waits, and `delivery.next_action` lets it wait. The
+`Entry.quiet_until` says until when a state of a flapping incident waits, and `delivery.step` lets it wait. The
 rules are explained in docs/decisions.md, D-flap.
 """
 

@@ -15,8 +15,8 @@ INDEX, SHARD, AT = "due", "due", "due_at"
 SHARDS = 8
 CRITICAL, OTHER = "critical", "other"
 # Attributes of the row besides its place in the index.
-JOB, REPLACEMENT_BEGUN, REPLACEMENT_SENT = "job", "replacement_begun", "replacement_sent"
-ATTRIBUTES = (SHARD, AT, JOB, REPLACEMENT_BEGUN, REPLACEMENT_SENT)
+JOB, RUNG, BEGUN = "job", "rung", "begun"
+ATTRIBUTES = (SHARD, AT, JOB, RUNG, BEGUN)
 
 
 class Row(NamedTuple):
@@ -25,19 +25,17 @@ class Row(NamedTuple):
     Attributes:
         due: Time from which the sweeper acts on the debt (epoch seconds): some minutes after its message is due. For a
             debt without a message, it is the end of the wait.
-        job: Name of the stored job, from which a vanished message is replaced; empty if only the fallback topic has
+        job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has
             still to be notified.
-        replacement_begun: Number of the latest replacement message that a worker began to work; 0 for none, and after
-            a recorded result. The sweeper numbers the replacement messages of a debt 1, 2, and so on.
-        replacement_sent: Number of the last replacement message that the sweeper sent; 0 for none, and after a recorded
-            result.
+        rung: Number of messages ("bells") that the sweeper sent since the last recorded result.
+        begun: Number of them that a worker began to work.
         is_critical: True if the owed state is critical, or if no page was found for a critical signal.
     """
 
     due: float
     job: str = ""
-    replacement_begun: int = 0
-    replacement_sent: int = 0
+    rung: int = 0
+    begun: int = 0
     is_critical: bool = False
 
     @classmethod
@@ -46,23 +44,13 @@ class Row(NamedTuple):
         if SHARD not in attributes or AT not in attributes:
             return None
         is_critical = str(attributes[SHARD]).startswith(f"{CRITICAL}#")
-        replacement_begun, replacement_sent = (
-            int(attributes.get(name, 0)) for name in (REPLACEMENT_BEGUN, REPLACEMENT_SENT)
-        )
-        return cls(
-            float(attributes[AT]), str(attributes.get(JOB, "")), replacement_begun, replacement_sent, is_critical
-        )
+        rung, begun = (int(attributes.get(name, 0)) for name in (RUNG, BEGUN))
+        return cls(float(attributes[AT]), str(attributes.get(JOB, "")), rung, begun, is_critical)
 
     def attributes(self, key: str) -> dict[str, str | float]:
         """Return the attributes that put the item with that key into the `due` index."""
         place = shard(key, is_critical=self.is_critical)
-        return {
-            SHARD: place,
-            AT: self.due,
-            JOB: self.job,
-            REPLACEMENT_BEGUN: self.replacement_begun,
-            REPLACEMENT_SENT: self.replacement_sent,
-        }
+        return {SHARD: place, AT: self.due, JOB: self.job, RUNG: self.rung, BEGUN: self.begun}
 
 
 def shard(key: str, *, is_critical: bool) -> str:

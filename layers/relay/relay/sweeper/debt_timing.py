@@ -37,7 +37,7 @@ def is_paused(policies: SweepPolicies, row: DueRow, now: float) -> bool:
 def is_resumed(policies: SweepPolicies, row: DueRow, now: float) -> bool:
     """True if the pause for which a state waits has ended early, and the sweeper has not sent its job since."""
     debt = row.entry.debt
-    is_sent = debt.row is not None and debt.row.replacement_sent > 0
+    is_sent = debt.row is not None and debt.row.rung > 0
     return debt.paused_until > now and not is_sent and not is_paused(policies, row, now)
 
 
@@ -51,7 +51,7 @@ def expires_at(policies: SweepPolicies, row: DueRow, job: Job) -> float:
     policy = policies.of(row.channel)
     # The age of a state that waited for the end of a flap or a pause counts from that end.
     quiet_until = row.entry.quiet_until(row.entry.newest) if row.entry.newest else 0.0
-    since = max(job.age_counts_from, row.entry.dead_letter.revived_at, quiet_until)
+    since = max(job.age_counts_from, row.entry.debt.revived_at, quiet_until)
     if policy.pauses:
         since = _age_start(job, policy, since)
     return since + policy.max_age_seconds

@@ -11,6 +11,7 @@ from itertools import batched
 
 from relay.deadline import Deadline
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
+from relay.jobs.job import Job
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
@@ -125,10 +126,10 @@ class FallbackNotifier:
 
         A given-up state is not held: nothing will signal it after the pause.
         """
-        now, debt = self.clock(), row.entry.debt
-        if row.entry.is_given_up or debt.is_page_missing or not has_conditional_pause(self.policies, row, now):
+        now = self.clock()
+        if row.entry.is_given_up or not has_conditional_pause(self.policies, row, now):
             return False
-        return is_held(self.policies, row, self.rows.stored_job(row, debt.job), now)
+        return is_held(self.policies, row, self._stored_job(row), now)
 
     def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
@@ -137,11 +138,8 @@ class FallbackNotifier:
         page, and only a state that is not critical is owed, the description is that of the critical.
         """
         entry = row.entry
-        owes_critical = entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
-        is_page_missing = entry.debt.is_page_missing and not owes_critical
-        since = entry.announced.came if is_page_missing and entry.announced else row.since
-        name = FALLBACK_DESCRIPTION if is_page_missing else entry.debt.job or FALLBACK_DESCRIPTION
-        job = self.rows.stored_job(row, name)
+        since = entry.announced.came if _tells_of_page(entry) and entry.announced else row.since
+        job = self._stored_job(row)
         described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, since)
         without_page = tuple(
             signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
@@ -151,6 +149,18 @@ class FallbackNotifier:
             since=since,
             reason=entry.debt.reason or described.reason,
             is_dead_lettered=entry.is_given_up,
-            is_page_missing=is_page_missing,
+            is_page_missing=_tells_of_page(entry),
             request_ids=without_page[-MAX_REQUEST_IDS:],
         )
+
+    def _stored_job(self, row: DueRow) -> Job | None:
+        """Return the stored job that describes a row's incident; None if there is none. Raises LedgerError."""
+        entry = row.entry
+        name = FALLBACK_DESCRIPTION if _tells_of_page(entry) else entry.debt.job or FALLBACK_DESCRIPTION
+        return self.rows.stored_job(row, name)
+
+
+def _tells_of_page(entry: Entry) -> bool:
+    """True if the message is about a critical signal without a page, and not about a critical that is owed."""
+    owes_critical = entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
+    return entry.debt.is_page_missing and not owes_critical

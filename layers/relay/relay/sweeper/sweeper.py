@@ -1,10 +1,10 @@
 """Sweeper: works from the rows of all debts every minute.
 
 A state that is owed after its first attempts has a row in the ledger's `due` index, and mostly a message on the retry
-queue. There is no message if the wait is long or SQS is down. A message can vanish or wait for a busy worker. So the
-sweeper works from the rows: it notifies the fallback topic (`sweeper.fallback_notifier`), replaces vanished
-messages (`sweeper.message_replacement`), and judges rates and health of channels. A lease keeps two runs from
-working at the same time.
+queue. There is no message if the wait is long, if the channel's circuit is open, or if SQS is down. A message can
+vanish or wait for a busy worker. So the sweeper works from the rows: it notifies the fallback topic
+(`sweeper.fallback_notifier`), wakes debts (`sweeper.bells`), and judges rates and health of channels. A lease keeps two
+runs from working at the same time.
 """
 
 from collections import Counter
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
 from relay.failures.errors import LedgerError
+from relay.ledger.circuit_breaker import SPREAD_SECONDS
 from relay.ledger.overload_detector import OVERLOADED_SECONDS, OverloadDetector
 from relay.ledger.row import CRITICAL, OTHER
 from relay.ledger.table import Table
+from relay.sweeper.bells import Bells
 from relay.sweeper.debt_timing import delay_start_after_pauses
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel, each_once
 from relay.sweeper.fallback_notifier import FallbackNotifier
-from relay.sweeper.message_replacement import MessageReplacement
 from relay.sweeper.parallel import run_logging_failure
 from relay.sweeper.policies import SweepPolicies
 from relay.sweeper.run import SweeperRun
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 # Time limit of a run. It ends before the function's time-out of 60 seconds and before the next run.
 SWEEP_SECONDS = 45.0
+# Time limit of a recovery, and the table's key with the time of the last one.
+RECOVER_SECONDS = 15.0
+RECOVERY_KEY = "recovery"
 # Time limit of the notifications, as part of it.
 NOTIFY_SECONDS = 20.0
 # A channel with a debt of this age gets a log line in each run.
@@ -49,13 +53,13 @@ HEARTBEAT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Sweeper:
-    """The sweeper: notifies the fallback topic, replaces vanished messages, and ends long waits, every minute.
+    """The sweeper: notifies the fallback topic, and wakes debts that are overdue, every minute.
 
     Attributes:
         rows: The rows of the `due` index.
         policies: The policies of channels, read once in a run.
         notifier: Notifies the fallback topic.
-        replacement: Replaces vanished messages.
+        bells: Wakes overdue debts.
         table: Table with the run's lease.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
@@ -68,7 +72,7 @@ class Sweeper:
     rows: DueRows
     policies: SweepPolicies
     notifier: FallbackNotifier
-    replacement: MessageReplacement
+    bells: Bells
     table: Table
     telemetry: Telemetry
     clock: Callable[[], float]
@@ -92,7 +96,7 @@ class Sweeper:
             rows = [each for each in found if not each.entry.is_given_up]
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
-            healed = self.replacement.heal(run, rows, deadline)
+            healed = self.bells.heal(run, rows, deadline)
             run_logging_failure(self.telemetry, partial(self._judge_health, run, found, latest), otherwise=None)
             run.end(self.table)
         except LedgerError as error:
@@ -103,9 +107,29 @@ class Sweeper:
         self.telemetry.swept(Counter(each.channel for each in rows), max(oldest, 0.0), healed)
         # The answer does not matter. SQS stops the metrics of a queue that nobody calls for six hours, and the first
         # one after that comes up to 15 minutes late.
-        self.replacement.outbox.dead_letters.backlog()
+        self.bells.outbox.dead_letters.backlog()
         self._beat(latest)
         return {"owed": len(rows), "notified": notified, "healed": healed}
+
+    def recover(self, closed_at: float) -> int:
+        """Wake overdue debts, after a channel's circuit closed at `closed_at` (epoch seconds). Return their number.
+
+        Nothing is done if another recovery began since then: it reads the rows of all channels. So after an outage of
+        many channels the index is read a few times, and not once for each channel.
+        """
+        now = self.clock()
+        self.policies.begin_run()
+        self.rows.begin_run()
+        try:
+            if self.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
+                return 0
+            rows = each_once([*self.rows.read(CRITICAL), *self.rows.read(OTHER)])
+            owed = [each for each in rows if not each.entry.is_given_up]
+            # What waits for a circuit is due some seconds after its end.
+            return self.bells.heal(SweeperRun(now), owed, self.deadlines(RECOVER_SECONDS), ahead=2 * SPREAD_SECONDS)
+        except LedgerError as error:
+            self.telemetry.notice("sweeper_failed", str(error))
+            return 0
 
     def _judge_loads(self, run: SweeperRun, rows: Sequence[DueRow]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""

@@ -164,7 +164,7 @@ class Telemetry:
         """Log and count a run of the sweeper.
 
         `owed_by_channel` has the number of owed states of each channel. `oldest_overdue` is the time since the oldest
-        owed state was due (seconds). `healed` is the number of owed states whose vanished message was replaced.
+        owed state was due (seconds). `healed` is the number of owed states that the sweeper woke.
         """
         owed = sum(owed_by_channel.values())
         self._metrics.add_metric("sweeper_heartbeat", MetricUnit.Count, 1)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relay.delivery.dead_letter_mover import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
 from relay.delivery.task import entry_key_of
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
+from relayctl.dead_letter_mover import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
 
 # Time between two reads of the entries.
 POLL_SECONDS = 2.0
@@ -24,14 +24,14 @@ def fate(moved: Moved, entry: Entry) -> Fate:
     if state is None:
         return moved.first_fate
     dead_lettered_at = job.revival.dead_lettered_seconds
-    is_received = dead_lettered_at is None or entry.dead_letter.revived_at > dead_lettered_at
+    is_received = dead_lettered_at is None or entry.debt.revived_at > dead_lettered_at
     if state.is_of_same_share(entry.announced):
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
     if state.precedes(entry.announced) or state.precedes(entry.newest) or state.is_same(entry.announced):
         return Fate(Became.NOT_OWED)
-    if entry.dead_letter.has(state):
+    if entry.is_given_up and state.is_of_same_share(entry.newest):
         # An equal time is that of the moved message: no worker has received it yet.
-        is_again = dead_lettered_at is None or entry.dead_letter.at > dead_lettered_at
+        is_again = dead_lettered_at is None or entry.debt.dead_lettered_at > dead_lettered_at
         return Fate(Became.DEAD_LETTERED, entry.debt.reason or None) if is_again else Fate(Became.WAITING)
     if state.is_of_same_share(entry.newest):
         if entry.debt.since is None:
@@ -43,7 +43,7 @@ def fate(moved: Moved, entry: Entry) -> Fate:
 
 def _request_id(entry: Entry) -> str | None:
     last = entry.accepted_signals[-1] if entry.accepted_signals else None
-    return last.request_id if last and last.at >= entry.dead_letter.revived_at else None
+    return last.request_id if last and last.at >= entry.debt.revived_at else None
 
 
 @dataclass

@@ -1,7 +1,8 @@
-"""Replacement of messages that vanished: a debt whose message is overdue gets a new one from its stored job.
+"""Bells: messages of the sweeper, which wake debts whose own message is late, or that have none.
 
-Where SQS fails, the job worker is invoked directly. Debts that expired, or that no worker could finish, are
-dead-lettered.
+A debt has no message if it waits for long, for the end of a pause or flap, or for an open circuit. A message can vanish
+or wait for a busy worker. Where SQS fails, the job worker is invoked directly. Debts that expired, or that no worker
+could finish, are dead-lettered.
 """
 
 from collections import defaultdict
@@ -20,6 +21,7 @@ from relay.failures.reasons import Reason
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.outbox import Outbox
+from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.table import MAX_BATCH
@@ -31,7 +33,7 @@ from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.
-REPLACEMENT_SECONDS = 180.0
+BELL_SECONDS = 180.0
 # The same for a direct invocation of the worker.
 INVOKED_SECONDS = 60.0
 # Direct invocations of the worker in a run. They add to those by the queue, and the webhook needs concurrency, too.
@@ -39,21 +41,22 @@ MAX_INVOCATIONS = 200
 # In one run, the messages of a channel's criticals become visible this much before its others. Workers take messages in
 # parallel, so the order of sending alone would not let the criticals ring first.
 CRITICALS_FIRST_SECONDS = 5.0
-# The job of a debt is dead-lettered after workers began this many of its replacement messages without a recorded result
+# The job of a debt is dead-lettered after workers began this many of its bells without a recorded result
 # (docs/decisions.md, D-poison-debt).
-MAX_REPLACEMENTS_BEGUN = 5
-# If the retry queue has more visible messages than this, only messages of criticals are replaced (docs/decisions.md,
+MAX_BEGUN_BELLS = 5
+# If the retry queue has more visible messages than this, only criticals are woken (docs/decisions.md,
 # D-sweeper-backlog).
 BACKLOG = 200
 
 
 @dataclass(frozen=True)
-class MessageReplacement:
-    """Replaces vanished messages of debts ("heals" them), and dead-letters debts that expired or keep failing.
+class Bells:
+    """Wakes overdue debts ("heals" them), and dead-letters debts that expired or keep failing.
 
     Attributes:
         rows: The rows of the `due` index.
         policies: The policies of channels in this run.
+        circuit: Returns the state of a channel's circuit breaker. Raises LedgerError.
         outbox: The queues of jobs.
         telemetry: Log and metrics.
         backlog: Returns the approximate number of visible messages on the retry queue; None if SQS can't be asked.
@@ -63,19 +66,21 @@ class MessageReplacement:
 
     rows: DueRows
     policies: SweepPolicies
+    circuit: Callable[[str], Circuit]
     outbox: Outbox
     telemetry: Telemetry
     backlog: Callable[[], int | None]
     invoke: Callable[[str], bool]
     clock: Callable[[], float]
 
-    def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline) -> int:
-        """Replace the messages of overdue debts (owed states), criticals first. Return the number of replaced messages.
+    def heal(self, run: SweeperRun, rows: Iterable[DueRow], deadline: Deadline, *, ahead: float = 0.0) -> int:
+        """Wake overdue debts (owed states), criticals first. Return their number.
 
-        In one run, a channel gets at most the messages that its rate limit allows in a minute. Channels are
-        interleaved, so that the many debts of one channel do not use up the time of the others.
+        In one run, a channel gets at most the messages that its rate limit allows in a minute. It gets none while its
+        circuit is open, and one until a signal closed the circuit. Channels are interleaved, so that the many debts of
+        one channel do not use up the time of the others. Debts count as overdue `ahead` seconds before they are due.
         """
-        overdue = [each for each in rows if self._is_overdue(each)]
+        overdue = [each for each in rows if self._is_overdue(each, ahead)]
         if not overdue:
             return 0
         self.policies.read(overdue)
@@ -84,32 +89,48 @@ class MessageReplacement:
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.debt.is_critical]
         healed: dict[str, int] = defaultdict(int)
+        most = {channel: self._most(channel) for channel in dict.fromkeys(each.channel for each in overdue)}
 
-        def may_heal(row: DueRow) -> bool:
-            return healed[row.channel] < self.policies.of(row.channel).max_per_minute
+        def may_ring(row: DueRow) -> bool:
+            return healed[row.channel] < most[row.channel]
+
+        def is_to_see(row: DueRow) -> bool:
+            return may_ring(row) or self._may_be_too_old(row)
 
         for batch in batched(_interleaved(overdue), MAX_BATCH, strict=False):
-            for each in self.rows.current(filter(may_heal, batch)):
+            for each in self.rows.current(filter(is_to_see, batch)):
                 if not deadline.remaining():
                     return sum(healed.values())
-                if self._is_overdue(each) and may_heal(each):
+                if self._is_overdue(each, ahead) and is_to_see(each):
                     is_second = each.channel in with_criticals and not each.entry.debt.is_critical
                     delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
-                    heal = partial(self._heal_one, run, each, deadline, delay)
+                    heal = partial(self._heal_one, run, each, deadline, delay, may_ring=may_ring(each))
                     healed[each.channel] += run_logging_failure(self.telemetry, heal, otherwise=False)
         return sum(healed.values())
 
-    def _is_overdue(self, row: DueRow) -> bool:
-        now, entry = self.clock(), row.entry
+    def _most(self, channel: str) -> int:
+        """Return how many of a channel's debts may be woken in one run. Raises LedgerError."""
+        circuit = self.circuit(channel)
+        if circuit.is_open(self.clock()):
+            return 0
+        return 1 if circuit.open_until is not None else self.policies.of(channel).max_per_minute
+
+    def _is_overdue(self, row: DueRow, ahead: float) -> bool:
+        now, entry = self.clock() + ahead, row.entry
         is_due = entry.debt.due <= now or is_resumed(self.policies, row, now)
         return bool(entry.debt.job) and is_due and not entry.is_busy(now)
 
-    def _heal_one(self, run: SweeperRun, row: DueRow, deadline: Deadline, delay: float) -> bool:
+    def _may_be_too_old(self, row: DueRow) -> bool:
+        """True if a state came longer ago than its age limit. It is too old without a later pause, flap or replay."""
+        newest, policy = row.entry.newest, self.policies.of(row.channel)
+        return newest is not None and self.clock() - newest.came > policy.max_age_seconds
+
+    def _heal_one(self, run: SweeperRun, row: DueRow, deadline: Deadline, delay: float, *, may_ring: bool) -> bool:
         """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
-        expired, or that no worker could finish, is dead-lettered instead. Returns True if the job was sent or the
-        worker invoked.
+        expired, or that no worker could finish, is dead-lettered instead. Nothing else is done if not `may_ring`, which
+        is False if the channel got its share of this run. Returns True if the job was sent or the worker invoked.
         """
         job = self.rows.stored_job(row, row.entry.debt.job)
         if job is None:
@@ -118,25 +139,26 @@ class MessageReplacement:
             self.rows.keep_stored(row, row.entry.debt.job, lasts=STORED_SECONDS)
             self._postpone(row)
             return False
-        if row.entry.debt.replacement_begun >= MAX_REPLACEMENTS_BEGUN:
+        debt_row = row.entry.debt.row or Row(0.0)
+        if debt_row.begun >= MAX_BEGUN_BELLS:
             return self._dead_letter(row, job, Reason.INTERNAL, deadline)
         if self._is_too_old(row, job):
             return self._dead_letter(row, job, Reason.EXPIRED, deadline)
-        debt_row = row.entry.debt.row or Row(0.0)
-        number = debt_row.replacement_begun + 1
-        job, now = job.as_replacement(number), self.clock()
+        if not may_ring:
+            return False
+        job, now = job.planned(row.entry.debt.plan, is_bell=True), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
-        # job that was sent before, the queue may not wake the worker at all.
-        if run.has_queue and debt_row.replacement_sent < number:
+        # bell that was sent before, the queue may not wake the worker at all.
+        if run.has_queue and debt_row.rung <= debt_row.begun:
             run.has_queue = self.outbox.enqueue(job, deadline, until=now + delay)
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
-                due = min(now + REPLACEMENT_SECONDS, max(expires_at(self.policies, row, job) + OVERAGE_SECONDS, now))
-                self._record_sent(row, number, due)
+                due = min(now + BELL_SECONDS, max(expires_at(self.policies, row, job) + OVERAGE_SECONDS, now))
+                self._record_bell(row, due)
                 return True
         if run.invocations < MAX_INVOCATIONS and self.invoke(envelope_of(job)):
             run.invocations += 1
-            self._record_sent(row, number, now + INVOKED_SECONDS)
+            self._record_bell(row, now + INVOKED_SECONDS)
             return True
         return False
 
@@ -153,14 +175,15 @@ class MessageReplacement:
     def _dead_letter(self, row: DueRow, job: Job, reason: Reason, deadline: Deadline) -> bool:
         """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
 
-        `reason` is recorded in the job. Returns False, since no message was replaced.
+        `reason` is recorded in the job. Returns False, since no debt was woken.
         """
         newest = row.entry.newest
         if newest is None or not newest.is_same(recorded_state(job, newest)):
             # A newer state is owed, and has a message of its own.
             self._postpone(row)
             return False
-        dead_lettered = self.outbox.dead_letter(job.with_reason(reason), deadline)
+        plan = row.entry.debt.plan + 1
+        dead_lettered = self.outbox.dead_letter(job.with_reason(reason).planned(plan), deadline)
         at = dead_lettered.revival.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
             return False
@@ -168,19 +191,19 @@ class MessageReplacement:
             # The fallback topic's message describes the incident with this job.
             with suppress(LedgerError):
                 self.rows.ledger.store(row.key, FALLBACK_DESCRIPTION, envelope_of(job), lasts=STORED_SECONDS)
-        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, reason))
+        self.rows.change(row, lambda entry: entry.dead_lettering(newest, at, reason, plan=plan))
         why = "it expired" if reason == Reason.EXPIRED else "workers failed repeatedly"
         self.telemetry.notice("dead_lettered", f"the job of incident {row.incident_id}: {why}")
         return False
 
     def _postpone(self, row: DueRow) -> None:
         def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.postponed(self.clock() + REPLACEMENT_SECONDS))
+            return replace(entry, debt=entry.debt.postponed(self.clock() + BELL_SECONDS))
 
         self.rows.change(row, change)
 
-    def _record_sent(self, row: DueRow, number: int, until: float) -> None:
-        self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.with_replacement_sent(number, until)))
+    def _record_bell(self, row: DueRow, until: float) -> None:
+        self.rows.change(row, lambda entry: replace(entry, debt=entry.debt.rung(until)))
 
 
 def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:

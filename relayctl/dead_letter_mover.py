@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
 from relay.delivery.task import recorded_state
 from relay.failures.errors import BadRequest
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.dead_letters import DeadLetters, HeldMessage, Run
 from relay.jobs.envelope import attributes_of, read_envelope
 from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import MAX_BATCH, Message, Queue
+from relayctl.dead_letter_queue import DeadLetters, HeldMessage, Run
+from relayctl.replay_order import PARALLEL_BATCHES, in_order, waves
 
 # Bounds the time until a Ctrl-C takes effect.
 LONGEST_SLEEP_SECONDS = 0.5

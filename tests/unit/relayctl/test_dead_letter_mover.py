@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.dead_letter_mover import DeadLetterMover, Filter, Moved
-from relay.delivery.replay_order import PARALLEL_BATCHES, in_order, waves
-from relay.jobs.dead_letters import HeldMessage, Run
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
+from relayctl.dead_letter_mover import DeadLetterMover, Filter, Moved
+from relayctl.dead_letter_queue import HeldMessage, Run
+from relayctl.replay_order import PARALLEL_BATCHES, in_order, waves
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue, held
@@ -328,7 +328,7 @@ class TestMemory:
 
     def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()
-        monkeypatch.setattr("relay.jobs.dead_letters.SPOOL_BYTES", 10_000)
+        monkeypatch.setattr("relayctl.dead_letter_queue.SPOOL_BYTES", 10_000)
         envelopes = bodies(jobs(40))
         bench.queue.put(*envelopes)
         bench.move()

@@ -3,10 +3,10 @@
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 
-from relay.jobs.dead_letters import HeldMessage
 from relay.jobs.envelope import attributes_of
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES
+from relayctl.dead_letter_queue import HeldMessage
 
 # Batches that are moved in parallel. botocore keeps ten connections.
 PARALLEL_BATCHES = 8

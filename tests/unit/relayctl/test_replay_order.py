@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.replay_order import waves
 from relay.jobs.job import Job, timestamp
+from relayctl.replay_order import waves
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.delivery.dead_letter_mover import Became, Fate, Moved
-from relay.delivery.replay_follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
 from relay.incidents.transition import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.lease import Lease
 from relay.ledger.ledger import Ledger
+from relayctl.dead_letter_mover import Became, Fate, Moved
+from relayctl.replay_follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
@@ -33,7 +33,7 @@ def moved_signal(of: State | None = None, *, mark: float | None = MARK, **change
 
 
 def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
-    return Entry().owing(state()).dead_lettering(state(), at, reason)
+    return Entry().owing(state()).dead_lettering(state(), at, reason, plan=1)
 
 
 REVIVED = dead_lettered().reviving(state(), MARK + 5)
@@ -61,7 +61,7 @@ class TestFate:
                 Fate(Became.WAITING, "upstream"),
             ),
             (ACCEPTED, Fate(Became.DELIVERED, request_id="r7")),
-            (REVIVED.dead_lettering(state(), MARK + 9, "expired"), Fate(Became.DEAD_LETTERED, "expired")),
+            (REVIVED.dead_lettering(state(), MARK + 9, "expired", plan=1), Fate(Became.DEAD_LETTERED, "expired")),
             (announced(state()), Fate(Became.NOT_OWED)),
             (announced(state(5)), Fate(Became.NOT_OWED)),
             (dead_lettered().owing(state(5)), Fate(Became.NOT_OWED)),

@@ -1,6 +1,6 @@
 """Reader of the dead-letter queue for relayctl: messages are held during a command and released at its end.
 
-The move back to the retry queue is `delivery.dead_letter_mover`.
+The move back to the retry queue is `relayctl.dead_letter_mover`.
 
 SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
 is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.

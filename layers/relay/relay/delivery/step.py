@@ -1,0 +1,504 @@
+"""The next step for a state: one table of rules, of which the first that applies decides. Pure code.
+
+`RULES` has the rules, and `HOLDS` what may let an owed state wait. docs/architecture.md shows both tables.
+"""
+
+from collections.abc import Callable
+from copy import replace
+from typing import NamedTuple
+
+from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
+from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share, with_superseded_ease
+from relay.delivery.task import Task, planned
+from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
+from relay.incidents.transition import State, Transition, compare
+from relay.jobs.job import Job, seconds_of, timestamp
+from relay.jobs.outbox import question_job
+from relay.jobs.outcome import Outcome
+from relay.ledger.entry import Entry
+from relay.ledger.flap import Flap
+from relay.ledger.wait import Wait
+
+# Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
+MAX_ATTEMPTS = 3
+# The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
+WAKE_MARGIN_SECONDS = 2.0
+_FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
+_SETTLED = {
+    Standing.DUPLICATE: Outcome.DUPLICATE,
+    Standing.SUPERSEDED: Outcome.SUPERSEDED,
+    Standing.UNCHANGED: Outcome.UNCHANGED,
+    Standing.REPLACED: Outcome.QUEUED,
+}
+
+
+class Settle(NamedTuple):
+    """Send nothing: the state is announced, queued, dead-lettered or superseded already, or changes nothing.
+
+    Attributes:
+        outcome: Outcome of the share or job.
+        note: Ledger entry to write; None to write nothing.
+        job: Job to queue: the question to BigPanda if the incident is over, or the job that terminates its pages; None
+            for none.
+        queue: `dead_letter` if the state is on the dead-letter queue, `ledger` if it waits in the entry; else None.
+    """
+
+    outcome: Outcome
+    note: Entry | None = None
+    job: Job | None = None
+    queue: str | None = None
+
+
+class Revive(NamedTuple):
+    """Write to the ledger that a dead-lettered state is owed again, since an operator replayed its job.
+
+    Attributes:
+        note: Ledger entry to write.
+    """
+
+    note: Entry
+
+
+class DeadLetter(NamedTuple):
+    """Dead-letter the state: it expired, or its channel was removed or is in shadow mode.
+
+    Attributes:
+        reason: `expired` (older than the channel allows), `channel_removed` or `shadowed`.
+    """
+
+    reason: Reason
+
+
+class Send(NamedTuple):
+    """Send a signal, unless the channel's rate limit or circuit breaker makes it wait.
+
+    Attributes:
+        max_attempts: Largest number of in-request attempts.
+        only_recipient: Name of the only recipient, who acknowledged the incident; None for all recipients.
+    """
+
+    max_attempts: int
+    only_recipient: str | None = None
+
+
+type Action = Settle | Revive | DeadLetter | Wait | Send
+
+
+class Case(NamedTuple):
+    """A state, and all that decides what is done about it.
+
+    Attributes:
+        task: The state, its job and its channel.
+        entry: The incident's entry.
+        standing: The state's relation to the entry.
+        now: The time in epoch seconds.
+        wait: The latest of all holds; None if nothing holds the state, or if it is not owed.
+    """
+
+    task: Task
+    entry: Entry
+    standing: Standing
+    now: float
+    wait: Wait | None = None
+
+
+class Rule(NamedTuple):
+    """A rule of the table of steps.
+
+    Attributes:
+        name: Its name in the documentation.
+        why: What is so, and why the action follows, in words.
+        phase: The phase of the work after the action (`ledger.phase`), in words.
+        applies: True if the rule applies to a case to which no earlier rule applies.
+        action: Returns the action.
+    """
+
+    name: str
+    why: str
+    phase: str
+    applies: Callable[[Case], bool]
+    action: Callable[[Case], Action]
+
+
+class Hold(NamedTuple):
+    """A hold: something that may let an owed state wait.
+
+    Attributes:
+        reason: Reason of the wait.
+        why: Why the state waits, in words.
+        wait: Returns the wait; None if the state need not wait for this.
+    """
+
+    reason: Reason
+    why: str
+    wait: Callable[[Case], Wait | None]
+
+
+def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
+    """Return the task, the entry, and the next action. `now` is in epoch seconds.
+
+    The task takes over the attempts that the ledger entry counted for the task's state. If that state has no timestamps
+    of its own, it also takes over those of the entry's newest state. The entry's memory of flapping is updated. If the
+    entry's newest state is better than the announced one and needs no signal any more, that is recorded in the entry
+    (see `with_superseded_ease`).
+    """
+    state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
+    if entry.debt.since is not None:
+        entry = with_superseded_ease(entry, state, notify_on)
+    task, standing = _judged(task, entry, state)
+    if _is_claim(Case(task, entry, standing, now)):
+        return _explained(task, "BigPanda is asked first"), entry, _claimed(Case(task, entry, standing, now))
+    task, entry = _flapping(task, entry, standing, now)
+    case = Case(task, entry, standing, now)
+    case = replace(case, wait=hold(case)) if standing == Standing.OWED else case
+    rule = next(rule for rule in RULES if rule.applies(case))
+    task = _explained(task, "left out: the channel is paused") if rule.applies is _is_left_out else task
+    return task, entry, rule.action(case)
+
+
+def hold(case: Case) -> Wait | None:
+    """Return the wait of an owed state: the latest of all holds. None if nothing holds the state."""
+    waits = [wait for each in HOLDS if (wait := each.wait(case)) and wait.until > case.now]
+    return max(waits, key=lambda wait: wait.until, default=None)
+
+
+def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
+    """Return the task, updated from the entry, and the standing of its state: owed, duplicate, superseded and so on.
+
+    `state` is the task's state, ordered after the entry's newest one.
+    """
+    notify_on = task.channel.policy.notify_on
+    if _is_recorded_by_copy(task, entry):
+        judgement = judge_change(entry, state, notify_on)
+    elif task.is_from_webhook:
+        judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
+    else:
+        judgement = judge_job(
+            entry, state, notify_on, plan=task.plan, dead_lettered_at=task.job.revival.dead_lettered_seconds
+        )
+    job = task.job
+    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_of_same_share(entry.newest) else 0)
+    payload = replace(
+        job.payload,
+        transition=judgement.change.transition if judgement.change else job.payload.transition,
+        version=state.version,
+        digest=state.digest,
+        has_borrowed_version=state.has_borrowed_version,
+    )
+    received_at = job.received_at if state is task.state else timestamp(state.came)
+    failures = replace(job.failures, attempts=attempts)
+    job = replace(job, received_at=received_at, payload=payload, failures=failures)
+    is_first = task.is_first or entry.sequence == 0
+    task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
+    return _revived_by(task, entry), judgement.standing
+
+
+def _flapping(task: Task, entry: Entry, standing: Standing, now: float) -> tuple[Task, Entry]:
+    """Update the entry's memory of flapping by the task's state, and return the task and the entry.
+
+    An incident flaps if it changes as often as the policy's rule says, or if BigPanda says so. Without a rule, the
+    memory is cleared. The returned task says if the incident flaps, and until when its state is not announced.
+    """
+    rule = task.channel.policy.flap
+    if rule is None:
+        return task, entry if entry.flap == Flap() else replace(entry, flap=Flap())
+    if standing in {Standing.OWED, Standing.UNCHANGED} and not task.state.is_same(entry.newest):
+        flap = entry.flap.after_state(entry.newest, task.state, rule, is_flagged=task.is_flagged)
+        entry = replace(entry, flap=flap)
+    task = replace(task, is_flapping=entry.flap.calm_at > now, quiet_until=entry.quiet_until(task.state))
+    if task.is_flapping and task.change:
+        task = replace(task, change=replace(task.change, why=f"{task.change.why}; it flaps"))
+    return task, entry
+
+
+def _state_after_newest(task: Task, entry: Entry) -> State:
+    """Return the task's state, ordered after the newest state of its ledger entry in spite of clock skew.
+
+    A new share's state may have no timestamps. Then it takes over those of the entry's newest state, so that an older
+    share that comes late does not count as newer. For a queued job, that was done before it was queued, unless the
+    ledger failed then. It is done now if the ledger has timestamps that the job lacks, or later ones.
+    """
+    newest = entry.newest
+    if newest and _is_recorded_by_copy(task, entry):
+        # The entry stores its newest state without alerts.
+        return replace(newest, alerts=task.state.alerts)
+    if newest is None:
+        return task.state
+    if task.is_on_queue:
+        return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
+    state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
+    if task.is_stamped or newest.version is None:
+        return state
+    return state.with_version_of(newest)
+
+
+def _inherits_later_version(state: State, newest: State) -> bool:
+    """True if a queued state without timestamps of its own has to take over those of the ledger's newest state.
+
+    `newest` is that stored state. It came before the queued state, but was recorded after the queued state was put on
+    the queue, or could not be read then. So it has timestamps that the queued state does not know yet.
+    """
+    if newest.version is None or state.precedes(newest):
+        return False
+    return state.version is None or (state.has_borrowed_version and state.version < newest.version)
+
+
+def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
+    """True if another function got a copy of this share, had to wait, and recorded the share's state as owed.
+
+    This sender has the rate limiter's permission to send now (`task.ticket`), so it sends the state. The other
+    function's copy waits for a later slot.
+    """
+    return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
+
+
+def _is_to_revive(task: Task, entry: Entry) -> bool:
+    """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
+    job = task.job.revival
+    return (
+        job.revived_at is not None
+        and job.is_revived
+        and job.dead_lettered_seconds is not None
+        and job.dead_lettered_seconds > entry.debt.revived_at
+    )
+
+
+def _revived_by(task: Task, entry: Entry) -> Task:
+    """Return the task, updated if another message brought its state back from the dead-letter queue.
+
+    The age of the state counts from then.
+    """
+    at = entry.debt.revived_at
+    if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
+        return task
+    return replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
+
+
+def _explained(task: Task, why: str) -> Task:
+    """Return the task with the text `why` added to the explanation of its state's transition."""
+    if task.change is None:
+        return task
+    return replace(task, change=replace(task.change, why=f"{task.change.why}; {why}"))
+
+
+def _is_claim(case: Case) -> bool:
+    """True if the state is a resolve that BigPanda has to be asked about before anything is done with it.
+
+    Whoever has the webhook's token can forge a resolve. A job from the queue can have such a resolve, too: the webhook
+    queued it, since the ledger failed or another sender changed the entry.
+    """
+    is_news = case.standing in {Standing.OWED, Standing.UNCHANGED} and not case.task.state.is_same(case.entry.newest)
+    return is_news and case.task.needs_question
+
+
+def _claimed(case: Case) -> Settle:
+    """Return the action for a claimed resolve: record it, leave the incident as it is, and have BigPanda asked.
+
+    One job asks BigPanda about the resolves of an incident that come within a short time.
+    """
+    task, entry, state = case.task, case.entry, case.task.state
+    version = None if state.has_borrowed_version else state.version
+    if entry.end.has_refuted(version):
+        return Settle(Outcome.SUPERSEDED)
+    note = entry.claiming(state)
+    question = question_job(task.job, case.now) if entry.end.begins_claim(state.came) else None
+    return Settle(Outcome.QUEUED, None if note == entry else note, question, queue="ledger")
+
+
+def _is_left_out(case: Case) -> bool:
+    """True if a pause leaves the state out. Pauses may overlap: a state that one pause kept stays kept."""
+    pause, debt = case.task.pause(case.now), case.entry.debt
+    if pause is None:
+        return False
+    came = case.task.state.came
+    return not pause.postpones(came if debt.since is None else min(came, debt.since)) and not debt.paused_until
+
+
+def _known(case: Case) -> Settle:
+    is_announced_debt = case.standing == Standing.DUPLICATE and _clears_debt(case.task, case.entry)
+    note = replace(case.entry, debt=case.entry.debt.settled()) if is_announced_debt else None
+    return Settle(_SETTLED[case.standing], note)
+
+
+def _unwanted(case: Case) -> Settle:
+    task, entry = case.task, case.entry
+    is_recorded = task.state.is_of_same_share(entry.newest) and not entry.debt.since
+    note = None if is_recorded else entry.unchanged(task.state)
+    is_end = task.is_from_webhook and not task.state.is_open and note is not None
+    ends_pages = is_end and task.channel.rest is not None and entry.has_live_pages()
+    return Settle(Outcome.UNCHANGED, note, task.job if ends_pages else None)
+
+
+def _revive(case: Case) -> Revive:
+    task, entry = case.task, case.entry
+    return Revive(planned(task, entry, entry.reviving(task.state, task.job.age_counts_from)))
+
+
+def _dead_letter(case: Case) -> DeadLetter:
+    return DeadLetter(case.task.final_reason(case.now) or Reason.INTERNAL)
+
+
+def _send(case: Case) -> Send:
+    task, entry = case.task, case.entry
+    max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
+    return Send(max_attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+
+
+def _clears_debt(task: Task, entry: Entry) -> bool:
+    """True if the entry still records this announced state as owed, and only this job can clear that record."""
+    return not task.is_from_webhook and entry.debt.since is not None and task.state.is_of_same_share(entry.newest)
+
+
+def _pause(case: Case) -> Wait | None:
+    pause = case.task.pause(case.now)
+    return Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause else None
+
+
+def _flap(case: Case) -> Wait | None:
+    return Wait(Reason.FLAPPING, case.task.quiet_until)
+
+
+def _claim(case: Case) -> Wait | None:
+    return Wait(Reason.CLAIMED, case.entry.claim_hold(case.task.state))
+
+
+def _lease(case: Case) -> Wait | None:
+    lease = case.entry.lease
+    # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
+    is_held = lease is not None and case.entry.is_busy(case.now) and lease.owner != case.task.owner
+    return Wait(Reason.IN_FLIGHT, lease.until + 1) if lease and is_held else None
+
+
+def _rest(case: Case) -> Wait | None:
+    # The last signal was this state's, or came after it.
+    until = max(case.entry.signal_times, default=0.0) + AMBIGUOUS_WAIT_SECONDS
+    is_resting = until - WAKE_MARGIN_SECONDS > case.now and case.entry.may_have_paged(case.task.state)
+    return Wait(Reason.IN_FLIGHT, until) if is_resting else None
+
+
+def _spacing(case: Case) -> Wait | None:
+    change, least = case.task.change, case.task.channel.policy.min_seconds_between_signals
+    return Wait(Reason.PACED, earliest_send_time(case.entry, change.transition, least)) if change else None
+
+
+def _slot(case: Case) -> Wait | None:
+    slot, task = case.entry.debt.slot, case.task
+    # A critical does not wait for the slot of a state that was not critical.
+    is_own = slot is not None and (slot.is_critical or not task.state.is_critical)
+    return Wait(Reason.PACED, slot.at, slot) if slot and is_own and slot.at > case.now + 1 and not task.ticket else None
+
+
+def _only_acknowledger(task: Task, entry: Entry) -> str | None:
+    """Return the acknowledger's name if the signal is for them only; None if it is for all recipients.
+
+    It is for all if the incident opened, worsened or reopened against any state that may have been announced.
+    """
+    change = task.change
+    if change is None or not task.channel.signals_acknowledger_only:
+        return None
+    changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
+    for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, entry) else _FOR_EVERYBODY
+    is_calm = all(each.transition not in for_everybody for each in changes)
+    return entry.acknowledged_by if is_calm else None
+
+
+def _is_known_as_bad(task: Task, entry: Entry) -> bool:
+    """True if the person who acknowledged the incident knows a state that is at least as bad as this one.
+
+    Then a signal of the worsened incident can be for the acknowledger only. Always False if the policy has no rule for
+    flaps.
+    """
+    rank = task.state.rank
+    return task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank
+
+
+def _stands(*standings: Standing) -> Callable[[Case], bool]:
+    return lambda case: case.standing in standings
+
+
+RULES = (
+    Rule(
+        "claimed resolve",
+        "Whoever has the webhook's token can forge a resolve: BigPanda is asked before anything is done with it.",
+        "unchanged",
+        _is_claim,
+        _claimed,
+    ),
+    Rule(
+        "dead-lettered",
+        "The state is on the dead-letter queue: only its replayed message makes it owed again.",
+        "dead",
+        _stands(Standing.DEAD_LETTERED),
+        lambda _: Settle(Outcome.QUEUED, queue="dead_letter"),
+    ),
+    Rule(
+        "replaced message",
+        "A later message wakes the state, so this one is dropped.",
+        "unchanged",
+        _stands(Standing.REPLACED),
+        lambda _: Settle(Outcome.QUEUED, queue="retry"),
+    ),
+    Rule(
+        "known",
+        "The state, or a newer one, is announced or waits already.",
+        "unchanged; idle if only this message can end the debt of an announced state",
+        _stands(Standing.DUPLICATE, Standing.SUPERSEDED),
+        _known,
+    ),
+    Rule(
+        "not wanted",
+        "The policy does not announce the change. It is recorded, and what was owed before is out of date.",
+        "idle",
+        _stands(Standing.UNCHANGED),
+        _unwanted,
+    ),
+    Rule(
+        "replayed",
+        "An operator moved the message back to its queue: the state is owed again, and its age starts anew.",
+        "owed; then the next rule that applies",
+        lambda case: _is_to_revive(case.task, case.entry),
+        _revive,
+    ),
+    Rule(
+        "given up",
+        "The state is too old, or its channel was removed or is in shadow mode: it must not ring any more.",
+        "dead",
+        lambda case: case.task.final_reason(case.now) is not None,
+        _dead_letter,
+    ),
+    Rule(
+        "left out",
+        "The channel is paused, and leaves out what comes in the pause.",
+        "idle",
+        _is_left_out,
+        _unwanted,
+    ),
+    Rule(
+        "held",
+        "Something lets the state wait: the latest of the holds.",
+        "owed",
+        lambda case: case.wait is not None,
+        lambda case: case.wait or Wait(Reason.INTERNAL, case.now),
+    ),
+    Rule(
+        "free",
+        "Nothing holds the state. The rate limiter and the circuit breaker are asked last, and may hold it, too.",
+        "sending",
+        lambda _: True,
+        _send,
+    ),
+)
+
+HOLDS = (
+    Hold(Reason.PAUSED, "The channel is paused, and keeps what comes in the pause.", _pause),
+    Hold(Reason.FLAPPING, "The incident flaps, and the state is no worse than what people know.", _flap),
+    Hold(Reason.CLAIMED, "BigPanda is asked if the incident is over: for a minute at most, once for a debt.", _claim),
+    Hold(Reason.IN_FLIGHT, "Another sender has the incident's lease.", _lease),
+    Hold(Reason.IN_FLIGHT, "The last attempt may have paged: a page needs time to appear.", _rest),
+    Hold(
+        Reason.PACED,
+        "Signals of one incident keep a distance, for its people and for xMatters' flood control.",
+        _spacing,
+    ),
+    Hold(Reason.PACED, "The rate limiter reserved a later time for the incident's signal.", _slot),
+)
