@@ -202,8 +202,8 @@ MUTATIONS = (
     Mutation(
         "a bell has the plan of the stored job",
         "sweeper.bells:Bells._heal_one",
-        "job.planned(row.entry.debt.plan, is_bell=True)",
-        "job.planned(job.message.plan, is_bell=True)",
+        "job.planned(row.entry.debt.plan, bell=debt_row.begun + 1)",
+        "job.planned(job.message.plan, bell=debt_row.begun + 1)",
         seed=34,
     ),
     Mutation(
@@ -742,7 +742,7 @@ MUTATIONS = (
     Mutation(
         "a job that nothing wakes is never handed over",
         "sweeper.bells:Bells._heal_one",
-        "run.has_queue and debt_row.rung <= debt_row.begun",
+        "run.has_queue and not debt_row.is_unheard",
         "run.has_queue",
         seed=1,
     ),

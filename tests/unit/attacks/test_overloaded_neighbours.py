@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from copy import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.delivery.debts import OVERDUE_SECONDS
+from relay.failures.errors import LedgerError
 from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
 from relay.ledger.row import SHARDS
@@ -139,6 +141,33 @@ class TestRetries:
         relay.wake(0)
         assert probes <= 5
         assert len(relay.session.calls) == before + 30
+
+    def test_debts_of_a_removed_channel_are_given_up_although_its_circuit_never_closes(self) -> None:
+        relay = two_channels(DOWN)
+        flood(relay, 20)
+        for _ in range(3):
+            minute(relay)
+        del relay.secrets.texts["loud"]
+        relay.clock.now += 400
+        for _ in range(3):
+            minute(relay)
+        assert len(relay.dead_letters.messages) == 20
+
+    def test_channel_whose_limiter_cannot_be_read_does_not_hold_up_the_others(self) -> None:
+        relay = two_channels(DOWN)
+        for channel in ("loud", "noc"):
+            post(relay, channel, id=f"{channel}1")
+        relay.retries.messages.clear()
+        asked = relay.sweeper.bells.circuit
+
+        def circuit(channel: str) -> Any:
+            if channel == "loud":
+                raise LedgerError("throttled")
+            return asked(channel)
+
+        relay.sweeper = replace(relay.sweeper, bells=replace(relay.sweeper.bells, circuit=circuit))
+        relay.sweep(300)
+        assert {job.channel for job in relay.retries.jobs()} == {"loud", "noc"}
 
     def test_recovery_that_another_one_covers_reads_nothing(self) -> None:
         relay = two_channels()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.delivery.task import entry_key_of
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of, timestamp
@@ -46,6 +47,13 @@ def dead_lettered(*steps: Step, **changes: Any) -> Relay:
 
 
 class TestRevival:
+    def test_replayed_message_wakes_its_state_even_if_the_entry_has_a_higher_plan(self) -> None:
+        relay = dead_lettered(samples.accepted("r9"))
+        job = moved(relay)
+        relay.ledger.change(entry_key_of(job), lambda each: each._replace(debt=each.debt._replace(plan=9)))
+        relay.wake()
+        assert relay.entry().accepted_signals[-1].request_id == "r9"
+
     def test_dead_lettered_job_is_attempted_however_old_it_is(self) -> None:
         relay = dead_lettered(samples.accepted("r9"))
         moved(relay)

@@ -58,7 +58,7 @@ class TestNextMessage:
             response_excerpt="down",
             first_failed_at=NOW,
             last_failed_at=NOW,
-            plan=1,
+            plan=2,
             transition="opened",
             digest=parse_share(samples.job().payload.body).digest,
         )
@@ -178,7 +178,7 @@ class TestSchedule:
     def test_backoff_of_a_bell_goes_on_from_the_record(self) -> None:
         relay = new_relay(DOWN, chance=1.0)
         owed(relay, 1, recipients=())
-        woken(relay, recipients=(), is_bell=True, failed_retries=0)
+        woken(relay, recipients=(), bell=1, failed_retries=0)
         assert relay.retries.delays() == [60]
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:

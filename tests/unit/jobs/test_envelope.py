@@ -36,7 +36,7 @@ class TestEnvelope:
         attempts=st.integers(0, 99),
         failed_retries=st.integers(0, 99),
         plan=st.integers(0, 999),
-        is_bell=st.booleans(),
+        bell=st.integers(0, 9),
         first_failed_at=MOMENT,
         not_before=MOMENT,
         dead_lettered_at=MOMENT,

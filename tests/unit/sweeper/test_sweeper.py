@@ -89,7 +89,7 @@ class TestVanishedMessages:
         relay = vanished(DOWN, DOWN, DOWN, samples.accepted("r9"))
         assert sweep_at(relay, due(relay)) == {"owed": 1, "notified": 0, "healed": 1}
         [job] = relay.retries.jobs()
-        assert (job.message.is_bell, job.payload.body, relay.retries.delays()) == (True, samples.body(), [0])
+        assert (job.message.bell, job.payload.body, relay.retries.delays()) == (1, samples.body(), [0])
         assert relay.sweep(60)["healed"] == 0
         assert relay.sweep(60)["healed"] == 0
         relay.wake(0)
@@ -265,7 +265,7 @@ class TestQueueDown:
         moment = due(relay)
         assert sweep_at(relay, moment)["healed"] == 1
         [job] = relay.invoked
-        assert (job.message.is_bell, job.incident_id) == (True, "i1")
+        assert (job.message.bell, job.incident_id) == (1, "i1")
         assert due(relay) == moment + INVOKED_SECONDS
         assert worked(relay, job) == []
         assert (len(relay.session.calls), relay.entry().debt.row) == (4, None)
@@ -400,7 +400,7 @@ class TestPoison:
         assert relay.recorder.metrics()["dead_lettered"] == 1
         assert relay.retries.messages == []
 
-    def test_bell_that_sqs_delivers_again_after_each_crash_counts_each_time(self) -> None:
+    def test_bell_that_sqs_delivers_again_after_each_crash_counts_once(self) -> None:
         relay = vanished(DOWN, DOWN, DOWN, dies)
         sweep_at(relay, due(relay))
         [job] = relay.retries.jobs()
@@ -408,7 +408,7 @@ class TestPoison:
             relay.clock.now += 60
             with pytest.raises(SystemExit):
                 worked(relay, job)
-        assert begun(relay) == MAX_BEGUN_BELLS
+        assert begun(relay) == 1
 
     def test_overtaken_state_is_not_dead_lettered_although_its_job_was_begun_five_times(self) -> None:
         relay = vanished(DOWN)
@@ -426,7 +426,7 @@ class TestPoison:
         relay.sweep(300)
         [older] = relay.retries.jobs()
         relay.share(changedOn=LATER, alerts=["new"], status="warning")
-        assert older.message.is_bell
+        assert older.message.bell
         worked(relay, older)
         assert begun(relay) == 0
 
@@ -749,8 +749,8 @@ class TestLedgerDown:
         place = (call, table.calls.count(call) + number)
         table.before[place] = table_down
         relay.sweep(300)
-        # A run does not make each of these calls so often.
-        if place not in table.before:
+        # A run does not make each of these calls so often. Without a channel's gate it wakes one debt of it.
+        if place not in table.before and (call, number) != ("get_item", 2):
             assert relay.recorder.metrics()["sweeper_failed"] == 1
         table.before.clear()
         for _ in range(5):

@@ -167,8 +167,9 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
         )
         until = task.wake_at(now + wait, now)
         task = replace(task, job=after_failed_retry(task.job, result, now))
-    # Without the ledger no plan can be drawn, so the message keeps its own.
-    plan = next_plan(task, entry) if entry else task.plan
+    # A copy of the message that met the lease may have drawn the next plan: the one after it is higher. Without the
+    # ledger no plan can be drawn, so the message keeps its own.
+    plan = next_plan(task, entry) + 1 if entry else task.plan
     if not (task.is_from_webhook and task.is_kept):
         # The queue may have refused the message before the attempts, and take it now.
         task = keep(services, replace(task, queue_refused_it=False), until, plan=plan, reason=reason)

@@ -105,11 +105,12 @@ class Delivery:
     def record_begun_bell(self, job: Job, deadline: "Deadline") -> None:
         """Record in the entry that a worker began to work a message of the sweeper. Errors of the ledger are ignored.
 
-        Nothing is recorded if the entry's debt belongs to another job by now.
+        Nothing is recorded if the entry's debt belongs to another job by now, or if a later message wakes it.
         """
 
         def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.bell_begun()) if entry.debt.job == job.stored_name else entry
+            is_current = entry.debt.job == job.stored_name and job.message.plan >= entry.debt.plan
+            return replace(entry, debt=entry.debt.bell_begun(job.message.bell)) if is_current else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_key_of(job), change)
@@ -117,12 +118,14 @@ class Delivery:
     def postpone(self, job: Job, until: float, deadline: "Deadline") -> None:
         """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
 
-        Then the sweeper does not replace the job's message before that. `until` is the end of the wait (epoch seconds).
-        Errors of the ledger are ignored.
+        Then the sweeper does not wake the state before that. `until` is the end of the wait (epoch seconds). Nothing is
+        done if the entry's debt belongs to another job by now, or if a later message wakes it. Errors of the ledger
+        are ignored.
         """
 
         def change(entry: Entry) -> Entry:
-            return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS))
+            is_current = entry.debt.job == job.stored_name and job.message.plan >= entry.debt.plan
+            return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS)) if is_current else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_key_of(job), change)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from relay.delivery.incident_rate_limit import earliest_send_time, room_for_signals
 from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share, with_superseded_ease
-from relay.delivery.task import Task, planned
+from relay.delivery.task import Task
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import Job, seconds_of, timestamp
@@ -331,7 +331,9 @@ def _unwanted(case: Case) -> Settle:
 
 def _revive(case: Case) -> Revive:
     task, entry = case.task, case.entry
-    return Revive(planned(task, entry, entry.reviving(task.state, task.job.age_counts_from)))
+    revived = entry.reviving(task.state, task.job.age_counts_from)
+    # Its own plan, even if the entry has a higher one: this message is all that wakes the state.
+    return Revive(replace(revived, debt=replace(revived.debt, plan=task.plan)))
 
 
 def _dead_letter(case: Case) -> DeadLetter:
@@ -462,8 +464,8 @@ RULES = (
     Rule(
         "given up",
         "The state is too old, or its channel was removed or is in shadow mode: it must not ring any more.",
-        "dead",
-        lambda case: case.task.final_reason(case.now) is not None,
+        "dead; unchanged as long as another sender has the incident's lease",
+        lambda case: case.task.final_reason(case.now) is not None and _lease(case) is None,
         _dead_letter,
     ),
     Rule(

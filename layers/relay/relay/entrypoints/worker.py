@@ -122,7 +122,7 @@ class Worker:
             return True
         if job.revival.dead_lettered_at is not None and not job.revival.is_revived:
             job = job.revived(now)
-        if job.message.is_bell:
+        if job.message.bell:
             self.delivery.record_begun_bell(job, deadline)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
@@ -208,7 +208,7 @@ class Worker:
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = job.payload.status == "critical"
         wait = wait_seconds(error.reason, job.failures.failed_retries, None, self.random(), is_critical=is_critical)
-        again = replace(after_failed_retry(job, result, now), message=replace(job.message, is_bell=False))
+        again = replace(after_failed_retry(job, result, now), message=replace(job.message, bell=0))
         if not self.outbox.enqueue(again, deadline, until=now + wait):
             return result
         self.delivery.postpone(job, now + wait, deadline)

@@ -83,7 +83,7 @@ def attributes_of(job: Job) -> dict[str, str]:
 
 
 _TEXTS = ("kind", "delivery_id", "channel", "incident_id", "received_at", "reason", "correlation_id")
-_COUNTS = ("attempts", "replays", "failed_retries", "plan")
+_COUNTS = ("attempts", "replays", "failed_retries", "plan", "bell")
 _MOMENTS = (
     "received_at",
     "first_failed_at",

@@ -110,7 +110,7 @@ class JobMessage(NamedTuple):
     Attributes:
         plan: Number of the message. If the entry records that the same state is owed with a higher number, a later
             message wakes the state, and this one is dropped (see `Debt.plan`).
-        is_bell: True if the sweeper sent the message, since the debt's own message did not wake a worker in time.
+        bell: For a message of the sweeper ("bell"), its number since the last recorded result (`Row.rung`); else 0.
         not_before: For a chore, the time before which it must not be attempted.
         accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
         ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
@@ -119,7 +119,7 @@ class JobMessage(NamedTuple):
     """
 
     plan: int = 0
-    is_bell: bool = False
+    bell: int = 0
     not_before: str | None = None
     accepted: bool = False
     ledger_down_since: str | None = None
@@ -224,9 +224,9 @@ class Job(NamedTuple):
         """
         return self._replace(message=JobMessage(accepted=self.message.accepted, plan=self.message.plan))
 
-    def planned(self, plan: int, *, is_bell: bool = False) -> Self:
-        """Return the job as the message with the number `plan`; `is_bell` is True for a message of the sweeper."""
-        return self._replace(message=self.message._replace(plan=plan, is_bell=is_bell))
+    def planned(self, plan: int, *, bell: int = 0) -> Self:
+        """Return the job as the message with the number `plan`; `bell` is the number of a message of the sweeper."""
+        return self._replace(message=self.message._replace(plan=plan, bell=bell))
 
     def with_reason(self, reason: str) -> Self:
         """Return the job with `reason` in place of the reason of its last failure or wait."""

@@ -54,7 +54,7 @@ def followup_job(job: Job) -> Job:
         job,
         kind=JobKind.FOLLOWUP,
         failures=replace(job.failures, failed_retries=0),
-        message=replace(job.message, not_before=None, is_bell=False),
+        message=replace(job.message, not_before=None, bell=0),
         revival=Revival(replays=job.revival.replays),
     )
 

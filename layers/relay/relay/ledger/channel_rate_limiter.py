@@ -216,7 +216,7 @@ class RateLimiter:
         The circuit breaker is in the table item of the first rate limit in `rules`. `failure` is the reason of the
         failure; None if the signal was accepted. `retry_after` is xMatters' Retry-After in seconds; None without one.
         """
-        # A circuit that never opened closes, too, after failures in a row: then no signal waits for it.
+        # A signal that was let through before the circuit opened may close it: then the sweeper wakes what waits.
         return self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled) and ticket.is_probe
 
     @property

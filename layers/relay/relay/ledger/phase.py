@@ -66,12 +66,13 @@ def fault_of(before: Entry, after: Entry) -> str:
     old, new = before.lease, after.lease
     if old and new and old.owner != new.owner and old.until > new.began + CLOCKS_DIFFER_SECONDS:
         return "a sender took the lease of another one that still has it"
-    if is_same and after.debt.plan < before.debt.plan:
-        return f"the plan of a state fell from {before.debt.plan} to {after.debt.plan}"
     is_revived = after.debt.revived_at > before.debt.revived_at
+    if is_same and after.debt.plan < before.debt.plan and not is_revived:
+        return f"the plan of a state fell from {before.debt.plan} to {after.debt.plan}"
     # A newer state that no queue took is sent without being the newest one.
     is_sent_anew = now is Phase.OWED or (new is not None and new.state.is_of_same_share(after.newest))
-    if was is Phase.DEAD and is_same and now in {Phase.OWED, Phase.SENDING} and is_sent_anew and not is_revived:
+    is_owed = now in {Phase.OWED, Phase.SENDING} and not after.is_given_up
+    if before.is_given_up and is_same and is_owed and is_sent_anew and not is_revived:
         return "a dead-lettered state is owed again without a replay"
     if before.newest and (after.newest is None or after.newest.precedes(before.newest)):
         return "an older state became the newest one"

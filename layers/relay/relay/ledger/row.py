@@ -27,8 +27,9 @@ class Row(NamedTuple):
             debt without a message, it is the end of the wait.
         job: Name of the stored job, from which the sweeper makes a message; empty if only the fallback topic has
             still to be notified.
-        rung: Number of messages ("bells") that the sweeper sent since the last recorded result.
-        begun: Number of them that a worker began to work.
+        rung: Number of the last message ("bell") that the sweeper sent since the last recorded result. It rings the
+            same bell again as long as no worker began to work it.
+        begun: Number of the last of them that a worker began to work.
         is_critical: True if the owed state is critical, or if no page was found for a critical signal.
     """
 
@@ -37,6 +38,11 @@ class Row(NamedTuple):
     rung: int = 0
     begun: int = 0
     is_critical: bool = False
+
+    @property
+    def is_unheard(self) -> bool:
+        """True if no worker began to work the last bell."""
+        return self.rung > self.begun
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Self | None:

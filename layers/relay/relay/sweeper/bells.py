@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import batched
 
+from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
@@ -89,9 +90,11 @@ class Bells:
         if waiting is not None and waiting > BACKLOG:
             overdue = [each for each in overdue if each.entry.debt.is_critical]
         healed: dict[str, int] = defaultdict(int)
-        most = {channel: self._most(channel) for channel in dict.fromkeys(each.channel for each in overdue)}
+        most: dict[str, int] = {}
 
         def may_ring(row: DueRow) -> bool:
+            if row.channel not in most:
+                most[row.channel] = self._most(row.channel) if deadline.remaining() else 0
             return healed[row.channel] < most[row.channel]
 
         def is_to_see(row: DueRow) -> bool:
@@ -109,11 +112,20 @@ class Bells:
         return sum(healed.values())
 
     def _most(self, channel: str) -> int:
-        """Return how many of a channel's debts may be woken in one run. Raises LedgerError."""
-        circuit = self.circuit(channel)
+        """Return how many of a channel's debts may be woken in one run.
+
+        A channel that was removed, or is in shadow mode, sends nothing: its debts are woken to be dead-lettered.
+        """
+        policy = self.policies.of(channel)
+        if self.policies.is_removed(channel) or policy.mode is Mode.SHADOW:
+            return policy.max_per_minute
+        try:
+            circuit = self.circuit(channel)
+        except LedgerError:
+            return 1
         if circuit.is_open(self.clock()):
             return 0
-        return 1 if circuit.open_until is not None else self.policies.of(channel).max_per_minute
+        return 1 if circuit.open_until is not None else policy.max_per_minute
 
     def _is_overdue(self, row: DueRow, ahead: float) -> bool:
         now, entry = self.clock() + ahead, row.entry
@@ -146,10 +158,10 @@ class Bells:
             return self._dead_letter(row, job, Reason.EXPIRED, deadline)
         if not may_ring:
             return False
-        job, now = job.planned(row.entry.debt.plan, is_bell=True), self.clock()
+        job, now = job.planned(row.entry.debt.plan, bell=debt_row.begun + 1), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # bell that was sent before, the queue may not wake the worker at all.
-        if run.has_queue and debt_row.rung <= debt_row.begun:
+        if run.has_queue and not debt_row.is_unheard:
             run.has_queue = self.outbox.enqueue(job, deadline, until=now + delay)
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
@@ -207,10 +219,13 @@ class Bells:
 
 
 def _interleaved(rows: Iterable[DueRow]) -> list[DueRow]:
-    """Return the rows with criticals first; among criticals and others, one row of each channel at a time."""
+    """Return the rows with criticals first; among criticals and others, one row of each channel at a time.
+
+    Rows whose bell no worker began come first: the worker is invoked directly for them.
+    """
     ranks: dict[tuple[bool, str], int] = defaultdict(int)
     placed: list[tuple[bool, int, DueRow]] = []
-    for each in rows:
+    for each in sorted(rows, key=lambda row: not (row.entry.debt.row and row.entry.debt.row.is_unheard)):
         is_other = not (each.entry.debt.row and each.entry.debt.row.is_critical)
         ranks[is_other, each.channel] += 1
         placed.append((is_other, ranks[is_other, each.channel], each))

@@ -1,6 +1,6 @@
 """Watch over channels' health: judges them in each run of the sweeper, and tells people when one gets sick or well.
 
-A topic that hangs or fails delays neither the replacement of messages nor the fallback topic: the watch runs after
+A topic that hangs or fails delays neither the bells nor the fallback topic: the watch runs after
 both, with a deadline of its own. A message that SNS does not accept is sent again by the next run.
 """
 

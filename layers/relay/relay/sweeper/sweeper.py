@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from relay.deadline import Deadline
 from relay.failures.errors import LedgerError
 from relay.ledger.circuit_breaker import SPREAD_SECONDS
-from relay.ledger.overload_detector import OVERLOADED_SECONDS, OverloadDetector
+from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
 from relay.ledger.row import CRITICAL, OTHER
 from relay.ledger.table import Table
+from relay.ledger.wait import gate_of
 from relay.sweeper.bells import Bells
 from relay.sweeper.debt_timing import delay_start_after_pauses
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel, each_once
@@ -123,13 +124,24 @@ class Sweeper:
         try:
             if self.table.update(RECOVERY_KEY, put={"began": now}, below=("began", closed_at)) is None:
                 return 0
+            deadline = self.deadlines(RECOVER_SECONDS)
             rows = each_once([*self.rows.read(CRITICAL), *self.rows.read(OTHER)])
             owed = [each for each in rows if not each.entry.is_given_up]
             # What waits for a circuit is due some seconds after its end.
-            return self.bells.heal(SweeperRun(now), owed, self.deadlines(RECOVER_SECONDS), ahead=2 * SPREAD_SECONDS)
+            ahead = 2 * SPREAD_SECONDS
+            channels = {each.channel for each in owed if each.entry.debt.due <= now + ahead}
+            recovering = set(filter(self._begins_recovery, channels))
+            rows = [each for each in owed if each.channel in recovering]
+            return self.bells.heal(SweeperRun(now), rows, deadline, ahead=ahead)
         except LedgerError as error:
             self.telemetry.notice("sweeper_failed", str(error))
             return 0
+
+    def _begins_recovery(self, channel: str) -> bool:
+        """True once in a minute for a channel, so that the recoveries of others do not ring it beyond its limit."""
+        now = self.clock()
+        begun = {"recovered_at": now}
+        return self.table.update(gate_of(channel), put=begun, below=("recovered_at", now - MINUTE)) is not None
 
     def _judge_loads(self, run: SweeperRun, rows: Sequence[DueRow]) -> None:
         """Log and count the channels that were above their rate limits in several consecutive runs."""
