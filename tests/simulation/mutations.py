@@ -515,7 +515,7 @@ MUTATIONS = (
         "delivery.debts:",
         "FIRST_WAKE_SECONDS = 36.0",
         "FIRST_WAKE_SECONDS = 900.0",
-        seed=65,
+        seed=95,
     ),
     Mutation(
         "the circuit is half open for ever",

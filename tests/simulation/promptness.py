@@ -441,12 +441,13 @@ class Promptness:
                 yield f"late: {job['incident_id']} was dead-lettered {late:.0f} s after it was too old"
 
     def _may_lack_message(self, job: Mapping[str, Any]) -> bool:
-        """Return True if a pause or a flap may have held a job's state, so that only the sweeper sends its job."""
+        """Return True if a pause, flap or circuit may have held a job's state, so that only the sweeper wakes it."""
         came = seconds_of(job["revived_at"] or job["received_at"])
         quiet = self.quiet.get(job["channel"])
         # In shadow mode nothing is held.
         is_paused = quiet is not None and quiet.kind != "shadow" and self._resumed_at(job["channel"], came) > 0
-        return is_paused or bool(self.policies[job["channel"]].get("flap"))
+        is_failing = bool(self._spells(_trigger(job["channel"])))
+        return is_paused or is_failing or bool(self.policies[job["channel"]].get("flap"))
 
     def _is_swept(self, first: float, last: float) -> bool:
         """Return True if a complete run of the sweeper lies between two times."""
