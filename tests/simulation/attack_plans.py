@@ -207,7 +207,7 @@ def plan_of(seed: int) -> Plan:
         flood = Flood(random.uniform(0, 100), every, int(900 / every), resolved_after=1.0, is_silent=True)
         plan = replace(plan, flood=flood)
     limited = Random(f"limited {seed}")
-    if plan.holds_webhook_token and way >= 0.6 and 0.43 < limited.random() < 0.71:
+    if plan.holds_webhook_token and way >= 0.6 and 0.46 < limited.random() < 0.53:
         plan = _with_a_rate_limit(limited, plan)
     return replace(plan, truths=tuple(_truths(random, plan)))
 

@@ -491,7 +491,7 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("bursts", 0.005, 0.035, _with_bursts),
         ("slow pages", 0.856, 0.886, _with_slow_pages),
         ("outage", 0.764, 0.804, _with_a_long_outage),
-        ("lost shares", 0.757, 0.787, _with_lost_shares),
+        ("lost shares", 0.757, 0.78, _with_lost_shares),
         ("replays", 0.895, 0.915, _with_a_replay),
         ("retry-after", 0.415, 0.43, _with_retry_after),
         ("old signals", 0.052, 0.067, _with_old_signals),
