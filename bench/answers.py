@@ -14,7 +14,7 @@ from bench.traffic import Counted
 from bench.warm import USUAL_ALERTS, Client, in_words, most_common
 from relay.incidents.callback import FLOW_VERSION
 from relay.jobs.envelope import envelope_of
-from relay.jobs.job import Failures, Job, Payload, Routing, timestamp
+from relay.jobs.job import Job, Stamps, timestamp
 from sandbox.errors import SandboxError
 
 # BigPanda takes 5 comments a second from one account. Each channel here has an account of its own, so 4 stay below it.
@@ -87,17 +87,9 @@ def _called_back(functions: Functions, channel: str, content: bytes) -> Spent:
 
 
 def _written(functions: Functions, channel: str, content: bytes) -> Spent:
-    job = Job(
-        kind="writeback",
-        delivery_id=uuid.uuid4().hex,
-        channel=channel,
-        incident_id=json.loads(content)["incident_id"],
-        correlation_id="bench",
-        received_at=timestamp(time.time()),
-        payload=Payload(content, version=None, transition="response"),
-        routing=Routing(()),
-        failures=Failures("in_flight"),
-    )
+    stamps = Stamps(correlation_id="bench", transition="response")
+    incident_id, now = json.loads(content)["incident_id"], timestamp(time.time())
+    job = Job("writeback", channel, (), incident_id, now, content, digest=uuid.uuid4().hex, stamps=stamps)
     records = [{"messageId": "m1", "body": envelope_of(job)}]
     answer, spent = functions.invoke(functions.chore_worker, {"Records": records})
     if answer != {"batchItemFailures": []} or spent.calls["SendMessage"]:

@@ -214,7 +214,7 @@ def _missed() -> tuple[float, float, float, float]:
     began, scene.retries.moments = scene.clock.now, []
     _, found = scene.run()
     assert [each.missed for each in found] == [MISSED]
-    status = [job.payload.status for job in scene.retries.jobs()]
+    status = [job.stamps.status for job in scene.retries.jobs()]
     criticals = status.count("critical")
     in_time = 100 * status[:criticals].count("critical") / criticals
     moments = scene.retries.moments

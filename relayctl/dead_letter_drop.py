@@ -138,7 +138,7 @@ class Drop:
         """
 
         def record(job: Job) -> str | None:
-            at = job.revival.dead_lettered_seconds or 0.0
+            at = job.dead_lettered_seconds or 0.0
             try:
                 ledger.change(entry_key_of(job), lambda entry: entry.dropped(at))
             except LedgerError as error:

@@ -42,7 +42,7 @@ class Checked:
         self.chosen += 1
         self.by_channel[line.job.channel] += 1
         self.by_kind[line.job.kind] += 1
-        self.by_reason[line.job.failures.reason] += 1
+        self.by_reason[line.job.stamps.reason] += 1
 
     def sums(self) -> dict[str, Any]:
         """Return the counts of the jobs to send, as a JSON object for programs."""

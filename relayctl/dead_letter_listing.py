@@ -18,7 +18,7 @@ from relay.incidents.details import title_of
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import UnreadableMessage, read_envelope
-from relay.jobs.job import Job, seconds_of
+from relay.jobs.job import Flag, Job, seconds_of
 from relayctl.dead_letter_mover import NO_STATUS
 from relayctl.dead_letter_queue import Depth, HeldMessage
 
@@ -42,7 +42,7 @@ def has_id_prefix(held: HeldMessage, prefix: str) -> bool:
 def title(envelope: str) -> str:
     """Return the title of the incident in a signal's job, from the job as message text; empty if there is none."""
     try:
-        return title_of(parse_share(read_envelope(envelope).payload.body))
+        return title_of(parse_share(read_envelope(envelope).body))
     except (BadRequest, UnreadableMessage):
         return ""
 
@@ -59,22 +59,21 @@ def document(held: HeldMessage, title: str = "") -> dict[str, Any]:
         "channel": job.channel,
         "incident_id": job.incident_id,
         "title": title or None,
-        "status": job.payload.status,
-        "transition": job.payload.transition,
-        "recipients": list(job.routing.recipients),
-        "reason": job.failures.reason,
-        "http_status": job.failures.http_status,
-        "response_excerpt": job.failures.response_excerpt,
-        "attempts": job.failures.attempts,
-        "failed_retries": job.failures.failed_retries,
-        "replays": job.revival.replays,
-        "may_have_paged": job.failures.may_have_paged,
+        "status": job.stamps.status,
+        "transition": job.stamps.transition,
+        "recipients": list(job.stamps.recipients),
+        "reason": job.stamps.reason,
+        "http_status": job.stamps.http_status,
+        "response_excerpt": job.stamps.response_excerpt,
+        "attempts": job.attempts,
+        "replays": job.stamps.replays,
+        "may_have_paged": Flag.MAY_HAVE_PAGED in job.flags,
         "received_at": job.received_at,
-        "first_failed_at": job.failures.first_failed_at,
-        "last_failed_at": job.failures.last_failed_at,
-        "dead_lettered_at": job.revival.dead_lettered_at,
-        "correlation_id": job.correlation_id,
-        "body_reduced": job.payload.body_reduced,
+        "first_failed_at": job.stamps.first_failed_at,
+        "last_failed_at": job.stamps.last_failed_at,
+        "dead_lettered_at": job.dead_lettered_at,
+        "correlation_id": job.stamps.correlation_id,
+        "body_reduced": Flag.BODY_REDUCED in job.flags,
     }
 
 
@@ -82,7 +81,7 @@ def whole_document(held: HeldMessage, envelope: str) -> dict[str, Any]:
     """Return a message as a JSON object with its body as text; bytes that are not UTF-8 are replaced."""
     if held.job is None:
         return document(held)
-    return {**document(held, title(envelope)), "body": read_envelope(envelope).payload.body.decode("utf-8", "replace")}
+    return {**document(held, title(envelope)), "body": read_envelope(envelope).body.decode("utf-8", "replace")}
 
 
 def listing(held_messages: Sequence[HeldMessage], depth: Depth, titles: Mapping[str, str]) -> dict[str, Any]:
@@ -123,14 +122,14 @@ def table(jobs: Sequence[Job], now: datetime, columns: int, titles: Sequence[str
 def _cells(job: Job, now: datetime) -> dict[str, str]:
     """Return the cells of a job by the titles of their columns."""
     # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one cell.
-    status = f" {job.failures.http_status}" if job.failures.http_status else ""
+    status = f" {job.stamps.http_status}" if job.stamps.http_status else ""
     return {
         "id": printable(job.delivery_id[:8]),
         "age": age(job, now),
         "channel": printable(job.channel),
         "incident": identifier(job.incident_id, MAX_ID_LENGTH),
-        "status": identifier(job.payload.status) if job.payload.status else NO_STATUS,
-        _REASON: f"{identifier(job.failures.reason)}{status} ({job.failures.attempts})",
+        "status": identifier(job.stamps.status) if job.stamps.status else NO_STATUS,
+        _REASON: f"{identifier(job.stamps.reason)}{status} ({job.attempts})",
     }
 
 
@@ -190,8 +189,8 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
         "held": depth.held,
         "by_channel": dict(Counter(job.channel for job in jobs)),
         "by_kind": dict(Counter(job.kind for job in jobs)),
-        "by_reason": dict(Counter(job.failures.reason for job in jobs)),
-        "by_status": dict(Counter(job.payload.status or NO_STATUS for job in jobs)),
+        "by_reason": dict(Counter(job.stamps.reason for job in jobs)),
+        "by_status": dict(Counter(job.stamps.status or NO_STATUS for job in jobs)),
         "incidents": len({(job.channel, job.incident_id) for job in jobs}),
         "oldest": min((job.received_at for job in jobs), default=None),
         "newest": max((job.received_at for job in jobs), default=None),

@@ -53,7 +53,7 @@ class Filter:
     def matches(self, job: Job) -> bool:
         """True if a job meets all conditions of the filter."""
         wanted = (self.channel, self.incident, self.kind, self.status, self.reason)
-        found = (job.channel, job.incident_id, job.kind, job.payload.status or NO_STATUS, job.failures.reason)
+        found = (job.channel, job.incident_id, job.kind, job.stamps.status or NO_STATUS, job.stamps.reason)
         if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
             return False
         came = seconds_of(job.received_at)
@@ -125,7 +125,7 @@ class Moved:
     def first_fate(self) -> Fate:
         """The job's outcome right after its message was moved, or could not be moved."""
         if self.move_error is not None:
-            return Fate(Became.FAILED, self.job.failures.reason)
+            return Fate(Became.FAILED, self.job.stamps.reason)
         return Fate(Became.MOVED if self.state is None else Became.WAITING)
 
 
@@ -226,7 +226,7 @@ def state_of(job: Job, envelope: str) -> State | None:
     if job.kind != JobKind.SIGNAL:
         return None
     try:
-        state = State.of(parse_share(read_envelope(envelope).payload.body), seconds_of(job.received_at))
+        state = State.of(parse_share(read_envelope(envelope).body), seconds_of(job.received_at))
     except BadRequest:
         return None
     return replace(recorded_state(job, state), alerts=frozenset())

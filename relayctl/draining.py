@@ -78,7 +78,7 @@ class OwedStates(NamedTuple):
         }
         criticals = [incident_of(key) for key, debt in owed.items() if debt.is_critical]
         paused = sum(debt.reason == Reason.PAUSED for debt in owed.values())
-        named = dict.fromkeys([*criticals, *(job.incident_id for job in dead if job.payload.status == "critical")])
+        named = dict.fromkeys([*criticals, *(job.incident_id for job in dead if job.stamps.status == "critical")])
         unknown = dead_letter_reading.held_elsewhere(held) if held else ""
         return cls(tuple(named), len(owed) - len(criticals), paused, len(dead), unknown)
 

@@ -246,7 +246,7 @@ def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, 
 
 
 def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str, Any]:
-    rung = task.job.routing.recipients
+    rung = task.recipients
     names = (only_recipient,) if only_recipient else rung
     return {
         "names": list(recipients_of(case.channel.trigger_url, names, replaces=only_recipient is not None)),
@@ -282,7 +282,7 @@ def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, An
 
 
 def _request(task: Task, only_recipient: str | None, *, is_sent: bool) -> dict[str, Any]:
-    body = content(task, (only_recipient,) if only_recipient else task.job.routing.recipients)
+    body = content(task, (only_recipient,) if only_recipient else task.recipients)
     decision = decision_of(task)
     return {
         "is_sent": is_sent,

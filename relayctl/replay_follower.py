@@ -23,7 +23,7 @@ def fate(moved: Moved, entry: Entry) -> Fate:
     state, job = moved.state, moved.job
     if state is None:
         return moved.first_fate
-    dead_lettered_at = job.revival.dead_lettered_seconds
+    dead_lettered_at = job.dead_lettered_seconds
     is_received = dead_lettered_at is None or entry.debt.revived_at > dead_lettered_at
     if state.is_of_same_share(entry.announced):
         return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)

@@ -28,7 +28,7 @@ def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Jo
 
 def _version(job: Job) -> tuple[float, float]:
     came = seconds_of(job.received_at)
-    return job.payload.version or (came, came)
+    return job.version or (came, came)
 
 
 def _incident(job: Job) -> tuple[str, str]:

@@ -112,7 +112,7 @@ def _result(job: Job, fate: Fate | None, moved: Moved | None) -> dict[str, Any]:
         "incident_id": job.incident_id,
         "kind": job.kind,
         "became": fate.became if fate else LEFT,
-        "reason": fate.reason if fate else job.failures.reason,
+        "reason": fate.reason if fate else job.stamps.reason,
         "request_id": fate.request_id if fate else None,
         "note": (moved.move_error or moved.deletion_error) if moved else None,
     }

@@ -27,7 +27,7 @@ _CHORES: Mapping[str, str] = {
     "release": "release of BigPanda's held updates",
 }
 _MEMBERS = (
-    *("outcome", "transition", "reason", "queue", "attempts", "failed_retries", "replays", "http_status"),
+    *("outcome", "transition", "reason", "queue", "attempts", "replays", "http_status"),
     *("delivery_id", "request_id", "correlation_id"),
 )
 

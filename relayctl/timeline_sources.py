@@ -157,8 +157,8 @@ class Collector:
         if not self._guarded(DEAD_LETTERS, read):
             return
         for job in jobs:
-            if job.routing.url_recipients:
-                self.url_recipients.setdefault(job.channel, set()).add(job.routing.url_recipients)
+            if job.url_recipients:
+                self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
         self.events += map(_dead_letter, jobs)
         unseen = f"about {held[0]} messages are held by another reader and were not read" if held[0] else None
         self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
@@ -314,14 +314,14 @@ class Collector:
 
 
 def _dead_letter(job: Job) -> Event:
-    status = f" (HTTP {job.failures.http_status})" if job.failures.http_status else ""
-    text = f"on the dead-letter queue: {job.kind}, {job.failures.reason}{status}, {job.failures.attempts} attempts"
-    at = job.revival.dead_lettered_at or job.failures.last_failed_at or job.received_at
+    status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
+    text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.attempts} attempts"
+    at = job.dead_lettered_at or job.stamps.last_failed_at or job.received_at
     members: Mapping[str, object] = {
         "delivery_id": job.delivery_id,
-        "reason": job.failures.reason,
-        "http_status": job.failures.http_status,
-        "attempts": job.failures.attempts,
-        "replays": job.revival.replays,
+        "reason": job.stamps.reason,
+        "http_status": job.stamps.http_status,
+        "attempts": job.attempts,
+        "replays": job.stamps.replays,
     }
     return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)

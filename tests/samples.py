@@ -9,7 +9,7 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.http.session import HttpAnswer, VendorHosts
 from relay.incidents.share import Share, parse_share
-from relay.jobs.job import Failures, Job, Payload, Routing
+from relay.jobs.job import Flag, Job, Stamps
 from relay.xmatters.trigger import Decision, Signal
 
 TOKEN = "inbound-token-5f1c"
@@ -79,19 +79,21 @@ def request(content: bytes | None = None, **changes: Any) -> Request:
 def job(**members: Any) -> Job:
     """Return the job of a signal that failed three times, with other members by their names in the envelope."""
     plain = Job(
-        kind="signal",
-        delivery_id="d" * 32,
-        channel="noc",
-        incident_id="i1",
-        correlation_id="request-1",
-        received_at="2027-01-15T08:00:00.000Z",
-        payload=Payload(body(), version=(1_800_000_000.0, 1_800_000_000.0), status="critical"),
-        routing=Routing(("Network Operations",)),
-        failures=Failures(
+        "signal",
+        "noc",
+        ("Network Operations",),
+        "i1",
+        "2027-01-15T08:00:00.000Z",
+        body(),
+        version=(1_800_000_000.0, 1_800_000_000.0),
+        attempts=3,
+        stamps=Stamps(
             "upstream",
+            "request-1",
+            "critical",
+            recipients=("Network Operations",),
             first_failed_at="2027-01-15T08:00:02.000Z",
             last_failed_at="2027-01-15T08:00:02.000Z",
-            attempts=3,
             http_status=503,
             response_excerpt="Service Unavailable",
         ),
@@ -100,12 +102,13 @@ def job(**members: Any) -> Job:
 
 
 def changed(job: Job, **members: Any) -> Job:
-    """Return a job with other members, by their names in the envelope."""
-    for name in ("payload", "routing", "failures", "message", "revival"):
-        group = getattr(job, name)
-        own = {each: members.pop(each) for each in group._fields if each in members}
-        job = replace(job, **{name: replace(group, **own)})
-    return replace(job, **members)
+    """Return a job with other members, by the names of members, stamps and flags."""
+    flags = {Flag(name): members.pop(name) for name in list(members) if name in list(Flag)}
+    job = job.with_flags(*filter(flags.get, flags)).without_flags(*(flag for flag in flags if not flags[flag]))
+    if "recipients" in members:
+        members.setdefault("url_recipients", members["recipients"])
+    stamps = {name: members.pop(name) for name in Stamps._fields if name in members}
+    return replace(job, **members, stamps=replace(job.stamps, **stamps))
 
 
 def accepted(request_id: str = "r1") -> HttpAnswer:

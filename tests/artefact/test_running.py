@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.jobs.envelope import read_envelope
 from relay.telemetry.metrics import METRICS
 from tests.artefact import templates
 from tests.artefact.builds import Build
@@ -105,7 +106,7 @@ def test_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:
         "kind": "signal",
         "schema": "1",
     }
-    assert json.loads(message["Body"])["delivery_id"] == answer["delivery_id"]
+    assert read_envelope(message["Body"]).delivery_id == answer["delivery_id"]
 
 
 def test_share_that_xmatters_refuses_is_dead_lettered(world: World) -> None:

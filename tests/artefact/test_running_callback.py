@@ -61,7 +61,7 @@ def test_built_callback_answers_and_queues_every_sample(world: World, path: Path
     assert (answer["status"], answer["outcome"], answer["queue"]) == (200, "queued", "retry")
     [message] = world.chores()
     job = read_envelope(message["Body"])
-    assert (job.kind, job.delivery_id, job.payload.body) == ("writeback", answer["delivery_id"], event["body"].encode())
+    assert (job.kind, job.delivery_id, job.body) == ("writeback", answer["delivery_id"], event["body"].encode())
     assert message["MessageAttributes"]["kind"]["StringValue"] == "writeback"
     assert world.box.bigpanda.calls.all() == [], "BigPanda is the worker's to ask"
 

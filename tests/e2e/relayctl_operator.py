@@ -133,7 +133,7 @@ class Operator:
     def _job(self, incident_id: str, received_at: float) -> Job:
         body = json.dumps({"incident": {"id": incident_id, "status": "critical"}}).encode()
         return samples.job(
-            delivery_id=uuid.uuid4().hex,
+            digest=uuid.uuid4().hex,
             channel=self.channel.name,
             incident_id=incident_id,
             body=body,

@@ -34,7 +34,7 @@ def give_up(operator: Operator) -> tuple[Ledger, str]:
     """Record in the ledger that the first job of the dead-letter queue was given up; return the ledger and the key."""
     job = operator.visible()[0]
     ledger, name = Ledger(operator.channel.ledger()), entry_key_of(job)
-    state = State.of(parse_share(job.payload.body), seconds_of(job.received_at))
+    state = State.of(parse_share(job.body), seconds_of(job.received_at))
     entry = Entry().owing(state).dead_lettering(state, seconds_of(job.received_at), "refused", plan=1)
     assert ledger.write(name, ledger.read(name), entry)
     return ledger, name
@@ -136,7 +136,7 @@ class TestReplayPolicy:
             assert done.exit_code == 0, done.output
         done = replayer.run("dlq", "replay", "--yes")
         assert done.stdout.splitlines()[-1] == "1 delivered, 1 dead-lettered again (refused 1), 0 left"
-        assert [job.revival.replays for job in operator.visible()] == [1]
+        assert [job.stamps.replays for job in operator.visible()] == [1]
 
     def test_replay_policy_is_enough_for_export_and_drop(
         self, operator: Operator, replayer: Person, tmp_path: Path

@@ -39,7 +39,7 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
 
     dry = operator.run_json("dlq", "replay")
     assert (dry["dry_run"], dry["matched"], dry["by_reason"]) == (True, 2, {"refused": 2})
-    assert [job.revival.replays for job in operator.visible()] == [0, 0]
+    assert [job.stamps.replays for job in operator.visible()] == [0, 0]
 
     still_refused = operator.run_json("dlq", "replay", "--yes", code=1)
     assert (still_refused["delivered"], still_refused["dead_lettered"]) == (0, 2)
@@ -49,7 +49,7 @@ def test_refused_shares_are_dead_lettered_until_a_replay_rings_each_once(operato
     partly = operator.run_json("dlq", "replay", "--yes", code=1)
     assert (partly["delivered"], partly["dead_lettered"]) == (1, 1)
     (left,) = operator.visible()
-    assert (left.failures.reason, left.failures.http_status, left.revival.replays, left.failures.attempts) == (
+    assert (left.stamps.reason, left.stamps.http_status, left.stamps.replays, left.attempts) == (
         "refused",
         400,
         2,
@@ -94,11 +94,11 @@ def test_dead_letter_that_an_aws_redrive_moves_back_is_tried_at_once(operator: O
     (before,) = operator.visible()
     assert operator.redrive() == 1
     # Too early: the share is refused and dead-lettered again.
-    until(lambda: [job.revival.replays for job in operator.visible()] == [1])
+    until(lambda: [job.stamps.replays for job in operator.visible()] == [1])
     (again,) = operator.visible()
-    assert (again.failures.reason, again.failures.attempts, again.delivery_id) == (
+    assert (again.stamps.reason, again.attempts, again.delivery_id) == (
         "refused",
-        before.failures.attempts + 1,
+        before.attempts + 1,
         before.delivery_id,
     )
 

@@ -58,7 +58,7 @@ def _revived(entry: Entry, state: State, job: Job, now: float) -> Entry:
 
 
 def _mark(job: Job) -> float:
-    return seconds_of(job.revival.dead_lettered_at) if job.revival.dead_lettered_at else 0.0
+    return seconds_of(job.dead_lettered_at) if job.dead_lettered_at else 0.0
 
 
 def delivered(entry: Entry, state: State, job: Job, now: float) -> Entry:
@@ -294,7 +294,7 @@ class Operator:
         self.asked.append(job)
         if job.kind != "signal":
             return
-        name, state = entry_key_of(job), State.of(parse_share(job.payload.body), seconds_of(job.received_at))
+        name, state = entry_key_of(job), State.of(parse_share(job.body), seconds_of(job.received_at))
         state = recorded_state(job, state)
         entry = self.ledger.read(name)
         self.ledger.write(name, entry, self.worker(job)(entry, state, job, self.clock.now))

@@ -56,7 +56,7 @@ def test_redirect_with_a_malformed_location_is_refused_and_dead_lettered(account
     with answering(answer) as url:
         result = live_at(account, url).share()
     assert (result.outcome, result.reason, result.exchange.http_status) == (Outcome.QUEUED, Reason.REFUSED, 302)
-    assert [job.failures.http_status for job in account.dead_letters.jobs()] == [302]
+    assert [job.stamps.http_status for job in account.dead_letters.jobs()] == [302]
 
 
 def test_malformed_answer_header_puts_no_api_key_into_the_log(account: Aws, caplog: pytest.LogCaptureFixture) -> None:

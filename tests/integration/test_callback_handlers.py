@@ -150,7 +150,7 @@ def test_retry_of_an_ambiguous_comment_first_searches_bigpanda_for_it(
     answer = json.loads(invoke(callback, event(said(), **SHOWN))["body"])
     work(worker, account)
     [waiting] = account.chores.jobs()
-    assert (waiting.failures.reason, waiting.failures.attempts) == ("unreachable", 1)
+    assert (waiting.stamps.reason, waiting.attempts) == ("unreachable", 1)
     hand_over(worker, samples.changed(waiting, not_before=None))
     [comment] = box.bigpanda.comments()
     assert f"[relay {answer['delivery_id'][:8]}]" in comment.document["comment"]
@@ -164,7 +164,7 @@ def test_callback_that_bigpanda_refused_is_written_when_its_dead_letter_comes_ba
     invoke(callback, event(said(), **SHOWN))
     work(worker, account)
     [resting] = account.dead_letters.jobs()
-    assert (resting.kind, resting.failures.reason, resting.failures.http_status) == ("writeback", "refused", 404)
+    assert (resting.kind, resting.stamps.reason, resting.stamps.http_status) == ("writeback", "refused", 404)
     hand_over(job_worker, resting)
     assert len(box.bigpanda.comments()) == 1
 
@@ -206,7 +206,7 @@ class TestCallbackRequests:
         sample = event(encoded, channel="demo", Authorization=shown) | {"isBase64Encoded": True}
         assert invoke(callback, sample)["statusCode"] == 200
         [job] = account.chores.jobs()
-        assert json.loads(job.payload.body)["note"] == "é ✓"
+        assert json.loads(job.body)["note"] == "é ✓"
 
     @pytest.mark.parametrize(
         ("body", "status"), [("not json", 400), ("{}", 400), ("[]", 400), ('{"x": "' + "x" * 262_144 + '"}', 413)]

@@ -365,7 +365,7 @@ def test_no_credential_is_written_when_xmatters_echoes_a_signal(
         live.ahead += 60
         for number, envelope in enumerate(search.empty(account.retries)):
             assert live.worker.work([{"messageId": f"m{number}", "body": envelope}]) == []
-    again = [read_envelope(envelope).failures.response_excerpt for envelope in search.empty(account.retries)]
+    again = [read_envelope(envelope).stamps.response_excerpt for envelope in search.empty(account.retries)]
     assert again
     assert all("***" in excerpt for excerpt in again)
     search.finds_nothing(live.recorder.written())
@@ -384,7 +384,7 @@ def test_no_credential_is_written_when_bigpanda_echoes_a_comment(account: Aws, s
         [envelope] = search.empty(account.chores)
         assert live.worker.work([{"messageId": "m1", "body": envelope}]) == []
     [again] = [read_envelope(envelope) for envelope in search.empty(account.chores)]
-    assert "***" in again.failures.response_excerpt
+    assert "***" in again.stamps.response_excerpt
     search.finds_nothing(live.recorder.written())
 
 
@@ -417,7 +417,7 @@ def test_no_credential_is_written_when_an_answer_contains_unknown_credentials(
             for number, envelope in enumerate(search.empty(mailbox)):
                 assert live.worker.work([{"messageId": f"m{number}", "body": envelope}]) == []
     again = [read_envelope(each) for mailbox in (account.retries, account.chores) for each in search.empty(mailbox)]
-    assert {job.kind for job in again if "***" in job.failures.response_excerpt} == {"signal", "writeback"}
+    assert {job.kind for job in again if "***" in job.stamps.response_excerpt} == {"signal", "writeback"}
     search.finds_nothing(live.recorder.written())
 
 

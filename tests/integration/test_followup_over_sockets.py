@@ -458,7 +458,7 @@ class TestFollowup:
         box.script([fault | {"on": route, "times": 2}])
         live.wake(36)
         waiting = live.aws.chores.jobs()
-        found = [(job.kind, job.failures.reason, job.failures.failed_retries) for job in waiting]
+        found = [(job.kind, job.stamps.reason, job.attempts) for job in waiting]
         assert found == [("followup", reason, 1)] * 2
         live.ahead += 301
         assert live.worker.work([{"messageId": "m1", "body": envelope_of(job)} for job in waiting]) == []
@@ -478,7 +478,7 @@ class TestFollowup:
         box.script([{"kind": "status", "status": 400, "on": "events", "times": None}])
         live.wake(36)
         [rests] = live.aws.dead_letters.jobs()
-        assert (rests.kind, rests.failures.reason) == ("followup", "refused")
+        assert (rests.kind, rests.stamps.reason) == ("followup", "refused")
         written = envelope_of(rests) + live.recorder.written()
         assert "canary" not in written
         assert URL["api_key"] not in written

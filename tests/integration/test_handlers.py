@@ -127,7 +127,7 @@ def test_message_that_is_no_envelope_stays_on_the_queue(account: Aws, worker: Ha
     strange = {"messageId": "m1", "body": "not an envelope"}
     gone = {"messageId": "m2", "body": envelope_of(samples.job(channel="gone"))}
     assert invoke(worker, {"Records": [strange, gone]}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
-    assert [(job.channel, job.failures.reason) for job in account.dead_letters.jobs()] == [("gone", "channel_removed")]
+    assert [(job.channel, job.stamps.reason) for job in account.dead_letters.jobs()] == [("gone", "channel_removed")]
 
 
 def test_overdue_critical_is_published_to_the_fallback_topic_once(

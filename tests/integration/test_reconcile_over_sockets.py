@@ -124,9 +124,9 @@ class TestMissed:
         has(box, incident(live, updated_at=changed + 100))
         reconcile_twice(live)
         [job] = kept(live)
-        assert (job.kind, job.payload.version, job.failures.reason) == ("signal", (changed + 100, changed), "in_flight")
-        assert box.signals()[0].body_bytes == job.payload.body
-        body = json.loads(job.payload.body)
+        assert (job.kind, job.version, job.stamps.reason) == ("signal", (changed + 100, changed), "in_flight")
+        assert box.signals()[0].body_bytes == job.body
+        body = json.loads(job.body)
         assert body["metadata"] == {"environment_id": ENVIRONMENT}
         told = body["incident"]
         assert (told["startedOn"], told["changedOn"], told["updatedOn"]) == (changed, changed, changed + 100)
@@ -324,7 +324,7 @@ class TestPages:
         has(box, incident(live, alerts=alerts))
         reconcile_twice(live)
         [job] = kept(live)
-        assert len(json.loads(job.payload.body)["incident"]["alerts"]) == 300
+        assert len(json.loads(job.body)["incident"]["alerts"]) == 300
         assert transitions(live) == ["opened"]
 
     def test_reconcile_run_keeps_to_five_bigpanda_calls_a_second(self, account: Aws) -> None:

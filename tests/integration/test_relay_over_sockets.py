@@ -133,7 +133,7 @@ class TestFaults:
             live.wake(60)
         else:
             [job] = account.dead_letters.jobs()
-            assert (job.failures.reason, job.failures.attempts, job.payload.body) == (reason, attempts, samples.body())
+            assert (job.stamps.reason, job.attempts, job.body) == (reason, attempts, samples.body())
             live.revive(job)
         assert account.dead_letters.messages() == []
         live.wake(60)

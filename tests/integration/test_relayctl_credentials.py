@@ -381,7 +381,7 @@ def furnished(operator: Operator) -> Operator:
     earlier = DOCUMENT | {"policy": {"preset": "oncall"}}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(earlier))
     operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(DOCUMENT))
-    operator.put(job(channel="payments", delivery_id="d-1"))
+    operator.put(job(channel="payments", digest="d-1"))
     operator.worker = lambda _: failing
     return operator
 

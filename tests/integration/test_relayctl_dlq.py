@@ -38,7 +38,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 def jobs(count: int, **changes: Any) -> list[Job]:
     """Return jobs of different incidents, a second apart, the newest first."""
     return [
-        job(delivery_id=f"{n:08x}" * 4, incident_id=f"i{n}", received_at=timestamp(START + n), **DEAD | changes)
+        job(digest=f"{n:08x}" * 4, incident_id=f"i{n}", received_at=timestamp(START + n), **DEAD | changes)
         for n in reversed(range(count))
     ]
 
@@ -604,7 +604,7 @@ class TestDrop:
         entry = (
             Entry()
             .owing(state_of(one))
-            .dead_lettering(state_of(one), one.revival.dead_lettered_seconds or 0.0, "refused", plan=1)
+            .dead_lettering(state_of(one), one.dead_lettered_seconds or 0.0, "refused", plan=1)
         )
         operator.ledger.write(entry_key_of(one), Entry(), entry)
         operator.put(one)

@@ -120,7 +120,7 @@ ATTACK_MUTATIONS = (
         "a member of the body ends an incident's pages",
         "delivery.trigger_retries:decision_of",
         "not state.is_open",
-        'not state.is_open or parse_share(task.job.payload.body).document.get("is_over") is True',
+        'not state.is_open or parse_share(task.job.body).document.get("is_over") is True',
     ),
     _mutation(
         "a member of the body names recipients",
@@ -131,8 +131,8 @@ ATTACK_MUTATIONS = (
                 decision_of(task),
                 recipients,
                 job.delivery_id,
-                job.correlation_id,
-                attempt=job.failures.attempts + 1,
+                job.stamps.correlation_id,
+                attempt=job.attempts + 1,
                 may_repeat=may_repeat,
                 replaces_url_recipients=only_recipient is not None,
             )
@@ -141,10 +141,10 @@ ATTACK_MUTATIONS = (
             Signal(
                 content(task, recipients),
                 decision_of(task),
-                (*recipients, *parse_share(job.payload.body).document.get("recipients", ())),
+                (*recipients, *parse_share(job.body).document.get("recipients", ())),
                 job.delivery_id,
-                job.correlation_id,
-                attempt=job.failures.attempts + 1,
+                job.stamps.correlation_id,
+                attempt=job.attempts + 1,
                 may_repeat=may_repeat,
                 replaces_url_recipients=only_recipient is not None,
             )

@@ -19,8 +19,6 @@ LEARNS_SECONDS = 20.0
 REMEMBERED_SECONDS = 62.0
 # From the choice to signal a state to the end of its request.
 IN_FLIGHT_SECONDS = 16.0
-# From a share's arrival until its recipients are chosen: Secrets Manager may be slow.
-ADMITTED_SECONDS = 8.0
 # The longest time to a critical's signal, and to any signal after the end of a pause.
 RINGS_SECONDS, RESUMES_SECONDS = 120.0, 240.0
 # From the end of the fallback's delay to the message: the sweeper's interval, its lateness and its run. The time from a
@@ -108,13 +106,11 @@ class Conditions:
         pauses = (pause for each in settings for facts in self.facts(state) for pause in each.pauses_of(facts))
         return max([came, *(pause.until for pause in pauses if pause.until <= before)])
 
-    def recipients(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
-        """Return the recipients that a state may have that was signalled at `before` (epoch seconds)."""
+    def recipients(self, state: SharedState, began: float) -> list[tuple[str, ...]]:
+        """Return the recipients that a state may have that was signalled at `began` (epoch seconds)."""
         found = [
             each.recipients_of(facts)
-            # A state that only a list of BigPanda's API showed has no arrival.
-            for at in [at for at in state.arrivals if at <= before] or [before]
-            for each in self.used(state.channel, at - self.clocks_differ, at + ADMITTED_SECONDS)
+            for each in self.used(state.channel, began - IN_FLIGHT_SECONDS, began)
             for facts in self.facts(state)
             if not each.is_removed
         ]

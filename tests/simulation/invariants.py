@@ -121,8 +121,6 @@ class Invariants:
         acknowledged: time and incident id of each acknowledgement.
         acting: answers whose text has an action, by name.
         admits: pairs of a function and a channel whose credentials it has accepted.
-        straddled: incident and start of each process that started before the first channel got another recipient, and
-            read the secret after that.
         swept: the sweeper's runs that neither died nor found another run's lease, in the order of their ends.
         reconciled_until: time of the last reconcile run, in epoch seconds.
     """
@@ -169,7 +167,6 @@ class Invariants:
     acknowledged: list[tuple[float, str]] = field(default_factory=list)
     acting: dict[str, ActingAnswer] = field(default_factory=dict)
     admits: set[tuple[int, str]] = field(default_factory=set)
-    straddled: set[tuple[str, float]] = field(default_factory=set)
     swept: list[Swept] = field(default_factory=list)
     reconciled_until: float = 0.0
 
@@ -264,8 +261,6 @@ class Invariants:
         """Note the end or the death of a process, and check the invariants."""
         self.running.discard(process)
         self.capacity.ended(process)
-        if self.widens_at is not None and process.started_at < self.world.began + self.widens_at <= process.read_at:
-            self.straddled.update((incident, process.started_at) for incident in process.incidents)
         if process.is_dead or "bug" in process.troubles:
             # A signal in flight may have paged.
             self.doubts.update(process.claimed)
@@ -1114,7 +1109,7 @@ class Invariants:
                 self._problem(f"{ring.incident} share {ring.share} rang although it was too old")
 
     def _check_recipients(self) -> None:
-        """Check that a signal names exactly the recipients of its channel at the share's arrival, and those in its URL.
+        """Check that a signal names exactly the recipients of its channel when it is sent, and those in its URL.
 
         A state without a status fits no route. The acknowledger may be named alone.
         """
@@ -1128,28 +1123,25 @@ class Invariants:
             if ring.recipients not in [*expected, *alone]:
                 self._problem(f"recipients: {state} rang {', '.join(ring.recipients)}")
 
-    def _rules(self, state: SharedState, before: float) -> list[tuple[str, ...]]:
+    def _rules(self, state: SharedState, began: float) -> list[tuple[str, ...]]:
         """Return the lists of recipients that a state may have by the channel's secret.
 
-        There is one list, or two if the state arrived near the time at which the channel gets another recipient. A
-        share that arrives just before that time gets the later list only if its function read the secret after that
-        time. Only arrivals until `before` (epoch seconds) count.
+        There is one list, or two if the signal was sent (`began`, epoch seconds) soon after the channel got another
+        recipient: a function may have read the secret before.
         """
         if state.channel == NOC and self.routed and state.is_open and state.status == "critical":
             return [tuple(self.routed)]
         if state.channel in self.timelines:
-            return self.conditions.recipients(state, before)
+            return self.conditions.recipients(state, began)
         first, second = ("Ops",), ("Ops", "Dba")
         if state.channel != NOC or self.widens_at is None:
             return [first]
-        # A state that only a list of BigPanda's API showed has no arrival.
-        arrivals = [at for at in state.arrivals if at <= before] or [before]
         changes = self.world.began + self.widens_at
-        is_straddled = any((state.incident, at) in self.straddled for at in arrivals)
-        if max(arrivals) < changes and not is_straddled:
+        if began < changes:
             return [first]
         is_readable = not any(spell.service == "secrets" for spell in self.weather.spells)
-        return [second] if is_readable and min(arrivals) > changes + self.cloud.remembered_seconds else [first, second]
+        is_known = began - IN_FLIGHT_SECONDS > changes + self.cloud.remembered_seconds
+        return [second] if is_readable and is_known else [first, second]
 
     def faulty(self, entry: str, why: str) -> None:
         """Note an illegal change of an entry (`relay.ledger.phase`)."""

@@ -45,10 +45,10 @@ MUTATIONS = (
     Mutation(
         "a job is let go although its copy was not taken",
         "entrypoints.worker:Worker._put_back_if_waiting",
-        "self.outbox.enqueue(again, deadline, until=seconds_of(again.message.not_before or again.received_at))",
+        "self.outbox.enqueue(again, deadline, until=seconds_of(again.not_before or again.received_at))",
         """
             self.outbox.enqueue(
-                again, deadline, until=seconds_of(again.message.not_before or again.received_at)
+                again, deadline, until=seconds_of(again.not_before or again.received_at)
             ) or True
         """,
         seed=8,
@@ -140,8 +140,8 @@ MUTATIONS = (
     Mutation(
         "an incident of other recipients is another one",
         "delivery.task:entry_key_of",
-        "routing.recipients if routing.url_recipients is None else routing.url_recipients",
-        "routing.recipients",
+        "job.url_recipients",
+        "job.stamps.recipients",
     ),
     Mutation(
         "signals of an incident need no time in between",
@@ -202,8 +202,8 @@ MUTATIONS = (
     Mutation(
         "a bell has the plan of the stored job",
         "sweeper.bells:Bells._heal_one",
-        "job.planned(row.entry.debt.plan, bell=debt_row.begun + 1)",
-        "job.planned(job.message.plan, bell=debt_row.begun + 1)",
+        "job.planned(row.entry.debt.plan)",
+        "job.planned(job.plan)",
         seed=34,
     ),
     Mutation(
@@ -265,7 +265,7 @@ MUTATIONS = (
     Mutation(
         "what may have paged is not marked when it is repeated",
         "delivery.trigger_retries:RetryingSender.announce",
-        "may_repeat or job.failures.may_have_paged or is_doubtful",
+        "may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful",
         "False",
         seed=13,
     ),
@@ -383,9 +383,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a route is chosen and not taken",
-        "delivery.task:new_job",
-        "(*own, *(route.recipients if route else ()), *url_recipients)",
-        "(*channel.recipients, *url_recipients)",
+        "delivery.task:Task._of",
+        "(*own, *(route.recipients if route else ()), *job.url_recipients)",
+        "(*channel.recipients, *job.url_recipients)",
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
@@ -413,8 +413,7 @@ MUTATIONS = (
         "delivery.debts:keep",
         "job = task.job.with_reason(reason).planned(plan)",
         """
-            failures = replace(task.job.failures, attempts=task.job.failures.attempts + 1)
-            job = replace(task.job, failures=failures).with_reason(reason).planned(plan)
+            job = replace(task.job, attempts=task.job.attempts + 1).with_reason(reason).planned(plan)
         """,
         seed=3,
     ),
@@ -430,8 +429,7 @@ MUTATIONS = (
         "delivery.debts:dead_letter",
         "dead_lettered = services.outbox.dead_letter(job, services.deadline)",
         """
-            revival = replace(job.revival, dead_lettered_at=job.received_at)
-            dead_lettered = replace(job.waiting(job.failures.reason, 0.0), revival=revival)
+            dead_lettered = replace(job.waiting(job.stamps.reason, 0.0), dead_lettered_at=job.received_at)
         """,
         seed=2,
     ),
@@ -570,22 +568,22 @@ MUTATIONS = (
     Mutation(
         "webhooks whose URLs name recipients share an entry",
         "delivery.task:entry_key_of",
-        "routing.recipients if routing.url_recipients is None else routing.url_recipients",
+        "job.url_recipients",
         "()",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are not rung",
-        "delivery.task:new_job",
-        "(*own, *(route.recipients if route else ()), *url_recipients)",
+        "delivery.task:Task._of",
+        "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "(*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
-        "delivery.task:new_job",
-        "(*own, *(route.recipients if route else ()), *url_recipients)",
-        "url_recipients or (*own, *(route.recipients if route else ()))",
+        "delivery.task:Task._of",
+        "(*own, *(route.recipients if route else ()), *job.url_recipients)",
+        "job.url_recipients or (*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(
@@ -972,41 +970,20 @@ MUTATIONS = (
         seed=574,
     ),
     Mutation(
-        "a state that waits rings the recipients that its channel gets meanwhile",
-        "delivery.trigger_retries:RetryingSender.announce",
+        "a state that waits rings the recipients that its channel had before",
+        "delivery.task:Task._of",
+        "channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))",
         """
-            signal = Signal(
-                content(task, recipients),
-                decision_of(task),
-                recipients,
-                job.delivery_id,
-                job.correlation_id,
-                attempt=job.failures.attempts + 1,
-                may_repeat=may_repeat,
-                replaces_url_recipients=only_recipient is not None,
+            job.stamps.recipients or channel.fitting(
+                (*own, *(route.recipients if route else ()), *job.url_recipients)
             )
         """,
-        """
-            if not only_recipient and not task.channel.policy.routes:
-                recipients = tuple(dict.fromkeys((*task.channel.recipients, *recipients)))
-            signal = Signal(
-                content(task, recipients),
-                decision_of(task),
-                recipients,
-                job.delivery_id,
-                job.correlation_id,
-                attempt=job.failures.attempts + 1,
-                may_repeat=may_repeat,
-                replaces_url_recipients=only_recipient is not None,
-            )
-        """,
-        seed=70000125,
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
         "delivery.task:Task.final_reason",
         "now > self.expires_at",
-        "now > self.expires_at + (10**7 if self.job.payload.found else 0)",
+        "now > self.expires_at + (10**7 if Flag.FOUND in self.job.flags else 0)",
         seed=37,
     ),
     Mutation(

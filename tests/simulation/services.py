@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from relay.delivery.debts import STORED_SECONDS
 from relay.failures.errors import ChannelUnreadable, UnknownChannel
+from relay.jobs.envelope import read_envelope
 from relay.ledger.credentials import MARKS_KEY
 from relay.ledger.entry import Entry
 from relay.ledger.entry_json import decoded
@@ -24,7 +25,6 @@ from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Text
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.cloud import USUAL, Cloud, as_read_by_newer, newer_document, newer_envelope
-from tests.simulation.story import NOC
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -127,9 +127,9 @@ class Message:
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """Return the envelope as plain data."""
+        """Return the envelope as plain data, with its stamps beside its members, and its delivery id."""
         found: dict[str, Any] = json.loads(self.body)
-        return found
+        return {**found["stamps"], **found, "delivery_id": read_envelope(as_read_by_newer(self.body)).delivery_id}
 
     @property
     def incident(self) -> dict[str, Any] | None:
@@ -227,7 +227,7 @@ class SimulatedSqs:
         process.sends[self.label] += 1
         if process.name.startswith("sweeper"):
             job = json.loads(MessageBody)
-            self.swept.append((process.name, job["channel"], job["status"] == "critical"))
+            self.swept.append((process.name, job["channel"], job["stamps"]["status"] == "critical"))
         name = self.put(MessageBody, DelaySeconds)
         if process.works == "reconcile" and (incident := _incident(MessageBody)):
             self.found(incident)
@@ -580,8 +580,6 @@ class SimulatedSecrets:
             raise KeyError("bug")
         if name not in self.texts:
             raise UnknownChannel(name)
-        if name == NOC:
-            self.edge.world.process().read_at = self.edge.world.now
         return self.texts[name]
 
 

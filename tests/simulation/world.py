@@ -37,7 +37,6 @@ class Process:
         lost_races: number of those whose condition failed, since another process wrote in between.
         sends: number of messages by queue.
         started_at: time of the start, in epoch seconds.
-        read_at: time of its last read of the first channel's secret, in epoch seconds; 0 if it read none.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Process:
         self.writes = self.lost_races = 0
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
-        self.started_at = self.read_at = 0.0
+        self.started_at = 0.0
         self.is_dead = False
         self.is_over = False
         # Calls that the process abandoned do not continue before this time.

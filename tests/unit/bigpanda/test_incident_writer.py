@@ -191,7 +191,7 @@ class TestOnce:
         answer(relay, "Snooze 1 h")
         relay.wake(0)
         [job] = relay.dead_letters.jobs()
-        assert (job.failures.reason, job.failures.http_status, job.failures.response_excerpt) == ("refused", 400, "no")
+        assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
         [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
         assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
 
@@ -199,7 +199,7 @@ class TestOnce:
         relay = new_relay(samples.refused(404))
         answer(relay, "Resolve")
         relay.wake(0)
-        assert [job.failures.http_status for job in relay.dead_letters.jobs()] == [404]
+        assert [job.stamps.http_status for job in relay.dead_letters.jobs()] == [404]
 
     def test_unknown_incident_that_is_over_settles(self) -> None:
         relay = new_relay(samples.refused(404))

@@ -11,6 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.bigpanda.api_rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.client import ACTIVITIES_A_PAGE
+from relay.bigpanda.comment import tag_of
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.entrypoints.chores import SILENT_SECONDS
 from relay.entrypoints.worker import JOB_SECONDS
@@ -45,7 +46,7 @@ def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
     body = json.dumps(ANSWER | members).encode()
     return samples.job(
         kind="writeback",
-        delivery_id=f"{number:032x}",
+        digest=f"{number:032x}",
         body=body,
         status=None,
         recipients=(),
@@ -57,6 +58,10 @@ def job(number: int = 1, *, attempts: int = 0, **members: Any) -> Job:
         http_status=None,
         response_excerpt="",
     )
+
+
+# The mark of the comment about the first job.
+TAG = tag_of(job().delivery_id)
 
 
 def new_relay(*steps: Step, dynamodb: FakeDynamoDb | None = None, clock: Clock | None = None, **bigpanda: Any) -> Relay:
@@ -74,7 +79,7 @@ def put(relay: Relay, *jobs: Job) -> None:
     """Put callbacks on the chore queue. Record their incidents as announced, if the relay sent no signal before."""
     for each in jobs:
         if not relay.session.calls:
-            announce(relay, json.loads(each.payload.body)["incident_id"])
+            announce(relay, json.loads(each.body)["incident_id"])
         relay.chores.queue().send(each)
 
 
@@ -101,7 +106,7 @@ class TestWrite:
         relay.wake(0)
         [call] = relay.bigpanda.calls
         assert call.url == "https://api.bigpanda.io/resources/v2.0/environments/e1/incidents/i1/comments"
-        assert comments(relay) == [f"{WORDS} [relay 00000000]"]
+        assert comments(relay) == [f"{WORDS} {TAG}"]
         assert relay.chores.messages == relay.dead_letters.messages == []
         assert relay.recorder.outcomes() == ["delivered"]
 
@@ -172,7 +177,7 @@ class TestEnvironment:
         put(relay, job(environment_id=None))
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.failures.reason, relay.bigpanda.calls) == ("refused", [])
+        assert (dead.stamps.reason, relay.bigpanda.calls) == ("refused", [])
         assert "bigpanda.environment_id" in relay.recorder.written()
 
 
@@ -238,14 +243,14 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.failures.reason, waiting.failures.failed_retries, waiting.failures.attempts) == (reason, 1, 1)
+        assert (waiting.stamps.reason, waiting.attempts, waiting.attempts) == (reason, 1, 1)
         relay.wake(301)
         assert asked(relay) == ["POST comments", "POST comments"]
         assert relay.chores.messages == []
 
     @pytest.mark.parametrize("step", [requests.ReadTimeout(), samples.refused(502), requests.ConnectionError()])
     def test_comment_that_may_be_written_is_looked_for_before_a_retry(self, step: Step) -> None:
-        there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} [relay 00000000]"}}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"params": {"comment": f"{WORDS} {TAG}"}}]).encode())
         relay = new_relay(step, there)
         put(relay, job())
         relay.wake(0)
@@ -256,9 +261,9 @@ class TestFailing:
     @pytest.mark.parametrize(
         "forged",
         [
-            "[relay 00000000]",
-            "nothing to see here [relay 00000000]",
-            f"[relay 00000000] {WORDS}",
+            TAG,
+            f"nothing to see here {TAG}",
+            f"{TAG} {WORDS}",
             f"jdoe commented on xMatters page 7. Note: {WORDS} [relay 11111111]",
         ],
     )
@@ -283,12 +288,12 @@ class TestFailing:
             return DONE
 
         relay = new_relay(bigpanda)
-        put(relay, job(0xABCDEF01 << 96, kind="annotation", note=f"ok. {WORDS} [relay 00000000]"), job())
+        put(relay, job(0xABCDEF01 << 96, kind="annotation", note=f"ok. {WORDS} {TAG}"), job())
         relay.wake(0)
         relay.wake(60)
         assert len(written) == 2
         assert [words.count("[relay") for words in written] == [1, 1]
-        assert written[1] == f"{WORDS} [relay 00000000]"
+        assert written[1] == f"{WORDS} {TAG}"
 
     def test_comment_that_is_not_found_is_written_again(self) -> None:
         relay = new_relay(requests.ReadTimeout(), EMPTY, DONE)
@@ -309,12 +314,12 @@ class TestFailing:
         put(relay, job())
         relay.wake(0)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.failures.reason, dead.failures.http_status, dead.failures.response_excerpt) == (
+        assert (dead.stamps.reason, dead.stamps.http_status, dead.stamps.response_excerpt) == (
             "refused",
             404,
             "no such incident",
         )
-        assert (dead.failures.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
+        assert (dead.attempts, dead.kind, relay.chores.messages) == (1, "writeback", [])
 
     def test_refused_callback_waits_if_the_dead_letter_queue_fails(self) -> None:
         relay = new_relay(samples.refused(404))
@@ -328,7 +333,7 @@ class TestFailing:
         put(relay, job())
         relay.wake(21_601)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.failures.reason, relay.bigpanda.calls) == ("expired", [])
+        assert (dead.stamps.reason, relay.bigpanda.calls) == ("expired", [])
 
     def test_bigpanda_key_is_not_in_the_dead_letter_or_log_of_a_callback(self) -> None:
         relay = new_relay(samples.refused(400, b"key BPU-canary is odd"))
@@ -352,7 +357,7 @@ class TestHanging:
         began = relay.clock.now
         relay.wake(0)
         assert (len(relay.bigpanda.calls), relay.clock.now - began <= JOB_SECONDS) == (1, True)
-        assert {waiting.failures.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
+        assert {waiting.stamps.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
         assert len(relay.chores.jobs()) == 5
 
     def test_bigpanda_is_asked_again_after_its_silence(self) -> None:
@@ -413,7 +418,7 @@ class TestConcurrentWorkers:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.failures.reason, asked(relay)) == ("in_flight", ["POST comments"])
+        assert (waiting.stamps.reason, asked(relay)) == ("in_flight", ["POST comments"])
         relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert asked(relay) == ["POST comments", "GET activities", "POST comments"]
 
@@ -427,13 +432,13 @@ class TestLedgerDown:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.failures.reason, comments(relay)) == ("internal", [])
+        assert (waiting.stamps.reason, comments(relay)) == ("internal", [])
         relay.wake(WRITEBACK_LEASE_SECONDS + 1)
         assert len(comments(relay)) == 1
 
     def test_comment_that_could_not_be_recorded_is_looked_for(self) -> None:
         table = HookedDynamoDb()
-        there = HttpAnswer(200, {}, json.dumps([{"comment": f"{WORDS} [relay 00000000]"}]).encode())
+        there = HttpAnswer(200, {}, json.dumps([{"comment": f"{WORDS} {TAG}"}]).encode())
         relay = new_relay(DONE, there, dynamodb=table)
         table.before[("update_item", 3)] = table_down
         put(relay, job())
@@ -700,6 +705,6 @@ class TestRate:
         put(relay, job())
         relay.wake(0)
         [waiting] = relay.chores.jobs()
-        assert (waiting.failures.reason, waiting.failures.attempts, comments(relay)) == ("paced", 0, [])
+        assert (waiting.stamps.reason, waiting.attempts, comments(relay)) == ("paced", 0, [])
         relay.wake(60)
         assert len(comments(relay)) == 1

@@ -15,7 +15,7 @@ from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import read_envelope
-from relay.jobs.job import Job, timestamp
+from relay.jobs.job import Flag, Job, timestamp
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import key
@@ -49,7 +49,7 @@ def next_write(table: HookedDynamoDb) -> tuple[str, int]:
 
 def resumed(relay: Relay, job: Job, *, given_up: Reason | None = None) -> Result:
     """Let the relay resume a job; return the result."""
-    share, channel = parse_share(job.payload.body), relay.channels.get("noc")
+    share, channel = parse_share(job.body), relay.channels.get("noc")
     return relay.delivery.resume(job, share, channel, relay.deadline(15), given_up=given_up)
 
 
@@ -72,7 +72,7 @@ class TestAnotherSender:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.IN_FLIGHT, "retry")
         assert result.until == relay.clock.now + LEASE_SECONDS + 1
         _, waiting, _ = relay.retries.jobs()
-        assert (waiting.failures.reason, relay.retries.delays()[1]) == ("in_flight", LEASE_SECONDS + 1)
+        assert (waiting.stamps.reason, relay.retries.delays()[1]) == ("in_flight", LEASE_SECONDS + 1)
         # The newer state is kept and still owed, although an older one was announced.
         entry = relay.entry()
         assert entry.newest
@@ -89,7 +89,7 @@ class TestAnotherSender:
         relay.share()
         [_, waiting, woken] = relay.retries.jobs()
         assert relay.retries.delays() == [36, 16, 0]
-        assert (woken.delivery_id, woken.message.plan) == (waiting.delivery_id, waiting.message.plan)
+        assert (woken.delivery_id, woken.plan) == (waiting.delivery_id, waiting.plan)
         relay.wake(1)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
@@ -102,7 +102,7 @@ class TestAnotherSender:
         relay.share(status="warning")
         relay.wake(1)
         [job] = relay.retries.jobs()
-        assert job.failures.reason == "paced", "the other message was replaced by this one"
+        assert job.stamps.reason == "paced", "the other message was replaced by this one"
         relay.wake(relay.retries.delays()[0])
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
@@ -207,7 +207,7 @@ class TestRaces:
         assert (result.outcome, result.reason, relay.session.calls) == (Outcome.QUEUED, Reason.IN_FLIGHT, [])
         first, _, last = relay.retries.jobs()
         assert first.delivery_id == last.delivery_id
-        assert first.message.plan < last.message.plan == relay.entry().debt.plan
+        assert first.plan < last.plan == relay.entry().debt.plan
         relay.wake(LEASE_SECONDS + 1)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
@@ -247,7 +247,7 @@ class TestRaces:
         result = relay.share(changedOn=LATER)
         assert (result.outcome, result.reason) == (Outcome.QUEUED, Reason.PACED)
         first, last = relay.retries.jobs()
-        assert first.message.plan < last.message.plan == relay.entry().debt.plan
+        assert first.plan < last.plan == relay.entry().debt.plan
         assert relay.retries.delays()[1] < relay.retries.delays()[0]
         relay.wake(relay.retries.delays()[1])
         assert json.loads(relay.session.calls[-1].body)["incident"]["status"] == "critical"
@@ -361,7 +361,7 @@ class TestLedgerDown:
         assert relay.share().outcome == Outcome.DELIVERED
         # A job records the signal later, so that the resolve will be owed.
         [note] = relay.retries.jobs()
-        assert (note.message.accepted, relay.retries.delays()) == (True, [5])
+        assert ((Flag.ACCEPTED in note.flags), relay.retries.delays()) == (True, [5])
         relay.dynamodb.failure = None
         relay.wake(5)
         assert (relay.retries.messages, relay.entry().announced is None) == ([], False)
@@ -413,7 +413,7 @@ class TestLedgerDown:
         relay = new_relay()
         relay.dynamodb.refuses_writes = True
         assert relay.share().outcome == Outcome.DELIVERED
-        assert [job.message.accepted for job in relay.retries.jobs()] == [False, True]
+        assert [Flag.ACCEPTED in job.flags for job in relay.retries.jobs()] == [False, True]
         for _ in range(20):
             relay.wake(30)
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
@@ -435,7 +435,7 @@ class TestLedgerDown:
         relay.dynamodb.failure = _down()
         relay.share()
         relay.dynamodb.failure = None
-        assert [job.failures.may_have_paged for job in relay.retries.jobs()] == [True]
+        assert [Flag.MAY_HAVE_PAGED in job.flags for job in relay.retries.jobs()] == [True]
         relay.drain()
         assert relay.session.calls[-1].headers.get("X-Relay-May-Repeat") == "true"
 
@@ -444,15 +444,15 @@ class TestLedgerDown:
         relay.dynamodb.failure = _down()
         relay.share()
         relay.share(changedOn=LATER)
-        assert [job.message.waits_for_ledger for job in relay.retries.jobs()] == [False, True]
+        assert [Flag.WAITS_FOR_LEDGER in job.flags for job in relay.retries.jobs()] == [False, True]
         relay.dynamodb.failure = None
         relay.wake(40)
-        assert not any(job.message.waits_for_ledger for job in relay.retries.jobs())
+        assert not any((Flag.WAITS_FOR_LEDGER in job.flags) for job in relay.retries.jobs())
 
     def test_revived_job_waits_anew_for_the_ledger(self) -> None:
         job = samples.job(ledger_down_since=LONG_AGO, waits_for_ledger=True, dead_lettered_at=LONG_AGO)
         revived = job.revived(1_800_000_000.0)
-        assert (revived.message.ledger_down_since, revived.message.waits_for_ledger, revived.revival.replays) == (
+        assert (revived.ledger_down_since, (Flag.WAITS_FOR_LEDGER in revived.flags), revived.stamps.replays) == (
             None,
             False,
             1,
@@ -526,7 +526,7 @@ class TestLedgerDown:
         relay.share(status="warning")
         relay.wake(30)
         stored = relay.ledger.stored(key("noc", (), "i1"), relay.entry().debt.job)
-        assert read_envelope(stored or "").message.ledger_down_since is None
+        assert read_envelope(stored or "").ledger_down_since is None
 
     def test_criticals_of_one_incident_are_sent_once_in_two_minutes_without_the_ledger(self) -> None:
         relay = new_relay()
@@ -605,7 +605,7 @@ class TestLedgerDown:
         relay.dynamodb.refuses_writes = True
         relay.share(changedOn=LATER)
         [job] = relay.retries.jobs()[-1:]
-        assert job.message.accepted == (what == "note")
+        assert (Flag.ACCEPTED in job.flags) == (what == "note")
         relay.retries.messages = relay.retries.messages[-1:]
         failed_retries = 0
         while relay.retries.messages and failed_retries < 1000:
@@ -613,7 +613,9 @@ class TestLedgerDown:
             failed_retries += 1
         assert (failed_retries < 200, len(relay.session.calls)) == (True, 1)
         # A sent signal that was never recorded is dead-lettered, and a replay can record it.
-        assert [letter.message.accepted for letter in relay.dead_letters.jobs()] == ([True] if what == "note" else [])
+        assert [Flag.ACCEPTED in letter.flags for letter in relay.dead_letters.jobs()] == (
+            [True] if what == "note" else []
+        )
 
     def test_unreadable_entry_is_begun_anew_and_counted(self) -> None:
         relay = new_relay()
@@ -732,7 +734,7 @@ class TestJobsWhileTheLedgerIsDown:
         assert (result.until, result.exchange.attempts) == (relay.clock.now + UNGUARDED_WAIT_SECONDS, 0)
         assert relay.session.calls == []
         assert result.job
-        assert result.job.message.ledger_down_since == (since or timestamp(relay.clock.now))
+        assert result.job.ledger_down_since == (since or timestamp(relay.clock.now))
 
     def test_job_is_sent_without_the_ledger_after_two_minutes(self) -> None:
         relay = self.down()
@@ -757,7 +759,7 @@ class TestJobsWhileTheLedgerIsDown:
         since = timestamp(relay.clock.now - UNGUARDED_AFTER_SECONDS)
         result = resumed(relay, self.job(relay, 3600, ledger_down_since=since))
         assert result.job
-        assert (result.reason, result.job.message.ledger_down_since) == (Reason.UPSTREAM, None)
+        assert (result.reason, result.job.ledger_down_since) == (Reason.UPSTREAM, None)
 
     def test_revived_job_is_never_sent_without_the_ledger(self) -> None:
         relay = self.down()

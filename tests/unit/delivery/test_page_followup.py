@@ -148,7 +148,7 @@ class TestConfirm:
         relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, content)))
         relay.share()
         relay.wake(LOOK_FOR_SECONDS + 36)
-        assert [(job.kind, job.failures.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
+        assert [(job.kind, job.stamps.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
         assert not pages(relay)[0][3]
         assert "rest-pw" not in repr(relay.chores.jobs()) + relay.recorder.written()
 
@@ -198,7 +198,7 @@ class TestConfirm:
         relay.share()
         relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
         relay.wake(36)
-        assert [(job.kind, job.failures.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+        assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
         assert relay.recorder.metrics().get("signal_failed") is None
         relay.chores.failure = None
         relay.drain()
@@ -262,7 +262,7 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [waiting] = relay.chores.jobs()
-        assert (waiting.kind, waiting.failures.reason, waiting.failures.failed_retries) == ("followup", reason, 1)
+        assert (waiting.kind, waiting.stamps.reason, waiting.attempts) == ("followup", reason, 1)
         relay.wake(301)
         assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
 
@@ -302,14 +302,14 @@ class TestFailing:
         relay.share()
         relay.wake(36)
         [dead] = relay.dead_letters.jobs()
-        assert (dead.kind, dead.failures.reason, relay.delays()) == ("followup", "refused", [])
+        assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
 
     def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
         relay = new_relay(tenant)
         relay.share()
         relay.dynamodb.refuses_writes = True
         relay.wake(36)
-        assert [job.failures.reason for job in relay.chores.jobs()] == ["internal"]
+        assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"]
         relay.dynamodb.refuses_writes = False
         relay.wake(60)
         assert pages(relay)[0][0] == ("page-1",)

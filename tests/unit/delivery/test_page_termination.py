@@ -118,7 +118,7 @@ class TestEnd:
         entry = entry.announcing(over(20), "r2", NOW + 20)
         assert relay.ledger.write(key("noc", (), "i1"), Entry(), entry)
         tenant.signals = [NOW, NOW + 20, NOW + 40]
-        relay.retries.queue().send(samples.job(kind="followup", recipients=()))
+        relay.retries.queue().send(samples.job(kind="followup", recipients=(), attempts=0))
         relay.wake(60)
         assert tenant.ended == ["page-1"]
 
@@ -129,7 +129,7 @@ class TestEnd:
         relay.share()
         relay.retries.messages.clear()
         other = relay.with_rest(FakeSession(tenant.rest))
-        job = samples.job(kind="followup", recipients=())
+        job = samples.job(kind="followup", recipients=(), attempts=0)
 
         def meanwhile() -> None:
             # The first follow-up has asked for the last time, and found nothing.
@@ -149,9 +149,9 @@ class TestEnd:
         relay = new_relay(tenant, rest=FakeSession(slow))
         for seconds, status in enumerate(("critical", "ok", "critical", "ok")):
             relay.share(status=status, changedOn=LATER + seconds)
-        worked(relay, samples.job(kind="followup", recipients=()))
+        worked(relay, samples.job(kind="followup", recipients=(), attempts=0))
         [again] = relay.chores.jobs()
-        assert (again.failures.reason, again.failures.failed_retries, relay.chores.delays()) == ("in_flight", 0, [0])
+        assert (again.stamps.reason, again.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
         relay.drain()
         assert tenant.ended == ["page-1", "page-2", "page-3"]
 
@@ -162,9 +162,9 @@ class TestEnd:
 
         relay = new_relay(tenant, rest=FakeSession(hangs))
         relay.share()
-        worked(relay, samples.job(kind="followup", recipients=()))
+        worked(relay, samples.job(kind="followup", recipients=(), attempts=0))
         [again] = relay.chores.jobs()
-        assert (again.failures.reason, again.failures.failed_retries) == ("timeout", 1)
+        assert (again.stamps.reason, again.attempts) == ("timeout", 1)
         assert relay.chores.delays()[0] > 0
 
     def test_page_that_a_person_ended_is_not_ended_again(self, tenant: Tenant) -> None:
@@ -303,7 +303,7 @@ class TestUnannouncedResolve:
         relay.retries.messages.clear()
         for seconds in range(3):
             relay.share(status="ok", changedOn=LATER + seconds)
-        assert [(job.kind, job.payload.status) for job in relay.retries.jobs()] == [("signal", "ok")]
+        assert [(job.kind, job.stamps.status) for job in relay.retries.jobs()] == [("signal", "ok")]
 
     def test_unannounced_resolve_ends_the_page_if_the_worker_is_faster_than_the_ledgers_note(
         self, tenant: Tenant

@@ -121,7 +121,7 @@ class TestKeep:
         pass_hours(relay, 20.5)
         assert relay.dead_letters.messages == []
         pass_hours(relay, 1)
-        assert [job.failures.reason for job in relay.dead_letters.jobs()] == [Reason.EXPIRED]
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == [Reason.EXPIRED]
 
     def test_incident_that_meets_no_condition_of_the_pause_rings_at_once(self) -> None:
         relay = paused("keep", when={"status": "warning"})
@@ -247,7 +247,7 @@ class TestKeep:
         relay.retries.messages = relay.dead_letters.messages
         relay.wake(1)
         assert (len(relay.session.calls), relay.entry().debt.reason) == (1, Reason.PAUSED)
-        assert job.failures.reason == Reason.REFUSED
+        assert job.stamps.reason == Reason.REFUSED
         pass_hours(relay, 1.5)
         assert len(relay.session.calls) == 2
 

@@ -17,17 +17,18 @@ LATER = 1_800_000_001
 
 def resumed(relay: Relay, job: Job) -> Result:
     """Let the relay resume a job; return the result."""
-    return relay.delivery.resume(job, parse_share(job.payload.body), relay.channels.get("noc"), relay.deadline(15))
+    return relay.delivery.resume(job, parse_share(job.body), relay.channels.get("noc"), relay.deadline(15))
 
 
 class TestResume:
     def test_resumed_job_is_sent_to_its_own_recipients_with_its_delivery_id_and_next_attempt(self) -> None:
         relay = new_relay(samples.accepted("r9"))
-        result = resumed(relay, samples.job(recipients=("a b", "c")))
+        job = samples.job(recipients=("a b", "c"), digest=samples.share().digest)
+        result = resumed(relay, job)
         assert (result.outcome, result.exchange.request_id) == (Outcome.DELIVERED, "r9")
         [call] = relay.session.calls
         assert (call.body, call.url) == (samples.body(), samples.TRIGGER_URL + "&recipients=a%20b,c")
-        assert call.headers["X-Relay-Delivery-Id"] == "d" * 32
+        assert call.headers["X-Relay-Delivery-Id"] == job.delivery_id
         assert call.headers["X-Relay-Attempt"] == "4"
 
     def test_resumed_job_is_sent_once_per_wake(self) -> None:
@@ -61,11 +62,12 @@ class TestResume:
     ) -> None:
         relay = new_relay()
         relay.share(changedOn=LATER)
-        job = samples.job(recipients=(), version=inherited)
-        job = replace(
-            job,
+        job = samples.job(
+            recipients=(),
+            version=inherited,
             received_at="2027-01-15T09:00:00.000Z",
-            payload=replace(job.payload, digest="another", has_borrowed_version=inherited is not None),
+            digest="another",
+            borrowed_version=inherited is not None,
         )
         # Recorded after the job was queued, although it came before.
         relay.clock.now += 60
@@ -94,7 +96,7 @@ class TestPlans:
         relay = new_relay(DOWN)
         relay.share()
         for plan in (1, 3, 5):
-            assert ([job.message.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
+            assert ([job.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
             relay.wake(60)
 
     def test_wait_queues_the_next_plan_and_records_it(self) -> None:
@@ -103,10 +105,10 @@ class TestPlans:
         relay.retries.messages.clear()
         relay.share(status="unknown", changedOn=LATER)
         [first] = relay.retries.jobs()
-        assert relay.entry().debt.plan == first.message.plan == 2
+        assert relay.entry().debt.plan == first.plan == 2
         relay.wake(10)
         [second] = relay.retries.jobs()
-        assert relay.entry().debt.plan == second.message.plan == 3
+        assert relay.entry().debt.plan == second.plan == 3
 
     def test_message_that_a_later_one_replaced_is_dropped(self) -> None:
         relay = new_relay(DOWN)
@@ -123,7 +125,7 @@ class TestPlans:
         relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
         relay.share()
         [job] = relay.retries.jobs()
-        plan = job.message.plan + more
+        plan = job.plan + more
         assert resumed(relay, job.planned(plan)).outcome == Outcome.DELIVERED
         assert relay.entry().debt.plan == plan, "the claim records it"
 
@@ -137,6 +139,6 @@ class TestPlans:
         table.before["update_item", table.calls.count("update_item") + 2] = table_down
         resumed(relay, first)
         [second] = relay.retries.jobs()
-        assert second.message.plan > relay.entry().debt.plan
+        assert second.plan > relay.entry().debt.plan
         relay.wake(16)
         assert (len(relay.session.calls), relay.entry().debt.since, relay.retries.messages) == (5, None, [])

@@ -119,7 +119,7 @@ def test_signal_from_before_shadow_mode_is_dead_lettered_if_it_is_owed(is_owed: 
         relay.session, dynamodb=relay.dynamodb, clock=relay.clock, secrets=shadowed().secrets, retries=relay.retries
     )
     shadow.wake()
-    assert [job.failures.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED] * is_owed
+    assert [job.stamps.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED] * is_owed
     assert len(relay.session.calls) == sent
 
 
@@ -132,7 +132,7 @@ def test_job_that_is_older_than_the_limit_because_of_a_pause_is_not_sent_in_shad
     shadow.sweep(7260)
     shadow.wake(1)
     assert relay.session.calls == []
-    assert [job.failures.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED]
+    assert [job.stamps.reason for job in shadow.dead_letters.jobs()] == [Reason.SHADOWED]
 
 
 def test_overdue_critical_of_a_channel_in_shadow_mode_alarms_nobody() -> None:

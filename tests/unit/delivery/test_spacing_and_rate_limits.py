@@ -34,7 +34,7 @@ class TestSpacingAndRateLimits:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert result.until == started + 15
         [_, waiting] = relay.retries.jobs()
-        assert waiting.failures.reason == "paced"
+        assert waiting.stamps.reason == "paced"
         assert (relay.retries.delays()[1], relay.dynamodb.calls) == (15, ["get_item", "put_item", "update_item"])
         relay.wake(15)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["warning", status]
@@ -80,7 +80,7 @@ class TestSpacingAndRateLimits:
         assert (result.outcome, result.reason, result.queue) == (Outcome.QUEUED, Reason.PACED, "retry")
         assert len(relay.session.calls) == 2
         assert relay.entry("i2").debt.since == relay.clock.now
-        assert (relay.retries.delays(), relay.retries.jobs()[2].failures.attempts) == ([36, 36, 59], 0)
+        assert (relay.retries.delays(), relay.retries.jobs()[2].attempts) == ([36, 36, 59], 0)
 
     def test_waiting_share_wakes_at_its_rate_limit_slot(self) -> None:
         relay = new_relay(policy={"max_per_minute": 1})
@@ -123,7 +123,7 @@ class TestSpacingAndRateLimits:
         result = relay.share(id="i9")
         assert (result.outcome, result.reason, result.exchange.attempts) == (Outcome.QUEUED, Reason.CIRCUIT_OPEN, 0)
         assert len(relay.session.calls) == asked
-        assert relay.retries.jobs()[-1].failures.attempts == 0
+        assert relay.retries.jobs()[-1].attempts == 0
 
     def test_retry_after_of_429_opens_the_circuit_for_that_time(self) -> None:
         relay = new_relay(samples.refused(429, retry_after="40"), samples.accepted())

@@ -186,7 +186,7 @@ class TestTime:
         relay = new_relay(samples.accepted())
         relay.secrets.texts = _Slow(relay, 6.5, noc=relay.secrets.texts["noc"])
         assert relay.webhook.serve(samples.request()).status == 202
-        assert (relay.session.calls, relay.retries.jobs()[0].failures.attempts) == ([], 0)
+        assert (relay.session.calls, relay.retries.jobs()[0].attempts) == ([], 0)
 
 
 class _Slow(dict[str, str | Exception]):
@@ -212,7 +212,7 @@ class TestCrash:
         relay = new_relay(ZeroDivisionError("canary-words"))
         answer = relay.webhook.serve(samples.request())
         assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (202, "queued", "internal")
-        assert [job.payload.body for job in relay.retries.jobs()] == [samples.body()]
+        assert [job.body for job in relay.retries.jobs()] == [samples.body()]
         assert "canary-words" not in relay.recorder.written() + json.dumps(answer.document)
         [crash] = [line for line in relay.recorder.lines() if line["message"] == "crash"]
         assert (crash["level"], crash["error"]) == ("ERROR", "ZeroDivisionError")

@@ -123,7 +123,7 @@ def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
     assert not [name for name, canary in CANARIES.items() if canary in shown(relay, answer)]
     assert "crash" not in relay.recorder.metrics()
     sent = [call.body for call in relay.session.calls if not call.url.endswith("/token")]
-    kept = [job.payload.body for job in relay.retries.jobs()]
+    kept = [job.body for job in relay.retries.jobs()]
     if answer.status == 400:
         assert (sent, kept, relay.dynamodb.calls) == ([], [], [])
         assert answer.document["detail"]
@@ -135,7 +135,7 @@ def check(body: bytes, trigger: Step, make: Callable[[bytes], Request]) -> None:
         # The job is kept before the signal is sent, whatever xMatters answers.
         assert (set(sent), kept) == ({body}, [body])
     if answer.status == 202 and answer.document["queue"] == "dead_letter":
-        assert [job.payload.body for job in relay.dead_letters.jobs()] == [body]
+        assert [job.body for job in relay.dead_letters.jobs()] == [body]
     assert len(relay.recorder.lines()) == 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from relay.jobs.envelope import envelope_of
+from relay.jobs.job import Flag
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSqs, Relay, new_relay
 
@@ -86,17 +87,13 @@ class TestMessages:
         relay = new_relay(ZeroDivisionError("canary-words"), samples.accepted())
         assert relay.worker.work(jobs("i1")) == []
         [again] = relay.retries.jobs()
-        assert (
-            again.failures.reason,
-            again.failures.attempts,
-            again.failures.failed_retries,
-            again.failures.may_have_paged,
-        ) == ("internal", 4, 1, True)
+        said = (again.stamps.reason, again.attempts, Flag.MAY_HAVE_PAGED in again.flags)
+        assert said == ("internal", 4, True)
         assert "canary-words" not in relay.recorder.written()
 
     def test_job_is_logged_in_one_line(self) -> None:
         relay = new_relay(DOWN)
-        relay.worker.work(jobs("i1", failed_retries=2))
+        relay.worker.work(jobs("i1", attempts=2))
         [line] = relay.recorder.lines()
         expected = {
             "message": "job",
@@ -107,7 +104,7 @@ class TestMessages:
             "reason": "upstream",
             "queue": "retry",
             "attempts": 1,
-            "failed_retries": 2,
+            "earlier_attempts": 2,
             "http_status": 503,
             "correlation_id": "request-1",
         }

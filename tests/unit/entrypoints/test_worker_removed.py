@@ -33,7 +33,7 @@ def test_job_of_a_removed_channel_is_dead_lettered_at_its_first_attempt(kind: st
     relay = owing(kind)
     relay.wake(0)
     [dead] = relay.dead_letters.jobs()
-    assert (dead.kind, dead.failures.reason, relay.retries.messages) == (kind, "channel_removed", [])
+    assert (dead.kind, dead.stamps.reason, relay.retries.messages) == (kind, "channel_removed", [])
     assert relay.recorder.metrics()["dead_lettered"] == 1
 
 
@@ -52,7 +52,7 @@ def test_growth_that_only_the_removed_channel_announced_is_dead_lettered() -> No
     relay.share(alerts=["a1", "a2"], changedOn=1_800_000_001)
     gone = removed_from(relay)
     gone.wake(36)
-    assert [job.failures.reason for job in gone.dead_letters.jobs()] == ["channel_removed"]
+    assert [job.stamps.reason for job in gone.dead_letters.jobs()] == ["channel_removed"]
     assert gone.retries.messages == []
 
 
@@ -79,7 +79,7 @@ def test_job_of_a_removed_channel_waits_while_the_dead_letter_queue_refuses_it()
     relay = owing("signal")
     relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
     relay.wake(0)
-    assert [job.failures.reason for job in relay.retries.jobs()] == ["channel_removed"]
+    assert [job.stamps.reason for job in relay.retries.jobs()] == ["channel_removed"]
     relay.dead_letters.failure = None
     relay.wake(60)
     assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])

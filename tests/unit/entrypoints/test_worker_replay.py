@@ -76,11 +76,11 @@ class TestRevival:
 
     def test_backoff_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
-        before = samples.changed(moved(relay), failed_retries=9)
+        before = samples.changed(moved(relay), attempts=9)
         relay.retries.messages.clear()
         worked(relay, before)
         [job] = relay.retries.jobs()
-        assert (job.failures.failed_retries, job.revival.replays, job.failures.attempts) == (1, 1, 2)
+        assert (job.attempts, job.stamps.replays) == (2, 1)
         assert relay.retries.delays()[0] <= 60
 
     def test_age_of_a_revived_job_counts_from_the_revival(self) -> None:
@@ -89,11 +89,11 @@ class TestRevival:
         relay.wake()
         revived_at = relay.clock.now
         [job] = relay.retries.jobs()
-        assert (job.revival.is_revived, seconds_of(job.revival.revived_at or "")) == (True, revived_at)
+        assert (job.is_revived, seconds_of(job.revived_at or "")) == (True, revived_at)
         relay.clock.now += 21_601
         relay.wake()
         [job] = relay.dead_letters.jobs()
-        assert (job.failures.reason, job.revival.replays, job.revival.dead_lettered_at) == (
+        assert (job.stamps.reason, job.stamps.replays, job.dead_lettered_at) == (
             "expired",
             1,
             timestamp(relay.clock.now),
@@ -105,11 +105,11 @@ class TestRevival:
         first = moved(relay)
         relay.wake()
         [again] = relay.dead_letters.jobs()
-        assert (again.failures.reason, again.failures.attempts) == ("refused", 2)
-        assert seconds_of(again.revival.dead_lettered_at or "") > seconds_of(first.revival.dead_lettered_at or "")
+        assert (again.stamps.reason, again.attempts) == ("refused", 2)
+        assert seconds_of(again.dead_lettered_at or "") > seconds_of(first.dead_lettered_at or "")
         entry = relay.entry()
         assert (entry.debt.dead_lettered_at, entry.debt.reason) == (
-            seconds_of(again.revival.dead_lettered_at or ""),
+            seconds_of(again.dead_lettered_at or ""),
             "refused",
         )
         moved(relay)
@@ -162,7 +162,7 @@ class TestOnce:
         relay.clock.now += 3600
         worked(relay, first)
         [copy] = relay.retries.jobs()
-        assert seconds_of(copy.revival.revived_at or "") == revived_at
+        assert seconds_of(copy.revived_at or "") == revived_at
 
     def test_leftover_message_does_not_revive_a_dead_lettered_state(self) -> None:
         relay = dead_lettered(samples.accepted())
@@ -263,7 +263,7 @@ class TestHolds:
         relay = new_relay()
         worked(relay, samples.job(received_at="2027-01-01T00:00:00.000Z", dead_lettered_at=None))
         [job] = relay.dead_letters.jobs()
-        assert (job.failures.reason, relay.session.calls) == ("expired", [])
+        assert (job.stamps.reason, relay.session.calls) == ("expired", [])
         moved(relay)
         relay.wake()
         assert sent(relay) == ["i1"]

@@ -13,7 +13,7 @@ from relay.failures.errors import QueueError
 from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
-from relay.jobs.job import Job, timestamp
+from relay.jobs.job import Flag, Job, timestamp
 from relay.ledger.entry import Entry
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
@@ -35,7 +35,7 @@ def woken(relay: Relay, **changes: Any) -> list[str]:
 def owed(relay: Relay, retries: int, **changes: Any) -> None:
     """Record the state of the job of `woken` as owed after so many failed wakes."""
     job = samples.job(received_at=NOW, **changes)
-    entry = Entry().owing(state_of(job, parse_share(job.payload.body)))
+    entry = Entry().owing(state_of(job, parse_share(job.body)))
     relay.ledger.write(entry_key_of(job), Entry(), replace(entry, debt=replace(entry.debt, retries=retries)))
 
 
@@ -48,11 +48,10 @@ def waiting(relay: Relay) -> Job:
 class TestNextMessage:
     def test_next_message_of_a_failed_job_has_the_result_of_the_attempt(self) -> None:
         relay = new_relay(DOWN, chance=0.5)
-        assert woken(relay, attempts=3, failed_retries=1, first_failed_at=None) == []
+        assert woken(relay, attempts=3, first_failed_at=None) == []
         job = samples.job(
             received_at=NOW,
             attempts=4,
-            failed_retries=2,
             reason="upstream",
             http_status=503,
             response_excerpt="down",
@@ -60,7 +59,7 @@ class TestNextMessage:
             last_failed_at=NOW,
             plan=2,
             transition="opened",
-            digest=parse_share(samples.job().payload.body).digest,
+            digest=parse_share(samples.job().body).digest,
         )
         assert waiting(relay) == job
         assert relay.retries.delays() == [15]
@@ -164,7 +163,7 @@ class TestSchedule:
         relay = new_relay(failure, chance=chance)
         owed(relay, retries, recipients=())
         woken(relay, recipients=())
-        assert (relay.retries.delays(), waiting(relay).failures.attempts) == ([delay], 1)
+        assert (relay.retries.delays(), waiting(relay).attempts) == ([delay], 1)
         assert relay.entry().debt.retries == retries + 1
 
     @pytest.mark.parametrize(("retries", "delay"), [(2, 120), (9, 900), (10_000, 900)])
@@ -178,13 +177,13 @@ class TestSchedule:
     def test_backoff_of_a_bell_goes_on_from_the_record(self) -> None:
         relay = new_relay(DOWN, chance=1.0)
         owed(relay, 1, recipients=())
-        woken(relay, recipients=(), bell=1, failed_retries=0)
+        woken(relay, recipients=(), bell=True)
         assert relay.retries.delays() == [60]
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
         woken(relay)
-        assert (waiting(relay).failures.reason, waiting(relay).failures.may_have_paged) == ("timeout", True)
+        assert (waiting(relay).stamps.reason, Flag.MAY_HAVE_PAGED in waiting(relay).flags) == ("timeout", True)
         relay.wake()
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
         assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
@@ -192,7 +191,7 @@ class TestSchedule:
     def test_job_is_sent_by_itself_after_its_key_was_corrected(self) -> None:
         relay = new_relay(samples.refused(401), samples.accepted())
         woken(relay)
-        assert waiting(relay).failures.reason == "credentials"
+        assert waiting(relay).stamps.reason == "credentials"
         relay.secrets.texts["noc"] = relay.secrets.texts["noc"].replace(samples.API_KEY, "mended")  # type: ignore[union-attr]
         relay.wake(300)
         assert ("apiKey=mended" in relay.session.calls[1].url, relay.retries.messages) == (True, [])
@@ -202,7 +201,7 @@ class TestSchedule:
         woken(relay)
         for number in range(2, 5):
             relay.wake(900)
-            assert (len(relay.session.calls), waiting(relay).failures.attempts) == (number, number)
+            assert (len(relay.session.calls), waiting(relay).attempts) == (number, number)
 
 
 class TestNoAttempt:
@@ -210,25 +209,15 @@ class TestNoAttempt:
 
     def unchanged(self, relay: Relay, reason: Reason, asked: int) -> None:
         job = waiting(relay)
-        assert (
-            job.failures.reason,
-            job.failures.attempts,
-            job.failures.failed_retries,
-            job.failures.may_have_paged,
-        ) == (
-            reason,
-            2,
-            5,
-            False,
-        )
-        assert (job.failures.first_failed_at, job.failures.http_status) == ("2027-01-15T08:00:02.000Z", 503)
+        assert (job.stamps.reason, job.attempts, Flag.MAY_HAVE_PAGED in job.flags) == (reason, 2, False)
+        assert (job.stamps.first_failed_at, job.stamps.http_status) == ("2027-01-15T08:00:02.000Z", 503)
         assert len(relay.session.calls) == asked
 
     def test_open_circuit_does_not_count_as_an_attempt(self) -> None:
         relay = new_relay(samples.refused(429, retry_after="200"))
         relay.share(id="i9")
         relay.retries.messages.clear()
-        woken(relay, attempts=2, failed_retries=5)
+        woken(relay, attempts=2)
         self.unchanged(relay, Reason.CIRCUIT_OPEN, asked=1)
         assert 200 <= relay.retries.delays()[0] <= 205
 
@@ -237,13 +226,13 @@ class TestNoAttempt:
         relay.share(id="i9")
         relay.retries.messages.clear()
         relay.clock.now += 1
-        woken(relay, attempts=2, failed_retries=5)
+        woken(relay, attempts=2)
         self.unchanged(relay, Reason.PACED, asked=1)
         assert 60 <= relay.retries.delays()[0] <= 61
 
     def test_lease_of_another_sender_does_not_count_as_an_attempt(self) -> None:
         def meets(_: Call) -> Any:
-            woken(relay, attempts=2, failed_retries=5, recipients=(), version=(LATER, LATER), digest="other")
+            woken(relay, attempts=2, recipients=(), version=(LATER, LATER), digest="other")
             return samples.accepted()
 
         relay = new_relay(meets)
@@ -256,7 +245,7 @@ class TestNoAttempt:
     def test_ledger_that_is_down_does_not_count_as_an_attempt(self) -> None:
         relay = new_relay()
         relay.dynamodb.failure = TimeoutError()
-        woken(relay, attempts=2, failed_retries=5)
+        woken(relay, attempts=2)
         self.unchanged(relay, Reason.INTERNAL, asked=0)
         assert relay.retries.delays() == [30]
 
@@ -264,16 +253,16 @@ class TestNoAttempt:
 class TestExpiry:
     def test_job_that_is_owed_past_its_age_is_dead_lettered_as_expired(self) -> None:
         relay = new_relay(DOWN)
-        woken(relay, attempts=7, failed_retries=30)
+        woken(relay, attempts=7)
         relay.wake(MAX_AGE + 1)
         [job] = relay.dead_letters.jobs()
-        assert (job.failures.reason, job.failures.attempts, job.revival.dead_lettered_at) == (
+        assert (job.stamps.reason, job.attempts, job.dead_lettered_at) == (
             "expired",
             8,
             timestamp(relay.clock.now),
         )
         # The operator needs the last answer of xMatters to find the cause.
-        assert (job.failures.http_status, job.failures.response_excerpt, job.failures.last_failed_at) == (
+        assert (job.stamps.http_status, job.stamps.response_excerpt, job.stamps.last_failed_at) == (
             503,
             "down",
             NOW,
@@ -290,7 +279,7 @@ class TestExpiry:
         woken(relay)
         assert relay.retries.delays() == [101]
         relay.wake(101)
-        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_copy_that_a_crash_doubled_is_dead_lettered_once(self) -> None:
         relay = new_relay(DOWN)
@@ -316,7 +305,7 @@ class TestExpiry:
         relay.dead_letters.failure = NO
         relay.clock.now += MAX_AGE + 1
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
-        assert (waiting(relay).failures.reason, relay.retries.delays()) == ("expired", [60])
+        assert (waiting(relay).stamps.reason, relay.retries.delays()) == ("expired", [60])
         relay.dead_letters.failure = None
         relay.wake(60)
         assert (len(relay.dead_letters.messages), relay.retries.messages, relay.session.calls) == (1, [], [])
@@ -325,17 +314,13 @@ class TestExpiry:
         relay = new_relay(REFUSED)
         relay.dead_letters.failure = NO
         woken(relay, status="warning", body=samples.body(status="warning"))
-        assert (waiting(relay).failures.reason, waiting(relay).failures.failed_retries, relay.retries.delays()) == (
-            "refused",
-            0,
-            [60],
-        )
+        assert (waiting(relay).stamps.reason, relay.retries.delays()) == ("refused", [60])
 
     def test_max_age_of_the_channel_decides_when_a_job_expires(self) -> None:
         relay = new_relay(policy={"max_age_seconds": 60})
         relay.clock.now += 61
         woken(relay)
-        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
 
 class TestRefused:
@@ -343,7 +328,7 @@ class TestRefused:
         relay = new_relay(REFUSED)
         assert woken(relay, status="warning", body=samples.body(status="warning")) == []
         [job] = relay.dead_letters.jobs()
-        assert (job.failures.reason, job.failures.attempts, job.failures.http_status) == ("refused", 1, 404)
+        assert (job.stamps.reason, job.attempts, job.stamps.http_status) == ("refused", 1, 404)
         assert relay.retries.messages == []
 
 
@@ -352,15 +337,7 @@ class TestChannelUnreadable:
         relay = new_relay()
         good, relay.secrets.texts["noc"] = relay.secrets.texts["noc"], "not json"
         assert woken(relay) == []
-        assert (
-            waiting(relay).failures.reason,
-            waiting(relay).failures.attempts,
-            waiting(relay).failures.failed_retries,
-        ) == (
-            "internal",
-            0,
-            1,
-        )
+        assert (waiting(relay).stamps.reason, waiting(relay).attempts) == ("internal", 0)
         relay.secrets.texts["noc"] = good
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
@@ -370,13 +347,13 @@ class TestChannelUnreadable:
         relay = unreadable()
         relay.clock.now += MAX_AGE + 1
         woken(relay)
-        assert (waiting(relay).failures.reason, relay.dead_letters.messages) == ("internal", [])
+        assert (waiting(relay).stamps.reason, relay.dead_letters.messages) == ("internal", [])
 
     def test_job_of_an_unreadable_channel_expires_at_the_largest_age(self) -> None:
         relay = unreadable()
         relay.clock.now += MOST_AGE_SECONDS + 1
         assert woken(relay) == []
-        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
 
     def test_expired_job_of_an_unreadable_channel_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
@@ -384,7 +361,7 @@ class TestChannelUnreadable:
         relay.clock.now += MOST_AGE_SECONDS + 1
         relay.dead_letters.failure = NO
         assert woken(relay) == []
-        assert (waiting(relay).failures.reason, relay.retries.delays()) == ("expired", [60])
+        assert (waiting(relay).stamps.reason, relay.retries.delays()) == ("expired", [60])
 
 
 def unreadable() -> Relay:

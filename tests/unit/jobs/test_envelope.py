@@ -1,6 +1,7 @@
 import base64
 import json
 import zlib
+from copy import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from relay.jobs.envelope import (
     legal_text,
     read_envelope,
 )
-from relay.jobs.job import Failures, JobMessage, Payload, Revival, Routing, timestamp
+from relay.jobs.job import Job, Stamps, timestamp
 from tests import samples
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
@@ -34,9 +35,8 @@ class TestEnvelope:
         body=st.binary(max_size=200),
         excerpt=TEXT,
         attempts=st.integers(0, 99),
-        failed_retries=st.integers(0, 99),
         plan=st.integers(0, 999),
-        bell=st.integers(0, 9),
+        bell=st.booleans(),
         first_failed_at=MOMENT,
         not_before=MOMENT,
         dead_lettered_at=MOMENT,
@@ -65,10 +65,14 @@ class TestEnvelope:
         assert all(legal_text(value) == value for value in attributes_of(job).values())
 
     def test_envelope_holds_the_members_of_the_contract(self) -> None:
-        assert set(json.loads(envelope_of(samples.job()))) >= {
-            *("schema", "kind", "delivery_id", "channel", "incident_id", "version", "transition", "status"),
-            *("recipients", "body", "received_at", "first_failed_at", "last_failed_at", "attempts", "reason"),
-            *("http_status", "response_excerpt", "not_before", "correlation_id", "replays"),
+        envelope = json.loads(envelope_of(samples.job()))
+        assert envelope.keys() - {"schema", "stamps"} == {
+            *("kind", "channel", "url_recipients", "incident_id", "received_at", "body", "version", "digest", "plan"),
+            *("flags", "ledger_down_since", "attempts", "not_before", "dead_lettered_at", "revived_at"),
+        }
+        assert envelope["stamps"].keys() == {
+            *("reason", "correlation_id", "status", "transition", "recipients", "first_failed_at", "last_failed_at"),
+            *("http_status", "response_excerpt", "replays"),
         }
 
     def test_envelope_of_a_job_that_never_failed_is_read_back(self) -> None:
@@ -91,10 +95,7 @@ class TestEnvelope:
 
 MEMBERS = json.loads(envelope_of(samples.job()))
 # Members that every job needs; all others have a default.
-FIRST = {
-    *("schema", "kind", "delivery_id", "channel", "incident_id", "body", "received_at", "reason", "correlation_id"),
-    *("version", "recipients"),
-}
+FIRST = {"schema", "kind", "channel", "url_recipients", "incident_id", "received_at", "body"}
 
 
 def without(name: str) -> str:
@@ -118,9 +119,13 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("name", sorted(MEMBERS.keys() - FIRST))
     def test_missing_optional_member_has_its_default(self, name: str) -> None:
-        [group] = [each for each in (Payload, Routing, Failures, JobMessage, Revival) if name in each._fields]
-        expected = samples.job(**{name: group._field_defaults[name]})
-        assert read_envelope(without(name)) == expected
+        assert read_envelope(without(name)) == replace(samples.job(), **{name: Job._field_defaults[name]})
+
+    @pytest.mark.parametrize("name", Stamps._fields)
+    def test_missing_stamp_has_its_default(self, name: str) -> None:
+        stamps = {stamp: value for stamp, value in MEMBERS["stamps"].items() if stamp != name}
+        read = read_envelope(json.dumps({**MEMBERS, "stamps": stamps}))
+        assert read.stamps == replace(samples.job().stamps, **{name: Stamps._field_defaults[name]})
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -133,17 +138,20 @@ class TestUnreadable:
             ("version", [1]),
             ("version", ["a", "b"]),
             ("version", 7),
-            ("recipients", None),
-            ("recipients", 7),
+            ("url_recipients", None),
+            ("url_recipients", 7),
+            ("flags", 7),
+            ("stamps", 7),
+            ("stamps", {"reason": 7}),
+            ("stamps", {"recipients": 7}),
+            ("stamps", {"first_failed_at": "yesterday"}),
             ("incident_id", 7),
             ("attempts", "3"),
-            ("failed_retries", "3"),
             ("plan", "3"),
             ("received_at", "yesterday"),
             ("received_at", None),
             ("not_before", "tomorrow"),
             ("not_before", 1_800_000_000),
-            ("first_failed_at", "yesterday"),
             ("dead_lettered_at", "yesterday"),
             ("revived_at", "yesterday"),
             ("ledger_down_since", "yesterday"),

@@ -7,11 +7,11 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.deadline import Deadline
-from relay.delivery.task import delivery_id, new_job
+from relay.delivery.task import Task, new_job
 from relay.failures.reasons import Reason
-from relay.incidents.share import parse_share
+from relay.incidents.share import Share, parse_share
 from relay.jobs.envelope import envelope_of, fits, read_envelope
-from relay.jobs.job import Job
+from relay.jobs.job import Flag, Job
 from relay.jobs.outbox import (
     MAX_LOGGED_CHARACTERS,
     MAX_STORED_BYTES,
@@ -26,6 +26,12 @@ from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
+
+
+def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
+    """Return the delivery id of a share that just came."""
+    known = replace(samples.parsed(samples.secret()), name=channel)
+    return new_job(known, share, b"{}", recipients, "c1", 1_800_000_000.0).delivery_id
 
 
 class Desk:
@@ -119,13 +125,13 @@ class TestDeadLetter:
     def test_mark_is_later_than_the_revival_although_the_clock_is_slow(self) -> None:
         desk = Desk()
         desk.dead_letter(samples.job(revived_at="2027-01-15T08:00:01.500Z"))
-        assert desk.dead_letters.jobs()[0].revival.dead_lettered_at == "2027-01-15T08:00:01.501Z"
+        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.501Z"
 
     def test_dead_lettered_job_has_the_time_of_the_last_dead_lettering(self) -> None:
         desk = Desk()
         desk.clock.now += 1.5
         desk.dead_letter(samples.job(dead_lettered_at="2026-01-01T00:00:00.000Z"))
-        assert desk.dead_letters.jobs()[0].revival.dead_lettered_at == "2027-01-15T08:00:01.500Z"
+        assert desk.dead_letters.jobs()[0].dead_lettered_at == "2027-01-15T08:00:01.500Z"
 
 
 # Hexadecimal digits, which compress to half their size at best.
@@ -145,7 +151,7 @@ class TestFitting:
 
     def test_large_body_that_compresses_well_is_sent_unchanged(self) -> None:
         job = samples.job(body=samples.body(filler="x" * 3_000_000))
-        assert len(job.payload.body) > SURELY_FITS_BYTES
+        assert len(job.body) > SURELY_FITS_BYTES
         assert fitting(job) is job
 
     def test_job_too_large_for_a_queue_is_sent_without_alert_details_and_says_so(self) -> None:
@@ -153,9 +159,9 @@ class TestFitting:
         assert not fits(envelope_of(job))
         reduced = fitting(job)
         assert fits(envelope_of(reduced))
-        assert reduced == job.with_body(reduced.payload.body, is_reduced=True)
-        read = parse_share(reduced.payload.body)
-        assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.payload.version)
+        assert reduced == job.with_body(reduced.body, is_reduced=True)
+        read = parse_share(reduced.body)
+        assert (read.incident_id, read.status, read.version) == ("i1", "critical", job.version)
         assert [alert.id for alert in read.alerts] == ["a1"]
         assert "relay_note" in read.document["incident"]
 
@@ -163,7 +169,10 @@ class TestFitting:
         desk = Desk()
         assert desk.enqueue(large(), 30)
         assert desk.dead_letter(large())
-        assert [job.payload.body_reduced for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [True, True]
+        assert [Flag.BODY_REDUCED in job.flags for job in (*desk.retries.jobs(), *desk.dead_letters.jobs())] == [
+            True,
+            True,
+        ]
 
     def test_job_below_the_safe_size_always_fits_a_queue(self) -> None:
         worst = random.Random(7).randbytes(SURELY_FITS_BYTES)
@@ -185,7 +194,7 @@ class TestStorable:
 
     def test_large_body_that_compresses_well_is_stored_unchanged(self) -> None:
         job = samples.job(body=samples.body(filler="x" * 3_000_000))
-        assert len(job.payload.body) > SURELY_STORED_BYTES
+        assert len(job.body) > SURELY_STORED_BYTES
         assert storable(job) is job
 
     def test_job_too_large_for_an_item_is_stored_without_alert_details(self) -> None:
@@ -194,8 +203,8 @@ class TestStorable:
         assert fitting(job) is job
         assert len(envelope_of(job)) > MAX_STORED_BYTES
         stored = storable(job)
-        assert stored == job.with_body(stored.payload.body, is_reduced=True)
-        assert [alert.id for alert in parse_share(stored.payload.body).alerts] == ["a1"]
+        assert stored == job.with_body(stored.body, is_reduced=True)
+        assert [alert.id for alert in parse_share(stored.body).alerts] == ["a1"]
 
     @pytest.mark.parametrize("size", [SURELY_STORED_BYTES, SURELY_STORED_BYTES + 1, 290_000, 900_000])
     def test_stored_job_fits_an_item(self, size: int) -> None:
@@ -216,7 +225,7 @@ class TestLastCopy:
     def test_last_copy_too_long_for_a_log_line_is_reduced_and_stays_valid(self) -> None:
         copy = last_copy(samples.job(body=samples.body(noise=NOISE[:400_000])))
         assert len(copy) <= MAX_LOGGED_CHARACTERS
-        assert read_envelope(copy).payload.body_reduced
+        assert Flag.BODY_REDUCED in read_envelope(copy).flags
 
     def test_last_copy_that_fits_a_log_line_is_whole(self) -> None:
         job = samples.job(body=samples.body(noise=NOISE[:200_000]))
@@ -230,13 +239,12 @@ class TestNewJob:
         channel = replace(samples.parsed(), recipients=("a",))
         assert new_job(channel, share, b"{}", ("b", "a"), "c1", 1_800_000_000.25) == samples.job(
             kind="signal",
-            delivery_id=delivery_id("noc", ("a", "b"), share),
             channel="noc",
             incident_id="i1",
             version=(1_800_000_000, 1_800_000_000),
             transition=None,
             status="warning",
-            recipients=("a", "b"),
+            recipients=(),
             body=b"{}",
             received_at="2027-01-15T08:00:00.250Z",
             first_failed_at=None,
@@ -256,14 +264,9 @@ class TestNewJob:
         routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
         channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
         job = new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
-        assert job.routing.routes_undecided
-        assert (job.routing.recipients[0], job.routing.recipients[-2:], job.routing.url_recipients) == (
-            "own",
-            ("r29", "url"),
-            ("url",),
-        )
-        assert read_envelope(envelope_of(job)).routing.routes_undecided
-        assert job == new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
+        task = Task.of_share(channel, share, job, "owner")
+        assert (task.routes_undecided, task.recipients[0], task.recipients[-2:]) == (True, "own", ("r29", "url"))
+        assert task.job.stamps.recipients == task.recipients
 
     @pytest.mark.parametrize(
         ("ahead", "counts"), [(-60, True), (0, True), (5, True), (5.1, False), (120, False), (7200, False)]
@@ -272,7 +275,7 @@ class TestNewJob:
         came = 1_800_000_000
         share = samples.share(changedOn=came + ahead, updatedOn=came + ahead)
         job = new_job(samples.parsed(), share, b"{}", (), "c1", came)
-        assert job.payload.version == (share.version if counts else None)
+        assert job.version == (share.version if counts else None)
 
     def test_new_job_is_read_back_from_its_envelope(self) -> None:
         job = new_job(samples.parsed(), samples.share(id="\ud800\x00", changedOn=None), b"\x00\xff", ("ü",), "c1", 0.0)
@@ -293,5 +296,5 @@ class TestNewJob:
         assert all(len(name) == 32 and set(name) <= set("0123456789abcdef") for name in names)
 
     def test_delivery_id_of_a_repeated_share_is_the_same(self) -> None:
-        again = samples.share(comments=["new"])
-        assert delivery_id("noc", ("a",), samples.share()) == delivery_id("noc", ("a",), again)
+        first, again = samples.share(alerts=["x", "y"]), samples.share(alerts=["y", "x"], comments=["new"])
+        assert delivery_id("noc", ("a",), first) == delivery_id("noc", ("a",), again)

@@ -53,7 +53,7 @@ class TestReducedBody:
     def test_envelope_of_a_reduced_body_always_fits(self, document: dict[str, Any] | bytes) -> None:
         text = envelope(document)
         assert fits(text)
-        left = json.loads(read_envelope(text).payload.body)
+        left = json.loads(read_envelope(text).body)
         assert parse_share(json.dumps(left).encode()).incident_id
 
     def test_reduced_body_keeps_the_state_of_the_incident_and_says_that_it_was_cut(self) -> None:

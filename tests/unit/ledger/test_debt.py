@@ -135,10 +135,12 @@ class TestRow:
         debt = replace(owing().debt, row=replace(ROW, rung=3, begun=3)).rung(NOW + 400)
         assert debt.row == Row(NOW + 400, ROW.job, rung=4, begun=3, is_critical=True)
         assert debt.rung(NOW + 460).row == replace(debt.row, due=NOW + 460), "no worker began the first one"
-        assert debt.bell_begun(4).row == replace(debt.row, begun=4)
-        assert debt.bell_begun(4).bell_begun(4) == debt.bell_begun(4), "a bell that is delivered twice counts once"
-        assert debt.bell_begun(5) == debt, "a bell from before the last result does not count"
-        assert (Debt().rung(NOW), Debt().bell_begun(1)) == (Debt(), Debt())
+        begun = debt.bell_begun()
+        assert begun.row == replace(debt.row, begun=4)
+        assert begun.bell_begun() == begun, "a bell that is delivered twice counts once"
+        recorded = begun.postponed(NOW)
+        assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
+        assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
 
     def test_failed_wake_of_a_message_lengthens_the_backoff_until_a_newer_state_comes(self) -> None:
         debt = owing().debt.failed(3, "upstream", is_wake=False).failed(1, "timeout", is_wake=True)

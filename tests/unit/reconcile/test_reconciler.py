@@ -46,13 +46,13 @@ class TestMissed:
         scene.run_twice()
         [job] = scene.relay.retries.jobs()
         stamp = scene.tenant.incidents[0]["changed_at"]
-        assert json.loads(job.payload.body)["metadata"] == {"environment_id": "e1"}
-        said = json.loads(job.payload.body)["incident"]
+        assert json.loads(job.body)["metadata"] == {"environment_id": "e1"}
+        said = json.loads(job.body)["incident"]
         assert (said["id"], said["status"], said["resolved"]) == ("i1", "critical", False)
         assert (said["startedOn"], said["changedOn"], said["updatedOn"]) == (stamp, stamp, stamp)
         assert said["alerts"] == [{"id": "a1", "alert_id": "a1", "status": "Critical"}]
         assert said["incident_tags"] == [{"name": "x"}]
-        assert (job.kind, job.incident_id, job.payload.version) == ("signal", "i1", (stamp, stamp))
+        assert (job.kind, job.incident_id, job.version) == ("signal", "i1", (stamp, stamp))
 
     def test_missed_incident_is_relayed_although_bigpanda_does_not_answer_for_its_details(self) -> None:
         scene = make_scene()
@@ -87,7 +87,7 @@ class TestMissed:
             scene.tenant.faults["/incidents/"] = lambda _, document=document: answer(document)  # type: ignore[misc]
             scene.run_twice()
             job = scene.relay.retries.jobs()[-1]
-            assert (job.payload.status, job.payload.version) == (
+            assert (job.stamps.status, job.version) == (
                 "critical",
                 (scene.tenant.incidents[0]["changed_at"],) * 2,
             )
@@ -154,7 +154,7 @@ class TestMissed:
         scene.has(incident(scene.relay.clock, ago=0))
         scene.run_twice()
         [_, job] = scene.relay.retries.jobs()
-        assert job.routing.recipients == ("Web",)
+        assert job.stamps.recipients == ("Web",)
 
     @pytest.mark.parametrize(
         "faults",
@@ -406,7 +406,7 @@ class TestKnown:
         scene.has(incident(scene.relay.clock, status="Critical", ago=200), incident(scene.relay.clock, "i2", ago=200))
         assert scene.run_twice()["missed"] == 2
         worse, new = scene.relay.retries.jobs()[1:]
-        assert (worse.routing.url_recipients, new.routing.url_recipients) == (("dba",), ())
+        assert (worse.url_recipients, new.url_recipients) == (("dba",), ())
         assert scene.relay.ledger.read(key("noc", (), "i1")).sequence == 0
 
     def test_recipients_that_only_an_unannounced_share_named_get_no_signal(self) -> None:
@@ -416,9 +416,7 @@ class TestKnown:
         scene.relay.webhook.serve(samples.request(content, recipients=("mallory",)))
         scene.has(incident(scene.relay.clock, ago=200))
         assert scene.run_twice()["missed"] == 1
-        assert [
-            job.routing.url_recipients for job in scene.relay.retries.jobs() if job.payload.status == "critical"
-        ] == [()]
+        assert [job.url_recipients for job in scene.relay.retries.jobs() if job.stamps.status == "critical"] == [()]
 
     def test_recipients_that_the_channel_no_longer_permits_get_no_signal(self) -> None:
         scene = make_scene()
@@ -430,7 +428,7 @@ class TestKnown:
         scene.relay.clock.now += 301
         scene.has(incident(scene.relay.clock, status="Critical", ago=200))
         scene.run_twice()
-        assert [job.payload.status for job in scene.relay.retries.jobs()] == ["warning"]
+        assert [job.stamps.status for job in scene.relay.retries.jobs()] == ["warning"]
 
 
 class TestForgedResolves:

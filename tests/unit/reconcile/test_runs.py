@@ -90,7 +90,7 @@ class TestPieces:
         settled(scene)
         found = scene.run()
         assert (found["compared"], found["missed"]) == (60, 60)
-        status = [job.payload.status for job in scene.relay.retries.jobs()]
+        status = [job.stamps.status for job in scene.relay.retries.jobs()]
         assert status == ["critical"] * 30 + ["warning"] * 30
 
     def test_criticals_of_one_piece_are_queued_first_and_resolves_last(self) -> None:
@@ -145,7 +145,7 @@ class TestPieces:
         asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/" in call.url]
         assert len(asked) == MAX_DETAILS
         assert sum("/incidents/c" in url for url in asked) == MAX_DETAILS - 5
-        plain = [json.loads(job.payload.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
+        plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
         assert {tuple(each["alerts"][0]) for each in plain} == {("id", "alert_id")}
 
     def test_run_waits_while_other_calls_use_the_rate_limit_of_bigpanda(self) -> None:

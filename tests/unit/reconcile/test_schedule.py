@@ -116,7 +116,7 @@ def test_chore_of_a_run_holds_no_credential() -> None:
     [job] = chores(scene)
     assert (job.kind, job.channel) == ("reconcile", "noc")
     for secret in scene.relay.channels.get("noc").secrets():
-        assert secret not in envelope_of(job) + job.payload.body.decode() + json.dumps(attributes_of(job))
+        assert secret not in envelope_of(job) + job.body.decode() + json.dumps(attributes_of(job))
 
 
 def test_runs_are_spaced_by_the_rate_limit_of_bigpanda() -> None:

@@ -38,7 +38,7 @@ def never() -> bool:
 
 
 def state_of(one: Job) -> State:
-    return recorded_state(one, State.of(parse_share(one.payload.body), seconds_of(one.received_at)))
+    return recorded_state(one, State.of(parse_share(one.body), seconds_of(one.received_at)))
 
 
 def found(*some: Job, ledger: FakeLedger) -> tuple[list[tuple[str, bool | None]], str | None]:

@@ -69,7 +69,7 @@ class Bench:
 def jobs(count: int, **changes: Any) -> list[Job]:
     """Return one job for each of `count` incidents, received a second apart."""
     return [
-        job(delivery_id=f"d{n}", incident_id=f"i{n}", received_at=timestamp(1_790_000_000 + n), **changes)
+        job(digest=f"d{n}", incident_id=f"i{n}", received_at=timestamp(1_790_000_000 + n), **changes)
         for n in range(count)
     ]
 
@@ -158,7 +158,7 @@ class TestMove:
             bench.queue.put(*bodies(some))
             bench.move()
         for name in ("i0", "i1", "i2"):
-            states = [each.payload.version for each in bench.retries.jobs() if each.incident_id == name]
+            states = [each.version for each in bench.retries.jobs() if each.incident_id == name]
             assert states == sorted(states, key=lambda version: version or (0.0, 0.0))
 
     def test_interrupted_replay_ends_after_the_current_wave_and_shows_the_rest(self) -> None:
@@ -323,8 +323,8 @@ class TestMemory:
         bench.queue.put(envelope_of(job(body=noise(200_000))))
         with bench.scanned() as [only]:
             assert only.job
-            assert only.job.payload.body == b""
-            assert read_envelope(bench.dead_letters.envelope(only)).payload.body == noise(200_000)
+            assert only.job.body == b""
+            assert read_envelope(bench.dead_letters.envelope(only)).body == noise(200_000)
 
     def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()

@@ -14,7 +14,7 @@ from tests.unit.relayctl_fakes import held
 def jobs(count: int, **changes: Any) -> list[Job]:
     """Return one job for each of `count` incidents, received a second apart."""
     return [
-        job(delivery_id=f"d{n}", incident_id=f"i{n}", received_at=timestamp(1_790_000_000 + n), **changes)
+        job(digest=f"d{n}", incident_id=f"i{n}", received_at=timestamp(1_790_000_000 + n), **changes)
         for n in range(count)
     ]
 

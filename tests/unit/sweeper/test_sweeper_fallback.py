@@ -192,7 +192,7 @@ class TestGivenUp:
         relay = new_relay(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
         relay.share()
         relay.wake(61)
-        assert [job.failures.reason for job in relay.dead_letters.jobs()] == ["expired"]
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
         relay.sweep(0)
         assert "last reason: expired; the relay has given up" in email(relay)
 
@@ -486,12 +486,14 @@ class TestWorkerWhileTheLedgerIsDown:
         relay.dynamodb.failure = LEDGER_DOWN
         return relay
 
-    def put(self, relay: Relay, name: str = "i1", channel: str = "noc", **changes: Any) -> None:
+    def put(
+        self, relay: Relay, name: str = "i1", channel: str = "noc", status: str = "critical", **changes: Any
+    ) -> None:
         """Put a job on the retry queue. The job found the ledger down just now."""
         job = samples.job(
             incident_id=name,
             channel=channel,
-            body=samples.body(id=name),
+            body=samples.body(id=name, status=status),
             recipients=(),
             ledger_down_since=timestamp(relay.clock.now),
             received_at=timestamp(relay.clock.now),

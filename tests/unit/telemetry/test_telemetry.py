@@ -153,7 +153,7 @@ class TestLines:
     def test_log_line_of_a_job_has_its_attempts_and_times(self) -> None:
         recorder = Recorder()
         result = Result(Outcome.QUEUED, NOC, Reason.UPSTREAM, queue="retry", exchange=Exchange(attempts=1))
-        recorder.telemetry.worked(samples.job(failed_retries=4, replays=1), result, {"send": 3.5})
+        recorder.telemetry.worked(samples.job(attempts=4, replays=1), result, {"send": 3.5})
         [line] = recorder.lines()
         expected = {
             "message": "job",
@@ -161,7 +161,7 @@ class TestLines:
             "reason": "upstream",
             "queue": "retry",
             "kind": "signal",
-            "failed_retries": 4,
+            "earlier_attempts": 4,
             "replays": 1,
             "received_at": "2027-01-15T08:00:00.000Z",
             "correlation_id": "request-1",
@@ -319,9 +319,9 @@ class TestLines:
         assert "signal_failed" not in recorder.metrics()
 
     def test_unrouted_share_is_counted_and_logged_once(self) -> None:
-        recorder, job = Recorder(), samples.job(routes_undecided=True)
-        recorder.telemetry.share(Result(Outcome.QUEUED, NOC, job=job), {}, correlation_id="c1")
-        recorder.telemetry.worked(job, Result(Outcome.DELIVERED, NOC, job=job), {})
+        recorder, undecided = Recorder(), Notices(routes_undecided=True)
+        recorder.telemetry.share(Result(Outcome.QUEUED, NOC, notices=undecided), {}, correlation_id="c1")
+        recorder.telemetry.worked(samples.job(), Result(Outcome.DELIVERED, NOC, notices=undecided), {})
         assert recorder.metrics()["routes_undecided"] == 1
         [line] = [line for line in recorder.lines() if line["message"] == "routes_undecided"]
         assert line["detail"].startswith("channel noc, incident i1: ")

@@ -68,7 +68,7 @@ class Writeback:
         callback or does not know the incident. The outcome is `unsafe`, with a reason, if the write failed or has to
         wait. The caller then retries or dead-letters the job.
         """
-        callback, came = parse_callback(job.payload.body), seconds_of(job.received_at)
+        callback, came = parse_callback(job.body), seconds_of(job.received_at)
         if not channel.wants_callback(callback):
             return _result(job, Outcome.UNCHANGED)
         try:
@@ -139,7 +139,7 @@ class Writeback:
         if access is None or not access.callbacks:
             return _result(job, Outcome.UNCHANGED)
         try:
-            self.writer.release(access, job.incident_id, json.loads(job.payload.body)["event"], deadline)
+            self.writer.release(access, job.incident_id, json.loads(job.body)["event"], deadline)
         except LedgerError as error:
             return _failed(job, Reason.INTERNAL, str(error))
         except SendError as error:

@@ -43,9 +43,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
         return task if result.exchange.attempts else give_back(services, replace(task, ticket=ticket)), result
     if claimed is None:
         return replace(task, ticket=ticket), None
-    message = task.job.message
-    if (message.ledger_down_since or message.waits_for_ledger) and not ticket.is_failed_open:
-        task = task.with_ledger()
+    task = task if ticket.is_failed_open else task.with_ledger()
     sent = services.sender.announce(
         task, claimed, services.deadline, max_attempts=send.max_attempts, only_recipient=send.only_recipient
     )
@@ -100,7 +98,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 def _record_acceptance(
     services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float, *, is_for_one: bool
 ) -> Result:
-    audience = Audience(task.job.routing.recipients, is_for_one=is_for_one)
+    audience = Audience(task.recipients, is_for_one=is_for_one)
 
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)

@@ -17,10 +17,10 @@ from relay.delivery.services import Services
 from relay.delivery.task import Task, next_plan, planned
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import HANDLING, LONGEST_WAIT_SECONDS, Reason
-from relay.jobs.backoff import wait_seconds
+from relay.jobs.backoff import backoffs_within, wait_seconds
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outbox import last_copy, storable
-from relay.jobs.outcome import Outcome, Result, after_failed_retry, after_failure
+from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.entry import Entry
 from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.wait import Wait
@@ -155,18 +155,18 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     if HANDLING[reason].is_final:
         return task, dead_letter(services, task, result, entry)
     if task.is_from_webhook:
-        until, task = now + FIRST_WAKE_SECONDS, replace(task, job=after_failure(task.job, result, now))
+        until = now + FIRST_WAKE_SECONDS
     else:
         wait = wait_seconds(
             reason,
-            entry.debt.retries if entry else task.job.failures.failed_retries,
+            entry.debt.retries if entry else backoffs_within(now - task.job.age_counts_from),
             result.exchange.retry_after,
             services.sender.random(),
             may_have_acted=result.exchange.may_have_acted,
             is_critical=task.state.is_critical,
         )
         until = task.wake_at(now + wait, now)
-        task = replace(task, job=after_failed_retry(task.job, result, now))
+    task = replace(task, job=after_failure(task.job, result, now))
     # A copy of the message that met the lease may have drawn the next plan: the one after it is higher. Without the
     # ledger no plan can be drawn, so the message keeps its own.
     plan = next_plan(task, entry) + 1 if entry else task.plan
@@ -221,4 +221,4 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
 
 def dead_lettered_at(result: Result) -> float | None:
     """Return the time at which this result's job was dead-lettered (epoch seconds); None if it was not."""
-    return result.job.revival.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None
+    return result.job.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None

@@ -15,7 +15,7 @@ from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.task import Task
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
-from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.ledger.accepted_signal import Audience
@@ -72,7 +72,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
-        sent_at, audience = services.clock(), Audience(task.job.routing.recipients)
+        sent_at, audience = services.clock(), Audience(task.recipients)
 
         def change(entry: Entry) -> Entry:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)
@@ -95,7 +95,7 @@ def _retried_later(services: Services, task: Task, sent: SendResult) -> Result:
 
 def _may_wait(task: Task, now: float) -> bool:
     """True if the state has to wait for the ledger, as long as a queue has it. `now` is in epoch seconds."""
-    has_to = task.job.revival.is_revived or task.job.message.waits_for_ledger or task.needs_question
+    has_to = task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question
     is_urgent = task.is_from_webhook and task.state.is_critical
     return has_to or task.final_reason(now) is not None or (not is_urgent and can_wait(task, now))
 
@@ -142,7 +142,7 @@ def can_wait(task: Task, now: float) -> bool:
 
     The limit is UNGUARDED_AFTER_SECONDS, from the first failure of the ledger or the rate limiter for this job.
     """
-    since = seconds_of(task.job.message.ledger_down_since or timestamp(now))
+    since = seconds_of(task.job.ledger_down_since or timestamp(now))
     return now - since < UNGUARDED_AFTER_SECONDS
 
 
@@ -158,9 +158,8 @@ def record_or_queue(
     try:
         services.ledger.change(task.entry_key, change)
     except LedgerError:
-        job, attempts = task.job, task.job.failures.attempts + result.exchange.attempts
-        failures = replace(job.failures, reason=Reason.INTERNAL, attempts=attempts)
-        note = replace(job, failures=failures, message=replace(job.message, accepted=True))
+        sent = replace(task.job, attempts=task.job.attempts + result.exchange.attempts)
+        note = sent.with_reason(Reason.INTERNAL).with_flags(Flag.ACCEPTED)
         services.outbox.enqueue(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
     return result.with_unguarded(why)
 

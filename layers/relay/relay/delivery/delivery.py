@@ -19,7 +19,7 @@ from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
 from relay.delivery.task import Task, entry_key_of, new_job
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
-from relay.jobs.job import Job, seconds_of
+from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.entry import Entry
@@ -98,7 +98,7 @@ class Delivery:
         has to stay on the queue.
         """
         task = Task.of_job(channel, share, job, self.owner())._replace(given_up=given_up)
-        if job.message.accepted:
+        if Flag.ACCEPTED in job.flags:
             return degraded.catch_up(self._within(deadline), task)
         return self._attend(task, deadline)
 
@@ -109,8 +109,8 @@ class Delivery:
         """
 
         def change(entry: Entry) -> Entry:
-            is_current = entry.debt.job == job.stored_name and job.message.plan >= entry.debt.plan
-            return replace(entry, debt=entry.debt.bell_begun(job.message.bell)) if is_current else entry
+            is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
+            return replace(entry, debt=entry.debt.bell_begun()) if is_current else entry
 
         with suppress(LedgerError):
             self.ledger.within(deadline).change(entry_key_of(job), change)
@@ -124,7 +124,7 @@ class Delivery:
         """
 
         def change(entry: Entry) -> Entry:
-            is_current = entry.debt.job == job.stored_name and job.message.plan >= entry.debt.plan
+            is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
             return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS)) if is_current else entry
 
         with suppress(LedgerError):
@@ -208,7 +208,7 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
     result = replace(task.result(action.outcome), queue=action.queue)
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    not_before = action.job.message.not_before if action.job else None
+    not_before = action.job.not_before if action.job else None
     until = seconds_of(not_before) if not_before else services.clock()
     is_enqueued = action.job is None or services.outbox.enqueue(action.job, services.deadline, until=until)
     if not is_enqueued:

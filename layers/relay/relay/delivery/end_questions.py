@@ -14,7 +14,6 @@ No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. 
 relay's own delays is none of these: such a question is asked later.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from copy import replace
@@ -31,7 +30,7 @@ from relay.failures.errors import LedgerError, SendError
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
-from relay.jobs.job import Job, timestamp
+from relay.jobs.job import Flag, Job, timestamp
 from relay.jobs.outbox import FIRST_QUESTION_SECONDS, Outbox
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.ledger.entry import Entry
@@ -146,7 +145,7 @@ class EndQuestions:
         """
         own = access.allowed_environment(question.entry.environment_id)
         environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
-        first, calls = not question.job.failures.attempts, 0
+        first, calls = Flag.ASKED not in question.job.flags, 0
         room = self.lister.rate_limit.has_room_to_repeat
         for place, environment_id in enumerate(environment_ids):
             if place == int(first) and not room(access, len(environment_ids) - place):
@@ -172,7 +171,7 @@ class EndQuestions:
         if not is_paced and end.silent_since and asked_at - end.silent_since >= UNREACHABLE_SECONDS:
             return self._believed(question, notice="unreachable")
         self._record(question, lambda end: end.paced() if is_paced else end.unanswered(asked_at))
-        is_unasked = is_paced and not question.job.failures.attempts
+        is_unasked = is_paced and Flag.ASKED not in question.job.flags
         return _waiting(question.job, now + FIRST_AGAIN_SECONDS if is_unasked else _next_question(end, now))
 
     def _open(self, question: _Question) -> Result:
@@ -195,7 +194,7 @@ class EndQuestions:
         if question.entry.is_after_claim(question.entry.newest):
             self._record(question, lambda end: End(end.at) if end == question.entry.end else end)
             return _result(question.job, Outcome.DUPLICATE)
-        return self._over(question, parse_share(question.job.payload.body), notice=notice)
+        return self._over(question, parse_share(question.job.body), notice=notice)
 
     def _over(self, question: _Question, share: Share, *, notice: str | None = None) -> Result:
         """Record that an incident is over, and queue the signal of that. Raises LedgerError.
@@ -242,24 +241,22 @@ def _is_behind(share: Share, entry: Entry, now: float) -> bool:
 def _unclaimed(job: Job, entry: Entry, now: float) -> Result:
     """Return the result of a question without a claim in the ledger: it is answered, or not written yet."""
     written_by = job.age_counts_from + WRITTEN_SECONDS
-    is_early = not job.failures.attempts and not entry.end.is_claimed and now < written_by
+    is_early = Flag.ASKED not in job.flags and not entry.end.is_claimed and now < written_by
     return _waiting(job, written_by) if is_early else _result(job, Outcome.DUPLICATE)
 
 
 def _signal_job(question: _Question, share: Share) -> Job:
     """Return the job that signals the end of an incident as `share` shows it, since the question was asked."""
-    entry, routing = question.entry, question.job.routing
+    entry, url_recipients = question.entry, question.job.url_recipients
     body, trail = json.dumps(share.document).encode(), f"over-{share.incident_id}"[:100]
-    made = new_job(question.channel, share, body, routing.url_recipients or (), trail, question.asked_at)
-    # A new delivery id: a workflow may treat a known one as a repeated signal.
-    again = hashlib.sha256(f"{made.delivery_id} {entry.end.claimed_at}".encode()).hexdigest()[:32]
+    made = new_job(question.channel, share, body, url_recipients, trail, question.asked_at)
     # BigPanda's own timestamps may be older than those of the claim. With the latest, a late copy of an older share
     # stays older.
-    own = made.payload.version
+    own = made.version
     version = max(filter(None, (entry.newest.version if entry.newest else None, entry.end.version, own)), default=None)
     is_borrowed = version is not None and version != own
-    payload = replace(made.payload, found=True, version=version, has_borrowed_version=is_borrowed)
-    return replace(made, delivery_id=again, payload=payload)
+    flags = {Flag.FOUND, Flag.BORROWED_VERSION} if is_borrowed else {Flag.FOUND}
+    return replace(made, version=version, flags=frozenset(flags))
 
 
 def _next_question(end: End, now: float) -> float:
@@ -271,12 +268,12 @@ def _next_question(end: End, now: float) -> float:
 
 def _asked(job: Job, calls: int, now: float) -> Job:
     """Return the question's job after `calls` requests to BigPanda. Its age counts from `now` (epoch seconds)."""
-    failures = replace(job.failures, attempts=job.failures.attempts + calls)
-    return replace(job, failures=failures, revival=replace(job.revival, revived_at=timestamp(now)))
+    asked = replace(job, attempts=job.attempts + calls, revived_at=timestamp(now))
+    return asked.with_flags(Flag.ASKED) if calls else asked
 
 
 def _result(job: Job, outcome: Outcome) -> Result:
-    return Result(outcome, Subject.of_job(job, transition=job.payload.transition), job=job)
+    return Result(outcome, Subject.of_job(job, transition=job.stamps.transition), job=job)
 
 
 def _waiting(job: Job, until: float) -> Result:

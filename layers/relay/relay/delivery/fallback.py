@@ -71,13 +71,13 @@ class OverdueDebt(NamedTuple):
         found = _details(job)
         described = (*(alert.description for alert in found.alerts), found.description) if found else ()
         # `in_flight` is the reason of a job that never failed.
-        reason = "" if job.failures.reason == Reason.IN_FLIGHT else job.failures.reason
+        reason = "" if job.stamps.reason == Reason.IN_FLIGHT else job.stamps.reason
         return cls(
             job.incident_id,
             seconds_of(job.received_at),
             reason,
             description=next(filter(None, described), None) or "",
-            recipients=job.routing.recipients,
+            recipients=job.stamps.recipients,
             link=found.link if found else "",
         )
 
@@ -218,6 +218,6 @@ def _link(link: str, incident_id: str) -> str:
 
 def _details(job: Job) -> Details | None:
     try:
-        return details_of(parse_share(job.payload.body))
+        return details_of(parse_share(job.body))
     except BadRequest:
         return None

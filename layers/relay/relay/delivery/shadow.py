@@ -44,7 +44,7 @@ def observe(services: Services, task: Task) -> Result:
                 # As in a live channel, people know the incident as bad as this until it is calm.
                 result, note = task.result(Outcome.UNCHANGED), entry.owing(task.state)
             else:
-                audience = Audience(task.job.routing.recipients)
+                audience = Audience(task.recipients)
                 result, note = task.result(Outcome.SHADOWED), entry.announcing(task.state, None, now, audience)
             if note is None or services.ledger.write(entry_key, stored, task.described(note)) is not None:
                 return result

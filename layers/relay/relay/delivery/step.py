@@ -12,7 +12,7 @@ from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge
 from relay.delivery.task import Task
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.incidents.transition import State, Transition, compare
-from relay.jobs.job import Job, seconds_of, timestamp
+from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outbox import question_job
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry import Entry
@@ -173,21 +173,13 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     elif task.is_from_webhook:
         judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
     else:
-        judgement = judge_job(
-            entry, state, notify_on, plan=task.plan, dead_lettered_at=task.job.revival.dead_lettered_seconds
-        )
-    job = task.job
-    attempts = max(job.failures.attempts, entry.debt.attempts if state.is_of_same_share(entry.newest) else 0)
-    payload = replace(
-        job.payload,
-        transition=judgement.change.transition if judgement.change else job.payload.transition,
-        version=state.version,
-        digest=state.digest,
-        has_borrowed_version=state.has_borrowed_version,
-    )
+        judgement = judge_job(entry, state, notify_on, plan=task.plan, dead_lettered_at=task.job.dead_lettered_seconds)
+    job, flag = task.job, Flag.BORROWED_VERSION
+    attempts = max(job.attempts, entry.debt.attempts if state.is_of_same_share(entry.newest) else 0)
     received_at = job.received_at if state is task.state else timestamp(state.came)
-    failures = replace(job.failures, attempts=attempts)
-    job = replace(job, received_at=received_at, payload=payload, failures=failures)
+    job = replace(job, received_at=received_at, version=state.version, digest=state.digest, attempts=attempts)
+    job = job.with_flags(flag) if state.has_borrowed_version else job.without_flags(flag)
+    job = job.stamped(transition=judgement.change.transition) if judgement.change else job
     is_first = task.is_first or entry.sequence == 0
     task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
     return _revived_by(task, entry), judgement.standing
@@ -254,7 +246,7 @@ def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
     """True if the job was replayed from the dead-letter queue, and the entry does not record that yet."""
-    job = task.job.revival
+    job = task.job
     return (
         job.revived_at is not None
         and job.is_revived
@@ -271,7 +263,7 @@ def _revived_by(task: Task, entry: Entry) -> Task:
     at = entry.debt.revived_at
     if not at or not task.state.is_of_same_share(entry.newest) or _is_to_revive(task, entry):
         return task
-    return replace(task, job=replace(task.job, revival=replace(task.job.revival, revived_at=timestamp(at))))
+    return replace(task, job=replace(task.job, revived_at=timestamp(at)))
 
 
 def _explained(task: Task, why: str) -> Task:

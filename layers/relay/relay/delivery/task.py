@@ -1,7 +1,5 @@
 """Task: a state to announce, its job, and the progress of its delivery."""
 
-import hashlib
-import json
 import math
 from copy import replace
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -12,7 +10,7 @@ from relay.failures.reasons import Reason
 from relay.incidents.details import title_of
 from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
-from relay.jobs.job import Failures, Job, JobKind, JobMessage, Payload, Routing, seconds_of, timestamp
+from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, named
@@ -38,6 +36,10 @@ class Task(NamedTuple):
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
+        recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
+        priority: xMatters' priority by the channel's route; None if the route sets none.
+        routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
+            has those of several routes.
         is_from_webhook: True if the state came in a request that BigPanda waits for; False for a job from the queue.
         wakes_at: Time at which the message wakes that this function put on the retry queue for the state (epoch
             seconds); infinity if it put none there.
@@ -64,6 +66,9 @@ class Task(NamedTuple):
     state: State
     channel: "Channel"
     owner: str
+    recipients: tuple[str, ...] = ()
+    priority: str | None = None
+    routes_undecided: bool = False
     is_from_webhook: bool = False
     wakes_at: float = math.inf
     queue_refused_it: bool = False
@@ -86,21 +91,9 @@ class Task(NamedTuple):
 
         `job` was made for it, and `owner` names the sender's lease.
         """
-        environment_id, is_stamped = _environment_id(channel, share), job.payload.version is not None
-        entry_key, state = entry_key_of(job), State.of(share, seconds_of(job.received_at))
-        task = cls(
-            job,
-            entry_key,
-            state,
-            channel,
-            owner,
-            is_from_webhook=True,
-            environment_id=environment_id,
-            is_stamped=is_stamped,
-            facts=facts_to_keep(channel, share),
-        )
-        task = task._replace(is_flagged=share.flapping is True, title=title_of(share))
-        return task.with_pauses(share) if channel.policy.pauses else task
+        state = State.of(share, seconds_of(job.received_at))
+        task = cls._of(channel, share, job, owner, state)
+        return task._replace(is_from_webhook=True, is_stamped=job.version is not None)
 
     @classmethod
     def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str) -> Self:
@@ -108,11 +101,28 @@ class Task(NamedTuple):
 
         `share` is parsed from the job's body, and `owner` names the sender's lease.
         """
-        state = state_of(job, share)
-        entry_key, environment_id = entry_key_of(job), _environment_id(channel, share)
-        task = cls(job, entry_key, state, channel, owner, environment_id=environment_id)
-        facts = None if job.payload.found else facts_to_keep(channel, share)
-        task = task._replace(is_flagged=share.flapping is True, title=title_of(share), facts=facts)
+        return cls._of(channel, share, job, owner, state_of(job, share))
+
+    @classmethod
+    def _of(cls, channel: "Channel", share: Share, job: Job, owner: str, state: State) -> Self:
+        """Return the task of a job's state. The channel's routes are evaluated anew at each wake."""
+        route = _route(channel, share)
+        own = () if route and not route.is_undecided else channel.recipients
+        recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
+        task = cls(
+            job.stamped(recipients=recipients),
+            entry_key_of(job),
+            state,
+            channel,
+            owner,
+            recipients,
+            priority=route.priority if route else None,
+            routes_undecided=bool(route and route.is_undecided),
+            environment_id=_environment_id(channel, share),
+            title=title_of(share),
+            facts=None if Flag.FOUND in job.flags else facts_to_keep(channel, share),
+            is_flagged=share.flapping is True,
+        )
         return task.with_pauses(share) if channel.policy.pauses else task
 
     def with_pauses(self, share: Share) -> Self:
@@ -124,8 +134,8 @@ class Task(NamedTuple):
 
     @property
     def plan(self) -> int:
-        """Number of the state's message (`JobMessage.plan`)."""
-        return self.job.message.plan
+        """Number of the state's message (`Job.plan`)."""
+        return self.job.plan
 
     @property
     def is_on_queue(self) -> bool:
@@ -143,7 +153,7 @@ class Task(NamedTuple):
 
         BigPanda does not have the test incidents of relayctl, so it is not asked about them.
         """
-        is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), self.job.payload.found
+        is_test, is_found = self.job.incident_id.startswith(TEST_PREFIX), Flag.FOUND in self.job.flags
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
     def described(self, entry: Entry) -> Entry:
@@ -171,7 +181,7 @@ class Task(NamedTuple):
         channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
         if policy.max_per_minute_per_recipients is None:
             return (channel,)
-        people = Rule(f"{channel.gate}/{named(self.job.routing.recipients)}", policy.max_per_minute_per_recipients)
+        people = Rule(f"{channel.gate}/{named(self.recipients)}", policy.max_per_minute_per_recipients)
         return (channel, people)
 
     @property
@@ -217,20 +227,17 @@ class Task(NamedTuple):
 
         It is the time of the first failure for this job: `now` (epoch seconds), if no earlier failure is recorded.
         """
-        message = self.job.message
-        since = message.ledger_down_since or timestamp(now)
-        return self._with_message(replace(message, ledger_down_since=since))
+        since = self.job.ledger_down_since or timestamp(now)
+        return replace(self, job=self.job._replace(ledger_down_since=since))
 
     def with_ledger(self) -> "Task":
         """Return the task whose job records no failure of the ledger, after the ledger worked."""
-        return self._with_message(replace(self.job.message, ledger_down_since=None, waits_for_ledger=False))
+        job = self.job._replace(ledger_down_since=None) if self.job.ledger_down_since else self.job
+        return replace(self, job=job.without_flags(Flag.WAITS_FOR_LEDGER))
 
     def waiting_for_ledger(self) -> "Task":
         """Return the task whose job must wait for the ledger, since a critical of the incident was sent without it."""
-        return self._with_message(replace(self.job.message, waits_for_ledger=True))
-
-    def _with_message(self, message: JobMessage) -> "Task":
-        return replace(self, job=replace(self.job, message=message))
+        return replace(self, job=self.job.with_flags(Flag.WAITS_FOR_LEDGER))
 
     def result(self, outcome: Outcome) -> Result:
         """Return a result for this task with that outcome."""
@@ -243,7 +250,7 @@ class Task(NamedTuple):
             why=change.why if change else None,
             is_first=self.is_first,
         )
-        return Result(outcome, subject, job=job)
+        return Result(outcome, subject, notices=Notices(routes_undecided=self.routes_undecided), job=job)
 
     def delivered(self, sent: SendResult) -> Result:
         """Return the result of a signal that xMatters accepted."""
@@ -257,7 +264,7 @@ class Task(NamedTuple):
         failed = self.result(Outcome.UNSAFE).failed(failure)
         fault = failure.__cause__ if failure.reason == Reason.INTERNAL else None
         exchange = replace(failed.exchange, attempts=sent.attempts, may_have_acted=sent.maybe_accepted > 0)
-        return replace(failed, exchange=exchange, notices=Notices(fault=fault))
+        return replace(failed, exchange=exchange, notices=failed.notices._replace(fault=fault))
 
     def waiting(self, wait: Wait, queue: str) -> Result:
         """Return the result of a state that waits: on the retry queue (`retry`), or in the ledger only (`ledger`)."""
@@ -281,17 +288,16 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
 def state_of(job: Job, share: Share) -> State:
     """Return the state of a job; `share` is parsed from its body.
 
-    A share from BigPanda's API (`Payload.found`) gives a state without alerts: their ids may differ from a webhook's.
+    A share from BigPanda's API (`Flag.FOUND`) gives a state without alerts: their ids may differ from a webhook's.
     """
     state = recorded_state(job, State.of(share, seconds_of(job.received_at)))
-    return state.without_alerts() if job.payload.found else state
+    return state.without_alerts() if Flag.FOUND in job.flags else state
 
 
 def recorded_state(job: Job, state: State) -> State:
     """Return the state of a job with the version and digest that the job recorded; `state` is what its body says."""
-    kept = job.payload
-    digest = kept.digest or state.digest
-    return replace(state, version=kept.version, digest=digest, has_borrowed_version=kept.has_borrowed_version)
+    is_borrowed = Flag.BORROWED_VERSION in job.flags
+    return replace(state, version=job.version, digest=job.digest or state.digest, has_borrowed_version=is_borrowed)
 
 
 def entry_key_of(job: Job) -> str:
@@ -299,9 +305,7 @@ def entry_key_of(job: Job) -> str:
 
     The key has the recipients of the webhook's URL, not the channel's own: these may change while an incident is open.
     """
-    routing = job.routing
-    names = routing.recipients if routing.url_recipients is None else routing.url_recipients
-    return key(job.channel, names, job.incident_id)
+    return key(job.channel, job.url_recipients, job.incident_id)
 
 
 def _environment_id(channel: "Channel", share: Share) -> str | None:
@@ -313,42 +317,31 @@ def new_job(
 ) -> Job:
     """Return the job of a new share, which is queued before the first attempt.
 
-    Its recipients are `url_recipients` (those of the webhook's URL) and those of the first matching route; the
-    channel's own if no route matches. If matching exceeds the limit of comparisons (`channels.routes.Work`), it has the
-    channel's own and those of all routes that may match. Names that do not fit into a signal are left out, the last
-    ones first. `body` holds the share's bytes, and `came` its arrival (epoch seconds).
+    `url_recipients` are those that the webhook's URL named. `body` holds the share's bytes, and `came` its arrival
+    (epoch seconds).
     """
-    route = _route(channel, share)
-    own = () if route and not route.is_undecided else channel.recipients
-    recipients = channel.fitting((*own, *(route.recipients if route else ()), *url_recipients))
     return Job(
-        kind=JobKind.SIGNAL,
-        delivery_id=delivery_id(channel.name, recipients, share),
-        channel=channel.name,
-        incident_id=share.incident_id,
-        correlation_id=correlation_id,
-        payload=Payload(body, share.trusted_version(came), share.status, digest=share.digest),
-        received_at=timestamp(came),
-        routing=Routing(
-            recipients,
-            url_recipients,
-            priority=route.priority if route else None,
-            routes_undecided=bool(route and route.is_undecided),
-        ),
-        failures=Failures(Reason.IN_FLIGHT),
+        JobKind.SIGNAL,
+        channel.name,
+        url_recipients,
+        share.incident_id,
+        timestamp(came),
+        body,
+        share.trusted_version(came),
+        share.digest,
+        stamps=Stamps(Reason.IN_FLIGHT, correlation_id, share.status),
     )
 
 
 def _route(channel: "Channel", share: Share) -> "Route | None":
+    """Return the first route that matches a share; None if no route matches.
+
+    If matching exceeds the limit of comparisons (`channels.routes.Work`), it is undecided, and has the recipients of
+    all routes that may match.
+    """
     if not channel.policy.routes:
         return None
     # Imported here, since most channels have no routes: this keeps the import out of their cold starts.
     from relay.channels.routes import chosen  # noqa: PLC0415
 
     return chosen(channel.policy.routes, share, is_open=is_open(share))
-
-
-def delivery_id(channel: str, recipients: tuple[str, ...], share: Share) -> str:
-    """Return the id of a share's delivery (32 hexadecimal digits), the same for all attempts and replays."""
-    named_by = [channel, list(recipients), share.incident_id, share.version, share.digest]
-    return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]

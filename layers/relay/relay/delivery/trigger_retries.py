@@ -18,6 +18,7 @@ from relay.delivery.task import Task
 from relay.failures.errors import ChannelError, SendError
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
+from relay.jobs.job import Flag
 from relay.jobs.outcome import SendResult
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import page_key
@@ -64,15 +65,15 @@ class RetryingSender:
         """
         is_critical, job = task.state.is_critical, task.job
         is_doubtful = bool(entry.doubtful) and entry.may_have_paged(task.state)
-        may_repeat = may_repeat or job.failures.may_have_paged or is_doubtful
-        recipients = (only_recipient,) if only_recipient else job.routing.recipients
+        may_repeat = may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful
+        recipients = (only_recipient,) if only_recipient else task.recipients
         signal = Signal(
             content(task, recipients),
             decision_of(task),
             recipients,
             job.delivery_id,
-            job.correlation_id,
-            attempt=job.failures.attempts + 1,
+            job.stamps.correlation_id,
+            attempt=job.attempts + 1,
             may_repeat=may_repeat,
             replaces_url_recipients=only_recipient is not None,
         )
@@ -188,7 +189,7 @@ def decision_of(task: Task) -> Decision:
         page_key=page_key(task.entry_key),
         is_over=not state.is_open,
         status=state.status,
-        priority=task.job.routing.priority or policy.priority_of(state),
+        priority=task.priority or policy.priority_of(state),
         body="xmatters" if policy.own_body else "bigpanda",
     )
 
@@ -197,11 +198,11 @@ def content(task: Task, recipients: tuple[str, ...]) -> bytes:
     """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one."""
     rule = task.channel.policy.own_body
     if rule is None:
-        return task.job.payload.body
+        return task.job.body
     from relay.incidents.own_body import build_body  # noqa: PLC0415 - most channels forward BigPanda's
 
     return build_body(
-        parse_share(task.job.payload.body),
+        parse_share(task.job.body),
         task.state,
         recipients,
         decision_of(task).priority,

@@ -3,7 +3,6 @@
 Their credentials are checked before, in `entrypoints.authenticated_endpoint`.
 """
 
-import hashlib
 from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.failures.reasons import Reason
 from relay.incidents.callback import Callback, parse_callback
-from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
+from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.outbox import Outbox, last_copy
 from relay.jobs.outcome import Outcome, Result, Subject
 
@@ -53,16 +52,15 @@ class CallbackIntake:
 
 
 def _job(channel: Channel, callback: Callback, body: bytes, correlation_id: str, came: float) -> Job:
-    # The same id for a callback that arrives twice, so that it is written once.
-    named = hashlib.sha256(f"{channel.name} {callback.digest}".encode()).hexdigest()[:32]
+    # With its digest, a callback that arrives twice has the same delivery id: it is written once.
+    stamps = Stamps(Reason.IN_FLIGHT, correlation_id, transition=callback.kind)
     return Job(
-        kind=JobKind.WRITEBACK,
-        delivery_id=named,
-        channel=channel.name,
-        incident_id=callback.incident_id,
-        correlation_id=correlation_id,
-        received_at=timestamp(came),
-        payload=Payload(body, version=None, transition=callback.kind),
-        routing=Routing(()),
-        failures=Failures(Reason.IN_FLIGHT),
+        JobKind.WRITEBACK,
+        channel.name,
+        (),
+        callback.incident_id,
+        timestamp(came),
+        body,
+        digest=callback.digest,
+        stamps=stamps,
     )

@@ -49,7 +49,7 @@ class ShareIntake:
         if result.subject.is_first:
             self.sources.record_incident(channel, share.incident_id, recipients, deadline)
         self.sources.record(channel, share.environment_id, recipients, deadline)
-        rung = result.job.routing.recipients if result.job else recipients
+        rung = result.job.stamps.recipients if result.job else recipients
         refused = len({*request.recipients} - {*rung})
         return replace(result, notices=replace(result.notices, refused_recipients=refused))
 

@@ -27,11 +27,11 @@ from relay.failures.errors import BadRequest, ChannelError
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
-from relay.jobs.backoff import wait_seconds
+from relay.jobs.backoff import backoffs_within, wait_seconds
 from relay.jobs.envelope import UnreadableMessage, read_envelope
-from relay.jobs.job import Job, JobKind, seconds_of, timestamp
+from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outbox import Outbox, followup_job
-from relay.jobs.outcome import Outcome, Result, after_failed_retry
+from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.ledger.sources import Sources
 from relay.ledger.wait import Wait
 from relay.telemetry.telemetry import Telemetry
@@ -120,9 +120,9 @@ class Worker:
             # Never retried: the sweeper wakes what this job leaves.
             self.sweeper().recover(seconds_of(job.received_at))
             return True
-        if job.revival.dead_lettered_at is not None and not job.revival.is_revived:
+        if job.dead_lettered_at is not None and not job.is_revived:
             job = job.revived(now)
-        if job.message.bell:
+        if Flag.BELL in job.flags:
             self.delivery.record_begun_bell(job, deadline)
         result = self._attempted(job, deadline)
         self.telemetry.worked(job, result, deadline.spent)
@@ -150,11 +150,11 @@ class Worker:
             channel = self.channels.for_work(job.channel)
             if job.kind != JobKind.SIGNAL:
                 return self.chores.do(job, channel, deadline, own_wait=self._own_wait(job, channel.policy))
-            share = parse_share(job.payload.body)
+            share = parse_share(job.body)
             result = self.delivery.resume(job, share, channel, deadline)
             if result.outcome in {Outcome.DELIVERED, Outcome.DUPLICATE}:
                 # The function that took the share may have died before it noted that.
-                self.sources.record_incident(channel, job.incident_id, job.routing.url_recipients or (), deadline)
+                self.sources.record_incident(channel, job.incident_id, job.url_recipients, deadline)
             is_over = not is_open(share)
             return self._followed(job, result, deadline, is_over=is_over) if channel.rest else result
         except ChannelError as error:
@@ -168,10 +168,7 @@ class Worker:
         `is_over` is True if the job's state is a resolve.
         """
         now = self.clock()
-        # The age of a follow-up counts from now, since its signal may have waited for hours or was dead-lettered.
-        signal = followup_job(result.job or job)
-        revival = replace(signal.revival, revived_at=timestamp(now))
-        followup = replace(signal, revival=revival)
+        followup = followup_job(result.job or job, now)
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
@@ -206,9 +203,11 @@ class Worker:
         if job.kind != JobKind.SIGNAL:
             return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
-        is_critical = job.payload.status == "critical"
-        wait = wait_seconds(error.reason, job.failures.failed_retries, None, self.random(), is_critical=is_critical)
-        again = replace(after_failed_retry(job, result, now), message=replace(job.message, bell=0))
+        is_critical = _is_critical(job)
+        wait = wait_seconds(
+            error.reason, backoffs_within(now - job.age_counts_from), None, self.random(), is_critical=is_critical
+        )
+        again = after_failure(job, result, now).without_flags(Flag.BELL)
         if not self.outbox.enqueue(again, deadline, until=now + wait):
             return result
         self.delivery.postpone(job, now + wait, deadline)
@@ -223,7 +222,7 @@ class Worker:
         if job.kind == JobKind.FOLLOWUP and own_wait.reason == Reason.CHANNEL_REMOVED:
             return replace(result, outcome=Outcome.UNCHANGED, reason=None)
         if job.kind == JobKind.SIGNAL:
-            share, gone = parse_share(job.payload.body), removed(job.channel)
+            share, gone = parse_share(job.body), removed(job.channel)
             return self.delivery.resume(job, share, gone, deadline, given_up=own_wait.reason)
         return self.chores.failed(job, result, deadline)
 
@@ -237,8 +236,8 @@ class Worker:
         # The policy's age limit is for signals. Chores get at least the default limit.
         if now - job.age_counts_from > max(policy.max_age_seconds, Policy().max_age_seconds):
             return Wait(Reason.EXPIRED, now)
-        not_before = seconds_of(job.message.not_before) if job.message.not_before else 0.0
-        return Wait(Reason(job.failures.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
+        not_before = seconds_of(job.not_before) if job.not_before else 0.0
+        return Wait(Reason(job.stamps.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _put_back_if_waiting(self, job: Job, result: Result, deadline: Deadline) -> bool:
         """Put a chore back on its queue if its result says that it has to wait.
@@ -248,7 +247,7 @@ class Worker:
         if result.queue != "retry":
             return True
         again = self._again(job, result)
-        return self.outbox.enqueue(again, deadline, until=seconds_of(again.message.not_before or again.received_at))
+        return self.outbox.enqueue(again, deadline, until=seconds_of(again.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
         """Return the job to put back on its queue, with the time of its next attempt."""
@@ -258,8 +257,10 @@ class Worker:
             return job.waiting(reason, result.until)
         if HANDLING[reason].is_final:
             return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
-        wait = wait_seconds(reason, job.failures.failed_retries, result.exchange.retry_after, self.random())
-        return after_failed_retry(job, result, now).waiting(reason, now + wait)
+        wait = wait_seconds(
+            reason, backoffs_within(now - job.age_counts_from), result.exchange.retry_after, self.random()
+        )
+        return after_failure(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:
         """Notify the fallback topic of an overdue critical while the ledger is down, since the sweeper can't see it.
@@ -268,8 +269,8 @@ class Worker:
         for this job, or from the end of a later pause. Like the sweeper, the worker does not notify in shadow mode or
         in a pause.
         """
-        down_since = (result.job or job).message.ledger_down_since
-        if job.kind != JobKind.SIGNAL or job.payload.status != "critical" or job.message.accepted or down_since is None:
+        down_since = (result.job or job).ledger_down_since
+        if job.kind != JobKind.SIGNAL or Flag.ACCEPTED in job.flags or down_since is None or not _is_critical(job):
             return
         now, policy = self.clock(), self._policy(job)
         delay_start = max([seconds_of(down_since), *_pause_ends(job, policy, now)])
@@ -303,10 +304,16 @@ def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
     from relay.channels.pause import pauses_for  # noqa: PLC0415
 
     try:
-        found = pauses_for(parse_share(job.payload.body), policy.pauses, is_open=True)
+        found = pauses_for(parse_share(job.body), policy.pauses, is_open=True)
     except BadRequest:
         return []
     return [each.until for each in found if each.since <= now]
+
+
+def _is_critical(job: Job) -> bool:
+    """True if the incident in a job's body is open and critical. Raises BadRequest if the body is no share."""
+    share = parse_share(job.body)
+    return is_open(share) and share.status == "critical"
 
 
 def _faulty(job: Job, detail: str, fault: BaseException) -> Result:

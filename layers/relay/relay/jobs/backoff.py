@@ -16,17 +16,26 @@ Retry-After from the first attempts does not change that wait. If it came with a
 that time (5 to 900 s). When the job wakes, it waits until the circuit is no longer open.
 """
 
+import math
+
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, HANDLING, LONGEST_WAIT_SECONDS, Reason
 
 # Longest backoff of a critical signal that certainly did not reach anyone (docs/decisions.md, D-critical-backoff).
 CRITICAL_WAIT_SECONDS = 60.0
 # 30 s doubled ten times is far above the longest wait. Without the bound, a large power would overflow a float.
 _MOST_DOUBLINGS = 10
+# Mean of the first backoff, a random time below 30 s.
+MEAN_FIRST_SECONDS = 15.0
+
+
+def backoffs_within(seconds: float) -> int:
+    """Return about how many backoffs fit into a time. It stands for the count of a job that no ledger entry counts."""
+    return int(math.log2(1.0 + max(0.0, seconds) / MEAN_FIRST_SECONDS))
 
 
 def wait_seconds(
     reason: Reason,
-    failed_retries: int,
+    earlier: int,
     retry_after: float | None,
     jitter: float,
     *,
@@ -35,7 +44,7 @@ def wait_seconds(
 ) -> float:
     """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
 
-    `failed_retries` is the number of earlier failed attempts from the retry queue, 0 for the first one.
+    `earlier` is the number of earlier failed attempts from the retry queue, 0 for the first one.
     `retry_after` is xMatters' Retry-After in seconds, None without one. `jitter` is a random number from 0 to 1.
 
     After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
@@ -47,6 +56,6 @@ def wait_seconds(
     if handling.constant_wait_seconds is not None:
         return handling.constant_wait_seconds
     most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS
-    longest = min(most, handling.first_backoff_seconds * 2.0 ** min(failed_retries, _MOST_DOUBLINGS))
+    longest = min(most, handling.first_backoff_seconds * 2.0 ** min(earlier, _MOST_DOUBLINGS))
     asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
     return max(jitter * longest, AMBIGUOUS_WAIT_SECONDS if may_have_acted else 0.0, asked_for)

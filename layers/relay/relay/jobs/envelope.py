@@ -1,7 +1,7 @@
 """Envelope of a job on a queue: everything that the next attempt needs, and no secret.
 
-The envelope is ASCII-escaped JSON, so that SQS refuses no character of a body. The members of all the job's groups
-stand side by side. The body is compressed with zlib, and encoded in base64.
+The envelope is ASCII-escaped JSON, so that SQS refuses no character of a body. The body is compressed with zlib, and
+encoded in base64.
 """
 
 import base64
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay.channels.policy import CHANNEL_NAME
-from relay.jobs.job import Failures, Job, JobMessage, Payload, Revival, Routing, seconds_of
+from relay.jobs.job import Job, Stamps, seconds_of
 
 SCHEMA = 1
 # SQS accepts 1 MiB with attributes.
@@ -21,18 +21,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 1024
 # Characters that SQS refuses in a message or an attribute.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_GROUPS: Mapping[str, Any] = {
-    "payload": Payload,
-    "routing": Routing,
-    "failures": Failures,
-    "message": JobMessage,
-    "revival": Revival,
-}
-_MEMBERS = (
-    *(name for name in Job._fields if name not in _GROUPS),
-    *(name for group in _GROUPS.values() for name in group._fields),
-)
-_OPTIONAL = frozenset(name for group in _GROUPS.values() for name in group._field_defaults)
+_OPTIONAL = Job._field_defaults.keys()
 
 
 class UnreadableMessage(ValueError):
@@ -45,10 +34,9 @@ class UnreadableMessage(ValueError):
 def envelope_of(job: Job) -> str:
     """Return a job as a message body: JSON in printable ASCII."""
     members = job._asdict()
-    for name in _GROUPS:
-        members |= members.pop(name)._asdict()
-    packed = base64.b64encode(zlib.compress(job.payload.body)).decode("ascii")
-    return json.dumps({**members, "body": packed, "schema": SCHEMA}, separators=(",", ":"))
+    members["body"] = base64.b64encode(zlib.compress(job.body)).decode("ascii")
+    members["flags"], members["stamps"] = sorted(job.flags), job.stamps._asdict()
+    return json.dumps({**members, "schema": SCHEMA}, separators=(",", ":"))
 
 
 def read_envelope(text: str) -> Job:
@@ -58,17 +46,14 @@ def read_envelope(text: str) -> Job:
         if members["schema"] != SCHEMA:
             raise UnreadableMessage(f"its schema is {members['schema']!r}, and this version reads {SCHEMA}")
         # An older version's envelope lacks newer members, which have defaults.
-        known = {name: members[name] for name in _MEMBERS if name in members or name not in _OPTIONAL}
+        known = {name: members[name] for name in Job._fields if name in members or name not in _OPTIONAL}
+        stamps = known.get("stamps", {})
+        known["stamps"] = {name: stamps[name] for name in Stamps._fields if name in stamps}
     except UnreadableMessage:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnreadableMessage(f"it is not an envelope of the relay ({type(error).__name__}: {error})") from None
-    known |= _typed(known)
-    groups = {
-        group: kind(**{name: known.pop(name) for name in kind._fields if name in known})
-        for group, kind in _GROUPS.items()
-    }
-    return Job(**known, **groups)
+    return Job(**(known | _typed(known)))
 
 
 def attributes_of(job: Job) -> dict[str, str]:
@@ -76,50 +61,47 @@ def attributes_of(job: Job) -> dict[str, str]:
     return {
         "channel": job.channel,
         "incident_id": legal_text(job.incident_id),
-        "reason": job.failures.reason,
+        "reason": job.stamps.reason,
         "kind": job.kind,
         "schema": str(SCHEMA),
     }
 
 
-_TEXTS = ("kind", "delivery_id", "channel", "incident_id", "received_at", "reason", "correlation_id")
-_COUNTS = ("attempts", "replays", "failed_retries", "plan", "bell")
-_MOMENTS = (
-    "received_at",
-    "first_failed_at",
-    "last_failed_at",
-    "not_before",
-    "ledger_down_since",
-    "dead_lettered_at",
-    "revived_at",
-)
+_TEXTS = ("kind", "channel", "incident_id", "received_at")
+_TEXT_STAMPS = ("reason", "correlation_id")
+_COUNTS = ("attempts", "plan")
+_MOMENTS = ("received_at", "not_before", "ledger_down_since", "dead_lettered_at", "revived_at")
 
 
 def _typed(members: Mapping[str, Any]) -> dict[str, Any]:
+    stamps = members["stamps"]
     if any(not isinstance(members[name], str) for name in _TEXTS):
         raise UnreadableMessage(f"one of {', '.join(_TEXTS)} is not a text")
+    if any(not isinstance(stamps.get(name, ""), str) for name in _TEXT_STAMPS):
+        raise UnreadableMessage(f"one of {', '.join(_TEXT_STAMPS)} is not a text")
     if not re.match(CHANNEL_NAME, members["channel"]):
         raise UnreadableMessage("its channel has no channel's name")
-    if not isinstance(members["recipients"], list):
-        raise UnreadableMessage("its recipients are not a list")
-    url_recipients = members.get("url_recipients")
-    if not isinstance(url_recipients, list | None):
-        raise UnreadableMessage("the recipients of its URL are not a list")
-    if any(not isinstance(members.get(name, 0), int) for name in _COUNTS):
-        raise UnreadableMessage(f"one of {', '.join(_COUNTS)} is not a number")
+    lists = (members["url_recipients"], members.get("flags", []), stamps.get("recipients", []))
+    if not all(isinstance(each, list) for each in lists):
+        raise UnreadableMessage("its recipients or its flags are not a list")
+    if any(not isinstance(each, int) for each in (*map(members.get, _COUNTS, (0, 0)), stamps.get("replays", 0))):
+        raise UnreadableMessage(f"one of {', '.join((*_COUNTS, 'replays'))} is not a number")
     try:
-        for moment in filter(None, map(members.get, _MOMENTS)):
+        moments = (*map(members.get, _MOMENTS), stamps.get("first_failed_at"), stamps.get("last_failed_at"))
+        for moment in filter(None, moments):
             seconds_of(moment)
         unpacker = zlib.decompressobj()
         body = unpacker.decompress(base64.b64decode(members["body"], validate=True), MAX_BODY_BYTES + 1)
-        version = members["version"]
+        version = members.get("version")
         if len(body) > MAX_BODY_BYTES or not unpacker.eof:
             raise UnreadableMessage("its body is larger than any share, or cut off")
+        url_recipients, flags, recipients = (tuple(map(str, each)) for each in lists)
         return {
             "body": body,
-            "recipients": tuple(str(name) for name in members["recipients"]),
-            "url_recipients": None if url_recipients is None else tuple(str(name) for name in url_recipients),
+            "url_recipients": url_recipients,
             "version": (float(version[0]), float(version[1])) if version is not None else None,
+            "flags": frozenset(flags),
+            "stamps": Stamps(**{**stamps, "recipients": recipients}),
         }
     except UnreadableMessage:
         raise

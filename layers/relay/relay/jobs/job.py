@@ -1,9 +1,18 @@
-"""Job: a self-contained piece of work for a worker, in groups of members that change together. Pure code."""
+"""Job: a self-contained piece of work for a worker. Pure code.
 
+A job is what a queue message holds. A signal's message only wakes a worker: the ledger's entry says what is to be done.
+The members from `ledger_down_since` on matter only while the ledger fails, or for chores, which have no entry of their
+own. `Stamps` is for operators: no decision reads it.
+"""
+
+import hashlib
+import json
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
+from relay.failures.reasons import Reason
 from relay.incidents.share import Version
 
 # The resolution of `timestamp`.
@@ -34,111 +43,116 @@ class JobKind(StrEnum):
     RECOVERY = "recovery"
 
 
-class Payload(NamedTuple):
-    """Content of a job: a body, and the state in it.
+class Flag(StrEnum):
+    """Something that is true of a job. A newer version of the relay may write flags that this one does not know.
 
     Attributes:
-        body: The share's body, or a chore's own.
-        version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
+        FOUND: The relay read the share from BigPanda's API. Its alerts may have other ids than in webhooks.
+        BORROWED_VERSION: The share has no timestamps, and `version` is that of a state that came before it.
+        BODY_REDUCED: The body is cut to fit, and no longer BigPanda's bytes.
+        BELL: The sweeper sent this message, since a state's own message was late or there is none.
+        ASKED: BigPanda was asked the job's question at least once.
+        MAY_HAVE_PAGED: xMatters may have accepted one of the attempts.
+        ACCEPTED: xMatters accepted the signal, and the ledger does not know that yet.
+        WAITS_FOR_LEDGER: The job must wait for the ledger, since a critical of the incident was sent without it.
+    """
+
+    FOUND = "found"
+    BORROWED_VERSION = "borrowed_version"
+    BODY_REDUCED = "body_reduced"
+    BELL = "bell"
+    ASKED = "asked"
+    MAY_HAVE_PAGED = "may_have_paged"
+    ACCEPTED = "accepted"
+    WAITS_FOR_LEDGER = "waits_for_ledger"
+
+
+class Stamps(NamedTuple):
+    """What operators see of a job, beside the job itself. No decision reads it. Times are ISO 8601 in UTC.
+
+    Attributes:
+        reason: Reason of the last failure or wait; `in_flight` before the first attempt.
+        correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
+            a text that names the reconcile run or its incident.
         status: The incident's status; None if the share has none.
         transition: The transition against the announced state, or the kind of a callback; None if it was not compared.
-        digest: Hash of the state (`Share.digest`); None to compute it from the body.
-        has_borrowed_version: True if the share has no timestamps, and `version` is that of a state that came before it.
-        found: True if a reconcile run asked BigPanda for the share. Its alerts may have other ids than in webhooks.
-        body_reduced: True if `body` is cut to fit, and no longer BigPanda's bytes.
-    """
-
-    body: bytes
-    version: Version | None
-    status: str | None = None
-    transition: str | None = None
-    digest: str | None = None
-    has_borrowed_version: bool = False
-    found: bool = False
-    body_reduced: bool = False
-
-
-class Routing(NamedTuple):
-    """Recipients of a job's signal.
-
-    Attributes:
-        recipients: Names of the recipients; empty if the xMatters workflow chooses them.
-        url_recipients: Recipients that the webhook's URL named; None if unknown. Each set of them has a ledger entry of
-            its own.
-        priority: xMatters' priority by the channel's route; None if the route sets none.
-        routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
-            has those of several routes.
-    """
-
-    recipients: tuple[str, ...]
-    url_recipients: tuple[str, ...] | None = None
-    priority: str | None = None
-    routes_undecided: bool = False
-
-
-class Failures(NamedTuple):
-    """Failures of a job so far. Times are ISO 8601 in UTC.
-
-    Attributes:
-        reason: The reason of the last failure or wait; `in_flight` before the first attempt.
+        recipients: Recipients of the signal by the channel's routes, when the state woke last.
         first_failed_at: When an attempt failed first; None if none failed.
         last_failed_at: When an attempt failed last; None if none failed.
-        attempts: Number of requests that were really sent.
-        failed_retries: Number of failed attempts from the retry queue, since the arrival or the last replay. The
-            backoff grows with it.
         http_status: Status of the last answer; None if there was none.
         response_excerpt: Redacted start of the last answer; empty if there was none.
-        may_have_paged: True if xMatters may have accepted one of the attempts.
+        replays: Number of returns from the dead-letter queue.
     """
 
-    reason: str
+    reason: str = Reason.IN_FLIGHT
+    correlation_id: str = ""
+    status: str | None = None
+    transition: str | None = None
+    recipients: tuple[str, ...] = ()
     first_failed_at: str | None = None
     last_failed_at: str | None = None
-    attempts: int = 0
-    failed_retries: int = 0
     http_status: int | None = None
     response_excerpt: str = ""
-    may_have_paged: bool = False
-
-
-class JobMessage(NamedTuple):
-    """Members that belong to one message of a job. A job can have several messages at the same time.
-
-    A message of a signal only wakes a worker: the ledger's entry says what is to be done. Times are ISO 8601 in UTC,
-    and None for never.
-
-    Attributes:
-        plan: Number of the message. If the entry records that the same state is owed with a higher number, a later
-            message wakes the state, and this one is dropped (see `Debt.plan`).
-        bell: For a message of the sweeper ("bell"), its number since the last recorded result (`Row.rung`); else 0.
-        not_before: For a chore, the time before which it must not be attempted.
-        accepted: True if xMatters accepted the signal, and the ledger does not know that yet.
-        ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
-        waits_for_ledger: True if the job must wait for the ledger, since a critical of the incident was sent without
-            it.
-    """
-
-    plan: int = 0
-    bell: int = 0
-    not_before: str | None = None
-    accepted: bool = False
-    ledger_down_since: str | None = None
-    waits_for_ledger: bool = False
-
-
-class Revival(NamedTuple):
-    """A job's way to the dead-letter queue, and back by a replay of an operator. Times are None for never.
-
-    Attributes:
-        replays: Number of returns from the dead-letter queue.
-        dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
-        revived_at: When a worker first received the job after a replay. The job's age counts from then. The job is
-            revived if that is later than `dead_lettered_at`.
-    """
-
     replays: int = 0
+
+
+class Job(NamedTuple):
+    """A self-contained piece of work for a worker. Times are ISO 8601 in UTC, and None for never.
+
+    Attributes:
+        kind: A JobKind, or a word that this version does not know.
+        channel: Name of the channel.
+        url_recipients: Recipients that the webhook's URL named. Each set of them has a ledger entry of its own.
+        incident_id: Id of the incident.
+        received_at: When the share, or the callback, came.
+        body: The share's body, or a chore's own.
+        version: BigPanda's timestamps of the state, by which states are ordered; None if it has none.
+        digest: Hash of the state (`Share.digest`) or of the callback; None to compute it from the body.
+        plan: Number of a signal's message. If the entry records that the same state is owed with a higher number, a
+            later message wakes the state, and this one is dropped (see `Debt.plan`).
+        flags: What is true of the job: `Flag`s, or words that this version does not know.
+        ledger_down_since: When the job first met a failing ledger; None if the ledger worked.
+        attempts: Number of requests that were really sent.
+        not_before: For a chore, the time before which it must not be attempted.
+        dead_lettered_at: When the relay dead-lettered the job last; None also if SQS's own redrive moved it.
+        revived_at: When a worker first received the job after a replay. The job's age counts from then.
+        stamps: What operators see of the job.
+    """
+
+    kind: str
+    channel: str
+    url_recipients: tuple[str, ...]
+    incident_id: str
+    received_at: str
+    body: bytes
+    version: Version | None = None
+    digest: str | None = None
+    plan: int = 0
+    flags: AbstractSet[str] = frozenset()
+    ledger_down_since: str | None = None
+    attempts: int = 0
+    not_before: str | None = None
     dead_lettered_at: str | None = None
     revived_at: str | None = None
+    stamps: Stamps = Stamps()
+
+    @property
+    def delivery_id(self) -> str:
+        """Id of the delivery (32 hexadecimal digits), the same for all attempts and replays.
+
+        A state that the relay found through BigPanda's API has an id of its own each time: a workflow may treat a known
+        id as a repeated signal.
+        """
+        version = None if Flag.BORROWED_VERSION in self.flags else self.version
+        named_by = [self.channel, self.url_recipients, self.incident_id, version, self.digest]
+        if Flag.FOUND in self.flags:
+            named_by.append(self.received_at)
+        return hashlib.sha256(json.dumps(named_by).encode()).hexdigest()[:32]
+
+    @property
+    def stored_name(self) -> str:
+        """Name under which the ledger stores the job. Copies of one share have different names."""
+        return f"{self.delivery_id}/{self.received_at}"
 
     @property
     def dead_lettered_seconds(self) -> float | None:
@@ -152,94 +166,60 @@ class Revival(NamedTuple):
             return self.revived_at is not None
         return seconds_of(self.revived_at) > seconds_of(self.dead_lettered_at)
 
-
-class Job(NamedTuple):
-    """A self-contained piece of work for a worker.
-
-    A job is queued before its first attempt: then its reason is `in_flight`, and there is no failure yet. Times are ISO
-    8601 in UTC, and None for never. An envelope has the members of all groups side by side.
-
-    Attributes:
-        kind: A JobKind, or a word that this version does not know.
-        delivery_id: Id of the delivery, the same over all attempts and replays.
-        channel: Name of the channel.
-        incident_id: Id of the incident.
-        correlation_id: Id for log searches: API Gateway's id of the request that brought the share or the callback, or
-            a text that names the reconcile run or its incident.
-        received_at: When the share, or the callback, came.
-        payload: Content: the body, and the state in it.
-        routing: Recipients of the signal.
-        failures: Failures so far, and the reason of the last failure or wait.
-        message: Members of this message of the job, such as its wait.
-        revival: Way to the dead-letter queue, and back by a replay.
-    """
-
-    kind: str
-    delivery_id: str
-    channel: str
-    incident_id: str
-    correlation_id: str
-    received_at: str
-    payload: Payload
-    routing: Routing
-    failures: Failures
-    message: JobMessage = JobMessage()
-    revival: Revival = Revival()
-
-    @property
-    def stored_name(self) -> str:
-        """Name under which the ledger stores the job. Copies of one share have different names."""
-        return f"{self.delivery_id}/{self.received_at}"
-
     @property
     def age_counts_from(self) -> float:
         """Time from which the job's age counts (epoch seconds): arrival, or return from the dead-letter queue."""
-        return seconds_of(self.revival.revived_at or self.received_at)
+        return seconds_of(self.revived_at or self.received_at)
 
     def revived(self, now: float) -> Self:
         """Return the job as it starts again after a replay at `now` (epoch seconds), with a new age and backoff.
 
         `revived_at` is later than `dead_lettered_at`, although clocks of functions differ.
         """
-        at = timestamp(max(now, (self.revival.dead_lettered_seconds or 0.0) + MILLISECOND))
-        return self.fresh()._replace(
-            failures=self.failures._replace(failed_retries=0),
-            revival=self.revival._replace(revived_at=at, replays=self.revival.replays + 1),
-        )
+        at = timestamp(max(now, (self.dead_lettered_seconds or 0.0) + MILLISECOND))
+        return self.fresh()._replace(revived_at=at).stamped(replays=self.stamps.replays + 1)
 
     def dead_lettered(self, now: float) -> Self:
         """Return the job as it goes to the dead-letter queue at `now` (epoch seconds).
 
         `dead_lettered_at` is later than `revived_at`, even if the clocks of two functions differ.
         """
-        revived = seconds_of(self.revival.revived_at) if self.revival.revived_at else 0.0
-        at = timestamp(max(now, revived + MILLISECOND))
-        return self._replace(revival=self.revival._replace(dead_lettered_at=at))
+        revived = seconds_of(self.revived_at) if self.revived_at else 0.0
+        return self._replace(dead_lettered_at=timestamp(max(now, revived + MILLISECOND)))
 
     def fresh(self) -> Self:
-        """Return the job with its wait and its ledger failure removed.
+        """Return the job without its wait and its ledger failure: so it is stored, or starts again after a replay."""
+        without = self._replace(not_before=None, ledger_down_since=None)
+        return without.without_flags(Flag.BELL, Flag.WAITS_FOR_LEDGER)
 
-        In this form the job is stored for a later message, or starts again after a replay. All members of its group
-        `message` get their defaults, except `accepted` and `plan`.
-        """
-        return self._replace(message=JobMessage(accepted=self.message.accepted, plan=self.message.plan))
+    def planned(self, plan: int) -> Self:
+        """Return the job as the message with the number `plan`, which is not a message of the sweeper."""
+        return self._replace(plan=plan).without_flags(Flag.BELL)
 
-    def planned(self, plan: int, *, bell: int = 0) -> Self:
-        """Return the job as the message with the number `plan`; `bell` is the number of a message of the sweeper."""
-        return self._replace(message=self.message._replace(plan=plan, bell=bell))
+    def with_flags(self, *flags: str) -> Self:
+        """Return the job with these flags added."""
+        return self._replace(flags=self.flags | set(flags))
+
+    def without_flags(self, *flags: str) -> Self:
+        """Return the job without these flags."""
+        return self._replace(flags=self.flags - set(flags)) if self.flags else self
+
+    def stamped(self, **stamps: Any) -> Self:
+        """Return the job with these of its `stamps` changed."""
+        return self._replace(stamps=self.stamps._replace(**stamps))
 
     def with_reason(self, reason: str) -> Self:
         """Return the job with `reason` in place of the reason of its last failure or wait."""
-        return self._replace(failures=self.failures._replace(reason=reason))
+        return self.stamped(reason=reason)
 
     def waiting(self, reason: str, until: float) -> Self:
         """Return the job with a wait for `reason` until `until` (epoch seconds)."""
-        return self.with_reason(reason)._replace(message=self.message._replace(not_before=timestamp(until)))
+        return self.with_reason(reason)._replace(not_before=timestamp(until))
 
     def with_body(self, body: bytes, *, is_reduced: bool = False) -> Self:
         """Return the job with another body. `is_reduced` is True if that body was cut to fit."""
-        reduced = is_reduced or self.payload.body_reduced
-        return self._replace(payload=self.payload._replace(body=body, body_reduced=reduced))
+        changed = self._replace(body=body)
+        return changed.with_flags(Flag.BODY_REDUCED) if is_reduced else changed
 
 
 def timestamp(seconds: float) -> str:

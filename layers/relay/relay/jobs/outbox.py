@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from copy import replace
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -12,7 +11,7 @@ from relay.failures.errors import BadRequest, QueueError
 from relay.failures.reasons import LONGEST_WAIT_SECONDS, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, fits
-from relay.jobs.job import Failures, Job, JobKind, JobMessage, Revival, timestamp
+from relay.jobs.job import Flag, Job, JobKind, Stamps, timestamp
 
 if TYPE_CHECKING:
     from relay.deadline import Deadline
@@ -33,7 +32,7 @@ FIRST_QUESTION_SECONDS = 3.0
 SURELY_FITS_BYTES = 512 * 1024
 # A DynamoDB item may have 400 KB with its key and all attributes. In base64 a body grows to 4/3 of its size at most.
 MAX_STORED_BYTES = 390 * 1024
-SURELY_STORED_BYTES = 256 * 1024
+SURELY_STORED_BYTES = 224 * 1024
 # CloudWatch cuts longer log events, and an envelope that was cut can't be replayed.
 MAX_LOGGED_CHARACTERS = 200_000
 
@@ -43,26 +42,23 @@ def release_job(job: Job, event: str) -> Job:
 
     `job` is the share's own job, and `event` BigPanda's name of the event that caused the share.
     """
-    body = json.dumps({"event": event}).encode()
-    payload, message = replace(job.payload, body=body, status=None), replace(job.message, not_before=None)
-    return replace(job, kind=JobKind.RELEASE, payload=payload, message=message)
+    made = job._replace(kind=JobKind.RELEASE, body=json.dumps({"event": event}).encode(), not_before=None)
+    return made.stamped(status=None)
 
 
-def followup_job(job: Job) -> Job:
-    """Return the `followup` job for a signal's job: it finds the signal's page, and terminates pages of past states."""
-    return replace(
-        job,
-        kind=JobKind.FOLLOWUP,
-        failures=replace(job.failures, failed_retries=0),
-        message=replace(job.message, not_before=None, bell=0),
-        revival=Revival(replays=job.revival.replays),
-    )
+def followup_job(job: Job, now: float) -> Job:
+    """Return the `followup` job for a signal's job: it finds the signal's page, and terminates pages of past states.
+
+    Its age counts from `now` (epoch seconds), since its signal may have waited for hours or was dead-lettered.
+    """
+    made = job.fresh()._replace(kind=JobKind.FOLLOWUP, attempts=0, dead_lettered_at=None, revived_at=timestamp(now))
+    return made.without_flags(Flag.ACCEPTED)
 
 
 def recovery_job(job: Job, now: float) -> Job:
     """Return the `recovery` job after the signal of a job closed its channel's circuit at `now` (epoch seconds)."""
-    made = job._replace(kind=JobKind.RECOVERY, received_at=timestamp(now), failures=Failures(Reason.CIRCUIT_OPEN))
-    return made._replace(message=JobMessage(), revival=Revival()).with_body(b"")
+    stamps = Stamps(Reason.CIRCUIT_OPEN, job.stamps.correlation_id)
+    return Job(JobKind.RECOVERY, job.channel, (), job.incident_id, timestamp(now), b"", stamps=stamps)
 
 
 def question_job(job: Job, now: float) -> Job:
@@ -70,13 +66,8 @@ def question_job(job: Job, now: float) -> Job:
 
     `now` is in epoch seconds.
     """
-    asked = job._replace(
-        kind=JobKind.QUESTION,
-        failures=Failures(Reason.CLAIMED),
-        message=JobMessage(),
-        revival=Revival(revived_at=timestamp(now)),
-    )
-    return asked.waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
+    made = job.fresh()._replace(kind=JobKind.QUESTION, attempts=0, dead_lettered_at=None, revived_at=timestamp(now))
+    return made.waiting(Reason.CLAIMED, now + FIRST_QUESTION_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -121,13 +112,13 @@ class Outbox:
 def fitting(job: Job) -> Job:
     """Return the job, or, if it is too large for a message, the job without alert details (`body_reduced`)."""
     # Small bodies are not measured: compressing a body only for its size costs more than the rest of a share's work.
-    is_small = len(job.payload.body) <= SURELY_FITS_BYTES
+    is_small = len(job.body) <= SURELY_FITS_BYTES
     return job if is_small or fits(envelope_of(job)) else _reduced(job)
 
 
 def storable(job: Job) -> Job:
     """Return the job, or, if it is too large for a DynamoDB item, the job without alert details (`body_reduced`)."""
-    is_small = len(job.payload.body) <= SURELY_STORED_BYTES
+    is_small = len(job.body) <= SURELY_STORED_BYTES
     return job if is_small or len(envelope_of(job)) <= MAX_STORED_BYTES else _reduced(job)
 
 
@@ -142,7 +133,7 @@ def last_copy(job: Job) -> str:
 
 def _reduced(job: Job) -> Job:
     try:
-        share = parse_share(job.payload.body)
+        share = parse_share(job.body)
     except BadRequest:
         # Should not happen, since the body was parsed before. Try to store the whole job then.
         return job

@@ -1,12 +1,11 @@
 """Outcomes and results of shares, jobs, signals and reconcile runs."""
 
-from copy import replace
 from enum import StrEnum
 from typing import NamedTuple, Self
 
 from relay.failures.errors import SendError
 from relay.failures.reasons import Reason
-from relay.jobs.job import Job, timestamp
+from relay.jobs.job import Flag, Job, timestamp
 
 
 class Outcome(StrEnum):
@@ -105,6 +104,7 @@ class Notices(NamedTuple):
         without_page: xMatters' request ids of signals of which no page was found.
         end: Unusual end of a claim: `refuted` by BigPanda, or believed since BigPanda was `unreachable`.
         unverified: The reason why a callback is not verified.
+        routes_undecided: True if the channel's routes could not be evaluated within their budget.
         refused_recipients: Number of recipients in the webhook's URL that the channel does not permit, or that do
             not fit into a signal.
     """
@@ -115,6 +115,7 @@ class Notices(NamedTuple):
     without_page: tuple[str, ...] = ()
     end: str | None = None
     unverified: str | None = None
+    routes_undecided: bool = False
     refused_recipients: int = 0
 
 
@@ -150,7 +151,7 @@ class Result(NamedTuple):
 
         `detail` says in words why.
         """
-        return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.payload.transition), reason, detail)
+        return cls(Outcome.UNSAFE, Subject.of_job(job, transition=job.stamps.transition), reason, detail)
 
     def failed(self, error: SendError) -> Self:
         """Return this result with the failure of a request to a vendor: `unsafe`, with reason, detail and answer."""
@@ -227,24 +228,12 @@ def after_failure(job: Job, result: Result, now: float) -> Job:
     """
     if result.reason in {Reason.EXPIRED, Reason.CHANNEL_REMOVED}:
         return job.with_reason(result.reason)
-    failed_at, before, exchange = timestamp(now), job.failures, result.exchange
-    failures = replace(
-        before,
+    failed_at, exchange = timestamp(now), result.exchange
+    failed = job._replace(attempts=job.attempts + exchange.attempts).stamped(
         reason=result.reason or Reason.INTERNAL,
-        first_failed_at=before.first_failed_at or failed_at,
+        first_failed_at=job.stamps.first_failed_at or failed_at,
         last_failed_at=failed_at,
-        attempts=before.attempts + exchange.attempts,
         http_status=exchange.http_status,
         response_excerpt=exchange.response_excerpt,
-        may_have_paged=before.may_have_paged or exchange.may_have_acted,
     )
-    return replace(job, failures=failures)
-
-
-def after_failed_retry(job: Job, result: Result, now: float) -> Job:
-    """Return the job after a failed attempt from the retry queue: with the failure, and one more in `failed_retries`.
-
-    The backoff grows with that number. `now` is in epoch seconds.
-    """
-    failed = after_failure(job, result, now)
-    return replace(failed, failures=replace(failed.failures, failed_retries=job.failures.failed_retries + 1))
+    return failed.with_flags(Flag.MAY_HAVE_PAGED) if exchange.may_have_acted else failed

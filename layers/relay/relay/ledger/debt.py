@@ -158,13 +158,12 @@ class Debt(NamedTuple):
         """
         return replace(self, row=replace(self.row, due=until, rung=self.row.begun + 1)) if self.row else self
 
-    def bell_begun(self, number: int) -> "Debt":
-        """Return the debt after a worker began to work the sweeper's message with this number.
+    def bell_begun(self) -> "Debt":
+        """Return the debt after a worker began to work a message of the sweeper.
 
         A bell from before the last recorded result does not count.
         """
-        is_rung = self.row is not None and number <= self.row.rung
-        return replace(self, row=replace(self.row, begun=max(self.row.begun, number))) if self.row and is_rung else self
+        return replace(self, row=replace(self.row, begun=self.row.rung)) if self.row else self
 
     def with_page_missing(self, now: float) -> "Debt":
         """Return the debt after no page was found for a critical signal.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from relay.bigpanda.listing import Position
 from relay.failures.reasons import Reason
 from relay.jobs.envelope import UnreadableMessage
-from relay.jobs.job import Failures, Job, JobKind, Payload, Routing, timestamp
+from relay.jobs.job import Job, JobKind, Stamps, timestamp
 
 
 class Member(NamedTuple):
@@ -89,12 +89,12 @@ class Piece(NamedTuple):
     def of(cls, job: Job) -> Self:
         """Read the piece of a run from the body of a `reconcile` job. Raises UnreadableMessage if it can't."""
         try:
-            document = json.loads(job.payload.body)
+            document = json.loads(job.body)
             members = tuple(
                 Member(str(name), bool(names), bool(signals)) for name, names, signals in document["members"]
             )
             return cls(
-                job.delivery_id, job.received_at, str(document["environment_id"]), members, _cursor(document["cursor"])
+                job.digest or "", job.received_at, str(document["environment_id"]), members, _cursor(document["cursor"])
             )
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise UnreadableMessage(f"its body is not a reconcile run's ({type(error).__name__})") from None
@@ -102,16 +102,10 @@ class Piece(NamedTuple):
     def job(self) -> Job:
         """Return the `reconcile` job for this piece, to be put on the chore queue."""
         body = {"environment_id": self.environment_id, "members": self.members, "cursor": self.cursor._asdict()}
+        content = json.dumps(body, separators=(",", ":")).encode()
+        stamps = Stamps(Reason.IN_FLIGHT, f"reconcile-{self.run}")
         return Job(
-            kind=JobKind.RECONCILE,
-            delivery_id=self.run,
-            channel=self.members[0].name,
-            incident_id="",
-            correlation_id=f"reconcile-{self.run}",
-            received_at=self.planned_at,
-            payload=Payload(json.dumps(body, separators=(",", ":")).encode(), version=None),
-            routing=Routing(()),
-            failures=Failures(Reason.IN_FLIGHT),
+            JobKind.RECONCILE, self.members[0].name, (), "", self.planned_at, content, digest=self.run, stamps=stamps
         )
 
     def going_on(self, cursor: Cursor) -> "Piece":

@@ -13,7 +13,7 @@ from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.delivery.task import new_job
 from relay.failures.errors import ChannelError, QueueError, SendError
-from relay.jobs.job import seconds_of, timestamp
+from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
 from relay.reconcile.comparison import Comparison
 from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue, as_seen
@@ -84,8 +84,8 @@ class Queueing:
             share, trail = with_facts(whole, entry.facts), f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, share, json.dumps(share.document).encode(), recipients, trail, state.came)
             # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
-            version = None if finding.cause == Cause.DISPUTED_END else job.payload.version
-            job = replace(job, payload=replace(job.payload, found=True, version=version))
+            version = None if finding.cause == Cause.DISPUTED_END else job.version
+            job = replace(job, version=version).with_flags(Flag.FOUND)
             if not self.outbox.enqueue(job, run.deadline, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:

@@ -20,7 +20,7 @@ from relay.delivery.task import recorded_state
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.envelope import envelope_of
-from relay.jobs.job import Job
+from relay.jobs.job import Flag, Job
 from relay.jobs.outbox import Outbox
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
@@ -158,7 +158,7 @@ class Bells:
             return self._dead_letter(row, job, Reason.EXPIRED, deadline)
         if not may_ring:
             return False
-        job, now = job.planned(row.entry.debt.plan, bell=debt_row.begun + 1), self.clock()
+        job, now = job.planned(row.entry.debt.plan).with_flags(Flag.BELL), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # bell that was sent before, the queue may not wake the worker at all.
         if run.has_queue and not debt_row.is_unheard:
@@ -196,7 +196,7 @@ class Bells:
             return False
         plan = row.entry.debt.plan + 1
         dead_lettered = self.outbox.dead_letter(job.with_reason(reason).planned(plan), deadline)
-        at = dead_lettered.revival.dead_lettered_seconds if dead_lettered else None
+        at = dead_lettered.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
             return False
         if newest.is_critical:

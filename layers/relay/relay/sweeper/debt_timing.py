@@ -72,7 +72,7 @@ def is_held(policies: SweepPolicies, row: DueRow, job: Job | None, now: float) -
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.
     from relay.channels.pause import pauses_for  # noqa: PLC0415
 
-    share = parse_share(job.payload.body)
+    share = parse_share(job.body)
     active = (each for each in policies.of(row.channel).pauses if each.is_active(now))
     return bool(pauses_for(share, active, is_open=is_open(share)))
 
@@ -85,5 +85,5 @@ def _age_start(job: Job, policy: Policy, came: float) -> float:
     # Imported here, since most channels have no pause: this keeps the import out of cold starts.
     from relay.channels.pause import age_start, pauses_for  # noqa: PLC0415
 
-    share = parse_share(job.payload.body)
+    share = parse_share(job.body)
     return age_start(pauses_for(share, policy.pauses, is_open=is_open(share)), came, policy.max_age_seconds)

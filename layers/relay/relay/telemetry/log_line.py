@@ -52,8 +52,8 @@ def result_fields(result: Result, spent: Mapping[str, float], correlation_id: st
         "channel": subject.channel,
         "incident_id": subject.incident_id,
         "outcome": result.outcome,
-        "recipients": list(result.job.routing.recipients) if _is_shadowed(result) and result.job else None,
-        "status": result.job.payload.status if result.job else None,
+        "recipients": list(result.job.stamps.recipients) if _is_shadowed(result) and result.job else None,
+        "status": result.job.stamps.status if result.job else None,
         "transition": subject.transition,
         "person": subject.person,
         "answer": subject.answer,
@@ -84,10 +84,10 @@ def _is_shadowed(result: Result) -> bool:
 
 
 def history(job: Job) -> dict[str, Any]:
-    """Return the fields of a log line about a job's history: kind, failed retries, replays and arrival."""
+    """Return the fields of a log line about a job's history: kind, earlier attempts, replays and arrival."""
     return {
         "kind": job.kind,
-        "failed_retries": job.failures.failed_retries,
-        "replays": job.revival.replays,
+        "earlier_attempts": job.attempts,
+        "replays": job.stamps.replays,
         "received_at": job.received_at,
     }

@@ -18,7 +18,7 @@ from relay.channels.channel import is_channel_name
 from relay.failures.errors import BadRequest, Unauthorized
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier
-from relay.jobs.job import Job, JobKind
+from relay.jobs.job import Flag, Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
 from relay.telemetry.log_line import channel_list, history, log_line, result_fields
@@ -103,7 +103,7 @@ class Telemetry:
         if self._by_channel and result.outcome != Outcome.UNSAFE:
             self._by_channel.add(result.subject.channel, "share")
             self._count_signal(self._by_channel, result)
-        if result.job and result.job.routing.routes_undecided:
+        if result.notices.routes_undecided:
             which = f"channel {result.subject.channel}, incident {identifier(result.subject.incident_id or '')}"
             self.notice(
                 "routes_undecided",
@@ -132,8 +132,10 @@ class Telemetry:
         webhook's attempts succeeded, the job's result is a `duplicate`, which is logged at DEBUG only. `spent` is the
         time of each part of the work (milliseconds).
         """
-        fields = result_fields(result, spent, job.correlation_id) | history(job)
-        never_failed = job.kind == JobKind.SIGNAL and job.failures.first_failed_at is None and not job.message.accepted
+        fields = result_fields(result, spent, job.stamps.correlation_id) | history(job)
+        never_failed = (
+            job.kind == JobKind.SIGNAL and job.stamps.first_failed_at is None and Flag.ACCEPTED not in job.flags
+        )
         if result.outcome == Outcome.DUPLICATE and never_failed:
             self._logger.debug("job", extra=fields)
             return
