@@ -155,7 +155,9 @@ class Health:
         if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
         rang = {(ring.incident, ring.share) for ring in self.phones.rings}
-        last = {state.incident: state for state in sorted(self.states, key=lambda each: each.number)}
+        # A person's answer makes states whose numbers say nothing about their order.
+        ordered = sorted(self.states, key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number))
+        last = {state.incident: state for state in ordered}
         for state in self.given_up:
             is_unheard = last[state.incident] is state and (state.incident, state.number) not in rang
             # An imported job can be replayed, but its state stays dropped.

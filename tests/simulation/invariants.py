@@ -1067,7 +1067,14 @@ class Invariants:
             rings = [ring for ring in self._rings(state.incident) if ring.at < by]
             told = self.states[state.incident, rings[-1].share] if rings else None
             is_owed = not state.is_open and told is not None and told.is_open and state.channel == NOC
-            if is_dark and is_last and is_owed and "resolved" in self.wanted(state.incident):
+            # The version after a roll-back can't read a question of another schema: SQS moves it to the dead letters.
+            is_asked = not any(
+                job["kind"] == "question"
+                and job["schema"] != SCHEMA
+                and job["incident_id"] == state.incident.partition("@")[0]
+                for job in self.dead_letters.jobs()
+            )
+            if is_dark and is_last and is_owed and is_asked and "resolved" in self.wanted(state.incident):
                 self._problem(f"believed: {state} did not ring, though BigPanda had not answered for long")
 
     def _check_answers(self) -> None:
