@@ -305,7 +305,7 @@ class TestFailing:
     def test_doubt_about_a_comment_stays_until_the_activities_are_read(self) -> None:
         relay = new_relay(requests.ReadTimeout(), samples.refused(429), EMPTY, DONE)
         put(relay, job())
-        for seconds in (0, 60, 60):
+        for seconds in (0, 60, 240):
             relay.wake(seconds)
         assert asked(relay) == ["POST comments", "GET activities", "GET activities", "POST comments"]
 
