@@ -16,7 +16,7 @@ from bench.figures import Aim, Section, measured
 from bench.functions import Log
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
-from relay.sweeper.parallel import AT_ONCE
+from relay.sweeper.run import AT_ONCE
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, FakeSns, Relay, new_relay
 

@@ -13,13 +13,13 @@ from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures.errors import InvalidChannel, LedgerError
 from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.credential_probes import Probe, Probes, read_probes
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relay.ledger.wait import gate_of
+from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relayctl import credential_uses, refused_requests
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_status import ChannelStatus, last_share

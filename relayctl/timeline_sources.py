@@ -15,7 +15,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
-from relay.xmatters.pages import Pages
+from relay.xmatters.rest import Pages
 from relayctl import log_lines, refused_requests, timeline, timeline_ledger, timeline_logs, timeline_vendors
 from relayctl.aws_errors import aws_failure
 from relayctl.channel_store import ChannelStore

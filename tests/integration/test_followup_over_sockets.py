@@ -18,7 +18,7 @@ from relay.http.session import Session
 from relay.jobs.envelope import envelope_of
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry_key import key
-from relay.xmatters.pages import MAX_PAGES, Page, Pages
+from relay.xmatters.rest import MAX_PAGES, Page, Pages
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws

@@ -10,12 +10,12 @@ from relay.incidents.transition import State
 from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import count_name
-from relay.ledger.credential_probes import Probe, Probes, store_probes
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.row import Row
 from relay.ledger.wait import gate_of
+from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator, account

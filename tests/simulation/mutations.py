@@ -62,7 +62,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a share is sent without being kept first",
-        "delivery.attempt:attempt",
+        "delivery.delivery:attempt",
         "debts.keep(services, task, until, plan=next_plan(task, entry))",
         "replace(task, wakes_at=until)",
         seed=5,
@@ -145,7 +145,7 @@ MUTATIONS = (
     ),
     Mutation(
         "signals of an incident need no time in between",
-        "delivery.incident_rate_limit:earliest_send_time",
+        "delivery.step:earliest_send_time",
         "entry.signal_times[-1] + min_seconds",
         "entry.signal_times[-1]",
         seed=6,
@@ -222,14 +222,14 @@ MUTATIONS = (
     ),
     Mutation(
         "pages outlive their incident",
-        "delivery.page_termination:signals_to_terminate",
+        "delivery.page_followup:signals_to_terminate",
         "signal.at < entry.end.at",
         "signal.at < 0",
         seed=13,
     ),
     Mutation(
         "the page of a resolve ends with the others",
-        "delivery.page_termination:signals_to_terminate",
+        "delivery.page_followup:signals_to_terminate",
         "signal.is_open and signal.at < entry.end.at",
         "signal.at <= entry.end.at",
         seed=15,
@@ -278,7 +278,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a replacement that is not there yet ends the page before",
-        "delivery.page_termination:_takes_over",
+        "delivery.page_followup:_takes_over",
         "bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)",
         "not newer.is_over and newer.reaches_all_of(older)",
         seed=30,
@@ -355,7 +355,7 @@ MUTATIONS = (
     ),
     Mutation(
         "flood control is not thought of",
-        "delivery.incident_rate_limit:",
+        "delivery.step:",
         "FLOOD_CONTROL_SIGNALS = 4",
         "FLOOD_CONTROL_SIGNALS = 40",
         seed=496,
@@ -471,7 +471,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a share that met a lease sleeps until the lease would end",
-        "delivery.attempt:_record_acceptance",
+        "delivery.delivery:_record_acceptance",
         """
             _wake_next(services, task, recorded)
             return result
@@ -531,14 +531,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a resolve waits for its distance",
-        "delivery.incident_rate_limit:",
+        "delivery.step:",
         "{Transition.WORSENED, Transition.RESOLVED}",
         "{Transition.WORSENED}",
         seed=97,
     ),
     Mutation(
         "what got worse waits for its distance",
-        "delivery.incident_rate_limit:",
+        "delivery.step:",
         "{Transition.WORSENED, Transition.RESOLVED}",
         "{Transition.RESOLVED}",
         seed=97,
@@ -684,7 +684,7 @@ MUTATIONS = (
     # ---- Loss and order --------------------------------------------------------------------------------------
     Mutation(
         "a lease lasts for three seconds",
-        "ledger.lease:",
+        "ledger.entry:",
         "LEASE_SECONDS = 15.0",
         "LEASE_SECONDS = 3.0",
         seed=185,
@@ -711,7 +711,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a failed signal has no row",
-        "delivery.attempt:_record_failure.change",
+        "delivery.delivery:_record_failure.change",
         "now.waiting(task.state, row) if row else now",
         "now",
         seed=32,
@@ -753,7 +753,7 @@ MUTATIONS = (
     ),
     Mutation(
         "BigPanda is asked as often as there is something to ask",
-        "bigpanda.api_rate_limit:RateLimit.wait",
+        "bigpanda.client:RateLimit.wait",
         "self._counted(access, endpoint, second, calls) <= limit",
         "self._counted(access, endpoint, second, calls) or limit",
         seed=118,
@@ -851,7 +851,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the signal of a flap does not begin its quiet time",
-        "ledger.flap:Flap.announcing",
+        "ledger.entry:Flap.announcing",
         "replace(self, is_signalled=True) if self.calm_at else self",
         "self",
         seed=205,

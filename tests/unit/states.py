@@ -4,8 +4,7 @@ from copy import replace
 from typing import Any
 
 from relay.incidents.transition import State
-from relay.ledger.entry import Entry
-from relay.ledger.lease import Lease
+from relay.ledger.entry import Entry, Lease
 from tests import samples
 
 NOW = 1_800_000_000.0

@@ -9,8 +9,7 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
-from relay.bigpanda.api_rate_limit import CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
-from relay.bigpanda.client import ACTIVITIES_A_PAGE
+from relay.bigpanda.client import ACTIVITIES_A_PAGE, CALLS_A_SECOND, MAX_WAITS, USERS_A_SECOND
 from relay.bigpanda.comment import tag_of
 from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
 from relay.entrypoints.chores import SILENT_SECONDS

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.delivery.incident_rate_limit import FLOOD_CONTROL_SECONDS, FLOOD_CONTROL_SIGNALS
+from relay.delivery.step import FLOOD_CONTROL_SECONDS, FLOOD_CONTROL_SIGNALS
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.outcome import Outcome
 from tests import samples

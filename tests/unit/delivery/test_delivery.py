@@ -14,8 +14,8 @@ from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Flag
 from relay.jobs.outcome import Outcome
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import LEASE_SECONDS
 from relay.ledger.entry_key import key
-from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.row import Row
 from tests import samples
 from tests.fakes import Call, FakeSecrets, HookedDynamoDb, new_relay, table_down

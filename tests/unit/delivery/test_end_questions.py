@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.bigpanda.api_rate_limit import MAX_WAITS
+from relay.bigpanda.client import MAX_WAITS
 from relay.delivery.end_questions import UNREACHABLE_SECONDS
 from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer

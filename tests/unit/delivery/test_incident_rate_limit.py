@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.incident_rate_limit import FLOOD_CONTROL_SECONDS, earliest_send_time, room_for_signals
+from relay.delivery.step import FLOOD_CONTROL_SECONDS, earliest_send_time, room_for_signals
 from relay.incidents.transition import Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW

@@ -18,8 +18,8 @@ from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Flag, Job, timestamp
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.entry import LEASE_SECONDS
 from relay.ledger.entry_key import key
-from relay.ledger.lease import LEASE_SECONDS
 from relay.ledger.ledger import LEDGER_SECONDS
 from relay.ledger.row import SHARD
 from tests import samples

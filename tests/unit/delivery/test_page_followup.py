@@ -10,7 +10,7 @@ from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.entrypoints.chores import BRIEF_SECONDS
 from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
-from relay.xmatters.pages import MAX_PAGES
+from relay.xmatters.rest import MAX_PAGES
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step, worked
 from tests.unit.paging_tenant import Tenant, new_relay, pages

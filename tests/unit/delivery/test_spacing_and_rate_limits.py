@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 
-from relay.delivery.incident_rate_limit import FLOOD_CONTROL_SECONDS
+from relay.delivery.step import FLOOD_CONTROL_SECONDS
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Outcome

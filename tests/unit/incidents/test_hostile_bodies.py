@@ -33,7 +33,7 @@ from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
-from relay.xmatters.pages import MAX_PAGES, Pages
+from relay.xmatters.rest import MAX_PAGES, Pages
 from tests import samples
 from tests.fakes import FakeSession, new_relay
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of, fits, read_envelope
-from relay.jobs.reduced_body import reduced_body
+from relay.jobs.outbox import reduced_body
 from tests import samples
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=40)

@@ -3,9 +3,8 @@ from copy import replace
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.debt import Debt
-from relay.ledger.entry import MAX_SEEN_DIGESTS, MAX_SIGNAL_TIMES, Entry
+from relay.ledger.entry import MAX_SEEN_DIGESTS, MAX_SIGNAL_TIMES, Entry, Lease
 from relay.ledger.incident_end import End
-from relay.ledger.lease import Lease
 from relay.ledger.wait import Slot
 from tests.unit.states import NOW, announced, bare, lease, over, state
 

@@ -10,11 +10,9 @@ from relay.delivery.needs_signal import Standing, judge_share
 from relay.incidents.transition import MAX_ALERTS, PRESETS, State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.debt import Debt
-from relay.ledger.entry import MAX_SEEN_DIGESTS, Entry
+from relay.ledger.entry import MAX_SEEN_DIGESTS, Entry, Flap, Lease
 from relay.ledger.entry_key import key
-from relay.ledger.flap import Flap
 from relay.ledger.incident_end import End
-from relay.ledger.lease import Lease
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import Row
 from relay.ledger.wait import Slot

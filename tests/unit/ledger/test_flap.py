@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from relay.channels.policy import FlapRule
 from relay.incidents.transition import State
+from relay.ledger.entry import Flap
 from relay.ledger.entry_json import encoded
-from relay.ledger.flap import Flap
 from tests.unit.states import NOW, announced, over, state
 
 RULE = FlapRule(3, 10)

@@ -4,8 +4,7 @@ from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
 from relay.incidents.transition import State
 from relay.ledger.debt import Debt
-from relay.ledger.entry import Entry
-from relay.ledger.flap import Flap
+from relay.ledger.entry import Entry, Flap
 from relay.ledger.row import Row
 from relayctl import channel_status, moments
 from relayctl.channel_status import ChannelStatus, Health

@@ -11,8 +11,7 @@ from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.entry import Entry
-from relay.ledger.flap import Flap
+from relay.ledger.entry import Entry, Flap
 from relay.ledger.wait import gate_of
 from relayctl import explanation_text, modes
 from relayctl.explanation import Case, Explanation, Knowledge

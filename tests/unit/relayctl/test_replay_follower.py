@@ -8,9 +8,8 @@ from botocore.exceptions import ClientError
 
 from relay.incidents.transition import State
 from relay.jobs.job import timestamp
-from relay.ledger.entry import Entry
+from relay.ledger.entry import Entry, Lease
 from relay.ledger.entry_key import key
-from relay.ledger.lease import Lease
 from relay.ledger.ledger import Ledger
 from relayctl.dead_letter_mover import Became, Fate, Moved
 from relayctl.replay_follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate

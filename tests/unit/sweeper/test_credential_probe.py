@@ -11,8 +11,7 @@ from relay.failures.errors import ChannelUnreadable, NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
-from relay.ledger.credential_probes import PROBES_KEY, read_probes
-from relay.sweeper.credential_probe import MAX_PROBED
+from relay.sweeper.credential_probe import MAX_PROBED, PROBES_KEY, read_probes
 from relay.sweeper.sweeper import LATEST_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step, new_relay

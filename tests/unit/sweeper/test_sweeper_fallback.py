@@ -15,7 +15,7 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from relay.ledger.table import MAX_BATCH
 from relay.sweeper.fallback_notifier import MAX_CHECKED, NOTIFIED_AGAIN_SECONDS
-from relay.sweeper.parallel import AT_ONCE
+from relay.sweeper.run import AT_ONCE
 from relay.sweeper.sweeper import NOTIFY_SECONDS
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down, worked

@@ -12,9 +12,8 @@ from relay.failures.reasons import Reason
 from relay.jobs.job import Job
 from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
-from relay.telemetry.channel_metrics import MAX_CHANNELS, OTHERS
-from relay.telemetry.log_line import MAX_LOGGED_TEXT
-from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRICS
+from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, MAX_CHANNELS, METRICS, OTHERS
+from relay.telemetry.telemetry import MAX_LOGGED_TEXT
 from tests import samples
 from tests.fakes import Recorder
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from relay.bigpanda.api_rate_limit import RateLimit
-from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident
+from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident, RateLimit
 from relay.bigpanda.comment import Comment
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from relay.bigpanda.api_rate_limit import RateLimit
-from relay.bigpanda.client import BigPanda, Incident, as_webhook
+from relay.bigpanda.client import BigPanda, Incident, RateLimit, as_webhook
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.failures.errors import BadRequest, NoAnswer, SendError

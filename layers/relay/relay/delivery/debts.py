@@ -13,8 +13,7 @@ from contextlib import suppress
 from copy import replace
 from typing import TYPE_CHECKING
 
-from relay.delivery.services import Services
-from relay.delivery.task import Task, next_plan, planned
+from relay.delivery.task import Services, Task, next_plan, planned
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import HANDLING, LONGEST_WAIT_SECONDS, Reason
 from relay.jobs.backoff import backoffs_within, wait_seconds

@@ -10,9 +10,8 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery import debts
-from relay.delivery.services import Services
 from relay.delivery.step import MAX_ATTEMPTS
-from relay.delivery.task import Task
+from relay.delivery.task import Services, Task
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.job import Flag, seconds_of, timestamp

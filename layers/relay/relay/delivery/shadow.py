@@ -10,9 +10,8 @@ announced, notified or replayed after the mode, and a reconcile run knows the in
 from copy import replace
 from functools import partial
 
-from relay.delivery.services import Services
 from relay.delivery.step import Settle, step
-from relay.delivery.task import Task
+from relay.delivery.task import Services, Task
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.outcome import Outcome, Result

@@ -17,7 +17,7 @@ from relay.telemetry.telemetry import Telemetry
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-    from relay.sweeper.parallel import AtOnce
+    from relay.sweeper.run import AtOnce
 
 
 class Effects(NamedTuple):

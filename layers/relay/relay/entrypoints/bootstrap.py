@@ -260,7 +260,7 @@ def _at_once[T](calls: Sequence[Callable[[], T]]) -> list[T]:
     # Only the sweeper has that many calls, and the others would pay for the imports at each cold start.
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    from relay.sweeper.parallel import AT_ONCE  # noqa: PLC0415
+    from relay.sweeper.run import AT_ONCE  # noqa: PLC0415
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda call: call(), calls))

@@ -18,8 +18,7 @@ from relay.ledger.ledger import Ledger
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
-    from relay.bigpanda.api_rate_limit import RateLimit
-    from relay.bigpanda.client import BigPanda
+    from relay.bigpanda.client import BigPanda, RateLimit
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from relay.sweeper.health_watch import HealthWatch
     from relay.sweeper.sweeper import Sweeper
     from relay.xmatters.directory import Directory
-    from relay.xmatters.pages import Pages
+    from relay.xmatters.rest import Pages
 
 # A request waits for this read of the table once in ten seconds.
 MARKS_READ_SECONDS = 0.7
@@ -299,7 +298,7 @@ class Wiring:
     @cached_property
     def pages(self) -> "Pages":
         """The client for xMatters' pages, over its REST API."""
-        from relay.xmatters.pages import Pages
+        from relay.xmatters.rest import Pages
 
         return Pages(self._rest)
 
@@ -329,7 +328,7 @@ class Wiring:
     @cached_property
     def rate_limit(self) -> "RateLimit":
         """The rate limiter for BigPanda's API."""
-        from relay.bigpanda.api_rate_limit import RateLimit
+        from relay.bigpanda.client import RateLimit
 
         return RateLimit(self._resources.table, self._clock, self._sleep)
 

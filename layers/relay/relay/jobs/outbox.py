@@ -1,21 +1,58 @@
 """Outbox: puts jobs on the retry, chore or dead-letter queue, and reduces those that are too large for it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.failures.errors import BadRequest, QueueError
 from relay.failures.reasons import LONGEST_WAIT_SECONDS, Reason
-from relay.incidents.share import parse_share
+from relay.incidents.share import Share, parse_share
 from relay.jobs.envelope import envelope_of, fits
 from relay.jobs.job import Flag, Job, JobKind, Stamps, timestamp
 
 if TYPE_CHECKING:
     from relay.deadline import Deadline
     from relay.jobs.queue import Queue
+
+
+MAX_TEXT = 1024
+MAX_REDUCED_BYTES = 60 * 1024
+
+
+def reduced_body(share: Share) -> bytes:
+    """Return a share's body that always fits into a message: long texts are cut, alerts have id and status only."""
+    wrapped = share.document.get("incident")
+    outside = _small_members(share.document)
+    small = _small_members(wrapped) if isinstance(wrapped, dict) else outside
+    # These come first, since the first of two spellings of a name is read.
+    kept = {
+        "id": share.incident_id,
+        "alerts": [{"id": alert.id[:100], "status": (alert.status or "unknown")[:20]} for alert in share.alerts[:300]],
+        "relay_note": "cut to fit: alerts are here by id and status alone",
+    }
+    incident = kept | {name: value for name, value in small.items() if name not in kept}
+    return json.dumps(outside | {"incident": incident} if isinstance(wrapped, dict) else incident).encode()
+
+
+def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the small members of a JSON object, in order, until MAX_REDUCED_BYTES are used.
+
+    Texts are cut to MAX_TEXT characters. Larger members are left out.
+    """
+    small, room = {}, MAX_REDUCED_BYTES
+    for name, value in members.items():
+        cut = value[:MAX_TEXT] if isinstance(value, str) else value
+        with suppress(ValueError, RecursionError):
+            size = len(json.dumps({name[:100]: cut}, allow_nan=False))
+            if size <= min(room, 8 * MAX_TEXT):
+                small[name[:100]] = cut
+                room -= size
+    return small
+
 
 # Time for a send even after the deadline has passed, since only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
@@ -138,6 +175,4 @@ def _reduced(job: Job) -> Job:
         # Should not happen, since the body was parsed before. Try to store the whole job then.
         return job
     # Imported here, since most bodies are small: this keeps the import out of cold starts.
-    from relay.jobs.reduced_body import reduced_body  # noqa: PLC0415
-
     return job.with_body(reduced_body(share), is_reduced=True)

@@ -14,10 +14,8 @@ from relay.incidents.share import Version
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
-from relay.ledger.entry import Entry
-from relay.ledger.flap import Flap
+from relay.ledger.entry import Entry, Flap, Lease
 from relay.ledger.incident_end import End
-from relay.ledger.lease import Lease
 from relay.ledger.row import Row
 from relay.ledger.table import Text
 from relay.ledger.wait import Slot

@@ -28,9 +28,8 @@ from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.table import MAX_BATCH
 from relay.sweeper.debt_timing import expires_at, is_resumed
 from relay.sweeper.due_rows import DueRow, DueRows
-from relay.sweeper.parallel import run_logging_failure
 from relay.sweeper.policies import SweepPolicies
-from relay.sweeper.run import SweeperRun
+from relay.sweeper.run import SweeperRun, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 
 # Time for a message that the sweeper sent to take effect, before the sweeper acts on its debt again.

@@ -17,9 +17,8 @@ from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
 from relay.sweeper.debt_timing import delay_start_after_pauses, has_conditional_pause, is_held
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel
-from relay.sweeper.parallel import AT_ONCE, AtOnce, run_logging_failure
 from relay.sweeper.policies import SweepPolicies
-from relay.sweeper.run import SweeperRun
+from relay.sweeper.run import AT_ONCE, AtOnce, SweeperRun, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 
 # Shortest time between two messages to the fallback topic about one channel.

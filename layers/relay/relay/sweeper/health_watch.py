@@ -25,7 +25,7 @@ from relay.sweeper.share_survey import ShareSurvey
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.sweeper.parallel import AtOnce
+    from relay.sweeper.run import AtOnce
 
 # If at least this many channels get sick (or well) in one run, people get one message about all of them.
 MANY = 5

@@ -9,7 +9,7 @@ from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.failures.errors import ChannelError, UnknownChannel
 from relay.sweeper.due_rows import DueRow
-from relay.sweeper.parallel import AtOnce
+from relay.sweeper.run import AtOnce
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of reading policies, so that unreadable secrets do not use up the run.

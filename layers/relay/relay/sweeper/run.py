@@ -1,14 +1,41 @@
 """State of the sweeper between its runs: the lease, last notifications, rates above the limits, and sick channels."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from relay.delivery.channel_health import ShareWatch
+from relay.failures.errors import LedgerError
 from relay.ledger.table import Table
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
+from relay.telemetry.telemetry import Telemetry
+
+# Parallel calls. A boto3 client keeps ten connections.
+AT_ONCE = 10
+
+
+class AtOnce(Protocol):
+    """Function that makes several calls in parallel."""
+
+    def __call__[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        """Make the calls, and return their results in the same order."""
+
+
+def run_logging_failure[T](telemetry: Telemetry, call: Callable[[], T], otherwise: T) -> T:
+    """Return the result of a call of the sweeper, or log its failure and return `otherwise`.
+
+    So a failure in one debt or channel does not stop the others.
+    """
+    try:
+        return call()
+    except LedgerError as error:
+        telemetry.notice("sweeper_failed", str(error))
+    except Exception as error:  # noqa: BLE001 - see the docstring
+        telemetry.crashed(error)
+    return otherwise
+
 
 KEY = "sweeper"
 # The longest time that a run works, so that a lease expires only if its run died.

@@ -21,7 +21,7 @@ from relay.sweeper.run import SweeperRun
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.sweeper.parallel import AtOnce
+    from relay.sweeper.run import AtOnce
 
 # Time between two surveys.
 SURVEY_SECONDS = 3600.0

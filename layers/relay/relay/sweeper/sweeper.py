@@ -24,9 +24,8 @@ from relay.sweeper.bells import Bells
 from relay.sweeper.debt_timing import delay_start_after_pauses
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel, each_once
 from relay.sweeper.fallback_notifier import FallbackNotifier
-from relay.sweeper.parallel import run_logging_failure
 from relay.sweeper.policies import SweepPolicies
-from relay.sweeper.run import SweeperRun
+from relay.sweeper.run import SweeperRun, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:

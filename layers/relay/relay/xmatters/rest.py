@@ -1,18 +1,86 @@
-"""Client for xMatters' REST API with a channel's credentials, used by `relay.xmatters.pages` and `.directory`.
+"""Client for xMatters' REST API with a channel's credentials, and the pages of signals, which it finds and terminates.
 
 Facts and open questions: docs/vendors.md, "The REST API".
 """
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.failures.reasons import Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
+from relay.incidents.json_fields import Fields, scalar
 from relay.xmatters.logins import Login, Logins
+
+# A workflow makes one page of a signal for each step that creates one.
+MAX_PAGES = 10
+# Longer than any UUID or number of a page. Bounded, since the ledger stores them.
+MAX_NAME = 100
+# The page does not exist, or is terminated already: nothing is left to do.
+_DONE = frozenset({404, 409})
+
+
+class Page(NamedTuple):
+    """A page that xMatters made of a signal.
+
+    Attributes:
+        id: UUID of the page.
+        number: Number of the page that people see; empty if unknown.
+        is_active: True if it is not terminated.
+    """
+
+    id: str
+    number: str
+    is_active: bool
+
+
+class Pages:
+    """Client for xMatters' pages. Every method raises NoAnswer or BadAnswer when a request fails."""
+
+    def __init__(self, outward: HttpClient) -> None:
+        self._api = RestApi(outward)
+
+    def of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> list[Page]:
+        """Return the pages that xMatters has made of a signal until now. xMatters' request id identifies the signal.
+
+        The list is empty while xMatters' workflow has not made a page.
+        """
+        query = urlencode({"requestId": request_id, "limit": MAX_PAGES}, errors="replace")
+        answer = self._api.ask(rest, "GET", f"{EVENTS_PATH}?{query}", None, deadline, says=listed)
+        return _pages(listed(answer) or [], request_id)[:MAX_PAGES]
+
+    def names_of_request(self, rest: Rest, request_id: str, deadline: Deadline) -> set[str]:
+        """Return the UUIDs and numbers of a signal's pages so far, by xMatters' request id."""
+        pages = self.of_request(rest, request_id, deadline)
+        return {name for page in pages for name in (page.id, page.number) if name}
+
+    def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
+        """Terminate a page, so that xMatters notifies no further people."""
+        document = {"id": page_id, "status": "TERMINATED"}
+        self._api.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
+
+
+def _pages(found: list[Any], request_id: str) -> list[Page]:
+    """Read the pages of a signal from a list of xMatters' events.
+
+    Pages of other signals are left out. The request asks xMatters for one signal's events, but xMatters could ignore
+    this filter and list the events of all signals.
+    """
+    pages = []
+    for each in found:
+        fields = Fields(each) if isinstance(each, dict) else Fields({})
+        page_id, made_by = scalar(fields.first("id")), scalar(fields.first("requestid"))
+        is_ours = made_by is None or made_by.lower() == request_id.lower()
+        if is_ours and page_id and len(page_id) <= MAX_NAME:
+            status = (scalar(fields.first("status")) or "").upper()
+            number = (scalar(fields.first("eventid")) or "")[:MAX_NAME]
+            pages.append(Page(page_id, number, status != "TERMINATED"))
+    return pages
+
 
 EVENTS_PATH = "/api/xm/1/events"
 
