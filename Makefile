@@ -92,8 +92,7 @@ fmt: setup ## format the code and mend what can be mended by itself
 	@$(VENV)/bin/ruff check --quiet --fix .
 
 .PHONY: schema
-schema: setup ## write anew what follows from the code: docs/channel.schema.json, the validator of secrets, the tables in docs/architecture.md
-	@$(PY) -m tools.secret_validator
+schema: setup ## write anew what follows from the code: docs/channel.schema.json, the tables in docs/architecture.md
 	@$(PY) -m tools.channel_schema
 	@$(PY) -m tools.core_tables
 

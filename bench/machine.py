@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("boto3", "requests", "aws-lambda-powertools", "fastjsonschema")
+PACKAGES = ("boto3", "requests", "aws-lambda-powertools")
 
 
 def described() -> dict[str, str]:

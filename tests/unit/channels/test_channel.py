@@ -65,6 +65,13 @@ def changed(path: tuple[Any, ...], value: Any) -> Any:
     return holder["root"]
 
 
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 def complaint(document: Any) -> str:
     with pytest.raises(InvalidChannel) as caught:
         parse_channel("noc", json.dumps(document), HOSTS)
@@ -118,6 +125,7 @@ class TestParse:
                 {"type": "url", "password": "p"},
                 "xmatters.auth: unknown key password",
             ),
+            (("xmatters", "auth"), {"type": "url", "x": nested(2000)}, "xmatters.auth: unknown key x"),
             (("xmatters", "recipients", 0), "a,b", "xmatters.recipients.0: must not be blank or hold a comma"),
             (("xmatters", "recipients", 0), "  ", "xmatters.recipients.0: must not be blank or hold a comma"),
             (("xmatters", "recipients"), ["r"] * 101, "xmatters.recipients: must have 100 items at most"),
@@ -191,7 +199,7 @@ class TestParse:
             (
                 ("policy", "routes"),
                 [{"when": {"status": 7}, "recipients": ["a"]}],
-                "policy.routes.0.when.status: must be",
+                "policy.routes.0.when.status: must be of type string or array",
             ),
             (
                 ("policy", "routes"),
@@ -199,10 +207,17 @@ class TestParse:
                 "policy.routes.0.when.status: must not",
             ),
             (("policy", "routes"), [{"when": {}, "recipients": ["a,b"]}], "policy.routes.0.recipients.0: must not"),
+            (
+                ("policy", "routes"),
+                [{"when": {f"tag.{n}": "x" for n in range(11)}, "recipients": ["a"]}],
+                "policy.routes.0.when: must have 10 keys at most",
+            ),
             (("xmatters", "callback"), {}, "xmatters.callback: needs basic or token"),
             (("xmatters", "callback"), {"token": "a b"}, "xmatters.callback.token: must be printable ASCII"),
             (("xmatters", "responses"), {"ack": []}, "xmatters.responses: unknown key ack"),
             (("bigpanda", "reconcile"), "yes", "bigpanda.reconcile: must be one of report, ring, true, false"),
+            (("bigpanda", "reconcile"), 1, "bigpanda.reconcile: must be one of report, ring, true, false"),
+            (("bigpanda", "environments"), [nested(2000)], "bigpanda.environments.0: must be of type string"),
             (("bigpanda", "comments"), ["answers"], "bigpanda.comments.0: must be one of response,"),
             (("bigpanda", "assign"), "yes", "bigpanda.assign: must be of type boolean"),
             (("policies",), {}, "the secret: unknown key policies"),

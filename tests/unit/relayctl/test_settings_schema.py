@@ -12,7 +12,6 @@ from relayctl.secret_document import SecretDocument
 from relayctl.settings_file import exported
 from relayctl.settings_yaml import decode
 from tests.every_setting import every_setting
-from tools import secret_validator
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLDS = fastjsonschema.compile(settings_schema.schema())
@@ -30,10 +29,6 @@ def test_published_schema_is_up_to_date() -> None:
 @pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
 def test_exported_file_with_every_setting_is_valid(kind: str) -> None:
     HOLDS(settings(kind))
-
-
-def test_validator_of_secrets_is_up_to_date() -> None:
-    assert secret_validator.PLACE.read_text() == secret_validator.text(), "run 'make schema'"
 
 
 def test_sample_has_every_key_of_the_schema_of_secrets() -> None:

@@ -1,15 +1,11 @@
 """Parser of a channel's secret: JSON, schema, rules that a schema can't express, and allowed hosts."""
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Literal, Never
 
-import fastjsonschema
-
-from relay.channels import secret_validator, token
+from relay.channels import json_schema, token
 from relay.channels.channel import (
     BIGPANDA_URL,
     MAX_NAMES_LENGTH,
@@ -21,7 +17,7 @@ from relay.channels.channel import (
     Vouched,
 )
 from relay.channels.policy import Policy
-from relay.channels.schema import AUTH, CHANNEL, ENVIRONMENT_PATTERN, HEADER_PATTERN, URL_PATTERN
+from relay.channels.schema import AUTH, CHANNEL
 from relay.failures.errors import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import (
@@ -58,15 +54,16 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
 
 def check_secret(document: Any, hosts: VendorHosts) -> None:
     """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
-    _CHANNEL.check(document, "")
+    json_schema.check(document, CHANNEL, "")
     _check_text(document)
     inbound, xmatters = document["inbound"], document["xmatters"]
     _check_endpoint(inbound, "inbound")
     if "callback" in xmatters:
         _check_endpoint(xmatters["callback"], "xmatters.callback")
-    _AUTH[xmatters["auth"]["type"]].check(xmatters["auth"], "xmatters.auth")
+    json_schema.check(xmatters["auth"], AUTH[xmatters["auth"]["type"]], "xmatters.auth")
     if "rest" in xmatters:
-        _AUTH[xmatters["rest"]["auth"]["type"]].check(xmatters["rest"]["auth"], "xmatters.rest.auth")
+        auth = xmatters["rest"]["auth"]
+        json_schema.check(auth, AUTH[auth["type"]], "xmatters.rest.auth")
     _check_names(xmatters.get("recipients", ()), "xmatters.recipients")
     for index, route in enumerate(document.get("policy", {}).get("routes", ())):
         _check_names(route["recipients"], f"policy.routes.{index}.recipients")
@@ -81,53 +78,6 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
             allowed.check(url)
         except ForbiddenUrl as error:
             raise InvalidChannel(f"{key}: {error}") from None
-
-
-class _Schema:
-    """A JSON Schema, which turns violations into error messages without values.
-
-    `validator` is the compiled schema; None to compile it at the first check.
-    """
-
-    def __init__(self, definition: dict[str, Any], validator: Callable[[Any], Any] | None = None) -> None:
-        self._definition = definition
-        self._validator = validator
-
-    @cached_property
-    def _holds(self) -> Callable[[Any], Any]:
-        """The validator without detailed errors: it compiles in a third of the time that `_explains` needs."""
-        compiled: Callable[[Any], Any]
-        compiled = self._validator or fastjsonschema.compile(self._definition, detailed_exceptions=False)
-        return compiled
-
-    def check(self, part: Any, place: str) -> None:
-        """Raise InvalidChannel, which names the key at fault, if this part of the secret violates the schema.
-
-        `place` is the part's dotted key in the secret, such as `xmatters.auth`; empty for the whole secret.
-        """
-        try:
-            self._holds(part)
-        except fastjsonschema.JsonSchemaValueException:
-            raise InvalidChannel(self._fault(part, place)) from None
-
-    @cached_property
-    def _explains(self) -> Callable[[Any], Any]:
-        """The validator with detailed errors: compiled at the first invalid document, not at a cold start."""
-        compiled: Callable[[Any], Any] = fastjsonschema.compile(self._definition)
-        return compiled
-
-    def _fault(self, part: Any, place: str) -> str:
-        try:
-            self._explains(part)
-        except fastjsonschema.JsonSchemaValueException as error:
-            key = ".".join([place, *(str(each) for each in error.path[1:])]).strip(".") or "the secret"
-            return f"{key}: {_complaint(error)}"
-        raise AssertionError("the compiled schema refused a document that the detailed check accepts")
-
-
-# Compiled before, since that takes 11 ms of CPU: too long for each cold start.
-_CHANNEL = _Schema(CHANNEL, secret_validator.validate)
-_AUTH = {kind: _Schema(definition) for kind, definition in AUTH.items()}
 
 
 def decode_secret(text: str) -> Any:
@@ -148,44 +98,6 @@ def _check_text(document: Any) -> None:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise InvalidChannel("the secret holds a character that is cut in half (a lone surrogate)") from None
-
-
-_PATTERNS = {
-    URL_PATTERN: "must be a URL",
-    HEADER_PATTERN: "must be printable ASCII without spaces, as a header carries it",
-    ENVIRONMENT_PATTERN: "must be an environment's id: letters, digits and ._:-, the first a letter or digit",
-}
-
-
-def _complaint(error: fastjsonschema.JsonSchemaValueException) -> str:
-    """Return the message for a violation of the schema, without the value that the library's message may quote."""
-    wanted = error.rule_definition
-    match error.rule:
-        case "additionalProperties":
-            return (
-                f"unknown key {', '.join(sorted(key for key in error.value if not _is_known(key, error.definition)))}"
-            )
-        case "required":
-            return f"needs {', '.join(key for key in wanted if key not in error.value)}"
-        case "enum":
-            return f"must be one of {', '.join(each if isinstance(each, str) else json.dumps(each) for each in wanted)}"
-        case "type":
-            return f"must be of type {wanted}"
-        case "minimum" | "maximum":
-            return f"must be {wanted} or {'more' if error.rule == 'minimum' else 'less'}"
-        case "maxLength" | "maxItems":
-            return f"must have {wanted} {'characters' if error.rule == 'maxLength' else 'items'} at most"
-        case "pattern":
-            return _PATTERNS.get(wanted, "must not be blank or hold a comma")
-        case "uniqueItems":
-            return "must not name anything twice"
-        case _:
-            return "must not be empty"
-
-
-def _is_known(key: str, definition: Mapping[str, Any]) -> bool:
-    patterns = definition.get("patternProperties", {})
-    return key in definition.get("properties", {}) or any(re.search(pattern, key) for pattern in patterns)
 
 
 def _check_names(names: Iterable[str], key: str) -> None:

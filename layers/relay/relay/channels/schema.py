@@ -17,17 +17,19 @@ MOST_PAUSES = 50
 FLAP_TRANSITIONS = (2, 20)
 MOST_FLAP_MINUTES = 1_440
 
-URL_PATTERN = r"^https?://[^\s]+\Z"
-
-# Strict, since an environment's id is put into paths of BigPanda's API.
-ENVIRONMENT_PATTERN = rf"^{ENVIRONMENT_ID}\Z"
-
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 4096}
-_URL = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": URL_PATTERN}
 
 
 def _object(required: list[str], **properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
+
+
+def _matching(pattern: str, complaint: str, longest: int) -> dict[str, Any]:
+    """Return the schema of a text. `complaint` is the error message if the text does not match the pattern.
+
+    The pattern must match in linear time. `patternErrorMessage` is also known to editors (YAML and JSON of VS Code).
+    """
+    return {"type": "string", "maxLength": longest, "pattern": pattern, "patternErrorMessage": complaint}
 
 
 def _number(low: float, high: float) -> dict[str, Any]:
@@ -40,13 +42,19 @@ def _count(low: int, high: int) -> dict[str, Any]:
 
 # Printable ASCII without spaces: a header can carry it without encoding.
 HEADER_PATTERN = r"^[\x21-\x7e]+\Z"
-_TOKEN = {"type": "string", "maxLength": 4096, "pattern": HEADER_PATTERN}
+_TOKEN = _matching(HEADER_PATTERN, "must be printable ASCII without spaces, as a header carries it", 4096)
+_URL = _matching(r"^https?://[^\s]+\Z", "must be a URL", 2048)
 _LOGIN = _object(["username", "password"], username=_TEXT, password=_TEXT)
 _CREDENTIALS = {"basic": _LOGIN, "token": _TOKEN}
 _DOOR = _object([], **_CREDENTIALS, previous=_object(["expires_at"], **_CREDENTIALS, expires_at=_TEXT))
-_RECIPIENT = {"type": "string", "maxLength": 200, "pattern": r"^[^,]*[^,\s][^,]*\Z"}
+_RECIPIENT = _matching(r"^\s*[^,\s][^,]*\Z", "must not be blank or hold a comma", 200)
 _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
-_ENVIRONMENT = {"type": "string", "maxLength": 200, "pattern": ENVIRONMENT_PATTERN}
+# Strict, since an environment's id is put into paths of BigPanda's API.
+_ENVIRONMENT = _matching(
+    rf"^{ENVIRONMENT_ID}\Z",
+    "must be an environment's id: letters, digits and ._:-, the first a letter or digit",
+    200,
+)
 _RESPONSES = {"type": "array", "maxItems": 50, "items": _NAME}
 _ACTION = _object(
     ["do"], do={"enum": ["resolve", "snooze", "comment"]}, minutes={"type": "integer", "minimum": 1, "maximum": 129_000}
