@@ -1,6 +1,5 @@
 """Waits of a job: its next message is queued, the old one is deleted, and so on until the job ends."""
 
-from copy import replace
 from typing import Any
 
 import pytest
@@ -8,13 +7,11 @@ import requests
 
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.delivery.debts import UNRECORDED_WAIT_SECONDS
-from relay.delivery.task import entry_key_of, state_of
 from relay.failures.errors import QueueError
 from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.jobs.envelope import envelope_of
-from relay.jobs.job import Flag, Job, timestamp
-from relay.ledger.entry import Entry
+from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
 
@@ -26,17 +23,11 @@ LATER = 1_800_000_001
 MAX_AGE = 21_600
 
 
-def woken(relay: Relay, **changes: Any) -> list[str]:
-    """Let a job wake now; return the ids of the messages that stay on the queue."""
-    job = samples.job(**{"received_at": NOW, "attempts": 0} | changes)
+def woken(relay: Relay, age: int = 0, **changes: Any) -> list[str]:
+    """Let a job wake now that came so many seconds before NOW; return the ids of the messages that stay."""
+    came = timestamp(seconds_of(NOW) - age)
+    job = samples.job(**{"received_at": came, "attempts": 0} | changes)
     return relay.worker.work([{"messageId": "m1", "body": envelope_of(job)}])
-
-
-def owed(relay: Relay, retries: int, **changes: Any) -> None:
-    """Record the state of the job of `woken` as owed after so many failed wakes."""
-    job = samples.job(received_at=NOW, **changes)
-    entry = Entry().owing(state_of(job, parse_share(job.body)))
-    relay.ledger.write(entry_key_of(job), Entry(), replace(entry, debt=replace(entry.debt, retries=retries)))
 
 
 def waiting(relay: Relay) -> Job:
@@ -140,45 +131,34 @@ class TestNextMessage:
 
 class TestSchedule:
     @pytest.mark.parametrize(
-        ("failure", "chance", "retries", "delay"),
+        ("failure", "chance", "age", "delay"),
         [
             (DOWN, 1.0, 0, 30),
-            (DOWN, 1.0, 1, 60),
-            (DOWN, 0.5, 2, 30),
-            (DOWN, 0.0, 3, 0),
-            (DOWN, 1.0, 9, 60),
-            (DOWN, 1.0, 10_000, 60),
+            (DOWN, 1.0, 45, 45),
+            (DOWN, 0.5, 50, 25),
+            (DOWN, 0.0, 50, 0),
+            (DOWN, 1.0, 9000, 60),
             (samples.refused(429), 1.0, 0, 30),
             (samples.refused(429, retry_after="120"), 0.0, 0, 120),
-            (samples.refused(503, retry_after="45"), 1.0, 1, 60),
+            (samples.refused(503, retry_after="45"), 1.0, 60, 60),
             (samples.refused(503, retry_after="86400"), 1.0, 0, 900),
             (samples.refused(401), 0.0, 0, 300),
-            (samples.refused(403), 1.0, 9, 300),
+            (samples.refused(403), 1.0, 9000, 300),
             (requests.ReadTimeout("late"), 0.0, 0, 30),
-            (requests.ReadTimeout("late"), 1.0, 4, 480),
+            (requests.ReadTimeout("late"), 1.0, 480, 480),
             (requests.ConnectTimeout("gone"), 0.0, 0, 0),
         ],
     )
-    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, retries: int, delay: float) -> None:
+    def test_each_reason_has_its_backoff(self, failure: Step, chance: float, age: int, delay: float) -> None:
         relay = new_relay(failure, chance=chance)
-        owed(relay, retries, recipients=())
-        woken(relay, recipients=())
+        woken(relay, age, recipients=())
         assert (relay.retries.delays(), waiting(relay).attempts) == ([delay], 1)
-        assert relay.entry().debt.retries == retries + 1
 
-    @pytest.mark.parametrize(("retries", "delay"), [(2, 120), (9, 900), (10_000, 900)])
-    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, retries: int, delay: float) -> None:
+    @pytest.mark.parametrize(("age", "delay"), [(120, 120), (9000, 900)])
+    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, age: int, delay: float) -> None:
         relay = new_relay(DOWN, chance=1.0)
-        warning = {"status": "warning", "body": samples.body(status="warning")}
-        owed(relay, retries, **warning)
-        woken(relay, **warning)
+        woken(relay, age, status="warning", body=samples.body(status="warning"))
         assert relay.retries.delays() == [delay]
-
-    def test_backoff_of_a_bell_goes_on_from_the_record(self) -> None:
-        relay = new_relay(DOWN, chance=1.0)
-        owed(relay, 1, recipients=())
-        woken(relay, recipients=(), bell=True)
-        assert relay.retries.delays() == [60]
 
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = new_relay(requests.ReadTimeout("late"), samples.accepted())

@@ -29,11 +29,11 @@ class TestRevival:
     def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
         assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused", plan=1).debt.dead_lettered_at == MARK
 
-    def test_replayed_state_has_a_new_backoff_and_the_plan_of_the_dead_letter(self) -> None:
+    def test_replayed_state_has_the_plan_of_the_dead_letter(self) -> None:
         entry = Entry().owing(state())
-        entry = replace(entry, debt=replace(entry.debt, plan=3, retries=9))
+        entry = replace(entry, debt=replace(entry.debt, plan=3))
         revived = entry.dead_lettering(state(), MARK, "refused", plan=4).reviving(state(), MARK + 9)
-        assert (revived.debt.retries, revived.debt.plan) == (0, 4)
+        assert revived.debt.plan == 4
 
     def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
         assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).debt.revived_at == 0.0

@@ -142,10 +142,10 @@ class TestRow:
         assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
         assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
 
-    def test_failed_wake_of_a_message_lengthens_the_backoff_until_a_newer_state_comes(self) -> None:
-        debt = owing().debt.failed(3, "upstream", is_wake=False).failed(1, "timeout", is_wake=True)
-        assert (debt.attempts, debt.retries, debt.reason) == (4, 1, "timeout")
-        assert debt.started_anew().retries == 0
+    def test_attempts_add_up_until_a_newer_state_comes(self) -> None:
+        debt = owing().debt.failed(3, "upstream").failed(1, "timeout")
+        assert (debt.attempts, debt.reason) == (4, "timeout")
+        assert debt.started_anew().attempts == 0
 
     def test_settled_debt_leaves_the_index(self) -> None:
         debt = replace(owing().debt, is_notified=True).settled()

@@ -54,13 +54,13 @@ class TestOwing:
 
     def test_attempts_of_an_older_state_do_not_count_for_a_newer_one(self) -> None:
         entry = Entry().owing(state())
-        entry = replace(entry, debt=entry.debt.failed(3, "upstream", is_wake=True))
+        entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
         assert entry.owing(state()).debt.attempts == 3
         assert entry.owing(state(9)).debt.attempts == 0
 
     def test_attempts_of_an_earlier_share_do_not_count_for_a_later_one_with_the_same_state(self) -> None:
         entry = Entry().owing(state())
-        entry = replace(entry, debt=entry.debt.failed(3, "upstream", is_wake=True))
+        entry = replace(entry, debt=entry.debt.failed(3, "upstream"))
         assert entry.owing(state(9, version=0)).debt.attempts == 0
 
 
@@ -266,9 +266,9 @@ class TestFailed:
 
     def test_failure_whose_record_is_written_twice_counts_once(self) -> None:
         entry, mine = leased()
-        once = entry.failed(mine, 1, 0, until=mine.began, is_wake=True)
-        assert once.failed(mine, 1, 0, until=mine.began, is_wake=True) == once
-        assert (once.debt.attempts, once.debt.retries) == (1, 1)
+        once = entry.failed(mine, 1, 0, until=mine.began)
+        assert once.failed(mine, 1, 0, until=mine.began) == once
+        assert once.debt.attempts == 1
 
     def test_failure_leaves_the_signals_of_other_senders(self) -> None:
         entry = announced(state(-30))

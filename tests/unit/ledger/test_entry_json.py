@@ -59,7 +59,6 @@ DEBTS = st.builds(
     is_notified=st.booleans(),
     plan=st.integers(0, 999),
     attempts=st.integers(0, 99),
-    retries=st.integers(0, 99),
     reason=st.text(max_size=8),
     slot=st.none() | st.builds(Slot, at=MOMENTS, is_critical=st.booleans()),
     row=st.none() | st.builds(Row, MOMENTS, DIGESTS | st.just(""), st.integers(0, 9), st.integers(0, 9), st.booleans()),

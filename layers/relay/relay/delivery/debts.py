@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from relay.delivery.task import Services, Task, next_plan, planned
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import HANDLING, LONGEST_WAIT_SECONDS, Reason
-from relay.jobs.backoff import backoffs_within, wait_seconds
+from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure
@@ -158,7 +158,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     else:
         wait = wait_seconds(
             reason,
-            entry.debt.retries if entry else backoffs_within(now - task.job.age_counts_from),
+            now - task.age_counts_from,
             result.exchange.retry_after,
             services.sender.random(),
             may_have_acted=result.exchange.may_have_acted,

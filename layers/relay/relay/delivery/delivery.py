@@ -171,7 +171,6 @@ def _record_failure(
             sent.maybe_accepted,
             until=until,
             reason=result.reason or "",
-            is_wake=not task.is_from_webhook,
         )
         if at is not None:
             return failed.dead_lettering(task.state, at, result.reason or "", plan=next_plan(task, claimed))

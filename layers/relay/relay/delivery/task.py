@@ -257,16 +257,18 @@ class Task(NamedTuple):
 
     @property
     def expires_at(self) -> float:
-        """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent.
+        """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent."""
+        return self.age_counts_from + self.channel.policy.max_age_seconds
 
-        Its age counts from its arrival, from its replay, or from the end of a later pause or flap.
-        """
-        start, longest = max(self.job.age_counts_from, self.quiet_until), self.channel.policy.max_age_seconds
-        if self.pauses:
-            from relay.channels.pause import age_start  # noqa: PLC0415 - see `with_pauses`
+    @property
+    def age_counts_from(self) -> float:
+        """Time from which the state's age counts: its arrival, its replay, or the end of a later pause or flap."""
+        start = max(self.job.age_counts_from, self.quiet_until)
+        if not self.pauses:
+            return start
+        from relay.channels.pause import age_start  # noqa: PLC0415 - see `with_pauses`
 
-            start = age_start(self.pauses, start, longest)
-        return start + longest
+        return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
     def wake_at(self, until: float, now: float) -> float:
         """Return the end of a wait (`until`), but at the latest shortly after the state expires.

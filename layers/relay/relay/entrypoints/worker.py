@@ -27,7 +27,7 @@ from relay.failures.errors import BadRequest, ChannelError
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import is_open
-from relay.jobs.backoff import backoffs_within, wait_seconds
+from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outbox import Outbox, followup_job
@@ -204,9 +204,8 @@ class Worker:
             return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None), deadline)
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = _is_critical(job)
-        wait = wait_seconds(
-            error.reason, backoffs_within(now - job.age_counts_from), None, self.random(), is_critical=is_critical
-        )
+        age = now - job.age_counts_from
+        wait = wait_seconds(error.reason, age, None, self.random(), is_critical=is_critical)
         again = after_failure(job, result, now).without_flags(Flag.BELL)
         if not self.outbox.enqueue(again, deadline, until=now + wait):
             return result
@@ -257,9 +256,7 @@ class Worker:
             return job.waiting(reason, result.until)
         if HANDLING[reason].is_final:
             return job.waiting(reason, now + DEAD_LETTER_AGAIN_SECONDS)
-        wait = wait_seconds(
-            reason, backoffs_within(now - job.age_counts_from), result.exchange.retry_after, self.random()
-        )
+        wait = wait_seconds(reason, now - job.age_counts_from, result.exchange.retry_after, self.random())
         return after_failure(job, result, now).waiting(reason, now + wait)
 
     def _notify_without_ledger(self, job: Job, result: Result, deadline: Deadline) -> None:

@@ -44,8 +44,6 @@ class Handling(NamedTuple):
         retries_inline: True to retry within the request.
         renews_credentials: True to retry within the request if a new token or a changed secret is available, whatever
             `retries_inline` says.
-        first_backoff_seconds: Upper bound of the first backoff on the retry queue. It doubles up to
-            LONGEST_WAIT_SECONDS; each wait is drawn at random below the bound.
         constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
         is_final: True to dead-letter the job without a retry.
         breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
@@ -54,7 +52,6 @@ class Handling(NamedTuple):
 
     retries_inline: bool = False
     renews_credentials: bool = False
-    first_backoff_seconds: float = 30.0
     constant_wait_seconds: float | None = None
     is_final: bool = False
     breaks_circuit: bool = False

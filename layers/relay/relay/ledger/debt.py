@@ -24,7 +24,6 @@ class Debt(NamedTuple):
         plan: Number of the message that wakes the newest state, or, if only a row does, of the next one. A message of
             that state with a lower number is dropped: a later one took its place. The number survives the debt.
         attempts: Number of attempts of the newest state.
-        retries: Number of failed wakes of the newest state, since its arrival or its replay. The backoff grows with it.
         reason: Reason of the last failed attempt, or of the wait of a replayed or paused state; empty if there is none.
         slot: Time that the rate limiter reserved for the incident's next signal; None if there is none.
         row: The debt's row in the table's `due` index, which the sweeper reads; None if nothing is owed, the first
@@ -42,7 +41,6 @@ class Debt(NamedTuple):
     is_notified: bool = False
     plan: int = 0
     attempts: int = 0
-    retries: int = 0
     reason: str = ""
     slot: Slot | None = None
     row: Row | None = None
@@ -88,14 +86,11 @@ class Debt(NamedTuple):
 
     def started_anew(self) -> "Debt":
         """Return the debt for a newer state than before: without attempts, reason, dead letter and revival."""
-        return replace(self, attempts=0, retries=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
+        return replace(self, attempts=0, reason="", dead_lettered_at=0.0, revived_at=0.0)
 
-    def failed(self, attempts: int, reason: str, *, is_wake: bool) -> "Debt":
-        """Return the debt with `attempts` added to its attempts; the last one failed for `reason`.
-
-        `is_wake` is True if a message from the queue woke the state.
-        """
-        return replace(self, attempts=self.attempts + attempts, retries=self.retries + is_wake, reason=reason)
+    def failed(self, attempts: int, reason: str) -> "Debt":
+        """Return the debt with `attempts` added to its attempts; the last one failed for `reason`."""
+        return replace(self, attempts=self.attempts + attempts, reason=reason)
 
     def announced(self, *, is_owed: bool) -> "Debt":
         """Return the debt after xMatters accepted a signal.
@@ -133,7 +128,7 @@ class Debt(NamedTuple):
 
     def revived(self, at: float) -> "Debt":
         """Return the debt after its dead-lettered state became owed again at `at` (epoch seconds), by a replay."""
-        return replace(self, reason="", retries=0, dead_lettered_at=0.0, revived_at=at)
+        return replace(self, reason="", dead_lettered_at=0.0, revived_at=at)
 
     def with_row(self, row: Row | None) -> "Debt":
         """Return the debt with this row in the table's `due` index; None removes the row.

@@ -391,17 +391,16 @@ class Entry(NamedTuple):
         *,
         until: float,
         reason: str = "",
-        is_wake: bool = False,
     ) -> "Entry":
         """Return the entry after the signal of the lease's state was not accepted. The lease ends.
 
         `attempts` were made, and the last one failed for `reason`. `maybe_accepted` counts those that may have been
-        accepted all the same, by `until` (epoch seconds). `is_wake` is True if a message from the queue woke the state.
+        accepted all the same, by `until` (epoch seconds).
         """
         entry = self._released(lease)
         # Only once: the write may have succeeded before, with its answer lost.
         if entry is not self and lease.state.is_of_same_share(entry.newest):
-            entry = replace(entry, debt=entry.debt.failed(attempts, reason, is_wake=is_wake))
+            entry = replace(entry, debt=entry.debt.failed(attempts, reason))
         entry = entry._counting(lease, maybe_accepted, until)
         if maybe_accepted:
             entry = entry._doubting(lease.state)
