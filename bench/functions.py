@@ -22,8 +22,7 @@ from sandbox.environment import aws_environment, without_aws
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from relay.entrypoints.worker import Worker
-    from relay.reconcile.schedule import Schedule
+    from relay.reconcile.reconciler import Reconciler
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -139,11 +138,8 @@ class Functions:
         os.environ.update(_environment(edges))
         with contextlib.redirect_stdout(self._log):
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
-            self.callback, chores = _handler("xmatters_callback"), _app("chore_worker")
-            self.chore_worker: Handler = chores.handler
-            # The chore worker works a reconcile run, and its handler does not return the run's result.
-            self.chores: Worker = chores.worker
-            self.schedule: Schedule = _app("reconcile").schedule
+            self.callback, self.chore_worker = _handler("xmatters_callback"), _handler("chore_worker")
+            self.reconciler: Reconciler = _app("reconcile").reconciler
         # In Lambda a function binds itself to one CPU; with the local profile, which loopback needs, it does not.
         self._cpus = {min(machine.cpus())} if machine.cpus() else set[int]()
 

@@ -84,7 +84,7 @@ def idle_plan() -> Idle:
     with contextlib.redirect_stdout(Log()):
         secrets = FakeSecrets(**{f"channel{number}": json.dumps(samples.secret()) for number in range(CHANNELS)})
         dynamodb = MeteredDynamoDb()
-        new_relay(clock=Clock(), secrets=secrets, dynamodb=dynamodb).schedule.start()
+        new_relay(clock=Clock(), secrets=secrets, dynamodb=dynamodb).reconciler.run()
     # One more call lists the secrets.
     lookups = len(secrets.reads) + 1
     reads, writes = dynamodb.units["read_units"], dynamodb.units["write_units"]

@@ -1,39 +1,30 @@
-"""Benchmark of reconcile runs of many channels, in simulated time: the real library with slow fakes as adapters.
-
-Workers take due chores; their number is the template's default.
-"""
+"""Benchmark of reconcile runs of many channels, in simulated time: the real library with slow fakes as adapters."""
 
 import contextlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from bench.figures import Aim, Section, measured
 from bench.functions import Log
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
-from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import read_envelope
 from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, listing_name
+from relay.reconcile.history import ChannelHistory, History
+from relay.reconcile.plan import listing_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, FakeSqs, Relay
 
 CHANNELS, EACH, MISSED = 500, 10, 1_000
-WORKERS = 5
 # Seconds of one call.
 BIGPANDA_SECONDS, SQS_SECONDS, SECRET_SECONDS = 0.3, 0.02, 0.02
 TABLE_SECONDS: dict[str, float] = {"batch_get_item": 0.02}
 ITEM_SECONDS = 0.006
-# Seconds from a message to the start of its worker.
-WAKE_SECONDS = 0.1
 
 
 class _Table(FakeDynamoDb):
@@ -75,7 +66,7 @@ class _Scene:
     def __init__(self, queries: Iterable[str], incidents: Callable[[str], list[dict[str, Any]]]) -> None:
         clock = Clock()
         self.clock, self.incidents, self.calls = clock, incidents, Counter[str]()
-        self.table, self.retries, self.chores = _Table(clock), _Queue(clock), _Queue(clock)
+        self.table, self.retries = _Table(clock), _Queue(clock)
         self.channels = {f"c{number:03}": query for number, query in enumerate(queries)}
         texts = {name: json.dumps(_secret(query)) for name, query in self.channels.items()}
         self.relay = Relay(
@@ -85,15 +76,15 @@ class _Scene:
             clock=clock,
             dynamodb=self.table,
             retries=self.retries,
-            chores=self.chores,
         )
+        histories: dict[str, History] = defaultdict(History)
         for name in self.channels:
             known = self.relay.channels.get(name).bigpanda
             assert known
-            ago = ChannelNote(clock.now - 86_400, clock.now - 300)
-            ago.write(self.relay.table, channel_key(listing_name(known, "e"), name))
-            if GroupNote.read(self.relay.table, group_name(known, "e")).last == 0:
-                GroupNote(last=clock.now - 300).write(self.relay.table, group_name(known, "e"))
+            earlier = ChannelHistory(clock.now - 86_400, clock.now - 300)
+            histories[listing_name(known, "e")].channels[name] = earlier
+        for listing, history in histories.items():
+            history.write(self.relay.table, listing)
 
     def _answer(self, call: Call) -> HttpAnswer:
         self.clock.now += BIGPANDA_SECONDS
@@ -109,32 +100,12 @@ class _Scene:
         return HttpAnswer(200, {}, json.dumps({"items": found[start : start + size], "total": len(found)}).encode())
 
     def run(self) -> tuple[float, list[Found]]:
-        """Plan the runs and work them; return the seconds that this took, and each run's result."""
+        """Make a run; return the seconds that it took, and the result of each group of channels."""
         self.table.counts.clear()
         self.calls.clear()
         began = self.clock.now
-        self.relay.schedule.start()
-        numbers, found = count(), list[Found]()
-        waiting = [(moment, next(numbers), message) for moment, message in self._sent()]
-        heapify(waiting)
-        free = [began] * WORKERS
-        while waiting:
-            due, _, message = heappop(waiting)
-            self.clock.now = max(due, heappop(free)) + WAKE_SECONDS
-            job = read_envelope(message["MessageBody"])
-            result = self.relay.reconciler.work(job, self.relay.deadline(JOB_SECONDS))
-            found += [result] if result else []
-            heappush(free, self.clock.now)
-            for sent in self._sent():
-                heappush(waiting, (sent[0], next(numbers), sent[1]))
-        self.clock.now = max(free)
-        return self.clock.now - began, found
-
-    def _sent(self) -> list[tuple[float, dict[str, Any]]]:
-        """Take the chores off the queue; return each with the time at which it becomes visible."""
-        messages, self.chores.messages = self.chores.messages, []
-        moments, self.chores.moments = self.chores.moments, []
-        return [(at + each["DelaySeconds"], each) for at, each in zip(moments, messages, strict=True)]
+        ran = self.relay.reconciler.run()
+        return self.clock.now - began, [each.found for each in ran]
 
 
 def section() -> Section:
@@ -159,7 +130,7 @@ def section() -> Section:
         measured("  calls to BigPanda", "", missed[3]),
     ]
     note = (
-        f"All channels have one key of BigPanda; {WORKERS} workers, simulated time. BigPanda takes "
+        f"All channels have one key of BigPanda; simulated time. BigPanda takes "
         f"{BIGPANDA_SECONDS * 1e3:.0f} ms a call and 5 calls a second, SQS {SQS_SECONDS * 1e3:.0f} ms, DynamoDB "
         f"{ITEM_SECONDS * 1e3:.0f} ms, a batch {TABLE_SECONDS['batch_get_item'] * 1e3:.0f} ms, a secret "
         f"{SECRET_SECONDS * 1e3:.0f} ms. BigPanda's rate limit alone makes {3 * CHANNELS / 5:.0f} s of {CHANNELS} "

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections import Counter
 from copy import replace
 from typing import Any
 
@@ -10,7 +9,6 @@ from bench import cost, prices
 from bench.figures import Figure, Section, measured
 from bench.functions import Functions, Spent
 from bench.warm import in_words, most_common
-from relay.entrypoints.worker import JOB_SECONDS
 from sandbox.errors import SandboxError
 
 # Numbers of open incidents in the channel's environment.
@@ -19,8 +17,7 @@ MINUTES = 5
 RUNS_A_MONTH = 30 * 24 * 60 / MINUTES
 BIGPANDA_SECONDS = 0.3
 USUAL = 100
-# A chore is sent, received and deleted.
-CHORE_REQUESTS = 3
+BIGPANDA_CALLS = 3
 
 
 def section(functions: Functions, rounds: int) -> Section:
@@ -45,12 +42,12 @@ def section(functions: Functions, rounds: int) -> Section:
 def _run(functions: Functions, size: int) -> Spent:
     # A new channel has an account of its own, so that BigPanda's limit of 5 calls a second does not slow the run.
     name = f"run-{size}-{uuid.uuid4().hex[:12]}"
-    schedule = replace(functions.schedule, names=lambda: [name])
+    planner = replace(functions.reconciler.planner, names=lambda: [name])
+    reconciler = replace(functions.reconciler, planner=planner)
 
     def run(_: dict[str, Any], __: Any) -> dict[str, Any]:
-        [chore] = schedule.planned(schedule.deadlines(JOB_SECONDS))
-        found = functions.chores.reconciler().work(chore.job(), schedule.deadlines(JOB_SECONDS))
-        return found._asdict() if found else {}
+        [ran] = reconciler.run()
+        return ran.found._asdict()
 
     answer, spent = functions.invoke(run, {})
     if answer.get("compared") != size:
@@ -68,11 +65,8 @@ def _figures(size: int, spent: list[Spent]) -> list[Figure]:
 
 def _month(spent: list[Spent]) -> float:
     run, calls = cost.Invocation.of(spent), most_common(spent)
-    asked = _bigpanda_calls(calls)
-    seconds = run.billed_seconds(asked * BIGPANDA_SECONDS)
-    # Two invocations: the scheduled function, which all channels share, and the chore worker.
-    each = 2 * prices.LAMBDA_REQUESTS / cost.MILLION
-    each += CHORE_REQUESTS * prices.SQS_REQUESTS / cost.MILLION
+    seconds = run.billed_seconds(BIGPANDA_CALLS * BIGPANDA_SECONDS)
+    each = prices.LAMBDA_REQUESTS / cost.MILLION
     each += seconds * cost.MEMORY_GB * prices.LAMBDA_GB_SECOND
     each += (calls["PutItem"] + calls["UpdateItem"]) * prices.DYNAMODB_WRITE_UNITS / cost.MILLION
     # BatchGetItem costs a unit for each incident.
@@ -81,11 +75,3 @@ def _month(spent: list[Spent]) -> float:
     each += calls["GetSecretValue"] * prices.SECRET_READS / cost.MILLION
     each += run.all_log_bytes() * prices.LOG_GB / cost.GIGABYTE
     return each * RUNS_A_MONTH
-
-
-def _bigpanda_calls(calls: Counter[str]) -> int:
-    """Return the number of calls to BigPanda, derived from the counted calls to AWS.
-
-    The rate limiter updates a DynamoDB item before each call to BigPanda, so the number of updates is returned.
-    """
-    return calls["UpdateItem"]

@@ -20,7 +20,7 @@ from relay.failures.errors import InvalidChannel, LedgerError
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.ledger.sources import Sources
-from relay.reconcile.notes import UnknownCounts, read_unknown_counts
+from relay.reconcile.history import UnknownCounts, read_unknown_counts
 from relay.xmatters.directory import Directory
 from relayctl import credential_checks, modes, recipient_checks
 from relayctl.aws_errors import refusal

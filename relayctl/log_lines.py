@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # Functions by the last part of their log groups' names, as template.yaml has them.
 WEBHOOK, CALLBACK = "bigpanda-webhook", "xmatters-callback"
-JOB_WORKER, CHORE_WORKER, SWEEPER = "job-worker", "chore-worker", "sweeper"
-FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER)
+JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE = "job-worker", "chore-worker", "sweeper", "reconcile"
+FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE)
 # Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
 MAX_ANSWERS = 200
 # Lines of one log group that are kept, the newest.

@@ -20,7 +20,6 @@ from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Wiring
-from relay.entrypoints.worker import JOB_SECONDS
 from relay.failures.errors import SendError, UnknownChannel
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, VendorHosts
@@ -31,6 +30,7 @@ from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
+from relay.reconcile.reconciler import Ran
 from relay.telemetry.telemetry import Telemetry
 from relay.xmatters.trigger import XMatters
 from tests import samples
@@ -323,7 +323,7 @@ class Relay:
         self.delivery, self.rate_limit, self.reconciler = wiring.delivery, wiring.rate_limit, wiring.reconciler
         self.sender = self.delivery.sender
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
-        self.sweeper, self.schedule = wiring.sweeper, wiring.schedule
+        self.sweeper = wiring.sweeper
 
     def _adapters(self) -> Adapters:
         sns: Any = self.sns
@@ -417,21 +417,11 @@ class Relay:
         self._work(self.chores, chores)
 
     def reconcile(self) -> dict[str, Found]:
-        """Plan reconcile runs, and work their chores until none is left.
+        """Make a reconcile run; return the results of its groups, by the first channel of each group.
 
-        Return the results of the runs, by the first channel of each run's group. Other chores stay on the queue. Time
-        passes only by the library's own sleeps.
+        Time passes only by the library's own sleeps.
         """
-        self.schedule.start()
-        found: dict[str, Found] = {}
-        while waiting := [each for each in self.chores.messages if _job(each).kind == "reconcile"]:
-            self.chores.messages = [each for each in self.chores.messages if each not in waiting]
-            for message in waiting:
-                job = _job(message)
-                result = self.reconciler.work(job, self.deadline(JOB_SECONDS))
-                if result:
-                    found[job.channel] = together(found.get(job.channel), result)
-        return found
+        return by_channel(self.reconciler.run())
 
     def drain(self) -> None:
         """Let time pass and the worker process jobs until none is left on either queue."""
@@ -460,8 +450,12 @@ class Relay:
         return self.ledger.read(key("noc", recipients, incident_id))
 
 
-def _job(message: Mapping[str, Any]) -> Job:
-    return read_envelope(message["MessageBody"])
+def by_channel(ran: Sequence[Ran]) -> dict[str, Found]:
+    """Return the results of reconcile runs by the first channel of each group."""
+    found: dict[str, Found] = {}
+    for (channel, *_), each in ran:
+        found[channel] = together(found.get(channel), each)
+    return found
 
 
 def together(one: Found | None, other: Found) -> Found:

@@ -1,4 +1,4 @@
-"""Handler of the chore queue: follow-ups, write-backs, releases and reconcile runs."""
+"""Handler of the chore queue: follow-ups, questions, write-backs and releases."""
 
 from typing import Any
 

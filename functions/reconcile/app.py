@@ -1,4 +1,4 @@
-"""Handler of the reconcile schedule: puts a chore for each group of channels on the chore queue.
+"""Handler of the reconcile schedule: compares BigPanda's incidents with the ledger, for shares that never came.
 
 An operator may invoke it by hand. The content of the event is ignored.
 """
@@ -7,10 +7,11 @@ from typing import Any
 
 from relay.entrypoints import bootstrap
 
-schedule = bootstrap.reconcile()
+reconciler = bootstrap.reconcile()
 
 
-@schedule.telemetry.instrument
+@reconciler.telemetry.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Queue a run for each group of channels, and return the numbers of runs and channels."""
-    return schedule.start()
+    """Make a reconcile run, and return the numbers of compared groups and channels."""
+    ran = reconciler.run()
+    return {"runs": len(ran), "channels": len({name for each in ran for name in each.channels})}

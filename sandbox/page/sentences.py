@@ -29,14 +29,12 @@ _CHORES: Mapping[str, str] = {
     "question": "Asking BigPanda if the incident is over",
     "writeback": "Writing xMatters' answer into BigPanda",
     "release": "Ending BigPanda's callback lock",
-    "reconcile": "Comparing with BigPanda",
 }
 _CHORES_DONE: Mapping[str, str] = {
     "followup": "The pages in xMatters were checked, and those of past states were ended",
     "question": "BigPanda was asked if the incident is over",
     "writeback": "xMatters' answer was written into BigPanda",
     "release": "BigPanda's callback lock was ended",
-    "reconcile": "The incidents were compared with BigPanda",
 }
 # Transitions as the object of "… is not signalled by this channel".
 _TRANSITIONS: Mapping[str, str] = {

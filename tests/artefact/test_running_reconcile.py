@@ -1,4 +1,4 @@
-"""The built functions of a reconcile run under AWS's own runtime client: a missed share is signalled once."""
+"""The built reconcile function under AWS's own runtime client: a missed share is signalled once."""
 
 import time
 from typing import Any
@@ -25,20 +25,18 @@ from tests.artefact.world import (
 
 
 def run(world: World) -> dict[str, Any]:
-    """Do a reconcile run with the reconcile function and the chore worker; return the line `reconciled` of the log."""
-    before = world.chore_worker.log()
+    """Do a reconcile run; return the line `reconciled` of the log."""
+    before = world.reconcile.log()
     assert world.reconcile.invoke(read(RECONCILES[0])) == {"runs": 1, "channels": 1}
-    for message in world.chores():
-        assert world.chore_worker.invoke(records(message["Body"])) == NOTHING_STAYS
-    [line] = [line for line in logged(since(world.chore_worker, before)) if line.get("message") == "reconciled"]
+    [line] = [line for line in logged(since(world.reconcile, before)) if line.get("message") == "reconciled"]
     return line
 
 
 def backdate(world: World) -> None:
-    """Move all times in the ledger's items about reconcile runs back by ten minutes: runs, and found differences."""
+    """Move all times in the history of the listing back by ten minutes: those of runs, and of found differences."""
     table = Table(world.aws.client("dynamodb"), LEDGER, time.time)
     access = reconciling.access(world.box.bigpanda.url, BIGPANDA_KEY)
-    reconciling.backdate(table, access, ENVIRONMENT, "demo", 600)
+    reconciling.backdate(table, access, ENVIRONMENT, 600)
 
 
 def never_came(world: World, name: str = "never-came") -> None:
@@ -59,7 +57,7 @@ def never_came(world: World, name: str = "never-came") -> None:
     )
 
 
-def test_built_reconcile_functions_signal_a_missed_share_once(world: World) -> None:
+def test_built_reconcile_function_signals_a_missed_share_once(world: World) -> None:
     assert world.share(read(SHARES[0]))["outcome"] == "delivered"
     world.waiting()
     never_came(world)
@@ -85,10 +83,9 @@ def test_failed_reconcile_run_is_logged_without_secrets(world: World) -> None:
     assert line["compared"] == 0
     assert world.waiting() == []
     for secret in (BIGPANDA_KEY, API_KEY, TOKEN):
-        assert secret not in world.reconcile.log() + world.chore_worker.log()
+        assert secret not in world.reconcile.log()
 
 
 @pytest.mark.parametrize("event", [{}, {"anything": ["at", "all"]}], ids=str)
 def test_reconcile_function_accepts_any_event(world: World, event: dict[str, Any]) -> None:
     assert world.reconcile.invoke(event).keys() == {"runs", "channels"}
-    world.chores()

@@ -123,12 +123,6 @@ PERMISSIONS = {
     "ChoreWorkerRole": [
         READ_CHANNELS,
         USE_THE_LEDGER,
-        {
-            "Sid": "ReadTheLedgerInBatches",
-            "Effect": "Allow",
-            "Action": "dynamodb:BatchGetItem",
-            "Resource": "${LedgerTable.Arn}",
-        },
         KEEP_JOBS,
         {
             "Sid": "TakeChores",
@@ -139,22 +133,23 @@ PERMISSIONS = {
         TELL_THE_FALLBACK,
         write_logs("ChoreWorkerLogGroup"),
     ],
-    # The function only plans runs: it calls no vendor and receives no message.
+    # It receives no message.
     "ReconcileRole": [
         READ_CHANNELS,
         LIST_CHANNELS,
         {
-            "Sid": "ReadSources",
+            "Sid": "CompareWithTheLedger",
             "Effect": "Allow",
-            "Action": ["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+            "Action": ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
             "Resource": "${LedgerTable.Arn}",
         },
         {
-            "Sid": "KeepRuns",
+            "Sid": "QueueWhatWasMissed",
             "Effect": "Allow",
             "Action": "sqs:SendMessage",
-            "Resource": "${ChoreQueue.Arn}",
+            "Resource": ["${RetryQueue.Arn}", "${ChoreQueue.Arn}"],
         },
+        TELL_THE_FALLBACK,
         write_logs("ReconcileLogGroup"),
     ],
     "SweeperRole": [
@@ -233,9 +228,9 @@ BY_KEY = {
     "JobWorkerRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
     "ChoreWorkerRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
     "SweeperRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
-    "ReconcileRole": [*ALWAYS, KEY_FOR_THE_LEDGER],
+    "ReconcileRole": [*ALWAYS, KEY_FOR_THE_LEDGER, KEY_FOR_THE_TOPIC],
 }
-TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "ReconcileFunction": 240}
+TIMEOUTS = {"BigPandaWebhookFunction": 15, "XMattersCallbackFunction": 15, "ReconcileFunction": 900}
 TIMEOUTS |= {"JobWorkerFunction": 30, "ChoreWorkerFunction": 30, "SweeperFunction": 60}
 # The queue of each worker.
 WORKERS = {"JobWorkerFunction": "RetryQueue", "ChoreWorkerFunction": "ChoreQueue"}
@@ -526,7 +521,7 @@ class TestFunctions:
             assert (config.retry_queue_url, config.chore_queue_url) == ("${RetryQueue}", "${ChoreQueue}")
             assert config.dead_letter_queue_url == "${DeadLetterQueue}"
             assert config.ledger_table == "${LedgerTable}"
-            notifies = name in {*WORKERS, "SweeperFunction"}
+            notifies = name in {*WORKERS, "SweeperFunction", "ReconcileFunction"}
             assert config.fallback_topic_arn == ("${FallbackTopic}" if notifies else "")
             assert config.job_worker == ("${JobWorkerFunction}" if name == "SweeperFunction" else "")
 

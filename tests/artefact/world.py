@@ -84,7 +84,7 @@ class World:
         callback: function of xMatters' callbacks.
         worker: worker of the retry queue.
         chore_worker: worker of the chore queue.
-        reconcile: function that plans reconcile runs.
+        reconcile: function that makes reconcile runs.
         sweeper: the sweeper.
         webhook_as_deployed: the webhook's folders and settings, to run scripts in its environment.
         box: stand-ins that the channel "demo" points at.

@@ -16,15 +16,14 @@ from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
 from relay.entrypoints.wiring import Wiring
-from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.ledger.table import Table
 from tests import samples
-from tests.fakes import Recorder, one_by_one, together
+from tests.fakes import Recorder, by_channel, one_by_one
 from tests.integration.account import Aws
 
 HOSTS = VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",), loopback=True)
@@ -57,7 +56,6 @@ class Live:
         self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
         self.sender = self.delivery.sender
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
-        self.schedule = wiring.schedule
 
     def _adapters(self) -> Adapters:
         secrets = Secrets(self.aws.secrets, "relay", ticks=time.monotonic)
@@ -115,23 +113,8 @@ class Live:
                 assert self.worker.work([{"messageId": each["MessageId"], "body": each["Body"]}]) == []
 
     def reconcile(self) -> dict[str, Found]:
-        """Plan reconcile runs, and work their chores until none is left.
-
-        Return the results of the runs, by the first channel of each run's group. Other chores go back on the queue.
-        """
-        self.schedule.start()
-        found: dict[str, Found] = {}
-        others: list[str] = []
-        while messages := self.aws.chores.messages():
-            for each in messages:
-                job = read_envelope(each["Body"])
-                if job.kind != "reconcile":
-                    others.append(each["Body"])
-                elif result := self.reconciler.work(job, deadline(JOB_SECONDS)):
-                    found[job.channel] = together(found.get(job.channel), result)
-        for body in others:
-            self.aws.chores.send(body)
-        return found
+        """Make a reconcile run; return the results of its groups, by the first channel of each group."""
+        return by_channel(self.reconciler.run())
 
     def revive(self, job: Job) -> None:
         """Work a job as if an operator had moved its message to the retry queue."""

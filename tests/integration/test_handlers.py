@@ -214,20 +214,17 @@ def watch(box: Box, account: Aws, *incidents: dict[str, Any]) -> None:
 
 
 class Runs:
-    """Reconcile runs through their two functions: the schedule and the chore worker."""
+    """Reconcile runs through their function."""
 
     def __init__(self, box: Box, account: Aws, environment: pytest.MonkeyPatch) -> None:
         self._account, self._access = account, reconciling.access(box.bigpanda.url, KEY)
-        self.schedule = load("reconcile", environment, account)
-        self.worker = Output("chore_worker", account, environment)
+        self._function = Output("reconcile", account, environment)
 
     def one(self, sample: dict[str, Any]) -> list[dict[str, Any]]:
-        """Plan a run and work it; return the chore worker's log lines."""
-        assert invoke(self.schedule, sample) == {"runs": 1, "channels": 1}
-        self.worker.lines()
-        while sent := records(self._account.chores)["Records"]:
-            assert self.worker.invoke({"Records": sent}) == {"batchItemFailures": []}
-        return self.worker.lines()
+        """Make a run; return the function's log lines."""
+        self._function.lines()
+        assert self._function.invoke(sample) == {"runs": 1, "channels": 1}
+        return self._function.lines()
 
     def third(self, sample: dict[str, Any]) -> list[dict[str, Any]]:
         """Do three runs and return the third's lines: the first notes its time, the second the differences."""
@@ -237,9 +234,9 @@ class Runs:
         return self.one(sample)
 
     def backdate(self) -> None:
-        """Date the ledger's notes of earlier reconcile runs ten minutes back, as if that time had passed since."""
+        """Date the history of earlier reconcile runs ten minutes back, as if that time had passed since."""
         table = Table(self._account.dynamodb, self._account.table, time.time)
-        reconciling.backdate(table, self._access, "e1", "noc", 600)
+        reconciling.backdate(table, self._access, "e1", 600)
 
 
 def missed(incident_id: str = "i1") -> dict[str, Any]:
@@ -276,9 +273,8 @@ def test_result_of_a_run_is_logged_and_counted(box: Box, account: Aws, monkeypat
     assert metrics["reconcile_failed"] == [1.0]
 
 
-def test_no_run_is_planned_without_a_key_of_bigpanda(box: Box, account: Aws, reconcile: Handler) -> None:
+def test_nothing_is_compared_without_a_key_of_bigpanda(box: Box, account: Aws, reconcile: Handler) -> None:
     assert invoke(reconcile, {}) == {"runs": 0, "channels": 0}
-    assert account.chores.messages() == []
     assert box.bigpanda.calls.all() == []
 
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import Result
 
 from relay.ledger.table import Table
-from relay.reconcile.notes import GroupNote, group_name
+from relay.reconcile.history import History
+from relay.reconcile.plan import listing_name
 from sandbox.server.in_process import Box
 from tests import reconciling
 from tests.integration.live import Received, Script, Site, site
@@ -311,8 +312,9 @@ class TestChecks:
         keep(operator, tenant, "jdoe", bigpanda=known | {"reconcile": setting})
         table = Table(operator.dynamodb, operator.table, time.time)
         access = reconciling.access(known["base_url"], known["api_key"])
-        note = GroupNote().counting(time.time(), found=found, came=came)
-        assert note.write(table, group_name(access, "e1"))
+        history = History()
+        history.count(time.time(), found=found, came=came)
+        history.write(table, listing_name(access, "e1"))
         shown = examined(operator).get("missed shares")
         assert (said is None) == (shown is None)
         if said and shown:

@@ -9,13 +9,13 @@ _mutation = partial(Mutation, simulation="attacks")
 ATTACK_MUTATIONS = (
     _mutation(
         "a reconcile run looks into environments that shares name",
-        "reconcile.schedule:Schedule.planned",
-        "channel.bigpanda.environments if channel.bigpanda else ()",
-        "(*channel.bigpanda.environments, *self.sources.suggested(channel))",
+        "reconcile.plan:Planner.listings",
+        "access.environments",
+        "(*access.environments, *self.sources.suggested(channel))",
     ),
     _mutation(
         "a reconcile run rings recipients that only a forged share named",
-        "reconcile.comparison:Comparison.read",
+        "reconcile.comparison:Comparison._read",
         "found[name].sequence and is_known",
         "found[name].sequence",
         seed=258,

@@ -17,7 +17,8 @@ from relay.deadline import Deadline
 from relay.incidents.callback import Kind
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, listing_name
+from relay.reconcile.history import ChannelHistory, History
+from relay.reconcile.plan import listing_name
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSession, FakeSqs, Relay
 from tests.simulation.attack_invariants import Notice, Posted, broken_invariants, undecided
@@ -173,16 +174,15 @@ class Attack:
         """Let reconcile runs have covered the channel already, so that no incident predates its first run."""
         access = self.relay.channels.get(ATTACKED).bigpanda
         assert access
-        last, table = self._began - 600, self.relay.table
-        ChannelNote(last - 600, last).write(table, channel_key(listing_name(access, ENVIRONMENT), ATTACKED))
-        GroupNote(last=last).write(table, group_name(access, ENVIRONMENT))
+        known = {ATTACKED: ChannelHistory(self._began - 1200, self._began - 600)}
+        History(known).write(self.relay.table, listing_name(access, ENVIRONMENT))
 
     def _runs(self) -> Iterator[Deed]:
         for number in range(1, int((LASTS_SECONDS + CALM_SECONDS) / SWEEP_EVERY)):
             yield number * SWEEP_EVERY, self._sweep
         if self.plan.is_reconciled:
             for number in range(int((LASTS_SECONDS + CALM_SECONDS) / RECONCILE_EVERY)):
-                yield number * RECONCILE_EVERY + 10, self.relay.schedule.start
+                yield number * RECONCILE_EVERY + 10, self.relay.reconciler.run
 
     def _sweep(self) -> None:
         told = len(self.relay.sns.published)

@@ -28,8 +28,8 @@ from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
 from relay.ledger.entry_key import key
 from relay.ledger.table import Table
-from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
-from relay.reconcile.schedule import Schedule
+from relay.reconcile.plan import listing_name
+from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
 from relayctl.dead_letter_mover import DeadLetterMover
@@ -70,7 +70,7 @@ ENDS_AFTER_SECONDS = 1.0
 # Concurrent workers of each queue: the template's default.
 WORKERS = 5
 # Timeouts of the functions.
-WEBHOOK_SECONDS, WORKER_SECONDS, RECONCILE_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 240.0, 60.0
+WEBHOOK_SECONDS, WORKER_SECONDS, RECONCILE_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 900.0, 60.0
 # Largest delay of a sweeper's run; probability of a second start, and, in some stories, of none.
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
 # Reconcile runs go on for so long after the last share, for several runs.
@@ -105,14 +105,14 @@ class Functions:
         webhook: entry point of BigPanda's webhook.
         callbacks: entry point of xMatters' callbacks.
         worker: entry point of both workers.
-        schedule: entry point of the function that plans reconcile runs.
+        reconciler: entry point of the reconcile function.
         sweeper: entry point of the sweeper.
     """
 
     webhook: Endpoint
     callbacks: Endpoint
     worker: Worker
-    schedule: Schedule
+    reconciler: Reconciler
     sweeper: Sweeper
 
 
@@ -259,10 +259,11 @@ class Simulation:
         # Earlier runs have already covered the channel, so that no incident predates its first run.
         access = parse_channel("noc", self._secret(), HOSTS).bigpanda
         assert access
-        note = {"last": began - 1000, "since": began - 1000, "seen": began - 1000}
-        for name in (group_key(group_name(access, "e")), channel_key(listing_name(access, "e"), "noc")):
-            item = {"pk": {"S": name}, "text": {"S": json.dumps(note)}, "sequence": {"N": "1"}}
-            self.dynamodb.items[name] = item
+        channels = {"noc": [began - 1000, began - 1000, {}]}
+        history = {"channels": channels, "snoozed_at": {}, "unknown": {}, "days": {}}
+        name = f"reconcile/{listing_name(access, 'e')}"
+        item = {"pk": {"S": name}, "text": {"S": json.dumps(history)}, "sequence": {"N": "1"}}
+        self.dynamodb.items[name] = item
         self.world.at(
             began + self.story.reconcile_interval, lambda: self._start_reconcile_run(began + last + RECONCILED_SECONDS)
         )
@@ -374,7 +375,7 @@ class Simulation:
             return WorldDeadline(seconds, world, clock)
 
         wiring = _Wiring(self._adapters(clock, deadline))
-        return Functions(wiring.webhook, wiring.callbacks, wiring.worker, wiring.schedule, wiring.sweeper)
+        return Functions(wiring.webhook, wiring.callbacks, wiring.worker, wiring.reconciler, wiring.sweeper)
 
     def _adapters(self, clock: Callable[[], float], deadlines: Callable[[float], Deadline]) -> Adapters:
         sns: Any = self.sns
@@ -609,7 +610,8 @@ class Simulation:
 
     def _start_reconcile_run(self, until: float) -> None:
         process = Process(f"reconcile {next(self._names)}", self._all_incidents(), lambda: self._ended(process))
-        self._start(process, self._any().schedule.start, RECONCILE_SECONDS)
+        process.works = "reconcile"
+        self._start(process, self._any().reconciler.run, RECONCILE_SECONDS)
         again = self.world.now + (self.story.reconcile_interval or 0.0)
         if again < until:
             self.world.at(again, lambda: self._start_reconcile_run(until))
@@ -651,8 +653,7 @@ class Simulation:
 
         job = message.job
         named = entry_name(job["channel"], job["url_recipients"] or (), job["incident_id"])
-        incidents = self._all_incidents() if job["kind"] == "reconcile" else [named]
-        process = Process(f"worker {next(self._names)}", incidents, ended)
+        process = Process(f"worker {next(self._names)}", [named], ended)
         process.works = job["kind"]
         pool.add(process)
         self._start(process, lambda: self._work(queue, message), WORKER_SECONDS)

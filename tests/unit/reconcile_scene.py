@@ -7,12 +7,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from relay.channels.channel import BigPandaAccess
-from relay.entrypoints.worker import JOB_SECONDS
 from relay.http.session import HttpAnswer
-from relay.jobs.job import Job
-from relay.jobs.outcome import Found
 from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import ChannelNote, GroupNote, channel_key, group_name, listing_name
+from relay.reconcile.history import ChannelHistory, History
+from relay.reconcile.plan import listing_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
@@ -130,12 +128,9 @@ def make_scene(
         secrets = FakeSecrets(noc=json.dumps(secret))
     relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
     if since:
-        last = clock.now - min(since, 600)
         for place in ("e0", "e1"):
-            known, group = access_of(relay), group_name(access_of(relay), place)
-            note = ChannelNote(clock.now - since, last, group=group)
-            note.write(relay.table, channel_key(listing_name(known, place), "noc"))
-            GroupNote(last=last).write(relay.table, group)
+            known = {"noc": ChannelHistory(clock.now - since, clock.now - min(since, 600))}
+            History(known).write(relay.table, listing_name(access_of(relay), place))
     return Scene(relay, tenant)
 
 
@@ -145,9 +140,9 @@ def access_of(relay: Relay) -> BigPandaAccess:
     return access
 
 
-def note_of(scene: Scene) -> GroupNote:
-    """Return the stored reconcile note of the group of channels that compares the environment e1."""
-    return GroupNote.read(scene.relay.table, group_name(access_of(scene.relay), "e1"))
+def history_of(scene: Scene) -> History:
+    """Return the stored history of the listing of environment e1."""
+    return History.read(scene.relay.table, listing_name(access_of(scene.relay), "e1"))
 
 
 def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
@@ -156,23 +151,11 @@ def with_channels(scene: Scene, **access: dict[str, Any]) -> None:
     for name, changes in access.items():
         known = secret | {"bigpanda": secret["bigpanda"] | changes}
         scene.relay.secrets.texts[name] = json.dumps(known)
-    known_access = access_of(scene.relay)
-    for name in access:
-        key, last = channel_key(listing_name(known_access, "e1"), name), scene.relay.clock.now - 600
-        ChannelNote(scene.relay.clock.now - 86_400, last).write(scene.relay.table, key)
+    history, now = history_of(scene), scene.relay.clock.now
+    history.channels |= {name: ChannelHistory(now - 86_400, now - 600) for name in access}
+    history.write(scene.relay.table, listing_name(access_of(scene.relay), "e1"))
 
 
 def listings(scene: Scene) -> int:
     """Count the pages of incidents that BigPanda was asked for."""
     return sum("folder=" in call.url for call in scene.relay.bigpanda.calls)
-
-
-def chores(scene: Scene) -> list[Job]:
-    """Take the chores of reconcile runs off the chore queue."""
-    jobs, scene.relay.chores.messages = scene.relay.chores.jobs(), []
-    return jobs
-
-
-def work(scene: Scene, job: Job) -> Found | None:
-    """Let a worker handle a reconcile run's chore. Return the run's findings, or None if the run goes on."""
-    return scene.relay.reconciler.work(job, scene.relay.deadline(JOB_SECONDS))

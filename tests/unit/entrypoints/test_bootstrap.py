@@ -106,7 +106,7 @@ def deadline() -> Deadline:
             lambda it: it.chores.writeback().writer.bigpanda.comment(ACCESS, Incident("e1", "i1"), "words", deadline()),
             "BigPandaHosts",
         ),
-        (lambda it: it.reconciler().lister.bigpanda.release(ACCESS, "i1", "e", deadline()), "BigPandaHosts"),
+        (lambda it: it.chores.questions().lister.bigpanda.release(ACCESS, "i1", "e", deadline()), "BigPandaHosts"),
     ],
     ids=["signal", "page", "comment", "listing"],
 )

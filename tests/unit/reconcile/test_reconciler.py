@@ -14,12 +14,13 @@ from relay.http.session import HttpAnswer
 from relay.jobs.envelope import envelope_of
 from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key
-from relay.reconcile.comparison import LAST_RUN_FORGOTTEN_SECONDS, QUEUED_SECONDS, SETTLES_SECONDS
-from relay.reconcile.notes import channel_key, group_key, group_name, listing_name
-from relay.reconcile.reconciler import OVERLAP_SECONDS, PIECE_SECONDS
+from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
+from relay.reconcile.history import FORGOTTEN_SECONDS
+from relay.reconcile.plan import listing_name
+from relay.reconcile.reconciler import OVERLAP_SECONDS
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay
-from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incident, make_scene, note_of
+from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, history_of, incident, make_scene
 
 HOURS = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z"}
 
@@ -521,9 +522,7 @@ class TestEnvironments:
 
     def test_incident_is_relayed_although_another_environment_is_compared_for_the_first_time(self) -> None:
         scene = make_scene(environments=["e0"])
-        access = access_of(scene.relay)
-        for name in (channel_key(listing_name(access, "e0"), "noc"), group_key(group_name(access, "e0"))):
-            del scene.relay.dynamodb.items[name]
+        del scene.relay.dynamodb.items[f"reconcile/{listing_name(access_of(scene.relay), 'e0')}"]
         scene.has(incident(scene.relay.clock))
         assert scene.run_twice()["missed"] == 1
 
@@ -540,7 +539,7 @@ class TestEnvironments:
     def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self) -> None:
         scene = make_scene()
         scene.run()
-        scene.relay.clock.now += LAST_RUN_FORGOTTEN_SECONDS + 1
+        scene.relay.clock.now += FORGOTTEN_SECONDS + 1
         scene.has(incident(scene.relay.clock, ago=3600))
         assert scene.run_twice()["missed"] == 0
         scene.has(incident(scene.relay.clock, "i2", ago=10))
@@ -769,10 +768,10 @@ class TestRuns:
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
         scene.has(incident(scene.relay.clock, status="Ok"), incident(scene.relay.clock, "i2"))
         scene.tenant.faults["folder="] = fails
-        before = note_of(scene).last
+        before = history_of(scene).channels["noc"].seen
         seen = scene.run_twice()
         assert (seen["missed"], bool(seen["failure"])) == (0, True)
-        assert note_of(scene).last == before
+        assert history_of(scene).channels["noc"].seen == before
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
         scene.tenant.faults.clear()
         scene.relay.clock.now += 300
@@ -818,23 +817,12 @@ class TestRuns:
         assert others == [{}]
         assert len(scene.relay.retries.messages) == 1
 
-    def test_run_that_crashed_is_followed_by_another_after_its_lease(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        died = note_of(scene)._replace(run="r1", is_working=True, until=scene.relay.clock.now + PIECE_SECONDS)
-        died.write(scene.relay.table, group_name(access_of(scene.relay), "e1"))
-        assert scene.run() == {}
-        scene.relay.clock.now += PIECE_SECONDS + 1
-        assert scene.run_twice()["missed"] == 1
-
-    def test_unreadable_notes_are_begun_anew(self) -> None:
+    def test_unreadable_history_is_begun_anew(self) -> None:
         scene = make_scene(since=0)
-        access = access_of(scene.relay)
-        for name in (channel_key(listing_name(access, "e1"), "noc"), group_key(group_name(access, "e1"))):
-            scene.relay.table.write(name, 0, '["x"]')
+        scene.relay.table.write(f"reconcile/{listing_name(access_of(scene.relay), 'e1')}", 0, '["x"]')
         scene.has(incident(scene.relay.clock))
         assert scene.run()["compared"] == 1
-        assert note_of(scene).last == scene.relay.clock.now
+        assert history_of(scene).channels["noc"].seen == scene.relay.clock.now
 
     def test_run_without_the_ledger_is_counted_as_failed_and_relays_nothing(self) -> None:
         scene = make_scene()
@@ -863,7 +851,7 @@ class TestRuns:
             raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
 
         scene = make_scene()
-        object.__setattr__(scene.relay.schedule, "names", fails)
+        object.__setattr__(scene.relay.reconciler.planner, "names", fails)
         assert scene.run() == {}
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
 

@@ -11,11 +11,11 @@ from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.http.session import HttpAnswer
 from relay.incidents.share import parse_share
 from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
-from relay.reconcile.notes import UnknownCounts
+from relay.reconcile.history import UnknownCounts
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from tests import samples
 from tests.unit.delivery.test_pauses import moment
-from tests.unit.reconcile_scene import Scene, incident, make_scene, note_of, with_channels
+from tests.unit.reconcile_scene import Scene, history_of, incident, make_scene, with_channels
 
 
 def reporting(**access: Any) -> Scene:
@@ -100,7 +100,7 @@ def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
     assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
 
 
-def test_unknown_critical_among_more_incidents_than_a_note_can_hold_is_reported() -> None:
+def test_unknown_critical_among_more_incidents_than_a_history_can_hold_is_reported() -> None:
     scene = reporting()
     others = [incident(scene.relay.clock, f"a{number}", status="Warning") for number in range(2100)]
     scene.has(*others, incident(scene.relay.clock, "z1"))
@@ -241,7 +241,7 @@ def test_share_that_comes_after_the_report_is_counted_for_doctor() -> None:
     shared(scene, changedOn=int(scene.relay.clock.now))
     scene.relay.clock.now += 300
     scene.run()
-    assert list(note_of(scene).days.values()) == [UnknownCounts(2, 1)]
+    assert list(history_of(scene).days.values()) == [UnknownCounts(2, 1)]
 
 
 def test_report_holds_no_credential() -> None:

@@ -1,42 +1,24 @@
-"""Reconcile runs as chains of chores: pieces, leases, interruptions and the order of signals."""
+"""Reconcile runs as a whole: time, the lease, the order of signals and of listings, and groups of channels."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError
 
 from relay.bigpanda.listing import SILENT_SECONDS
 from relay.http.session import HttpAnswer
-from relay.jobs.envelope import UnreadableMessage, envelope_of, read_envelope
-from relay.jobs.job import Job
-from relay.reconcile.comparison import SETTLES_SECONDS
-from relay.reconcile.notes import channel_key, group_name, listing_name, read_channel_notes
-from relay.reconcile.piece import Piece
-from relay.reconcile.queueing import MAX_DETAILS
-from relay.reconcile.reconciler import (
-    ENTRIES_AT_ONCE,
-    NOTED_SECONDS,
-    OVERLAP_SECONDS,
-    PACED_SECONDS,
-    PIECE_SECONDS,
-    RUN_SECONDS,
-    WAIT_SECONDS,
-)
-from tests.unit.reconcile_scene import (
-    Scene,
-    access_of,
-    chores,
-    incident,
-    listings,
-    make_scene,
-    note_of,
-    with_channels,
-    work,
-)
+from relay.reconcile.comparison import ENTRIES_AT_ONCE, SETTLES_SECONDS
+from relay.reconcile.lease import KEY, LEASE_SECONDS, RENEW_SECONDS, Lease
+from relay.reconcile.queueing import DETAILS_SECONDS, MAX_DETAILS
+from relay.reconcile.reconciler import OVERLAP_SECONDS, PACED_SECONDS, RUN_SECONDS
+from tests.fakes import Call
+from tests.unit.reconcile_scene import Scene, access_of, history_of, incident, listings, make_scene, with_channels
+
+FUNCTION_SECONDS = 900
 
 
 def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence[str] = ("Critical",)) -> None:
@@ -48,11 +30,16 @@ def pages(scene: Scene, number: int, *, seconds: float = 2.0, statuses: Sequence
     turns = zip(names, cycle(statuses), strict=False)
     scene.has(*(incident(scene.relay.clock, name, status=status) for name, status in turns))
     scene.tenant.page_size = 10
+    slow(scene, seconds)
 
-    def slow() -> None:
+
+def slow(scene: Scene, seconds: float) -> None:
+    """Let each answer of BigPanda take so long."""
+
+    def wait() -> None:
         scene.relay.clock.now += seconds
 
-    scene.tenant.before_answer = slow
+    scene.tenant.before_answer = wait
 
 
 def settled(scene: Scene) -> None:
@@ -66,24 +53,27 @@ def queued(scene: Scene) -> list[str]:
     return [job.incident_id for job in scene.relay.retries.jobs()]
 
 
-class TestPieces:
-    def test_run_out_of_time_goes_on_with_the_next_page(self) -> None:
-        scene = make_scene()
-        pages(scene, 6)
-        settled(scene)
-        scene.relay.schedule.start()
-        began, sizes, found = scene.relay.clock.now, list[float](), None
-        while waiting := chores(scene):
-            [job] = waiting
-            found = work(scene, job)
-            sizes.append(scene.relay.clock.now - began)
-            began = scene.relay.clock.now
-        assert found
-        assert (found.compared, found.missed) == (60, 60)
-        assert len(sizes) > 2
-        assert max(sizes) < PIECE_SECONDS
-        assert len(queued(scene)) == len(set(queued(scene))) == 60
+def queries(scene: Scene) -> list[str]:
+    """Return the queries of the listings that BigPanda was asked for, in order, each once in a row."""
+    asked = [parse_qs(urlsplit(call.url).query) for call in scene.relay.bigpanda.calls if "folder=" in call.url]
+    found = [query.get("query", [""])[0] for query in asked]
+    return [each for number, each in enumerate(found) if number == 0 or found[number - 1] != each]
 
+
+def with_queries(scene: Scene, number: int) -> None:
+    """Add channels that each have a listing of their own."""
+    with_channels(scene, **{f"c{each}": {"reconcile_query": f"q = {each}"} for each in range(number)})
+
+
+def changed(scene: Scene, channel: str, **access: Any) -> None:
+    """Change a channel's access to BigPanda, and let time pass until functions read it."""
+    secret = json.loads(str(scene.relay.secrets.texts[channel]))
+    secret["bigpanda"] |= access
+    scene.relay.secrets.texts[channel] = json.dumps(secret)
+    scene.relay.clock.now += 301
+
+
+class TestOrder:
     def test_criticals_of_all_pages_are_queued_before_anything_else(self) -> None:
         scene = make_scene()
         pages(scene, 6, statuses=("Warning", "Critical"))
@@ -93,7 +83,17 @@ class TestPieces:
         status = [job.stamps.status for job in scene.relay.retries.jobs()]
         assert status == ["critical"] * 30 + ["warning"] * 30
 
-    def test_criticals_of_one_piece_are_queued_first_and_resolves_last(self) -> None:
+    def test_criticals_of_all_listings_are_queued_before_anything_else(self) -> None:
+        scene = make_scene()
+        with_queries(scene, 4)
+        scene.has(incident(scene.relay.clock, "w", status="Warning"), incident(scene.relay.clock, "c"))
+        # The first run of a new listing leaves alone what changed before.
+        scene.run()
+        scene.has(incident(scene.relay.clock, "w", status="Warning", ago=0), incident(scene.relay.clock, "c", ago=0))
+        scene.run_twice()
+        assert queued(scene) == ["c"] * 5 + ["w"] * 5
+
+    def test_criticals_are_queued_first_and_resolves_last(self) -> None:
         scene = make_scene()
         for name in ("i1", "i2"):
             scene.relay.share(id=name, status="critical", changedOn=int(scene.relay.clock.now - 900))
@@ -103,37 +103,23 @@ class TestPieces:
         scene.run_twice()
         assert queued(scene) == ["i4", "i3", "i1"]
 
-    def test_next_piece_goes_on_queueing_if_the_time_of_a_piece_is_over(self) -> None:
+    def test_change_during_the_listing_replaces_what_an_earlier_page_showed(self) -> None:
         scene = make_scene()
-        scene.has(*(incident(scene.relay.clock, f"i{number:02}") for number in range(40)))
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 900))
+        scene.relay.retries.messages.clear()
+        scene.has(incident(scene.relay.clock, status="Warning"))
         settled(scene)
-        send = scene.relay.retries.send_message
 
-        def slow(**message: object) -> dict[str, str]:
-            scene.relay.clock.now += 0.9
-            return send(**message)
+        def resolved(call: Call) -> HttpAnswer:
+            scene.has(incident(scene.relay.clock, status="Ok", ago=0))
+            scene.tenant.faults.clear()
+            return scene.tenant(call)
 
-        scene.relay.retries.send_message = slow  # type: ignore[method-assign]
-        assert scene.run()["missed"] == 40
-        assert len(queued(scene)) == len(set(queued(scene))) == 40
-
-    def test_channels_that_a_piece_did_not_reach_are_compared_in_the_next_one(self) -> None:
-        scene = make_scene()
-        with_channels(scene, **{f"c{number}": {} for number in range(5)})
-        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(ENTRIES_AT_ONCE // 4)))
-        settled(scene)
-        batch = scene.relay.dynamodb.batch_get_item
-
-        def slow(**request: object) -> dict[str, object]:
-            scene.relay.clock.now += 1
-            return batch(**request)  # type: ignore[arg-type]
-
-        scene.relay.dynamodb.batch_get_item = slow  # type: ignore[method-assign]
-        asked = listings(scene)
-        assert scene.run() == {"compared": 250, "missed": 1500, "snooze_over": 0}
-        assert listings(scene) - asked > 5, "there was more than one piece"
-        channels = Counter(job.channel for job in scene.relay.retries.jobs())
-        assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
+        scene.tenant.faults["folder=resolved"] = resolved
+        assert scene.run()["missed"] == 0
+        scene.relay.clock.now += SETTLES_SECONDS
+        assert scene.run()["missed"] == 1
+        assert [job.payload.status for job in scene.relay.retries.jobs()] == ["ok"]
 
     def test_details_are_asked_for_a_few_incidents_criticals_first(self) -> None:
         scene = make_scene()
@@ -148,53 +134,123 @@ class TestPieces:
         plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
         assert {tuple(each["alerts"][0]) for each in plain} == {("id", "alert_id")}
 
+    def test_many_channels_of_a_group_are_each_compared(self) -> None:
+        scene = make_scene()
+        with_channels(scene, **{f"c{number}": {} for number in range(5)})
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(ENTRIES_AT_ONCE // 4)))
+        settled(scene)
+        assert scene.run() == {"compared": 250, "missed": 1500, "snooze_over": 0}
+        channels = Counter(job.channel for job in scene.relay.retries.jobs())
+        assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
+
+
+class TestTime:
+    def test_run_out_of_time_ends_within_the_functions_time_and_the_next_run_takes_up_the_rest(self) -> None:
+        scene = make_scene()
+        pages(scene, 3, seconds=1.0, statuses=("Warning", "Critical"))
+        settled(scene)
+        send = scene.relay.retries.send_message
+
+        def slowly(**message: object) -> dict[str, str]:
+            scene.relay.clock.now += 50
+            return send(**message)
+
+        scene.relay.retries.send_message = slowly  # type: ignore[method-assign]
+        began = scene.relay.clock.now
+        found = scene.run()
+        assert scene.relay.clock.now - began < FUNCTION_SECONDS
+        assert (found["compared"], found["failure"]) == (30, "the run took too long")
+        assert found["missed"] == len(queued(scene)) < 30
+        first = [job.payload.status for job in scene.relay.retries.jobs()]
+        assert first[:15] == ["critical"] * 15
+        scene.relay.retries.send_message = send  # type: ignore[method-assign]
+        assert scene.run()["missed"] == 30 - len(first)
+        assert len(queued(scene)) == len(set(queued(scene))) == 30
+
+    def test_criticals_of_the_first_pages_are_queued_although_the_listing_takes_too_long(self) -> None:
+        scene = make_scene()
+        pages(scene, 3)
+        settled(scene)
+        slow(scene, 500.0)
+        began = scene.relay.clock.now
+        found = scene.run()
+        assert scene.relay.clock.now - began < FUNCTION_SECONDS + 500
+        assert (found["missed"], found["failure"]) == (0, "the run took too long")
+        slow(scene, 350.0)
+        found = scene.run()
+        assert (found["missed"], found["failure"]) == (10, "the run took too long")
+
+    def test_next_run_begins_after_the_listing_that_took_all_the_time(self) -> None:
+        scene = make_scene()
+        with_queries(scene, 4)
+        scene.run()
+        order = queries(scene)
+        assert len(order) == 5
+        scene.relay.bigpanda.calls.clear()
+        slow(scene, RUN_SECONDS / 5)
+        scene.run()
+        began = queries(scene)
+        assert began == order[:2]
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 2, "a listing that is not whole, and three others"
+        scene.relay.bigpanda.calls.clear()
+        slow(scene, 0.0)
+        scene.run()
+        assert queries(scene) == order[2:] + order[:2]
+
+    def test_run_after_one_that_died_begins_after_the_listing_with_which_it_died(self) -> None:
+        scene = make_scene()
+        with_queries(scene, 4)
+        scene.run()
+        order = queries(scene)
+        scene.relay.bigpanda.calls.clear()
+        items, leases = scene.relay.dynamodb.items, list[Any]()
+
+        def wait() -> None:
+            scene.relay.clock.now += RENEW_SECONDS
+            leases.append(dict(items[KEY]))
+
+        scene.tenant.before_answer = wait
+        scene.run()
+        # The fifth call is one for the second listing: the lease was never released.
+        items[KEY] = leases[4]
+        scene.relay.bigpanda.calls.clear()
+        scene.run()
+        assert queries(scene) == order[2:] + order[:2]
+
+    def test_no_details_are_requested_once_the_time_is_short(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        settled(scene)
+        slow(scene, (RUN_SECONDS - DETAILS_SECONDS) / 2 + 1)
+        assert scene.run()["missed"] == 1
+        assert [call for call in scene.relay.bigpanda.calls if "/incidents/i1" in call.url] == []
+
     def test_run_waits_while_other_calls_use_the_rate_limit_of_bigpanda(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock))
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        second = int(scene.relay.clock.now)
-        access = access_of(scene.relay)
-        for later in range(10):
-            scene.relay.clock.now = second + later
-            scene.relay.rate_limit.wait(access, "incidents", calls=5)
-        scene.relay.clock.now = second
-        assert work(scene, job) is None
-        assert scene.relay.chores.delays() == [PACED_SECONDS]
-        scene.relay.clock.now += PACED_SECONDS
-        [again] = chores(scene)
-        found = work(scene, again)
-        assert found
-        assert found.compared == 1
+        self.use_up_the_rate_limit(scene, 10)
+        assert scene.run()["compared"] == 1
         assert "reconcile_failed" not in scene.relay.recorder.metrics()
 
-    def test_run_that_takes_too_long_is_given_up(self) -> None:
+    def test_rate_limit_that_others_use_up_for_long_fails_the_listing(self) -> None:
         scene = make_scene()
+        with_channels(scene, dba={"api_key": "BPU-other", "reconcile_query": "q = 1"})
         scene.has(incident(scene.relay.clock))
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        pages(scene, 6)
-        assert work(scene, job) is None
-        [job] = chores(scene)
-        scene.relay.clock.now += RUN_SECONDS
-        found = work(scene, job)
-        assert found
-        assert found.failure == "the run took too long"
-        assert chores(scene) == []
+        self.use_up_the_rate_limit(scene, int(PACED_SECONDS) + 20)
+        found = scene.relay.reconcile()
+        assert (found["noc"].reason, found["dba"].reason) == ("paced", None)
+        assert found["dba"].compared == 1
 
-    def test_run_fails_if_the_chore_queue_refuses_its_next_piece(self) -> None:
-        scene = make_scene()
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        pages(scene, 6)
-        scene.relay.chores.failure = EndpointConnectionError(endpoint_url="x")
-        found = work(scene, job)
-        assert found
-        assert found.failure == "the chore queue did not take the rest of the run"
-        scene.relay.chores.failure = None
-        scene.relay.clock.now += WAIT_SECONDS
-        assert scene.run()["compared"] == 60
+    def use_up_the_rate_limit(self, scene: Scene, seconds: int) -> None:
+        """Let other functions make five calls in each of the next seconds."""
+        relay, now, access = scene.relay, scene.relay.clock.now, access_of(scene.relay)
+        for later in range(seconds):
+            relay.clock.now = int(now) + later
+            relay.rate_limit.wait(access, "incidents", calls=5)
+        relay.clock.now = now
 
+
+class TestFailures:
     def test_listed_incident_is_relayed_although_another_folder_fails(self) -> None:
         scene = make_scene()
         scene.has(incident(scene.relay.clock, status="Warning"))
@@ -222,164 +278,11 @@ class TestPieces:
         scene = make_scene()
         scene.has(incident(scene.relay.clock, snooze={"snoozed": True}))
         scene.run()
-        assert list(note_of(scene).snoozed_at) == ["i1"]
+        assert list(history_of(scene).snoozed_at) == ["i1"]
         scene.relay.clock.now += 300
         scene.has(incident(scene.relay.clock))
         scene.run()
-        assert note_of(scene).snoozed_at == {}
-
-
-class TestLease:
-    def interrupted(self, scene: Scene) -> tuple[Job, Job]:
-        """Work the first piece of a run; return the chore of that piece and of the next."""
-        pages(scene, 6)
-        scene.relay.schedule.start()
-        [first] = chores(scene)
-        assert work(scene, first) is None
-        [second] = chores(scene)
-        return first, second
-
-    def test_second_run_is_dropped_while_the_first_one_goes_on(self) -> None:
-        scene = make_scene()
-        _, second = self.interrupted(scene)
-        asked = listings(scene)
-        scene.relay.clock.now += WAIT_SECONDS - 30
-        scene.relay.schedule.start()
-        [other] = chores(scene)
-        assert work(scene, other) is None
-        assert (chores(scene), listings(scene)) == ([], asked)
-        work(scene, second)
-        assert listings(scene) > asked
-
-    def test_piece_of_a_run_that_comes_twice_is_worked_once(self) -> None:
-        scene = make_scene()
-        first, second = self.interrupted(scene)
-        asked = listings(scene)
-        assert work(scene, first) is None
-        assert listings(scene) == asked
-        work(scene, second)
-        asked, third = listings(scene), chores(scene)
-        assert work(scene, second) is None
-        assert (listings(scene), len(third)) == (asked, 1)
-
-    def test_piece_of_a_run_is_left_to_the_worker_that_has_it(self) -> None:
-        scene = make_scene()
-        _, second = self.interrupted(scene)
-        busy = note_of(scene)._replace(is_working=True, until=scene.relay.clock.now + PIECE_SECONDS)
-        busy.write(scene.relay.table, group_name(access_of(scene.relay), "e1"))
-        assert work(scene, second) is None
-        assert chores(scene) == []
-        scene.relay.clock.now += PIECE_SECONDS
-        work(scene, second)
-        assert len(chores(scene)) == 1, "its worker died"
-
-    def test_interrupted_run_is_begun_anew(self) -> None:
-        scene = make_scene()
-        _, second = self.interrupted(scene)
-        scene.relay.clock.now += WAIT_SECONDS
-        assert scene.run()["compared"] == 60
-        asked = listings(scene)
-        assert work(scene, second) is None
-        assert listings(scene) == asked, "the old run is over"
-
-    def test_run_planned_before_a_newer_one_began_is_dropped(self) -> None:
-        scene = make_scene()
-        scene.relay.schedule.start()
-        [late] = chores(scene)
-        scene.relay.clock.now += 300
-        scene.run()
-        asked = listings(scene)
-        assert work(scene, late) is None
-        assert listings(scene) == asked
-
-    def test_run_that_loses_its_lease_queues_no_next_piece(self) -> None:
-        scene = make_scene()
-        pages(scene, 6)
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        earlier = scene.tenant.before_answer
-
-        def stolen() -> None:
-            earlier()
-            note_of(scene)._replace(run="other").write(scene.relay.table, group_name(access_of(scene.relay), "e1"))
-            scene.tenant.before_answer = earlier
-
-        scene.tenant.before_answer = stolen
-        assert work(scene, job) is None
-        assert chores(scene) == []
-
-
-class TestGroups:
-    def test_channel_that_left_the_group_after_the_plan_relays_nothing(self) -> None:
-        scene = make_scene()
-        with_channels(scene, dba={})
-        scene.has(incident(scene.relay.clock))
-        settled(scene)
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        secret = json.loads(str(scene.relay.secrets.texts["dba"]))
-        secret["bigpanda"]["api_key"] = "BPU-of-another-tenant"
-        scene.relay.secrets.texts["dba"] = json.dumps(secret)
-        scene.relay.clock.now += 301
-        work(scene, job)
-        assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
-
-    def test_channel_that_changed_to_report_after_the_plan_relays_nothing(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        settled(scene)
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-        secret["bigpanda"]["reconcile"] = "report"
-        scene.relay.secrets.texts["noc"] = json.dumps(secret)
-        scene.relay.clock.now += 301
-        work(scene, job)
-        assert queued(scene) == []
-
-    def test_run_reads_secrets_only_of_channels_that_differ(self) -> None:
-        scene = make_scene()
-        with_channels(scene, **{f"c{number}": {} for number in range(5)})
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        scene.relay.clock.now += 301
-        scene.relay.secrets.reads.clear()
-        work(scene, job)
-        assert scene.relay.secrets.reads == ["noc"]
-
-    def rotate(self, scene: Scene) -> None:
-        """Give the channel another BigPanda key, and let the functions read it."""
-        secret = json.loads(str(scene.relay.secrets.texts["noc"]))
-        secret["bigpanda"]["api_key"] = "BPU-rotated"
-        scene.relay.secrets.texts["noc"] = json.dumps(secret)
-        scene.relay.clock.now += 301
-
-    def test_incident_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock, ago=3600))
-        self.rotate(scene)
-        assert scene.run_twice()["missed"] == 1
-
-    def test_resolve_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
-        scene = make_scene()
-        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 3000))
-        scene.relay.retries.messages.clear()
-        scene.has(incident(scene.relay.clock, status="Ok", ago=1400))
-        self.rotate(scene)
-        assert scene.run_twice()["missed"] == 1
-
-    def test_channel_note_is_updated_every_few_hours(self) -> None:
-        scene = make_scene()
-        name = channel_key(listing_name(access_of(scene.relay), "e1"), "noc")
-        written = scene.relay.dynamodb.items[name]["sequence"]
-        scene.run()
-        assert scene.relay.dynamodb.items[name]["sequence"] == written, "not at each run"
-        for _ in range(2):
-            scene.relay.clock.now += NOTED_SECONDS
-            last = scene.relay.clock.now
-            scene.run()
-        note = read_channel_notes(scene.relay.table, {"noc": name})["noc"]
-        assert note.seen == last - NOTED_SECONDS
+        assert history_of(scene).snoozed_at == {}
 
     def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
         scene = make_scene()
@@ -387,78 +290,212 @@ class TestGroups:
         scene.relay.retries.messages.clear()
         scene.has(incident(scene.relay.clock, ago=600))
         settled(scene)
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        batch, asked = scene.relay.dynamodb.batch_get_item, []
-
-        def unprocessed(**request: object) -> dict[str, object]:
-            asked.append(request)
-            # The notes are there, and the entries are not answered for.
-            scene.relay.dynamodb.batch_size = 100 if len(asked) == 1 else 0
-            return batch(**request)  # type: ignore[arg-type]
-
-        scene.relay.dynamodb.batch_get_item = unprocessed  # type: ignore[method-assign]
-        found = work(scene, job)
-        assert found
-        assert found.failure == "DynamoDB did not answer for all incidents"
+        scene.relay.dynamodb.batch_size = 0
+        assert scene.run()["failure"] == "DynamoDB did not answer for all incidents"
         assert queued(scene) == []
 
     def test_host_that_hangs_is_not_asked_again_for_a_while(self) -> None:
         scene = make_scene()
         with_channels(scene, dba={"reconcile_query": "a = 1"})
-
-        def hangs() -> None:
-            scene.relay.clock.now += 5
-
-        scene.tenant.before_answer = hangs
+        slow(scene, 5)
         scene.tenant.faults["folder="] = lambda _: HttpAnswer(504, {}, b"")
         found = scene.relay.reconcile()
-        assert [each.reason for each in found.values()] == ["upstream", "circuit_open"]
+        assert sorted(str(each.reason) for each in found.values()) == ["circuit_open", "upstream"]
         assert listings(scene) == 1
         scene.relay.clock.now += SILENT_SECONDS
         scene.run()
         assert listings(scene) == 2
 
-
-class TestChore:
-    def test_worker_works_a_reconcile_run_and_deletes_its_message(self) -> None:
+    def test_fault_of_our_own_fails_the_listing_and_not_the_others(self) -> None:
         scene = make_scene()
-        scene.relay.schedule.start()
-        assert scene.relay.worker.work(scene.relay.chores.records()) == []
-        [line] = [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
-        assert (line["channel"], line["environment_id"], line["compared"]) == ("noc", "e1", 0)
+        with_channels(scene, dba={"reconcile_query": "a = 1"})
 
-    @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"environment_id": "e1", "members": [], "cursor": 1}'])
-    def test_unreadable_chore_is_reported_and_its_message_stays(self, body: bytes) -> None:
-        scene = make_scene()
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        broken = job.with_body(body)
-        with pytest.raises(UnreadableMessage):
-            Piece.of(broken)
-        assert scene.relay.worker.work([{"messageId": "m1", "body": envelope_of(broken)}]) == ["m1"]
-
-    def test_chore_is_read_as_it_was_written(self) -> None:
-        scene = make_scene()
-        pages(scene, 6)
-        scene.relay.schedule.start()
-        [job] = chores(scene)
-        work(scene, job)
-        [second] = chores(scene)
-        chore = Piece.of(read_envelope(envelope_of(second)))
-        assert chore.cursor.piece == 1
-        assert Piece.of(chore.job()) == chore
-
-    def test_fault_of_our_own_ends_the_run_and_is_counted(self) -> None:
-        scene = make_scene()
-
-        def fails(_: object) -> HttpAnswer:
-            raise KeyError("bug")
+        def fails(call: Call) -> HttpAnswer:
+            if "query=" not in call.url:
+                raise KeyError("bug")
+            return HttpAnswer(200, {}, b'{"items": [], "total": 0}')
 
         scene.tenant.faults["folder="] = fails
-        found = scene.run()
-        assert found["reason"] == "internal"
+        found = scene.relay.reconcile()
+        assert (found["noc"].reason, found["dba"].reason) == ("internal", None)
         assert scene.relay.recorder.metrics()["crash"] == 1
         scene.tenant.faults.clear()
         scene.relay.clock.now += 1
         assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}
+
+    def test_history_that_cannot_be_read_fails_the_listing_alone(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"reconcile_query": "a = 1"})
+        read = scene.relay.dynamodb.get_item
+        reads: list[str] = []
+
+        def fails(**request: Any) -> Any:
+            if (key := request["Key"]["pk"]["S"]).startswith("reconcile/"):
+                reads.append(key)
+                if len(reads) == 1:
+                    raise ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
+            return read(**request)
+
+        scene.relay.dynamodb.get_item = fails  # type: ignore[method-assign]
+        found = scene.relay.reconcile()
+        assert sorted(str(each.failure) for each in found.values()) == [
+            "DynamoDB refused: InternalServerError",
+            "None",
+        ]
+
+    def test_result_of_a_run_is_logged(self) -> None:
+        scene = make_scene()
+        scene.run()
+        [line] = [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
+        assert (line["channel"], line["environment_id"], line["compared"]) == ("noc", "e1", 0)
+
+
+class TestLease:
+    def other(self, scene: Scene) -> Lease:
+        """Let another function begin a run."""
+        lease = Lease.take(scene.relay.table, scene.relay.clock)
+        assert lease
+        return lease
+
+    def test_run_does_nothing_while_another_one_works(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        lease = self.other(scene)
+        assert scene.relay.reconciler.run() == []
+        assert listings(scene) == 0
+        lease.release()
+        assert scene.run()["compared"] == 1
+
+    def test_run_that_died_is_followed_by_another_before_the_next_schedule(self) -> None:
+        scene = make_scene()
+        self.other(scene)
+        scene.relay.clock.now += LEASE_SECONDS - 1
+        assert scene.run() == {}
+        scene.relay.clock.now += 2
+        assert scene.run()["compared"] == 0
+        assert LEASE_SECONDS < 120
+
+    def test_lease_is_renewed_during_a_long_run(self) -> None:
+        scene = make_scene()
+        pages(scene, 20, seconds=9.0)
+        others: list[Lease | None] = []
+
+        def meanwhile() -> None:
+            scene.relay.clock.now += 9.0
+            others.append(Lease.take(scene.relay.table, scene.relay.clock))
+
+        scene.tenant.before_answer = meanwhile
+        began = scene.relay.clock.now
+        assert scene.run()["compared"] == 200
+        assert scene.relay.clock.now - began > 2 * LEASE_SECONDS
+        assert set(others) == {None}
+
+    def test_run_that_loses_its_lease_stops(self) -> None:
+        scene = make_scene()
+        pages(scene, 6, seconds=RENEW_SECONDS)
+        settled(scene)
+        asked = listings(scene)
+
+        def stolen() -> None:
+            scene.relay.clock.now += RENEW_SECONDS
+            scene.relay.table.update(KEY, put={"until": scene.relay.clock.now + 90, "taken_at": 7.0})
+
+        scene.tenant.before_answer = stolen
+        assert scene.run() == {}
+        assert listings(scene) == asked + 1
+        assert queued(scene) == []
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
+        assert scene.relay.table.numbers(KEY)["taken_at"] == 7.0
+
+    def test_state_that_two_runs_queue_rings_once(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        settled(scene)
+        before = dict(scene.relay.dynamodb.items)
+        scene.run()
+        scene.relay.dynamodb.items.update(before)
+        scene.run()
+        assert queued(scene) == ["i1", "i1"]
+        scene.relay.wake(0)
+        assert scene.signalled() == ["critical"]
+
+
+class TestGroups:
+    def test_channel_that_left_the_group_during_the_run_relays_nothing(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={})
+        scene.has(incident(scene.relay.clock))
+        settled(scene)
+        self.during(scene, lambda: changed(scene, "dba", api_key="BPU-of-another-tenant"))
+        scene.run()
+        assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
+
+    def test_channel_that_changed_to_report_during_the_run_relays_nothing(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        settled(scene)
+        self.during(scene, lambda: changed(scene, "noc", reconcile="report"))
+        scene.run()
+        assert queued(scene) == []
+
+    def during(self, scene: Scene, deed: Any) -> None:
+        """Let this happen while the next listing is read."""
+
+        def once() -> None:
+            scene.tenant.before_answer = lambda: None
+            deed()
+
+        scene.tenant.before_answer = once
+
+    def test_incident_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock, ago=3600))
+        changed(scene, "noc", api_key="BPU-rotated")
+        assert scene.run_twice()["missed"] == 1
+
+    def test_resolve_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
+        scene = make_scene()
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 3000))
+        scene.relay.retries.messages.clear()
+        scene.has(incident(scene.relay.clock, status="Ok", ago=1400))
+        changed(scene, "noc", api_key="BPU-rotated")
+        assert scene.run_twice()["missed"] == 1
+
+    def test_incident_that_a_channel_with_another_key_knows_is_not_reported(self) -> None:
+        scene = make_scene(reconcile="report")
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 300))
+        scene.has(incident(scene.relay.clock))
+        for _ in range(4):
+            scene.relay.clock.now += 300
+            assert {each.unknown for each in scene.relay.reconcile().values()} == {0}
+        assert scene.relay.sns.published == []
+
+    def test_incident_that_no_channel_of_two_keys_knows_is_reported_once(self) -> None:
+        scene = make_scene(reconcile="report")
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        scene.has(incident(scene.relay.clock))
+        for _ in range(4):
+            scene.relay.reconcile()
+            scene.relay.clock.now += 300
+        [message] = scene.relay.sns.published
+        assert "noc" in message["Message"]
+        assert "dba" in message["Message"]
+
+    def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
+        scene = make_scene()
+        with_channels(scene, dba={"api_key": "BPU-other"})
+        scene.has(incident(scene.relay.clock))
+        answers = scene.tenant.__call__
+
+        def refused(call: Call) -> HttpAnswer:
+            return HttpAnswer(401, {}, b"")
+
+        scene.relay.bigpanda.steps[:] = [
+            lambda call: refused(call) if "BPU-canary" in str(call.headers) else answers(call)
+        ]
+        settled(scene)
+        found = scene.relay.reconcile()
+        assert (found["noc"].reason, found["dba"].missed) == ("credentials", 1)
+        channels = history_of(scene).channels
+        assert channels["noc"].seen < channels["dba"].seen == scene.relay.clock.now

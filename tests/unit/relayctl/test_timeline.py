@@ -77,7 +77,7 @@ def test_other_lines_are_no_events(message: str) -> None:
 
 def test_line_about_several_channels_belongs_to_none_of_them() -> None:
     line = Line(NOW, {"message": "unknown incident: x", "channel": "noc, payments and 2 more"})
-    found = timeline_logs.event_of(line, "chore-worker")
+    found = timeline_logs.event_of(line, "reconcile")
     assert found
     assert (found.channel, found.details["channels"]) == ("", "noc, payments and 2 more")
 

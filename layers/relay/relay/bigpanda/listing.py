@@ -16,10 +16,10 @@ from relay.incidents.share import Share, parse_share
 FOLDERS = ("snoozed", "shared", "resolved")
 # BigPanda's search returns at most 10,000 results (docs/vendors.md, "BigPanda's API").
 MAX_LISTING_PAGES = 100
-# Time limit of one call, so that it does not use up the time of a whole part of a run.
+# Time limit of one call, so that a call that hangs does not use up the time of a reconcile run.
 CALL_SECONDS = 10.0
-# After a failed call that took at least SLOW_SECONDS, the function does not call the host for SILENT_SECONDS. The
-# workers are needed for other chores.
+# After a failed call that took at least SLOW_SECONDS, the function does not call the host for SILENT_SECONDS. Its time
+# is needed for other hosts' listings, or for other chores.
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 # Wait after a 429. The seconds in which BigPanda counts calls may begin at other times than the relay's.
 SLOWER_SECONDS = 1.0

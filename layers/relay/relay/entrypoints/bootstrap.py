@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from relay.entrypoints.authenticated_endpoint import Endpoint
     from relay.entrypoints.worker import Worker
-    from relay.reconcile.schedule import Schedule
+    from relay.reconcile.reconciler import Reconciler
     from relay.sweeper.sweeper import Sweeper
 
 # BigPanda waits for the reply, so the time-outs are short, and the SDK repeats nothing, since it first waits for up
@@ -92,7 +92,6 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
     worker.chores.writeback()
-    worker.reconciler()
     return _loaded(worker, environment)
 
 
@@ -103,9 +102,12 @@ def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     return _loaded(Wiring(adapters).sweeper, environment)
 
 
-def reconcile(environment: Mapping[str, str] = os.environ) -> "Schedule":
-    """Return the schedule that starts the reconcile runs. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment)).schedule, environment)
+def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
+    """Return the maker of reconcile runs. Raises ConfigError."""
+    adapters = _adapters(
+        environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
+    )
+    return _loaded(Wiring(adapters).reconciler, environment)
 
 
 def _loaded[T](part: T, environment: Mapping[str, str]) -> T:

@@ -1,8 +1,7 @@
 """Worker for chores: follow-ups of signals, questions about ends, write-backs of callbacks, and releases of updates.
 
 BigPanda withholds an incident's updates until a release reports its first share as received. Each chore calls the API
-of a vendor, and may be retried for hours. Reconcile runs are chores too, but never retried: `reconcile.reconciler`
-works them.
+of a vendor, and may be retried for hours.
 """
 
 from collections.abc import Callable
@@ -33,7 +32,7 @@ SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 
 @dataclass(frozen=True)
 class Chores:
-    """Worker for chores (all jobs but signals), except for reconcile runs.
+    """Worker for chores: all jobs but signals and recoveries.
 
     Attributes:
         followup: Follow-up of signals.

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
-    from relay.reconcile.schedule import Schedule
     from relay.sweeper.credential_probe import CredentialProbe
     from relay.sweeper.health_watch import HealthWatch
     from relay.sweeper.sweeper import Sweeper
@@ -95,7 +94,6 @@ class Wiring:
         return Worker(
             delivery=self.delivery,
             chores=chores,
-            reconciler=lambda: self.reconciler,
             sweeper=lambda: self.sweeper,
             channels=self.channels,
             sources=self.sources,
@@ -187,22 +185,6 @@ class Wiring:
             telemetry=self._adapters.telemetry,
             at_once=self._at_once,
             clock=self._clock,
-            deadlines=self._deadlines,
-        )
-
-    @cached_property
-    def schedule(self) -> "Schedule":
-        """The schedule that starts the reconcile runs."""
-        from relay.reconcile.schedule import Schedule
-
-        return Schedule(
-            names=self._resources.secret_names,
-            channels=self.channels,
-            sources=self.sources,
-            outbox=self.outbox,
-            telemetry=self._adapters.telemetry,
-            clock=self._clock,
-            random=self._random,
             deadlines=self._deadlines,
         )
 
@@ -364,22 +346,22 @@ class Wiring:
 
     @cached_property
     def reconciler(self) -> "Reconciler":
-        """The worker for the chores of reconcile runs."""
+        """The maker of reconcile runs."""
         from relay.reconcile.comparison import Comparison
+        from relay.reconcile.plan import Planner
         from relay.reconcile.queueing import Queueing
         from relay.reconcile.reconciler import Reconciler
         from relay.reconcile.report import Reporter
 
         telemetry = self._adapters.telemetry
-        comparison = Comparison(self.channels, self.sources, self.ledger, self._clock)
         return Reconciler(
-            channels=self.channels,
+            planner=Planner(self._resources.secret_names, self.channels, self.sources, telemetry),
             lister=self.lister,
-            comparison=comparison,
-            table=self._resources.table,
-            queueing=Queueing(self.lister, comparison, self.outbox, telemetry, self._clock),
-            outbox=self.outbox,
+            comparison=Comparison(self.sources, self.ledger, self._clock),
+            queueing=Queueing(self.lister, self.channels, self.outbox, telemetry, self._clock),
             reporter=Reporter(self.channels, self.fallback, telemetry, self._clock),
+            table=self._resources.table,
             telemetry=telemetry,
             clock=self._clock,
+            deadlines=self._deadlines,
         )

@@ -37,7 +37,6 @@ from relay.ledger.wait import Wait
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from relay.reconcile.reconciler import Reconciler
     from relay.sweeper.sweeper import Sweeper
 
 # Time limit of one job: one attempt, the calls to the ledger, and short waits for a rate limit. The fallback topic and
@@ -62,8 +61,7 @@ class Worker:
 
     Attributes:
         delivery: Delivery of states to xMatters.
-        chores: Worker for chores, except for reconcile runs.
-        reconciler: Returns the worker for reconcile runs, created at its first use.
+        chores: Worker for chores.
         sweeper: Returns the sweeper, created at its first use, which wakes states after an outage.
         channels: The cached channels.
         sources: Store of the recipients in webhook URLs, by the incident that was shared with them.
@@ -79,7 +77,6 @@ class Worker:
 
     delivery: Delivery
     chores: Chores
-    reconciler: "Callable[[], Reconciler]"
     sweeper: "Callable[[], Sweeper]"
     channels: ChannelCache
     sources: Sources
@@ -112,10 +109,6 @@ class Worker:
     def _worked(self, job: Job) -> bool:
         now = self.clock()
         deadline = self.deadlines(JOB_SECONDS)
-        if job.kind == JobKind.RECONCILE:
-            # Never retried: the run's progress is in its note, and the next schedule replaces a failed run.
-            self.reconciler().work(job, deadline)
-            return True
         if job.kind == JobKind.RECOVERY:
             # Never retried: the sweeper wakes what this job leaves.
             self.sweeper().recover(seconds_of(job.received_at))
@@ -142,7 +135,7 @@ class Worker:
         return True
 
     def _attempted(self, job: Job, deadline: Deadline) -> Result:
-        """Attempt a job of any kind but a reconcile run, and return its result."""
+        """Attempt a job of any kind but a recovery, and return its result."""
         if job.kind not in list(JobKind):
             detail = f"this version does not know jobs of kind {job.kind}"
             return _faulty(job, detail, NotImplementedError(detail))

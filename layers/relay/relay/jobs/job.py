@@ -30,7 +30,6 @@ class JobKind(StrEnum):
         QUESTION: Ask BigPanda if an incident is over of which a resolve came.
         WRITEBACK: Write a callback of xMatters into BigPanda.
         RELEASE: Report an incident's first share to BigPanda as received.
-        RECONCILE: Do one part (piece) of a reconcile run.
         RECOVERY: Wake the states that waited for a channel's circuit, which closed.
     """
 
@@ -39,7 +38,6 @@ class JobKind(StrEnum):
     QUESTION = "question"
     WRITEBACK = "writeback"
     RELEASE = "release"
-    RECONCILE = "reconcile"
     RECOVERY = "recovery"
 
 

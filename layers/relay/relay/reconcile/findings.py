@@ -1,16 +1,19 @@
-"""Findings of a comparison: incidents of BigPanda's listing, and the states of them to queue. Pure code."""
+"""Findings of a comparison, and the progress of a run with one listing of BigPanda's incidents."""
 
-from copy import replace
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from relay.deadline import Deadline
+from relay.failures.errors import LedgerError, QueueError, SendError
 from relay.incidents.share import Share
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry
 from relay.ledger.sources import Recipients
-from relay.reconcile.notes import ChannelNote, Difference, short_name
-from relay.reconcile.piece import Member
+from relay.reconcile.history import History, short_name
+from relay.reconcile.lease import Lease
+from relay.reconcile.plan import Group, Listing, Member
 
 
 class Seen(NamedTuple):
@@ -23,6 +26,16 @@ class Seen(NamedTuple):
 
     share: Share
     state: State
+
+    @property
+    def name(self) -> str:
+        """The incident's short name."""
+        return short_name(self.share.incident_id)
+
+    @property
+    def summary(self) -> str:
+        """The state in short (open or not, and status), to see in a later run if BigPanda's state changed."""
+        return f"{self.state.is_open:d}{self.state.rank}"
 
 
 class Cause(StrEnum):
@@ -48,7 +61,7 @@ class KnownEntry(NamedTuple):
     entry: Entry = Entry()
 
 
-class StateToQueue(NamedTuple):
+class Finding(NamedTuple):
     """A state to queue as jobs for a channel.
 
     Attributes:
@@ -67,45 +80,61 @@ class StateToQueue(NamedTuple):
 
 
 @dataclass
-class Compared:
-    """Result of the comparison for one channel.
+class GroupProgress:
+    """Progress of a run with one group of channels.
 
     Attributes:
-        member: The channel.
-        before: Its note (the state of its comparisons) as it was read.
-        note: Its note as it will be written, apart from `differing`.
-        differing: Incidents whose state differs from the ledger, by their short names.
-        findings: States to queue.
-        known: Short names of incidents that have an entry in its ledger, or that the channel signals without an entry.
-        unknown: Short names of open incidents without an entry that changed after the channel's first comparison. Only
-            for channels that report such incidents.
-        waits: True if a resolved incident differs, but for less than SETTLES_SECONDS, so that the next run must list it
-            again.
+        group: The group.
+        since: Resolved incidents are listed if they were active after this time (epoch seconds).
+        counts: Numbers of incidents, by `compared`, `missed`, `snooze_over` and `unreadable`.
+        findings: States that are not queued yet, by channel and short name of the incident.
+        unknown: Incidents that a channel of the group should know, and does not, by their short names.
+        waits: True if the next run must list a resolved incident again.
+        failure: Error that makes the run incomplete; None if there is none.
     """
 
-    member: Member
-    before: ChannelNote
-    note: ChannelNote
-    differing: dict[str, Difference]
-    findings: list[StateToQueue] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
+    group: Group
+    since: float
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
+    unknown: dict[str, Seen] = field(default_factory=dict)
     waits: bool = False
+    failure: SendError | QueueError | LedgerError | None = None
 
-    @property
-    def changed(self) -> ChannelNote | None:
-        """The channel's note to write; None if it did not change. The note keeps the state of its comparisons."""
-        note = replace(self.note, differing=self.differing)
-        return None if note == self.before else note
 
-    def queued(self, finding: StateToQueue, at: float) -> None:
-        """Record in `differing` that the jobs of a finding were queued at `at` (epoch seconds).
+@dataclass
+class Progress:
+    """Progress of a run with one listing.
 
-        An ended snooze is no difference of states, so nothing is recorded for it here.
-        """
-        name = short_name(finding.seen.share.incident_id)
-        if finding.cause != Cause.SNOOZE_OVER:
-            self.differing[name] = replace(self.differing[name], queued=at)
+    Attributes:
+        listing: The listing.
+        history: Its history, which the run changes.
+        began: Time at which the run began with it (epoch seconds).
+        deadline: Deadline of the run, with the time that the listing's parts took.
+        lease: Lease of the run.
+        parts: Progress with each group of channels.
+        listed: Short names of the listed incidents that are not snoozed.
+        known: Short names of incidents that a channel knows, or that a channel signals.
+        asked: Number of incidents whose details the run requested.
+        whole: Incidents with details, by id.
+    """
+
+    listing: Listing
+    history: History
+    began: float
+    deadline: Deadline
+    lease: Lease
+    parts: list[GroupProgress]
+    listed: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
+    asked: int = 0
+    whole: dict[str, Seen] = field(default_factory=dict)
+
+    def go_on(self) -> None:
+        """Renew the lease if that is due. Raises LedgerError if it is lost, or the time of the run is over."""
+        if not self.deadline.remaining():
+            raise LedgerError("the run took too long")
+        self.lease.renew()
 
 
 def as_seen(share: Share, now: float) -> Seen:

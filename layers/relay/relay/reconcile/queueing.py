@@ -9,75 +9,67 @@ from copy import replace
 from dataclasses import dataclass
 
 from relay.bigpanda.listing import Lister
+from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.delivery.task import new_job
-from relay.failures.errors import ChannelError, QueueError, SendError
+from relay.failures.errors import ChannelError, QueueError, SendError, UnknownChannel
 from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
-from relay.reconcile.comparison import Comparison
-from relay.reconcile.findings import Cause, Compared, Seen, StateToQueue, as_seen
-from relay.reconcile.piece import Member
-from relay.reconcile.run import PieceProgress
+from relay.reconcile.findings import Cause, Finding, GroupProgress, Progress, Seen, as_seen
+from relay.reconcile.plan import is_ringing, notice_unread
 from relay.telemetry.telemetry import Telemetry
 
-# With less time left, no further state is queued.
-LAST_SECONDS = 1.5
-# With less time left, no details are requested, so that the states can still be queued.
-DETAILS_SECONDS = 3.0
-# Incidents of a run whose details are requested, one call each. The others are queued without details.
+# Incidents of a listing whose details are requested, one call each. The others are queued without details.
 MAX_DETAILS = 20
+# With less time left in the run, no details are requested, so that the other listings are compared.
+DETAILS_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class Queueing:
-    """Queues the states that a piece of a reconcile run found.
+    """Queues the states that a comparison found.
 
     Attributes:
         lister: Reads details of incidents from BigPanda.
-        comparison: Reads channels.
+        channels: The cached channels.
         outbox: The queues of jobs.
         telemetry: Log and metrics.
         clock: The time in epoch seconds.
     """
 
     lister: Lister
-    comparison: Comparison
+    channels: ChannelCache
     outbox: Outbox
     telemetry: Telemetry
     clock: Callable[[], float]
 
-    def queue(self, run: PieceProgress) -> None:
-        """Queue jobs for what the comparison found, criticals first, while there is time.
+    def queue(self, run: Progress, part: GroupProgress, *, criticals_alone: bool) -> None:
+        """Queue jobs for the findings of a group: criticals first, then open incidents, then resolved ones.
 
-        `run` records if states are left for a later piece. Raises QueueError and LedgerError.
+        Raises QueueError, and LedgerError if the lease or the time is over. Findings that are not queued stay.
         """
-        run.takes_all = run.cursor.takes_all or run.is_last
-        findings = [(finding, compared) for compared in run.compared for finding in compared.findings]
-        count = 0
-        for finding, compared in sorted(findings, key=lambda each: _urgency(each[0])):
-            if not run.takes_all and not finding.seen.state.is_critical:
-                run.has_postponed = True
+        found = [(place, finding) for place, findings in part.findings.items() for finding in findings]
+        for place, finding in sorted(found, key=lambda each: _urgency(each[1])):
+            if criticals_alone and not finding.seen.state.is_critical:
                 return
-            if count and run.deadline.remaining() < LAST_SECONDS:
-                run.is_unfinished = True
-                return
-            if self._put(run, finding, compared):
-                count += 1
-                if finding.cause != Cause.DISPUTED_END:
-                    run.counts[finding.cause] += 1
+            run.go_on()
+            if self._put(run, part, finding) and finding.cause != Cause.DISPUTED_END:
+                part.counts[finding.cause] += 1
+            part.findings[place].remove(finding)
+            if not part.findings[place]:
+                del part.findings[place]
 
-    def _put(self, run: PieceProgress, finding: StateToQueue, compared: Compared) -> bool:
-        """Put the jobs for a finding on the retry queue.
+    def _put(self, run: Progress, part: GroupProgress, finding: Finding) -> bool:
+        """Put the jobs for a finding on the retry queue. Raises QueueError if the queue does not accept a job.
 
         Returns False if the channel was removed, left the group, or can't be read. Also returns False if the ledger has
-        no entry of the incident, and the channel's `bigpanda.reconcile` is not `ring` any more. Raises LedgerError, and
-        QueueError if the queue does not accept a job.
+        no entry of the incident, and the channel's `bigpanda.reconcile` is not `ring` any more.
         """
-        channel = self._channel(run, finding)
+        channel = self._channel(part, finding)
         if channel is None:
             return False
-        now, (whole, state) = self.clock(), self._whole(run, finding.seen)
+        now, (whole, state) = self.clock(), self._whole(run, part, finding.seen)
         for recipients, entry in finding.entries:
             if not all(map(channel.permits, recipients)):
                 continue
@@ -91,19 +83,23 @@ class Queueing:
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
                 self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
-        compared.queued(finding, seconds_of(timestamp(state.came)))
+        if finding.cause != Cause.SNOOZE_OVER:
+            # An ended snooze is no difference of states.
+            differing, name = run.history.channels[channel.name].differing, finding.seen.name
+            differing[name] = replace(differing[name], queued=seconds_of(timestamp(state.came)))
         return True
 
-    def _channel(self, run: PieceProgress, finding: StateToQueue) -> Channel | None:
+    def _channel(self, part: GroupProgress, finding: Finding) -> Channel | None:
         try:
-            channel = self.comparison.channel(run.group, finding.member)
-        except ChannelError as error:
-            notice_unread(self.telemetry, finding.member, error)
+            channel = self.channels.get(finding.member.name)
+        except UnknownChannel:
             return None
-        signals = channel is not None and channel.bigpanda is not None and channel.bigpanda.reconcile == "ring"
-        return channel if signals or not finding.is_first else None
+        except ChannelError as error:
+            notice_unread(self.telemetry, finding.member.name, error)
+            return None
+        return channel if part.group.has(channel) and (is_ringing(channel) or not finding.is_first) else None
 
-    def _whole(self, run: PieceProgress, seen: Seen) -> Seen:
+    def _whole(self, run: Progress, part: GroupProgress, seen: Seen) -> Seen:
         """Return the incident with details of its alerts from BigPanda, if the run may still request them.
 
         Else the incident is returned unchanged.
@@ -117,7 +113,7 @@ class Queueing:
         # Taken before the request: a share that arrives during the request is newer than the answer.
         now = self.clock()
         try:
-            found = self.lister.details(run.group.access, run.group.environment_id, share, run.deadline)
+            found = self.lister.details(part.group.access, run.listing.environment_id, share, run.deadline)
         except SendError:
             # No further details in this run: failing requests would use up the time for owed states.
             run.asked, found = MAX_DETAILS, share
@@ -125,11 +121,6 @@ class Queueing:
         return run.whole[share.incident_id]
 
 
-def notice_unread(telemetry: Telemetry, member: Member, error: ChannelError) -> None:
-    """Count and log that a reconcile run leaves out a channel whose secret can't be read."""
-    telemetry.notice("reconcile_failed", f"channel {member.name}: {type(error).__name__}")
-
-
-def _urgency(finding: StateToQueue) -> tuple[bool, bool]:
+def _urgency(finding: Finding) -> tuple[bool, bool]:
     """Return a sort key for findings: criticals first, then open incidents, then resolved ones."""
     return not finding.seen.state.is_critical, not finding.seen.state.is_open

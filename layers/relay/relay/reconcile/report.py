@@ -1,8 +1,7 @@
-"""Reports of a reconcile run about open incidents that no channel of a group knows.
+"""Reports of a reconcile run about open incidents that no channel knows.
 
-A group is the channels that are compared with the same listing of BigPanda's incidents (`reconcile.group`). BigPanda's
-API does not name the channels that an incident is shared with. Such an incident may belong to none of them, so a signal
-could page the wrong people. It is reported instead.
+BigPanda's API does not name the channels that an incident is shared with. Such an incident may belong to none of the
+channels that compare the listing, so a signal could page the wrong people. It is reported instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +15,9 @@ from relay.delivery.fallback import Fallback, UnknownCritical
 from relay.failures.errors import ChannelError
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
-from relay.reconcile.comparison import SETTLES_SECONDS, summary_of
-from relay.reconcile.findings import Seen
-from relay.reconcile.notes import Difference, short_name
-from relay.reconcile.run import PieceProgress
+from relay.reconcile.comparison import SETTLES_SECONDS
+from relay.reconcile.findings import Progress, Seen
+from relay.reconcile.history import Difference
 from relay.telemetry.telemetry import Telemetry
 
 # Time limit of the publication to the fallback topic.
@@ -42,49 +40,50 @@ class Reporter:
     telemetry: Telemetry
     clock: Callable[[], float]
 
-    def report(self, run: PieceProgress) -> None:
-        """Report open incidents that no channel of the group knows: all to the log, criticals to the fallback topic.
+    def report(self, run: Progress) -> None:
+        """Report open incidents that no channel of the listing knows: to the log, criticals to the fallback topic, too.
 
         A channel knows an incident that has an entry in its ledger. An incident that did not change since the last
         complete run is not reported: an earlier run reported it, or it changed before the comparisons began.
         """
-        now, names = self.clock(), {short_name(name): seen for name, seen in run.incidents.items()}
-        came = [name for name in run.known & run.noted_unknown.keys() if run.noted_unknown.pop(name).queued]
-        for name in names.keys() - run.unknown:
-            run.noted_unknown.pop(name, None)
+        now, noted = self.clock(), run.history.unknown
+        unknown = {name: seen for part in run.parts for name, seen in part.unknown.items() if name not in run.known}
+        came = [name for name in run.known & noted.keys() if noted[name].queued]
+        for name in run.listed - unknown.keys():
+            noted.pop(name, None)
+        since = min(part.since for part in run.parts)
         found: list[Seen] = []
-        for name in sorted(run.unknown - run.known & names.keys()):
-            state, known = names[name].state, run.noted_unknown.get(name)
-            is_recent = state.version is None or state.version[0] >= run.since or name in run.snoozed_at
+        for name, seen in sorted(unknown.items()):
+            known, version = noted.get(name), seen.state.version
+            is_recent = version is None or version[0] >= since or name in run.history.snoozed_at
             if known is None and not is_recent:
                 continue
-            if known is None or known.summary != summary_of(state):
-                run.noted_unknown[name] = Difference(summary_of(state), now)
+            if known is None or known.summary != seen.summary:
+                noted[name] = Difference(seen.summary, now)
             elif not known.queued and now - known.since >= SETTLES_SECONDS:
-                found.append(names[name])
-        reported = self._notified(run, found)
-        for each in found:
-            # Renewed, since a note forgets an incident after a day, and a pause may delay the report for longer.
-            name = short_name(each.share.incident_id)
-            run.noted_unknown[name] = replace(run.noted_unknown[name], since=now - SETTLES_SECONDS)
-        for share, _ in reported:
-            name = short_name(share.incident_id)
-            run.noted_unknown[name] = replace(run.noted_unknown[name], queued=now)
-            self.telemetry.unknown_incident(share.incident_id, share.status, [each.name for each in run.members])
-        run.counts["unknown"] += len(reported)
-        run.note = run.note.counting(now, found=len(reported), came=len(came))
+                found.append(seen)
+        for seen in found:
+            # Renewed, since a history forgets an incident after a day, and a pause may delay the report for longer.
+            noted[seen.name] = replace(noted[seen.name], since=now - SETTLES_SECONDS)
+        channels = [each for part in run.parts for each in part.group.members]
+        reported = self._notified(run, [each.name for each in channels if not each.signals], found)
+        for seen in reported:
+            noted[seen.name] = replace(noted[seen.name], queued=now)
+            share = seen.share
+            self.telemetry.unknown_incident(share.incident_id, share.status, [each.name for each in channels])
+            for part in run.parts:
+                part.counts["unknown"] += seen.name in part.unknown
+        run.history.count(now, found=len(reported), came=len(came))
 
-    def _notified(self, run: PieceProgress, found: Sequence[Seen]) -> list[Seen]:
+    def _notified(self, run: Progress, channels: Sequence[str], found: Sequence[Seen]) -> list[Seen]:
         """Notify the fallback topic of the criticals in `found`. Return the incidents that count as reported.
 
-        The criticals do not count as reported if the notification failed, or if all channels that they may belong to
-        are paused or in shadow mode. Then a later run reports them.
+        `channels` are those that may own them. The criticals do not count as reported if the notification failed, or if
+        all of these channels are paused or in shadow mode. Then a later run reports them.
         """
         criticals = [each for each in found if each.state.is_critical]
         others = [each for each in found if not each.state.is_critical]
-        if not criticals:
-            return others
-        channels = [each.name for each in run.members if not each.signals and not self._is_silent(each.name)]
+        channels = [name for name in channels if not self._is_silent(name)] if criticals else []
         if not channels:
             return others
         publish = partial(self.fallback.notify_of_unknown, channels, [_missed(each.share) for each in criticals])

@@ -320,7 +320,10 @@ class Telemetry:
     def reconciled(
         self, channels: Sequence[str], environment_id: str, found: Found, spent: Mapping[str, float]
     ) -> None:
-        """Log and count the result of a reconcile run; `spent` is the time of its last job by part (milliseconds)."""
+        """Log and count the result of a reconcile run for a group of channels.
+
+        `spent` has the time that its listing took, by part (milliseconds).
+        """
         if found.missed:
             self._metrics.add_metric("share_missed", MetricUnit.Count, found.missed)
         if found.reason:
