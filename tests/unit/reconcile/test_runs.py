@@ -119,7 +119,7 @@ class TestOrder:
         assert scene.run()["missed"] == 0
         scene.relay.clock.now += SETTLES_SECONDS
         assert scene.run()["missed"] == 1
-        assert [job.payload.status for job in scene.relay.retries.jobs()] == ["ok"]
+        assert [job.stamps.status for job in scene.relay.retries.jobs()] == ["ok"]
 
     def test_details_are_asked_for_a_few_incidents_criticals_first(self) -> None:
         scene = make_scene()
@@ -161,7 +161,7 @@ class TestTime:
         assert scene.relay.clock.now - began < FUNCTION_SECONDS
         assert (found["compared"], found["failure"]) == (30, "the run took too long")
         assert found["missed"] == len(queued(scene)) < 30
-        first = [job.payload.status for job in scene.relay.retries.jobs()]
+        first = [job.stamps.status for job in scene.relay.retries.jobs()]
         assert first[:15] == ["critical"] * 15
         scene.relay.retries.send_message = send  # type: ignore[method-assign]
         assert scene.run()["missed"] == 30 - len(first)
