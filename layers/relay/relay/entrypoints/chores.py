@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # Time limit of a follow-up or a question. It is short, so that they delay no other chores; unfinished work is retried.
 BRIEF_SECONDS = 5.0
 # After a failed call that took at least SLOW_SECONDS, the function does not call that API of the channel for
-# SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels (docs/decisions.md,
-# D-hung-api).
+# SILENT_SECONDS. So an API that hangs does not take all workers from the chores of other channels. A circuit breaker in
+# the table would cost a write for each chore.
 SLOW_SECONDS, SILENT_SECONDS = 3.0, 30.0
 
 

@@ -33,7 +33,7 @@ MAX_ANSWER_BYTES = 64 * 1024
 # stand still while Lambda has the function frozen.
 _latest = contextvars.ContextVar("latest", default=math.inf)
 # Connections that were idle for longer are closed first: Lambda freezes a function between two calls, and load
-# balancers close idle connections unnoticed (docs/decisions.md, D-idle-connections).
+# balancers close idle connections unnoticed.
 MAX_IDLE_SECONDS = 30.0
 
 

@@ -240,7 +240,7 @@ class RateLimiter:
             return wait
         is_full = gate.counted(now) > rule.limit
         if slot and is_critical and is_full and is_due and now + SLOT_AGAIN_SECONDS < slot.at + GRACE_SECONDS:
-            # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slot-kept).
+            # Another sender that steps back was counted at the same moment (docs/decisions.md, D-slots).
             self._update(rule.gate, add={count_name(int(now)): -1})
             return Wait(Reason.PACED, now + SLOT_AGAIN_SECONDS, slot)
         if is_full or gate.must_step_back(rule, now, is_critical=is_critical, is_due=is_due):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from relay.failures.reasons import Reason
 
-# A signal is counted for 60 to 61 s, since counts have a resolution of one second (docs/decisions.md, D-61-seconds).
+# A signal is counted for 60 to 61 s, since counts have a resolution of one second.
 WINDOW_SECONDS = 61
 
 

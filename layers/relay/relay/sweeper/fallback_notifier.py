@@ -24,7 +24,7 @@ from relay.telemetry.telemetry import Telemetry
 # Shortest time between two messages to the fallback topic about one channel.
 NOTIFIED_AGAIN_SECONDS = 300.0
 # Debts of a channel that a run checks and marks for the fallback topic; the message counts the others without a check.
-# The limit keeps time for the messages of other channels (docs/decisions.md, D-sweeper-fairness).
+# The limit keeps time for the messages of other channels: ten thousand debts of one channel would take a whole run.
 MAX_CHECKED = 500
 # Request ids of xMatters that a message names for one incident.
 MAX_REQUEST_IDS = 3
