@@ -1,14 +1,15 @@
 """Questions to BigPanda if an incident is over of which a resolve came.
 
 Anyone who has the webhook's token can forge a resolve. So, if the channel has an API key, BigPanda is asked before
-anything is announced, ended or dropped: after 3, 15 and 60 s, then about once a minute.
+anything is announced, ended or dropped: after 3, 15 and 60 s, then each time as long again as the claim has lasted, from
+one to five minutes.
 
 | BigPanda's answer | what follows |
 | --- | --- |
 | over | the incident is over: its end is announced, and its pages end |
 | open, a minute or more after the resolve came | the resolve is refuted: the incident stays as it is |
 | open before that, or over since before the newest share | asked again: BigPanda's API may lag behind its webhook |
-| none for ten minutes | as "over", by the resolve's own body; counted, and an alarm goes off |
+| none for ten minutes or more | as "over", by the resolve's own body; counted, and an alarm goes off |
 
 No answer is: a time-out, a 5xx, a 401, a 403, or a 404 from every environment. What BigPanda's rate limit or the
 relay's own delays is none of these: such a question is asked later.
