@@ -37,16 +37,40 @@ def test_each_parameter_and_output_of_the_stack_is_in_the_install_guide() -> Non
         assert re.search(rf"\b{name}\b", INSTALL), name
 
 
+ALARMS = {name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+RUNBOOKS = dict(
+    re.findall(
+        r"^### ([^\n]+)\n\n(.+?)(?=^### |\Z)",
+        OPERATE.partition("\n## Runbooks\n")[2].partition("\n## ")[0],
+        re.MULTILINE | re.DOTALL,
+    )
+)
+
+
 def test_each_alarm_has_a_runbook() -> None:
-    alarms = [name for name, each in TEMPLATE["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"]
-    assert alarms
-    assert [name for name in alarms if f"## Alarm: {name}\n" not in OPERATE] == []
+    assert len(ALARMS) > 30
+    table = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
+    linked = re.findall(r"\[(\w+Alarm)\]\(#([a-z-]+)\)", table)
+    assert sorted(name for name, _ in linked) == sorted(ALARMS)
+    anchors = {_anchor(title) for title in RUNBOOKS}
+    assert [name for name, anchor in linked if anchor not in anchors] == []
 
 
-def test_each_runbook_has_meaning_then_command_then_its_end() -> None:
-    runbooks = re.findall(r"^## (Alarm: \w+|A missed critical)\n\n(.+?)(?=^## )", OPERATE, re.MULTILINE | re.DOTALL)
-    assert len(runbooks) > 30
-    for title, text in runbooks:
+def test_each_runbook_is_linked_from_the_table_of_alarms() -> None:
+    section = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
+    linked = set(re.findall(r"\]\(#([a-z-]+)\)", section))
+    assert [title for title in RUNBOOKS if _anchor(title) not in linked] == []
+
+
+def test_messages_to_people_name_what_the_operations_guide_has() -> None:
+    # delivery.fallback and delivery.health_notice: what a message says to look for.
+    assert {"A missed critical", "A channel is sick"} <= RUNBOOKS.keys()
+    assert "FallbackAlarm" in ALARMS
+
+
+def test_each_runbook_has_meaning_then_command_then_its_end_then_steps() -> None:
+    assert len(RUNBOOKS) > 20
+    for title, text in RUNBOOKS.items():
         meaning, first, command, *_ = text.split("\n\n")
         assert meaning.replace("\n", " ").rstrip("*").endswith((".", ".)")), title
         assert first.startswith("**Type first"), title
@@ -54,12 +78,8 @@ def test_each_runbook_has_meaning_then_command_then_its_end() -> None:
         rest = text.partition("**Over when**")[0].split("\n\n")[2:-1]
         assert all(part.startswith("    ") for part in rest), f"{title}: nothing stands between the command and its end"
         assert "\n**Over when** " in text, title
-
-
-def test_each_alarm_is_in_the_table_of_alarms() -> None:
-    table = OPERATE.partition("## An alarm went off\n")[2].partition("\n## ")[0]
-    alarms = set(re.findall(r"^## Alarm: (\w+)$", OPERATE, re.MULTILINE))
-    assert set(re.findall(r"\[(\w+Alarm)\]", table)) == alarms
+        end = text.partition("\n**Over when** ")[2]
+        assert re.search(r"^(1\. |\| ---)", end, re.MULTILINE), f"{title}: no steps"
 
 
 def test_each_reason_and_notice_is_in_the_operations_guide() -> None:
@@ -112,7 +132,9 @@ def test_links_in_documents_have_a_target(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         if heading:
-            assert heading in {_anchor(line) for line in target.read_text().splitlines() if line.startswith("#")}, link
+            text = target.read_text()
+            named = set(re.findall(r'<a id="([a-z0-9-]+)"></a>', text))
+            assert heading in named | {_anchor(line) for line in text.splitlines() if line.startswith("#")}, link
 
 
 def _anchor(line: str) -> str:
