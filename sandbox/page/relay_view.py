@@ -237,8 +237,9 @@ def _job(message: Mapping[str, Any]) -> dict[str, Any]:
     try:
         body = json.loads(str(message["Body"]))
         names = ("kind", "channel", "incident_id", "status", "transition", "reason", "http_status", "dead_lettered_at")
-        job = {name: body.get(name) for name in names}
-    except (ValueError, KeyError, AttributeError):
+        members = {**body.get("stamps", {}), **body}
+        job = {name: members.get(name) for name in names}
+    except (ValueError, KeyError, AttributeError, TypeError):
         return {}
     # MiniStack gives whole seconds.
     return job | {"visible_at": _iso(float(message.get("VisibleAt") or 0))}

@@ -116,7 +116,7 @@ def test_share_that_xmatters_refuses_is_dead_lettered(world: World) -> None:
     assert (answer["outcome"], answer["reason"], answer["queue"]) == ("queued", "refused", "dead_letter")
     [message] = world.dead_letters()
     assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
-    assert json.loads(message["Body"])["http_status"] == 400
+    assert json.loads(message["Body"])["stamps"]["http_status"] == 400
 
 
 def test_unusual_json_reaches_xmatters_byte_for_byte(world: World) -> None:

@@ -305,8 +305,9 @@ class Task(NamedTuple):
 
     def with_ledger(self) -> "Task":
         """Return the task whose job records no failure of the ledger, after the ledger worked."""
-        job = self.job._replace(ledger_down_since=None) if self.job.ledger_down_since else self.job
-        return replace(self, job=job.without_flags(Flag.WAITS_FOR_LEDGER))
+        if not self.job.ledger_down_since and Flag.WAITS_FOR_LEDGER not in self.job.flags:
+            return self
+        return replace(self, job=self.job._replace(ledger_down_since=None).without_flags(Flag.WAITS_FOR_LEDGER))
 
     def waiting_for_ledger(self) -> "Task":
         """Return the task whose job must wait for the ledger, since a critical of the incident was sent without it."""
