@@ -57,6 +57,13 @@ OPERATOR_MUTATIONS = (
         seed=339,
     ),
     Mutation(
+        "a reconcile run works beside another one",
+        "reconcile.lease:Lease.take",
+        '("until", now)',
+        '("until", now + LEASE_SECONDS + 60)',
+        seed=9,
+    ),
+    Mutation(
         "an incident without a share is reported by each run",
         "reconcile.report:Reporter.report",
         "not known.queued and now - known.since >= SETTLES_SECONDS",

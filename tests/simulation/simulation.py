@@ -73,6 +73,8 @@ WORKERS = 5
 WEBHOOK_SECONDS, WORKER_SECONDS, RECONCILE_SECONDS, SWEEPER_SECONDS = 15.0, 30.0, 900.0, 60.0
 # Largest delay of a sweeper's run; probability of a second start, and, in some stories, of none.
 SWEPT_LATE_SECONDS, SWEPT_TWICE, SWEPT_NEVER = 60.0, 0.05, 0.3
+# Probability of a second start of a reconcile run.
+RECONCILED_TWICE = 0.2
 # Reconcile runs go on for so long after the last share, for several runs.
 RECONCILED_SECONDS = 1500.0
 # The first number of states that are not in the story: shares for the relay's own comments, and resolves by answers.
@@ -162,6 +164,8 @@ class Simulation:
         self.sns = SimulatedSns(Edge(self.world, weather, "sns"))
         self._deeds = DeadLetterDeeds(self.world, self.dead_letters, self.dynamodb, Random(f"drops of {seed}"))
         self._names = count(1)
+        # A generator of its own, so that other choices of a seed stay the same.
+        self._twice = Random(f"second reconcile runs of {seed}")
         self._answered: dict[int, Page | None] = {}
         self._environments = [self._functions() for _ in range(3)]
         states = {(post.state.incident, post.state.number): post.state for post in story.posts}
@@ -609,12 +613,18 @@ class Simulation:
         return DYNAMIC + sum(state.number >= DYNAMIC for state in self.invariants.states.values())
 
     def _start_reconcile_run(self, until: float) -> None:
-        process = Process(f"reconcile {next(self._names)}", self._all_incidents(), lambda: self._ended(process))
-        process.works = "reconcile"
-        self._start(process, self._any().reconciler.run, RECONCILE_SECONDS)
+        self._reconcile()
+        # EventBridge fires a rule at least once.
+        if self._twice.random() < RECONCILED_TWICE:
+            self.world.at(self.world.now + self._twice.uniform(0.0, 3.0), self._reconcile)
         again = self.world.now + (self.story.reconcile_interval or 0.0)
         if again < until:
             self.world.at(again, lambda: self._start_reconcile_run(until))
+
+    def _reconcile(self) -> None:
+        process = Process(f"reconcile {next(self._names)}", self._all_incidents(), lambda: self._ended(process))
+        process.works = "reconcile"
+        self._start(process, self._any().reconciler.run, RECONCILE_SECONDS)
 
     def _all_incidents(self) -> set[str]:
         """Return all incidents of the story, any of which a reconcile run may meet."""
