@@ -179,7 +179,7 @@ def installed(mutation: Mutation) -> Iterator[None]:
 def _forget() -> None:
     for name in list(sys.modules):
         package, _, child = name.rpartition(".")
-        if name.partition(".")[0] in {"relay", "tests"} and name not in _STAYS:
+        if name.partition(".")[0] in {"relay", "relayctl", "tests"} and name not in _STAYS:
             del sys.modules[name]
             if package in sys.modules:
                 # `from tests import samples` would take the old module from its package.
