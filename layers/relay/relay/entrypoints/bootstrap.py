@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
 from relay.channels.secrets_manager import Secrets
 from relay.config import MEMORY_OF_ONE_CPU, Config
-from relay.deadline import Deadline
+from relay.deadline import Deadline, seconds_left
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
+from relay.entrypoints.watchdog import Watchdog
 from relay.entrypoints.wiring import Wiring
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
@@ -164,7 +165,15 @@ def _adapters(
         vendors=Vendors(
             hosts, triggers=xmatters, rest=xmatters, bigpanda=bigpanda, heartbeat=_heartbeat(config.heartbeat_url)
         ),
-        effects=Effects(time.time, random.random, time.sleep, deadlines, lambda: uuid.uuid4().hex, _at_once),
+        effects=Effects(
+            clock=time.time,
+            random=random.random,
+            sleep=time.sleep,
+            deadlines=deadlines,
+            owner=lambda: uuid.uuid4().hex,
+            at_once=_at_once,
+            watch=Watchdog().run,
+        ),
         telemetry=Telemetry.from_environment(
             has_channel_metrics=config.has_channel_metrics, is_traced=config.is_traced
         ),
@@ -175,9 +184,9 @@ def _adapters(
 
 
 def _resources(config: Config) -> Resources:
-    dynamodb: DynamoDBClient = _repeating(boto3.client("dynamodb", config=_HASTE))
-    sqs: SQSClient = _repeating(boto3.client("sqs", config=_HASTE))
-    secretsmanager: SecretsManagerClient = _repeating(boto3.client("secretsmanager", config=_PATIENCE))
+    dynamodb: DynamoDBClient = _timely(boto3.client("dynamodb", config=_HASTE))
+    sqs: SQSClient = _timely(boto3.client("sqs", config=_HASTE))
+    secretsmanager: SecretsManagerClient = _timely(boto3.client("secretsmanager", config=_PATIENCE))
     table = Table(dynamodb, config.ledger_table, time.time)
     secrets = Secrets(secretsmanager, config.secret_prefix, ticks=time.monotonic)
     return Resources(
@@ -196,11 +205,22 @@ def _resources(config: Config) -> Resources:
     )
 
 
-def _repeating[T](client: T) -> T:
-    """Make an AWS client repeat a call once, at once, if no answer came or AWS failed; return the client."""
+def _timely[T](client: T) -> T:
+    """Make an AWS client keep to the time limit of the thread that calls it (`deadline.time_limit`); return the client.
+
+    No request is begun after the limit. A request that got no answer, or that AWS failed, is repeated once, at once,
+    and within the limit only.
+    """
     events: Any = client.meta.events  # type: ignore[attr-defined]
+    events.register("before-send", _refuse_late)
     events.register("needs-retry", _seconds_before_repeat)
     return client
+
+
+def _refuse_late(*, request: Any, **_: Any) -> None:
+    """Raise ConnectTimeoutError if the time limit has passed."""
+    if seconds_left() <= 0:
+        raise ConnectTimeoutError(endpoint_url=request.url)
 
 
 def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> int | None:
@@ -210,7 +230,7 @@ def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Ex
     """
     no_answer = isinstance(caught_exception, (NoConnectionError, HTTPClientError))
     has_failed = no_answer or (response is not None and response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
-    return 0 if has_failed and attempts == 1 else None
+    return 0 if has_failed and attempts == 1 and seconds_left() > 0 else None
 
 
 def _heartbeat(url: str) -> Callable[[float], str] | None:
@@ -232,12 +252,12 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
 
 @cache
 def _sns() -> "SNSClient":
-    return _repeating(boto3.client("sns", config=_PATIENCE))
+    return _timely(boto3.client("sns", config=_PATIENCE))
 
 
 @cache
 def _lambda() -> "LambdaClient":
-    return _repeating(boto3.client("lambda", config=_PATIENCE))
+    return _timely(boto3.client("lambda", config=_PATIENCE))
 
 
 def _invoke(function: str, envelope: str) -> bool:
