@@ -4,8 +4,10 @@ import contextlib
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import boto3
@@ -108,9 +110,10 @@ class TestVendors:
             answer = ask(server.url)
         assert (answer.status, answer.headers["x-trace"]) == (202, "r1")
 
-    def test_https_host_that_hangs_in_the_handshake_gets_no_request(self) -> None:
-        with host() as server, pytest.raises(NoAnswer):
+    def test_https_host_that_hangs_in_the_handshake_times_out(self) -> None:
+        with host() as server, pytest.raises(NoAnswer) as caught:
             ask(server.url.replace("http:", "https:"))
+        assert caught.value.reason == Reason.TIMEOUT
 
     def test_addresses_of_a_host_share_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with full() as address:
@@ -135,6 +138,40 @@ class TestVendors:
         with pytest.raises(NoAnswer) as caught:
             ask("http://localhost:1", STUCK_SECONDS)
         assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
+
+
+class TestFreeze:
+    """Requests that go on hours later, since Lambda froze the function: a monotonic clock may not show it."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[Site]:
+        with site(lambda _: (202, {}, b"")) as server:
+            yield server
+
+    def test_request_that_was_frozen_while_it_connected_is_not_sent(
+        self, server: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect, now, asleep = socket.socket.connect, time.time, [0.0]
+
+        def frozen(self: socket.socket, address: Any) -> None:
+            connect(self, address)
+            asleep[0] = 3600.0
+
+        monkeypatch.setattr(socket.socket, "connect", frozen)
+        monkeypatch.setattr(time, "time", lambda: now() + asleep[0])
+        with pytest.raises(NoAnswer) as caught:
+            ask(server.url, STUCK_SECONDS)
+        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
+        assert server.received == []
+
+    def test_request_over_a_kept_connection_is_not_sent_after_its_time(self, server: Site) -> None:
+        session = Session(LOOPBACK)
+        call = partial(session.call, "POST", server.url, body=b"{}", headers={}, seconds=STUCK_SECONDS)
+        assert call().status == 202
+        with time_limit(0), pytest.raises(requests.ConnectionError) as caught:
+            call()
+        assert never_sent(caught.value)
+        assert (server.connections, len(server.received)) == (1, 1)
 
 
 @contextlib.contextmanager
@@ -184,7 +221,7 @@ class TestAws:
         self, silent: Host, seconds: float, asked: int
     ) -> None:
         table = Table(dynamodb(silent), "ledger", Clock())
-        with time_limit(seconds), pytest.raises(LedgerError):
+        with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
             table.read("key")
         assert silent.requests == asked
 

@@ -16,7 +16,6 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
 from relay.channels.secrets_manager import Secrets
-from relay.config import MEMORY_OF_ONE_CPU, Config
+from relay.config import Config
 from relay.deadline import Deadline, seconds_left
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.watchdog import Watchdog
@@ -68,12 +67,12 @@ MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook, environment)
+    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook)
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks, environment)
+    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks)
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -81,7 +80,7 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     adapters = _adapters(
         environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
     )
-    return _loaded(Wiring(adapters).worker, environment)
+    return _loaded(Wiring(adapters).worker)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -93,14 +92,14 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
     worker.chores.writeback()
-    return _loaded(worker, environment)
+    return _loaded(worker)
 
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute. Raises ConfigError."""
     needs = ("RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
     adapters = _adapters(environment, *needs, reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)
-    return _loaded(Wiring(adapters).sweeper, environment)
+    return _loaded(Wiring(adapters).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
@@ -108,39 +107,17 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
     adapters = _adapters(
         environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
     )
-    return _loaded(Wiring(adapters).reconciler, environment)
+    return _loaded(Wiring(adapters).reconciler)
 
 
-def _loaded[T](part: T, environment: Mapping[str, str]) -> T:
-    """Finish a cold start: set up the garbage collector, and choose the CPU for a function with less than one.
+def _loaded[T](part: T) -> T:
+    """Turn on the garbage collector at the end of a cold start. Returns `part`, the function's object, unchanged.
 
-    The collector was off during the cold start. From now on it checks new objects only: the existing ones live as long
-    as the function. Returns `part`, the function's object, unchanged.
+    From now on the collector checks new objects only: the existing ones live as long as the function.
     """
     gc.freeze()
     gc.enable()
-    _keep_to_one_cpu(environment)
     return part
-
-
-def _keep_to_one_cpu(environment: Mapping[str, str]) -> None:
-    """Let this thread, and the threads that it starts, run on one CPU only, if Lambda gives the function less than one.
-
-    Each call outward runs in a thread of its own. To wake a thread on another CPU takes several times as long as on the
-    same one (docs/decisions.md, D-one-cpu). In the local cloud, functions share the CPUs with other processes, so that
-    a function that keeps to one would wait for them.
-    """
-    memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
-    if (
-        environment.get("RELAY_PROFILE") == "local"
-        or not memory.isdecimal()
-        or int(memory) >= MEMORY_OF_ONE_CPU
-        or not hasattr(os, "sched_setaffinity")
-    ):
-        return
-    # Where the system refuses it, the function is slower, and no less right.
-    with suppress(OSError):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def _adapters(
