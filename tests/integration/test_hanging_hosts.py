@@ -209,10 +209,8 @@ def silent() -> Iterator[Host]:
 
 def dynamodb(server: Host) -> Any:
     """Return the functions' client of DynamoDB, for a server that hangs."""
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
-    return bootstrap._timely(
-        boto3.session.Session(**keys).client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE)
-    )
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    return bootstrap._timely(session.client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE))
 
 
 class TestAws:
