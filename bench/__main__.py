@@ -76,13 +76,10 @@ def _run(options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
     about, sections = machine.described(), list[Section]()
     if machine.is_busy():
         steps.say("this machine is busy with other processes; figures will be slower than on an idle machine")
-    all_cpus = machine.cpus()
     with opened(quick=options.quick) as workplace:
         for name in options.only or BENCHMARKS:
             with steps.step(f"measuring: {name}"):
                 sections.append(BENCHMARKS[name](workplace))
-            # The functions keep to one CPU, and so would every process that the next benchmark starts.
-            machine.keep_to(all_cpus)
     if options.json != "-":
         _show(about, sections)
     return {"machine": about, "quick": options.quick, "benchmarks": [plain(section) for section in sections]}

@@ -14,7 +14,6 @@ from bench import prices
 from bench.figures import Aim, Section, measured
 from bench.functions import Spent
 from bench.traffic import SHARES_A_MINUTE, Counted
-from relay.config import MEMORY_OF_ONE_CPU
 
 MILLION = 1_000_000
 GIGABYTE = 1_000_000_000
@@ -23,6 +22,9 @@ GIGABYTE = 1_000_000_000
 XMATTERS_SECONDS = 0.2
 AWS_CALL_SECONDS = 0.005
 MEMORY_GB = 0.5
+# With this memory (MB), Lambda gives a function one whole CPU; with less, a part of one ("Configure Lambda function
+# memory" in AWS's Lambda guide).
+MEMORY_OF_ONE_CPU = 1769
 PROCESSOR = 512 / MEMORY_OF_ONE_CPU
 # START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
 PLATFORM_LOG_BYTES = 330

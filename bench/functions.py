@@ -17,7 +17,6 @@ from unittest import mock
 
 from botocore.client import BaseClient
 
-from bench import machine
 from sandbox.environment import aws_environment, without_aws
 from sandbox.errors import SandboxError
 
@@ -140,16 +139,9 @@ class Functions:
             self.webhook, self.worker = _handler("bigpanda_webhook"), _handler("job_worker")
             self.callback, self.chore_worker = _handler("xmatters_callback"), _handler("chore_worker")
             self.reconciler: Reconciler = _app("reconcile").reconciler
-        # In Lambda a function binds itself to one CPU; with the local profile, which loopback needs, it does not.
-        self._cpus = {min(machine.cpus())} if machine.cpus() else set[int]()
 
     def invoke(self, handler: Handler, event: dict[str, Any]) -> tuple[dict[str, Any], Spent]:
-        """Invoke a handler; return its answer and the resources of the invocation.
-
-        This thread then stays on the CPUs that the functions use. So later measurements in this thread run on the same
-        CPUs, and can be compared with the functions.
-        """
-        machine.keep_to(self._cpus)
+        """Invoke a handler; return its answer and the resources of the invocation."""
         meter, written, lines = self._meter, self._log.written, self._log.lines
         meter.clear()
         with meter.reading(), contextlib.redirect_stdout(self._log):

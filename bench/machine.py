@@ -2,7 +2,6 @@
 
 import os
 import platform
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,21 +24,6 @@ def described() -> dict[str, str]:
 def is_busy() -> bool:
     """Return True if processes wait for a processor: wall-clock times and CPU seconds are then too high."""
     return os.getloadavg()[0] > (os.cpu_count() or 1)
-
-
-def cpus() -> set[int]:
-    """Return the CPUs on which this thread may run; an empty set if the system does not tell."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-
-
-def keep_to(chosen: set[int]) -> None:
-    """Let this thread, and those that it starts, run on the chosen CPUs only.
-
-    An empty set changes nothing, and so does a system that refuses it.
-    """
-    if chosen:
-        with suppress(OSError):
-            os.sched_setaffinity(0, chosen)
 
 
 def _processor() -> str:

@@ -1,6 +1,5 @@
 """The library over real sockets: moto in this process as AWS, servers on loopback as the vendors."""
 
-import math
 import random
 import threading
 import time
@@ -15,6 +14,7 @@ from relay.channels.secrets_manager import Secrets
 from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.bootstrap import MOST_BIGPANDA_BYTES
+from relay.entrypoints.watchdog import Watchdog
 from relay.entrypoints.wiring import Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
@@ -82,6 +82,7 @@ class Live:
             deadlines=deadline,
             owner=lambda: uuid.uuid4().hex,
             at_once=one_by_one,
+            watch=Watchdog().run,
         )
         bigpanda = Session(HOSTS.bigpanda, clock=self.clock, most=MOST_BIGPANDA_BYTES)
         vendors = Vendors(HOSTS, lambda: self.session, lambda: self.session, lambda: bigpanda)
@@ -121,28 +122,9 @@ class Live:
         assert self.worker.work([{"messageId": "m1", "body": envelope_of(job)}]) == []
 
 
-class _PatientDeadline(Deadline):
-    """A deadline that gives AWS a minute for each call: on a busy machine, moto in this process takes seconds.
-
-    Calls to AWS have a limit of their own (`at_most`). Calls to vendors only have the deadline, which stays as it is.
-    """
-
-    def run[T](
-        self,
-        call: Callable[[], T],
-        *,
-        part: str,
-        reserve: float = 0.0,
-        at_least: float = 0.0,
-        at_most: float = math.inf,
-    ) -> T:
-        least = at_least if at_most == math.inf else 60.0
-        return super().run(call, part=part, reserve=reserve, at_least=least, at_most=max(at_most, least))
-
-
 def deadline(seconds: float) -> Deadline:
     """Return a deadline on the machine's monotonic clock, which no test moves."""
-    return _PatientDeadline(seconds, time.monotonic)
+    return Deadline(seconds, time.monotonic)
 
 
 @dataclass

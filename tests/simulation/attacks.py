@@ -13,7 +13,6 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from relay.deadline import Deadline
 from relay.incidents.callback import Kind
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -51,28 +50,6 @@ SWEEP_EVERY, RECONCILE_EVERY = 60.0, 300.0
 UNKNOWN_INCIDENT = "of-nobody"
 
 type Deed = tuple[float, Callable[[], object]]
-
-
-class _AtOnce(Deadline):
-    """Deadline whose calls run in the caller's thread: the stand-ins answer in no time, and threads are slow."""
-
-    def run[T](
-        self,
-        call: Callable[[], T],
-        *,
-        part: str,
-        reserve: float = 0.0,
-        at_least: float = 0.0,
-        at_most: float = float("inf"),
-    ) -> T:
-        """Return the result of a call."""
-        return call()
-
-
-class _Relay(Relay):
-    def deadline(self, seconds: float) -> Deadline:
-        """Return a deadline that needs no thread."""
-        return _AtOnce(seconds, self.clock)
 
 
 class _SleepingClock(Clock):
@@ -120,7 +97,7 @@ class Attack:
         clock = _SleepingClock() if self.plan.has_flood_of_resolves else Clock()
         self._began, self._retries, self._chores = clock.now, _DelayedSqs(clock), _DelayedSqs(clock)
         self.vendors = Vendors(self.plan, clock, clock.now, self._say)
-        self.relay = _Relay(
+        self.relay = Relay(
             FakeSession(self.vendors.take_signal),
             secrets=FakeSecrets(**{name: json.dumps(secret) for name, secret in self.plan.secrets().items()}),
             retries=self._retries,

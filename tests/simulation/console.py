@@ -94,9 +94,7 @@ class Console(Session):
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[HttpAnswer], object] = lambda _: None,
     ) -> HttpAnswer:
-        del heard
         world, began = self.edge.world, self.edge.world.now
         self.edge.reach()
         if world.now > began + seconds:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from urllib.parse import parse_qsl, urlsplit
@@ -143,7 +143,6 @@ class Phones(Session):
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[HttpAnswer], object] = lambda _: None,
     ) -> HttpAnswer:
         if url.endswith(TOKEN_PATH):
             return self._token((body or b"").decode(), seconds)

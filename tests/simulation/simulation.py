@@ -406,6 +406,7 @@ class Simulation:
             deadlines=deadlines,
             owner=lambda: f"sender-{next(self._names)}",
             at_once=one_by_one,
+            watch=self.world.watch,
         )
         vendors = Vendors(HOSTS, lambda: self.phones, lambda: self.phones, lambda: self.console)
         return Adapters(

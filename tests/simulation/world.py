@@ -75,6 +75,8 @@ class World:
         self._numbers = count()
         self._hub = getcurrent()
         self._processes: dict[greenlet, Process] = {}
+        # Greenlets with abandoned work.
+        self._abandoned: set[greenlet] = set()
 
     def at(self, moment: float, happen: Callable[[], object]) -> None:
         """Schedule an event."""
@@ -135,6 +137,23 @@ class World:
         self.process().is_dead = True
         raise Crash
 
+    def watch(self, work: Callable[[], None], seconds: float) -> None:
+        """Do some work within so many seconds; else abandon it and raise TimeoutError.
+
+        A call that hangs in abandoned work may end later. The work begins no other call.
+        """
+
+        def watched() -> None:
+            working.append(getcurrent())
+            work()
+
+        working: list[greenlet] = []
+        try:
+            self.call(watched, seconds)
+        except TimeoutError:
+            self._abandoned.update(working)
+            raise
+
     def call[T](self, work: Callable[[], T], seconds: float) -> T:
         """Return or raise the result of `work` within so many seconds; else abandon the call and raise TimeoutError."""
         me, process = getcurrent(), self.process()
@@ -181,7 +200,10 @@ class World:
         self.log.append(f"{self.now - self.began:9.3f} s  {what}")
 
     def _go_on(self) -> None:
-        """Return once the process is not frozen; end the running greenlet if the process is dead or stays frozen."""
+        """Return once the process is not frozen.
+
+        End the running greenlet if its work was abandoned, or if the process is dead or stays frozen.
+        """
         me = getcurrent()
         process = self._processes[me]
         while process.thaws_at > self.now and not process.is_dead:
@@ -189,7 +211,7 @@ class World:
                 raise GreenletExit
             self.at(process.thaws_at, me.switch)
             self._hub.switch()
-        if process.is_dead:
+        if process.is_dead or me in self._abandoned:
             raise GreenletExit
 
     def _kill(self, process: Process) -> None:
@@ -205,20 +227,18 @@ class World:
 
 
 class WorldDeadline(Deadline):
-    """Deadline in the simulated world's time. It abandons a late call, as a real deadline abandons a thread."""
+    """Deadline in the simulated world's time. A late call is abandoned at its limit, as a socket's time-out does.
+
+    The effect of an abandoned call may happen all the same, at once or later.
+    """
 
     def __init__(self, seconds: float, world: World, clock: Callable[[], float]) -> None:
         super().__init__(seconds, clock)
         self._world = world
 
-    def run[T](
-        self,
-        call: Callable[[], T],
-        *,
-        part: str,
-        reserve: float = 0.0,
-        at_least: float = 0.0,
-        at_most: float = float("inf"),
-    ) -> T:
-        """Run a call as the real deadline does, without a thread."""
-        return self._world.call(call, min(at_most, max(at_least, self.remaining(reserve))))
+    def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = float("inf")) -> T:
+        """Run a call as the real deadline does, and abandon it if it is late."""
+        seconds = min(at_most, max(at_least, self.remaining()))
+        if seconds <= 0:
+            raise TimeoutError("no time was left")
+        return self._world.call(call, seconds)

@@ -1,13 +1,14 @@
+import math
 import threading
-import time
 
 import pytest
 
-from relay.deadline import Deadline
+from relay.deadline import Deadline, seconds_left, time_limit
 from tests.fakes import Clock
 
-# Longer than any successful run. A call that is not abandoned ends after it, and its result makes the test fail.
-STUCK_SECONDS = 20.0
+
+def never() -> None:
+    raise AssertionError("called without any time")
 
 
 def test_remaining_time_shrinks_with_the_clock_and_never_goes_below_zero() -> None:
@@ -42,71 +43,65 @@ def test_time_of_a_failed_part_counts_as_spent() -> None:
     assert deadline.spent == {"send": 500}
 
 
-def test_run_returns_the_result_of_the_call() -> None:
-    assert Deadline(8, Clock()).run(lambda: None, part="send") is None
-    assert Deadline(8, Clock()).run(lambda: 7, part="send") == 7
+def test_run_makes_the_call_in_the_callers_thread_and_returns_its_result() -> None:
+    assert Deadline(8, Clock()).run(threading.get_ident, part="send") == threading.get_ident()
 
 
-def test_consecutive_calls_use_one_thread() -> None:
-    deadline = Deadline(60, time.monotonic)
-    threads = {deadline.run(threading.get_ident, part="send") for _ in range(20)}
-    assert len(threads) == 1
-    assert threads != {threading.get_ident()}
-
-
-def test_nested_call_has_a_thread_of_its_own() -> None:
-    deadline = Deadline(60, time.monotonic)
-    inner, outer = deadline.run(
-        lambda: (deadline.run(threading.get_ident, part="secret"), threading.get_ident()), part="send"
-    )
-    assert inner != outer
-
-
-def test_call_with_at_least_gets_that_time_after_the_deadline() -> None:
+def test_no_call_is_made_after_the_deadline() -> None:
     clock = Clock()
-    deadline = Deadline(1, clock)
-    clock.now += 5
-    let_go = threading.Event()
+    deadline = Deadline(8, clock)
+    clock.now += 8
     with pytest.raises(TimeoutError):
-        deadline.run(lambda: let_go.wait(STUCK_SECONDS), part="keep")
-    let_go.set()
-    assert deadline.run(lambda: not threading.Event().wait(0.02), part="keep", at_least=60)
+        deadline.run(never, part="send")
+    assert deadline.spent == {}
 
 
-def test_call_with_at_most_is_abandoned_before_the_deadline() -> None:
-    let_go = threading.Event()
-    deadline = Deadline(3 * STUCK_SECONDS, time.monotonic)
-    with pytest.raises(TimeoutError):
-        deadline.run(lambda: let_go.wait(STUCK_SECONDS), part="ledger", at_least=0.05, at_most=0.05)
-    let_go.set()
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock that time limits read, which stands still."""
+    clock = Clock()
+    monkeypatch.setattr("relay.deadline.time.time", clock)
+    return clock
 
 
-def test_call_that_takes_too_long_is_abandoned() -> None:
-    let_go = threading.Event()
-    with pytest.raises(TimeoutError):
-        Deadline(0.05, time.monotonic).run(lambda: let_go.wait(STUCK_SECONDS), part="send")
-    let_go.set()
+@pytest.mark.parametrize(
+    ("passed", "at_least", "at_most", "expected"),
+    [(0, 0, math.inf, 8), (6, 0, math.inf, 2), (0, 1, 1, 1), (7.5, 1, 1, 1), (20, 2, 2, 2), (7.5, 0, 3, 0.5)],
+)
+def test_call_has_the_time_until_the_deadline_within_its_bounds(
+    now: Clock, passed: float, at_least: float, at_most: float, expected: float
+) -> None:
+    clock = Clock()
+    deadline = Deadline(8, clock)
+    clock.now += passed
+    assert deadline.run(seconds_left, part="ledger", at_least=at_least, at_most=at_most) == expected
+    assert seconds_left() == math.inf
 
 
-def test_call_is_abandoned_before_its_reserve_is_used() -> None:
-    let_go = threading.Event()
-    # The clock stands still, and all of the time is the reserve, so no time is left to wait.
-    deadline = Deadline(3 * STUCK_SECONDS, Clock())
-    with pytest.raises(TimeoutError):
-        deadline.run(lambda: let_go.wait(STUCK_SECONDS), part="send", reserve=3 * STUCK_SECONDS)
-    let_go.set()
+def test_time_limit_does_not_prolong_the_one_around_it(now: Clock) -> None:
+    with time_limit(9):
+        now.now += 7
+        with time_limit(1):
+            assert seconds_left() == 1
+        with time_limit(5):
+            assert seconds_left() == 2
+        assert seconds_left() == 2
 
 
-def test_late_result_of_an_abandoned_call_is_not_returned_by_the_next_call() -> None:
-    let_go = threading.Event()
+def test_time_limit_ends_by_the_wall_clock_even_for_a_call_that_gets_its_time_in_any_case(now: Clock) -> None:
+    # The monotonic clock of the deadline stood still while the function was frozen.
+    deadline = Deadline(8, Clock())
+    with time_limit(9):
+        now.now += 3600
+        assert seconds_left() < 0
+        with pytest.raises(TimeoutError):
+            deadline.run(never, part="enqueue", at_least=2, at_most=2)
 
-    def late() -> str:
-        let_go.wait(STUCK_SECONDS)
-        return "late"
 
-    deadline = Deadline(60, time.monotonic)
-    with pytest.raises(TimeoutError):
-        deadline.run(late, part="ledger", at_least=0.05, at_most=0.05)
-    assert deadline.run(lambda: "next", part="send") == "next"
-    let_go.set()
-    assert [deadline.run(lambda: "after", part="send") for _ in range(20)] == ["after"] * 20
+def test_time_limit_of_one_thread_does_not_bind_another() -> None:
+    found: list[float] = []
+    with time_limit(1):
+        thread = threading.Thread(target=lambda: found.append(seconds_left()))
+        thread.start()
+        thread.join()
+    assert found == [math.inf]

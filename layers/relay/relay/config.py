@@ -7,10 +7,6 @@ from urllib.parse import urlsplit
 
 from relay.failures.errors import ConfigError
 
-# With this memory (MB), Lambda gives a function one whole CPU; with less, a part of one ("Configure Lambda function
-# memory" in AWS's Lambda guide).
-MEMORY_OF_ONE_CPU = 1769
-
 
 @dataclass(frozen=True)
 class Config:

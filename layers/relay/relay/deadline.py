@@ -1,10 +1,32 @@
-"""Deadline for work in a request, with a record of the time spent on each part of the work."""
+"""Time limits: the deadline of a request or job, and the limit of the calls to AWS and vendors that a thread makes."""
 
 import math
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from contextvars import ContextVar
+
+# Time by which this thread's calls must be over (epoch seconds). Not a monotonic clock, which may stand still while
+# Lambda has the function frozen: for an abandoned thread that wakes hours later, the time must be over.
+_latest = ContextVar("latest", default=math.inf)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Limit the calls in a `with` block to `seconds` from now. An earlier limit around the block stays in force.
+
+    Nothing is interrupted: each call asks `seconds_left` before it sends or reads.
+    """
+    token = _latest.set(min(_latest.get(), time.time() + seconds))
+    try:
+        yield
+    finally:
+        _latest.reset(token)
+
+
+def seconds_left() -> float:
+    """Return the seconds until this thread's time limit: not above zero if it has passed, infinite without a limit."""
+    return _latest.get() - time.time()
 
 
 class Deadline:
@@ -32,68 +54,14 @@ class Deadline:
         finally:
             self.spent[part] = round(self.spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
 
-    def run[T](
-        self,
-        call: Callable[[], T],
-        *,
-        part: str,
-        reserve: float = 0.0,
-        at_least: float = 0.0,
-        at_most: float = math.inf,
-    ) -> T:
-        """Return the result of `call`, or raise its exception. Raises TimeoutError at `reserve` s before the deadline.
+    def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
+        """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
-        The call gets `at_least` seconds even if the deadline has passed, and `at_most` seconds in any case. Its time is
-        counted as spent on `part`.
-
-        The call runs in a thread of its own, which is abandoned after the time limit. Socket time-outs are not enough:
-        they limit single reads, a DNS look-up has none, and an answer that trickles in resets them again and again.
+        The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and `at_most`
+        seconds in any case. This is a time limit as of `time_limit`. The call's time is counted as spent on `part`.
         """
-        outcome: list[T] = []
-        failure: list[BaseException] = []
-        thread, running = _idle_thread(), threading.Lock()
-
-        def work() -> None:
-            try:
-                outcome.append(call())
-            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
-                failure.append(error)
-            _IDLE.append(thread)
-            running.release()
-
-        running.acquire()
-        with self.timed(part):
-            thread.begin(work)
-            running.acquire(timeout=min(at_most, max(at_least, self.remaining(reserve))))
-        if failure:
-            raise failure[0]
-        if outcome:
-            return outcome[0]
-        raise TimeoutError("no result in time")
-
-
-class _Thread:
-    """Thread that runs calls one after the other. A new thread for each call costs several times as much."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._work, daemon=True).start()
-
-    def begin(self, call: Callable[[], None]) -> None:
-        """Run a call in the thread, without waiting for its end. `call` must not raise an exception."""
-        self._calls.put(call)
-
-    def _work(self) -> None:
-        while True:
-            self._calls.get()()
-
-
-# Idle threads. An abandoned thread returns here when its call ends after all.
-_IDLE: list[_Thread] = []
-
-
-def _idle_thread() -> _Thread:
-    try:
-        return _IDLE.pop()
-    except IndexError:
-        return _Thread()
+        with time_limit(min(at_most, max(at_least, self.remaining()))):
+            if seconds_left() <= 0:
+                raise TimeoutError("no time was left")
+            with self.timed(part):
+                return call()

@@ -1,12 +1,16 @@
 import json
+from collections.abc import Callable
+from copy import replace
 from typing import Any
 
 import pytest
 import requests
 
 from relay.channels.api_gateway import MAX_BODY_BYTES, Reply, Request
-from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
+from relay.deadline import Deadline
+from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS, Endpoint
 from relay.failures.errors import ChannelUnreadable, QueueError
+from relay.ledger.credentials import Uses
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step
 
@@ -189,6 +193,71 @@ class TestTime:
         assert (relay.session.calls, relay.retries.jobs()[0].attempts) == ([], 0)
 
 
+class TestHanging:
+    """Requests whose work does not end in time. The watchdog's own tests are in `test_watchdog`."""
+
+    def test_request_whose_work_hangs_is_answered_503_and_the_body_is_logged(self) -> None:
+        relay = new_relay()
+        answer = hanging(relay, during="take").serve(samples.request())
+        assert (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
+        assert (answer.document["incident_id"], answer.document["channel"]) == (None, "noc")
+        [last] = [line for line in relay.recorder.lines() if line["level"] == "CRITICAL"]
+        assert (last["error"], last["raw_body"]) == ("TimeoutError", samples.body().decode())
+        assert relay.recorder.metrics() == {"crash": 1, "share_unsafe": 1, "signal_failed": 1}
+
+    def test_body_of_a_request_that_hangs_before_its_authentication_is_not_logged(self) -> None:
+        relay = new_relay()
+        answer = hanging(relay, during="authentication").serve(samples.request(b"canary-body"))
+        assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
+        assert "canary" not in relay.recorder.written()
+
+    def test_share_is_answered_with_its_result_if_the_record_of_its_credential_hangs(self) -> None:
+        relay = new_relay()
+        answer = hanging(relay, during="record").serve(samples.request())
+        assert (answer.status, answer.document["outcome"]) == (200, "delivered")
+        assert relay.recorder.metrics() == {"share": 1}
+
+    def test_request_gets_more_time_than_its_work_has(self) -> None:
+        given: list[float] = []
+
+        def watch(work: Callable[[], None], seconds: float) -> None:
+            given.append(seconds)
+            work()
+
+        assert replace(new_relay().webhook, watch=watch).serve(samples.request()).status == 200
+        assert given == [9.0]
+        assert given[0] > INLINE_SECONDS
+
+
+def hanging(relay: Relay, *, during: str) -> Endpoint:
+    """Return the webhook, with a watchdog that abandons the work during one of its steps."""
+
+    def hang(*_: object) -> Any:
+        raise _Hangs
+
+    def watch(work: Callable[[], None], _: float) -> None:
+        try:
+            work()
+        except _Hangs:
+            raise TimeoutError from None
+
+    webhook = replace(relay.webhook, watch=watch)
+    if during == "take":
+        return replace(webhook, take=hang)
+    if during == "authentication":
+        return replace(webhook, authenticator=replace(webhook.authenticator, clock=hang))
+    return replace(webhook, uses=_HangingUses(relay.table, relay.clock, "inbound"))
+
+
+class _HangingUses(Uses):
+    def record(self, channel: str, fingerprint: str, deadline: Deadline) -> None:
+        raise _Hangs
+
+
+class _Hangs(BaseException):
+    """End of the work that a thread would go on with."""
+
+
 class _Slow(dict[str, str | Exception]):
     def __init__(self, relay: Relay, seconds: float = 3.0, **texts: str | Exception) -> None:
         super().__init__(texts)
@@ -261,7 +330,7 @@ class TestLog:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert set(line["milliseconds"]) == {"ledger", "enqueue", "rate_limit", "send"}
+        assert set(line["milliseconds"]) == {"ledger", "enqueue", "rate_limit", "send", "used"}
 
     def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
         relay = new_relay()

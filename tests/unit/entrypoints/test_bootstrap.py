@@ -1,6 +1,5 @@
 import gc
 import json
-import os
 import subprocess
 import sys
 import time
@@ -159,54 +158,6 @@ def test_heartbeat_module_is_not_imported_without_a_url() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None False\n"
-
-
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no thread to a CPU")
-
-
-@needs_affinity
-@pytest.mark.parametrize(
-    ("memory", "expected"), [("512", 1), ("1768", 1), ("1769", None), ("3008", None), ("", None), ("lots", None)]
-)
-def test_function_keeps_to_one_cpu_if_lambda_gives_it_less_than_one(memory: str, expected: int | None) -> None:
-    code = (
-        "import os, time; from relay.deadline import Deadline; from relay.entrypoints import bootstrap; "
-        "before = os.sched_getaffinity(0); "
-        f"bootstrap.webhook({ENVIRONMENT | {'AWS_LAMBDA_FUNCTION_MEMORY_SIZE': memory}!r}); "
-        "after = Deadline(9.0, time.monotonic).run(lambda: os.sched_getaffinity(0), part='ledger'); "
-        "print(after <= before, len(after), len(before))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    is_subset, in_a_later_thread, before = done.stdout.split()
-    assert is_subset == "True"
-    assert int(in_a_later_thread) == (expected or int(before))
-
-
-@needs_affinity
-def test_function_of_the_local_cloud_keeps_to_no_cpu() -> None:
-    local = {
-        "RELAY_PROFILE": "local",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-    }
-    code = (
-        "import os; from relay.entrypoints import bootstrap; before = os.sched_getaffinity(0); "
-        f"bootstrap.webhook({ENVIRONMENT | local!r}); print(os.sched_getaffinity(0) == before)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
-
-
-@needs_affinity
-@pytest.mark.parametrize("call", ["sched_getaffinity", "sched_setaffinity"])
-def test_function_loads_where_the_system_refuses_to_keep_it_to_one_cpu(
-    call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_arguments: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, call, refused)
-    assert bootstrap.webhook(ENVIRONMENT | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512"}).name == "inbound"
 
 
 def test_failed_heartbeat_has_a_reason_without_the_url() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import UNKNOWN_SECONDS
 from relay.deadline import Deadline
+from relay.entrypoints.watchdog import Watch
 from relay.http.session import Session, VendorHosts
 from relay.jobs.queue import Queue
 from relay.ledger.table import Table
@@ -30,6 +31,7 @@ class Effects(NamedTuple):
         deadlines: Returns a deadline of a number of seconds.
         owner: Returns a unique name for a sender, as the owner of a lease.
         at_once: Makes calls in parallel, and returns their results in order.
+        watch: Does the work for a request, and stops waiting for it after a number of seconds.
     """
 
     clock: Callable[[], float]
@@ -38,6 +40,7 @@ class Effects(NamedTuple):
     deadlines: Callable[[float], Deadline]
     owner: Callable[[], str]
     at_once: "AtOnce"
+    watch: Watch
 
 
 class Resources(NamedTuple):

@@ -16,21 +16,21 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from relay.channels.cache import JOBS_UNKNOWN_SECONDS, UNKNOWN_SECONDS
 from relay.channels.secrets_manager import Secrets
-from relay.config import MEMORY_OF_ONE_CPU, Config
-from relay.deadline import Deadline
+from relay.config import Config
+from relay.deadline import Deadline, seconds_left
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
+from relay.entrypoints.watchdog import Watchdog
 from relay.entrypoints.wiring import Wiring
 from relay.http.session import USER_AGENT, AllowList, Session, VendorHosts
 from relay.jobs.queue import Queue
@@ -67,12 +67,12 @@ MOST_BIGPANDA_BYTES = 6 * 1024 * 1024
 
 def webhook(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /bigpanda/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook, environment)
+    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).webhook)
 
 
 def xmatters_callback(environment: Mapping[str, str] = os.environ) -> "Endpoint":
     """Return the handler of POST /xmatters/{channel}. Raises ConfigError."""
-    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks, environment)
+    return _loaded(Wiring(_adapters(environment, reads_change_marks=True)).callbacks)
 
 
 def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -80,7 +80,7 @@ def job_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     adapters = _adapters(
         environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
     )
-    return _loaded(Wiring(adapters).worker, environment)
+    return _loaded(Wiring(adapters).worker)
 
 
 def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
@@ -92,14 +92,14 @@ def chore_worker(environment: Mapping[str, str] = os.environ) -> "Worker":
     # Loaded now, while Lambda gives the function a full core; the worker of signals hardly ever needs them.
     worker.chores.questions()
     worker.chores.writeback()
-    return _loaded(worker, environment)
+    return _loaded(worker)
 
 
 def sweeper(environment: Mapping[str, str] = os.environ) -> "Sweeper":
     """Return the sweeper, which runs every minute. Raises ConfigError."""
     needs = ("RELAY_FALLBACK_TOPIC_ARN", "RELAY_JOB_WORKER")
     adapters = _adapters(environment, *needs, reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS)
-    return _loaded(Wiring(adapters).sweeper, environment)
+    return _loaded(Wiring(adapters).sweeper)
 
 
 def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
@@ -107,39 +107,17 @@ def reconcile(environment: Mapping[str, str] = os.environ) -> "Reconciler":
     adapters = _adapters(
         environment, "RELAY_FALLBACK_TOPIC_ARN", reads_change_marks=True, unknown_seconds=JOBS_UNKNOWN_SECONDS
     )
-    return _loaded(Wiring(adapters).reconciler, environment)
+    return _loaded(Wiring(adapters).reconciler)
 
 
-def _loaded[T](part: T, environment: Mapping[str, str]) -> T:
-    """Finish a cold start: set up the garbage collector, and choose the CPU for a function with less than one.
+def _loaded[T](part: T) -> T:
+    """Turn on the garbage collector at the end of a cold start. Returns `part`, the function's object, unchanged.
 
-    The collector was off during the cold start. From now on it checks new objects only: the existing ones live as long
-    as the function. Returns `part`, the function's object, unchanged.
+    From now on the collector checks new objects only: the existing ones live as long as the function.
     """
     gc.freeze()
     gc.enable()
-    _keep_to_one_cpu(environment)
     return part
-
-
-def _keep_to_one_cpu(environment: Mapping[str, str]) -> None:
-    """Let this thread, and the threads that it starts, run on one CPU only, if Lambda gives the function less than one.
-
-    Each call outward runs in a thread of its own. To wake a thread on another CPU takes several times as long as on the
-    same one (docs/decisions.md, D-one-cpu). In the local cloud, functions share the CPUs with other processes, so that
-    a function that keeps to one would wait for them.
-    """
-    memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
-    if (
-        environment.get("RELAY_PROFILE") == "local"
-        or not memory.isdecimal()
-        or int(memory) >= MEMORY_OF_ONE_CPU
-        or not hasattr(os, "sched_setaffinity")
-    ):
-        return
-    # Where the system refuses it, the function is slower, and no less right.
-    with suppress(OSError):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def _adapters(
@@ -164,7 +142,15 @@ def _adapters(
         vendors=Vendors(
             hosts, triggers=xmatters, rest=xmatters, bigpanda=bigpanda, heartbeat=_heartbeat(config.heartbeat_url)
         ),
-        effects=Effects(time.time, random.random, time.sleep, deadlines, lambda: uuid.uuid4().hex, _at_once),
+        effects=Effects(
+            clock=time.time,
+            random=random.random,
+            sleep=time.sleep,
+            deadlines=deadlines,
+            owner=lambda: uuid.uuid4().hex,
+            at_once=_at_once,
+            watch=Watchdog().run,
+        ),
         telemetry=Telemetry.from_environment(
             has_channel_metrics=config.has_channel_metrics, is_traced=config.is_traced
         ),
@@ -175,9 +161,9 @@ def _adapters(
 
 
 def _resources(config: Config) -> Resources:
-    dynamodb: DynamoDBClient = _repeating(boto3.client("dynamodb", config=_HASTE))
-    sqs: SQSClient = _repeating(boto3.client("sqs", config=_HASTE))
-    secretsmanager: SecretsManagerClient = _repeating(boto3.client("secretsmanager", config=_PATIENCE))
+    dynamodb: DynamoDBClient = _timely(boto3.client("dynamodb", config=_HASTE))
+    sqs: SQSClient = _timely(boto3.client("sqs", config=_HASTE))
+    secretsmanager: SecretsManagerClient = _timely(boto3.client("secretsmanager", config=_PATIENCE))
     table = Table(dynamodb, config.ledger_table, time.time)
     secrets = Secrets(secretsmanager, config.secret_prefix, ticks=time.monotonic)
     return Resources(
@@ -196,11 +182,22 @@ def _resources(config: Config) -> Resources:
     )
 
 
-def _repeating[T](client: T) -> T:
-    """Make an AWS client repeat a call once, at once, if no answer came or AWS failed; return the client."""
+def _timely[T](client: T) -> T:
+    """Make an AWS client keep to the time limit of the thread that calls it (`deadline.time_limit`); return the client.
+
+    No request is begun after the limit. A request that got no answer, or that AWS failed, is repeated once, at once,
+    and within the limit only.
+    """
     events: Any = client.meta.events  # type: ignore[attr-defined]
+    events.register("before-send", _refuse_late)
     events.register("needs-retry", _seconds_before_repeat)
     return client
+
+
+def _refuse_late(*, request: Any, **_: Any) -> None:
+    """Raise ConnectTimeoutError if the time limit has passed."""
+    if seconds_left() <= 0:
+        raise ConnectTimeoutError(endpoint_url=request.url)
 
 
 def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Exception | None, **_: Any) -> int | None:
@@ -210,7 +207,7 @@ def _seconds_before_repeat(*, attempts: int, response: Any, caught_exception: Ex
     """
     no_answer = isinstance(caught_exception, (NoConnectionError, HTTPClientError))
     has_failed = no_answer or (response is not None and response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
-    return 0 if has_failed and attempts == 1 else None
+    return 0 if has_failed and attempts == 1 and seconds_left() > 0 else None
 
 
 def _heartbeat(url: str) -> Callable[[float], str] | None:
@@ -232,12 +229,12 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
 
 @cache
 def _sns() -> "SNSClient":
-    return _repeating(boto3.client("sns", config=_PATIENCE))
+    return _timely(boto3.client("sns", config=_PATIENCE))
 
 
 @cache
 def _lambda() -> "LambdaClient":
-    return _repeating(boto3.client("lambda", config=_PATIENCE))
+    return _timely(boto3.client("lambda", config=_PATIENCE))
 
 
 def _invoke(function: str, envelope: str) -> bool:

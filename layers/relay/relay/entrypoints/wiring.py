@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
     from relay.delivery.page_followup import Followup
-    from relay.entrypoints.authenticated_endpoint import Endpoint
+    from relay.entrypoints.authenticated_endpoint import Endpoint, Take
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
     from relay.ledger.sources import Sources
@@ -51,30 +51,36 @@ class Wiring:
     def __init__(self, adapters: Adapters) -> None:
         self._adapters = adapters
         self._resources, self._vendors = adapters.resources, adapters.vendors
-        self._clock, self._random, self._sleep, self._deadlines, self._owner, self._at_once = adapters.effects
+        self._clock, self._random, self._sleep, self._deadlines, self._owner, self._at_once, self._watch = (
+            adapters.effects
+        )
 
     # ---- Functions -------------------------------------------------------------------------------------------------
 
     @cached_property
     def webhook(self) -> "Endpoint":
         """The endpoint for POST /bigpanda/{channel}, which takes shares."""
-        from relay.entrypoints.authenticated_endpoint import Endpoint
         from relay.entrypoints.share_intake import ShareIntake
 
-        take = ShareIntake(self.delivery, self.sources).take
-        return Endpoint(
-            self.authenticator("inbound"), take, self._adapters.telemetry, self._deadlines, self.uses("inbound")
-        )
+        return self._endpoint("inbound", ShareIntake(self.delivery, self.sources).take)
 
     @cached_property
     def callbacks(self) -> "Endpoint":
         """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
-        from relay.entrypoints.authenticated_endpoint import Endpoint
         from relay.entrypoints.callback_intake import CallbackIntake
 
-        take = CallbackIntake(self.outbox, self._clock).take
+        return self._endpoint("callback", CallbackIntake(self.outbox, self._clock).take)
+
+    def _endpoint(self, name: "EndpointName", take: "Take") -> "Endpoint":
+        from relay.entrypoints.authenticated_endpoint import Endpoint
+
         return Endpoint(
-            self.authenticator("callback"), take, self._adapters.telemetry, self._deadlines, self.uses("callback")
+            authenticator=self.authenticator(name),
+            take=take,
+            telemetry=self._adapters.telemetry,
+            deadlines=self._deadlines,
+            uses=self.uses(name),
+            watch=self._watch,
         )
 
     @cached_property

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from relay.deadline import Deadline
+from relay.deadline import Deadline, seconds_left
 from relay.failures.errors import BadAnswer, NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
@@ -42,21 +42,18 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        The answer must come by `reserve` seconds before the deadline. Raises NoAnswer if none came; its
-        `may_have_acted` is True if the vendor may have acted on the request.
+        Status and headers must come by `reserve` seconds before the deadline, and the body is cut off then. Raises
+        NoAnswer if none came; its `may_have_acted` is True if the vendor may have acted on the request.
         """
-        seconds = deadline.remaining(reserve)
+        seconds = min(deadline.remaining(reserve), seconds_left())
         if seconds < SHORTEST_SECONDS:
             raise NoAnswer(Reason.TIMEOUT, "no time was left to send the request", was_sent=False)
-        heard: list[HttpAnswer] = []
-        call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds, heard=heard.append)
+        call = partial(self._session.call, method, url, body=body, headers=headers, seconds=seconds)
         try:
-            return deadline.run(call, part="send", reserve=reserve)
+            return deadline.run(call, part="send", at_most=seconds)
         except ForbiddenUrl as error:
             raise NoAnswer(Reason.REFUSED, f"the URL must not be called: {error}", was_sent=False) from error
         except (TimeoutError, requests.ReadTimeout):
-            if heard:
-                return heard[0]
             raise NoAnswer(Reason.TIMEOUT, f"no answer within {seconds:.1f} s", may_have_acted=True) from None
         except requests.RequestException as error:
             # The library's own message quotes the URL, and a trigger URL can be a credential.

@@ -1,11 +1,12 @@
 """Allow-list of hosts, and the keep-alive HTTP session that enforces it."""
 
 import contextlib
-import contextvars
+import http.client
+import io
 import ipaddress
 import logging
-import math
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +20,9 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from relay.deadline import seconds_left, time_limit
 from relay.version import VERSION
 
 # urllib3's warnings quote the whole URL, and a trigger URL can be a credential.
@@ -29,9 +31,6 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 USER_AGENT = f"bigpanda-xmatters-relay/{VERSION}"
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024
-# Latest time at which a request of this thread may still be sent (epoch seconds). Not a monotonic clock, which may
-# stand still while Lambda has the function frozen.
-_latest = contextvars.ContextVar("latest", default=math.inf)
 # Connections that were idle for longer are closed first: Lambda freezes a function between two calls, and load
 # balancers close idle connections unnoticed.
 MAX_IDLE_SECONDS = 30.0
@@ -161,28 +160,28 @@ class Session:
         body: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
-        heard: Callable[[HttpAnswer], object] = lambda _: None,
     ) -> HttpAnswer:
         """Send a request, and return the answer with any status.
 
-        `seconds` is the time limit for the connection (3 s at most) and for each read. A request that was not sent
-        within `seconds` is never sent. `heard` is called with status and headers before the body is read, since a body
-        can take for ever. Raises ForbiddenUrl if the URL is not allowed. Raises `requests.RequestException` if no
-        answer came; `never_sent` tells if the request can have reached the host.
+        `seconds` is the time limit for all of it but the name look-up, which has none: a request that was not sent
+        within `seconds` is never sent. Status and headers must come in that time. A body that does not end in time is
+        cut off. Raises ForbiddenUrl if the URL is not allowed. Raises `requests.RequestException` if no answer came;
+        `never_sent` tells if the request can have reached the host.
         """
         self._hosts.check(url)
         self._drop_idle_connections()
-        _latest.set(time.time() + seconds)
-        with self._session.request(
-            method,
-            url,
-            data=body,
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
-            timeout=(min(CONNECT_SECONDS, seconds), seconds),
-            stream=True,
-        ) as response:
+        with (
+            time_limit(seconds),
+            self._session.request(
+                method,
+                url,
+                data=body,
+                headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+                timeout=(min(CONNECT_SECONDS, seconds), seconds),
+                stream=True,
+            ) as response,
+        ):
             names = {name.lower(): value for name, value in response.headers.items()}
-            heard(HttpAnswer(response.status_code, names, b""))
             return HttpAnswer(response.status_code, names, _read(response, self._most))
 
     def _drop_idle_connections(self) -> None:
@@ -213,12 +212,73 @@ class _Requests(requests.Session):
         return None
 
 
-class _Timely(HTTPConnection):
-    """Connection that sends no request after the time limit that `Session.call` set.
+_LATE = "the time limit of the request has passed"
 
-    A call that takes too long is abandoned in its thread, and Lambda freezes threads between two invocations. Without
-    this check, a request that was still connecting could be sent hours later, when the function wakes again.
+
+class _TimedReads(io.RawIOBase):
+    """Bytes that a socket receives: each read has the time that is left. Raises TimeoutError if none is left.
+
+    A socket's own time-out would begin anew with each byte that trickles in.
     """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._received = connected.makefile("rb", buffering=0)
+
+    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - http.client's call of a socket
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        seconds = seconds_left()
+        if seconds <= 0:
+            raise TimeoutError("the answer did not end in time")
+        self._socket.settimeout(seconds)
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        reads: Any = _TimedReads(sock)
+        super().__init__(reads, *args, **kwargs)
+
+
+class _Connection(HTTPConnection):
+    """Connection that keeps to the time limit of `Session.call`, from the name look-up to the answer's last byte.
+
+    After the limit nothing is sent: a thread that the watchdog abandoned in a name look-up may wake hours later.
+    """
+
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first of the host's addresses that answers. The library would give each the whole time."""
+        try:
+            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, socket.gaierror(type(error).__name__)) from error
+        failure: Exception = NewConnectionError(self, _LATE)
+        for family, kind, protocol, _, address in found:
+            seconds = min(CONNECT_SECONDS, seconds_left())
+            if seconds <= 0:
+                break
+            try:
+                connected = _connected(socket.socket(family, kind, protocol), address, seconds)
+            except TimeoutError:
+                failure = ConnectTimeoutError(self, "no connection in time")
+            except OSError as error:
+                failure = NewConnectionError(self, type(error).__name__)
+            else:
+                # For the TLS handshake. `connect` refuses to go on if no time is left.
+                connected.settimeout(max(0.01, min(CONNECT_SECONDS, seconds_left())))
+                return connected
+        raise failure
 
     def connect(self) -> None:
         """Open the connection. Raises NewConnectionError if the request's time limit has passed meanwhile."""
@@ -231,20 +291,31 @@ class _Timely(HTTPConnection):
         super().request(*args, **kwargs)
 
     def _refuse_late(self) -> None:
-        if time.time() > _latest.get():
-            raise NewConnectionError(self, "the time limit of the request has passed")
+        if seconds_left() <= 0:
+            raise NewConnectionError(self, _LATE)
 
 
-class _TimelyTls(_Timely, HTTPSConnection):
-    """TLS connection that sends no request after the time limit that `Session.call` set."""
+def _connected(made: socket.socket, address: Any, seconds: float) -> socket.socket:
+    try:
+        made.settimeout(seconds)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.connect(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """TLS connection that keeps to the time limit of `Session.call`."""
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Timely
+    ConnectionCls = _Connection
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TimelyTls
+    ConnectionCls = _TlsConnection
 
 
 class _Adapter(HTTPAdapter):

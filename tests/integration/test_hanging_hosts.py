@@ -1,0 +1,325 @@
+"""Hosts that hang, over real sockets: silent ones, answers that trickle, connections and look-ups that never end."""
+
+import contextlib
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import boto3
+import pytest
+import requests
+
+from relay.channels.api_gateway import Reply
+from relay.deadline import Deadline, time_limit
+from relay.entrypoints import bootstrap
+from relay.entrypoints.watchdog import Watchdog
+from relay.failures.errors import LedgerError, NoAnswer
+from relay.failures.reasons import Reason
+from relay.http.client import HttpClient
+from relay.http.session import HttpAnswer, Session, never_sent
+from relay.ledger.ledger import Ledger
+from relay.ledger.table import Table
+from sandbox.server.in_process import Box
+from tests import samples
+from tests.fakes import Clock
+from tests.integration.account import REGION, Aws
+from tests.integration.live import LOOPBACK, Live, Site, site
+
+# A host that hangs for longer than this answers after all, and the test fails.
+STUCK_SECONDS = 30.0
+# Long enough for a loopback connection on a busy machine, short for the test.
+SECONDS = 0.5
+ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Length: 19\r\n\r\n{"requestId": "r1"}'
+
+
+class Host(socketserver.ThreadingTCPServer):
+    """A server that sends the beginning of an answer at once, and then byte for byte until the end of the test.
+
+    Attributes:
+        requests: number of requests that it read.
+    """
+
+    daemon_threads = True
+    request_queue_size = 50
+
+    def __init__(self, at_once: bytes, trickle: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Trickling)
+        self.at_once, self.trickle = at_once, trickle
+        self.over = threading.Event()
+        self.requests = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Trickling(socketserver.BaseRequestHandler):
+    server: Host
+
+    def handle(self) -> None:
+        if not self.request.recv(65536):
+            return
+        self.server.requests += 1
+        # The client ends the connection at its deadline.
+        with contextlib.suppress(OSError):
+            self.request.sendall(self.server.at_once)
+            for _ in range(int(STUCK_SECONDS / 0.05)):
+                if self.server.over.wait(0.05):
+                    return
+                self.request.sendall(self.server.trickle)
+            self.request.sendall(ACCEPTED)
+
+
+@contextlib.contextmanager
+def host(at_once: bytes = b"", trickle: bytes = b"") -> Iterator[Host]:
+    """Run a host for a `with` block: a silent one, if it is given no bytes to send."""
+    with Host(at_once, trickle) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()
+
+
+def ask(url: str, seconds: float = SECONDS) -> HttpAnswer:
+    # The deadline's clock stands still: the session alone keeps to the time.
+    return HttpClient(Session(LOOPBACK)).ask("POST", url, b"{}", {}, Deadline(seconds, Clock()))
+
+
+class TestVendors:
+    @pytest.mark.parametrize(
+        ("at_once", "trickle"),
+        [(b"", b""), (b"", b"H"), (b"HTTP/1.1 202 Accepted\r\nX-Note: ", b"x"), (b"HTTP/1.1 202 Accepted\r\n", b"a")],
+        ids=["silent", "status line trickles", "one header trickles", "headers trickle"],
+    )
+    def test_host_that_sends_no_whole_headers_in_time_has_not_answered(self, at_once: bytes, trickle: bytes) -> None:
+        with host(at_once, trickle) as server, pytest.raises(NoAnswer) as caught:
+            ask(server.url)
+        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.TIMEOUT, True)
+        assert server.requests == 1
+
+    @pytest.mark.parametrize(
+        "headers", [b"Content-Length: 9999", b"Transfer-Encoding: chunked", b"Connection: close"], ids=str
+    )
+    @pytest.mark.parametrize("trickle", [b"", b"1"], ids=["silent", "trickling"])
+    def test_status_counts_although_the_body_never_ends(self, headers: bytes, trickle: bytes) -> None:
+        with host(b"HTTP/1.1 202 Accepted\r\nX-Trace: r1\r\n" + headers + b"\r\n\r\n", trickle) as server:
+            answer = ask(server.url)
+        assert (answer.status, answer.headers["x-trace"]) == (202, "r1")
+
+    def test_https_host_that_hangs_in_the_handshake_times_out(self) -> None:
+        with host() as server, pytest.raises(NoAnswer) as caught:
+            ask(server.url.replace("http:", "https:"))
+        assert caught.value.reason == Reason.TIMEOUT
+
+    def test_addresses_of_a_host_share_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with full() as address:
+            tried = addresses(monkeypatch, *[address] * 50)
+            with pytest.raises(requests.ConnectTimeout) as caught:
+                Session(LOOPBACK).call("POST", "http://localhost:1", body=b"{}", headers={}, seconds=SECONDS)
+        assert never_sent(caught.value)
+        assert tried == [address]
+
+    def test_address_after_a_dead_one_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            dead = gone.getsockname()
+        with site(lambda _: (202, {}, b"")) as server:
+            tried = addresses(monkeypatch, dead, server.server_address)
+            assert ask("http://localhost:1", STUCK_SECONDS).status == 202
+        assert tried == [dead, server.server_address]
+
+    def test_host_without_any_address_that_answers_is_unreachable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            dead = gone.getsockname()
+        addresses(monkeypatch, dead)
+        with pytest.raises(NoAnswer) as caught:
+            ask("http://localhost:1", STUCK_SECONDS)
+        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
+
+
+class TestFreeze:
+    """Requests that go on hours later, since Lambda froze the function: a monotonic clock may not show it."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[Site]:
+        with site(lambda _: (202, {}, b"")) as server:
+            yield server
+
+    def test_request_that_was_frozen_while_it_connected_is_not_sent(
+        self, server: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect, now, asleep = socket.socket.connect, time.time, [0.0]
+
+        def frozen(self: socket.socket, address: Any) -> None:
+            connect(self, address)
+            asleep[0] = 3600.0
+
+        monkeypatch.setattr(socket.socket, "connect", frozen)
+        monkeypatch.setattr(time, "time", lambda: now() + asleep[0])
+        with pytest.raises(NoAnswer) as caught:
+            ask(server.url, STUCK_SECONDS)
+        assert (caught.value.reason, caught.value.may_have_acted) == (Reason.UNREACHABLE, False)
+        assert server.received == []
+
+    def test_request_over_a_kept_connection_is_not_sent_after_its_time(self, server: Site) -> None:
+        session = Session(LOOPBACK)
+        call = partial(session.call, "POST", server.url, body=b"{}", headers={}, seconds=STUCK_SECONDS)
+        assert call().status == 202
+        with time_limit(0), pytest.raises(requests.ConnectionError) as caught:
+            call()
+        assert never_sent(caught.value)
+        assert (server.connections, len(server.received)) == (1, 1)
+
+
+@contextlib.contextmanager
+def full() -> Iterator[Any]:
+    """Return an address whose connections hang: its backlog is full, so the system drops new ones silently."""
+    with contextlib.ExitStack() as open_until_the_end:
+        server = open_until_the_end.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = open_until_the_end.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()
+
+
+def addresses(monkeypatch: pytest.MonkeyPatch, *found: Any) -> list[Any]:
+    """Let every look-up find these addresses; return a list of those that a connection is tried to."""
+    tried: list[Any] = []
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        tried.append(address)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    each = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*each, address) for address in found])
+    return tried
+
+
+@pytest.fixture
+def silent() -> Iterator[Host]:
+    with host() as server:
+        yield server
+
+
+def dynamodb(server: Host) -> Any:
+    """Return the functions' client of DynamoDB, for a server that hangs."""
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    return bootstrap._timely(session.client("dynamodb", endpoint_url=server.url, config=bootstrap._HASTE))
+
+
+class TestAws:
+    @pytest.mark.parametrize(("seconds", "asked"), [(STUCK_SECONDS, 2), (0.3, 1), (0.0, 0)])
+    def test_hanging_call_to_aws_is_repeated_within_its_time_limit_only(
+        self, silent: Host, seconds: float, asked: int
+    ) -> None:
+        table = Table(dynamodb(silent), "ledger", Clock())
+        with time_limit(seconds), pytest.raises(LedgerError, match="ReadTimeout" if asked else "ConnectTimeout"):
+            table.read("key")
+        assert silent.requests == asked
+
+    def test_ledger_that_hangs_has_its_time_limit_after_the_deadline(self, silent: Host) -> None:
+        ledger = Ledger(Table(dynamodb(silent), "ledger", Clock())).within(Deadline(0.0, Clock()))
+        with pytest.raises(LedgerError):
+            ledger.read("key")
+        assert silent.requests >= 1
+
+    def test_critical_is_sent_without_a_ledger_that_hangs(self, box: Box, account: Aws, silent: Host) -> None:
+        account.put_secret("noc", samples.secret(url=box.declare({"type": "url", "api_key": "k"}).url))
+        account.dynamodb = dynamodb(silent)
+        live = Live(account)
+        answer = live.webhook.serve(samples.request())
+        assert (answer.status, answer.document["outcome"]) == (200, "delivered")
+        assert [signal.incident_id for signal in box.signals()] == ["i1"]
+        assert live.recorder.metrics()["unguarded"] == 1
+
+
+class Resolver:
+    """A name server that hangs for the name `localhost`, until a test lets it go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.let_go = threading.Event(), threading.Event()
+        self._look_up = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._hanging)
+
+    def _hanging(self, host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == "localhost":
+            self.asked.set()
+            self.let_go.wait(STUCK_SECONDS)
+        return self._look_up("127.0.0.1" if host == "localhost" else host, *args, **kwargs)
+
+
+class Watched:
+    """A watchdog whose time runs out once a look-up hangs; other requests have all the time that they need."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._watchdog, self._resolver = Watchdog(), resolver
+        self.ended = threading.Semaphore(0)
+
+    def run(self, work: Callable[[], None], _: float) -> None:
+        def noted() -> None:
+            try:
+                work()
+            finally:
+                self.ended.release()
+
+        self._watchdog.run(noted, STUCK_SECONDS if self._resolver.let_go.is_set() else 2.0)
+
+
+class TestLookUps:
+    @pytest.fixture
+    def xmatters(self) -> Iterator[Site]:
+        with site(lambda _: (202, {}, b'{"requestId": "r1"}')) as server:
+            yield server
+
+    def test_request_with_a_look_up_that_hangs_is_answered_and_sends_nothing_later(
+        self, xmatters: Site, account: Aws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = f"http://localhost:{xmatters.server_port}/api/integration/1/functions/f/triggers?apiKey=k"
+        account.put_secret("noc", samples.secret(url=url))
+        resolver = Resolver(monkeypatch)
+        watched = Watched(resolver)
+        live = Live(account)
+        webhook = replace(live.webhook, watch=watched.run)
+
+        answer = webhook.serve(samples.request())
+        assert resolver.asked.is_set()
+        assert unsafe(answer)
+        [last] = [line for line in live.recorder.lines() if line["level"] == "CRITICAL"]
+        assert last["raw_body"] == samples.body().decode()
+
+        resolver.let_go.set()
+        assert watched.ended.acquire(timeout=STUCK_SECONDS)
+        assert xmatters.received == []
+        # It was on the retry queue before the look-up, and nothing else was written since.
+        assert [job.attempts for job in account.retries.jobs()] == [0]
+
+        second = webhook.serve(samples.request(samples.body(id="i2")))
+        assert (second.status, second.document["outcome"]) == (200, "delivered")
+        assert len(xmatters.received) == 1
+
+    def test_next_request_is_served_while_a_look_up_still_hangs(
+        self, box: Box, account: Aws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = box.declare({"type": "url", "api_key": "k"}).url
+        account.put_secret("noc", samples.secret(url=url.replace("127.0.0.1", "localhost")))
+        account.put_secret("other", samples.secret(url=url))
+        resolver = Resolver(monkeypatch)
+        watched = Watched(resolver)
+        webhook = replace(Live(account).webhook, watch=watched.run)
+        assert unsafe(webhook.serve(samples.request()))
+        assert not resolver.let_go.is_set()
+        webhook = replace(webhook, watch=lambda work, _: Watchdog().run(work, STUCK_SECONDS))
+        assert webhook.serve(samples.request(samples.body(id="i2"), channel="other")).status == 200
+        resolver.let_go.set()
+        assert watched.ended.acquire(timeout=STUCK_SECONDS)
+        assert [signal.incident_id for signal in box.signals()] == ["i2"]
+
+
+def unsafe(answer: Reply) -> bool:
+    return (answer.status, answer.document["outcome"], answer.document["reason"]) == (503, "unsafe", "internal")
