@@ -52,7 +52,7 @@ LINES: Mapping[str, Mapping[str, Sequence[float]]] = {
         "chore worker": _only({27: 1}),
     },
     "Throttled runs of the functions, and the ledger's": dict.fromkeys(
-        ("webhook", "callback", "worker", "chore worker", "ledger"), _only({})
+        ("webhook", "callback", "worker", "chore worker", "ledger", "ledger's index"), _only({})
     ),
 }
 # Values of the areas, an hour each, by title and outcome.

@@ -104,8 +104,15 @@ def test_poison_message_stays_on_the_queue_and_blocks_no_other_job(world: World)
     assert len(world.box.signals()) == 1
     lines = logged(since(world.worker, before))
     assert [line["level"] for line in lines if line.get("message") == "unreadable job"] == ["ERROR", "ERROR"]
-    [metrics] = [line for line in lines if "_aws" in line]
-    assert sum(metrics["unreadable_job"]) == 2
+    assert not any("dead_lettered" in line for line in lines)
+
+
+def test_poison_message_is_counted_as_dead_lettered_at_its_last_receive(world: World) -> None:
+    before = world.worker.log()
+    last = [each | {"attributes": {"ApproximateReceiveCount": "20"}} for each in records("no job")["Records"]]
+    world.worker.invoke({"Records": last})
+    [metrics] = [line for line in logged(since(world.worker, before)) if "_aws" in line]
+    assert sum(metrics["dead_lettered"]) == 1
 
 
 def test_replayed_job_that_is_refused_again_is_dead_lettered_and_later_delivered_once(world: World) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from relay.channels.policy import Policy
-from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
+from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.row import AT, INDEX, SHARD, Row
 from relay.telemetry.metrics import METRICS
 from relayctl.stack_checks import WORKER_QUEUES
@@ -30,68 +30,82 @@ SAM = ROOT / ".venv-sam" / "bin"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:on-call"
 NOTICE_TOPIC = "arn:aws:sns:us-east-1:123456789012:tomorrow"
 # Alarms that can wait until tomorrow: no page is late or lost by them alone, or the fallback topic is notified of it.
-WAITS = {
-    *("LookupsLimitedAlarm", "RefusedRequestsAlarm", "StaleChannelAlarm", "MarksUnreadAlarm", "UnreadableJobsAlarm"),
-    *("OverloadedChannelsAlarm", "LedgerThrottledAlarm", "SweeperErrorsAlarm", "UndecidedRequestsAlarm"),
-    *("ReconcileFailedAlarm", "ReconcileErrorsAlarm", "ReconcileGoneAlarm"),
-    *("UnsafeCallbacksAlarm", "CallbackErrorsAlarm", "ChoreQueueAlarm"),
-    *("ChoreWorkerErrorsAlarm", "ChoreWorkerThrottlesAlarm", "ChoreWorkerRecursionAlarm"),
-}
+WAITS = {"RefusedRequestsAlarm", "StaleChannelAlarm", "OverloadedChannelsAlarm", "ReconcileAlarm", "ChoresAlarm"}
 
-# Alarms on the relay's own metrics.
+# Alarms on one of the relay's own metrics.
 OURS = {
     "NewDeadLettersAlarm": "dead_lettered",
-    "UnsafeSharesAlarm": "share_unsafe",
-    "UnsafeCallbacksAlarm": "callback_unsafe",
-    "UnreadableJobsAlarm": "unreadable_job",
+    "UnsafeAlarm": "unsafe",
     "CredentialsAlarm": "credentials_refused",
     "StaleChannelAlarm": "stale_channel",
     "LedgerAlarm": "unguarded",
     "PageMissingAlarm": "page_missing",
-    "FallbackAlarm": "fallback_notified",
-    "FallbackFailedAlarm": "fallback_failed",
+    "FallbackAlarm": "critical_waits",
     "MissedSharesAlarm": "share_missed",
-    "ReconcileFailedAlarm": "reconcile_failed",
     "UnauthorizedSharesAlarm": "unauthorized_share",
     "FailingSignalsAlarm": "signal_failed",
-    "ForgedResolveAlarm": "resolve_refuted",
-    "UnansweredResolveAlarm": "resolve_unreachable",
-    "LookupsLimitedAlarm": "lookups_limited",
-    "UndecidedRequestsAlarm": "undecided_request",
-    "MarksUnreadAlarm": "marks_unread",
+    "DoubtfulResolveAlarm": "doubtful_resolve",
     "SweeperGoneAlarm": "sweeper_heartbeat",
-    "OverdueDebtsAlarm": "debt_overdue_seconds",
     "OverloadedChannelsAlarm": "channels_overloaded",
 }
 # Alarms on gauges, the value at the time of a run; all others watch counters.
-OF_GAUGES = {"OverdueDebtsAlarm", "OverloadedChannelsAlarm"}
-# Alarms on several metrics of AWS.
-OF_METRICS = {"LedgerThrottledAlarm", "DeadLettersAlarm"}
-OF_ACCESS_LOG = {"RefusedRequestsAlarm": "bigpanda_4xx"}
+OF_GAUGES = {"OverloadedChannelsAlarm"}
+OF_ACCESS_LOG = {"RefusedRequestsAlarm": "api_4xx"}
+FUNCTIONS = ("${BigPandaWebhookFunction}", "${XMattersCallbackFunction}", "${JobWorkerFunction}")
+WEBHOOK, CALLBACK, JOB_WORKER = FUNCTIONS
+# Alarms on several metrics: the expression, and the metrics that it names. Each has namespace, name, last dimension and
+# statistic.
+OF_METRICS: dict[str, tuple[str, dict[str, tuple[str, str, str, str]]]] = {
+    "DeadLettersAlarm": (
+        "visible + held",
+        {
+            "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "${DeadLetterQueue.QueueName}", "Maximum"),
+            "held": ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "${DeadLetterQueue.QueueName}", "Maximum"),
+        },
+    ),
+    "LateSignalsAlarm": (
+        "MAX([FILL(age, 0) / 1200, FILL(overdue, 0) / 600])",
+        {
+            "age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", "${RetryQueue.QueueName}", "Maximum"),
+            "overdue": ("relay", "debt_overdue_seconds", "relay", "Maximum"),
+        },
+    ),
+    "ChoresAlarm": (
+        "MAX([FILL(age, 0) / 1800, FILL(errors, 0) * 2])",
+        {
+            "age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", "${ChoreQueue.QueueName}", "Maximum"),
+            "errors": ("AWS/Lambda", "Errors", "${ChoreWorkerFunction}", "Sum"),
+        },
+    ),
+    "FunctionsAlarm": (
+        "SUM([FILL(webhook_errors, 0), FILL(webhook_throttles, 0), FILL(callback_errors, 0), FILL(worker_errors, 0), "
+        "FILL(worker_throttles, 0)])",
+        {
+            "webhook_errors": ("AWS/Lambda", "Errors", WEBHOOK, "Sum"),
+            "webhook_throttles": ("AWS/Lambda", "Throttles", WEBHOOK, "Sum"),
+            "callback_errors": ("AWS/Lambda", "Errors", CALLBACK, "Sum"),
+            "worker_errors": ("AWS/Lambda", "Errors", JOB_WORKER, "Sum"),
+            "worker_throttles": ("AWS/Lambda", "Throttles", JOB_WORKER, "Sum"),
+        },
+    ),
+    "ReconcileAlarm": (
+        "MAX([FILL(errors, 1), FILL(failed, 0)])",
+        {
+            "errors": ("AWS/Lambda", "Errors", "${ReconcileFunction}", "Sum"),
+            "failed": ("relay", "reconcile_failed", "relay", "Sum"),
+        },
+    ),
+}
 AGES = {each.queue: each.oldest_seconds for each in WORKER_QUEUES}
 # Alarms on the age of the oldest message.
-OF_AGES = {"RetryQueueAlarm": "RetryQueue", "ChoreQueueAlarm": "ChoreQueue"}
-OF_QUEUES = {*OF_AGES}
-OF_FUNCTIONS = {
-    "WebhookErrorsAlarm": ("${BigPandaWebhookFunction}", "Errors"),
-    "WebhookThrottlesAlarm": ("${BigPandaWebhookFunction}", "Throttles"),
-    "CallbackErrorsAlarm": ("${XMattersCallbackFunction}", "Errors"),
-    "WorkerErrorsAlarm": ("${JobWorkerFunction}", "Errors"),
-    "WorkerThrottlesAlarm": ("${JobWorkerFunction}", "Throttles"),
-    "WorkerRecursionAlarm": ("${JobWorkerFunction}", "RecursiveInvocationsDropped"),
-    "ChoreWorkerErrorsAlarm": ("${ChoreWorkerFunction}", "Errors"),
-    "ChoreWorkerThrottlesAlarm": ("${ChoreWorkerFunction}", "Throttles"),
-    "ChoreWorkerRecursionAlarm": ("${ChoreWorkerFunction}", "RecursiveInvocationsDropped"),
-    "ReconcileErrorsAlarm": ("${ReconcileFunction}", "Errors"),
-    "ReconcileGoneAlarm": ("${ReconcileFunction}", "Invocations"),
-    "SweeperErrorsAlarm": ("${SweeperFunction}", "Errors"),
-}
+OF_AGES = {"LateSignalsAlarm": "RetryQueue", "ChoresAlarm": "ChoreQueue"}
+# Alarms that go off without values.
+OF_SILENCE = {"ReconcileAlarm", "SweeperGoneAlarm"}
 # Evaluated seconds and threshold of the alarms that differ from one minute and 0.
-SLOW = {"MissedSharesAlarm": (300, 0), "ReconcileErrorsAlarm": (300, 0), "ReconcileFailedAlarm": (900, 1)}
-SLOW |= {"ReconcileGoneAlarm": (1800, 1)}
-SLOW |= {"SweeperGoneAlarm": (300, 1), "OverdueDebtsAlarm": (60, 600)}
-SLOW |= {"LookupsLimitedAlarm": (300, 0), "UndecidedRequestsAlarm": (300, 0), "MarksUnreadAlarm": (300, 0)}
+SLOW = {"MissedSharesAlarm": (300, 0), "SweeperGoneAlarm": (300, 1), "StaleChannelAlarm": (300, 0)}
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
+# The same of the alarms on several metrics.
+SLOW |= {"LateSignalsAlarm": (300, 1), "ChoresAlarm": (300, 1), "FunctionsAlarm": (300, 0), "ReconcileAlarm": (1800, 0)}
 
 
 def _alarms(stack: Stack) -> dict[str, dict[str, Any]]:
@@ -105,6 +119,17 @@ def _unfilled(alarm: dict[str, Any]) -> dict[str, Any]:
             watched: dict[str, Any] = stat["Metric"] | {"Period": stat["Period"], "Statistic": stat["Stat"]}
             return alarm | watched
     return alarm
+
+
+def _period(alarm: dict[str, Any]) -> Any:
+    """Return the period of an alarm in seconds."""
+    return alarm.get("Period") or alarm["Metrics"][1]["MetricStat"]["Period"]
+
+
+def _watched(stat: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Return namespace, name, last dimension and statistic of a metric that an alarm watches."""
+    metric = stat["Metric"]
+    return (metric["Namespace"], metric["MetricName"], metric["Dimensions"][-1]["Value"], stat["Stat"])
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +214,7 @@ class TestQueues:
         queues = on_aws.of_type("AWS::SQS::Queue")
         assert queues[name]["RedrivePolicy"] == {
             "deadLetterTargetArn": "${DeadLetterQueue.Arn}",
-            "maxReceiveCount": 20,
+            "maxReceiveCount": MAX_RECEIVES,
         }
         assert "RedrivePolicy" not in queues["DeadLetterQueue"]
 
@@ -274,7 +299,7 @@ class TestAlarms:
         self, topic: str, notice: str, wakes: list[str], waits: list[str]
     ) -> None:
         alarms = _alarms(of_clone(AlarmTopicArn=topic, NoticeTopicArn=notice))
-        assert alarms.keys() == OURS.keys() | OF_FUNCTIONS.keys() | OF_QUEUES | OF_ACCESS_LOG.keys() | OF_METRICS
+        assert alarms.keys() == OURS.keys() | OF_ACCESS_LOG.keys() | OF_METRICS.keys()
         for name, alarm in alarms.items():
             assert alarm["AlarmActions"] == alarm["OKActions"] == (waits if name in WAITS else wakes), name
 
@@ -288,20 +313,25 @@ class TestAlarms:
         marked = re.findall(r"\[(\w+Alarm)\]\(#[a-z-]+\)°", table)
         assert sorted(marked) == sorted(WAITS)
 
+    def test_there_are_twenty_alarms_at_most_and_none_is_composite(self) -> None:
+        everything = of_clone(SilenceAlarmHours="4")
+        assert len(_alarms(everything)) <= 20
+        assert everything.of_type("AWS::CloudWatch::CompositeAlarm") == {}
+
     def test_alarms_have_the_expected_periods_and_thresholds(self, on_aws: Stack) -> None:
         for name, alarm in _alarms(on_aws).items():
-            if name not in OF_AGES.keys() | OF_METRICS:
-                looks = (alarm["Period"] * alarm["EvaluationPeriods"], alarm["Threshold"])
-                assert looks == SLOW.get(name, (60, 0)), name
+            looks = (_period(alarm) * alarm["EvaluationPeriods"], alarm["Threshold"])
+            assert looks == SLOW.get(name, (60, 0)), name
 
     def test_alarms_ignore_missing_data_except_heartbeats_and_cite_a_runbook(self, on_aws: Stack) -> None:
         for name, alarm in _alarms(on_aws).items():
-            is_of_silence = name in {"ReconcileGoneAlarm", "SweeperGoneAlarm"}
-            assert alarm["ComparisonOperator"] == ("LessThan" if is_of_silence else "GreaterThan") + "Threshold", name
-            assert alarm["TreatMissingData"] == ("breaching" if is_of_silence else "notBreaching"), name
+            # ReconcileAlarm's expression counts a run that did not end as an error.
+            is_below = name == "SweeperGoneAlarm"
+            assert alarm["ComparisonOperator"] == ("LessThan" if is_below else "GreaterThan") + "Threshold", name
+            assert alarm["TreatMissingData"] == ("breaching" if name in OF_SILENCE else "notBreaching"), name
             assert "docs/" in alarm["AlarmDescription"], name
 
-    @pytest.mark.parametrize("name", ["SweeperGoneAlarm", "ReconcileGoneAlarm", "SilenceAlarm"])
+    @pytest.mark.parametrize("name", ["SweeperGoneAlarm", "SilenceAlarm"])
     def test_alarms_on_silence_fill_gaps_and_are_not_set_off_by_one_late_figure(self, name: str) -> None:
         alarm = of_clone(SilenceAlarmHours="2").resources[name]["Properties"]
         whole, part = alarm["Metrics"]
@@ -313,59 +343,66 @@ class TestAlarms:
         assert name not in of_clone(SilenceAlarmHours="2", Profile="local").resources
 
     @pytest.mark.parametrize("minutes", ["2", "5", "10", "15", "30", "60"])
-    def test_reconcile_alarms_span_at_least_three_runs(self, minutes: str) -> None:
-        alarms = _alarms(of_clone(ReconcileMinutes=minutes))
-        for name in ("ReconcileFailedAlarm", "ReconcileGoneAlarm"):
-            period = int(alarms[name]["Period"])
-            assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0), name
+    def test_reconcile_alarm_needs_two_periods_of_three_runs_each_without_a_complete_run(self, minutes: str) -> None:
+        alarm = _alarms(of_clone(ReconcileMinutes=minutes))["ReconcileAlarm"]
+        period = int(_period(alarm))
+        assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0)
+        # FILL makes a late value of the newest period an error.
+        assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"] == 2
+
+    @pytest.mark.parametrize("name", OF_METRICS)
+    def test_alarm_on_several_metrics_watches_exactly_those(self, on_aws: Stack, name: str) -> None:
+        alarm = _alarms(on_aws)[name]
+        whole, *parts = alarm["Metrics"]
+        expression, expected = OF_METRICS[name]
+        assert (whole["Expression"], whole["ReturnData"]) == (expression, True)
+        assert {part["Id"]: _watched(part["MetricStat"]) for part in parts} == expected
+        assert not any(part["ReturnData"] for part in parts)
+        assert {part["MetricStat"]["Period"] for part in parts} == {_period(alarm)}
+        ours = {metric for namespace, metric, *_ in expected.values() if not namespace.startswith("AWS/")}
+        assert ours <= set(METRICS)
+        # The local cloud refuses a template with an alarm on an expression.
+        assert name not in of_clone(Profile="local").resources
+
+    @pytest.mark.parametrize("name", OF_METRICS.keys() - {"DeadLettersAlarm"})
+    def test_alarms_on_several_metrics_see_each_one_while_the_others_have_no_value(
+        self, on_aws: Stack, name: str
+    ) -> None:
+        """A sum by + has no value while one metric has none; the sweeper keeps both of DeadLettersAlarm alive."""
+        alarm = _alarms(on_aws)[name]
+        whole, *parts = alarm["Metrics"]
+        assert re.fullmatch(r"(?:MAX|SUM)\(\[.+\]\)", whole["Expression"])
+        assert re.findall(r"FILL\((\w+), [01]\)", whole["Expression"]) == [part["Id"] for part in parts]
+        # A value that comes late must count once it is there.
+        if name not in OF_SILENCE:
+            assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (5, 1)
 
     @pytest.mark.parametrize(("name", "queue"), OF_AGES.items())
-    def test_queue_age_alarms_watch_the_oldest_message_beyond_the_longest_delay(
+    def test_age_alarms_go_off_beyond_the_longest_delay_where_doctor_fails(
         self, on_aws: Stack, name: str, queue: str
     ) -> None:
         alarm = _alarms(on_aws)[name]
-        assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
-        assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": f"${{{queue}.QueueName}}"}]
-        assert alarm["Threshold"] == AGES[f"{queue}Url"], "doctor fails at the same age"
-        assert alarm["Statistic"] == "Maximum"
+        [seconds] = re.findall(r"FILL\(age, 0\) / (\d+)", alarm["Metrics"][0]["Expression"])
+        assert (int(seconds), alarm["Threshold"]) == (AGES[f"{queue}Url"], 1), "doctor fails at the same age"
         # A waiting job is sent again, as a new message, before this age.
-        assert alarm["Threshold"] > MAX_DELAY_SECONDS
+        assert int(seconds) > MAX_DELAY_SECONDS
 
     def test_alarm_on_a_message_that_no_worker_receives_goes_off_within_half_an_hour(self, on_aws: Stack) -> None:
         """The event source is switched off, and the webhook died in a first attempt: no row, so no fallback message."""
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["RetryQueueAlarm"]
-        goes_off = alarm["Threshold"] + alarm["Period"] * alarm["EvaluationPeriods"]
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["LateSignalsAlarm"]
+        goes_off = AGES["RetryQueueUrl"] + _period(alarm) * alarm["EvaluationPeriods"]
         assert goes_off <= 30 * 60 < Policy().max_age_seconds
 
-    def test_dead_letters_alarm_counts_visible_and_held_messages_of_the_dead_letter_queue(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["DeadLettersAlarm"]
-        total, *parts = alarm["Metrics"]
-        assert (total["Expression"], alarm["Threshold"]) == (" + ".join(each["Id"] for each in parts), 0)
-        metrics = [each["MetricStat"]["Metric"] for each in parts]
-        assert [each["MetricName"].removeprefix("ApproximateNumberOfMessages") for each in metrics] == [
-            "Visible",
-            "NotVisible",
-        ]
-        assert {(each["Namespace"], each["Dimensions"][0]["Value"]) for each in metrics} == {
-            ("AWS/SQS", "${DeadLetterQueue.QueueName}")
-        }
-
-    def test_function_alarms_watch_this_stacks_functions(self, on_aws: Stack) -> None:
-        alarms = _alarms(on_aws)
-        watched = {
-            name: (alarm["Dimensions"][0]["Value"], alarm["MetricName"])
-            for name, alarm in alarms.items()
-            if alarm.get("Namespace") == "AWS/Lambda"
-        }
-        assert watched == OF_FUNCTIONS
-        assert all([each["Name"] for each in alarms[name]["Dimensions"]] == ["FunctionName"] for name in watched)
-        assert {alarms[name]["Statistic"] for name in watched} == {"Sum"}
+    def test_one_error_of_the_chore_worker_sets_its_alarm_off(self, on_aws: Stack) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["ChoresAlarm"]
+        [factor] = re.findall(r"FILL\(errors, 0\) \* (\d+)", alarm["Metrics"][0]["Expression"])
+        assert 1 * int(factor) > alarm["Threshold"] >= 0 * int(factor)
 
     def test_alarms_on_the_relays_metrics_watch_metrics_that_exist(self, on_aws: Stack) -> None:
         ours = {
             name: alarm
             for name, alarm in _alarms(on_aws).items()
-            if not alarm.get("Namespace", "AWS/").startswith("AWS/")
+            if not alarm.get("Namespace", "AWS/").startswith("AWS/") and name not in OF_METRICS
         }
         assert {name: alarm["MetricName"] for name, alarm in ours.items()} == OURS | OF_ACCESS_LOG
         for name in OURS:
@@ -374,20 +411,6 @@ class TestAlarms:
             assert alarm["Namespace"] == "relay", name
             assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}], name
             assert alarm["Statistic"] == ("Maximum" if name in OF_GAUGES else "Sum"), name
-
-    def test_ledger_throttled_alarm_adds_writes_of_the_table_and_its_index(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["LedgerThrottledAlarm"]
-        whole, *parts = alarm["Metrics"]
-        assert whole["Expression"] == "FILL(writes, 0) + FILL(indexed, 0)"
-        # A figure that comes late must count once it is there.
-        assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (5, 1)
-        metrics = [part["MetricStat"]["Metric"] for part in parts]
-        assert {(metric["Namespace"], metric["MetricName"]) for metric in metrics} == {
-            ("AWS/DynamoDB", "WriteThrottleEvents")
-        }
-        dimensions = [{each["Name"]: each["Value"] for each in metric["Dimensions"]} for metric in metrics]
-        table = {"TableName": "${LedgerTable}"}
-        assert dimensions == [table, table | {"GlobalSecondaryIndexName": INDEX}]
 
 
 class TestFailingSignalsAlarm:
@@ -407,10 +430,10 @@ class TestRefusedRequestsAlarm:
         assert "Dimensions" not in alarm
         assert counted["MetricValue"] == "1"
 
-    def test_refused_requests_filter_counts_4xx_of_the_webhook_without_relayctl(self, on_aws: Stack) -> None:
+    def test_refused_requests_filter_counts_4xx_of_both_endpoints_without_relayctl(self, on_aws: Stack) -> None:
         terms = on_aws.only("AWS::Logs::MetricFilter")["FilterPattern"].strip("{ }").split(" && ")
         assert terms == [
-            '($.path = "/v1/bigpanda/*")',
+            '($.path = "/v1/*")',
             '($.status = "4*")',
             '($.user_agent != "relayctl*")',
         ]
@@ -426,14 +449,18 @@ class TestRefusedRequestsAlarm:
         assert written["path"] == "$context.path"
         paths = on_aws.only("AWS::ApiGateway::RestApi")["Body"]["paths"]
         [wanted] = re.findall(r'"(/[^"]+)"', pattern)
-        assert [path for path in paths if fnmatchcase(f"/{stage['StageName']}{path}", wanted)] == [
-            "/bigpanda/{channel}"
-        ]
+        assert {path for path in paths if fnmatchcase(f"/{stage['StageName']}{path}", wanted)} == {
+            "/bigpanda/{channel}",
+            "/xmatters/{channel}",
+        }
 
-    def test_refused_requests_alarm_and_filter_are_absent_without_access_logs(self) -> None:
+    def test_without_access_logs_the_alarm_watches_what_the_functions_refuse(self) -> None:
         chosen = of_clone(ApiGatewayLogging="off")
         assert chosen.of_type("AWS::Logs::MetricFilter") == {}
-        assert "RefusedRequestsAlarm" not in chosen.resources
+        alarm = chosen.resources["RefusedRequestsAlarm"]["Properties"]
+        assert alarm["MetricName"] in METRICS
+        assert (alarm["MetricName"], alarm["Namespace"]) == ("rejected_request", "relay")
+        assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 
 
 class TestSilenceAlarm:
@@ -456,7 +483,7 @@ class TestSilenceAlarm:
 
     def test_silence_alarm_counts_authorized_shares_only(self) -> None:
         alarm = _alarms(of_clone(SilenceAlarmHours="4"))["SilenceAlarm"]
-        # `share_unsafe` also counts requests of strangers, while a secret cannot be read.
+        # `unsafe` also counts requests of strangers, while a secret cannot be read.
         assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("relay", "share", "Sum")
         assert alarm["Dimensions"] == [{"Name": "service", "Value": "relay"}]
 

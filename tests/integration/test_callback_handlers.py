@@ -232,7 +232,7 @@ def test_callback_without_any_queue_is_503_and_the_log_has_the_last_copy(
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     [last] = [line for line in lines if line.get("level") == "CRITICAL"]
     assert read_envelope(last["last_copy"]).kind == "writeback"
-    assert sum(line.get("callback_unsafe", [0.0])[0] for line in lines if "_aws" in line) == 1
+    assert sum(line.get("unsafe", [0.0])[0] for line in lines if "_aws" in line) == 1
     hand_over(worker, read_envelope(last["last_copy"]))
     assert "escalated" in box.bigpanda.comments()[0].document["comment"]
 

@@ -127,7 +127,7 @@ class TestAlarms:
         webhook = {"inbound": relay.webhook, "callback": relay.callbacks}[endpoint]
         for _ in range(40):
             assert webhook.serve(asking("ghost", "garbage")).status == 503
-        assert relay.recorder.metrics() == {"undecided_request": OPAQUE_AT_ONCE, "lookups_limited": 20}
+        assert relay.recorder.metrics() == {"stale_channel": OPAQUE_AT_ONCE, "rejected_request": 20}
 
     def test_garbage_for_a_cached_channel_raises_no_alarm_for_lost_shares(self) -> None:
         relay = relay_of()
@@ -135,13 +135,13 @@ class TestAlarms:
         relay.secrets.texts["plain"] = DOWN
         relay.clock.now += 2
         assert relay.webhook.serve(asking("plain", "garbage")).status == 503
-        assert "share_unsafe" not in relay.recorder.metrics()
+        assert "unsafe" not in relay.recorder.metrics()
 
     def test_share_with_a_valid_checksum_raises_the_alarm_if_its_secret_is_unreadable(self) -> None:
         relay = relay_of(noc=DOWN)
         reply = relay.webhook.serve(asking("noc", CHECKED, BIGPANDA))
         assert (reply.status, reply.document["outcome"]) == (503, "unsafe")
-        assert relay.recorder.metrics()["share_unsafe"] == 1
+        assert relay.recorder.metrics()["unsafe"] == 1
 
     @pytest.mark.parametrize("trouble", ["{}", "no json", ChannelForbidden("AccessDeniedException")])
     @pytest.mark.parametrize("credential", [samples.TOKEN, CHECKED], ids=["typed", "checked"])
@@ -151,7 +151,7 @@ class TestAlarms:
         relay = relay_of(noc=trouble)
         for number in range(1, 6):
             assert relay.webhook.serve(asking("noc", credential, BIGPANDA)).status == 503
-            assert relay.recorder.metrics()["share_unsafe"] == number
+            assert relay.recorder.metrics()["unsafe"] == number
         assert relay.secrets.reads == ["noc"], "it is remembered for some seconds"
 
     def test_failure_of_secrets_manager_refuses_no_share_after_it(self) -> None:

@@ -70,7 +70,7 @@ class TestRevoked:
         revoke(relay)
         relay.clock.now += MARKS_SECONDS
         assert (status(relay, LEAKED), status(relay, NEW)) == (503, 503)
-        assert relay.recorder.metrics()["share_unsafe"] == 1, "the sender with the old token may be BigPanda"
+        assert relay.recorder.metrics()["unsafe"] == 1, "the sender with the old token may be BigPanda"
         relay.secrets.texts["noc"] = secret(NEW)
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
@@ -147,7 +147,7 @@ class TestOutages:
         for _ in range(30):
             relay.clock.now += 600
             assert status(relay, LEAKED) == 200, "the secret is read every five minutes"
-        assert relay.recorder.metrics()["marks_unread"] == 30
+        assert relay.recorder.metrics()["stale_channel"] == 30
 
     @pytest.mark.parametrize("token", [LEAKED, NEW])
     def test_hour_without_secret_and_marks_is_answered_503_and_never_401(self, token: str) -> None:

@@ -150,7 +150,7 @@ def test_end_is_announced_although_bigpandas_api_lags_behind_its_webhook() -> No
     scene.over()
     scene.wait(60)
     assert (scene.signalled(), scene.ended) == (["critical", "ok"], ["page-r1"])
-    assert "resolve_refuted" not in scene.relay.recorder.metrics()
+    assert "doubtful_resolve" not in scene.relay.recorder.metrics()
 
 
 def test_end_from_before_the_incident_reopened_does_not_count_while_bigpandas_api_may_lag() -> None:
@@ -258,7 +258,7 @@ def test_forged_resolve_is_refuted_after_a_minute_and_nobody_hears_of_it() -> No
     scene = Scene(policy={"replace": False}).opened_and_resolved()
     scene.wait(CLAIM_SECONDS + 6)
     assert not scene.end().is_claimed
-    assert scene.relay.recorder.metrics()["resolve_refuted"] == 1
+    assert scene.relay.recorder.metrics()["doubtful_resolve"] == 1
     scene.wait(1200)
     assert (scene.signalled(), scene.ended, len(scene.asked)) == (["critical"], [], 3)
 
@@ -290,7 +290,7 @@ def test_resolves_that_are_forged_each_second_silence_no_critical() -> None:
     assert scene.signalled() == ["critical"]
     forged_each_second(scene, 1200)
     assert (scene.signalled(), scene.ended) == (["critical"], []), "nothing ends, and nobody is rung again"
-    assert scene.relay.recorder.metrics()["resolve_refuted"] >= 1
+    assert scene.relay.recorder.metrics()["doubtful_resolve"] >= 1
 
 
 def test_true_end_is_announced_while_resolves_are_forged_each_second() -> None:
@@ -396,7 +396,7 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert (scene.signalled(), scene.ended) == (["critical"], [])
     scene.wait(420)
     assert (scene.signalled(), scene.ended) == (["critical", "ok"], ["page-r1"])
-    assert scene.relay.recorder.metrics()["resolve_unreachable"] == 1
+    assert scene.relay.recorder.metrics()["doubtful_resolve"] == 1
 
 
 def test_ten_minutes_of_silence_begin_anew_after_an_answer() -> None:
@@ -511,7 +511,7 @@ def test_resolve_is_not_believed_while_a_rate_limit_delays_the_question(
         scene.says = samples.refused(503)
         scene.wait(300, step=12)
     assert scene.ended == []
-    assert "resolve_unreachable" not in scene.relay.recorder.metrics()
+    assert "doubtful_resolve" not in scene.relay.recorder.metrics()
 
 
 def test_one_question_asks_about_the_resolves_of_two_minutes() -> None:

@@ -7,6 +7,7 @@ from copy import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from relay.delivery.degraded import UNGUARDED_AFTER_SECONDS, UNGUARDED_WAIT_SECONDS
 from relay.delivery.delivery import MAX_READS
@@ -354,6 +355,17 @@ class TestLedgerDown:
             call, "DynamoDB refused: InternalServerError"
         )
         assert line["unguarded"] == expected
+
+    @pytest.mark.parametrize("code", ["ThrottlingException", "ProvisionedThroughputExceededException"])
+    @pytest.mark.parametrize("call", ["claim", "record"])
+    def test_throttled_write_of_the_ledger_is_counted_as_unguarded(self, call: str, code: str) -> None:
+        def throttle() -> None:
+            raise ClientError({"Error": {"Code": code, "Message": "canary"}}, "UpdateItem")
+
+        relay, table = hooked()
+        table.before[{"claim": CLAIM, "record": RECORD}[call]] = throttle
+        assert relay.webhook.serve(samples.request()).status == 200
+        assert relay.recorder.metrics() == {"share": 1, "unguarded": 1}
 
     def test_page_is_sent_if_every_ledger_call_fails_and_recorded_by_a_job_later(self) -> None:
         relay = new_relay()

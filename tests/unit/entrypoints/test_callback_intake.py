@@ -105,7 +105,7 @@ class TestQueues:
         assert (answer.status, answer.document["outcome"]) == (503, "unsafe")
         [line] = [line for line in relay.recorder.lines() if "last_copy" in line]
         assert json.loads(line["last_copy"])["incident_id"] == "i1"
-        assert relay.recorder.metrics()["callback_unsafe"] == 1
+        assert relay.recorder.metrics()["unsafe"] == 1
 
 
 class TestEndpoint:

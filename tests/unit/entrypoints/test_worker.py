@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from relay.failures.errors import QueueError
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Flag
+from relay.jobs.queue import MAX_RECEIVES
 from tests import samples
 from tests.fakes import Clock, FakeSecrets, FakeSqs, Relay, new_relay
 
@@ -59,9 +61,38 @@ class TestMessages:
         good = envelope_of(samples.job())
         assert relay.worker.work(records(good, body, good.replace("i1", "i2"))) == ["m2"]
         assert len(relay.session.calls) == 2
-        assert relay.recorder.metrics()["unreadable_job"] == 1
+        assert "dead_lettered" not in relay.recorder.metrics()
         [line] = [line for line in relay.recorder.lines() if line["message"] == "unreadable job"]
         assert line["level"] == "ERROR"
+
+    @pytest.mark.parametrize(("receives", "times"), [(1, 0), (MAX_RECEIVES - 1, 0), (MAX_RECEIVES, 1)])
+    @pytest.mark.parametrize(
+        "message",
+        [records("not json"), jobs("i1", kind="from-a-newer-version")],
+        ids=["unreadable", "its job crashes"],
+    )
+    def test_message_that_sqs_dead_letters_is_counted_at_its_last_receive(
+        self, message: list[dict[str, Any]], receives: int, times: int
+    ) -> None:
+        relay = new_relay()
+        attributes = {"ApproximateReceiveCount": str(receives)}
+        assert relay.worker.work([each | {"attributes": attributes} for each in message]) == ["m1"]
+        assert relay.recorder.metrics().get("dead_lettered", 0) == times
+
+    def test_message_that_no_queue_takes_is_counted_as_dead_lettered_at_its_last_receive(self) -> None:
+        relay = new_relay(DOWN)
+        relay.retries.failure = QueueError("no")
+        relay.dynamodb.refuses_writes = True
+        last = [each | {"attributes": {"ApproximateReceiveCount": str(MAX_RECEIVES)}} for each in jobs("i1")]
+        relay.dead_letters.failure = QueueError("no")
+        assert relay.worker.work(last) == ["m1"]
+        assert relay.recorder.metrics()["dead_lettered"] == 1
+
+    def test_delivered_message_is_not_counted_as_dead_lettered_at_its_last_receive(self) -> None:
+        relay = new_relay()
+        last = [each | {"attributes": {"ApproximateReceiveCount": str(MAX_RECEIVES)}} for each in jobs("i1")]
+        assert relay.worker.work(last) == []
+        assert relay.recorder.metrics() == {}
 
     def test_job_of_an_unknown_kind_stays_on_the_queue(self) -> None:
         relay = new_relay()

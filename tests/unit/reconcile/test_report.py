@@ -185,7 +185,7 @@ def test_report_that_the_topic_refuses_is_made_by_the_next_run() -> None:
     scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
     scene.relay.sns.failure = EndpointConnectionError(endpoint_url="x")
     assert scene.run_twice()["unknown"] == 1
-    assert scene.relay.recorder.metrics()["fallback_failed"] == 1
+    assert scene.relay.recorder.metrics()["critical_waits"] == 1
     scene.relay.sns.failure = None
     scene.relay.clock.now += 300
     assert scene.run()["unknown"] == 1

@@ -73,7 +73,7 @@ class TestInTime:
         assert subjects(relay) == ["incident i1 of channel noc"]
         let_pass(relay, 3600)
         assert len(subjects(relay)) == 1
-        assert relay.recorder.metrics()["fallback_notified"] == 1
+        assert relay.recorder.metrics()["critical_waits"] == 1
         assert relay.entry().debt.is_notified
         assert "last reason: upstream" in email(relay)
         assert "The relay goes on trying" in email(relay)
@@ -175,7 +175,7 @@ class TestGivenUp:
         assert subjects(relay) == ["20 incidents of channel noc"]
         assert email(relay).count("- Incident i") == 10
         assert "And 10 more critical incidents." in email(relay)
-        assert relay.recorder.metrics()["fallback_notified"] == 20
+        assert relay.recorder.metrics()["critical_waits"] == 20
         assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
 
     def test_fallback_is_not_notified_again_of_a_replayed_critical_that_is_refused_again(self) -> None:
@@ -317,7 +317,7 @@ class TestTopicDown:
         relay.sns.failure = SNS_DOWN
         assert relay.sweep(300)["notified"] == 0
         assert subjects(relay) == []
-        assert relay.recorder.metrics()["fallback_failed"] == 1
+        assert relay.recorder.metrics()["critical_waits"] == 1
         assert not relay.entry().debt.is_notified
         relay.sns.failure = None
         relay.sweep(60)
@@ -509,7 +509,7 @@ class TestWorkerWhileTheLedgerIsDown:
         assert subjects(relay) == []
         relay.wake(30)
         assert subjects(relay) == ["incident i1 of channel noc"]
-        assert relay.recorder.metrics()["fallback_notified"] == 1
+        assert relay.recorder.metrics()["critical_waits"] == 1
         assert len(relay.retries.messages) == 1, "the job is tried on"
 
     def test_worker_notifies_the_fallback_at_most_once_in_15_minutes_for_a_channel(self) -> None:
@@ -576,7 +576,7 @@ class TestWorkerWhileTheLedgerIsDown:
         self.put(relay)
         relay.sns.failure = SNS_DOWN
         relay.wake(60)
-        assert relay.recorder.metrics()["fallback_failed"] == 1
+        assert relay.recorder.metrics()["critical_waits"] == 1
         relay.sns.failure = None
         relay.wake(60)
         assert len(subjects(relay)) == 1

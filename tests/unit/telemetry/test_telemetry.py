@@ -12,7 +12,7 @@ from relay.failures.reasons import Reason
 from relay.jobs.job import Job
 from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
-from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, MAX_CHANNELS, METRICS, OTHERS
+from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, MAX_CHANNELS, METRIC_OF_NOTICE, METRICS, OTHERS
 from relay.telemetry.telemetry import MAX_LOGGED_TEXT
 from tests import samples
 from tests.fakes import Recorder
@@ -59,9 +59,7 @@ class TestMetrics:
             "routes_undecided",
             "stale_channel",
             "misconfigured_channel",
-            "lookups_limited",
-            "undecided_request",
-            "marks_unread",
+            *METRIC_OF_NOTICE,
         ):
             recorder.telemetry.notice(notice, "why")
         for notice in ("sweeper_failed", "heartbeat_failed"):
@@ -201,7 +199,7 @@ class TestLines:
         recorder.telemetry.unreadable("it is not an envelope of the relay")
         [line] = recorder.lines()
         assert (line["level"], line["detail"]) == ("ERROR", "it is not an envelope of the relay")
-        assert recorder.metrics() == {"unreadable_job": 1}
+        assert recorder.metrics() == {}, "it is counted when SQS dead-letters it"
 
     def test_notified_fallback_topic_is_logged_as_warning_with_its_incidents(self) -> None:
         recorder = Recorder()
@@ -209,13 +207,13 @@ class TestLines:
         [line] = recorder.lines()
         assert (line["level"], line["message"], line["channel"]) == ("WARNING", "fallback notified", "noc")
         assert (line["incident_ids"], line["count"]) == (["i1", "i2"], 2)
-        assert recorder.metrics() == {"fallback_notified": 2}
+        assert recorder.metrics() == {"critical_waits": 2}
 
     def test_fallback_topic_that_failed_is_counted_once(self) -> None:
         recorder = Recorder()
         recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=False)
         assert [line["level"] for line in recorder.lines()] == ["WARNING"]
-        assert recorder.metrics() == {"fallback_failed": 1}
+        assert recorder.metrics() == {"critical_waits": 1}
 
     def test_log_line_of_a_notified_topic_names_fifty_incidents_at_most(self) -> None:
         recorder = Recorder()
@@ -385,6 +383,27 @@ class TestLines:
         assert (line["level"], line["detail"]) == ("WARNING", "Secrets Manager could not be reached")
         assert recorder.metrics() == {"stale_channel": 1}
 
+    @pytest.mark.parametrize(("name", "metric"), METRIC_OF_NOTICE.items())
+    def test_notices_that_one_alarm_shows_are_counted_together_and_logged_by_name(self, name: str, metric: str) -> None:
+        recorder = Recorder()
+        recorder.telemetry.notice(name, "why")
+        assert (recorder.metrics(), [line["message"] for line in recorder.lines()]) == ({metric: 1}, [name])
+        assert metric in METRICS
+
+    def test_share_and_answer_that_were_not_kept_are_counted_together_and_logged_apart(self) -> None:
+        recorder = Recorder()
+        recorder.telemetry.share(Result(Outcome.UNSAFE, NOC), {}, correlation_id="c1")
+        recorder.telemetry.called_back(Result(Outcome.UNSAFE, NOC), {}, correlation_id="c2")
+        assert recorder.metrics() == {"unsafe": 2}
+        assert [line["message"] for line in recorder.lines()] == ["share", "callback"]
+
+    def test_refuted_and_unanswered_resolve_are_counted_together_and_logged_apart(self) -> None:
+        recorder = Recorder()
+        for end in ("refuted", "unreachable"):
+            recorder.telemetry.worked(samples.job(), Result(Outcome.UNCHANGED, NOC, notices=Notices(end=end)), {})
+        assert recorder.metrics() == {"doubtful_resolve": 2}
+        assert [line["end"] for line in recorder.lines()] == ["refuted", "unreachable"]
+
 
 class TestChannelMetrics:
     def recorder(self) -> Recorder:
@@ -443,7 +462,7 @@ class TestChannelMetrics:
         recorder = self.recorder()
         recorder.telemetry.share(self.result(Outcome.UNSAFE, Reason.INTERNAL), {}, correlation_id="c1")
         assert recorder.channel_metrics() == {}
-        assert recorder.metrics() == {"share_unsafe": 1, "signal_failed": 1}
+        assert recorder.metrics() == {"unsafe": 1, "signal_failed": 1}
 
     def test_channels_beyond_the_bound_are_counted_together(self) -> None:
         recorder = self.recorder()

@@ -32,6 +32,7 @@ from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outbox import Outbox, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
+from relay.jobs.queue import MAX_RECEIVES
 from relay.ledger.sources import Sources
 from relay.ledger.wait import Wait
 from relay.telemetry.telemetry import Telemetry
@@ -94,7 +95,20 @@ class Worker:
         The event source mappings pass one message at a time, so that no job waits behind a slow one. No exception is
         raised: a message that stays on the queue is not an error of the function.
         """
-        return [str(record["messageId"]) for record in records if not self._handled(record["body"])]
+        return [str(record["messageId"]) for record in records if not self._handled_or_counted(record)]
+
+    def _handled_or_counted(self, record: Record) -> bool:
+        """Work one message. Count it as dead-lettered if it stays after its last receive, since SQS moves it then.
+
+        The relay itself does not dead-letter this message: it can't be read, its job crashes, or no queue takes the
+        job's next message. Without the count, NewDeadLettersAlarm would not go off for it.
+        """
+        is_handled = self._handled(record["body"])
+        # Direct invocations by the sweeper have no attributes.
+        receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+        if not is_handled and receives >= MAX_RECEIVES:
+            self.telemetry.notice("dead_lettered", f"SQS dead-letters a message after {receives} receives")
+        return is_handled
 
     def _handled(self, envelope: str) -> bool:
         """Work one message, whose text is `envelope`. Return True if it may be deleted."""

@@ -21,7 +21,7 @@ from relay.foreign_text import identifier, printable
 from relay.jobs.job import Flag, Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
-from relay.telemetry.metrics import FAILED_SIGNAL_REASONS
+from relay.telemetry.metrics import FAILED_SIGNAL_REASONS, METRIC_OF_NOTICE
 
 if TYPE_CHECKING:
     from relay.channels.api_gateway import Request
@@ -181,7 +181,7 @@ class Telemetry:
         If no queue accepted the share's job, a further line has the job, since that line is then the only copy.
         """
         # Counted apart: if the secret can't be read, an unsafe share may be a stranger's request.
-        self._metrics.add_metric("share_unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
+        self._metrics.add_metric("unsafe" if result.outcome == Outcome.UNSAFE else "share", MetricUnit.Count, 1)
         self._note_cause(result)
         self._note_failed_signal(result)
         # Unsafe shares are not counted by channel: a stranger's request could make metrics for names of no channel.
@@ -205,7 +205,7 @@ class Telemetry:
         If no queue accepted the callback's job, a further line has the job, since that line is then the only copy.
         """
         if result.outcome == Outcome.UNSAFE:
-            self._metrics.add_metric("callback_unsafe", MetricUnit.Count, 1)
+            self._metrics.add_metric("unsafe", MetricUnit.Count, 1)
         self._note_cause(result)
         self._logger.info("callback", extra=result_fields(result, spent, correlation_id))
         self._note_last_copy(result, correlation_id)
@@ -232,17 +232,15 @@ class Telemetry:
         self._logger.info("job", extra=fields)
 
     def unreadable(self, problem: str) -> None:
-        """Log and count a message that is not a job. It stays on its queue until the redrive policy moves it."""
-        self._metrics.add_metric("unreadable_job", MetricUnit.Count, 1)
+        """Log a message that is not a job. It stays on its queue until the redrive policy moves it."""
         self._logger.error("unreadable job", extra={"detail": problem})
 
     def notified(self, channel: str, incident_ids: Sequence[str], *, is_notified: bool) -> None:
         """Log and count a notification of the fallback topic about overdue criticals.
 
-        If `is_notified` is False, the notification failed, and that is logged and counted.
+        If `is_notified` is False, the notification failed, which is logged, and counted once.
         """
-        name = "fallback_notified" if is_notified else "fallback_failed"
-        self._metrics.add_metric(name, MetricUnit.Count, len(incident_ids) if is_notified else 1)
+        self._metrics.add_metric("critical_waits", MetricUnit.Count, len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
         fields = {"channel": channel, "incident_ids": list(incident_ids)[:MAX_LOGGED_IDS], "count": len(incident_ids)}
         self._logger.warning(text, extra=fields)
@@ -377,8 +375,8 @@ class Telemetry:
             self._logger.critical("crash", extra=fields | {"raw_body": raw_body[:MAX_LOGGED_CHARACTERS]})
 
     def notice(self, name: str, detail: str) -> None:
-        """Log `detail` as a warning, and count it under `name`, which is one of METRICS."""
-        self._metrics.add_metric(name, MetricUnit.Count, 1)
+        """Log `detail` as a warning, and count it under `name`, or under its metric in METRIC_OF_NOTICE."""
+        self._metrics.add_metric(METRIC_OF_NOTICE.get(name, name), MetricUnit.Count, 1)
         self._logger.warning(name, extra={"detail": detail})
 
     def _note_last_copy(self, result: Result, correlation_id: str) -> None:
@@ -404,7 +402,7 @@ class Telemetry:
         if result.notices.unguarded:
             self._metrics.add_metric("unguarded", MetricUnit.Count, 1)
         if result.notices.end:
-            self._metrics.add_metric(f"resolve_{result.notices.end}", MetricUnit.Count, 1)
+            self._metrics.add_metric("doubtful_resolve", MetricUnit.Count, 1)
         if result.notices.unverified:
             self._metrics.add_metric("unverified_callback", MetricUnit.Count, 1)
         if result.notices.refused_recipients:
