@@ -203,7 +203,7 @@ class TestHanging:
         assert (answer.document["incident_id"], answer.document["channel"]) == (None, "noc")
         [last] = [line for line in relay.recorder.lines() if line["level"] == "CRITICAL"]
         assert (last["error"], last["raw_body"]) == ("TimeoutError", samples.body().decode())
-        assert relay.recorder.metrics() == {"crash": 1, "share_unsafe": 1, "signal_failed": 1}
+        assert relay.recorder.metrics() == {"crash": 1, "unsafe": 1, "signal_failed": 1}
 
     def test_body_of_a_request_that_hangs_before_its_authentication_is_not_logged(self) -> None:
         relay = new_relay()
