@@ -89,7 +89,7 @@ OF_METRICS: dict[str, tuple[str, dict[str, tuple[str, str, str, str]]]] = {
         },
     ),
     "ReconcileAlarm": (
-        "MAX([FILL(errors, 1), FILL(failed, 0)])",
+        "MAX([FILL(errors, 1) * 2, FILL(failed, 0)])",
         {
             "errors": ("AWS/Lambda", "Errors", "${ReconcileFunction}", "Sum"),
             "failed": ("relay", "reconcile_failed", "relay", "Sum"),
@@ -105,7 +105,7 @@ OF_SILENCE = {"ReconcileAlarm", "SweeperGoneAlarm"}
 SLOW = {"MissedSharesAlarm": (300, 0), "SweeperGoneAlarm": (300, 1), "StaleChannelAlarm": (300, 0)}
 SLOW |= {"UnauthorizedSharesAlarm": (300, 0), "RefusedRequestsAlarm": (300, 0), "FailingSignalsAlarm": (300, 0)}
 # The same of the alarms on several metrics.
-SLOW |= {"LateSignalsAlarm": (300, 1), "ChoresAlarm": (300, 1), "FunctionsAlarm": (300, 0), "ReconcileAlarm": (1800, 0)}
+SLOW |= {"LateSignalsAlarm": (300, 1), "ChoresAlarm": (300, 1), "FunctionsAlarm": (300, 0), "ReconcileAlarm": (1800, 1)}
 
 
 def _alarms(stack: Stack) -> dict[str, dict[str, Any]]:
@@ -343,7 +343,7 @@ class TestAlarms:
         assert name not in of_clone(SilenceAlarmHours="2", Profile="local").resources
 
     @pytest.mark.parametrize("minutes", ["2", "5", "10", "15", "30", "60"])
-    def test_reconcile_alarm_needs_two_periods_of_three_runs_each_without_a_complete_run(self, minutes: str) -> None:
+    def test_reconcile_alarm_needs_two_periods_of_three_runs_each(self, minutes: str) -> None:
         alarm = _alarms(of_clone(ReconcileMinutes=minutes))["ReconcileAlarm"]
         period = int(_period(alarm))
         assert (period >= 3 * 60 * int(minutes), period % 60) == (True, 0)
@@ -393,9 +393,10 @@ class TestAlarms:
         goes_off = AGES["RetryQueueUrl"] + _period(alarm) * alarm["EvaluationPeriods"]
         assert goes_off <= 30 * 60 < Policy().max_age_seconds
 
-    def test_one_error_of_the_chore_worker_sets_its_alarm_off(self, on_aws: Stack) -> None:
-        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")["ChoresAlarm"]
-        [factor] = re.findall(r"FILL\(errors, 0\) \* (\d+)", alarm["Metrics"][0]["Expression"])
+    @pytest.mark.parametrize("name", ["ChoresAlarm", "ReconcileAlarm"])
+    def test_one_error_of_the_function_sets_the_alarm_off(self, on_aws: Stack, name: str) -> None:
+        alarm = on_aws.of_type("AWS::CloudWatch::Alarm")[name]
+        [factor] = re.findall(r"FILL\(errors, [01]\) \* (\d+)", alarm["Metrics"][0]["Expression"])
         assert 1 * int(factor) > alarm["Threshold"] >= 0 * int(factor)
 
     def test_alarms_on_the_relays_metrics_watch_metrics_that_exist(self, on_aws: Stack) -> None:
