@@ -63,8 +63,8 @@ mutations: setup ## put known faults into the library, one at a time, and find e
 	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)
 
 .PHONY: bench
-bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly; JSON=FILE: as JSON, too)
-	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
+bench: setup ## measure how fast it is, how soon it recovers, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly)
+	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures
 pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or dashboard)
@@ -101,7 +101,6 @@ lock: setup ## pin again what pyproject.toml and the *.in files ask for
 	@for name in sam lambda scanners audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml requirements/build.in -o requirements/relayctl.txt
-	@$(LOCK) --no-emit-package botocore bench/requirements-usual.in -o bench/requirements-usual.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 	@$(PY) -m tools.npm_packages --lock requirements/xmtoolbox
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RELAYCTL = ROOT / "requirements/relayctl.txt"
-FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt"), *ROOT.glob("bench/*.txt")]
+FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt")]
 
 
 def pins(path: Path) -> dict[str, str]:
