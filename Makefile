@@ -67,7 +67,7 @@ bench: setup ## measure how fast it is, how soon it recovers, what it costs (ONL
 	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures
-pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or dashboard)
+pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page or demo)
 	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lint
