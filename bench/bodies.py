@@ -1,12 +1,19 @@
-"""Request bodies of shares as BigPanda posts them, of any size, and their API Gateway events."""
+"""Request bodies of shares as BigPanda posts them, their API Gateway events, and Lambda's context of a run."""
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
-LARGEST_BYTES = int(3.9 * 1024 * 1024)
 # In the past: the relay does not believe or compare a time stamp that is ahead of the clock.
 EPOCH = 1_760_000_000
+# With the attributes that Powertools reads.
+CONTEXT = SimpleNamespace(
+    function_name="webhook",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:webhook",
+    aws_request_id="00000000-0000-4000-8000-000000000000",
+)
 
 
 def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical") -> bytes:
@@ -26,12 +33,6 @@ def body(incident_id: str, alerts: int, *, age: int = 0, status: str = "critical
         "alerts": [_alert(number, status, stamps) for number in range(alerts)],
     }
     return json.dumps({"incident": incident, "metadata": {"environment_id": "5f3c1a2b9d8e7f6a5b4c3d2e"}}).encode()
-
-
-def largest(incident_id: str) -> bytes:
-    """Return a share of 3.9 MiB: as many alerts as fit."""
-    one, two = len(body(incident_id, 1000)), len(body(incident_id, 2000))
-    return body(incident_id, 1000 + (LARGEST_BYTES - one) * 1000 // (two - one) - 2)
 
 
 def event(channel: str, token: str, content: bytes) -> dict[str, Any]:

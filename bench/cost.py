@@ -1,105 +1,160 @@
-"""Cost of a million owed shares, from counted calls, measured CPU and log lines, and list prices. Pure arithmetic.
+"""Cost of a million owed shares, and of a typical month, at list prices and without free tiers.
 
 An owed share is one request to the API, one run of the webhook that signals xMatters, and one job. The job wakes the
-worker after the delivery. With `xmatters.rest` each signal also makes a chore: a message and a run of the chore worker.
+worker after the delivery. Calls, units and log lines are counted with the library itself (`usage`); CPU and the
+duration of calls are assumed, since only AWS could show them.
 """
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
-from typing import Self
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
 
-from bench import prices
-from bench.figures import Aim, Section, measured
-from bench.functions import Spent
-from bench.traffic import SHARES_A_MINUTE, Counted
+from bench import bodies
+from bench.figures import Aim, Figure, Section, measured
+from bench.usage import MeteredRelay, Usage
+from relay.telemetry.metrics import CHANNEL_METRICS
+from tests import samples
+from tests.fakes import FakeSecrets
 
-MILLION = 1_000_000
-GIGABYTE = 1_000_000_000
+# List prices of AWS in us-east-1, without any free tier; prices change. Dollars for a million of each, unless the name
+# says otherwise.
+NOTED = "us-east-1, noted on 2026-11-25; check them"
+API_REQUESTS = 3.50  # REST API, the first 333 million of a month
+LAMBDA_REQUESTS = 0.20
+LAMBDA_GB_SECOND = 0.0000133334  # arm64; dollars for one
+SQS_REQUESTS = 0.40  # standard queues, after the first million of a month
+WRITE_UNITS, READ_UNITS = 0.625, 0.125  # DynamoDB, on demand
+SECRET_READS = 5.00  # 0.05 for 10,000
+LOG_GB = 0.50  # dollars for one, taken in
+ALARM, METRIC, SECRET = 0.10, 0.30, 0.40  # dollars a month for one
 
-# Assumed, since loopback cannot show them: seconds of a signal, and of a call to AWS.
-XMATTERS_SECONDS = 0.2
-AWS_CALL_SECONDS = 0.005
+MILLION, GIGABYTE = 1_000_000, 1_000_000_000
 MEMORY_GB = 0.5
 # With this memory (MB), Lambda gives a function one whole CPU; with less, a part of one ("Configure Lambda function
 # memory" in AWS's Lambda guide).
 MEMORY_OF_ONE_CPU = 1769
 PROCESSOR = 512 / MEMORY_OF_ONE_CPU
+# Assumed: seconds of a signal and of a call to AWS; seconds of a whole processor for a share, for a job with nothing to
+# send, and for an idle run of a scheduled function.
+XMATTERS_SECONDS, AWS_CALL_SECONDS = 0.2, 0.005
+SHARE_CPU, WAKE_CPU, IDLE_CPU = 0.008, 0.002, 0.006
 # START, END and REPORT of an invocation; a line of the access log; the bytes that CloudWatch adds to each line.
-PLATFORM_LOG_BYTES = 330
+PLATFORM_LOG_BYTES, PLATFORM_LOG_LINES = 330, 3
 ACCESS_LOG_BYTES = 299
 LOG_EVENT_BYTES = 26
-PLATFORM_LOG_LINES = 3
+
+# About a million a month: each of these incidents opens, worsens and resolves, ten minutes apart.
+SHARES_A_MINUTE, INCIDENTS = 23, 100
+STATES, STATE_SECONDS = ("warning", "critical", "ok"), 600
+USUAL_ALERTS = 3
+
+SHARES, CHANNELS = 20_000, 5
+HOURS = 24 * 30
+SWEEPS, RECONCILE_RUNS = 60 * HOURS, 12 * HOURS
+# Written in each hour: the sweeper's heartbeat, and the shares.
+HOURLY_METRICS = 2
+# Of each channel, with ChannelMetrics: shares and accepted signals are written in each hour of a busy channel; failed
+# signals and debts only when there are some.
+CHANNEL_HOURLY_METRICS = 2
+# Assumed: failures write ten metrics in this many hours of a month.
+FAILURE_METRICS, FAILURE_HOURS = 10, 24
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """Resources of one run of a function.
+def billed_seconds(usage: Usage, cpu: float, waited: float = 0.0) -> float:
+    """Return the seconds that Lambda bills for a run with `cpu` seconds of a whole processor.
 
-    Attributes:
-        cpu: seconds of CPU on a whole processor.
-        aws_calls: calls to AWS.
-        log_bytes: bytes that the function logs, without Lambda's own lines.
-        log_lines: lines that the function logs.
+    `waited`: seconds of waiting for a vendor.
     """
-
-    cpu: float
-    aws_calls: float
-    log_bytes: float
-    log_lines: float
-
-    @classmethod
-    def of(cls, spent: Sequence[Spent]) -> Self:
-        """Return the medians of the measured invocations."""
-        return cls(
-            cpu=median(each.cpu for each in spent),
-            aws_calls=median(each.calls.total() for each in spent),
-            log_bytes=median(each.log_bytes for each in spent),
-            log_lines=median(each.log_lines for each in spent),
-        )
-
-    def billed_seconds(self, waited: float = 0.0) -> float:
-        """Return the seconds that Lambda bills for the run, with the functions' share of a processor (PROCESSOR).
-
-        `waited`: seconds of waiting for a vendor.
-        """
-        return self.cpu / PROCESSOR + self.aws_calls * AWS_CALL_SECONDS + waited
-
-    def all_log_bytes(self) -> float:
-        """Return the bytes that the log group takes in, Lambda's own lines included."""
-        return self.log_bytes + PLATFORM_LOG_BYTES + (self.log_lines + PLATFORM_LOG_LINES) * LOG_EVENT_BYTES
+    return cpu / PROCESSOR + usage.aws_calls * AWS_CALL_SECONDS + waited
 
 
-def per_million(
-    counted: Counted,
-    webhook: Invocation,
-    worker: Invocation,
-    *,
-    waits: tuple[float, float] = (XMATTERS_SECONDS, 0.0),
-) -> dict[str, float]:
-    """Return the dollars for a million requests and their jobs, by item of the bill.
+def run_bill(usage: Usage, cpu: float, waited: float = 0.0) -> Counter[str]:
+    """Return the dollars for a million runs of a function, by item of the bill."""
+    log_bytes = usage.log_bytes + PLATFORM_LOG_BYTES + (usage.log_lines + PLATFORM_LOG_LINES) * LOG_EVENT_BYTES
+    return Counter(
+        {
+            "Lambda requests": LAMBDA_REQUESTS,
+            "Lambda time": billed_seconds(usage, cpu, waited) * MEMORY_GB * LAMBDA_GB_SECOND * MILLION,
+            "DynamoDB writes": usage.write_units * WRITE_UNITS,
+            "DynamoDB reads": (usage.read_units + usage.half_read_units / 2) * READ_UNITS,
+            "SQS requests": usage.sqs_requests * SQS_REQUESTS,
+            "Secrets Manager reads": usage.secret_reads * SECRET_READS,
+            "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * LOG_GB,
+        }
+    )
 
-    A request is an owed share, or a person's answer from xMatters. `counted` has the average use of AWS by one request,
-    `webhook` is a run of the function that takes it, and `worker` a run with one job. `waits` has the seconds for which
-    a run of the webhook, and one of the worker, wait for a vendor.
-    """
-    wakes = counted.jobs
-    webhook_seconds, worker_seconds = webhook.billed_seconds(waits[0]), worker.billed_seconds(waits[1])
-    log_bytes = webhook.all_log_bytes() + wakes * worker.all_log_bytes() + ACCESS_LOG_BYTES + LOG_EVENT_BYTES
-    return {
-        "API Gateway requests": prices.API_REQUESTS,
-        "Lambda, webhook requests": prices.LAMBDA_REQUESTS,
-        "Lambda, webhook time": webhook_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
-        "Lambda, worker requests": wakes * prices.LAMBDA_REQUESTS,
-        "Lambda, worker time": wakes * worker_seconds * MEMORY_GB * prices.LAMBDA_GB_SECOND * MILLION,
-        "DynamoDB writes": counted.write_units * prices.DYNAMODB_WRITE_UNITS,
-        "DynamoDB reads": counted.read_units * prices.DYNAMODB_READ_UNITS,
-        # Each job is sent, received and deleted.
-        "SQS requests": (counted.send_requests + 2 * wakes) * prices.SQS_REQUESTS,
-        "Secrets Manager reads": counted.secret_reads * prices.SECRET_READS,
-        "CloudWatch Logs": log_bytes * MILLION / GIGABYTE * prices.LOG_GB,
-    }
+
+def access_log() -> float:
+    """Return the dollars for a million lines of the API's access log."""
+    return (ACCESS_LOG_BYTES + LOG_EVENT_BYTES) * MILLION / GIGABYTE * LOG_GB
+
+
+def request_bill(usage: Usage, cpu: float, waited: float = 0.0) -> Counter[str]:
+    """Return the dollars for a million requests to the API, each with a run of its function."""
+    return run_bill(usage, cpu, waited) + Counter(
+        {"API Gateway requests": API_REQUESTS, "CloudWatch Logs": access_log()}
+    )
+
+
+@cache
+def owed_share(incidents: int = INCIDENTS) -> tuple[Usage, Usage]:
+    """Count the use of AWS by an owed share, and by its job that wakes after the delivery."""
+    metered, seconds = MeteredRelay(), 60 / SHARES_A_MINUTE
+    shares, wakes = list[Counter[str]](), list[Counter[str]]()
+    coming = sorted(
+        (metered.clock.now + number * len(STATES) * seconds + place * (STATE_SECONDS + seconds), place, number)
+        for number in range(incidents)
+        for place in range(len(STATES))
+    )
+    for moment, place, number in coming:
+        while metered.queue.next_at <= moment:
+            wakes.append(metered.wake())
+        metered.clock.now = max(metered.clock.now, moment)
+        content = bodies.body(f"i-{number}", USUAL_ALERTS, age=place * STATE_SECONDS, status=STATES[place])
+        shares.append(metered.serve(samples.request(content)))
+    while metered.queue.waiting:
+        wakes.append(metered.wake())
+    assert len(wakes) == len(shares) == len(metered.relay.session.calls)
+    return Usage.mean(shares), Usage.mean(wakes)
+
+
+def million_bill(share: Usage, wake: Usage) -> Counter[str]:
+    """Return the dollars for a million owed shares, by item of the bill."""
+    return request_bill(share, SHARE_CPU, XMATTERS_SECONDS) + run_bill(wake, WAKE_CPU)
+
+
+def section() -> Section:
+    """Return the table of a million owed shares."""
+    share, wake = owed_share()
+    bill = million_bill(share, wake)
+    notes = (
+        f"List prices, {NOTED}.",
+        f"Counted, at {SHARES_A_MINUTE} shares a minute: a share writes {share.write_units:.2f} units and reads "
+        f"{share.read_units:.2f}, and a secret {share.secret_reads:.3f} times; it logs {share.log_bytes:.0f} bytes. "
+        f"Its wake-up reads {wake.read_units:.2f} units.",
+        f"Assumed: {SHARE_CPU * 1e3:.0f} ms of a processor a share, {WAKE_CPU * 1e3:.0f} ms a wake-up; xMatters takes "
+        f"{XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; 512 MB, arm64.",
+        "Not included: cold starts, data that leaves AWS, storage, and a month without traffic (`month`).",
+    )
+    # The README says: about 10 dollars.
+    return Section("Cost of a million owed shares", _figures(bill, "a million owed shares", Aim(10.5)), notes)
+
+
+def idle_sweep() -> Usage:
+    """Count a run of the sweeper that finds no debt."""
+    metered = MeteredRelay()
+    return Usage.mean([metered.run(metered.relay.sweeper.sweep)])
+
+
+def idle_reconcile_run() -> Usage:
+    """Count a run of the reconcile function for channels without a key of BigPanda's."""
+    secrets = FakeSecrets(**{f"channel{number}": json.dumps(samples.secret()) for number in range(CHANNELS)})
+    metered = MeteredRelay(secrets=secrets)
+    used = metered.run(metered.relay.reconcile)
+    used.update(aws_calls=used["secret_reads"] + 1, secret_reads=1)  # One more call lists the secrets.
+    return Usage.mean([used])
 
 
 def alarm_metrics_by_default(template: str) -> int:
@@ -111,26 +166,40 @@ def alarm_metrics_by_default(template: str) -> int:
     return sum(max(1, each.count("MetricStat:")) for each in alarms if "Condition: WatchesSilence" not in each)
 
 
-def section(counted: Counted, webhook: Invocation, worker: Invocation) -> Section:
-    """Return the table of costs."""
-    bill = per_million(counted, webhook, worker)
-    figures = [measured(name, "$", dollars) for name, dollars in bill.items()]
-    figures.append(measured("a million owed shares", "$", sum(bill.values()), aim=Aim(10.0)))
-    return Section(
-        "cost",
-        "Cost of a million owed shares",
-        figures,
-        (
-            f"List prices, {prices.NOTED}.",
-            f"Counted, an owed share: {counted.writes:.2f} writes of {counted.write_units:.2f} units, "
-            f"{counted.reads:.2f} reads of {counted.read_units:.2f} units, {counted.sends:.2f} messages, "
-            f"{counted.jobs:.2f} wake-ups, {counted.secret_reads:.3f} reads of a secret; at {SHARES_A_MINUTE} shares a "
-            "minute.",
-            f"Measured: {webhook.cpu * 1e3:.1f} ms of CPU and {webhook.log_bytes:.0f} bytes of log a share, "
-            f"{worker.cpu * 1e3:.1f} ms and {worker.log_bytes:.0f} bytes a wake-up.",
-            f"Assumed: xMatters takes {XMATTERS_SECONDS * 1e3:.0f} ms, a call to AWS {AWS_CALL_SECONDS * 1e3:.0f} ms; "
-            f"512 MB, arm64, as fast as this machine; {PLATFORM_LOG_BYTES} bytes of Lambda's own log lines an "
-            f"invocation, {ACCESS_LOG_BYTES} of the API's access log.",
-            "Not included: cold starts, data that leaves AWS, storage, and a month without traffic (`month`).",
+def month_bill(million: float, alarm_metrics: int, sweep: Usage, reconcile_run: Usage) -> Mapping[str, float]:
+    """Return the dollars of the month by item. `million`: dollars for a million owed shares."""
+    polls = 2 * 15 * 60 * HOURS
+    return {
+        f"{SHARES:,} shares": million * SHARES / MILLION,
+        f"{alarm_metrics} metrics of alarms": alarm_metrics * ALARM,
+        f"{CHANNELS} secrets": CHANNELS * SECRET,
+        f"{HOURLY_METRICS} custom metrics in every hour": HOURLY_METRICS * METRIC,
+        f"{FAILURE_METRICS} metrics of failures in {FAILURE_HOURS} hours": (
+            FAILURE_METRICS * METRIC * FAILURE_HOURS / HOURS
         ),
+        "polls of the workers' two queues": polls * SQS_REQUESTS / MILLION,
+        "sweeper, every minute": run_bill(sweep, IDLE_CPU).total() * SWEEPS / MILLION,
+        "reconcile function, every five minutes": run_bill(reconcile_run, IDLE_CPU).total() * RECONCILE_RUNS / MILLION,
+    }
+
+
+def month_section(template: str) -> Section:
+    """Return the table of a typical month: a few channels, with traffic that costs next to nothing."""
+    million = million_bill(*owed_share()).total()
+    bill = month_bill(million, alarm_metrics_by_default(template), idle_sweep(), idle_reconcile_run())
+    busy, most = (CHANNELS * metrics * METRIC for metrics in (CHANNEL_HOURLY_METRICS, len(CHANNEL_METRICS)))
+    notes = (
+        f"List prices, {NOTED}; no free tiers. Every share is owed, which most are not.",
+        f"Assumed: {IDLE_CPU * 1e3:.0f} ms of a processor for an idle run of the sweeper or the reconcile function.",
+        f"Off by default and not included: with ChannelMetrics, {CHANNELS} channels with traffic in every hour add "
+        f"${busy:.2f} ({CHANNEL_HOURLY_METRICS} metrics each), and ${most:.2f} at most, if signals fail in every hour.",
+        "Not included: storage, data that leaves AWS, log queries of the dashboard, reconcile runs of channels with a "
+        "key of BigPanda's.",
     )
+    # The README says: about 8 dollars.
+    return Section("Cost of a typical month", _figures(bill, "the month", Aim(8.0)), notes)
+
+
+def _figures(bill: Mapping[str, float], total: str, aim: Aim) -> list[Figure]:
+    rows = [measured(name, "$", dollars) for name, dollars in bill.items()]
+    return [*rows, measured(total, "$", sum(bill.values()), aim=aim)]

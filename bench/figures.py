@@ -1,55 +1,27 @@
-"""Results of benchmarks: figures with their spread, the compared figure, the ratio and the aim. Pure code."""
+"""Results of benchmarks: figures, the aims that judge them, and their table."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
 
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and quartiles of some values.
-
-    Attributes:
-        median: the median.
-        low: the first quartile.
-        high: the third quartile.
-        count: number of values.
-    """
-
-    median: float
-    low: float
-    high: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """Return the spread of some values. Raises ValueError if there are none."""
-        if not values:
-            raise ValueError("nothing was measured: there is no median")
-        if len(values) == 1:
-            return cls(values[0], values[0], values[0], 1)
-        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-        return cls(median, low, high, len(values))
+from rich import box
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 
 @dataclass(frozen=True)
 class Aim:
-    """Aim for a figure.
+    """Aim for the median of a figure: of its ratios if it is compared, else of its values.
 
     Attributes:
         limit: the bound, in the figure's unit or as a ratio.
-        of: selects the median that is compared with the limit: the median of the value, or of the ratio.
         at_least: True if `limit` is a lower bound, False if it is an upper bound.
     """
 
     limit: float
-    of: Literal["value", "ratio"] = "value"
     at_least: bool = False
-
-    def is_met_by(self, value: float) -> bool:
-        """Return True if a value keeps to the limit."""
-        return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclass(frozen=True)
@@ -58,27 +30,32 @@ class Figure:
 
     Attributes:
         name: the row's label; two spaces in front indent it below the row before.
-        unit: unit of the value and the base; empty for a plain number.
-        value: the measured spread.
-        against: name of the compared figure; None if the value is not compared.
-        base: spread of the compared figure in the same rounds; None if the value is not compared.
-        ratio: spread of value divided by base, round by round; None if the value is not compared.
+        unit: unit of the values and the bases; empty for a plain number.
+        values: the measured values.
+        against: name of the compared figure; empty if the values are not compared.
+        bases: values of the compared figure, which were measured in the same rounds.
         aim: the aim that judges the row; None if there is none.
     """
 
     name: str
     unit: str
-    value: Spread
-    against: str | None = None
-    base: Spread | None = None
-    ratio: Spread | None = None
+    values: Sequence[float]
+    against: str = ""
+    bases: Sequence[float] = ()
     aim: Aim | None = None
+
+    @property
+    def ratios(self) -> list[float]:
+        """Values divided by their bases, round by round, so that a slow phase of the machine affects both alike."""
+        return [value / base for value, base in zip(self.values, self.bases, strict=True)] if self.against else []
 
     @property
     def is_met(self) -> bool | None:
         """True if the median keeps to the aim; None without an aim."""
-        judged = self.ratio if self.aim and self.aim.of == "ratio" else self.value
-        return self.aim.is_met_by(judged.median) if self.aim and judged else None
+        if self.aim is None:
+            return None
+        median = statistics.median(self.ratios or self.values)
+        return median >= self.aim.limit if self.aim.at_least else median <= self.aim.limit
 
 
 @dataclass(frozen=True)
@@ -86,13 +63,11 @@ class Section:
     """Result of one benchmark.
 
     Attributes:
-        name: the benchmark's name, as `--only` takes it.
         title: heading of the table.
         figures: rows of the table.
         notes: conditions of the measurement, printed below the table.
     """
 
-    name: str
     title: str
     figures: Sequence[Figure]
     notes: Sequence[str] = ()
@@ -100,15 +75,45 @@ class Section:
 
 def measured(name: str, unit: str, *values: float, aim: Aim | None = None) -> Figure:
     """Return a figure that is not compared with another."""
-    return Figure(name, unit, Spread.of(values), aim=aim)
+    return Figure(name, unit, values, aim=aim)
 
 
-def compared(
-    name: str, unit: str, values: Sequence[float], bases: Sequence[float], against: str, aim: Aim | None = None
-) -> Figure:
-    """Return a figure with its ratio to a base that was measured in the same rounds.
+def render(section: Section) -> Iterator[RenderableType]:
+    """Yield a benchmark's title, table and notes, for a console of 112 columns."""
+    yield Text(f"\n{section.title}", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in ("median", "quartiles"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("against", no_wrap=True)
+    for name in ("there", "ratio", "quartiles", "aim"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for figure in section.figures:
+        median, quartiles = _spread(figure.values)
+        row = (figure.name, f"{median} {figure.unit}".rstrip(), quartiles, figure.against)
+        table.add_row(*row, _spread(figure.bases)[0], *_spread(figure.ratios), _judgement(figure))
+    yield table
+    for note in section.notes:
+        yield Padding(Text(note, style="dim"), (0, 0, 0, 2))
 
-    The ratio is computed for each round, so that a slow phase of the machine affects both sides alike.
-    """
-    ratios = [value / base for value, base in zip(values, bases, strict=True)]
-    return Figure(name, unit, Spread.of(values), against, Spread.of(bases), Spread.of(ratios), aim)
+
+def _spread(values: Sequence[float]) -> tuple[str, str]:
+    """Return the median and the quartiles as text; empty texts for what a few values do not have."""
+    if len(values) < 2:
+        return "".join(map(number, values)), ""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return number(median), f"{number(low)}…{number(high)}"
+
+
+def _judgement(figure: Figure) -> Text:
+    if figure.aim is None:
+        return Text()
+    limit = f"{'≥' if figure.aim.at_least else '≤'} {figure.aim.limit:g}{'x' if figure.against else ''}"
+    return Text(f"{limit} {'met' if figure.is_met else 'missed'}", style="green" if figure.is_met else "red")
+
+
+def number(value: float) -> str:
+    """Return a number as text with its significant digits."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

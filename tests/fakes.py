@@ -293,6 +293,7 @@ class Relay:
         notice_topic_arn: Topic that people read later; none by default.
         heartbeat: The dead man's switch; none by default.
         chance: Result of the random numbers, from 0 to 1.
+        at_once: Function that makes the sweeper's parallel calls; one after the other by default.
         invoked: Jobs for which the sweeper invoked the worker.
     """
 
@@ -313,6 +314,7 @@ class Relay:
     notice_topic_arn: str = ""
     heartbeat: Callable[[float], str] | None = None
     chance: float = 1.0
+    at_once: Any = one_by_one
     invoked: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -351,7 +353,7 @@ class Relay:
             sleep=self.clock.sleep,
             deadlines=self.deadline,
             owner=lambda: f"owner-{next(_OWNERS)}",
-            at_once=one_by_one,
+            at_once=self.at_once,
             watch=unwatched,
         )
         vendors = Vendors(

@@ -26,6 +26,15 @@ FUNCTIONS = (
 )
 FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
 LONG_AGO = 1_000_000_000
+NOWHERE = "http://127.0.0.1:1"
+KNOWN = {
+    "RetryQueue": f"{NOWHERE}/123456789012/retries",
+    "ChoreQueue": f"{NOWHERE}/123456789012/chores",
+    "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
+    "LedgerTable": "ledger",
+    "JobWorkerFunction": "job-worker",
+    "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
+}
 # Lambda's folders for a function and its layers.
 TASK, OPT = "/var/task", "/opt"
 
@@ -55,6 +64,10 @@ class Build:
         """Return an artefact's files by their paths below Lambda's folder, with slashes."""
         root = self.folder / artefact
         return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if not path.is_dir()}
+
+    def isolated(self, function: str) -> Deployed:
+        """Return a function as deployed; no server listens at its AWS endpoint, since an import calls no service."""
+        return self.deployed(function, NOWHERE, KNOWN)
 
     def deployed(self, function: str, endpoint_url: str, known: Mapping[str, str]) -> Deployed:
         """Return a function as in a local deployment, with AWS at `endpoint_url`.

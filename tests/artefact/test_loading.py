@@ -10,25 +10,12 @@ import pytest
 from tests.artefact.builds import FUNCTIONS, ROOT, Build
 from tests.artefact.runtime_api import Deployed, FunctionError, loaded
 
-NOWHERE = "http://127.0.0.1:1"
-KNOWN = {
-    "RetryQueue": f"{NOWHERE}/123456789012/retries",
-    "ChoreQueue": f"{NOWHERE}/123456789012/chores",
-    "DeadLetterQueue": f"{NOWHERE}/123456789012/dead-letters",
-    "LedgerTable": "ledger",
-    "JobWorkerFunction": "job-worker",
-    "FallbackTopic": "arn:aws:sns:us-east-1:123456789012:fallback",
-}
 ENDPOINTS = ("BigPandaWebhookFunction", "XMattersCallbackFunction")
 # Unneeded modules, each of which adds tens of milliseconds to every cold start.
 SLOW = ("aws_xray_sdk", "pydantic", "aws_lambda_powertools.event_handler", "asyncio")
 MODULES = (
     "import json, sys, app; print(json.dumps({name: getattr(m, '__file__', None) for name, m in sys.modules.items()}))"
 )
-
-
-def deployed(build: Build, function: str) -> Deployed:
-    return build.deployed(function, NOWHERE, KNOWN)
 
 
 def modules(function: Deployed) -> dict[str, str | None]:
@@ -40,7 +27,7 @@ def modules(function: Deployed) -> dict[str, str | None]:
 @pytest.fixture(scope="module", params=FUNCTIONS)
 def function(request: pytest.FixtureRequest, built: Build) -> Deployed:
     """Each function in turn."""
-    return deployed(built, request.param)
+    return built.isolated(request.param)
 
 
 def test_functions_import_no_slow_modules(function: Deployed) -> None:
@@ -75,15 +62,15 @@ def test_functions_load_from_bytecode_without_reading_sources(built: Build, work
     for source in copy.folder.rglob("*.py"):
         source.write_text("raise AssertionError('this source was read')\n")
     for name in FUNCTIONS:
-        with loaded(deployed(copy, name), tmp_path / "log") as function:
+        with loaded(copy.isolated(name), tmp_path / "log") as function:
             assert function.init_seconds > 0
     for name in ENDPOINTS:
-        with loaded(deployed(copy, name), tmp_path / "log") as function:
+        with loaded(copy.isolated(name), tmp_path / "log") as function:
             assert function.invoke({})["statusCode"] == 401
 
 
 def test_loading_a_function_writes_no_files(built: Build, tmp_path: Path) -> None:
     before = {name: sorted(built.files(name)) for name in built.places()}
-    with loaded(deployed(built, "BigPandaWebhookFunction"), tmp_path / "log"):
+    with loaded(built.isolated("BigPandaWebhookFunction"), tmp_path / "log"):
         pass
     assert {name: sorted(built.files(name)) for name in built.places()} == before

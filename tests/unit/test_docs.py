@@ -27,7 +27,7 @@ OPERATE = (ROOT / "docs/operate.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
 README = (ROOT / "README.md").read_text()
 PICTURES = ROOT / "docs" / "pictures"
-LARGEST_PICTURE_BYTES = 300_000
+LARGEST_PICTURE_BYTES = 400_000
 LONGEST_DECISION_WORDS = 175
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 

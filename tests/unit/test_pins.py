@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata
@@ -14,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RELAYCTL = ROOT / "requirements/relayctl.txt"
-FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt"), *ROOT.glob("bench/*.txt")]
+FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt")]
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -80,3 +81,10 @@ def test_npm_packages_are_pinned_with_a_hash_and_without_a_registry() -> None:
     assert {name.removeprefix("node_modules/"): each["version"] for name, each in packages.items()} == asked
     assert [name for name, each in packages.items() if not each["integrity"].startswith("sha512-")] == []
     assert [name for name, each in packages.items() if "resolved" in each] == []
+
+
+def test_audit_looks_up_every_file_of_pins_and_fails_for_an_unknown_package() -> None:
+    planned = subprocess.run(["make", "--dry-run", "audit"], cwd=ROOT, capture_output=True, text=True, check=True)
+    [(names, command)] = re.findall(r"for file in ([^;]+); do (.+?) \|\|", planned.stdout.replace("\\\n", ""))
+    assert {ROOT / name for name in names.split()} == set(FILES)
+    assert "pip-audit --strict " in command

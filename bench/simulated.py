@@ -1,0 +1,97 @@
+"""Simulated AWS for the real library: a queue with delays, a table that takes time, and a schedule of what is due."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any
+
+from tests.fake_dynamodb import FakeDynamoDb
+from tests.fakes import Clock, FakeSqs, Relay
+
+
+class DelayedQueue(FakeSqs):
+    """A queue that keeps each message with the time at which it becomes visible. A call takes `seconds`."""
+
+    def __init__(self, clock: Clock, seconds: float = 0.0) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = seconds
+        # Time at which each message was sent.
+        self.sent: list[float] = []
+        # Time at which each message becomes visible, its number, and its body.
+        self.waiting: list[tuple[float, int, str]] = []
+
+    def send_message(self, **message: Any) -> dict[str, str]:
+        self._clock.now += self._seconds
+        self.sent.append(self._clock.now)
+        heappush(self.waiting, (self._clock.now + message["DelaySeconds"], len(self.sent), message["MessageBody"]))
+        return {"MessageId": f"m{len(self.sent)}"}
+
+    @property
+    def next_at(self) -> float:
+        """Time at which the next message becomes visible; infinite if there is none."""
+        return self.waiting[0][0] if self.waiting else float("inf")
+
+    def due(self) -> list[dict[str, Any]]:
+        """Return the next message, after moving the clock to the time at which it becomes visible."""
+        due, number, body = heappop(self.waiting)
+        self._clock.now = max(self._clock.now, due)
+        return [{"messageId": str(number), "body": body}]
+
+
+class SlowTable(FakeDynamoDb):
+    """A table that runs a callback on each call with the call's name, for example to move the clock."""
+
+    def __init__(self, called: Callable[[str], object]) -> None:
+        super().__init__()
+        self._passes = called
+
+    def _called(self, name: str) -> None:
+        super()._called(name)
+        self._passes(name)
+
+
+@dataclass
+class Schedule:
+    """Does what is due next: a worker's message, or the sweeper's run of each minute.
+
+    Attributes:
+        relay: the relay, whose retry queue is `queue`.
+        queue: the retry queue.
+        sweeps_at: time of the sweeper's next run, in seconds of the relay's clock.
+    """
+
+    relay: Relay
+    queue: DelayedQueue
+    sweeps_at: float
+
+    @property
+    def next_at(self) -> float:
+        """Time of what is due next, in seconds of the clock."""
+        return min(self.sweeps_at, self.queue.next_at)
+
+    def step(self) -> bool:
+        """Do what is due next. Return True if it was a worker's message."""
+        if self.next_at == self.sweeps_at:
+            self.relay.clock.now = max(self.relay.clock.now, self.sweeps_at)
+            self.sweeps_at += 60
+            self.relay.sweeper.sweep()
+            return False
+        self.relay.worker.work(self.queue.due())
+        return True
+
+
+def overlapping[T, R](clock: Clock, threads: int) -> Callable[[Callable[[T], R], Iterable[T]], list[R]]:
+    """Return a function like `map` whose calls overlap on the simulated clock, as if so many threads made them."""
+
+    def run(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        free, results = [clock.now] * threads, []
+        for item in items:
+            clock.now = min(free)
+            thread = free.index(clock.now)
+            results.append(function(item))
+            free[thread] = clock.now
+        clock.now = max(free)
+        return results
+
+    return run

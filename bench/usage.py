@@ -1,0 +1,149 @@
+"""Use of AWS by the library's functions: calls, capacity units and log lines, counted with the tests' fakes.
+
+Capacity units follow "DynamoDB item sizes and formats" and "capacity unit consumption" in AWS's developer guide.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from math import ceil
+from typing import Any, Self
+
+from bench.bodies import CONTEXT
+from bench.simulated import DelayedQueue
+from relay.channels.api_gateway import Request
+from tests.fake_dynamodb import FakeDynamoDb, size
+from tests.fakes import Clock, new_relay
+
+READ_UNIT_BYTES, WRITE_UNIT_BYTES = 4096, 1024
+# SQS charges for each 64 KiB of a message.
+SQS_REQUEST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Average use of AWS by one run of a function.
+
+    Attributes:
+        aws_calls: calls to AWS.
+        read_units: DynamoDB's read units.
+        half_read_units: read units of queries, which need not be consistent and cost half.
+        write_units: DynamoDB's write units, those of the index included.
+        sqs_requests: requests that SQS charges for, one for each 64 KiB of a message.
+        secret_reads: reads of secrets.
+        log_bytes: bytes of log lines and metrics, without Lambda's own lines.
+        log_lines: lines of log lines and metrics.
+    """
+
+    aws_calls: float = 0
+    read_units: float = 0
+    half_read_units: float = 0
+    write_units: float = 0
+    sqs_requests: float = 0
+    secret_reads: float = 0
+    log_bytes: float = 0
+    log_lines: float = 0
+
+    @classmethod
+    def mean(cls, runs: Iterable[Counter[str]]) -> Self:
+        """Return the average of some runs."""
+        each = list(runs)
+        return cls(**{field.name: sum(run[field.name] for run in each) / len(each) for field in fields(cls)})
+
+
+class MeteredTable(FakeDynamoDb):
+    """A table that counts capacity units, those of its index included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units: Counter[str] = Counter()
+
+    def get_item(self, **request: Any) -> Any:
+        item = self.items.get(request["Key"]["pk"]["S"], {})
+        self.units.update(read_units=max(1, ceil(size(item) / READ_UNIT_BYTES)))
+        return super().get_item(**request)
+
+    def query(self, **request: Any) -> Any:
+        found = super().query(**request)
+        self.units.update(half_read_units=max(1, ceil(sum(map(size, found["Items"])) / READ_UNIT_BYTES)))
+        return found
+
+    def put_item(self, **request: Any) -> Any:
+        return self._written(request["Item"]["pk"]["S"], lambda: super(MeteredTable, self).put_item(**request))
+
+    def update_item(self, **request: Any) -> Any:
+        return self._written(request["Key"]["pk"]["S"], lambda: super(MeteredTable, self).update_item(**request))
+
+    def _written(self, key: str, write: Callable[[], Any]) -> Any:
+        before = dict(self.items.get(key, {}))
+        try:
+            return write()
+        finally:
+            # DynamoDB also charges a write whose condition fails.
+            after = self.items.get(key, {})
+            self.units.update(write_units=_write_units(before, after) + _index_units(before, after))
+
+
+def _write_units(*items: dict[str, Any]) -> int:
+    """Return the units of a write: the larger of the item before and the item after it counts."""
+    return max(1, ceil(max(map(size, items)) / WRITE_UNIT_BYTES))
+
+
+def _index_units(before: dict[str, Any], after: dict[str, Any]) -> int:
+    """Return the units of the index: a row that moves costs a delete and a put."""
+    rows = [item for item in (before, after) if "due" in item]
+    places = {(item["due"]["S"], item["due_at"]["N"]) for item in rows}
+    return len(places) * _write_units(*rows) if rows and before != after else 0
+
+
+class MeteredRelay:
+    """A relay with metered adapters. `changes` are those of `new_relay`."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.clock, self.table = Clock(), MeteredTable()
+        self.queue = DelayedQueue(self.clock)
+        self.relay = new_relay(clock=self.clock, dynamodb=self.table, retries=self.queue, **changes)
+        instrument = self.relay.recorder.telemetry.instrument
+        self._handler = instrument(lambda event, _: {"answer": event["work"]()})
+
+    def run(self, work: Callable[[], object]) -> Counter[str]:
+        """Run a function's work once as Lambda does; return what it used, by the names of Usage."""
+        relay, out = self.relay, self.relay.recorder.out
+        self.table.units.clear()
+        secrets, asked, sent = len(relay.secrets.reads), self._asked(), len(self.queue.sent)
+        calls = len(self.table.calls)
+        out.seek(0)
+        out.truncate()
+        with contextlib.redirect_stdout(out):
+            self._handler({"work": work}, CONTEXT)
+        text, asked = out.getvalue(), self._asked() - asked
+        bodies = [body for _, number, body in self.queue.waiting if number > sent]
+        used = Counter(self.table.units)
+        used.update(
+            aws_calls=len(self.table.calls) - calls + len(self.queue.sent) - sent + asked,
+            sqs_requests=asked + sum(map(_sqs_requests, bodies)),
+            secret_reads=len(relay.secrets.reads) - secrets,
+            log_bytes=len(text),
+            log_lines=text.count("\n"),
+        )
+        return used
+
+    def serve(self, request: Request) -> Counter[str]:
+        """Run the webhook with a request; return what it used."""
+        return self.run(lambda: self.relay.webhook.serve(request))
+
+    def wake(self) -> Counter[str]:
+        """Run the job worker with the next message of the retry queue, after the wait for it; return what it used."""
+        [record] = records = self.queue.due()
+        used = self.run(lambda: self.relay.worker.work(records))
+        # The message is received and deleted.
+        used["sqs_requests"] += _sqs_requests(record["body"]) + 1
+        return used
+
+    def _asked(self) -> int:
+        return self.relay.retries.asked + self.relay.dead_letters.asked
+
+
+def _sqs_requests(body: str) -> int:
+    return ceil(len(body) / SQS_REQUEST_BYTES)
