@@ -32,10 +32,9 @@ ALARM, METRIC, SECRET = 0.10, 0.30, 0.40  # dollars a month for one
 
 MILLION, GIGABYTE = 1_000_000, 1_000_000_000
 MEMORY_GB = 0.5
-# With this memory (MB), Lambda gives a function one whole CPU; with less, a part of one ("Configure Lambda function
+# With 1,769 MB, Lambda gives a function one whole processor; with less, a part of one ("Configure Lambda function
 # memory" in AWS's Lambda guide).
-MEMORY_OF_ONE_CPU = 1769
-PROCESSOR = 512 / MEMORY_OF_ONE_CPU
+PROCESSOR = 512 / 1769
 # Assumed: seconds of a signal and of a call to AWS; seconds of a whole processor for a share, for a job with nothing to
 # send, and for an idle run of a scheduled function.
 XMATTERS_SECONDS, AWS_CALL_SECONDS = 0.2, 0.005
@@ -196,8 +195,8 @@ def month_section(template: str) -> Section:
         "Not included: storage, data that leaves AWS, log queries of the dashboard, reconcile runs of channels with a "
         "key of BigPanda's.",
     )
-    # The README says: about 8 dollars.
-    return Section("Cost of a typical month", _figures(bill, "the month", Aim(8.0)), notes)
+    # The README says: about 7 dollars.
+    return Section("Cost of a typical month", _figures(bill, "the month", Aim(7.5)), notes)
 
 
 def _figures(bill: Mapping[str, float], total: str, aim: Aim) -> list[Figure]:

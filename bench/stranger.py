@@ -1,7 +1,7 @@
 """Cost of a day in which a stranger sends as many requests a second as the API's throttle admits.
 
 Calls, units and bytes are counted in the real library (`usage`). CPU seconds are assumed, since only AWS could show
-them. docs/install.md has the result as a table, "What a stranger can cost", with the assumptions.
+them. docs/install.md has the result as a table, "What a stranger can cost".
 """
 
 import json
@@ -118,7 +118,12 @@ def section() -> Section:
     """Return the table of a stranger's costs."""
     title = f"Cost of a day of {REQUESTS_A_SECOND:,} requests a second from a stranger"
     rows = [measured(name, "$", dollars) for name, dollars in bills().items()]
-    return Section(title, rows, (f"List prices, {NOTED}. docs/install.md lists the assumptions.",))
+    note = (
+        f"List prices, {NOTED}. Assumed: {REFUSED_CPU * 1e3:.0f} ms of a processor for a refusal, "
+        f"{SHARE_CPU * 1e3:.0f} ms for a share, {LARGE_CPU * 1e3:.0f} ms for a large one, {JOB_CPU * 1e3:.0f} ms for a "
+        f"job; {WORKERS} workers."
+    )
+    return Section(title, rows, (note,))
 
 
 def table(found: Mapping[str, float]) -> list[str]:

@@ -109,27 +109,9 @@ def loaded_webhook() -> Iterator[Webhook]:
         if not url:
             raise SandboxError(f"{' '.join(command)} did not start")
         try:
-            with _one_cpu():
-                yield Webhook(url)
+            yield Webhook(url)
         finally:
             process.stdin.close()
-
-
-@contextlib.contextmanager
-def _one_cpu() -> Iterator[None]:
-    """Keep this thread, and those that it starts, on one CPU, if the system lets it.
-
-    In Lambda a function binds itself to one; with the local profile, which loopback needs, it does not.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _environment(url: str) -> dict[str, str]:

@@ -161,7 +161,7 @@ class TestCost:
         million, month = cost.section().figures[-1], cost.month_section(TEMPLATE).figures[-1]
         assert million.is_met
         assert month.is_met
-        assert f"about **${month.values[0]:.0f} a month**" in readme
+        assert f"about **${month.values[0]:.0f}** for five channels and 20,000 shares" in readme
         assert f"about **${million.values[0]:.0f} for a million owed shares**" in readme
 
     def test_alarm_that_is_off_by_default_is_not_counted_and_one_on_two_metrics_twice(self) -> None:
