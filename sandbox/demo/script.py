@@ -34,8 +34,8 @@ class Step:
     incident
         The script's own name of an incident; "" for acts without one.
     options
-        For "open", the members of `StandIn.open_incident`; for BigPanda's actions, their options; for an answer,
-        its `comment`; for "turn_clock", the `seconds`.
+        For "open", the members of `StandIn.open_incident`; for an answer, its `comment`; for "turn_clock", the
+        `seconds`.
     """
 
     at: float
@@ -97,7 +97,7 @@ class Player:
             case "refuse_signal":
                 self._vendors.script({"kind": "status", "status": 404})
             case _:
-                self._vendors.act_on_incident(self._id(step), step.act, **step.options)
+                self._vendors.act_on_incident(self._id(step), step.act)
 
     def _id(self, step: Step) -> str:
         if step.incident not in self._incidents:

@@ -116,16 +116,12 @@ class Box:
     def clear(self) -> None:
         """Forget requests, events, live incidents, their sharing channel and scripted faults.
 
-        Settings of the workflow, of rate limits and of how events are made go back to their defaults. Declared
-        triggers, people, groups, users and incidents stay, and so do the keys that BigPanda's API takes.
+        Settings of the workflow and of how events are made go back to their defaults. Declared triggers, people,
+        groups, users and incidents stay, and so do the keys that BigPanda's API takes.
         """
         self._script.rewrite([])
         self.xmatters.clear()
-        self.events.make()
-        self.xmatters.workflow.reset()
-        self.xmatters.limits.set({"trigger": None, "rest": None})
         self.bigpanda.clear()
-        self.bigpanda.live.clear()
 
 
 @contextlib.contextmanager
@@ -157,30 +153,21 @@ def running(
 
 @contextlib.asynccontextmanager
 async def serving(
-    port: int = 0,
-    xmatters_port: int = 0,
-    bigpanda_port: int = 0,
     now: Callable[[], datetime] = utc_now,
     *,
     is_paced: bool = False,
     is_https: bool = False,
     joining: Joining | None = None,
 ) -> AsyncIterator[Box]:
-    """Serve both vendors and the control API for the length of the block; port 0 is any free port.
+    """Serve both vendors and the control API on free ports for the length of the block.
 
     `now` returns the current time. With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`,
     xMatters speaks https, with a certificate that is made now. `joining` gets the parts of the sandbox, and returns the
     function that adds further routes to the control API.
-
-    Raises
-    ------
-    OSError
-        If a port is taken.
     """
     async with contextlib.AsyncExitStack() as stack:
         tls, authority = _https(stack) if is_https else (None, None)
-        vendor = _listener(stack, xmatters_port, tls)
-        other, control = [_listener(stack, each) for each in (bigpanda_port, port)]
+        vendor, other, control = (_listener(stack, each) for each in (tls, None, None))
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
         stack.callback(xmatters.close)
@@ -199,7 +186,7 @@ def _https(stack: contextlib.AsyncExitStack) -> tuple[ssl.SSLContext, Path]:
     return https_context(HOST, Path(folder))
 
 
-def _listener(stack: contextlib.AsyncExitStack, port: int, tls: ssl.SSLContext | None = None) -> Listener:
-    listener = Listener(port, tls)
+def _listener(stack: contextlib.AsyncExitStack, tls: ssl.SSLContext | None) -> Listener:
+    listener = Listener(tls)
     stack.push_async_callback(listener.stop)
     return listener

@@ -11,18 +11,13 @@ HOST = "127.0.0.1"
 
 
 class Listener:
-    """A port that stays reserved while the listener is closed, so that no other program answers there.
+    """A free port that stays reserved while the listener is closed, so that no other program answers there.
 
     With a TLS context, the listener speaks https.
-
-    Raises
-    ------
-    OSError
-        If the port is taken.
     """
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
-        self._socket = _bound(port)
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._socket = _bound(0)
         self._application: Callable[[], web.Application] = web.Application
         self._runner: web.AppRunner | None = None
         self._tls = tls
@@ -75,9 +70,5 @@ def _bound(port: int) -> socket.socket:
     # A socket that is bound but does not listen refuses connections and keeps the port reserved.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((HOST, port))
-    except OSError as error:
-        bound.close()
-        raise OSError(error.errno, f"{error.strerror}: {HOST}:{port}") from None
+    bound.bind((HOST, port))
     return bound

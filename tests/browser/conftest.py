@@ -112,7 +112,7 @@ def served() -> Iterator[Stage]:
 
 
 async def _serve(stage: Stage, ready: threading.Event, done: threading.Event) -> None:
-    listener = Listener(0)
+    listener = Listener()
     site = Site(
         bigpanda=lambda: stage.state["bigpanda"],
         xmatters=lambda: stage.state["xmatters"],

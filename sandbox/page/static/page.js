@@ -253,15 +253,11 @@ function drawPhones() {
 }
 
 function inWords(group) {
-  const rosters = (group.shifts ?? []).map((shift) => {
-    const names = (shift.members ?? []).map((member, place) => {
-      const minutes = Math.round((member.after_seconds ?? 0) / 60);
-      return place === 0 ? `${fullName(member.name)} first` : `${fullName(member.name)} after ${minutes} min`;
-    });
-    const hours = shift.begins === shift.ends ? "" : `from ${shift.begins} to ${shift.ends} UTC `;
-    return `${hours}${names.join(", ") || "nobody"}`;
+  const names = (group.members ?? []).map((member, place) => {
+    const minutes = Math.round((member.after_seconds ?? 0) / 60);
+    return place === 0 ? `${fullName(member.name)} first` : `${fullName(member.name)} after ${minutes} min`;
   });
-  return `${group.name} rings ${rosters.join("; ") || "nobody"}.`;
+  return `${group.name} rings ${names.join(", ") || "nobody"}.`;
 }
 
 function fullName(name) {
