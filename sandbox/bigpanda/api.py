@@ -4,7 +4,7 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
 - requests that change an incident: comment, assignment, resolve and snooze (`sandbox.bigpanda.writes`);
 - incidents of an environment by folder, and one incident (`sandbox.bigpanda.incidents`);
-- an incident's activities (`sandbox.bigpanda.activities`);
+- an incident's activities (`sandbox.bigpanda.store`);
 - a user's API key as bearer token;
 - ``GET /scim/v2/Users``;
 - 5 requests a second for each endpoint, 2 for users; above that 429 without a header (only if `is_paced`);
@@ -31,10 +31,9 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.bigpanda import incidents, users
-from sandbox.bigpanda.activities import Activities
 from sandbox.bigpanda.incidents import Incident
 from sandbox.bigpanda.live import Live
-from sandbox.bigpanda.store import Store
+from sandbox.bigpanda.store import Activities, Store
 from sandbox.bigpanda.users import User
 from sandbox.bigpanda.writes import Writes
 from sandbox.http import answers

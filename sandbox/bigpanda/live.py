@@ -13,18 +13,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.bigpanda import life, states
-from sandbox.bigpanda.activities import Activities
 from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.bigpanda.life import Change, Impossible
 from sandbox.bigpanda.records import Record, Records, cut
 from sandbox.bigpanda.sharing import Sharing
-from sandbox.bigpanda.store import Place, Store
+from sandbox.bigpanda.store import Activities, Place, Store
 from sandbox.bigpanda.users import User
 from sandbox.clock import Clock
 from sandbox.http.schema import InvalidError
 
-# Opened incidents that are kept; resolved ones go first, then the oldest.
-MOST_OPENED = 200
 # Incidents in the story, the newest update first.
 MOST_SHOWN = 100
 
@@ -62,7 +59,6 @@ class Live:
             count = len(incident["alerts"])
             text = f"Opened as {incident['status'].lower()} with {count} alert{'s' if count > 1 else ''}."
             self._happen(Place(ENVIRONMENT, incident), Change(incident, "incident#new", "incident_created", text))
-            self._forget_some()
             return self._shown(self._find(incident["id"]))
 
     def act(self, incident_id: str, action: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -193,13 +189,6 @@ class Live:
 
     def _live(self, incident_id: str) -> Place | None:
         return self._store.find(incident_id) if incident_id in self._records.by_id else None
-
-    def _forget_some(self) -> None:
-        opened = [each for each, record in self._records.by_id.items() if record.is_opened]
-        if len(opened) > MOST_OPENED:
-            places = {each: self._store.find(each) for each in opened}
-            over = (each for each, place in places.items() if place is None or not states.is_open(place.incident))
-            self._forget(next(over, opened[0]))
 
     def _forget(self, incident_id: str) -> None:
         if self._records.by_id.pop(incident_id).is_opened:

@@ -16,7 +16,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "oauth": ("client_id", "username", "password"),
 }
 API_KEY_PREFIX = "x-api-key-"
-SHOWN = {"username", "client_id"}
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,6 @@ class Auth:
         The values have the order of `KEYS`.
         """
         return tuple(self.values[key] for key in KEYS[kind]) if self.type == kind else None
-
-    def masked(self) -> dict[str, str]:
-        """Return the declaration with its secrets masked, for listings."""
-        shown = {key: value if key in SHOWN else "****" for key, value in self.values.items()}
-        return {"type": self.type, **shown}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Rest:
         self._lock = threading.Lock()
         self._auth: Auth | None = None
 
-    def declare(self, auth: object) -> Auth:
+    def declare(self, auth: object) -> None:
         """Set the only credentials that the REST API accepts. Until they are set, the API refuses every request.
 
         Raises
@@ -43,7 +43,6 @@ class Rest:
             raise InvalidError("auth.type must be one of basic, api_key, oauth: the REST API takes no key in a URL")
         with self._lock:
             self._auth = accepts
-        return accepts
 
     @property
     def account(self) -> Account | None:

@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from sandbox.bigpanda.incidents import ENVIRONMENT
-from sandbox.bigpanda.live import MOST_OPENED
 from sandbox.bigpanda.users import USERS
 from sandbox.errors import SandboxError
 from sandbox.server.in_process import Box, running
@@ -58,14 +57,6 @@ class TestOpening:
         opened = tenant.people.open_incident(status="warning", alerts=alerts)
         assert opened["status"] == "critical"
         assert [each["status"] for each in opened["alerts"]] == ["unknown", "critical", "warning"]
-
-    def test_oldest_resolved_incident_is_forgotten_first(self, tenant: Tenant) -> None:
-        first, resolved = after(tenant), after(tenant, "resolve")
-        for _ in range(MOST_OPENED - 1):
-            tenant.box.bigpanda.live.open({})
-        assert (tenant.call("GET", resolved).status_code, tenant.call("GET", first).status_code) == (404, 200)
-        tenant.box.bigpanda.live.open({})
-        assert tenant.call("GET", first).status_code == 404
 
     @pytest.mark.parametrize(
         ("body", "message"),
