@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 # A shorter wait would keep a processor busy if a test stops the real time just before an action.
 SHORTEST_WAIT_SECONDS = 0.02
-LONGEST_TURN_SECONDS = 366 * 86400
 # Far below the last year that Python knows, which the sum of many turns would reach.
-MOST_AHEAD_SECONDS = 3660 * 86400
+MOST_AHEAD_SECONDS = 366 * 86400
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,16 +102,13 @@ class Clock:
         Raises
         ------
         ValueError
-            If `seconds` is not above 0, or more than `LONGEST_TURN_SECONDS`; or if the clock would be ahead by more
-            than `MOST_AHEAD_SECONDS`.
+            If `seconds` is not above 0, or if the clock would be ahead by more than `MOST_AHEAD_SECONDS`.
         """
-        if not 0 < seconds <= LONGEST_TURN_SECONDS:
-            raise ValueError(f"seconds must be above 0, and at most {LONGEST_TURN_SECONDS}")
         with self._running:
+            if not 0 < seconds <= MOST_AHEAD_SECONDS - self.ahead_seconds:
+                raise ValueError(f"seconds must be above 0, and the clock ahead by {MOST_AHEAD_SECONDS} at most")
             with self._changed:
                 target = self._ahead + timedelta(seconds=seconds)
-            if target.total_seconds() > MOST_AHEAD_SECONDS:
-                raise ValueError(f"the clock can be ahead by {MOST_AHEAD_SECONDS} seconds at most")
             while alarm := self._next_due(target):
                 alarm.run()
             with self._changed:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandbox.http.schema import InvalidError, compiled
+from sandbox.http.schema import compiled
 
 type Alert = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ CHECKED = compiled(
         "tags": {"type": "array", "items": _TAG, "maxItems": MOST_TAGS},
     },
 )
-# Description, host and check of alerts that are declared by their number only, in turn.
+# Description, host and check of alerts that are declared without them, in turn.
 _SAMPLES = (
     ("Replica lag is 340 s (limit 30 s)", "pay-db-1", "replication"),
     ("p99 latency is 2.4 s (limit 1 s)", "pay-api-3", "latency"),
@@ -64,38 +64,23 @@ def description(alert: Alert) -> str:
     return found if isinstance(found, str) else ""
 
 
-def tag(alert: Alert, name: str) -> str:
-    """Return the value of an alert's tag; "" if the alert has no such tag."""
-    tags = alert.get("tags")
-    values = (
-        [each.get("value") for each in tags if isinstance(each, dict) and each.get("name") == name]
-        if isinstance(tags, list)
-        else []
-    )
-    return next((value for value in values if isinstance(value, str)), "")
-
-
 def primary(alerts: Sequence[Alert]) -> Alert:
     """Return the primary alert: the first of the most severe alerts; an empty object if there are no alerts."""
     return max(alerts, key=lambda each: rank(word(each.get("status"))), default={})
 
 
-def made(declared: Any, title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
+def made(declared: Sequence[object], title: str | None, status: str, now: int, *, place: int = 0) -> list[Alert]:
     """Return new alerts, as objects of API v2.
 
-    `declared` is the number of alerts, or a list with one entry for each alert. An entry has some of the members
-    ``description``, ``status`` and ``tags``. Missing texts and tags come from a fixed list of samples.
+    `declared` has one entry for each alert, with some of the members ``description``, ``status`` and ``tags``. Missing
+    texts and tags come from a fixed list of samples.
 
     `title` is the description of the first alert if its entry has none. `status` is the status of each alert whose
     entry has none. `place` is the number of alerts that the incident has already; it selects the first sample.
 
     Raises InvalidError if `declared` is invalid; the message names the entry and the key.
     """
-    is_number = isinstance(declared, int | float)
-    entries = [{} for _ in range(min(int(declared), MOST_ALERTS + 1))] if is_number else declared
-    if not 1 <= len(entries) <= MOST_ALERTS:
-        raise InvalidError(f"incident.alerts must be 1 to {MOST_ALERTS} alerts, or their number")
-    checked = [CHECKED(each, f"incident.alerts[{number}]") for number, each in enumerate(entries)]
+    checked = [CHECKED(each, f"incident.alerts[{number}]") for number, each in enumerate(declared)]
     if title and "description" not in checked[0]:
         checked[0] = {**checked[0], "description": title}
     return [_made({"status": status, **each}, now, place + number) for number, each in enumerate(checked)]

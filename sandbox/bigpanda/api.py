@@ -4,7 +4,7 @@ Documented by BigPanda (docs/vendors.md, "BigPanda's API"):
 
 - requests that change an incident: comment, assignment, resolve and snooze (`sandbox.bigpanda.writes`);
 - incidents of an environment by folder, and one incident (`sandbox.bigpanda.incidents`);
-- an incident's activities (`sandbox.bigpanda.activities`);
+- an incident's activities (`sandbox.bigpanda.store`);
 - a user's API key as bearer token;
 - ``GET /scim/v2/Users``;
 - 5 requests a second for each endpoint, 2 for users; above that 429 without a header (only if `is_paced`);
@@ -17,12 +17,11 @@ Guesses, to be checked against an organisation:
 - a read of an unknown incident or environment is 404; only activities can be listed for an unknown incident;
 - an unknown key is answered 401 before anything else is checked;
 - a body without a required text is 400;
-- the callback service answers 403 to an unknown app key, and 200 to any event, also for an incident without a lock;
+- the callback service answers 403 to an unknown app key, and 200 to any event: no incident has a callback lock here;
 - SCIM takes ``filter``; an unknown filter is 400 (`sandbox.bigpanda.users`);
 - the rate limit counts by seconds of the clock, refused requests included.
 """
 
-import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,35 +31,24 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.bigpanda import incidents, users
-from sandbox.bigpanda.activities import Activities
 from sandbox.bigpanda.incidents import Incident
 from sandbox.bigpanda.live import Live
-from sandbox.bigpanda.store import Store
+from sandbox.bigpanda.store import Activities, Store
 from sandbox.bigpanda.users import User
-from sandbox.bigpanda.writes import Verdict, Writes, text
-from sandbox.http import answers, transport
+from sandbox.bigpanda.writes import Writes
+from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
-from sandbox.http.calls import Call, CallLog
+from sandbox.http.calls import Api, Call, CallLog, text
 from sandbox.http.faults import Script
-from sandbox.http.schema import InvalidError, json_or_none
 
 INCIDENTS_PATH = "/resources/v2.0/environments/{environment}/incidents"
 INCIDENT_PATH = f"{INCIDENTS_PATH}/{{incident}}"
 ACTIVITIES_PATH = "/resources/v2.0/incidents/{incident}/activities"
 USERS_PATH = "/scim/v2/Users"
 RELEASE_PATH = "/resources/v2.1/outbound/callback"
-# Changes of an incident, by route: method, and path under the incident.
-WRITES = {
-    "comment": ("POST", "comments"),
-    "assignment": ("PUT", "assignment"),
-    "unassign": ("DELETE", "assignment"),
-    "resolve": ("POST", "resolve"),
-    "snooze": ("PUT", "snooze"),
-    "unsnooze": ("DELETE", "snooze"),
-}
 RELEASE_TEXTS = ("event_type", "incident_id", "app_key")
-# Requests a second, by route.
-LIMITS = {"incidents": 5, "incident": 5, "activities": 5, "users": 2, "release": 5} | dict.fromkeys(WRITES, 5)
+# Requests a second.
+LIMIT, LIMIT_OF_USERS = 5, 2
 
 
 class BigPanda:
@@ -81,7 +69,7 @@ class BigPanda:
     def __init__(self, url: str, script: Script, now: Callable[[], datetime], *, is_paced: bool = False) -> None:
         self.url = url
         self.calls = CallLog[Call]()
-        self._script = script
+        self._api = Api(script, now, answers.bigpanda_error, self._refused)
         self._now = now
         self._is_paced = is_paced
         self._lock = threading.Lock()
@@ -97,13 +85,18 @@ class BigPanda:
     def application(self) -> web.Application:
         """Return BigPanda's routes as a web application."""
         app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.bigpanda_error)])
-        app.router.add_get(INCIDENTS_PATH, self.find_incidents)
-        app.router.add_get(INCIDENT_PATH, self.incident)
-        for route, (method, path) in WRITES.items():
-            app.router.add_route(method, f"{INCIDENT_PATH}/{path}", functools.partial(self.write, route))
-        app.router.add_get(ACTIVITIES_PATH, self.activities)
-        app.router.add_get(USERS_PATH, self.find_users)
-        app.router.add_post(RELEASE_PATH, self.release)
+        for method, path, route, answer in (
+            ("GET", INCIDENTS_PATH, "incidents", self._incidents_found),
+            ("GET", INCIDENT_PATH, "incident", self._incident_found),
+            ("POST", f"{INCIDENT_PATH}/comments", "comment", self._writes.comment),
+            ("PUT", f"{INCIDENT_PATH}/assignment", "assignment", self._writes.assignment),
+            ("POST", f"{INCIDENT_PATH}/resolve", "resolve", self._writes.resolve),
+            ("PUT", f"{INCIDENT_PATH}/snooze", "snooze", self._writes.snooze),
+            ("GET", ACTIVITIES_PATH, "activities", self._activities),
+            ("GET", USERS_PATH, "users", self._users_found),
+            ("POST", RELEASE_PATH, "release", self._released),
+        ):
+            app.router.add_route(method, path, self._api.handler(route, answer, self.calls))
         return app
 
     def let_in(self, api_key: str) -> None:
@@ -120,7 +113,7 @@ class BigPanda:
         """Return all users; incidents can be assigned to them."""
         return self._users
 
-    def declare_users(self, declared: object) -> None:
+    def declare_users(self, declared: Sequence[object]) -> None:
         """Replace all users. Raises InvalidError if an entry is invalid."""
         self._users = users.parse(declared)
 
@@ -150,60 +143,10 @@ class BigPanda:
         return self._done("release")
 
     def clear(self) -> None:
-        """Forget all calls, comments and assignments included; keep keys, users and incidents."""
+        """Forget calls, live incidents and their sharing; keep keys, users and declared incidents."""
         self.calls.clear()
         self._activity_log.clear()
-
-    async def find_incidents(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of an environment's incidents."""
-        return await self._serve("incidents", request, self._incidents_found)
-
-    async def incident(self, request: web.Request) -> web.Response:
-        """Answer a request for one incident."""
-        return await self._serve("incident", request, self._incident_found)
-
-    async def write(self, route: str, request: web.Request) -> web.Response:
-        """Answer a request that changes an incident; `route` is a key of `WRITES`."""
-        return await self._serve(route, request, getattr(self._writes, route))
-
-    async def activities(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of an incident's activities."""
-        return await self._serve("activities", request, self._activities)
-
-    async def find_users(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of users."""
-        return await self._serve("users", request, self._users_found)
-
-    async def release(self, request: web.Request) -> web.Response:
-        """Answer a request to the callback service: it ends an incident's callback lock, which holds back updates."""
-        return await self._serve("release", request, self._released)
-
-    async def _serve(
-        self, route: str, request: web.Request, unscripted: Callable[[web.Request, Any], VendorAnswer | Verdict]
-    ) -> web.Response:
-        document = json_or_none(await request.read())
-        found = self._refused(route, request) or unscripted(request, document)
-        verdict = Verdict(found) if isinstance(found, VendorAnswer) else found
-        fault = self._script.take(route)
-        answer = fault.changed(verdict.answer, answers.bigpanda_error) if fault else verdict.answer
-        is_accepted = verdict.answer.status < 300 and (fault is None or fault.accept)
-        if is_accepted:
-            verdict.change()
-        self.calls.add(
-            lambda index: Call(
-                index=index,
-                received_at=self._now(),
-                route=route,
-                environment_id=request.match_info.get("environment"),
-                incident_id=request.match_info.get("incident") or text(document, "incident_id"),
-                query=dict(request.query),
-                document=_without_app_key(document),
-                status=None if fault and fault.cuts_before_answer else answer.status,
-                accepted=is_accepted,
-                fault=fault.kind if fault else None,
-            )
-        )
-        return await transport.send(answer, fault, request)
+        self.live.clear()
 
     def _refused(self, route: str, request: web.Request) -> VendorAnswer | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -212,51 +155,33 @@ class BigPanda:
         with self._lock:
             second = int(self._now().timestamp())
             self._asked[route, second] += 1
-            is_too_much = self._asked[route, second] > LIMITS[route]
+            is_too_much = self._asked[route, second] > (LIMIT_OF_USERS if route == "users" else LIMIT)
         return answers.bigpanda_error(429, "Too many requests") if self._is_paced and is_too_much else None
 
     def _incidents_found(self, request: web.Request, _: Any) -> VendorAnswer:
         known = self._store.of(request.match_info["environment"])
         if known is None:
             return answers.bigpanda_error(404, "There is no such environment")
-        try:
-            return answers.document(200, incidents.page(known, request.query))
-        except InvalidError as error:
-            return answers.bigpanda_error(400, str(error))
+        return answers.document(200, incidents.page(known, request.query))
 
     def _incident_found(self, request: web.Request, _: Any) -> VendorAnswer:
         known = self._store.of(request.match_info["environment"]) or ()
-        try:
-            found = incidents.one(known, request.match_info["incident"], request.query)
-        except InvalidError as error:
-            return answers.bigpanda_error(400, str(error))
+        found = incidents.one(known, request.match_info["incident"], request.query)
         return answers.document(200, found) if found else answers.bigpanda_error(404, "There is no such incident")
 
     def _activities(self, request: web.Request, _: Any) -> VendorAnswer:
-        try:
-            return answers.document(200, self._activity_log.page(request.match_info["incident"], request.query))
-        except InvalidError as error:
-            return answers.bigpanda_error(400, str(error))
+        return answers.document(200, self._activity_log.page(request.match_info["incident"], request.query))
 
     def _users_found(self, request: web.Request, _: Any) -> VendorAnswer:
-        try:
-            return answers.document(200, users.listed(users.found(self._users, request.query.get("filter"))))
-        except InvalidError as error:
-            return answers.bigpanda_error(400, str(error))
+        return answers.document(200, users.listed(users.found(self._users, request.query.get("filter"))))
 
-    def _released(self, _: web.Request, document: Any) -> VendorAnswer | Verdict:
+    def _released(self, _: web.Request, document: Any) -> VendorAnswer:
         missing = next((name for name in RELEASE_TEXTS if not text(document, name)), None)
         if missing:
             return answers.bigpanda_error(400, f"{missing} must be a text")
         if document["app_key"] not in self._apps:
             return answers.bigpanda_error(403, "The app key is not known")
-        return Verdict(
-            answers.document(200, {"status": 200}), lambda: self.live.sharing.release(document["incident_id"])
-        )
+        return answers.document(200, {"status": 200})
 
     def _done(self, route: str) -> list[Call]:
         return [call for call in self.calls.all() if call.route == route and call.accepted]
-
-
-def _without_app_key(document: Any) -> Any:
-    return document | {"app_key": "****"} if isinstance(document, dict) and "app_key" in document else document

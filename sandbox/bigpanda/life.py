@@ -32,9 +32,8 @@ MOST_SNOOZE_SECONDS = 90 * 86400 - 864
 
 _OPEN_STATUS = {"enum": ["critical", "warning", "unknown"]}
 _TITLE = {"type": "string", "minLength": 1, "maxLength": alerts.MOST_DESCRIPTION}
-_SECONDS = {"type": "integer", "minimum": 1, "maximum": MOST_SNOOZE_SECONDS}
-_OPENING = compiled({}, {"title": _TITLE, "status": _OPEN_STATUS, "alerts": {"type": ["array", "integer"]}})
-_NOTHING = compiled({}, {})
+_ALERTS = {"type": "array", "minItems": 1, "maxItems": alerts.MOST_ALERTS, "default": [{}]}
+_OPENING = compiled({}, {"title": _TITLE, "status": _OPEN_STATUS, "alerts": _ALERTS})
 
 
 class Impossible(Exception):
@@ -71,27 +70,24 @@ class Action(NamedTuple):
     why_not
         Returns the reason that forbids the action now, or None.
     change
-        Returns the effect, from the incident, the time (epoch seconds) and the options.
-    checked
-        Checker of the options.
+        Returns the effect, from the incident, the time (epoch seconds) and the options of a request to the API.
     """
 
     why_not: Callable[[Incident], str | None]
     change: Callable[[Incident, int, Options], Change]
-    checked: Callable[[object, str], dict[str, Any]] = _NOTHING
 
 
 def opened(declared: object, now: int) -> tuple[Incident, str]:
     """Return two things: a new incident, and its title. The incident belongs to no environment yet.
 
-    `declared` is an object that may have ``title``, ``status`` (by default critical), and ``alerts``: a list of alerts,
-    or their number (by default 1).
+    `declared` is an object that may have ``title``, ``status`` (by default critical), and ``alerts`` (by default one),
+    as `alerts.made` describes them.
 
     Raises InvalidError if `declared` is invalid; the message names the key.
     """
     wanted = _OPENING(declared, "incident")
     status = wanted.get("status", "critical")
-    made = alerts.made(wanted.get("alerts", 1), wanted.get("title"), status, now)
+    made = alerts.made(wanted["alerts"], wanted.get("title"), status, now)
     worst = max((word(each["status"]) for each in made), key=rank)
     if worst == "ok":
         raise InvalidError("incident.alerts must have one whose status is not ok")
@@ -149,13 +145,11 @@ def _full(incident: Incident) -> str | None:
     return _over(incident) or (f"The incident has {alerts.MOST_ALERTS} alerts, the most." if is_full else None)
 
 
-def _grown(incident: Incident, now: int, options: Options) -> Change:
-    before = word(incident["status"])
-    [new] = alerts.made([{"status": before, **options}], None, before, now, place=len(incident["alerts"]))
-    status = max(before, word(new["status"]), key=rank)
-    worse = f", and worsened from {before} to {status}" if status != before else ""
-    text = f"Gained the alert “{alerts.description(new)}”{worse}."
-    return _updated(incident, now, status, [*incident["alerts"], new], text)
+def _grown(incident: Incident, now: int, _: Options) -> Change:
+    status = word(incident["status"])
+    [new] = alerts.made([{}], None, status, now, place=len(incident["alerts"]))
+    after = [*incident["alerts"], new]
+    return _updated(incident, now, status, after, f"Gained the alert “{alerts.description(new)}”.")
 
 
 def _not_to_snooze(incident: Incident) -> str | None:
@@ -163,7 +157,7 @@ def _not_to_snooze(incident: Incident) -> str | None:
 
 
 def _snoozed(incident: Incident, now: int, options: Options) -> Change:
-    end = options.get("end_time", now + int(options.get("seconds", SNOOZE_SECONDS)))
+    end = options.get("end_time", now + SNOOZE_SECONDS)
     is_cancelled = bool(options.get("cancel_on_incident_updates"))
     snooze = {"snoozed": True, "end_time": end, "cancel_on_incident_updates": is_cancelled}
     after = states.stamped(incident, now, snooze=snooze)
@@ -210,9 +204,9 @@ def _not_over(incident: Incident) -> str | None:
     return "The incident is open." if states.is_open(incident) else None
 
 
-def _reopened(incident: Incident, now: int, options: Options) -> Change:
+def _reopened(incident: Incident, now: int, _: Options) -> Change:
     worst = word(incident["severity"])
-    status = str(options.get("status") or (worst if worst != "ok" else "critical"))
+    status = worst if worst != "ok" else "critical"
     held = incident["alerts"]
     after = [alerts.turned(each, status, now) if place == 0 else each for place, each in enumerate(held)]
     changed = states.with_status(states.stamped(incident, now, active=True, end=None, alerts=after), status)
@@ -244,12 +238,12 @@ def _duration(seconds: int) -> str:
 ACTIONS: Mapping[str, Action] = {
     "worsen": Action(_no_worse, _worsened),
     "ease": Action(_no_better, _eased),
-    "gain_alert": Action(_full, _grown, alerts.CHECKED),
-    "snooze": Action(_not_to_snooze, _snoozed, compiled({}, {"seconds": _SECONDS})),
+    "gain_alert": Action(_full, _grown),
+    "snooze": Action(_not_to_snooze, _snoozed),
     "unsnooze": Action(_awake, _unsnoozed),
     "flap": Action(_not_to_flap, _flapping),
     "calm": Action(_calm, _calmed),
     "resolve": Action(_over, _resolved),
-    "reopen": Action(_not_over, _reopened, compiled({}, {"status": _OPEN_STATUS})),
+    "reopen": Action(_not_over, _reopened),
     "share": Action(lambda _: None, _by_hand),
 }

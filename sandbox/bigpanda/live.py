@@ -1,7 +1,7 @@
 """Live incidents: opened and changed by people and by the API, and shared with a channel by webhooks.
 
 An action changes the incident in the store, writes its log and its activity, and triggers a sharing update if BigPanda
-documents one. `sandbox.bigpanda.life` has the actions, `sandbox.bigpanda.channels` the rules of sharing.
+documents one. `sandbox.bigpanda.life` has the actions, `sandbox.bigpanda.sharing` the rules of sharing.
 
 Guesses, to be checked against an organisation: a comment is a sharing update, so it moves ``changed_at``, too.
 
@@ -9,25 +9,21 @@ A declared incident stays as it was declared until an action on it; then it is l
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.bigpanda import life, states
-from sandbox.bigpanda.activities import Activities
+from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.bigpanda.life import Change, Impossible
 from sandbox.bigpanda.records import Record, Records, cut
 from sandbox.bigpanda.sharing import Sharing
-from sandbox.bigpanda.store import Place, Store
-from sandbox.bigpanda.timer import Timer
+from sandbox.bigpanda.store import Activities, Place, Store
 from sandbox.bigpanda.users import User
+from sandbox.clock import Clock
 from sandbox.http.schema import InvalidError
 
-# Opened incidents that are kept; resolved ones go first, then the oldest.
-MOST_OPENED = 200
 # Incidents in the story, the newest update first.
 MOST_SHOWN = 100
-# Latest end of a snooze that the timer is set to (epoch seconds). A declared end may be larger than a timer takes.
-LAST_SECOND = 10**11
 
 
 class UnknownIncident(LookupError):
@@ -46,41 +42,46 @@ class Live:
         self._activities = activities
         self._now = now
         self._records = Records()
-        self._timer = Timer()
-        self.sharing = Sharing(self._lock, self._records, self._timer, now)
+        # Never turned ahead: snoozes and resends take real time.
+        self._clock = Clock()
+        self.sharing = Sharing(self._lock, self._records, self._clock, now)
 
     def open(self, declared: object) -> dict[str, Any]:
-        """Open an incident in the channel's environment, and return it; `life.opened` describes `declared`.
+        """Open an incident, and return it; `life.opened` describes `declared`.
 
         Raises InvalidError, which names the key.
         """
         with self._lock:
-            environment_id = self.sharing.environment_id
             incident, title = life.opened(declared, self._seconds())
-            incident = {**incident, "environments": [environment_id]}
-            self._store.add(environment_id, incident)
-            self._records.by_id[incident["id"]] = Record(title, environment_id)
+            incident = {**incident, "environments": [ENVIRONMENT]}
+            self._store.add(ENVIRONMENT, incident)
+            self._records.by_id[incident["id"]] = Record(title, is_opened=True)
             count = len(incident["alerts"])
             text = f"Opened as {incident['status'].lower()} with {count} alert{'s' if count > 1 else ''}."
-            self._happen(Place(environment_id, incident), Change(incident, "incident#new", "incident_created", text))
-            self._forget_some()
+            self._happen(Place(ENVIRONMENT, incident), Change(incident, "incident#new", "incident_created", text))
             return self._shown(self._find(incident["id"]))
 
-    def act(self, incident_id: str, action: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    def act(self, incident_id: str, action: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Do one of the actions in `life.ACTIONS` on an incident, such as `worsen`, and return the incident after it.
+
+        `options` are those of a request to the API.
 
         Raises
         ------
+        InvalidError
+            If there is no such action.
         UnknownIncident
             If there is no such incident.
         Impossible
             If the incident's state forbids the action.
         """
+        if action not in life.ACTIONS:
+            raise InvalidError(f"action must be one of {', '.join(life.ACTIONS)}")
         with self._lock:
             place = self._find(incident_id)
             if action == "share" and (why_not := self._why_not_share(place)):
                 raise Impossible(why_not)
-            self._happen(place, life.changed(action, place.incident, self._seconds(), options))
+            self._happen(place, life.changed(action, place.incident, self._seconds(), options or {}))
             return self._shown(self._find(incident_id))
 
     def forget_missing(self) -> None:
@@ -88,13 +89,6 @@ class Live:
         with self._lock:
             for incident_id in [each for each in self._records.by_id if self._store.find(each) is None]:
                 del self._records.by_id[incident_id]
-
-    def why_not(self, incident_id: str, action: str) -> str | None:
-        """Return the reason that forbids an action now, as a sentence; None if it is possible.
-
-        Raises UnknownIncident.
-        """
-        return life.ACTIONS[action].why_not(self._find(incident_id).incident)
 
     def comment(self, incident_id: str, text: str) -> None:
         """Add a comment to an incident's activities; the incident need not exist.
@@ -119,21 +113,12 @@ class Live:
                 self._records.of(after).say(self._now(), "assignment", cut(text))
                 self._keep(place, Change(after, None, None, ""))
 
-    def has_opened(self, environment_id: str) -> bool:
-        """Return True if an incident was opened in the environment.
-
-        The API then refuses comments and assignments for unknown ids there; otherwise it takes them.
-        """
-        with self._lock:
-            return any(record.environment_id == environment_id for record in self._records.by_id.values())
-
     def story(self) -> dict[str, Any]:
-        """Return the channel, its environment's incidents with the newest update first, and the newest webhooks."""
+        """Return the channel, the incidents with the newest update first, and the newest webhooks."""
         with self._lock:
-            environment_id = self.sharing.environment_id
-            known = sorted(self._store.of(environment_id) or (), key=lambda each: -each["updated_at"])
-            incidents = [self._shown(Place(environment_id, each)) for each in known[:MOST_SHOWN]]
-            return {"environment_id": environment_id, "incidents": incidents, **self.sharing.shown()}
+            known = sorted(self._store.of(ENVIRONMENT) or (), key=lambda each: -each["updated_at"])
+            incidents = [self._shown(Place(ENVIRONMENT, each)) for each in known[:MOST_SHOWN]]
+            return {"incidents": incidents, **self.sharing.shown()}
 
     def clear(self) -> None:
         """Forget the channel, the opened incidents and the webhooks; declared incidents stay.
@@ -144,12 +129,11 @@ class Live:
             for incident_id in list(self._records.by_id):
                 self._forget(incident_id)
             self._records.clear()
-            self._timer.clear()
             self.sharing.clear()
 
     def stop(self) -> None:
         """Send no further webhook, and end the background threads."""
-        self._timer.stop()
+        self._clock.close()
         self.sharing.stop()
 
     def _happen(self, place: Place, change: Change) -> None:
@@ -158,12 +142,10 @@ class Live:
         if change.activity:
             self._note(incident_id, change.activity, {})
         self._keep(place, change)
-        end = change.incident["snooze"].get("end_time") if states.is_snoozed(change.incident) else None
-        if end is not None:
-            seconds = max(0, min(end, LAST_SECOND) - self._seconds())
-            self._timer.set(("snooze", incident_id), seconds, lambda: self._wake(incident_id))
-        else:
-            self._timer.cancel(("snooze", incident_id))
+        if change.event == "incident#snoozed":
+            end = change.incident["snooze"]["end_time"]
+            seconds = end - self._seconds()
+            self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), lambda: self._wake(incident_id, end))
 
     def _keep(self, place: Place, change: Change) -> None:
         """Put the changed incident into the store, and share it if the change triggers that."""
@@ -192,10 +174,11 @@ class Live:
     def _why_not_share(self, place: Place) -> str | None:
         return self.sharing.why_not(place.environment_id, place.incident, place.incident, "manual")
 
-    def _wake(self, incident_id: str) -> None:
+    def _wake(self, incident_id: str, end: int) -> None:
         with self._lock:
             place = self._store.find(incident_id)
-            if place and states.is_snoozed(place.incident):
+            # The incident may be snoozed again, until another time.
+            if place and place.incident["snooze"].get("end_time") == end:
                 self._happen(place, life.changed("unsnooze", place.incident, self._seconds(), {}))
 
     def _find(self, incident_id: str) -> Place:
@@ -207,30 +190,15 @@ class Live:
     def _live(self, incident_id: str) -> Place | None:
         return self._store.find(incident_id) if incident_id in self._records.by_id else None
 
-    def _forget_some(self) -> None:
-        opened = [each for each, record in self._records.by_id.items() if record.environment_id]
-        if len(opened) > MOST_OPENED:
-            places = {each: self._store.find(each) for each in opened}
-            over = (each for each, place in places.items() if place is None or not states.is_open(place.incident))
-            self._forget(next(over, opened[0]))
-
     def _forget(self, incident_id: str) -> None:
-        record = self._records.by_id.pop(incident_id)
-        if record.environment_id:
-            self._store.remove(record.environment_id, incident_id)
+        if self._records.by_id.pop(incident_id).is_opened:
+            self._store.remove(ENVIRONMENT, incident_id)
 
     def _note(self, incident_id: str, kind: str, params: Mapping[str, Any]) -> None:
         self._activities.add(incident_id, kind, params, self._seconds())
 
     def _seconds(self) -> int:
         return int(self._now().timestamp())
-
-
-def checked(action: str, declared: object) -> Mapping[str, Any]:
-    """Validate an action's options, and return them. Raises InvalidError for an unknown action or an invalid option."""
-    if action not in life.ACTIONS:
-        raise InvalidError(f"action must be one of {', '.join(life.ACTIONS)}")
-    return life.ACTIONS[action].checked(declared, "options")
 
 
 def _person(user: User) -> Mapping[str, Any]:

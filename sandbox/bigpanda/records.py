@@ -1,7 +1,6 @@
 """Records of live incidents, and the newest webhooks.
 
-A record holds the data of one incident that API v2 does not show: its title, its log, and the webhooks that are held
-back by its callback lock, until the callback service is called or the lock ends by itself.
+A record holds the data of one incident that API v2 does not show: its title, and its log.
 
 Not safe to use from several threads: `Live` and `Sharing` use it under the store's lock.
 """
@@ -19,7 +18,6 @@ from sandbox.bigpanda.sender import WebhookAnswer
 from sandbox.bigpanda.webhooks import Webhook
 
 MOST_ENTRIES = 50
-MOST_HELD = 50
 MOST_WEBHOOKS = 200
 MOST_TEXT = 300
 
@@ -32,21 +30,15 @@ class Record:
     ----------
     title
         Title that the sandbox's web page shows; BigPanda's own title comes from the primary alert.
-    environment_id
-        Id of the environment in which the incident was opened; None if the incident was declared.
+    is_opened
+        True if the incident was opened; False if it was declared.
     log
         The newest entries of the incident's log, oldest first; each has ``at``, ``kind`` and ``text``.
-    held
-        Webhooks that are held back until the callback lock ends; None if the incident has no lock now.
-    had_lock
-        True once the incident had a callback lock; it gets no second one.
     """
 
     title: str
-    environment_id: str | None = None
+    is_opened: bool = False
     log: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=MOST_ENTRIES))
-    held: deque[Webhook] | None = None
-    had_lock: bool = False
 
     def say(self, at: datetime, kind: str, text: str) -> None:
         """Add an entry to the incident's log; `kind` is change, share, comment or assignment."""
@@ -98,7 +90,6 @@ class Records:
             "assignee": _name(incident["assignee"]),
             "opened_at": incident["start"],
             "changed_at": incident["changed_at"],
-            "is_locked": bool(record and record.held is not None),
             "can": list(possible),
             "log": list(record.log) if record else [],
         }

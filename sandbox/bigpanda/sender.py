@@ -19,10 +19,6 @@ from sandbox.http.schema import json_or_none
 WORKERS = 8
 ANSWER_SECONDS = 30.0
 MOST_ANSWER_BYTES = 65_536
-# Webhooks that wait to be sent.
-MOST_WAITING = 1000
-# Depth of JSON up to which an answer is kept.
-MOST_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,9 @@ class Sender:
         self._ready: deque[str] = deque()
         self._is_running = False
 
-    def send(self, webhook: Webhook) -> bool:
-        """Send a webhook after the earlier ones of its incident; return False if too many wait."""
+    def send(self, webhook: Webhook) -> None:
+        """Send a webhook after the earlier ones of its incident."""
         with self._changed:
-            if sum(map(len, self._lanes.values())) >= MOST_WAITING:
-                return False
             lane = self._lanes.get(webhook.incident_id)
             if lane is None:
                 self._lanes[webhook.incident_id] = deque([webhook])
@@ -74,7 +68,6 @@ class Sender:
                 lane.append(webhook)
             self._start()
             self._changed.notify()
-        return True
 
     def clear(self) -> None:
         """Drop the webhooks that wait; one in flight stays in flight."""
@@ -142,11 +135,4 @@ def _post(webhook: Webhook) -> WebhookAnswer:
 def _document(answer: requests.Response) -> dict[str, Any] | None:
     content = answer.raw.read(MOST_ANSWER_BYTES + 1, decode_content=True)
     found = json_or_none(content) if len(content) <= MOST_ANSWER_BYTES else None
-    return found if isinstance(found, dict) and _is_shallow(found, MOST_DEPTH) else None
-
-
-def _is_shallow(value: Any, depth: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return depth > 0 and all(_is_shallow(each, depth - 1) for each in inner)
+    return found if isinstance(found, dict) else None

@@ -1,13 +1,55 @@
-"""The one store of BigPanda's incidents: objects of API v2, by environment.
+"""The store of BigPanda's incidents, by environment, and the log of their activities, as API v2 lists them.
 
-It holds declared and live incidents alike. An incident is never changed in place: a change replaces the object.
+The store holds declared and live incidents alike. An incident is never changed in place: a change replaces the object.
+
+Documented by BigPanda for activities (docs/vendors.md, "BigPanda's API"): the newest come first; ``types``, ``page``
+and ``per_page`` (20 by default); the names of the types.
+
+Guesses, to be checked against an organisation: the answer is a list; a comment is in ``params.comment``, and a user in
+``params.assignee``; ``incident_shared`` has ``share_target`` and ``share_auto`` in ``params``.
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sandbox.bigpanda.incidents import ENVIRONMENTS, Incident
+from sandbox.bigpanda.incidents import ENVIRONMENTS, Incident, positive_number
+
+type Activity = Mapping[str, Any]
+
+# Activities on a page, by default.
+PAGE_SIZE = 20
+
+
+class Activities:
+    """Log of incidents' activities, also for ids of which no incident exists. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_incident: defaultdict[str, list[Activity]] = defaultdict(list)
+        self._next = 0
+
+    def add(self, incident_id: str, kind: str, params: Any, timestamp: int) -> None:
+        """Add an activity; `kind` is its type, such as `incident_commented`, and `timestamp` is in epoch seconds."""
+        with self._lock:
+            activity = {"id": f"activity-{self._next}", "type": kind, "timestamp": timestamp, "params": params}
+            self._by_incident[incident_id].append(activity)
+            self._next += 1
+
+    def page(self, incident_id: str, query: Mapping[str, str]) -> list[Activity]:
+        """Return one page of an incident's activities, newest first. Raises InvalidError if the query is invalid."""
+        number, size = positive_number(query, "page", 1), positive_number(query, "per_page", PAGE_SIZE)
+        types = [name.strip() for name in query.get("types", "").split(",") if name.strip()]
+        with self._lock:
+            newest = list(reversed(self._by_incident.get(incident_id, ())))
+        wanted = [each for each in newest if not types or each["type"] in types]
+        return wanted[(number - 1) * size : number * size]
+
+    def clear(self) -> None:
+        """Forget all activities."""
+        with self._lock:
+            self._by_incident.clear()
 
 
 class Place(NamedTuple):

@@ -24,10 +24,8 @@ _USER = compiled({"id": _TEXT, "userName": _TEXT}, {"emails": {"type": "array", 
 _TERM = re.compile(r'(userName|emails\.value) eq ("(?:[^"\\]|\\.)*")(?: or (?=.)|\Z)', re.IGNORECASE)
 
 
-def parse(declared: object) -> tuple[User, ...]:
+def parse(declared: Sequence[object]) -> tuple[User, ...]:
     """Parse declared users. Raises InvalidError, which names the entry and the key."""
-    if not isinstance(declared, list):
-        raise InvalidError("users must be a list")
     return tuple(_USER(each, f"users[{place}]") for place, each in enumerate(declared))
 
 

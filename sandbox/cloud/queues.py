@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-LISTING_SECONDS = 10.0
-
-
 class Deployment(Protocol):
     """Addresses of a deployed relay; `sandbox.local.Local` has them."""
 
@@ -48,10 +45,6 @@ def purge(up: Deployment) -> None:
 def client(up: Deployment) -> "SQSClient":
     """Return a client of the local cloud's SQS."""
     return boto3.client("sqs", region_name=REGION, endpoint_url=up.aws_endpoint_url)
-
-
-def _name(queue_url: str) -> str:
-    return queue_url.rpartition("/")[2]
 
 
 def _count(up: Deployment, output: str) -> int:

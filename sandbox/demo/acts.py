@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from sandbox import local
-from sandbox.demo import incident, outage, refusal
+from sandbox.demo import incident, outage
 from sandbox.demo.stage import PATIENCE_SECONDS, Stage
 from sandbox.errors import SandboxError
 from sandbox.server import background
@@ -49,7 +49,7 @@ def _play(places: local.Places, console: Console, patience_seconds: float) -> fl
         try:
             incident.play(stage)
             outage.back(stage, outage.down(stage))
-            refusal.play(stage)
+            outage.refused(stage)
         except SandboxError:
             stage.save_function_logs(places.folder / "functions.log")
             raise

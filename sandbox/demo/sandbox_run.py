@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sandbox import interrupts, local, processes
-from sandbox.demo.day import SCRIPTS
-from sandbox.demo.script import Player
+from sandbox.demo.script import SCRIPTS, Player
 from sandbox.errors import SandboxError
 from sandbox.steps import Steps
 

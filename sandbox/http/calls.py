@@ -1,10 +1,21 @@
-"""Logs of the requests that a stand-in received, refused requests included."""
+"""Routes of the vendors' APIs: each request is answered, may meet a scripted fault, and is logged."""
 
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from sandbox.http import transport
+from sandbox.http.answers import VendorAnswer
+from sandbox.http.faults import ErrorObject, Script
+from sandbox.http.schema import InvalidError, json_or_none
+
+# Credentials that a request's query or body can hold, and that no log may hold.
+_SECRETS = frozenset({"apiKey", "app_key"})
 
 
 @dataclass(frozen=True)
@@ -18,9 +29,10 @@ class Call:
     route
         A route of BigPanda or xMatters, by its name in `sandbox.http.faults`.
     environment_id, incident_id
-        The ids in the path; for a release of the callback lock, the incident's id in the body. None without them.
+        BigPanda's ids in the path; for a release of the callback lock, the incident's id in the body. None without
+        them.
     query
-        The last value of each parameter.
+        The last value of each parameter, without secrets.
     document
         The body as parsed JSON, without secrets; None if it is not JSON.
     status
@@ -72,3 +84,103 @@ class CallLog[Entry]:
         """Remove all entries; the index goes on counting."""
         with self._lock:
             self._entries.clear()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that a request asks for.
+
+    Attributes
+    ----------
+    answer
+        The answer to the request.
+    change
+        Makes the change, and may return an answer to send instead. It is not called if a scripted fault prevents the
+        change.
+    """
+
+    answer: VendorAnswer
+    change: Callable[[], VendorAnswer | None]
+
+
+# Gets a request and its JSON body; returns the answer without a fault. InvalidError stands for a 400.
+type Unscripted = Callable[[web.Request, Any], VendorAnswer | Change]
+
+
+class Api:
+    """Serving of a vendor's routes. Safe to use from several threads.
+
+    Parameters
+    ----------
+    script
+        The scripted faults.
+    now
+        Returns the time for the log.
+    error
+        Makes the vendor's error object.
+    refusal
+        Gets a route and a request; returns the answer to a request that is refused, as for its credentials, or None.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        now: Callable[[], datetime],
+        error: ErrorObject,
+        refusal: Callable[[str, web.Request], VendorAnswer | None],
+    ) -> None:
+        self._script = script
+        self._now = now
+        self._error = error
+        self._refusal = refusal
+
+    def handler(self, route: str, unscripted: Unscripted, log: CallLog[Call]) -> Handler:
+        """Return the handler of a route, which answers requests, and adds them to `log`.
+
+        A request that `refusal` refuses changes nothing. A scripted fault for the route may also prevent the change. It
+        may replace the answer, truncate its body, delay it, or cut the connection.
+        """
+
+        async def handle(request: web.Request) -> web.Response:
+            document = json_or_none(await request.read())
+            found = self._refusal(route, request) or self._found(unscripted, request, document)
+            change = found if isinstance(found, Change) else None
+            answer = found.answer if isinstance(found, Change) else found
+            fault = self._script.take(route)
+            accepted = answer.status < 300 and (fault is None or fault.accept)
+            if change and accepted:
+                answer = change.change() or answer
+            answer = fault.changed(answer, self._error) if fault else answer
+            log.add(
+                lambda index: Call(
+                    index=index,
+                    received_at=self._now(),
+                    route=route,
+                    environment_id=request.match_info.get("environment"),
+                    incident_id=request.match_info.get("incident") or text(document, "incident_id"),
+                    query=_masked(request.query),
+                    document=_masked(document) if isinstance(document, dict) else document,
+                    status=None if fault and fault.cuts_before_answer else answer.status,
+                    accepted=accepted,
+                    fault=fault.kind if fault else None,
+                )
+            )
+            return await transport.send(answer, fault, request)
+
+        return handle
+
+    def _found(self, unscripted: Unscripted, request: web.Request, document: Any) -> VendorAnswer | Change:
+        try:
+            return unscripted(request, document)
+        except InvalidError as error:
+            return self._error(400, str(error))
+
+
+def text(document: Any, name: str) -> str | None:
+    """Return the text in the member `name` of a JSON object; None if the member is missing, blank or no text."""
+    value = document.get(name) if isinstance(document, dict) else None
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _masked(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: "****" if name in _SECRETS else value for name, value in members.items()}

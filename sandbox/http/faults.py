@@ -22,10 +22,8 @@ truncated_json                                    a complete answer whose JSON i
 - of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one),
   "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "deliveries", "person", "people",
   "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary";
-- from xMatters to the relay: "callback". The relay answers it, so a fault acts on the request: a kind that is not done
-  loses the callback; slow and drip send it after ``seconds``; the other kinds send it twice;
-- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "unassign", "resolve", "snooze",
-  "unsnooze", "activities", "users", "release".
+- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "resolve", "snooze", "activities",
+  "users", "release".
 
 ``done`` tells whether the vendor does what was asked. With "yes" it does so exactly as without the fault: wrong
 credentials stay refused. With ``accept`` false, a slow or dripping answer is a 504.
@@ -70,10 +68,9 @@ ROUTES = [
         "annotation",
         "audits",
         "deliveries",
-        "callback",
     ),
     *("person", "people", "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary"),
-    *("incidents", "incident", "comment", "assignment", "unassign", "resolve", "snooze", "unsnooze"),
+    *("incidents", "incident", "comment", "assignment", "resolve", "snooze"),
     *("activities", "users", "release"),
 ]
 _EVERY_KIND = {

@@ -6,6 +6,22 @@ from typing import Any, NoReturn
 
 import fastjsonschema
 
+# Schemas of an address on this machine, since nothing real may be rung by accident, and of a header with credentials.
+LOOPBACK_URL = {
+    "type": "string",
+    "maxLength": 4000,
+    "pattern": r"^https?://(127\.0\.0\.1|\[::1\]|([a-z0-9-]{1,63}\.){0,4}localhost)(:[0-9]{1,5})?(/[\x21-\x7e]*)?$",
+}
+HEADER = {
+    "type": "object",
+    "required": ["name", "value"],
+    "properties": {
+        "name": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,100}$"},
+        "value": {"type": "string", "pattern": "^[\\x21-\\x7e]([\\x20-\\x7e]{0,4000}[\\x21-\\x7e])?$"},
+    },
+    "additionalProperties": False,
+}
+
 
 class InvalidError(ValueError):
     """Invalid input; the message names the entry and the key, never a value."""

@@ -28,7 +28,7 @@ from sandbox.http.schema import compiled, parse_json
 from sandbox.page.deployment import Find
 from sandbox.page.relay_view import RelayView
 from sandbox.page.switches import Switches
-from sandbox.server.in_process import Joining, Parts
+from sandbox.server.in_process import Box, Joining
 
 STATIC = Path(__file__).parent / "static"
 FILES: Mapping[str, tuple[str, str]] = {
@@ -203,12 +203,12 @@ class _Cached:
 def joining(find: Find) -> Joining:
     """Return the function that adds the page to a sandbox's control API; `find` returns the deployment to show."""
 
-    def joined(parts: Parts) -> Callable[[web.Application], None]:
+    def joined(box: Box) -> Callable[[web.Application], None]:
         site = Site(
-            bigpanda=parts.bigpanda.story,
-            xmatters=parts.xmatters.story,
+            bigpanda=box.bigpanda.story,
+            xmatters=box.xmatters.story,
             relay=RelayView(find).read,
-            switches=Switches(parts.script, parts.vendor, find),
+            switches=Switches(box.faults, box.vendor, find),
             replay=lambda incident_id: _replayed(find, incident_id),
         )
         return site.join

@@ -29,10 +29,9 @@ def start(folder: Path, root: Path, stack_file: Path | None = None) -> StandIn:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
     _ready(folder).unlink(missing_ok=True)
-    ports = ("--port", "0", "--xmatters-port", "0", "--bigpanda-port", "0")
     cloud = ("--stack-file", str(stack_file.absolute())) if stack_file else ()
     process = processes.start(
-        [sys.executable, "-m", "sandbox.server", *ports, "--ready-file", str(_ready(folder)), *cloud],
+        [sys.executable, "-m", "sandbox.server", str(_ready(folder)), *cloud],
         env=without_aws(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)},
         cwd=root,
         log=log,

@@ -56,25 +56,17 @@ class StandIn:
         self._call("PUT", f"/functions/{uuid}", {"auth": {"type": "url", "api_key": api_key}})
         return f"{self.xmatters_url}/api/integration/1/functions/{uuid}/triggers?apiKey={api_key}"
 
-    def let_into_rest(self, auth: dict[str, str], token_seconds: int = 900) -> None:
+    def let_into_rest(self, auth: dict[str, str]) -> None:
         """Set the only credentials that xMatters' REST API takes."""
-        self._call("PUT", "/events/credentials", {"auth": auth, "token_seconds": token_seconds})
-
-    def make_events(self, *, per_signal: int = 1, delay_seconds: float = 0) -> None:
-        """Set how many events each later signal makes, and after how many seconds the REST API finds events."""
-        self._call("PUT", "/events/making", {"per_signal": per_signal, "delay_seconds": delay_seconds})
+        self._call("PUT", "/events/credentials", {"auth": auth})
 
     def events(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return xMatters' events for an incident, oldest first, those that the REST API does not find yet included."""
+        """Return xMatters' events for an incident, oldest first."""
         return list(self._call("GET", f"/events?incident_id={quote(incident_id)}")["events"])
 
     def event_calls(self) -> list[dict[str, Any]]:
         """Return every request to xMatters' events API, oldest first, refused requests included."""
         return list(self._call("GET", "/events/calls")["calls"])
-
-    def have(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Replace xMatters' people and groups, given as names; `Directory.declare` describes the entries."""
-        self._call("PUT", "/directory", {"people": list(people), "groups": list(groups)})
 
     def phones(self) -> dict[str, Any]:
         """Return xMatters' people, groups, pages, notifications and callbacks."""
@@ -82,7 +74,7 @@ class StandIn:
         return story
 
     def have_phones(self, people: Sequence[Mapping[str, Any]] = (), groups: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Replace xMatters' people and groups, given with devices and delays, as `People.declare_phones` describes."""
+        """Replace xMatters' people and groups, given with devices and delays, as `People.declare` describes."""
         self._call("PUT", "/phones", {"people": list(people), "groups": list(groups)})
 
     def answer(self, notification: int, response: str, comment: str | None = None) -> dict[str, Any]:
@@ -90,32 +82,17 @@ class StandIn:
         document = {"notification": notification, "response": response, "comment": comment}
         return dict(self._call("POST", "/phones/answer", document))
 
-    def end_page(self, page: str) -> dict[str, Any]:
-        """Terminate the page with this UUID or number, and return the page."""
-        return dict(self._call("POST", "/phones/end", {"page": page}))
+    def send_callbacks(self, url: str, header: tuple[str, str], function: str | None = None) -> None:
+        """Set the URL that xMatters' callbacks are posted to, and the name and value of a header with credentials.
 
-    def send_callbacks(
-        self, url: str | None, header: tuple[str, str] | None = None, shape: str = "flow", function: str | None = None
-    ) -> None:
-        """Set the URL that xMatters' callbacks are posted to; None ends them.
-
-        `header` is the name and value of a header with credentials, `shape` one of "flow" and "legacy". With
-        `function`, the UUID of a trigger, the call concerns the pages of that trigger only.
+        With `function`, the UUID of a trigger, the call concerns the pages of that trigger only.
         """
-        shown = {"name": header[0], "value": header[1]} if header else None
-        self._call("PUT", "/phones/callbacks", {"url": url, "header": shown, "shape": shape, "function": function})
+        shown = {"name": header[0], "value": header[1]}
+        self._call("PUT", "/phones/callbacks", {"url": url, "header": shown, "function": function})
 
     def turn_clock(self, seconds: float) -> None:
         """Turn xMatters' clock ahead."""
         self._call("POST", "/clock", {"seconds": seconds})
-
-    def set_flow(self, *, mode: str = "page", floods: bool = False) -> None:
-        """Set what xMatters makes of later signals, "page" or "no_page", and whether flood control is on."""
-        self._call("PUT", "/flow", {"mode": mode, "floods": floods})
-
-    def set_rate_limits(self, *, trigger: int | None, rest: int | None) -> None:
-        """Set xMatters' rate limits in requests a minute, of the trigger and of the REST API; None for no limit."""
-        self._call("PUT", "/limits", {"trigger": trigger, "rest": rest})
 
     def let_into_bigpanda(self, api_key: str) -> None:
         """Add an API key that BigPanda takes."""
@@ -136,42 +113,30 @@ class StandIn:
         """
         self._call("PUT", "/bigpanda/incidents", {"environment_id": environment_id, "incidents": list(incidents)})
 
-    def let_app_into_bigpanda(self, app_key: str) -> None:
-        """Add an app key that BigPanda's callback service takes."""
-        self._call("PUT", "/bigpanda/apps", {"app_key": app_key})
-
-    def releases(self, incident_id: str) -> list[dict[str, Any]]:
-        """Return the calls that ended the callback lock of an incident, oldest first."""
-        return list(self._call("GET", f"/bigpanda/releases?incident_id={quote(incident_id)}")["releases"])
-
     def calls(self, incident_id: str) -> list[dict[str, Any]]:
         """Return every request to BigPanda's API about an incident, oldest first, refused requests included."""
         return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
 
     def live(self) -> dict[str, Any]:
-        """Return the answer of ``GET /bigpanda/live``, which `sandbox.server.control_bigpanda` describes."""
+        """Return BigPanda's channel, incidents and webhooks, as `sandbox.server.control` describes them."""
         return dict(self._call("GET", "/bigpanda/live"))
 
     def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:
         """Declare the sharing channel: the URL that BigPanda posts to, and the name and value of its header.
 
-        `settings` are the optional members of ``PUT /bigpanda/live/channel`` in `sandbox.server.control_bigpanda`.
+        `settings` may be `resend_seconds`, which `sandbox.bigpanda.webhooks` describes.
         """
         channel = {"url": url, "header": {"name": header[0], "value": header[1]}}
         self._call("PUT", "/bigpanda/live/channel", channel | settings)
-
-    def silence_bigpanda(self, *, is_silent: bool) -> None:
-        """Stop BigPanda's webhooks, or allow them again."""
-        self._call("PUT", "/bigpanda/live/silent", {"silent": is_silent})
 
     def open_incident(self, **members: Any) -> dict[str, Any]:
         """Open an incident in BigPanda, and return it; `members` may be title, status and alerts."""
         return dict(self._call("POST", "/bigpanda/live/incidents", members))
 
-    def act_on_incident(self, incident_id: str, action: str, **options: Any) -> dict[str, Any]:
+    def act_on_incident(self, incident_id: str, action: str) -> dict[str, Any]:
         """Do an action on an incident in BigPanda, such as `worsen`, and return the incident."""
         path = f"/bigpanda/live/incidents/{quote(incident_id, safe='')}/{quote(action, safe='')}"
-        return dict(self._call("POST", path, options))
+        return dict(self._call("POST", path))
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         try:

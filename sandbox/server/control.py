@@ -1,42 +1,40 @@
 """Control API of the sandbox: read what the vendors received, declare what they hold, script faults. Answers are JSON.
 
-===========================  =======================================================================
-GET /health                  ``{"status": "ok", "xmatters_url"}``
-GET /signals                 ``{"signals": […]}``: every request to a trigger, with ``accepted`` and ``fault``;
-                             filters: ``?incident_id=``, ``?accepted=true|false``, ``?since_index=`` (inclusive)
-DELETE /signals              forget all signals
-GET, PUT, DELETE /faults     ``{"faults": […]}`` still to be met; replace the script by a list; clear the script
-GET, PUT /listening          ``{"open": true|false}``: state of xMatters' port
-GET /functions               ``{"functions": […]}``: the triggers, secrets masked
-PUT /functions/<uuid>        ``{"auth": {…}, "token_seconds"?}``: make or replace a trigger; answers its ``url``
-GET, DELETE /tokens          ``{"requests": […]}`` for OAuth tokens; revoke all tokens
-GET, DELETE /events          ``{"events": […]}`` made by signals, with those that the REST API does not find yet;
-                             filter: ``?incident_id=``; forget events and their calls
-GET /events/calls            ``{"calls": […]}``: every request to the events API, by ``route``
-GET, PUT /events/making      ``{"per_signal"?: 1, "delay_seconds"?: 0}``: number of events that each later signal makes,
-                             and seconds until the REST API finds them
-PUT /events/credentials      ``{"auth": {…}, "token_seconds"?}``: credentials of the REST API; answers them masked
-GET, PUT /directory          ``{"people": […], "groups": […]}`` of xMatters, each ``{"targetName", "status"?}``; a group
-                             may have ``"onCall": [names]``
-GET /directory/calls         ``{"calls": […]}``: every request for people, groups and on-call, by ``route``
-GET /bigpanda                ``{"bigpanda_url"}``
-GET /bigpanda/comments       ``{"comments": […]}`` in BigPanda; filter: ``?incident_id=``
-GET /bigpanda/assignments    ``{"assignments": […]}`` in BigPanda; filter: ``?incident_id=``
-GET /bigpanda/releases       ``{"releases": […]}``: calls that ended a callback lock; filter: ``?incident_id=``
-GET, DELETE /bigpanda/calls  ``{"calls": […]}``: every request to BigPanda, by ``route``; filter: ``?incident_id=``;
-                             forget all calls, comments and assignments included
-PUT /bigpanda/keys           ``{"api_key"}``: add a key that the API takes
-PUT /bigpanda/apps           ``{"app_key"}``: add an app key that the callback service takes
-GET, PUT /bigpanda/users     ``{"users": […]}``, each ``{"id", "userName", "emails"?: [{"value"}]}``
-GET /bigpanda/incidents      ``{"incidents": {environment: […]}}``
-PUT /bigpanda/incidents      ``{"environment_id", "incidents": […]}``: replace the incidents of an environment, each
-                             ``{"id", "status", "active", "changed_at", "folders"}`` and optional members of API v2
-/bigpanda/live…              live incidents and their sharing: `sandbox.server.control_bigpanda`
-===========================  =======================================================================
+The page, the demo and the scripts call it, and so do tests that run the stand-ins as a process.
 
-Invalid input is answered 400 with ``{"error"}``, which names the entry and the key. Requests from other sites'
-pages are answered 403 (`sandbox.server.guard`). The page of the sandbox joins this API (`sandbox.page.site`).
-The routes of phones, clock and flow are in `sandbox.server.control_phones`.
+============================================  ======================================================================
+GET /health                                   ``{"status": "ok"}``
+GET /signals                                  ``{"signals": […]}``: every request to a trigger, refused ones included
+PUT /faults                                   replace the scripted faults by a list (`sandbox.http.faults`)
+PUT /listening                                ``{"open": true|false}``: open or close xMatters' port
+PUT /functions/<uuid>                         ``{"auth": {…}}``: make or replace a trigger; answers its ``url``
+GET /events                                   ``{"events": […]}`` made by signals; filter: ``?incident_id=``
+GET /events/calls                             ``{"calls": […]}``: every request to the events API, by ``route``
+PUT /events/credentials                       ``{"auth": {…}}``: credentials of xMatters' REST API
+GET, PUT /phones                              people, groups, pages, notifications, callbacks, as `XMatters.story`
+                                              returns them; PUT replaces people and groups (`sandbox.xmatters.people`)
+POST /phones/answer                           ``{"notification": id, "response": "Acknowledge"|"Escalate",
+                                              "comment"?}``: answer as the person whose device it is
+PUT /phones/callbacks                         destination of xMatters' callbacks (`sandbox.xmatters.callbacks`)
+POST /clock                                   ``{"seconds": n}``: turn xMatters' clock ahead
+PUT /flow                                     ``{"mode": "page"|"no_page"}``: the flow behind the triggers
+GET /bigpanda/comments                        ``{"comments": […]}`` in BigPanda; filter: ``?incident_id=``
+GET /bigpanda/assignments                     ``{"assignments": […]}`` in BigPanda; filter: ``?incident_id=``
+GET /bigpanda/calls                           ``{"calls": […]}``: every request to BigPanda; filter: ``?incident_id=``
+PUT /bigpanda/keys                            ``{"api_key"}``: add a key that BigPanda's API takes
+PUT /bigpanda/incidents                       ``{"environment_id", "incidents": […]}``: replace the incidents of an
+                                              environment (`sandbox.bigpanda.incidents`)
+GET /bigpanda/live                            ``{"channel", "incidents", "webhooks", "is_silent"}``: the newest
+                                              incidents, the newest first, and the newest webhooks
+PUT /bigpanda/live/channel                    declare the sharing channel (`sandbox.bigpanda.sharing`)
+PUT /bigpanda/live/silent                     ``{"silent": true|false}``: BigPanda sends no webhook
+POST /bigpanda/live/incidents                 open an incident (`sandbox.bigpanda.life`); 201 with the incident
+POST /bigpanda/live/incidents/<id>/<action>   an action of `sandbox.bigpanda.life`; answers the incident
+============================================  ======================================================================
+
+Invalid input is answered 400, an unknown id 404, and an action that an incident's state forbids 409: each with
+``{"error"}``, which names the entry and the key. Requests from other sites' pages are answered 403
+(`sandbox.server.listener`). The page of the sandbox joins this API (`sandbox.page.site`).
 """
 
 from collections.abc import Callable, Sequence
@@ -46,27 +44,27 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from sandbox.bigpanda.api import BigPanda
+from sandbox.bigpanda.life import Impossible
+from sandbox.bigpanda.live import UnknownIncident
 from sandbox.http.calls import Call
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError, compiled, parse_json
-from sandbox.server.control_bigpanda import LiveControl
-from sandbox.server.control_phones import PhonesControl
-from sandbox.server.guard import own_pages_only
-from sandbox.server.listener import Listener
+from sandbox.server.listener import Listener, own_pages_only
 from sandbox.xmatters.api import XMatters
+from sandbox.xmatters.notifying import UnknownError
 from sandbox.xmatters.pages import Page
-from sandbox.xmatters.signals import Signal
-from sandbox.xmatters.triggers import Trigger
 
+_TEXT = {"type": "string", "minLength": 1}
 _LISTENING = compiled({"open": {"type": "boolean"}}, {})
-_AUTH = compiled({"auth": {"type": "object"}}, {"token_seconds": {"type": "integer", "default": 900}})
-_MAKING = compiled({}, {"per_signal": {}, "delay_seconds": {}})
-
-_DIRECTORY = compiled({}, {"people": {"default": []}, "groups": {"default": []}})
-_KEY = compiled({"api_key": {"type": "string", "minLength": 1}}, {})
-_APP = compiled({"app_key": {"type": "string", "minLength": 1}}, {})
-_USERS = compiled({"users": {"type": "array"}}, {})
-_INCIDENTS = compiled({"environment_id": {"type": "string", "minLength": 1}, "incidents": {"type": "array"}}, {})
+_AUTH = compiled({"auth": {"type": "object"}}, {})
+_KEY = compiled({"api_key": _TEXT}, {})
+_INCIDENTS = compiled({"environment_id": _TEXT, "incidents": {"type": "array"}}, {})
+_SILENT = compiled({"silent": {"type": "boolean"}}, {})
+_ANSWER = compiled(
+    {"notification": {"type": "integer"}, "response": {"type": "string"}},
+    {"comment": {"type": ["string", "null"], "maxLength": 4000, "default": None}},
+)
+_TURN = compiled({"seconds": {"type": "number"}}, {})
 
 
 class Control:
@@ -80,130 +78,94 @@ class Control:
 
     def application(self, join: Callable[[web.Application], None] | None = None) -> web.Application:
         """Return the routes as a web application; `join` adds further routes."""
-        app = web.Application(middlewares=[own_pages_only, _invalid_is_400], client_max_size=0)
+        app = web.Application(middlewares=[own_pages_only, _errors_in_words], client_max_size=0)
         if join:
             join(app)
         app.router.add_get("/health", self.health)
         app.router.add_get("/signals", self.signals)
-        app.router.add_delete("/signals", self.forget_signals)
-        app.router.add_get("/faults", self.faults)
         app.router.add_put("/faults", self.script)
-        app.router.add_delete("/faults", self.forget_faults)
-        app.router.add_get("/listening", self.listening)
         app.router.add_put("/listening", self.listen)
-        app.router.add_get("/functions", self.functions)
-        app.router.add_put("/functions/{function}", self.declare)
-        app.router.add_get("/tokens", self.token_requests)
-        app.router.add_delete("/tokens", self.revoke)
+        app.router.add_put("/functions/{function}", self.declare_trigger)
         app.router.add_get("/events", self.events)
-        app.router.add_delete("/events", self.forget_events)
         app.router.add_get("/events/calls", self.event_calls)
-        app.router.add_get("/events/making", self.making)
-        app.router.add_put("/events/making", self.make)
         app.router.add_put("/events/credentials", self.declare_rest)
-        app.router.add_get("/directory", self.directory)
-        app.router.add_put("/directory", self.declare_directory)
-        app.router.add_get("/directory/calls", self.directory_calls)
-        PhonesControl(self._xmatters).add_to(app)
-        app.router.add_get("/bigpanda", self.bigpanda)
+        app.router.add_get("/phones", self.phones)
+        app.router.add_put("/phones", self.declare_phones)
+        app.router.add_post("/phones/answer", self.answer)
+        app.router.add_put("/phones/callbacks", self.declare_callbacks)
+        app.router.add_post("/clock", self.turn)
+        app.router.add_put("/flow", self.set_flow)
         app.router.add_get("/bigpanda/comments", self.comments)
         app.router.add_get("/bigpanda/assignments", self.assignments)
-        app.router.add_get("/bigpanda/releases", self.releases)
         app.router.add_get("/bigpanda/calls", self.calls)
-        app.router.add_delete("/bigpanda/calls", self.forget_calls)
         app.router.add_put("/bigpanda/keys", self.let_in)
-        app.router.add_put("/bigpanda/apps", self.let_app_in)
-        app.router.add_get("/bigpanda/users", self.users)
-        app.router.add_put("/bigpanda/users", self.declare_users)
-        app.router.add_get("/bigpanda/incidents", self.incidents)
         app.router.add_put("/bigpanda/incidents", self.declare_incidents)
-        LiveControl(self._bigpanda).add_to(app)
+        app.router.add_get("/bigpanda/live", self.live)
+        app.router.add_put("/bigpanda/live/channel", self.declare_channel)
+        app.router.add_put("/bigpanda/live/silent", self.silence)
+        app.router.add_post("/bigpanda/live/incidents", self.open_incident)
+        app.router.add_post("/bigpanda/live/incidents/{incident}/{action}", self.act)
         return app
 
     async def health(self, _: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "xmatters_url": self._vendor.url})
+        return web.json_response({"status": "ok"})
 
-    async def signals(self, request: web.Request) -> web.Response:
-        wanted = _filter(request.query.get("incident_id"), _flag(request, "accepted"), _index(request))
-        found = [signal.as_json() for signal in self._xmatters.triggers.signals.all() if wanted(signal)]
-        return web.json_response({"signals": found})
-
-    async def forget_signals(self, request: web.Request) -> web.Response:
-        self._xmatters.triggers.signals.clear()
-        return await self.signals(request)
-
-    async def faults(self, _: web.Request) -> web.Response:
-        return web.json_response({"faults": [fault.as_json() for fault in self._script.left()]})
+    async def signals(self, _: web.Request) -> web.Response:
+        return web.json_response({"signals": [each.as_json() for each in self._xmatters.triggers.signals.all()]})
 
     async def script(self, request: web.Request) -> web.Response:
         self._script.rewrite(await _json(request))
-        return await self.faults(request)
-
-    async def forget_faults(self, request: web.Request) -> web.Response:
-        self._script.rewrite([])
-        return await self.faults(request)
-
-    async def listening(self, _: web.Request) -> web.Response:
-        return web.json_response({"open": self._vendor.is_open})
+        return web.json_response({"faults": [fault.as_json() for fault in self._script.left()]})
 
     async def listen(self, request: web.Request) -> web.Response:
         if _LISTENING(await _json(request), "listening")["open"]:
             await self._vendor.open()
         else:
             await self._vendor.close()
-        return await self.listening(request)
+        return web.json_response({"open": self._vendor.is_open})
 
-    async def functions(self, _: web.Request) -> web.Response:
-        return web.json_response({"functions": [_masked(each) for each in self._xmatters.triggers.all()]})
-
-    async def declare(self, request: web.Request) -> web.Response:
-        wanted = _AUTH(await _json(request), "function")
-        trigger = self._xmatters.triggers.declare(
-            wanted["auth"], request.match_info["function"], wanted["token_seconds"]
-        )
-        return web.json_response(_masked(trigger) | {"url": trigger.url})
-
-    async def token_requests(self, _: web.Request) -> web.Response:
-        return web.json_response({"requests": [each.as_json() for each in self._xmatters.token_requests]})
-
-    async def revoke(self, request: web.Request) -> web.Response:
-        self._xmatters.tokens.revoke()
-        return await self.token_requests(request)
+    async def declare_trigger(self, request: web.Request) -> web.Response:
+        auth = _AUTH(await _json(request), "function")["auth"]
+        trigger = self._xmatters.triggers.declare(auth, request.match_info["function"])
+        return web.json_response({"function": trigger.function, "url": trigger.url})
 
     async def events(self, request: web.Request) -> web.Response:
         return web.json_response({"events": _of_incident(request, self._xmatters.events.all())})
 
-    async def forget_events(self, request: web.Request) -> web.Response:
-        self._xmatters.events.clear()
-        return await self.events(request)
-
     async def event_calls(self, _: web.Request) -> web.Response:
         return web.json_response({"calls": [call.as_json() for call in self._xmatters.events.calls.all()]})
 
-    async def making(self, _: web.Request) -> web.Response:
-        return web.json_response(self._xmatters.events.making())
-
-    async def make(self, request: web.Request) -> web.Response:
-        self._xmatters.events.make(**_MAKING(await _json(request), "making"))
-        return await self.making(request)
-
     async def declare_rest(self, request: web.Request) -> web.Response:
-        wanted = _AUTH(await _json(request), "document")
-        accepts = self._xmatters.events.declare(wanted["auth"], wanted["token_seconds"])
-        return web.json_response({"auth": accepts.masked(), "token_seconds": wanted["token_seconds"]})
+        self._xmatters.events.declare(_AUTH(await _json(request), "document")["auth"])
+        return web.json_response({})
 
-    async def directory(self, _: web.Request) -> web.Response:
-        return web.json_response(self._xmatters.directory.document())
+    async def phones(self, _: web.Request) -> web.Response:
+        return web.json_response(self._xmatters.story())
 
-    async def declare_directory(self, request: web.Request) -> web.Response:
-        self._xmatters.directory.declare(**_DIRECTORY(await _json(request), "directory"))
-        return await self.directory(request)
+    async def declare_phones(self, request: web.Request) -> web.Response:
+        self._xmatters.people.declare(await _json(request))
+        return await self.phones(request)
 
-    async def directory_calls(self, _: web.Request) -> web.Response:
-        return web.json_response({"calls": [each.as_json() for each in self._xmatters.directory.calls.all()]})
+    async def answer(self, request: web.Request) -> web.Response:
+        wanted = _ANSWER(await _json(request), "answer")
+        answered = self._xmatters.notifier.answer(wanted["notification"], wanted["response"], wanted["comment"])
+        return web.json_response(answered.as_json())
 
-    async def bigpanda(self, _: web.Request) -> web.Response:
-        return web.json_response({"bigpanda_url": self._bigpanda.url})
+    async def declare_callbacks(self, request: web.Request) -> web.Response:
+        self._xmatters.callbacks.declare(await _json(request))
+        return web.json_response({})
+
+    async def turn(self, request: web.Request) -> web.Response:
+        seconds = _TURN(await _json(request), "clock")["seconds"]
+        try:
+            self._xmatters.clock.turn(seconds)
+        except ValueError as error:
+            raise InvalidError(str(error)) from None
+        return web.json_response(self._xmatters.story()["clock"])
+
+    async def set_flow(self, request: web.Request) -> web.Response:
+        self._xmatters.workflow.set(await _json(request))
+        return web.json_response(dict(self._xmatters.workflow.settings()))
 
     async def comments(self, request: web.Request) -> web.Response:
         return web.json_response({"comments": _of_incident(request, self._bigpanda.comments())})
@@ -211,44 +173,45 @@ class Control:
     async def assignments(self, request: web.Request) -> web.Response:
         return web.json_response({"assignments": _of_incident(request, self._bigpanda.assignments())})
 
-    async def releases(self, request: web.Request) -> web.Response:
-        return web.json_response({"releases": _of_incident(request, self._bigpanda.releases())})
-
     async def calls(self, request: web.Request) -> web.Response:
         return web.json_response({"calls": _of_incident(request, self._bigpanda.calls.all())})
 
-    async def forget_calls(self, request: web.Request) -> web.Response:
-        self._bigpanda.clear()
-        return await self.calls(request)
-
     async def let_in(self, request: web.Request) -> web.Response:
         self._bigpanda.let_in(_KEY(await _json(request), "key")["api_key"])
-        return await self.bigpanda(request)
-
-    async def let_app_in(self, request: web.Request) -> web.Response:
-        self._bigpanda.let_app_in(_APP(await _json(request), "app")["app_key"])
-        return await self.bigpanda(request)
-
-    async def users(self, _: web.Request) -> web.Response:
-        return web.json_response({"users": list(self._bigpanda.users())})
-
-    async def declare_users(self, request: web.Request) -> web.Response:
-        self._bigpanda.declare_users(_USERS(await _json(request), "document")["users"])
-        return await self.users(request)
-
-    async def incidents(self, _: web.Request) -> web.Response:
-        return web.json_response({"incidents": dict(self._bigpanda.incidents())})
+        return web.json_response({})
 
     async def declare_incidents(self, request: web.Request) -> web.Response:
         wanted = _INCIDENTS(await _json(request), "document")
         self._bigpanda.declare_incidents(wanted["environment_id"], wanted["incidents"])
-        return await self.incidents(request)
+        return web.json_response({})
+
+    async def live(self, _: web.Request) -> web.Response:
+        return web.json_response(self._bigpanda.story())
+
+    async def declare_channel(self, request: web.Request) -> web.Response:
+        self._bigpanda.live.sharing.declare(await _json(request))
+        return await self.live(request)
+
+    async def silence(self, request: web.Request) -> web.Response:
+        self._bigpanda.live.sharing.silence(_SILENT(await _json(request), "document")["silent"])
+        return await self.live(request)
+
+    async def open_incident(self, request: web.Request) -> web.Response:
+        return web.json_response(self._bigpanda.live.open(await _json(request)), status=201)
+
+    async def act(self, request: web.Request) -> web.Response:
+        incident_id, action = request.match_info["incident"], request.match_info["action"]
+        return web.json_response(self._bigpanda.live.act(incident_id, action))
 
 
 @web.middleware
-async def _invalid_is_400(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _errors_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
+    except (UnknownError, UnknownIncident) as error:
+        return web.json_response({"error": str(error)}, status=404)
+    except Impossible as error:
+        return web.json_response({"error": str(error)}, status=409)
     except InvalidError as error:
         return web.json_response({"error": str(error)}, status=400)
 
@@ -257,39 +220,6 @@ async def _json(request: web.Request) -> Any:
     return parse_json(await request.read())
 
 
-def _masked(trigger: Trigger) -> dict[str, Any]:
-    return {
-        "function": trigger.function,
-        "url": trigger.url.partition("?")[0],
-        "auth": trigger.auth.masked(),
-        "token_seconds": trigger.token_seconds,
-    }
-
-
 def _of_incident(request: web.Request, found: Sequence[Call | Page]) -> list[dict[str, Any]]:
     incident_id = request.query.get("incident_id")
     return [each.as_json() for each in found if incident_id in (None, each.incident_id)]
-
-
-def _filter(incident_id: str | None, accepted: bool | None, since: int) -> Callable[[Signal], bool]:
-    def wanted(signal: Signal) -> bool:
-        return (
-            signal.index >= since and accepted in (None, signal.accepted) and incident_id in (None, signal.incident_id)
-        )
-
-    return wanted
-
-
-def _flag(request: web.Request, key: str) -> bool | None:
-    flags = {None: None, "true": True, "false": False}
-    value = request.query.get(key)
-    if value not in flags:
-        raise InvalidError(f"{key} must be true or false")
-    return flags[value]
-
-
-def _index(request: web.Request) -> int:
-    value = request.query.get("since_index", "0")
-    if not value.isdecimal():
-        raise InvalidError("since_index must be a whole number, 0 or more")
-    return int(value)

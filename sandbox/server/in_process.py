@@ -8,7 +8,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from aiohttp import web
 
@@ -24,29 +23,6 @@ from sandbox.xmatters.tokens import TokenRequest
 from sandbox.xmatters.triggers import Trigger
 
 
-class Parts(NamedTuple):
-    """Parts of a running sandbox that the routes added to its control API may use.
-
-    Attributes
-    ----------
-    xmatters, bigpanda
-        The stand-ins.
-    script
-        The scripted faults.
-    vendor
-        The listener of xMatters' port.
-    """
-
-    xmatters: XMatters
-    bigpanda: BigPanda
-    script: Script
-    vendor: Listener
-
-
-# Returns the function that adds routes to each new application of the control API.
-type Joining = Callable[[Parts], Callable[[web.Application], None]]
-
-
 class Box:
     """A running sandbox, for use from any thread except the one of its event loop.
 
@@ -58,6 +34,10 @@ class Box:
         File with the certificate that a client of xMatters has to trust; None if xMatters speaks http.
     xmatters, bigpanda
         The two stand-ins.
+    faults
+        The scripted faults.
+    vendor
+        The listener of xMatters' port.
     events
         xMatters' events, and their REST API.
     directory
@@ -80,8 +60,8 @@ class Box:
         self.events = xmatters.events
         self.directory = xmatters.directory
         self.xmatters = xmatters
-        self._script = script
-        self._vendor = vendor
+        self.faults = script
+        self.vendor = vendor
         self._loop = asyncio.get_running_loop()
 
     def declare(self, auth: object, token_seconds: int = 900) -> Trigger:
@@ -90,7 +70,7 @@ class Box:
 
     def script(self, faults: Sequence[Mapping[str, object]]) -> None:
         """Replace the scripted faults; `sandbox.http.faults` describes the entries."""
-        self._script.rewrite(list(faults))
+        self.faults.rewrite(list(faults))
 
     def signals(self) -> list[Signal]:
         """Return the signals that xMatters accepted, in order."""
@@ -110,22 +90,22 @@ class Box:
 
     def listening(self, wanted: bool) -> None:
         """Open or close xMatters' port; a closed port refuses connections, and open connections are cut."""
-        change = self._vendor.open() if wanted else self._vendor.close()
+        change = self.vendor.open() if wanted else self.vendor.close()
         asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
 
     def clear(self) -> None:
         """Forget requests, events, live incidents, their sharing channel and scripted faults.
 
-        Settings of the workflow, of rate limits and of how events are made go back to their defaults. Declared
-        triggers, people, groups, users and incidents stay, and so do the keys that BigPanda's API takes.
+        Settings of the workflow and of how events are made go back to their defaults. Declared triggers, people,
+        groups, users and incidents stay, and so do the keys that BigPanda's API takes.
         """
-        self._script.rewrite([])
+        self.faults.rewrite([])
         self.xmatters.clear()
-        self.events.make()
-        self.xmatters.workflow.reset()
-        self.xmatters.limits.set({"trigger": None, "rest": None})
         self.bigpanda.clear()
-        self.bigpanda.live.clear()
+
+
+# Returns the function that adds routes to each new application of the control API.
+type Joining = Callable[[Box], Callable[[web.Application], None]]
 
 
 @contextlib.contextmanager
@@ -157,30 +137,21 @@ def running(
 
 @contextlib.asynccontextmanager
 async def serving(
-    port: int = 0,
-    xmatters_port: int = 0,
-    bigpanda_port: int = 0,
     now: Callable[[], datetime] = utc_now,
     *,
     is_paced: bool = False,
     is_https: bool = False,
     joining: Joining | None = None,
 ) -> AsyncIterator[Box]:
-    """Serve both vendors and the control API for the length of the block; port 0 is any free port.
+    """Serve both vendors and the control API on free ports for the length of the block.
 
     `now` returns the current time. With `is_paced`, BigPanda answers 429 above its rate limits. With `is_https`,
-    xMatters speaks https, with a certificate that is made now. `joining` gets the parts of the sandbox, and returns the
+    xMatters speaks https, with a certificate that is made now. `joining` gets the sandbox, and returns the
     function that adds further routes to the control API.
-
-    Raises
-    ------
-    OSError
-        If a port is taken.
     """
     async with contextlib.AsyncExitStack() as stack:
         tls, authority = _https(stack) if is_https else (None, None)
-        vendor = _listener(stack, xmatters_port, tls)
-        other, control = [_listener(stack, each) for each in (bigpanda_port, port)]
+        vendor, other, control = (_listener(stack, each) for each in (tls, None, None))
         script = Script()
         xmatters = XMatters(vendor.url, script, now)
         stack.callback(xmatters.close)
@@ -189,9 +160,10 @@ async def serving(
         await vendor.serve(xmatters.application)
         await other.serve(bigpanda.application)
         api = Control(xmatters, bigpanda, script, vendor)
-        join = joining(Parts(xmatters, bigpanda, script, vendor)) if joining else None
+        box = Box(xmatters, bigpanda, script, vendor, control, authority)
+        join = joining(box) if joining else None
         await control.serve(lambda: api.application(join))
-        yield Box(xmatters, bigpanda, script, vendor, control, authority)
+        yield box
 
 
 def _https(stack: contextlib.AsyncExitStack) -> tuple[ssl.SSLContext, Path]:
@@ -199,7 +171,7 @@ def _https(stack: contextlib.AsyncExitStack) -> tuple[ssl.SSLContext, Path]:
     return https_context(HOST, Path(folder))
 
 
-def _listener(stack: contextlib.AsyncExitStack, port: int, tls: ssl.SSLContext | None = None) -> Listener:
-    listener = Listener(port, tls)
+def _listener(stack: contextlib.AsyncExitStack, tls: ssl.SSLContext | None) -> Listener:
+    listener = Listener(tls)
     stack.push_async_callback(listener.stop)
     return listener

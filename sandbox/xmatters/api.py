@@ -13,16 +13,14 @@ from aiohttp import web
 from sandbox.clock import Clock
 from sandbox.http import answers, transport
 from sandbox.http.faults import Script
-from sandbox.xmatters import directory, events, records
 from sandbox.xmatters.callbacks import Callbacks
 from sandbox.xmatters.directory import Directory
 from sandbox.xmatters.events import Events
-from sandbox.xmatters.floods import Floods
 from sandbox.xmatters.notifying import Notifier
-from sandbox.xmatters.pages import EVENTS_PATH, Page, Pages
+from sandbox.xmatters.pages import Page, Pages
 from sandbox.xmatters.people import People
-from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.records import Records
+from sandbox.xmatters.rest import Rest
 from sandbox.xmatters.rosters import Rosters
 from sandbox.xmatters.tokens import TokenRequest, Tokens
 from sandbox.xmatters.triggers import TRIGGER_PATH, Triggers
@@ -52,8 +50,6 @@ class XMatters:
         Notifies people of pages, and takes their answers.
     callbacks
         xMatters' callbacks to the relay.
-    limits
-        Rate limits of triggers and REST API.
     workflow
         The flow behind the triggers, and its settings.
     events
@@ -66,22 +62,17 @@ class XMatters:
         self.clock = Clock(now)
         self.tokens = Tokens(now)
         self.token_requests: list[TokenRequest] = []
-        self.limits = RateLimits(now)
         self.people = People()
-        self.callbacks = Callbacks(script, self.clock.now)
+        self.callbacks = Callbacks(self.clock.now)
         self.pages = Pages(self.clock.now)
-        floods = Floods(self.clock.now)
-        self.notifier = Notifier(self.clock, self.pages, self.people, floods, self.callbacks)
-        self.events = Events(
-            self.pages, self.people, self.notifier, script, self.tokens, self.limits, now, self.clock.now
-        )
-        self.workflow = Workflow(
-            self.pages, self.notifier, floods, self.clock.now, lambda: int(self.events.making()["per_signal"])
-        )
-        self.triggers = Triggers(url, script, self.tokens, self.limits, now, self.workflow.take)
-        self.directory = Directory(self.people, script, now, self.events.refusal)
-        self._rosters = Rosters(self.people, self.directory, self.clock)
-        self._records = Records(self.pages, self.events, self.notifier)
+        self.notifier = Notifier(self.clock, self.pages, self.people, self.callbacks)
+        self._rest = Rest(script, self.tokens, now)
+        self.events = Events(self.pages, self.people, self.notifier, self._rest, self.clock.now)
+        self.workflow = Workflow(self.pages, self.notifier, self.clock.now, lambda: self.events.per_signal)
+        self.triggers = Triggers(url, script, self.tokens, now, self.workflow.take)
+        self.directory = Directory(self.people, self._rest)
+        self._rosters = Rosters(self.people, self._rest, self.clock, self.directory.calls)
+        self._records = Records(self.pages, self.events, self.notifier, self._rest)
         self._script = script
         self._now = now
 
@@ -91,20 +82,8 @@ class XMatters:
         app = web.Application(client_max_size=0, middlewares=[answers.unknown_routes_with(answers.xmatters_error)])
         app.router.add_post(TRIGGER_PATH, self.triggers.call)
         app.router.add_post(TOKEN_PATH, self.token)
-        app.router.add_get(EVENTS_PATH, self.events.find)
-        app.router.add_post(EVENTS_PATH, self.events.change)
-        app.router.add_get(events.EVENT_PATH, self.events.one)
-        app.router.add_get(records.ANNOTATIONS_PATH, self._records.annotations)
-        app.router.add_post(records.ANNOTATIONS_PATH, self._records.annotate)
-        app.router.add_get(records.ANNOTATION_PATH, self._records.annotation)
-        app.router.add_get(records.AUDITS_PATH, self._records.audits)
-        app.router.add_get(records.DELIVERIES_PATH, self._records.deliveries)
-        app.router.add_get(directory.PEOPLE_PATH, self.directory.people)
-        app.router.add_get(directory.PERSON_PATH, self.directory.person)
-        app.router.add_get(directory.DEVICES_PATH, self.directory.devices)
-        app.router.add_get(directory.GROUPS_PATH, self.directory.groups)
-        app.router.add_get(directory.GROUP_PATH, self.directory.group)
-        self._rosters.add_to(app)
+        for part in (self.events, self._records, self.directory, self._rosters):
+            part.add_to(app)
         return app
 
     def story(self) -> dict[str, Any]:
@@ -113,8 +92,7 @@ class XMatters:
             return {
                 "clock": {"now": self.clock.now().isoformat(), "ahead_seconds": self.clock.ahead_seconds},
                 "flow": dict(self.workflow.settings()),
-                "people": [each.as_json() for each in self.people.people()],
-                "groups": [each.as_json() for each in self.people.groups()],
+                **self.people.as_json(),
                 "pages": [self._told(each) for each in self.pages.all()[-SHOWN_PAGES:]],
                 "notifications": [each.as_json() for each in self.notifier.notifications.newest(SHOWN_NOTIFICATIONS)],
                 "callbacks": self.callbacks.log(),
@@ -139,7 +117,7 @@ class XMatters:
         """Answer a request for an OAuth token."""
         body = (await request.read()).decode(errors="replace")
         form = {**request.query, **dict(parse_qsl(body))}
-        accounts = [self.events.account, *(trigger.account for trigger in self.triggers.all())]
+        accounts = [self._rest.account, *(trigger.account for trigger in self.triggers.all())]
         unscripted = self.tokens.grant(form, [each for each in accounts if each])
         fault = self._script.take("token")
         answer = fault.changed(unscripted, answers.xmatters_error) if fault else unscripted

@@ -1,14 +1,14 @@
 """Callbacks: xMatters' requests to the relay that report people's answers and the states of pages.
 
-Documented by xMatters, for the BigPanda workflow: status, delivery and response callbacks are on by default. The other
-kinds are off unless declared.
+Each is the JSON of the custom step in docs/xmatters/tell-relay.js, version 1. Documented by xMatters, for the BigPanda
+workflow: status, delivery and response callbacks are on by default. No other kind is sent here.
 
 Guesses, to be checked against a tenant:
 
-- each callback is one POST; without an answer, or after 429 or 5xx, it is sent once more, at once, in both shapes (the
-  step in docs/xmatters/tell-relay.js does so); a redirect is not followed;
+- each callback is one POST; without an answer, or after 429 or 5xx, it is sent once more, at once, as the custom step
+  does; a redirect is not followed;
 - callbacks are sent one after the other, in the order of what they report;
-- in the flow shape, no callback is sent for a page without an incident's id, since the custom step fails.
+- no callback is sent for a page without an incident's id, since the custom step fails.
 """
 
 import json
@@ -22,60 +22,60 @@ from typing import Any
 
 import requests
 
-from sandbox.http.faults import Script
-from sandbox.http.schema import compiled
-from sandbox.xmatters.callback_bodies import KINDS, SHAPES, CallbackFacts, body_of
+from sandbox.http.schema import HEADER, LOOPBACK_URL, compiled
 from sandbox.xmatters.notifications import Notification
-from sandbox.xmatters.pages import Page
+from sandbox.xmatters.pages import Page, rest_time
 from sandbox.xmatters.people import Person
 
 ANSWER_SECONDS = 30.0
 MOST_LOGGED = 500
-DEFAULT_KINDS = ["response", "delivery", "status"]
 
-_PRINTABLE = "[\\x20-\\x7e]"
 _DECLARATION = compiled(
-    {"url": {"type": ["string", "null"], "pattern": "^https?://[\\x21-\\x7e]+$", "maxLength": 2000}},
-    {
-        "header": {"type": ["object", "null"], "default": None},
-        "shape": {"enum": SHAPES, "default": "flow"},
-        "kinds": {"type": "array", "items": {"enum": KINDS}, "default": DEFAULT_KINDS},
-        "function": {
-            "type": ["string", "null"],
-            "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
-            "default": None,
-        },
-    },
-)
-_HEADER = compiled(
-    {
-        "name": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,100}$"},
-        "value": {"type": "string", "pattern": f"^[\\x21-\\x7e]({_PRINTABLE}*[\\x21-\\x7e])?$", "maxLength": 4000},
-    },
-    {},
+    {"url": LOOPBACK_URL, "header": HEADER},
+    {"function": {"type": ["string", "null"], "default": None}},
 )
 
 
 @dataclass(frozen=True)
 class Target:
-    """Destination of callbacks.
-
-    Attributes
-    ----------
-    url
-        Address of the relay's callback route for a channel.
-    headers
-        Credentials, as one header; empty without any.
-    shape
-        One of `sandbox.xmatters.callback_bodies.SHAPES`.
-    kinds
-        Kinds that are sent.
-    """
+    """Destination of callbacks: the relay's callback route for a channel, and a header with its credentials."""
 
     url: str
     headers: Mapping[str, str]
-    shape: str
-    kinds: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A callback to send.
+
+    Attributes
+    ----------
+    kind
+        response, delivery or status.
+    page, at
+        The page, and the time of what is reported.
+    members
+        Members of the body that depend on the kind; those that are None or empty are left out.
+    """
+
+    kind: str
+    page: Page
+    at: datetime
+    members: Mapping[str, Any]
+
+    def body(self) -> dict[str, Any]:
+        """Return the body as a JSON object."""
+        page = self.page
+        members = {
+            "relay": 1,
+            "kind": self.kind,
+            "incident_id": page.incident_id,
+            "environment_id": page.order.environment_id,
+            "event": {"id": page.id, "number": page.number},
+            **self.members,
+            "at": rest_time(self.at),
+        }
+        return _without_empty(members)
 
 
 class Callbacks:
@@ -84,24 +84,20 @@ class Callbacks:
     A thread of its own sends, so that neither a vendor's route nor the clock waits for the relay.
     """
 
-    def __init__(self, script: Script, now: Callable[[], datetime]) -> None:
-        self._script = script
+    def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._targets: dict[str | None, Target] = {}
         self._log: deque[dict[str, Any]] = deque(maxlen=MOST_LOGGED)
-        self._queue: queue.Queue[tuple[CallbackFacts, Target] | None] = queue.Queue()
+        self._queue: queue.SimpleQueue[tuple[Callback, Target] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
 
-    def declare(self, document: object) -> dict[str, Any]:
-        """Set the destination of callbacks; return the declaration with its secret masked.
+    def declare(self, document: object) -> None:
+        """Set the destination of callbacks: ``url``, on this machine, and ``header`` with ``name`` and ``value``.
 
         With ``function``, the UUID of a trigger, the destination is for the pages of that trigger only. Without it, the
         destination is for the pages of all triggers that have none of their own.
-
-        ``url`` null removes the destination; ``header`` has ``name`` and ``value``; ``shape`` is legacy or flow
-        (default); ``kinds`` lists the kinds to send.
 
         Raises
         ------
@@ -109,17 +105,9 @@ class Callbacks:
             If the declaration is invalid; the message names the key, never the value.
         """
         wanted = _DECLARATION(document, "callbacks")
-        header = _HEADER(wanted["header"], "callbacks.header") if wanted["header"] is not None else None
-        headers = {header["name"]: header["value"]} if header else {}
-        function = wanted["function"].lower() if wanted["function"] else None
+        function, header = wanted["function"], wanted["header"]
         with self._lock:
-            if wanted["url"] is None:
-                self._targets.pop(function, None)
-            else:
-                kinds = frozenset(wanted["kinds"])
-                self._targets[function] = Target(wanted["url"], headers, wanted["shape"], kinds)
-        shown = {"name": header["name"], "value": "****"} if header else None
-        return wanted | {"function": function, "header": shown}
+            self._targets[function and function.lower()] = Target(wanted["url"], {header["name"]: header["value"]})
 
     def log(self) -> list[dict[str, Any]]:
         """Return the newest callbacks that were sent, or could not be, oldest first."""
@@ -127,13 +115,10 @@ class Callbacks:
             return list(self._log)
 
     def clear(self) -> None:
-        """Forget the log."""
+        """Forget the log and the destinations."""
         with self._lock:
             self._log.clear()
-
-    def settle(self) -> None:
-        """Wait until each queued callback was sent, or lost by a fault."""
-        self._queue.join()
+            self._targets.clear()
 
     def close(self) -> None:
         """Send no further callback, and end the thread."""
@@ -145,100 +130,87 @@ class Callbacks:
             # The thread may wait for the relay's answer; it is a daemon, so the process can end all the same.
             thread.join(timeout=1)
 
-    def status(self, page: Page, word: str, username: str = "") -> None:
-        """Queue a callback with the status of a page.
-
-        `word` is the status in the spelling of xMatters' older JSON callbacks, such as `terminated`.
-        """
-        self._send(CallbackFacts("status", page, self._now(), word=word, username=username))
+    def status(self, page: Page) -> None:
+        """Queue a callback with the status of a page."""
+        self._send("status", page, {"status": page.status})
 
     def delivery(self, made: Notification) -> None:
-        """Queue a callback which reports that a notification was delivered, or failed."""
-        self._send(CallbackFacts("delivery", made.page, self._now(), made.person, made.device, made.delivery_status))
+        """Queue a callback which reports that a notification was delivered."""
+        self._send("delivery", made.page, _of(made) | {"delivery_status": made.delivery_status})
 
     def response(self, answered: Notification, comment: str | None) -> None:
         """Queue a callback with a person's answer, and the comment written with it."""
-        facts = CallbackFacts(
-            "response", answered.page, self._now(), answered.person, answered.device, answered.answer, comment
-        )
-        self._send(facts)
+        self._send("response", answered.page, _of(answered) | {"response": answered.answer, "note": comment})
 
-    def annotation(self, page: Page, person: Person, comment: str) -> None:
-        """Queue a callback with a person's comment on a page."""
-        self._send(CallbackFacts("annotation", page, self._now(), person, note=comment))
-
-    def escalation(self, page: Page, person: Person, group: str, reason: str) -> None:
-        """Queue a callback which reports that a group's next member is notified after `person`; `reason` says why."""
-        self._send(CallbackFacts("escalation", page, self._now(), person, group=group, reason=reason))
-
-    def failure(self, page: Page, group: str, reason: str) -> None:
-        """Queue a callback which reports that nobody is left to notify in a group."""
-        self._send(CallbackFacts("failure", page, self._now(), group=group, reason=reason))
-
-    def _send(self, facts: CallbackFacts) -> None:
+    def _send(self, kind: str, page: Page, members: Mapping[str, Any]) -> None:
         with self._lock:
-            target = self._targets.get(facts.page.function.lower()) or self._targets.get(None)
-            if target is None or facts.kind not in target.kinds or self._closing.is_set():
+            target = self._targets.get(page.function.lower()) or self._targets.get(None)
+            if target is None or self._closing.is_set():
                 return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="sandbox-callbacks", daemon=True)
                 self._thread.start()
-        self._queue.put((facts, target))
+        self._queue.put((Callback(kind, page, self._now(), members), target))
 
     def _work(self) -> None:
         with requests.Session() as session:
             session.trust_env = False
-            while True:
-                item = self._queue.get()
-                try:
-                    if item is None or self._closing.is_set():
-                        return
-                    self._deliver(session, *item)
-                finally:
-                    self._queue.task_done()
+            while (item := self._queue.get()) and not self._closing.is_set():
+                self._deliver(session, *item)
 
-    def _deliver(self, session: requests.Session, facts: CallbackFacts, target: Target) -> None:
-        if target.shape == "flow" and facts.page.incident_id is None:
-            self._record(facts, None, "was not sent, since the page has no incident's id")
+    def _deliver(self, session: requests.Session, callback: Callback, target: Target) -> None:
+        if callback.page.incident_id is None:
+            self._record(callback, None, "was not sent, since the page has no incident's id")
             return
-        fault = self._script.take("callback")
-        if fault and not (fault.accept or fault.kind in ("accept_then_reset", "reset_body", "truncated_json")):
-            self._record(facts, None, f"was lost by the scripted fault {fault.kind}")
-            return
-        if fault:
-            self._closing.wait(fault.seconds)
-        body = json.dumps(body_of(facts, target.shape)).encode()
-        status = self._post(session, target, body)
-        retried = _may_pass(status) or (fault is not None and fault.kind not in ("slow", "drip"))
-        if retried:
-            status = self._post(session, target, body)
-        self._record(facts, status, _outcome(status) + (", at the second attempt" if retried else ""))
+        body = json.dumps(callback.body()).encode()
+        status, again = _post(session, target, body), ""
+        if status is None or status == 429 or status >= 500:
+            status, again = _post(session, target, body), ", at the second attempt"
+        self._record(callback, status, _outcome(status) + again)
 
-    def _post(self, session: requests.Session, target: Target, body: bytes) -> int | None:
-        headers = {"Content-Type": "application/json", **target.headers}
-        try:
-            answer = session.post(target.url, data=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False)
-        except (requests.RequestException, ValueError):
-            return None
-        return answer.status_code
-
-    def _record(self, facts: CallbackFacts, status: int | None, what: str) -> None:
+    def _record(self, callback: Callback, status: int | None, what: str) -> None:
+        number = callback.page.number
         entry = {
-            "at": facts.at.isoformat(),
-            "page": facts.page.number,
-            "kind": facts.kind,
+            "at": callback.at.isoformat(),
+            "page": number,
+            "kind": callback.kind,
             "status": status,
-            "text": f"The {facts.kind} callback for page {facts.page.number} {what}.",
+            "text": f"The {callback.kind} callback for page {number} {what}.",
         }
         with self._lock:
             self._log.append(entry)
 
 
-def _may_pass(status: int | None) -> bool:
-    return status is None or status == 429 or status >= 500
+def _post(session: requests.Session, target: Target, body: bytes) -> int | None:
+    headers = {"Content-Type": "application/json", **target.headers}
+    try:
+        answer = session.post(target.url, data=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False)
+    except (requests.RequestException, ValueError):
+        return None
+    return answer.status_code
 
 
 def _outcome(status: int | None) -> str:
     if status is None:
         return "got no answer"
     return f"was taken (status {status})" if 200 <= status < 300 else f"was refused (status {status})"
+
+
+def _of(notification: Notification) -> dict[str, Any]:
+    """Return the members of a body that name a notification's person and device."""
+    return {"person": _person(notification.person), "device": notification.device.name}
+
+
+def _person(person: Person) -> dict[str, Any]:
+    return _without_empty(
+        {
+            "target": person.name,
+            "first_name": person.first_name,
+            "last_name": person.last_name,
+            "email": person.email,
+        }
+    )
+
+
+def _without_empty(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value}

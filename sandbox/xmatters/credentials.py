@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.http.schema import InvalidError, compiled, one_of
+from sandbox.http.schema import compiled, one_of
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "url": ("api_key",),
@@ -16,7 +16,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "oauth": ("client_id", "username", "password"),
 }
 API_KEY_PREFIX = "x-api-key-"
-SHOWN = {"username", "client_id"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Auth:
     Attributes
     ----------
     type
-        Accepted kind of credentials, a key of `KEYS`; or "any": every kind for which `values` has all that it needs.
+        Accepted kind of credentials, a key of `KEYS`.
     values
         The credentials by name, such as ``username``.
     """
@@ -43,26 +42,16 @@ class Auth:
         InvalidError
             If a key is missing, unknown or no text; the message holds no value.
         """
-        kind = one_of(declared, "type", [*KEYS, "any"], "auth")
+        kind = one_of(declared, "type", list(KEYS), "auth")
         checked = _checker(kind)(declared, "auth")
-        auth = cls(kind, {key: value for key, value in checked.items() if key != "type"})
-        if not any(auth.expected(each) for each in KEYS):
-            raise InvalidError("auth of type any must hold all keys of url, basic, api_key or oauth")
-        return auth
+        return cls(kind, {key: value for key, value in checked.items() if key != "type"})
 
     def expected(self, kind: str) -> tuple[str, ...] | None:
         """Return the accepted credentials of one kind, such as user name and password; None for a kind not accepted.
 
         The values have the order of `KEYS`.
         """
-        if self.type not in (kind, "any") or not all(key in self.values for key in KEYS[kind]):
-            return None
-        return tuple(self.values[key] for key in KEYS[kind])
-
-    def masked(self) -> dict[str, str]:
-        """Return the declaration with its secrets masked, for listings."""
-        shown = {key: value if key in SHOWN else "****" for key, value in self.values.items()}
-        return {"type": self.type, **shown}
+        return tuple(self.values[key] for key in KEYS[kind]) if self.type == kind else None
 
 
 @dataclass(frozen=True)
@@ -100,6 +89,4 @@ def _checker(kind: str) -> Callable[[object, str], dict[str, Any]]:
     text = {"type": "string", "minLength": 1}
     schemas: dict[str, Any] = {key: text for keys in KEYS.values() for key in keys}
     schemas["key"] = text | {"pattern": f"^{API_KEY_PREFIX}"}
-    if kind == "any":
-        return compiled({"type": {"const": kind}}, schemas)
     return compiled({"type": {"const": kind}} | {key: schemas[key] for key in KEYS[kind]}, {})

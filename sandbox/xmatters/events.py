@@ -22,12 +22,10 @@ not imitate these points:
 Guesses, to be checked against a tenant:
 
 - one signal makes one event, at once, unless `Events.make` says otherwise; an event that is not found yet is 404;
-- every caller with credentials sees every event, newest first; 403 is only answered if scripted;
+- every caller with credentials sees every event, newest first; 403 and 429 are answered only when scripted;
 - wrong credentials are answered 401 before anything else is checked; where a password is declared, an API key is wrong;
-- ``plan`` and ``form`` are ids or names; ``search`` finds parts of the name; all three without regard to letter case;
 - an unknown parameter, member or status is 400, and so is a limit outside of 1 to 1,000;
-- the member ``terminated`` of an event; the members of embedded recipients and messages;
-- no rate limit, unless `sandbox.xmatters.rate_limits` has one.
+- the member ``terminated`` of an event; the members of embedded recipients and messages.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,79 +36,59 @@ from aiohttp import web
 
 from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
-from sandbox.http.faults import Script
+from sandbox.http.calls import Call, CallLog, Change
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.directory import shown
 from sandbox.xmatters.notifications import response_option
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import EVENTS_PATH, RESPONSES, STATUSES, Page, Pages
-from sandbox.xmatters.paging import LARGEST_PAGE, limit_and_offset, moment, page
-from sandbox.xmatters.people import PRIORITIES, People
-from sandbox.xmatters.rate_limits import RateLimits
-from sandbox.xmatters.rest import Rest, Verdict
-from sandbox.xmatters.tokens import Tokens
+from sandbox.xmatters.paging import check_parameters, limit_and_offset, moment, page
+from sandbox.xmatters.people import People
+from sandbox.xmatters.rest import Rest
 
 EVENT_PATH = EVENTS_PATH + "/{event}"
 
-_MAKING = compiled(
-    {},
-    {
-        "per_signal": {"type": "integer", "minimum": 0, "maximum": LARGEST_PAGE, "default": 1},
-        "delay_seconds": {"type": "number", "minimum": 0, "maximum": 366 * 86400, "default": 0},
-    },
-)
 _CHANGE = compiled({"id": {"type": "string", "minLength": 1}, "status": {"enum": STATUSES}}, {})
-_FILTERS = {
-    *("requestId", "status", "priority", "propertyName", "propertyValue", "from", "to"),
-    *("eventType", "plan", "form", "search"),
-}
-_SORTS: Mapping[str, Callable[[Page], Any]] = {
-    "EVENT_ID": lambda each: int(each.number),
-    "START_TIME": lambda each: (each.created, int(each.number)),
-    "STATUS": lambda each: each.status,
-    "NAME": lambda each: each.order.subject,
-}
+_FILTERS = {"requestId", "status", "propertyName", "propertyValue", "from", "to"}
 _LISTED_EMBEDS = {"properties", "annotations"}
 _EMBEDS = _LISTED_EMBEDS | {"recipients", "responseOptions", "messages"}
 
 
-class Events(Rest):
-    """All events, and the credentials of the REST API. Safe to use from several threads.
+class Events:
+    """REST API of events. Safe to use from several threads.
 
-    `now` returns the time for the log of calls, `page_now` the time on the clock of pages, which can be turned ahead.
+    `now` returns the time on the clock of pages, which can be turned ahead.
+
+    Attributes
+    ----------
+    calls
+        Log of every request to the routes about events.
+    per_signal
+        Number of events that each later signal makes.
     """
 
     def __init__(
-        self,
-        pages: Pages,
-        people: People,
-        notifier: Notifier,
-        script: Script,
-        tokens: Tokens,
-        limits: RateLimits,
-        now: Callable[[], datetime],
-        page_now: Callable[[], datetime],
+        self, pages: Pages, people: People, notifier: Notifier, rest: Rest, now: Callable[[], datetime]
     ) -> None:
-        super().__init__(script, tokens, limits, now)
+        self.calls = CallLog[Call]()
+        self.per_signal = 1
+        self.declare = rest.declare
+        self._delay = timedelta()
         self._pages = pages
         self._people = people
         self._notifier = notifier
-        self._page_now = page_now
-        self._making = _MAKING({}, "making")
+        self._rest = rest
+        self._now = now
 
-    def make(self, *, per_signal: object = 1, delay_seconds: object = 0) -> None:
-        """Set how many events each later signal makes, and after how many seconds the REST API finds any event.
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to the application of the xMatters stand-in."""
+        app.router.add_get(EVENTS_PATH, self._rest.handler("events", self._found, self.calls))
+        app.router.add_post(EVENTS_PATH, self._rest.handler("event", self._changed, self.calls))
+        app.router.add_get(EVENT_PATH, self._rest.handler("one_event", self._one, self.calls))
 
-        Raises
-        ------
-        InvalidError
-            If a number is invalid; the message names it, and nothing has changed.
-        """
-        self._making = _MAKING({"per_signal": per_signal, "delay_seconds": delay_seconds}, "making")
-
-    def making(self) -> Mapping[str, Any]:
-        """Return the settings that `make` set."""
-        return dict(self._making)
+    def make(self, *, per_signal: int = 1, delay_seconds: float = 0) -> None:
+        """Set how many events each later signal makes, and after how many seconds the REST API finds any event."""
+        self.per_signal, self._delay = per_signal, timedelta(seconds=delay_seconds)
 
     def all(self) -> list[Page]:
         """Return every event, oldest first, those that the REST API does not find yet included."""
@@ -121,63 +99,43 @@ class Events(Rest):
         return [event for event in self.all() if event.incident_id == incident_id]
 
     def clear(self) -> None:
-        """Forget events and calls; keep credentials and the settings of `make`. Event numbers go on counting."""
+        """Forget events, calls and the settings of `make`; keep credentials. Event numbers go on counting."""
         self.calls.clear()
         self._notifier.clear()
+        self.make()
 
-    async def find(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of events."""
-        return await self.serve("events", request, self._found)
-
-    async def one(self, request: web.Request) -> web.Response:
-        """Answer a request for one event."""
-        return await self.serve("one_event", request, self._one)
-
-    async def change(self, request: web.Request) -> web.Response:
-        """Answer a request that changes the status of an event."""
-        return await self.serve("event", request, self._changed)
-
-    def visible(self) -> list[Page]:
-        """Return the events that the REST API finds already, oldest first (see `make`)."""
-        latest = self._page_now() - timedelta(seconds=self._making["delay_seconds"])
-        return [event for event in self.all() if event.created <= latest]
-
-    def visible_one(self, name: str) -> Page | None:
+    def visible(self, name: str) -> Page | None:
         """Return the event with this UUID or number; None if the REST API does not find it, or not yet."""
         found = self._pages.get(name)
-        latest = self._page_now() - timedelta(seconds=self._making["delay_seconds"])
-        return found if found and found.created <= latest else None
+        return found if found and self._is_visible(found) else None
 
-    def _found(self, request: web.Request, _: Any) -> Verdict:
+    def _is_visible(self, event: Page) -> bool:
+        return event.created + self._delay <= self._now()
+
+    def _found(self, request: web.Request, _: Any) -> VendorAnswer:
         query = request.query
-        limit, offset = limit_and_offset(query, _FILTERS | {"sortBy", "sortOrder", "embed"})
-        embeds = _words(query, "embed", _LISTED_EMBEDS)
-        wanted = _filter(query)
-        key, ascends = _sort(query)
-        found = sorted((each for each in self.visible() if wanted(each)), key=key, reverse=not ascends)
+        limit, offset = limit_and_offset(query, _FILTERS | {"embed"})
+        embeds, wanted = _words(query, "embed", _LISTED_EMBEDS), _filter(query)
+        found = [each for each in reversed(self.all()) if self._is_visible(each) and wanted(each)]
         # Embedded members only for the page that is sent, since they are large.
         sheet = page(EVENTS_PATH, query, found, limit, offset)
         sheet["data"] = [self._document(each, embeds) for each in sheet["data"]]
-        return Verdict(answers.document(200, sheet))
+        return answers.document(200, sheet)
 
-    def _one(self, request: web.Request, _: Any) -> Verdict:
-        unknown = sorted(set(request.query) - {"embed", "targeted", "responseOptions.translations"})
-        if unknown:
-            raise InvalidError(f"{unknown[0]} is an unknown parameter")
+    def _one(self, request: web.Request, _: Any) -> VendorAnswer:
+        check_parameters(request.query, {"embed", "targeted", "responseOptions.translations"})
         embeds = _words(request.query, "embed", _EMBEDS)
-        found = self.visible_one(request.match_info["event"])
-        if found is None:
-            return Verdict(no_such_event())
-        return Verdict(answers.document(200, self._document(found, embeds)))
+        found = self.visible(request.match_info["event"])
+        return answers.document(200, self._document(found, embeds)) if found else no_such_event()
 
-    def _changed(self, request: web.Request, document: Any) -> Verdict:
+    def _changed(self, request: web.Request, document: Any) -> VendorAnswer | Change:
         change = _CHANGE(document, "event")
-        event = self.visible_one(change["id"])
+        event = self.visible(change["id"])
         if event is None:
-            return Verdict(no_such_event())
+            return no_such_event()
         if event.status == "TERMINATED":
-            return Verdict(answers.xmatters_error(409, "The event is terminated"))
-        username = self.username(request)
+            return answers.xmatters_error(409, "The event is terminated")
+        username = self._rest.username(request)
 
         def apply() -> VendorAnswer:
             try:
@@ -187,7 +145,7 @@ class Events(Rest):
                 after = self._pages.get(event.id) or event
             return answers.document(200, after.document())
 
-        return Verdict(answers.document(200, event.document()), apply)
+        return Change(answers.document(200, event.document()), apply)
 
     def _document(self, event: Page, embeds: set[str]) -> dict[str, Any]:
         document = event.document()
@@ -223,32 +181,19 @@ def listing(data: list[Any]) -> dict[str, Any]:
 
 def _filter(query: Mapping[str, str]) -> Callable[[Page], bool]:
     statuses = _words(query, "status", STATUSES) or set(STATUSES)
-    priorities = _words(query, "priority", PRIORITIES) or set(PRIORITIES)
     request_id, properties = query.get("requestId"), _properties(query)
     earliest, latest = moment(query, "from"), moment(query, "to")
-    types = _words(query, "eventType", ["USER", "SYSTEM"]) or {"USER"}
 
     def wanted(event: Page) -> bool:
         return (
-            "USER" in types
-            and _is_of_workflow(event, query)
-            and request_id in (None, event.request_id)
+            request_id in (None, event.request_id)
             and event.status in statuses
-            and event.order.priority in priorities
             and all(event.properties.get(name, "").lower() == value for name, value in properties)
             and (earliest is None or earliest <= event.created)
             and (latest is None or event.created <= latest)
         )
 
     return wanted
-
-
-def _is_of_workflow(event: Page, query: Mapping[str, str]) -> bool:
-    """Return True if the event matches ``plan``, ``form`` and ``search`` of the query."""
-    document = event.document()
-    names = [(query[name].lower(), document[name].values()) for name in ("plan", "form") if name in query]
-    is_named = all(name in {each.lower() for each in known} for name, known in names)
-    return is_named and query.get("search", "").lower() in event.order.subject.lower()
 
 
 def _properties(query: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -259,9 +204,7 @@ def _properties(query: Mapping[str, str]) -> list[tuple[str, str]]:
         return []
     if len(names) != len(values):
         raise InvalidError("propertyName and propertyValue must have the same number of entries")
-    return [
-        (name.rpartition(">")[2].strip().partition("#")[0], value) for name, value in zip(names, values, strict=True)
-    ]
+    return [(name.strip().partition("#")[0], value) for name, value in zip(names, values, strict=True)]
 
 
 def _words(query: Mapping[str, str], name: str, known: Any) -> set[str]:
@@ -269,12 +212,3 @@ def _words(query: Mapping[str, str], name: str, known: Any) -> set[str]:
     if not found <= set(known):
         raise InvalidError(f"{name} must be of {', '.join(sorted(known))}")
     return found
-
-
-def _sort(query: Mapping[str, str]) -> tuple[Callable[[Page], Any], bool]:
-    sort, order = query.get("sortBy", "EVENT_ID"), query.get("sortOrder", "DESCENDING")
-    if sort not in _SORTS:
-        raise InvalidError(f"sortBy must be of {', '.join(_SORTS)}")
-    if order not in ("ASCENDING", "DESCENDING"):
-        raise InvalidError("sortOrder must be ASCENDING or DESCENDING")
-    return _SORTS[sort], order == "ASCENDING"

@@ -31,15 +31,15 @@ MOST_RECIPIENTS = 100
 _STATUSES = ["critical", "warning", "unknown", "ok"]
 _OWN_LABELS = {
     "description": "Description",
-    "incidentid": "Incident",
+    "incident_id": "Incident",
     "status": "Status",
     "severity": "Severity",
-    "environmentid": "Environment",
+    "environment_id": "Environment",
     "host": "Host",
     "check": "Check",
-    "sourcesystems": "Sources",
-    "alertsactive": "Active alerts",
-    "alertstotal": "Alerts",
+    "source_systems": "Sources",
+    "alerts_active": "Active alerts",
+    "alerts_total": "Alerts",
     "link": "Link",
 }
 
@@ -61,11 +61,9 @@ class Order:
     details
         Pairs of a label and a text, which a person sees after acknowledging.
     priority
-        One of `PRIORITIES`.
+        HIGH, MEDIUM or LOW.
     recipients
         Names of users, groups, and devices as ``user|device``.
-    expiration_minutes
-        Minutes until the page expires.
     """
 
     incident_id: str | None
@@ -76,48 +74,32 @@ class Order:
     details: tuple[tuple[str, str], ...]
     priority: str
     recipients: tuple[str, ...]
-    expiration_minutes: int = EXPIRATION_MINUTES
 
 
 def read(signal: Signal) -> Order | None:
     """Return the page to make of a signal; None if the flow fails, since the body is not JSON."""
     if signal.body is None:
         return None
-    document, said = _Members(signal.body), signal.decision
-    wrapped, own = document.get("incident"), said.get("body") == "xmatters"
-    incident = _Members(document.get("properties") if own else wrapped if isinstance(wrapped, dict) else signal.body)
+    document, said = _object(signal.body), signal.decision
+    own = _object(document.get("properties")) if said.get("body") == "xmatters" else None
+    incident = _object(document["incident"]) if "incident" in document else document
     status = said["status"] if said else _line(incident.get("status")).lower()
-    is_over = said["is_over"] if said else _is_over(incident, status)
-    environment_id = said["environment_id"] if said else _environment(document, incident)
-    minutes = None if said else document.get("expirationinminutes")
+    is_over = said["is_over"] if said else status == "ok" or incident.get("active") is False
+    environment_id = said["environment_id"] if said else _line(_object(document.get("metadata")).get("environment_id"))
     return Order(
         incident_id=signal.incident_id,
         environment_id=environment_id or None,
         status=status,
         is_over=is_over,
-        subject=_own_subject(incident) if own else _subject(incident, status, is_over, signal.incident_id),
-        details=tuple(_own_details(incident) if own else _details(document, incident, signal.incident_id)),
-        priority=said["priority"] if said else _priority(status, is_over=is_over),
+        subject=_own_subject(own) if own is not None else _subject(incident, status, is_over, signal.incident_id),
+        details=tuple(_own_details(own) if own is not None else _details(incident, environment_id, signal.incident_id)),
+        priority=said["priority"] if said else "LOW" if is_over else "HIGH" if status == "critical" else "MEDIUM",
         recipients=tuple(dict.fromkeys(said["recipients"] if said else signal.recipients))[:MOST_RECIPIENTS],
-        expiration_minutes=minutes if type(minutes) is int and 1 <= minutes <= 100_000 else EXPIRATION_MINUTES,
     )
 
 
-class _Members(dict[str, Any]):
-    """Members of a JSON object by their simplified names: in lower case, without hyphens and underscores.
-
-    Empty if the value is no JSON object. Members that are null are left out.
-    """
-
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        for name, member in (value if isinstance(value, dict) else {}).items():
-            if member is not None:
-                self.setdefault(re.sub("[_-]", "", name).lower(), member)
-
-    def first(self, *names: str) -> str:
-        """Return the text of the first of the members `names` that is not empty; "" if all are empty or missing."""
-        return next((text for name in names if (text := _line(self.get(name)))), "")
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _line(value: Any) -> str:
@@ -127,88 +109,56 @@ def _line(value: Any) -> str:
     return re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(value)[: 4 * PROPERTY_LIMIT]).strip()[:PROPERTY_LIMIT]
 
 
-def _flag(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip().lower())
-    return value if isinstance(value, bool) else None
+def _own_subject(properties: Mapping[str, Any]) -> str:
+    return _line(properties.get("subject")) or "BigPanda incident"
 
 
-def _is_over(incident: _Members, status: str) -> bool:
-    active = _flag(incident.get("active"))
-    if active is False or status == "ok":
-        return True
-    return active is not True and _flag(incident.get("resolved")) is True
-
-
-def _environment(document: _Members, incident: _Members) -> str | None:
-    outside = _Members(document.get("metadata"))
-    return outside.first("environmentid") or document.first("environmentid") or incident.first("environmentid") or None
-
-
-def _priority(status: str, *, is_over: bool) -> str:
-    return "LOW" if is_over else "HIGH" if status == "critical" else "MEDIUM"
-
-
-def _own_subject(properties: _Members) -> str:
-    return properties.first("subject") or f"BigPanda incident {properties.first('incidentid')}".strip()
-
-
-def _own_details(properties: _Members) -> Iterable[tuple[str, str]]:
+def _own_details(properties: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     found = ((label, properties.get(name)) for name, label in _OWN_LABELS.items())
     # The description has a line for each alert.
     return [(label, str(text).strip()[:PROPERTY_LIMIT]) for label, text in found if _line(text)]
 
 
-def _subject(incident: _Members, status: str, is_over: bool, incident_id: str | None) -> str:
-    worst = next(iter(_alerts(incident)), _Members({}))
-    title = incident.first("title", "subject") or _described(worst) or incident.first("description")
+def _subject(incident: Mapping[str, Any], status: str, is_over: bool, incident_id: str | None) -> str:
+    worst = next((_described(each) for each in _alerts(incident)), "")
+    title = _line(incident.get("title")) or _line(incident.get("subject")) or worst
     state = "RESOLVED" if is_over else status.upper()
     return ": ".join(part for part in (state, title or f"BigPanda incident {incident_id or ''}".strip()) if part)
 
 
-def _details(document: _Members, incident: _Members, incident_id: str | None) -> Iterable[tuple[str, str]]:
+def _details(incident: Mapping[str, Any], environment_id: Any, incident_id: str | None) -> Iterable[tuple[str, str]]:
     alerts = _alerts(incident)
     active = sum(_line(alert.get("status")).lower() != "ok" for alert in alerts)
     found = [
         ("Incident", incident_id or ""),
-        ("Status", incident.first("status")),
-        ("Severity", incident.first("severity")),
-        ("Environment", _environment(document, incident) or ""),
-        ("Assignee", _person(document.get("assignee")) or _person(incident.get("assignee"))),
-        ("Host", incident.first("host")),
-        ("Check", incident.first("check")),
+        ("Status", _line(incident.get("status"))),
+        ("Severity", _line(incident.get("severity"))),
+        ("Environment", _line(environment_id)),
         ("Alerts", f"{active} active of {len(alerts)}" if alerts else ""),
-        *(("Alert", f"{alert.first('status').upper()} {_described(alert)}".strip()) for alert in alerts[:MOST_ALERTS]),
+        *(
+            ("Alert", f"{_line(each.get('status')).upper()} {_described(each)}".strip())
+            for each in alerts[:MOST_ALERTS]
+        ),
         ("Further alerts", str(len(alerts) - MOST_ALERTS) if len(alerts) > MOST_ALERTS else ""),
-        ("Link", incident.first("link") or document.first("link")),
     ]
     return [(label, text) for label, text in found if text]
 
 
-def _person(value: Any) -> str:
-    return _Members(value).first("name", "username", "email") or _line(value)
-
-
-def _alerts(incident: _Members) -> list[_Members]:
+def _alerts(incident: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the incident's alerts, the worst status first."""
     listed = incident.get("alerts")
-    found = [_Members(each) for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict)]
+    found = [each for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict)]
 
-    def rank(alert: _Members) -> int:
-        status = alert.first("status").lower()
+    def rank(alert: Mapping[str, Any]) -> int:
+        status = _line(alert.get("status")).lower()
         return _STATUSES.index(status) if status in _STATUSES else _STATUSES.index("unknown")
 
     return sorted(found, key=rank)
 
 
-def _described(alert: _Members) -> str:
-    tags = _tags(alert.get("tags"))
+def _described(alert: Mapping[str, Any]) -> str:
+    listed = alert.get("tags")
+    pairs = map(_object, listed if isinstance(listed, list) else [])
+    tags = {_line(pair.get("name")).lower(): _line(pair.get("value")) for pair in pairs}
     place = " ".join(part for part in (tags.get("host", ""), tags.get("check", "")) if part)
-    return ": ".join(part for part in (place, alert.first("description")) if part)
-
-
-def _tags(value: Any) -> Mapping[str, str]:
-    if isinstance(value, dict):
-        return {str(name).lower(): _line(text) for name, text in value.items()}
-    pairs = [_Members(each) for each in (value if isinstance(value, list) else [])]
-    return {pair.first("name").lower(): pair.first("value") for pair in pairs}
+    return ": ".join(part for part in (place, _line(alert.get("description"))) if part)

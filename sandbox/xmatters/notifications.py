@@ -1,6 +1,6 @@
 """Notifications: what each device was told of a page, and what was answered on it.
 
-Documented by xMatters, or recorded from a tenant: ``deliveryStatus`` as DELIVERED, RESPONDED or FAILED; ``source`` of a
+Documented by xMatters, or recorded from a tenant: ``deliveryStatus`` as DELIVERED or RESPONDED; ``source`` of a
 response, such as ANDROID. The words that a device shows or says are guesses, and so are the other sources.
 """
 
@@ -11,12 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from sandbox.xmatters.directory import shown_device
-from sandbox.xmatters.identity import identity
 from sandbox.xmatters.pages import RESPONSES, Page, record_time
-from sandbox.xmatters.people import Device, Person
+from sandbox.xmatters.people import Device, Person, identity
 
-_SPOKEN, _TYPED = {"VOICE"}, {"TEXT_PHONE", "TEXT_PAGER", "NUMERIC_PAGER"}
-_SOURCES = {"ANDROID_PUSH": "ANDROID", "APPLE_PUSH": "APPLE", "BLACKBERRY_PUSH": "BLACKBERRY"}
+_SOURCES = {"ANDROID_PUSH": "ANDROID", "APPLE_PUSH": "APPLE"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Notification:
     answer
         The chosen response; None without one.
     delivery_status
-        DELIVERED, RESPONDED or FAILED.
+        DELIVERED or RESPONDED.
     """
 
     id: int
@@ -153,10 +151,10 @@ class Notifications:
 def first_text(page: Page, kind: str, responses: Iterable[str]) -> str:
     """Return what a device of this kind shows or says when it is notified."""
     subject, choices = page.order.subject, [f"{at} for {each}" for at, each in enumerate(responses, start=1)]
-    if kind in _SPOKEN:
+    if kind == "VOICE":
         pressed = f" Press {', '.join(choices)}." if choices else ""
         return f"This is xMatters with an alert of {page.order.priority.lower()} priority. {subject}.{pressed}"
-    if kind in _TYPED:
+    if kind == "TEXT_PHONE":
         return f"{subject} Reply {', '.join(choices)}." if choices else subject
     return subject
 

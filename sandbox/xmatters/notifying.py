@@ -3,21 +3,19 @@
 Documented by xMatters, or by BigPanda for its workflow (docs/vendors.md, "The BigPanda workflow of xMatters"):
 
 - a user's devices are notified in the user's own order; a group's members in their order, with escalation delays;
-- only the members of a shift that covers the time are notified; absent or inactive members are skipped without waiting;
-- a device with a threshold above the page's priority is not notified;
+- absent or inactive members are skipped without waiting;
 - a user who is a recipient can Acknowledge, a group's member can Acknowledge or Escalate; Acknowledge terminates;
 - Escalate stops the user, and notifies the next member at once;
-- a suspended page notifies nobody new, and what has been sent can still be answered; a terminated page stays so;
-- a page expires; it then looks terminated.
+- a terminated page stays so; a page expires, and then looks terminated.
 
 Guesses, to be checked against a tenant:
 
 - members who were notified earlier can still answer after the escalation delay;
 - a page for information notifies a group's first active member, and ends when its last device has been notified;
 - an unknown or inactive recipient is skipped, and the others are notified;
-- if no member of a group is left to notify, the page stays active until it expires;
-- if all devices of a member have a threshold above the page's priority, the escalation delay still passes;
-- notifications that a suspended page holds back are sent when it becomes active again.
+- if no member of a group is left to notify, the page stays active until it expires.
+
+A tenant's suspended page notifies nobody new. Here it goes on: only the clients of the REST API suspend pages.
 """
 
 from typing import Any
@@ -26,8 +24,7 @@ from sandbox.clock import Clock
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.callbacks import Callbacks
 from sandbox.xmatters.directory import shown
-from sandbox.xmatters.floods import Floods
-from sandbox.xmatters.groups import ESCALATION_SECONDS, Group
+from sandbox.xmatters.flow import EXPIRATION_MINUTES
 from sandbox.xmatters.notifications import (
     Notification,
     Notifications,
@@ -37,7 +34,7 @@ from sandbox.xmatters.notifications import (
 )
 from sandbox.xmatters.open_pages import Escalation, OpenPages
 from sandbox.xmatters.pages import Page, Pages, record_time
-from sandbox.xmatters.people import Device, People, Person
+from sandbox.xmatters.people import ESCALATION_SECONDS, Device, Group, People, Person
 
 
 class UnknownError(InvalidError):
@@ -47,12 +44,11 @@ class UnknownError(InvalidError):
 class Notifier:
     """Notifies the recipients of pages, and takes their answers. Safe to use from several threads."""
 
-    def __init__(self, clock: Clock, pages: Pages, people: People, floods: Floods, callbacks: Callbacks) -> None:
+    def __init__(self, clock: Clock, pages: Pages, people: People, callbacks: Callbacks) -> None:
         self.notifications = Notifications()
         self._clock = clock
         self._pages = pages
         self._people = people
-        self._floods = floods
         self._callbacks = callbacks
         self._lock = pages.lock
         self._open_pages = OpenPages(clock, pages)
@@ -63,9 +59,10 @@ class Notifier:
             self._open_pages.start(page)
             self._pages.audit(page.id, "EVENT_CREATED")
             self._pages.note(page.id, f"Page {page.number} was made with priority {page.order.priority}.")
-            self._callbacks.status(page, "active")
+            self._callbacks.status(page)
+            expired = "it expired, and no answer had ended it"
             self._open_pages.after(
-                page, page.order.expiration_minutes * 60, lambda: self._expire(page.id), if_suspended=True
+                page, EXPIRATION_MINUTES * 60, lambda: self._end(page.id, "EVENT_COMPLETED", expired)
             )
             if not page.order.recipients:
                 self._pages.note(page.id, "The signal names no recipients, so nobody is notified.")
@@ -98,46 +95,27 @@ class Notifier:
             answered = self.notifications.answered(asked, response, text)
             self._record_answer(answered, comment)
             if acknowledges:
-                self._end(asked.page.id, "EVENT_TERMINATED", "terminated", f"{asked.person.full_name} acknowledged")
+                self._end(asked.page.id, "EVENT_TERMINATED", f"{asked.person.full_name} acknowledged")
             else:
                 self._escalate(answered)
             return answered
 
-    def set_status(self, page_id: str, status: str, username: str = "") -> Page:
-        """Suspend, resume or terminate a page, and return the page.
+    def set_status(self, page_id: str, status: str, username: str) -> Page:
+        """Suspend, resume or terminate a page, and return the page; `username` is the user of the REST API.
 
-        `username` is the user of the REST API who did that; "" for a person in xMatters. Raises InvalidError if the
-        page does not exist, has that status already, or has ended.
+        Raises InvalidError if the page does not exist, has that status already, or has ended.
         """
         with self._lock:
-            page, who = self._pages.get(page_id), username or "A user"
+            page = self._pages.get(page_id)
             if page is None or page.status in (status, "TERMINATED"):
                 raise InvalidError("the page has that status, or has ended")
             if status == "TERMINATED":
-                return self._end(page_id, "EVENT_TERMINATED", "terminated_external", f"{who} ended it", username)
+                return self._end(page_id, "EVENT_TERMINATED", f"{username} ended it")
             page = self._pages.change(page_id, status)
             self._pages.audit(page_id, "EVENT_SUSPENDED" if status == "SUSPENDED" else "EVENT_RESUMED")
-            self._pages.note(page_id, f"{who} {'suspended' if status == 'SUSPENDED' else 'resumed'} the page.")
-            self._callbacks.status(page, status.lower(), username)
-            if status == "ACTIVE":
-                self._open_pages.resume(page)
+            self._pages.note(page_id, f"{username} {'suspended' if status == 'SUSPENDED' else 'resumed'} the page.")
+            self._callbacks.status(page)
             return page
-
-    def end(self, name: str) -> Page:
-        """Terminate the page with this UUID or number.
-
-        Raises
-        ------
-        UnknownError
-            If there is no such page.
-        InvalidError
-            If the page has ended.
-        """
-        with self._lock:
-            page = self._pages.get(name)
-            if page is None:
-                raise UnknownError("there is no such page")
-            return self.set_status(page.id, "TERMINATED")
 
     def annotate(self, page: Page, comment: str, author: str) -> dict[str, Any]:
         """Add a user's annotation to a page, and return it as the REST API shows it."""
@@ -145,7 +123,6 @@ class Notifier:
             person = self._people.member(author)
             added = self._pages.annotate(page.id, comment, shown(person))
             self._pages.note(page.id, f"{person.full_name} commented: {comment}")
-            self._callbacks.annotation(page, person, comment)
             return added
 
     def clear(self) -> None:
@@ -154,7 +131,6 @@ class Notifier:
             self._open_pages.clear()
             self.notifications.clear()
             self._pages.clear()
-            self._floods.clear()
 
     def _notify(self, page: Page, name: str) -> None:
         target, bar, device = (part.strip() for part in name.partition("|"))
@@ -164,7 +140,7 @@ class Notifier:
             devices = tuple(each for each in person.devices if not bar or each.name.lower() == device.lower())
             if not devices:
                 self._pages.note(page.id, f"{person.full_name} has no such device, and is not notified.")
-            self._ring_person(page, person, devices, None)
+            self._ring(page, person, devices, None)
         elif group and group.status == "ACTIVE":
             self._notify_group(page, group)
         else:
@@ -176,11 +152,8 @@ class Notifier:
         open_page = self._open_pages.of(page.id)
         if open_page is None or group.name in open_page.escalations:
             return
-        shifts = group.shifts_at(self._clock.now())
-        escalation = open_page.escalations[group.name] = Escalation(group, self._people.active_members(shifts))
-        if group.shifts and not shifts:
-            self._pages.note(page.id, f"No shift of the group {group.name} covers this time.")
-        skipped = sum(len(each.members) for each in shifts) - len(escalation.left)
+        escalation = open_page.escalations[group.name] = Escalation(group, self._people.active_members(group))
+        skipped = len(group.members) - len(escalation.left)
         if skipped:
             self._pages.note(page.id, f"The group {group.name} has {skipped} inactive: skipped without waiting.")
         self._next_member(page, escalation)
@@ -190,10 +163,9 @@ class Notifier:
             escalation.next_step.cancel()
         if not escalation.left:
             self._pages.note(page.id, f"Nobody is left in the group {escalation.group.name}.")
-            self._callbacks.failure(page, escalation.group.name, "nobody is left in the group")
             return
         person, _ = escalation.left.pop(0)
-        self._ring_person(page, person, person.devices, escalation.group.name)
+        self._ring(page, person, person.devices, escalation.group.name)
         if not page.order.is_over:
             seconds = escalation.left[0][1] if escalation.left else ESCALATION_SECONDS
             escalation.next_step = self._open_pages.after(
@@ -202,9 +174,6 @@ class Notifier:
 
     def _unanswered(self, page: Page, escalation: Escalation, person: Person) -> None:
         self._pages.note(page.id, f"{person.full_name} did not answer in time.")
-        if escalation.left:
-            reason = f"{person.full_name} did not answer in time"
-            self._callbacks.escalation(page, person, escalation.group.name, reason)
         self._next_member(page, escalation)
 
     def _escalate(self, answered: Notification) -> None:
@@ -217,20 +186,7 @@ class Notifier:
             for each in self.notifications.of_page(page.id)
             if (each.person.name, each.group) == (person.name, answered.group)
         )
-        escalation = open_page.escalations[answered.group]
-        self._callbacks.escalation(page, person, answered.group, f"{person.full_name} escalated")
-        if escalation.next_step:
-            escalation.next_step.cancel()
-        self._open_pages.do(page, lambda: self._next_member(page, escalation))
-
-    def _ring_person(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
-        """Notify those of a person's devices that take pages with the priority of `page`."""
-        priority = page.order.priority
-        taking = tuple(each for each in devices if each.takes(priority))
-        if left_out := [each.name for each in devices if each not in taking]:
-            said = f"{person.full_name} ({', '.join(left_out)}) takes no pages with priority {priority}"
-            self._pages.note(page.id, f"{said}, and is not notified there.")
-        self._ring(page, person, taking, group)
+        self._next_member(page, open_page.escalations[answered.group])
 
     def _ring(self, page: Page, person: Person, devices: tuple[Device, ...], group: str | None) -> None:
         """Notify the devices in order, each after its delay."""
@@ -257,10 +213,7 @@ class Notifier:
 
     def _ring_device(self, page: Page, person: Person, device: Device, group: str | None) -> None:
         whose, for_group = f"{person.full_name} ({device.name})", f" for the group {group}" if group else ""
-        if self._floods.suppresses_notification(person.name, device.name, device.kind):
-            self._pages.note(page.id, f"Notification flood control suppressed the notification to {whose}.")
-            return
-        responses = () if page.order.is_over or device.fails else ("Acknowledge", "Escalate")[: 2 if group else 1]
+        responses = () if page.order.is_over else ("Acknowledge", "Escalate")[: 2 if group else 1]
         made = self.notifications.add(
             lambda identifier: Notification(
                 id=identifier,
@@ -272,13 +225,10 @@ class Notifier:
                 text=first_text(page, device.kind, responses),
                 responses=responses,
                 state="ringing" if responses else "over",
-                delivery_status="FAILED" if device.fails else "DELIVERED",
             )
         )
-        audit_type = "NOTIFICATION_FAILED" if device.fails else "NOTIFICATION_DELIVERED"
-        self._pages.audit(page.id, audit_type, notification=made.document())
-        said = f"Delivery to {whose} failed" if device.fails else f"{whose} is notified"
-        self._pages.note(page.id, f"{said}{for_group}.")
+        self._pages.audit(page.id, "NOTIFICATION_DELIVERED", notification=made.document())
+        self._pages.note(page.id, f"{whose} is notified{for_group}.")
         self._callbacks.delivery(made)
 
     def _record_answer(self, answered: Notification, comment: str | None) -> None:
@@ -296,20 +246,17 @@ class Notifier:
         self._pages.note(answered.page.id, said)
         self._callbacks.response(answered, comment)
 
-    def _expire(self, page_id: str) -> None:
-        self._end(page_id, "EVENT_COMPLETED", "terminated", "it expired, and no answer had ended it")
-
     def _end_if_informed(self, page: Page) -> None:
         open_page = self._open_pages.of(page.id)
         is_informed = self.notifications.of_page(page.id) and open_page and not open_page.waiting_devices
         if page.order.is_over and is_informed:
-            self._end(page.id, "EVENT_COMPLETED", "terminated", "it was for information, and all are notified")
+            self._end(page.id, "EVENT_COMPLETED", "it was for information, and all are notified")
 
-    def _end(self, page_id: str, audit_type: str, word: str, because: str, username: str = "") -> Page:
+    def _end(self, page_id: str, audit_type: str, because: str) -> Page:
         self._open_pages.stop(page_id)
         page = self._pages.change(page_id, "TERMINATED", because)
         self.notifications.stop(self.notifications.of_page(page_id))
         self._pages.audit(page_id, audit_type)
         self._pages.note(page_id, f"The page ended: {because}.")
-        self._callbacks.status(page, word, username)
+        self._callbacks.status(page)
         return page

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.xmatters.flow import Order
-from sandbox.xmatters.identity import identity
+from sandbox.xmatters.flow import EXPIRATION_MINUTES, Order
+from sandbox.xmatters.people import identity
 
 EVENTS_PATH = "/api/xm/1/events"
 FIRST_NUMBER = 1001
@@ -21,7 +21,7 @@ STATUSES = ["ACTIVE", "SUSPENDED", "TERMINATED"]
 RESPONSES = {"Acknowledge": "END", "Escalate": "ESCALATE"}
 AUDIT_TYPES = [
     *("EVENT_CREATED", "EVENT_ANNOTATED", "EVENT_SUSPENDED", "EVENT_RESUMED", "EVENT_COMPLETED", "EVENT_TERMINATED"),
-    *("NOTIFICATION_DELIVERED", "NOTIFICATION_FAILED", "RESPONSE_RECEIVED"),
+    *("NOTIFICATION_DELIVERED", "RESPONSE_RECEIVED"),
 ]
 _PLAN = {"id": "8f1c0a52-6d0b-4b5e-9a43-1f0c6f1f7a01", "name": "Sandbox"}
 _FORM = {"id": "8f1c0a52-6d0b-4b5e-9a43-1f0c6f1f7a02", "name": "Sandbox"}
@@ -91,7 +91,7 @@ class Page:
             "requestId": self.request_id,
             "floodControl": False,
             "priority": self.order.priority,
-            "expirationInMinutes": self.order.expiration_minutes,
+            "expirationInMinutes": EXPIRATION_MINUTES,
             "status": self.status,
             "created": rest_time(self.created),
             **terminated,

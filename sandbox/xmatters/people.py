@@ -1,44 +1,35 @@
-"""People with devices, and groups with shifts: one directory for the REST API and for notifying.
+"""People with devices, and groups with members: one directory for the REST API and for notifying.
 
-Documented by xMatters, or recorded from a tenant: the types of devices; a device is not notified of
-pages below its priority threshold; a group's members in order, with escalation delays. In the REST API the delays of
-devices and of escalations are whole minutes; here they are seconds.
+Documented by xMatters, or recorded from a tenant: the types of devices; a group's members in order, with escalation
+delays; absent or inactive members are skipped without waiting. In the REST API the delays of devices and of escalations
+are whole minutes; here they are seconds. A group has one shift here, which is the whole of every day.
 
 Guesses, to be checked against a tenant:
 
 - a device's delay counts from the previous device of the same person; the first one's from the start;
-- a device whose threshold is above the page's priority is left out, and the next device keeps its own delay;
 - a member's delay counts from the previous active member; the first active member is notified at once;
 - a person who is declared without devices has one for e-mail, and so has a group's member who is not declared.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sandbox.http.schema import InvalidError, compiled
-from sandbox.xmatters.groups import LONGEST_DELAY_SECONDS, MOST_SHIFTS, Group, Shift, all_day, shifts_of
-from sandbox.xmatters.identity import identity
 
-KINDS = [
-    *("EMAIL", "VOICE", "TEXT_PHONE", "APPLE_PUSH", "ANDROID_PUSH", "BLACKBERRY_PUSH"),
-    *("FAX", "IM", "BES", "TEXT_PAGER", "NUMERIC_PAGER"),
-]
-PRIORITIES = ["LOW", "MEDIUM", "HIGH"]
+KINDS = ["EMAIL", "VOICE", "TEXT_PHONE", "APPLE_PUSH", "ANDROID_PUSH"]
+ESCALATION_SECONDS = 300
+LONGEST_DELAY_SECONDS = 7 * 86400
 MOST_ENTRIES = 1000
 
-_TEXT = {"type": "string", "minLength": 1}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 _LIST = {"type": "array", "maxItems": MOST_ENTRIES, "default": []}
 _SECONDS = {"type": "number", "minimum": 0, "maximum": LONGEST_DELAY_SECONDS}
 _STATUS = {"enum": ["ACTIVE", "INACTIVE"], "default": "ACTIVE"}
-# The form of the REST API's names, for `People.declare`.
-_PERSON = compiled({"targetName": _TEXT}, {"status": _STATUS})
-_GROUP = compiled({"targetName": _TEXT}, {"status": _STATUS, "onCall": {"type": "array", "items": _TEXT}})
-# The form with devices and delays, for `People.declare_phones`.
-_PHONES = compiled({}, {"people": _LIST, "groups": _LIST})
-_OWNER = compiled(
+_DECLARATION = compiled({}, {"people": _LIST, "groups": _LIST})
+_PERSON = compiled(
     {"name": _NAME},
     {
         "full_name": _NAME,
@@ -47,51 +38,24 @@ _OWNER = compiled(
         "devices": {"type": "array", "maxItems": 20},
     },
 )
-_DEVICE = compiled(
-    {"name": _NAME, "kind": {"enum": KINDS}},
-    {
-        "delay_seconds": _SECONDS | {"default": 0},
-        "priority_threshold": {"enum": PRIORITIES, "default": "LOW"},
-        "fails": {"type": "boolean", "default": False},
-    },
-)
-_ROSTER = compiled(
-    {"name": _NAME},
-    {
-        "status": _STATUS,
-        "members": {"type": "array", "maxItems": MOST_ENTRIES},
-        "shifts": {"type": "array", "maxItems": MOST_SHIFTS},
-    },
-)
+_DEVICE = compiled({"name": _NAME, "kind": {"enum": KINDS}}, {"delay_seconds": _SECONDS | {"default": 0}})
+_GROUP = compiled({"name": _NAME}, {"status": _STATUS, "members": _LIST})
+_MEMBER = compiled({"name": _NAME}, {"after_seconds": _SECONDS})
+
+
+def identity(kind: str, name: str) -> str:
+    """Return a UUID that depends on the kind of an object, such as "GROUP", and its name only: the same in each run."""
+    # A name may hold a lone surrogate, which JSON can write and UTF-8 cannot.
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{name}".encode("utf-8", "surrogatepass")))
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device of a person.
-
-    Attributes
-    ----------
-    name
-        Its name, such as "Work Phone".
-    kind
-        One of `KINDS`.
-    delay_seconds
-        Wait after the person's previous device.
-    priority_threshold
-        The lowest priority of a page that the device is notified of: one of `PRIORITIES`.
-    fails
-        True if no notification can be delivered to it.
-    """
+    """A device of a person: its name, one of `KINDS`, and the wait after the person's previous device."""
 
     name: str
     kind: str
     delay_seconds: float = 0
-    priority_threshold: str = "LOW"
-    fails: bool = False
-
-    def takes(self, priority: str) -> bool:
-        """True if the device is notified of pages with this priority."""
-        return PRIORITIES.index(priority) >= PRIORITIES.index(self.priority_threshold)
 
 
 DEFAULT_DEVICES = (Device("Work Email", "EMAIL"),)
@@ -123,9 +87,27 @@ class Person:
         """UUID of the person."""
         return identity("PERSON", self.name)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the person in the form that `People.declare_phones` takes."""
-        return vars(self) | {"devices": [dict(vars(each)) for each in self.devices]}
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a group; `after_seconds` is the wait after the previous active member."""
+
+    name: str
+    after_seconds: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group, and its members in the order of escalation."""
+
+    name: str
+    status: str = "ACTIVE"
+    members: tuple[Member, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """UUID of the group."""
+        return identity("GROUP", self.name)
 
 
 class People:
@@ -136,32 +118,25 @@ class People:
         self._people: tuple[Person, ...] = ()
         self._groups: tuple[Group, ...] = ()
 
-    def declare(self, people: object, groups: object) -> None:
-        """Replace all people and groups, given without devices and delays, as `Directory.declare` describes."""
-        found = [_person(each) for each in _entries(people, _PERSON, "people")]
-        self._replace(found, [_group(each) for each in _entries(groups, _GROUP, "groups")])
-
-    def declare_phones(self, document: object) -> None:
-        """Replace all people and groups, with devices and delays.
+    def declare(self, document: object) -> None:
+        """Replace all people and groups by those of a JSON object, which may have ``people`` and ``groups``.
 
         A person has a ``name``, and may have ``full_name``, ``email``, ``status`` and ``devices``, each with ``name``,
-        ``kind``, ``delay_seconds`` (0), ``priority_threshold`` (LOW) and ``fails`` (false). A group has a ``name``, and
-        may have ``status``, and ``shifts`` or ``members``. A shift has a ``name``, and may have ``begins`` and ``ends``
-        (hours in UTC such as 08:00; the whole day) and ``members``. A member has a ``name``, and may have
-        ``after_seconds`` (300; 0 for the first). ``members`` of a group are those of one shift for the whole day.
+        ``kind`` and ``delay_seconds`` (0). A group has a ``name``, and may have ``status`` and ``members``, each with
+        ``name`` and ``after_seconds`` (300; 0 for the first).
 
         Raises
         ------
         InvalidError
             If an entry is invalid; the message names the entry and the key, and nothing has changed.
         """
-        checked = _PHONES(document, "phones")
-        people = [_owner(each, name) for name, each in _named_entries(checked["people"], _OWNER, "people")]
-        rosters = _named_entries(checked["groups"], _ROSTER, "groups")
-        groups = [Group(each["name"], each["status"], shifts_of(each, name)) for name, each in rosters]
+        checked = _DECLARATION(document, "phones")
+        people = [_person(each, name) for name, each in _entries(checked["people"], _PERSON, "people")]
+        groups = [_group(each, name) for name, each in _entries(checked["groups"], _GROUP, "groups")]
         names = [each.name for each in people] + [each.name for each in groups]
         _check_unique(names, "a name of people and groups")
-        self._replace(people, groups)
+        with self._lock:
+            self._people, self._groups = tuple(people), tuple(groups)
 
     def people(self) -> tuple[Person, ...]:
         """Return all people."""
@@ -172,6 +147,13 @@ class People:
         """Return all groups."""
         with self._lock:
             return self._groups
+
+    def as_json(self) -> dict[str, Any]:
+        """Return people and groups as JSON types, in the form that `declare` takes."""
+        return {
+            "people": [asdict(each) for each in self.people()],
+            "groups": [asdict(each) for each in self.groups()],
+        }
 
     def person(self, name: str) -> Person | None:
         """Return the person with this name, in any letter case, or this UUID; None if unknown."""
@@ -185,14 +167,10 @@ class People:
         """Return the person with this name or UUID; for an unknown name, an active person with default devices."""
         return self.person(name) or Person(name, name)
 
-    def active_members(self, shifts: Iterable[Shift]) -> list[tuple[Person, float]]:
-        """Return the active members of shifts, in order, each with the wait after the previous one (seconds)."""
-        members = [(self.member(each.name), each.after_seconds) for shift in shifts for each in shift.members]
+    def active_members(self, group: Group) -> list[tuple[Person, float]]:
+        """Return a group's active members, in order, each with the wait after the previous one (seconds)."""
+        members = [(self.member(each.name), each.after_seconds) for each in group.members]
         return [(person, seconds) for person, seconds in members if person.status == "ACTIVE"]
-
-    def _replace(self, people: Iterable[Person], groups: Iterable[Group]) -> None:
-        with self._lock:
-            self._people, self._groups = tuple(people), tuple(groups)
 
 
 def _found[Named: (Person, Group)](entries: tuple[Named, ...], name: str) -> Named | None:
@@ -203,31 +181,26 @@ def _found[Named: (Person, Group)](entries: tuple[Named, ...], name: str) -> Nam
 type _Check = Callable[[object, str], dict[str, Any]]
 
 
-def _named_entries(declared: object, check: _Check, name: str) -> list[tuple[str, dict[str, Any]]]:
-    if not isinstance(declared, list | tuple):
-        raise InvalidError(f"{name} must be a list")
+def _entries(declared: list[object], check: _Check, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the checked entries of a list, each with its name in messages."""
     return [(f"{name}[{at}]", check(each, f"{name}[{at}]")) for at, each in enumerate(declared)]
 
 
-def _entries(declared: object, check: _Check, name: str) -> list[dict[str, Any]]:
-    return [entry for _, entry in _named_entries(declared, check, name)]
-
-
-def _person(entry: Mapping[str, Any]) -> Person:
-    return Person(entry["targetName"], entry["targetName"], status=entry["status"])
-
-
-def _group(entry: Mapping[str, Any]) -> Group:
-    return Group(entry["targetName"], entry["status"], all_day(entry.get("onCall", [])))
-
-
-def _owner(entry: Mapping[str, Any], name: str) -> Person:
+def _person(entry: Mapping[str, Any], name: str) -> Person:
     person = Person(entry["name"], entry.get("full_name") or entry["name"], entry.get("email"), entry["status"])
     if "devices" not in entry:
         return person
-    devices = tuple(Device(**each) for each in _entries(entry["devices"], _DEVICE, f"{name}.devices"))
+    devices = tuple(Device(**each) for _, each in _entries(entry["devices"], _DEVICE, f"{name}.devices"))
     _check_unique([each.name for each in devices], f"a name in {name}.devices")
     return Person(person.name, person.full_name, person.email, person.status, devices)
+
+
+def _group(entry: Mapping[str, Any], name: str) -> Group:
+    members = tuple(
+        Member(each["name"], each.get("after_seconds", ESCALATION_SECONDS if place else 0))
+        for place, (_, each) in enumerate(_entries(entry["members"], _MEMBER, f"{name}.members"))
+    )
+    return Group(entry["name"], entry["status"], members)
 
 
 def _check_unique(names: list[str], what: str) -> None:

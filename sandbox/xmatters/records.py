@@ -18,8 +18,8 @@ Guesses, to be checked against a tenant:
 - user deliveries have the members that python-xmatters reads: ``event``, ``person``, ``deliveryStatus``, a listing
   ``notifications``, ``response`` and ``links``; a notification's listing ``responses`` is always empty, since the
   client can't read any other;
-- the ``deliveryStatus`` of a user is the first of RESPONDED, DELIVERED and FAILED that one of the user's devices has;
-  PENDING never occurs, since a notification is delivered or fails at once; ``at`` leaves out what came later;
+- the ``deliveryStatus`` of a user is RESPONDED if the user answered on a device, else DELIVERED, since every
+  notification is delivered at once; ``at`` leaves out what came later;
 - an unknown parameter is 400; an unknown event is 404.
 """
 
@@ -30,6 +30,7 @@ from aiohttp import web
 
 from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
+from sandbox.http.calls import Change
 from sandbox.http.schema import InvalidError, compiled
 from sandbox.xmatters.directory import shown
 from sandbox.xmatters.events import EVENT_PATH, Events, listing, no_such_event
@@ -37,74 +38,60 @@ from sandbox.xmatters.notifications import Notification
 from sandbox.xmatters.notifying import Notifier
 from sandbox.xmatters.pages import AUDIT_TYPES, EVENTS_PATH, Page, Pages
 from sandbox.xmatters.paging import limit_and_offset, moment, page
-from sandbox.xmatters.rest import Verdict
+from sandbox.xmatters.rest import Rest
 
 ANNOTATIONS_PATH = EVENT_PATH + "/annotations"
 ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"
 AUDITS_PATH = "/api/xm/1/audits"
 DELIVERIES_PATH = EVENT_PATH + "/user-deliveries"
-# From the furthest on.
-_DELIVERY_STATUSES = ("RESPONDED", "DELIVERED", "FAILED")
 _COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}}, {})
 
 
 class Records:
     """Routes of annotations, audits and user deliveries."""
 
-    def __init__(self, pages: Pages, events: Events, notifier: Notifier) -> None:
+    def __init__(self, pages: Pages, events: Events, notifier: Notifier, rest: Rest) -> None:
         self._pages = pages
         self._events = events
         self._notifier = notifier
+        self._rest = rest
 
-    async def annotations(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of an event's annotations."""
-        return await self._events.serve("annotations", request, self._annotations)
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to the application of the xMatters stand-in."""
+        log = self._events.calls
+        app.router.add_get(ANNOTATIONS_PATH, self._rest.handler("annotations", self._annotations, log))
+        app.router.add_post(ANNOTATIONS_PATH, self._rest.handler("annotation", self._annotated, log))
+        app.router.add_get(ANNOTATION_PATH, self._rest.handler("annotations", self._annotation, log))
+        app.router.add_get(AUDITS_PATH, self._rest.handler("audits", self._audits, log))
+        app.router.add_get(DELIVERIES_PATH, self._rest.handler("deliveries", self._deliveries, log))
 
-    async def annotation(self, request: web.Request) -> web.Response:
-        """Answer a request for one annotation of an event; an unknown event or annotation is 404."""
-        return await self._events.serve("annotations", request, self._annotation)
-
-    async def annotate(self, request: web.Request) -> web.Response:
-        """Answer a request that adds an annotation to an event."""
-        return await self._events.serve("annotation", request, self._annotated)
-
-    async def audits(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of an event's audits."""
-        return await self._events.serve("audits", request, self._audits)
-
-    async def deliveries(self, request: web.Request) -> web.Response:
-        """Answer a request for the list of users whom an event notified."""
-        return await self._events.serve("deliveries", request, self._deliveries)
-
-    def _annotations(self, request: web.Request, _: Any) -> Verdict:
+    def _annotations(self, request: web.Request, _: Any) -> VendorAnswer:
         limit, offset = limit_and_offset(request.query, ())
-        event = self._events.visible_one(request.match_info["event"])
+        event = self._events.visible(request.match_info["event"])
         if event is None:
-            return Verdict(no_such_event())
-        found = self._pages.annotations(event.id)
-        return Verdict(answers.document(200, page(request.path, request.query, found, limit, offset)))
-
-    def _annotation(self, request: web.Request, _: Any) -> Verdict:
-        event = self._events.visible_one(request.match_info["event"])
-        found = self._pages.annotations(event.id) if event else []
-        wanted = next((each for each in found if each["id"] == request.match_info["annotation"]), None)
-        return Verdict(
-            answers.document(200, wanted) if wanted else answers.xmatters_error(404, "There is no such annotation")
+            return no_such_event()
+        return answers.document(
+            200, page(request.path, request.query, self._pages.annotations(event.id), limit, offset)
         )
 
-    def _annotated(self, request: web.Request, document: Any) -> Verdict:
+    def _annotation(self, request: web.Request, _: Any) -> VendorAnswer:
+        event = self._events.visible(request.match_info["event"])
+        found = self._pages.annotations(event.id) if event else []
+        wanted = next((each for each in found if each["id"] == request.match_info["annotation"]), None)
+        return answers.document(200, wanted) if wanted else answers.xmatters_error(404, "There is no such annotation")
+
+    def _annotated(self, request: web.Request, document: Any) -> VendorAnswer | Change:
         comment = _COMMENT(document, "annotation")["comment"]
-        event = self._events.visible_one(request.match_info["event"])
+        event = self._events.visible(request.match_info["event"])
         if event is None:
-            return Verdict(no_such_event())
-        author = self._events.username(request)
+            return no_such_event()
+        author = self._rest.username(request)
+        return Change(
+            answers.document(201, {}),
+            lambda: answers.document(201, self._notifier.annotate(event, comment, author)),
+        )
 
-        def apply() -> VendorAnswer:
-            return answers.document(201, self._notifier.annotate(event, comment, author))
-
-        return Verdict(answers.document(201, {}), apply)
-
-    def _audits(self, request: web.Request, _: Any) -> Verdict:
+    def _audits(self, request: web.Request, _: Any) -> VendorAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"eventId", "auditType", "sortOrder"})
         types = [word for word in query.get("auditType", "").split(",") if word]
@@ -114,39 +101,38 @@ class Records:
         order = query.get("sortOrder", "DESCENDING")
         if order not in ("ASCENDING", "DESCENDING"):
             raise InvalidError("sortOrder must be ASCENDING or DESCENDING")
-        event = self._events.visible_one(query["eventId"])
+        event = self._events.visible(query["eventId"])
         if event is None:
-            return Verdict(no_such_event())
+            return no_such_event()
         found = [each for each in self._pages.audits(event.id) if not types or each["auditType"] in types]
         found = found if order == "ASCENDING" else found[::-1]
-        return Verdict(answers.document(200, page(request.path, query, found, limit, offset)))
+        return answers.document(200, page(request.path, query, found, limit, offset))
 
-    def _deliveries(self, request: web.Request, _: Any) -> Verdict:
+    def _deliveries(self, request: web.Request, _: Any) -> VendorAnswer:
         query = request.query
         limit, offset = limit_and_offset(query, {"at", "embed"})
         at = moment(query, "at")
         if at is None:
             raise InvalidError("at is missing")
-        event = self._events.visible_one(request.match_info["event"])
+        event = self._events.visible(request.match_info["event"])
         notifications = self._notifier.notifications.of_page(event.id) if event else []
         told = [each for each in notifications if each.at <= at]
         if event is None or not told:
-            return Verdict(no_such_event())
+            return no_such_event()
         names = dict.fromkeys(each.person.name for each in told)
         found = [_delivery(event, [each for each in told if each.person.name == name]) for name in names]
-        return Verdict(answers.document(200, page(request.path, query, found, limit, offset)))
+        return answers.document(200, page(request.path, query, found, limit, offset))
 
 
 def _delivery(event: Page, notifications: Sequence[Notification]) -> dict[str, Any]:
     """Return a user delivery, as the REST API shows it; `notifications` are those of one user."""
-    statuses = {each.delivery_status for each in notifications}
     answered = next((each for each in reversed(notifications) if each.answer), None)
     person = shown(notifications[0].person)
     response = {"text": answered.answer, "notification": answered.document()["id"]} if answered else None
     return {
         "event": event.reference(),
         "person": {name: person[name] for name in ("id", "targetName", "recipientType", "links")},
-        "deliveryStatus": next(each for each in _DELIVERY_STATUSES if each in statuses),
+        "deliveryStatus": "RESPONDED" if answered else "DELIVERED",
         "notifications": listing([each.document() | {"responses": listing([])} for each in notifications]),
         **({"response": response} if response else {}),
         "links": {"self": f"{EVENTS_PATH}/{event.id}/user-deliveries"},

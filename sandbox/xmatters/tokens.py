@@ -20,8 +20,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.http.answers import VendorAnswer, document
-from sandbox.http.schema import InvalidError
 from sandbox.xmatters.credentials import Auth, Presented
+
+# Default lifetime of tokens.
+TOKEN_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,6 @@ class Tokens:
                 "jti": jti,
             },
         )
-
-
-def lifetime(token_seconds: object) -> int:
-    """Check a declared lifetime of tokens, in seconds. Raises InvalidError if it is invalid."""
-    if type(token_seconds) is not int or token_seconds < 0:
-        raise InvalidError("token_seconds must be a whole number, 0 or more")
-    return token_seconds
 
 
 def _signed_in(form: Mapping[str, str], accounts: Sequence[Account]) -> Account | None:

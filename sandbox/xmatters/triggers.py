@@ -31,9 +31,8 @@ from sandbox.http.calls import CallLog
 from sandbox.http.faults import Script
 from sandbox.http.schema import InvalidError
 from sandbox.xmatters.credentials import Auth, presented
-from sandbox.xmatters.rate_limits import RateLimits
 from sandbox.xmatters.signals import Signal
-from sandbox.xmatters.tokens import Account, Tokens, lifetime
+from sandbox.xmatters.tokens import TOKEN_SECONDS, Account, Tokens
 
 TRIGGER_PATH = "/api/integration/1/functions/{function}/triggers"
 CREDENTIAL_HEADERS = {"authorization", "proxy-authorization", "cookie"}
@@ -90,7 +89,6 @@ class Triggers:
         url: str,
         script: Script,
         tokens: Tokens,
-        limits: RateLimits,
         now: Callable[[], datetime],
         on_signal: Callable[[Signal], None],
     ) -> None:
@@ -98,13 +96,12 @@ class Triggers:
         self._url = url
         self._script = script
         self._tokens = tokens
-        self._limits = limits
         self._now = now
         self._on_signal = on_signal
         self._lock = threading.Lock()
         self._triggers: dict[str, Trigger] = {}
 
-    def declare(self, auth: object, function: str | None = None, token_seconds: object = 900) -> Trigger:
+    def declare(self, auth: object, function: str | None = None, token_seconds: int = TOKEN_SECONDS) -> Trigger:
         """Make a trigger, or replace the trigger of this uuid; `token_seconds` is the lifetime of its OAuth tokens.
 
         Raises
@@ -112,13 +109,13 @@ class Triggers:
         InvalidError
             If the declaration is invalid; the message names the key, never the value.
         """
-        accepts, seconds = Auth.parse(auth), lifetime(token_seconds)
+        accepts = Auth.parse(auth)
         name = _uuid(function) if function else str(uuid.uuid4())
         url = self._url + TRIGGER_PATH.format(function=name)
         api_key = accepts.expected("url")
         if api_key:
             url += f"?apiKey={quote(api_key[0], safe='')}"
-        trigger = Trigger(name, url, accepts, seconds)
+        trigger = Trigger(name, url, accepts, token_seconds)
         with self._lock:
             others = {each: other for each, other in self._triggers.items() if each != name}
             self._triggers = {name: trigger} | others
@@ -163,9 +160,6 @@ class Triggers:
         if trigger is None:
             return _Verdict(answers.xmatters_error(404, "The function does not exist or is not deployed"), first)
         matching = next((each for each in shown if self._tokens.match(each, trigger.auth)), None)
-        refusal = self._limits.refusal("trigger") if matching else None
-        if matching and refusal:
-            return _Verdict(refusal, matching.kind)
         if matching:
             request_id = str(uuid.uuid4())
             return _Verdict(answers.accepted(request_id), matching.kind, request_id)

@@ -16,8 +16,7 @@ from aiohttp import web
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from sandbox.page.site import Site
-from sandbox.server.guard import own_pages_only
-from sandbox.server.listener import Listener
+from sandbox.server.listener import Listener, own_pages_only
 from tests.browser import story
 from tools import chromium
 
@@ -112,7 +111,7 @@ def served() -> Iterator[Stage]:
 
 
 async def _serve(stage: Stage, ready: threading.Event, done: threading.Event) -> None:
-    listener = Listener(0)
+    listener = Listener()
     site = Site(
         bigpanda=lambda: stage.state["bigpanda"],
         xmatters=lambda: stage.state["xmatters"],

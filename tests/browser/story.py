@@ -54,7 +54,6 @@ def incident(ident: str, title: str, status: str, opened: int, can: list[str], *
         "assignee": None,
         "opened_at": epoch(opened),
         "changed_at": epoch(opened + 30),
-        "is_locked": False,
         "can": can,
         "log": [],
     } | others
@@ -108,7 +107,6 @@ def _bigpanda() -> dict[str, Any]:
                 0,
                 ["ease", "gain_alert", "snooze", "flap", "resolve"],
                 log=lag_log,
-                is_locked=True,
             ),
             incident(
                 LATENCY,
@@ -211,14 +209,7 @@ def _xmatters() -> dict[str, Any]:
         "groups": [
             {
                 "name": "database-oncall",
-                "shifts": [
-                    {
-                        "name": "Default Shift",
-                        "begins": "00:00",
-                        "ends": "00:00",
-                        "members": [{"name": "kim", "after_seconds": 0}, {"name": "jo", "after_seconds": 300}],
-                    }
-                ],
+                "members": [{"name": "kim", "after_seconds": 0}, {"name": "jo", "after_seconds": 300}],
             }
         ],
         "pages": [

@@ -35,7 +35,6 @@ def expect_calls(page: Page, stage: Stage, *wanted: tuple[str, str, Any]) -> Non
 class TestStory:
     def test_each_part_shows_its_side_in_words(self, page: Page) -> None:
         expect(card(page, "Replica lag")).to_contain_text("critical")
-        expect(card(page, "Replica lag")).to_contain_text("locked until the relay calls back")
         expect(card(page, "Checkout latency")).to_contain_text("snoozed until 19:00:00")
         expect(page.locator("#shares > li").nth(2)).to_contain_text("Signalled")
         expect(page.locator("#shares > li").nth(2)).to_contain_text("nothing of this open incident was announced")
@@ -156,14 +155,6 @@ class TestClicks:
     def test_answer_names_notification_and_response(self, page: Page, stage: Stage, response: str) -> None:
         page.get_by_role("button", name=f"{response} page 1001 on Kim Lee's Mobile").click()
         expect_calls(page, stage, ("POST", "/phones/answer", {"notification": 2, "response": response}))
-
-    def test_shifts_of_a_group_are_told_with_their_hours(self, page: Page, stage: Stage) -> None:
-        [group] = stage.state["xmatters"]["groups"]
-        jo = {"name": "night", "begins": "20:00", "ends": "08:00", "members": [{"name": "jo"}]}
-        group["shifts"] = [group["shifts"][0] | {"begins": "08:00", "ends": "20:00", "members": []}, jo]
-        expect(page.locator("#groups")).to_have_text(
-            "database-oncall rings from 08:00 to 20:00 UTC nobody; from 20:00 to 08:00 UTC Jo Park first."
-        )
 
     def test_comment_goes_with_the_next_answer_alone(self, page: Page, stage: Stage) -> None:
         comment = page.get_by_label("Comment with the next answer")

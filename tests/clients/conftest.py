@@ -24,6 +24,6 @@ def running_box() -> Iterator[Box]:
 @pytest.fixture
 def box(running_box: Box) -> Iterator[Box]:
     """The stand-in with the tests' people and groups; emptied after each test."""
-    running_box.xmatters.people.declare_phones(TENANT_OF_TESTS)
+    running_box.xmatters.people.declare(TENANT_OF_TESTS)
     yield running_box
     running_box.clear()

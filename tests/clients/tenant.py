@@ -20,7 +20,7 @@ TENANT_OF_TESTS: dict[str, Any] = {
                 {"name": "Work Email", "kind": "EMAIL"},
                 {"name": "Mobile", "kind": "ANDROID_PUSH", "delay_seconds": 90},
                 {"name": "Cell", "kind": "TEXT_PHONE"},
-                {"name": "Home", "kind": "VOICE", "priority_threshold": "HIGH"},
+                {"name": "Home", "kind": "VOICE"},
             ],
         },
         {"name": "jo", "full_name": "Jo Roe"},
@@ -30,13 +30,6 @@ TENANT_OF_TESTS: dict[str, Any] = {
     "groups": [
         {"name": "dba", "members": [{"name": "away"}, {"name": "kim"}, {"name": "jo", "after_seconds": 400}]},
         {"name": "Network, Ops", "members": [{"name": "jo"}]},
-        {
-            "name": "around-the-clock",
-            "shifts": [
-                {"name": "early", "begins": "00:00", "ends": "12:00", "members": [{"name": "kim"}, {"name": "jo"}]},
-                {"name": "late", "begins": "12:00", "ends": "00:00", "members": [{"name": "jo"}]},
-            ],
-        },
     ],
 }
 

@@ -163,7 +163,7 @@ class TestDirectory:
             ("SMSDevice", "Cell", 0, 3),
             ("VoiceDevice", "Home", 0, 4),
         ]
-        assert [each["priority_threshold"] for each in devices] == ["LOW", "LOW", "LOW", "HIGH"]
+        assert [each["priority_threshold"] for each in devices] == ["LOW"] * 4
         assert devices[0]["email_address"] == "kim@acme.example"
         assert devices[0]["owner"]["target_name"] == "kim"
         assert found == [person]
@@ -178,7 +178,6 @@ class TestDirectory:
         assert [(each["class"], each["target_name"]) for each in groups] == [
             ("Group", "dba"),
             ("Group", "Network, Ops"),
-            ("Group", "around-the-clock"),
         ]
 
     def test_unknown_names_are_not_found(self, box: Box) -> None:
@@ -210,38 +209,21 @@ class TestDirectory:
         ]
         assert (found[0]["group"]["target_name"], found[0]["shift"]["name"]) == ("dba", "Default Shift")
 
-    def test_shift_on_call_is_the_one_that_covers_the_time(self, box: Box) -> None:
-        def asked(**times: str) -> list[Any]:
-            return [
-                "oncall_endpoint",
-                ("get_oncall", {"groups": ["around-the-clock"], "members_per_shift": 9, **times}),
-            ]
-
-        morning, evening, both = values(
-            box,
-            asked(at="2026-03-04T11:59:00.000Z"),
-            asked(at="2026-03-04T12:00:00.000Z"),
-            asked(**{"from": "2026-03-04T11:00:00.000Z", "to": "2026-03-04T13:00:00.000Z"}),
-        )
-        [entry] = morning
-        assert [each["member"]["target_name"] for each in entry["members"]] == ["kim", "jo"]
-        assert (entry["start"], entry["end"]) == ("2026-03-04T00:00:00+00:00", "2026-03-04T12:00:00+00:00")
-        assert [[member["member"]["target_name"] for member in each["members"]] for each in evening] == [["jo"]]
-        assert [each["start"] for each in both] == ["2026-03-04T00:00:00+00:00", "2026-03-04T12:00:00+00:00"]
-
     def test_shifts_and_members_of_a_group_are_read(self, box: Box) -> None:
-        group = ["groups_endpoint", ("get_group_by_id", "around-the-clock")]
+        group = ["groups_endpoint", ("get_group_by_id", "dba")]
         shifts, members, of_shift = values(
             box,
             [*group, ("get_shifts",)],
             [*group, ("get_members",)],
-            [*group, ("get_shift_by_id", "early"), ("get_members",)],
+            [*group, ("get_shift_by_id", "Default Shift"), ("get_members",)],
         )
-        assert [(each["name"], each["timezone"]) for each in shifts] == [("early", "UTC"), ("late", "UTC")]
+        assert [(each["name"], each["timezone"]) for each in shifts] == [("Default Shift", "UTC")]
         # The client reads how many shifts a member has, and none of their names.
-        assert [(each["member"]["target_name"], len(each["shifts"])) for each in members] == [("kim", 1), ("jo", 2)]
+        assert [(each["member"]["target_name"], len(each["shifts"])) for each in members] == [
+            *(("away", 1), ("kim", 1), ("jo", 1))
+        ]
         assert [(each["position"], each["recipient"]["target_name"], each["delay"]) for each in of_shift] == [
-            *((1, "kim", 0), (2, "jo", 5))
+            *((1, "away", 0), (2, "kim", 5), (3, "jo", 7))
         ]
 
     def test_user_deliveries_say_how_far_each_user_was_notified(self, box: Box) -> None:

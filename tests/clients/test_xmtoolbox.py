@@ -117,7 +117,7 @@ class TestDirectory:
         assert (person["firstName"], person["status"]) == ("Kim", "ACTIVE")
         assert [each["deviceType"] for each in devices] == ["EMAIL", "ANDROID_PUSH", "TEXT_PHONE", "VOICE"]
         assert people == [person]
-        assert [each["targetName"] for each in groups] == ["dba", group["targetName"], "around-the-clock"]
+        assert [each["targetName"] for each in groups] == ["dba", group["targetName"]]
 
     def test_on_call_and_its_summary_are_read(self, box: Box, run: Run) -> None:
         group = box.xmatters.people.group("dba")

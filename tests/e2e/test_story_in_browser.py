@@ -9,7 +9,6 @@ import requests
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from sandbox import local
-from sandbox.bigpanda.incidents import ENVIRONMENT
 from sandbox.cloud import queues
 from sandbox.server.client import StandIn
 from tools import chromium
@@ -47,7 +46,6 @@ def vendors(cloud: local.Local, xmatters: StandIn) -> Iterator[StandIn]:
             {
                 "url": f"{cloud.api_url}/bigpanda/demo",
                 "header": _key(local.INBOUND_TOKEN),
-                "environment_id": ENVIRONMENT,
             },
         )
         yield xmatters

@@ -71,13 +71,6 @@ class Tenant:
         url = f"{self.box.bigpanda.url}/resources/v2.0/incidents/{incident_id}/activities"
         return [each["type"] for each in self.api.get(url, timeout=60).json()]
 
-    def release(self, incident_id: str, app_key: str = APP) -> int:
-        """Call BigPanda's callback service, which unlocks an incident; return the status."""
-        said = {"event_type": "incident#new", "incident_id": incident_id, "app_key": app_key}
-        return self.api.post(
-            f"{self.box.bigpanda.url}/resources/v2.1/outbound/callback", json=said, timeout=60
-        ).status_code
-
     def control(self, method: str, path: str, body: object = None) -> requests.Response:
         """Call the stand-in's control API of live incidents; return its answer, even if the answer is an error."""
         return self.api.request(method, f"{self.box.control_url}/bigpanda/live{path}", json=body, timeout=60)

@@ -21,7 +21,7 @@ ACTIONS = {"Resolve": {"do": "resolve"}, "Snooze 1 h": {"do": "snooze", "minutes
 def live(box: Box, account: Aws) -> Iterator[Live]:
     """The relay, with one incident that it announced."""
     box.events.declare(BASIC)
-    box.directory.declare([{"targetName": "jdoe"}], [])
+    box.xmatters.people.declare({"people": [{"name": "jdoe"}]})
     box.bigpanda.let_in(KEY)
     incident = {"id": "i1", "status": "Critical", "active": True, "changed_at": 1_800_000_000, "folders": ["shared"]}
     box.bigpanda.declare_incidents("e1", [incident])
@@ -34,7 +34,7 @@ def live(box: Box, account: Aws) -> Iterator[Live]:
     relay.share()
     relay.wake(36)
     yield relay
-    box.directory.declare()
+    box.xmatters.people.declare({})
 
 
 def answer(box: Box, live: Live, response: str, target: str = "jdoe") -> None:

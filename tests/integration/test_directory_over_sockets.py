@@ -46,15 +46,15 @@ def rest_at(url: str, auth: dict[str, str]) -> Rest:
 def rest(box: Box) -> Iterator[Rest]:
     """The stand-in's REST API, with some people and groups."""
     box.events.declare(BASIC)
-    people = [{"targetName": "jdoe"}, {"targetName": "kim"}, {"targetName": "gone", "status": "INACTIVE"}]
+    people = [{"name": "jdoe"}, {"name": "kim"}, {"name": "gone", "status": "INACTIVE"}]
     groups: list[dict[str, Any]] = [
-        {"targetName": "Network/Ops 50%", "onCall": ["jdoe", "gone", "kim"]},
-        {"targetName": "Asleep"},
-        {"targetName": "Closed", "status": "INACTIVE", "onCall": ["jdoe"]},
+        {"name": "Network/Ops 50%", "members": [{"name": "jdoe"}, {"name": "gone"}, {"name": "kim"}]},
+        {"name": "Asleep"},
+        {"name": "Closed", "status": "INACTIVE", "members": [{"name": "jdoe"}]},
     ]
-    box.directory.declare(people, groups)
+    box.xmatters.people.declare({"people": people, "groups": groups})
     yield rest_at(box.xmatters_url, BASIC)
-    box.directory.declare()
+    box.xmatters.people.declare({})
 
 
 def new_directory() -> Directory:

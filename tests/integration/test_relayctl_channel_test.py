@@ -19,8 +19,8 @@ from tests.integration.relayctl_cloud import Operator, account
 
 CANARY = "canary-77a1"
 BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
-PEOPLE = [{"targetName": "jdoe"}, {"targetName": "gone", "status": "INACTIVE"}]
-GROUPS: list[dict[str, Any]] = [{"targetName": "Ops", "onCall": ["jdoe"]}, {"targetName": "Asleep"}]
+PEOPLE = [{"name": "jdoe"}, {"name": "gone", "status": "INACTIVE"}]
+GROUPS: list[dict[str, Any]] = [{"name": "Ops", "members": [{"name": "jdoe"}]}, {"name": "Asleep"}]
 ROUTES = [{"when": {"status": "warning"}, "recipients": ["Asleep", "jdoe|Phone"]}]
 
 
@@ -35,9 +35,9 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 def tenant(box: Box) -> Iterator[Box]:
     """Fake xMatters with some people and groups."""
     box.events.declare(BASIC)
-    box.directory.declare(PEOPLE, GROUPS)
+    box.xmatters.people.declare({"people": PEOPLE, "groups": GROUPS})
     yield box
-    box.directory.declare()
+    box.xmatters.people.declare({})
 
 
 def keep(

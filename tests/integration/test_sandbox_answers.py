@@ -4,28 +4,27 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-import fastjsonschema
 import pytest
 import requests
 
 from sandbox.bigpanda.users import USERS
 from sandbox.server.in_process import Box
-from tests.integration.answer_schemas import VENDORS, check, definitions
+from tests.integration.answer_schemas import check, definitions
 from tests.integration.bigpanda_tenant import APP, Tenant, documents, receiving, tenant_of
 from tests.waiting import until
 
 URL = {"type": "url", "api_key": "canary-url-key"}
-OAUTH = {"client_id": "client-1", "username": "asker", "password": "canary-password"}
-ANY = {"type": "any", "key": "x-api-key-canary", "secret": "canary-secret"} | OAUTH
+BASIC = {"type": "basic", "username": "asker", "password": "canary-password"}
+OAUTH = BASIC | {"type": "oauth", "client_id": "client-1"}
 PEOPLE: list[dict[str, Any]] = [
     {
         "name": "kim",
         "full_name": "Kim Lee",
         "email": "kim@acme.example",
         "devices": [
-            {"name": "Work Email", "kind": "EMAIL", "fails": True},
+            {"name": "Work Email", "kind": "EMAIL"},
             {"name": "Mobile", "kind": "ANDROID_PUSH"},
-            {"name": "Pager", "kind": "TEXT_PAGER", "delay_seconds": 90},
+            {"name": "Home", "kind": "VOICE", "delay_seconds": 90},
         ],
     },
     {"name": "jo", "full_name": "Jo Roe"},
@@ -68,13 +67,13 @@ class XMattersTenant:
 @pytest.fixture
 def xmatters(box: Box) -> Iterator[XMattersTenant]:
     """A tenant of xMatters with people and groups."""
-    box.events.declare(ANY)
-    box.xmatters.people.declare_phones({"people": PEOPLE, "groups": GROUPS})
+    box.events.declare(BASIC)
+    box.xmatters.people.declare({"people": PEOPLE, "groups": GROUPS})
     with requests.Session() as session:
         session.trust_env = False
-        session.auth = (ANY["username"], ANY["password"])
+        session.auth = (BASIC["username"], BASIC["password"])
         yield XMattersTenant(box, session)
-    box.directory.declare()
+    box.xmatters.people.declare({})
 
 
 @pytest.fixture
@@ -210,7 +209,8 @@ class TestXMatters:
         check("xmatters", "invalidToken", xmatters.call("GET", "people", status=401))
 
     def test_oauth_tokens(self, xmatters: XMattersTenant) -> None:
-        token = self.token(xmatters, {"grant_type": "password"} | OAUTH)
+        xmatters.box.events.declare(OAUTH)
+        token = self.token(xmatters, OAUTH | {"grant_type": "password"})
         grant = {"grant_type": "refresh_token", "client_id": "client-1", "refresh_token": token["refresh_token"]}
         self.token(xmatters, grant)
 
@@ -251,11 +251,10 @@ class TestBigPanda:
             bigpanda.people.act_on_incident(opened, action)
         bigpanda.call("POST", opened, "/comments", {"comment": "on it"})
         bigpanda.call("PUT", opened, "/assignment", {"assignee": USERS[0]["id"]})
-        bigpanda.call("DELETE", opened, "/assignment")
         url = f"{bigpanda.box.bigpanda.url}/resources/v2.0/incidents/{opened}/activities"
         found = bigpanda.api.get(url, timeout=60).json()
         check("bigpanda", "activities", found)
-        assert len({each["type"] for each in found}) >= 8
+        assert len({each["type"] for each in found}) >= 7
 
     def test_users(self, bigpanda: Tenant) -> None:
         for query in ("", '?filter=userName eq "nope"'):
@@ -263,7 +262,6 @@ class TestBigPanda:
             check("bigpanda", "users", answer.json())
 
     def test_callback_service(self, bigpanda: Tenant) -> None:
-        bigpanda.people.let_app_into_bigpanda(APP)
         said = {"event_type": "incident#new", "incident_id": "i1", "app_key": APP}
         url = f"{bigpanda.box.bigpanda.url}/resources/v2.1/outbound/callback"
         check("bigpanda", "released", bigpanda.api.post(url, json=said, timeout=60).json())
@@ -294,7 +292,7 @@ class TestBigPanda:
     def test_webhooks_of_version_1(self, bigpanda: Tenant) -> None:
         with receiving() as receiver:
             bigpanda.share_with(receiver)
-            opened = bigpanda.people.open_incident(alerts=2)["id"]
+            opened = bigpanda.people.open_incident(alerts=[{}, {}])["id"]
             for action in ("snooze", "unsnooze", "resolve"):
                 bigpanda.people.act_on_incident(opened, action)
             until(lambda: any(each["incident"]["resolved"] for each in documents(receiver)))
@@ -303,12 +301,6 @@ class TestBigPanda:
 
 
 class TestSchemas:
-    @pytest.mark.parametrize(("vendor", "name"), [(each, name) for each in VENDORS for name in definitions(each)])
-    def test_schema_compiles_and_refuses_what_is_no_json(self, vendor: str, name: str) -> None:
-        schema = {"definitions": definitions(vendor), "allOf": [{"$ref": f"#/definitions/{name}"}]}
-        with pytest.raises(fastjsonschema.JsonSchemaValueException):
-            fastjsonschema.compile(schema)(object())
-
     def test_member_that_no_document_names_is_refused(self, xmatters: XMattersTenant) -> None:
         event = xmatters.get("event", f"events/{xmatters.page()}")
         with pytest.raises(pytest.fail.Exception, match="must not contain"):

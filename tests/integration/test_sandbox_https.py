@@ -1,18 +1,12 @@
 """https for the xMatters stand-in: a certificate for 127.0.0.1 that is made at start, and removed at the end."""
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 
 from sandbox.server.in_process import Box, running
 
-ROOT = Path(__file__).parents[2]
 PATH = "/api/xm/1/people"
 
 
@@ -46,36 +40,15 @@ def test_certificate_is_for_the_address_only(https_box: Box) -> None:
         status(named, str(https_box.xmatters_authority))
 
 
-def test_closed_port_speaks_https_again_after_it_is_opened(https_box: Box) -> None:
-    https_box.listening(False)
-    with pytest.raises(requests.exceptions.ConnectionError):
-        status(https_box.xmatters_url, str(https_box.xmatters_authority))
-    https_box.listening(True)
-    assert status(https_box.xmatters_url, str(https_box.xmatters_authority)) == 401
-
-
-def test_reset_fault_cuts_an_https_connection(https_box: Box) -> None:
-    https_box.script([{"kind": "reset", "on": "people"}])
-    with pytest.raises(requests.exceptions.ConnectionError):
-        status(https_box.xmatters_url, str(https_box.xmatters_authority))
-
-
 def test_without_the_option_xmatters_speaks_http() -> None:
     with running() as box:
         assert box.xmatters_url.startswith("http://127.0.0.1:")
         assert box.xmatters_authority is None
 
 
-def test_process_names_the_certificate_and_removes_it_at_the_end() -> None:
-    command = [sys.executable, "-m", "sandbox.server", "--https"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        where = json.loads(process.stdout.readline())
-        authority = Path(where["xmatters_authority"])
-        try:
-            assert status(where["xmatters_url"], str(authority)) == 401
-            assert authority.parent.stat().st_mode & 0o077 == 0
-        finally:
-            process.send_signal(signal.SIGTERM)
-    assert process.returncode == 0
-    assert not authority.parent.exists()
+def test_private_key_is_for_this_user_only_and_removed_at_the_end() -> None:
+    with running(is_https=True) as box:
+        assert box.xmatters_authority
+        folder = box.xmatters_authority.parent
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()

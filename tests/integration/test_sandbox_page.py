@@ -1,9 +1,6 @@
 """The sandbox's page over sockets: files, state, events, switches, and what other sites may not do."""
 
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import requests
 from sandbox.page.deployment import StackFile
 from sandbox.page.site import FILES, joining
 from sandbox.page.switches import ANSWERS
+from sandbox.server import background
 from sandbox.server.in_process import Box, running
 
 URL = {"type": "url", "api_key": "k"}
@@ -108,16 +106,12 @@ class TestPage:
                 next(_events(answer))
             assert reads
 
-    def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session) -> None:
-        command = [sys.executable, "-m", "sandbox.server"]
-        with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdout
-            address = json.loads(process.stdout.readline())["control_url"]
-            with http.get(f"{address}/page/events", stream=True, timeout=60) as answer:
-                next(_events(answer))
-                process.send_signal(signal.SIGTERM)
-                _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
+    def test_server_stops_cleanly_with_a_page_connected(self, http: requests.Session, tmp_path: Path) -> None:
+        vendors = background.start(tmp_path / "box", ROOT)
+        with http.get(f"{vendors.control_url}/page/events", stream=True, timeout=60) as answer:
+            next(_events(answer))
+            assert background.stop(tmp_path / "box")
+        assert (tmp_path / "box.log").read_text() == ""
 
     def test_replay_without_a_cloud_is_refused_in_words(self, box: Box, http: requests.Session) -> None:
         answer = http.post(f"{box.control_url}/page/replay", json={}, timeout=60)
@@ -158,8 +152,11 @@ class TestSwitches:
         state = http.get(f"{box.control_url}/page/state", timeout=60).json()
         assert state["faults"]["xmatters"] == "scripted"
         assert switch(http, box, xmatters="normal")["xmatters"] == "normal"
-        left = http.get(f"{box.control_url}/faults", timeout=60).json()["faults"]
-        assert [each["on"] for each in left] == ["comment"]
+        box.bigpanda.let_in("k")
+        url = f"{box.bigpanda.url}/resources/v2.0/environments/e1/incidents/i1/comments"
+        assert (
+            http.post(url, json={"comment": "c"}, headers={"Authorization": "Bearer k"}, timeout=60).status_code == 503
+        )
 
     @pytest.mark.parametrize(
         "wanted", [{"xmatters": "explodes"}, {"denied": ["ec2"]}, {"denied": "sqs"}, {"other": 1}, [], 1]
@@ -184,7 +181,7 @@ class TestOtherSites:
             {"Sec-Fetch-Site": "same-site"},
         ],
     )
-    @pytest.mark.parametrize(("method", "path"), [("PUT", "/faults"), ("DELETE", "/signals"), ("POST", "/page/replay")])
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "/faults"), ("POST", "/clock"), ("POST", "/page/replay")])
     def test_requests_of_other_sites_change_nothing(
         self, box: Box, http: requests.Session, method: str, path: str, headers: dict[str, str]
     ) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.bigpanda.life import ACTIONS
-from sandbox.demo.day import SCRIPTS
-from sandbox.demo.script import Player, Step
+from sandbox.demo.script import SCRIPTS, Player, Step
 from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.client import StandIn

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox.clock import LONGEST_TURN_SECONDS, Clock
+from sandbox.clock import MOST_AHEAD_SECONDS, Clock
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -72,7 +72,7 @@ def test_failing_action_is_logged_and_the_next_one_runs(clock: Clock, caplog: py
     assert "broken" in caplog.text
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), LONGEST_TURN_SECONDS + 1])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), MOST_AHEAD_SECONDS + 1])
 def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> None:
     with pytest.raises(ValueError, match="seconds must be above 0"):
         clock.turn(seconds)
@@ -80,11 +80,9 @@ def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> 
 
 
 def test_turns_have_a_limit_together(clock: Clock) -> None:
-    for _ in range(10):
-        clock.turn(LONGEST_TURN_SECONDS)
-    with pytest.raises(ValueError, match="can be ahead by"):
+    clock.turn(MOST_AHEAD_SECONDS)
+    with pytest.raises(ValueError, match="the clock ahead by"):
         clock.turn(1)
-    assert clock.ahead_seconds == 10 * LONGEST_TURN_SECONDS
 
 
 def test_actions_run_as_the_real_time_goes_on() -> None:

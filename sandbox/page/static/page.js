@@ -253,15 +253,11 @@ function drawPhones() {
 }
 
 function inWords(group) {
-  const rosters = (group.shifts ?? []).map((shift) => {
-    const names = (shift.members ?? []).map((member, place) => {
-      const minutes = Math.round((member.after_seconds ?? 0) / 60);
-      return place === 0 ? `${fullName(member.name)} first` : `${fullName(member.name)} after ${minutes} min`;
-    });
-    const hours = shift.begins === shift.ends ? "" : `from ${shift.begins} to ${shift.ends} UTC `;
-    return `${hours}${names.join(", ") || "nobody"}`;
+  const names = (group.members ?? []).map((member, place) => {
+    const minutes = Math.round((member.after_seconds ?? 0) / 60);
+    return place === 0 ? `${fullName(member.name)} first` : `${fullName(member.name)} after ${minutes} min`;
   });
-  return `${group.name} rings ${rosters.join("; ") || "nobody"}.`;
+  return `${group.name} rings ${names.join(", ") || "nobody"}.`;
 }
 
 function fullName(name) {
@@ -283,11 +279,7 @@ function drawPerson(card, person, notifications) {
   const isRinging = mine.some((each) => each.state === "ringing");
   const isActive = person.status === undefined || person.status === "ACTIVE";
   chip(card.querySelector(".chip"), isRinging ? "wait" : "calm", isRinging ? "being rung" : isActive ? "quiet" : "inactive");
-  // A device that was removed is still shown with its notifications.
-  const named = new Set((person.devices ?? []).map((each) => each.name));
-  const others = mine.filter((each) => !named.has(each.device)).map((each) => ({ name: each.device, kind: each.kind }));
-  const devices = [...(person.devices ?? []), ...new Map(others.map((each) => [each.name, each])).values()];
-  list(card.querySelector(".devices"), devices, (each) => each.name, makeDevice, (item, each) =>
+  list(card.querySelector(".devices"), person.devices ?? [], (each) => each.name, makeDevice, (item, each) =>
     drawDevice(item, each, person, mine.filter((one) => one.device === each.name)),
   );
 }
@@ -372,7 +364,7 @@ function makeEvent(event) {
 // What if…
 
 function drawTrouble() {
-  const { xmatters = "normal", denied = [], flow } = state.faults;
+  const { xmatters = "normal", denied = [] } = state.faults;
   const select = $("xmatters-answers");
   if (document.activeElement !== select || select.dataset.sent === xmatters) select.value = xmatters;
   for (const box of document.querySelectorAll("[data-service]")) {
@@ -380,8 +372,7 @@ function drawTrouble() {
     box.disabled = !state.relay.is_there;
   }
   $("bigpanda-silent").checked = Boolean(state.bigpanda.is_silent);
-  const mode = state.xmatters.flow?.mode ?? flow;
-  if (mode) $("flow-no-page").checked = mode === "no_page";
+  $("flow-no-page").checked = state.xmatters.flow?.mode === "no_page";
   const ahead = state.xmatters.clock?.ahead_seconds ?? 0;
   const minutes = Math.round(ahead / 60);
   say($("clock"), ahead > 0 ? `${minutes} min ahead` : "on time");

@@ -70,7 +70,6 @@ export function facts(incident) {
   if (incident.snoozed_until) found.push(`snoozed until ${time(new Date(incident.snoozed_until * 1000).toISOString())}`);
   if (incident.is_flapping) found.push("flapping");
   found.push(incident.is_shared ? "shared with the relay" : "not shared");
-  if (incident.is_locked) found.push("locked until the relay calls back");
   if (incident.assignee) found.push(`assigned to ${incident.assignee}`);
   return found.join(" · ");
 }
