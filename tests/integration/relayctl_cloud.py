@@ -29,11 +29,13 @@ from relay.incidents.transition import State
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import Queue
+from relay.ledger.credentials import read_marks
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from relayctl.__main__ import main
 from relayctl.effects import Effects
+from tests import samples
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
 
@@ -233,6 +235,15 @@ class Operator:
         for job in jobs:
             queue.send(job)
 
+    def keep(self, *channels: str, **members: Any) -> None:
+        """Store the secrets of channels past relayctl; `members` replace whole members of the sample."""
+        for name in channels:
+            self.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret(**members)))
+
+    def marks(self) -> dict[str, str]:
+        """Return the marks of revoked credentials and changed settings, by channel."""
+        return dict(read_marks(self.ledger.table))
+
     def visible(self) -> int:
         """Return the number of visible messages on the dead-letter queue."""
         return self._count("ApproximateNumberOfMessages")
@@ -336,7 +347,7 @@ def _short_poll(params: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+def operating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     """Open an account in memory with an operator; no environment variable leads to another account."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_PROFILE", "RELAY_STACK", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)

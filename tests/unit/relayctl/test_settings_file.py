@@ -39,17 +39,6 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestExported:
-    def test_exported_file_has_no_credential(self, kind: str) -> None:
-        secret = every_setting("payments", kind)
-        text = exported("payments", SecretDocument(secret))
-        assert CANARY not in text
-        assert secret["inbound"]["token"] not in text
-        assert "previous" not in text
-
-    def test_exported_file_asks_for_the_stored_secret(self, kind: str) -> None:
-        secret = every_setting("payments", kind)
-        assert asked_for(exported("payments", SecretDocument(secret)), secret) == secret
-
     def test_exported_file_names_the_schema_in_its_first_line(self, kind: str) -> None:
         text = exported("payments", SecretDocument(every_setting("payments", kind)))
         assert text.splitlines()[0] == "# yaml-language-server: $schema=channel.schema.json"
