@@ -20,28 +20,27 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 _COMPLETION = "_RELAYCTL_COMPLETE"
 
 _VERBS = {
-    "bigpanda": LazyCommand("relayctl.commands.bigpanda:bigpanda", "Print what to set up in BigPanda."),
-    "channel": LazyCommand("relayctl.commands.channels:channel", "Make, change, check, show and remove channels."),
-    "dlq": LazyCommand("relayctl.commands.dlqs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
+    "bigpanda": LazyCommand("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
+    "channel": LazyCommand("relayctl.channel.verbs:channel", "Make, change, check, show and remove channels."),
+    "dlq": LazyCommand("relayctl.dlq.verbs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
     "doctor": LazyCommand(
-        "relayctl.commands.doctor:doctor",
+        "relayctl.stack.doctor:doctor",
         "Check the whole stack, and every channel.",
     ),
     "explain": LazyCommand(
-        "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
+        "relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."
     ),
-    "incident": LazyCommand(
-        "relayctl.commands.incident:incident", "List the last incidents; show what happened to one."
-    ),
+    "incident": LazyCommand("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
     "policy": LazyCommand(
-        "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
+        "relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
-    "shadow": LazyCommand("relayctl.commands.shadow:shadow", "Report what a channel in shadow mode would have sent."),
+    "shadow": LazyCommand("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": LazyCommand(
-        "relayctl.commands.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
+        "relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
     ),
     "uninstall": LazyCommand(
-        "relayctl.commands.uninstall:uninstall", "Prepare the deletion of the stack, and print the commands for it."
+        "relayctl.stack.uninstall:uninstall",
+        "Prepare the deletion of the stack, and print the commands for it.",
     ),
 }
 
@@ -117,9 +116,9 @@ def _known(error: Exception) -> click.ClickException | None:
 
         from relay.failures.errors import InvalidChannel  # noqa: PLC0415
         from relayctl.aws_errors import aws_failure  # noqa: PLC0415
-        from relayctl.channel_store import ChannelChangedError  # noqa: PLC0415
-        from relayctl.stack import EndpointUrlError  # noqa: PLC0415
-        from relayctl.stack_outputs import StackMissingError  # noqa: PLC0415
+        from relayctl.channel.store import ChannelChangedError  # noqa: PLC0415
+        from relayctl.stack.deployed import EndpointUrlError  # noqa: PLC0415
+        from relayctl.stack.outputs import StackMissingError  # noqa: PLC0415
     except ImportError as missing:
         return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
 

@@ -15,7 +15,7 @@ class LazyCommand(NamedTuple):
     """A command that is not imported yet.
 
     Attributes:
-        place: The module and the name of the command in it, such as `relayctl.commands.doctor:doctor`.
+        place: The module and the name of the command in it, such as `relayctl.stack.doctor:doctor`.
         about: The description of the command in the help of its group, one line.
     """
 

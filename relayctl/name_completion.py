@@ -111,8 +111,8 @@ def _within[T](seconds: float, work: Callable[[], T]) -> T | None:
 
 def _listed(ctx: click.Context) -> list[str]:
     # Imported here: names from the file need no AWS SDK.
-    from relayctl.channel_store import ChannelStore  # noqa: PLC0415
-    from relayctl.stack import STACK_NAME, opened  # noqa: PLC0415
+    from relayctl.channel.store import ChannelStore  # noqa: PLC0415
+    from relayctl.stack.deployed import STACK_NAME, opened  # noqa: PLC0415
 
     options: dict[str, Any] = {name: ctx.params.get(name) for name in _OPTIONS}
     stack = opened(ctx, options["stack_name"] or STACK_NAME, options["region"], options["profile"])

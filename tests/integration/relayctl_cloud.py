@@ -34,7 +34,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from relayctl.__main__ import main
-from relayctl.effects import Effects
+from relayctl.stack.deployed import Effects
 from tests import samples
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE

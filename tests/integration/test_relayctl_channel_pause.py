@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relayctl.pauses_in_secret import LONGEST_SECONDS
+from relayctl.channel.pauses_in_secret import LONGEST_SECONDS
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
 

@@ -11,7 +11,7 @@ from relay.channels.token import fits
 from relay.deadline import Deadline
 from relay.ledger.credentials import Uses
 from relay.ledger.table import Table
-from relayctl.revocation import SETTLE_SECONDS
+from relayctl.channel.revocation import SETTLE_SECONDS
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import Result
 
 from relay.jobs.envelope import envelope_of
-from relayctl import dead_letter_file
-from relayctl.credential_input import MAX_BYTES
+from relayctl.channel.credential_input import MAX_BYTES
+from relayctl.dlq import jsonl
 from tests.integration.relayctl_cloud import Operator, failing
 from tests.samples import job
 
@@ -390,7 +390,7 @@ def test_no_verb_prints_a_stored_credential(
         furnished.parameters["BigPandaHosts"] = "eu-api.bigpanda.io"
     if verb[:2] == ["dlq", "import"]:
         (tmp_path / "jobs.jsonl").write_text(
-            dead_letter_file.line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
+            jsonl.line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
         )
     done = furnished.run(*(part.replace("DIR", str(tmp_path)) for part in verb), *as_json)
     assert done.output

@@ -21,7 +21,7 @@ from relay.jobs.envelope import attributes_of, envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
 from relay.ledger.entry import Entry
 from relayctl.__main__ import main
-from relayctl.dead_letter_mover import state_of as state_of_message
+from relayctl.dlq.mover import state_of as state_of_message
 from tests.integration.relayctl_cloud import Operator, Work, delivered, failing, paced, superseding
 from tests.samples import body, job
 

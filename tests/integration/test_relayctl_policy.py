@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from relayctl import iam_policies
-from relayctl.iam_policies import ABOUT
+import relayctl
 from relayctl.log_lines import FUNCTIONS, group
+from relayctl.stack.policy import ABOUT
 from tests.integration.relayctl_cloud import REGION, STACK, Operator
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
@@ -146,7 +146,7 @@ class TestList:
         assert document["policies"] == [{"policy": name, "about": about} for name, about in ABOUT.items()]
 
     def test_each_policy_template_is_listed(self) -> None:
-        folder = Path(iam_policies.__file__).parent / "policies"
+        folder = Path(relayctl.__file__).parent / "policies"
         assert sorted(each.name for each in folder.iterdir()) == [f"{name}.json" for name in sorted(ABOUT)]
 
     @pytest.mark.parametrize("name", ["admin", "replay.json", "../policies/replay", ""])

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.http.session import HttpAnswer
-from relayctl.secret_document import SecretDocument
-from relayctl.settings_file import exported
+from relayctl.channel.secret_document import SecretDocument
+from relayctl.settings.settings_file import exported
 from tests.every_setting import CANARY, every_setting
 from tests.integration.relayctl_cloud import Operator
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
-from relayctl.effects import Effects
+from relayctl.stack.deployed import Effects
 from tests.integration.relayctl_cloud import Operator, new_session
 from tests.samples import job
 

@@ -6,11 +6,11 @@ from relay.incidents.transition import State
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry, Flap
 from relay.ledger.row import Row
-from relayctl import channel_status, moments
-from relayctl.channel_status import ChannelStatus, Health
-from relayctl.credential_uses import Use
-from relayctl.hour_traffic import Traffic
-from relayctl.refused_requests import Refused
+from relayctl import moments
+from relayctl.channel.credential_uses import Use
+from relayctl.stack import channel_status
+from relayctl.stack.channel_status import ChannelStatus, Health
+from relayctl.stack.hour_traffic import Refused, Traffic
 from tests import samples
 
 NOW = 1_800_000_000.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.jobs.envelope import attributes_of, envelope_of
 from relay.jobs.job import Job
-from relayctl.dead_letter_file import MAX_LINE_BYTES, BadLineError, line_of, raw_lines, read_line
+from relayctl.dlq.jsonl import MAX_LINE_BYTES, BadLineError, line_of, raw_lines, read_line
 from tests.samples import job
 
 

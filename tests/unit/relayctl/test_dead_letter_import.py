@@ -10,8 +10,8 @@ import pytest
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue
-from relayctl.dead_letter_file import line_of
-from relayctl.dead_letter_import import Import, check
+from relayctl.dlq.import_ import Import, check
+from relayctl.dlq.jsonl import line_of
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue

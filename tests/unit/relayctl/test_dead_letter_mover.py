@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
-from relayctl.dead_letter_mover import DeadLetterMover, Filter, Moved
-from relayctl.dead_letter_queue import HeldMessage, Run
-from relayctl.replay_order import PARALLEL_BATCHES, in_order
+from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover, Filter, Moved, in_order
+from relayctl.dlq.queue import HeldMessage, Run
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue, held
@@ -314,7 +313,7 @@ class TestMemory:
 
     def test_envelopes_above_the_limit_are_kept_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bench = Bench()
-        monkeypatch.setattr("relayctl.dead_letter_queue.SPOOL_BYTES", 10_000)
+        monkeypatch.setattr("relayctl.dlq.queue.SPOOL_BYTES", 10_000)
         envelopes = bodies(jobs(40))
         bench.queue.put(*envelopes)
         bench.move()

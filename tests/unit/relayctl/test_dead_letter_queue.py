@@ -4,7 +4,7 @@ from itertools import chain, count
 from typing import Any, cast
 
 from relay.jobs.envelope import envelope_of
-from relayctl.dead_letter_queue import POLLS_OF_NEW_ONES, DeadLetters
+from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters
 from tests.fakes import Clock
 from tests.samples import job
 

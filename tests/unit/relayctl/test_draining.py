@@ -6,9 +6,9 @@ import pytest
 
 from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
-from relayctl.channel_status import ChannelStatus
-from relayctl.draining import waits_for
-from relayctl.hour_traffic import Traffic
+from relayctl.stack.channel_status import ChannelStatus
+from relayctl.stack.draining import waits_for
+from relayctl.stack.hour_traffic import Traffic
 
 NOW, QUIET = 1_800_000_000.0, 600.0
 

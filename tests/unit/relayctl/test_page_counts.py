@@ -10,7 +10,7 @@ from relay.deadline import Deadline
 from relay.failures.errors import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relayctl.page_counts import PageCounts, Span
+from relayctl.report.shadow_counts import PageCounts, Span
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 

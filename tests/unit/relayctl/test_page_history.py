@@ -8,7 +8,7 @@ from relay.deadline import Deadline
 from relay.failures.errors import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relayctl.page_history import Histories, PageHistory, PersonAnswer
+from relayctl.incident.timeline_vendors import Histories, PageHistory, PersonAnswer
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
 

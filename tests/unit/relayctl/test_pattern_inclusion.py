@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayctl.pattern_inclusion import includes
+from relayctl.report.route_lint import includes
 
 TEXTS = ["".join(letters) for length in range(6) for letters in itertools.product("abz", repeat=length)]
 patterns = st.text("ab*?", max_size=4) | st.sampled_from(["[ab]", "[!a]*", "a[", "[]a]", "[a-b]?"])

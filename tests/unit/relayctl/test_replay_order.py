@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.jobs.job import Job, timestamp
-from relayctl.replay_order import waves
+from relayctl.dlq.mover import waves
 from tests.samples import job
 from tests.unit.relayctl_fakes import held
 

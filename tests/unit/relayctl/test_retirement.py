@@ -2,8 +2,7 @@
 
 import pytest
 
-from relayctl.credential_uses import Use
-from relayctl.retirement import LastUses, described, obstacle
+from relayctl.channel.credential_uses import LastUses, Use, described, obstacle
 
 NOW = 1_800_000_000.0
 

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from relayctl import rotation
-from relayctl.secret_document import SecretDocument
+from relayctl.channel import rotation
+from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
 TOMORROW = "2027-01-16T08:00:00+00:00"

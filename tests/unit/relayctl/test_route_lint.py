@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relayctl.route_lint import Lint, lint
+from relayctl.report.route_lint import Lint, lint
 from tests.samples import parsed, secret
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from relay.channels import token
 from relay.failures.errors import InvalidChannel
-from relayctl.credential_input import CredentialInput
-from relayctl.secret_document import SecretDocument, holds_credential
-from relayctl.settings_file import SettingsFile, exported, parse, read_folder, resolved
+from relayctl.channel.credential_input import CredentialInput
+from relayctl.channel.secret_document import SecretDocument, holds_credential
+from relayctl.settings.settings_file import SettingsFile, exported, parse, read_folder, resolved
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"

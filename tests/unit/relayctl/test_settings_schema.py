@@ -7,10 +7,10 @@ import fastjsonschema
 import pytest
 
 from relay.channels.schema import CHANNEL
-from relayctl import settings_schema
-from relayctl.secret_document import SecretDocument
-from relayctl.settings_file import exported
-from relayctl.settings_yaml import decode
+from relayctl.channel.secret_document import SecretDocument
+from relayctl.settings import settings_schema
+from relayctl.settings.settings_file import exported
+from relayctl.settings.settings_yaml import decode
 from tests.every_setting import every_setting
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relayctl.log_lines import Line
-from relayctl.shadow_counts import MAX_INCIDENTS, MAX_NAMES, OTHER, ShadowCounts, Suppressed
+from relayctl.report.shadow_counts import MAX_INCIDENTS, MAX_NAMES, OTHER, ShadowCounts, Suppressed
 
 NOON = 1_790_000_040.0
 

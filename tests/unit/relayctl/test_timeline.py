@@ -9,10 +9,11 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
-from relayctl import moments, timeline, timeline_ledger, timeline_logs, timeline_vendors, timeline_views
+from relayctl import moments
+from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors, verbs
+from relayctl.incident.timeline import LOG, MAX_EVENTS, Event
+from relayctl.incident.timeline_vendors import PageHistory, PersonAnswer
 from relayctl.log_lines import Line
-from relayctl.page_history import PageHistory, PersonAnswer
-from relayctl.timeline import LOG, MAX_EVENTS, Event
 from tests import samples
 
 NOW = 1_800_000_000.0
@@ -109,7 +110,7 @@ def test_newest_events_are_kept_and_the_others_counted() -> None:
     made = [Event(NOW - number, LOG, "share", str(number)) for number in range(MAX_EVENTS + 5)]
     found = timeline.of("i1", [], made, [])
     assert (len(found.events), found.dropped, found.events[-1].text) == (MAX_EVENTS, 5, "0")
-    assert "5 older events are left out" in timeline_views.markdown(found, NOW)
+    assert "5 older events are left out" in verbs.markdown(found, NOW)
 
 
 @pytest.mark.parametrize(
