@@ -12,9 +12,9 @@ from relay.channels.channel import BIGPANDA_URL, header_for
 from relay.channels.parsing import parse_channel
 from relayctl import terminal
 from relayctl.channel import endpoints
-from relayctl.channel.group import NAME
 from relayctl.channel.secret_document import MASK, SecretDocument
 from relayctl.channel.store import ChannelStore
+from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
 
 # Template of a share. Ids of variables stand in BigPanda's public pages; docs/bigpanda-webhook-v2.json is the same with

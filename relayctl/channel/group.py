@@ -9,17 +9,17 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from relay.channels import channel as channels
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Policy
 from relay.delivery.channel_health import age
 from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import moments, name_completion, terminal
+from relayctl import moments, terminal
 from relayctl.channel import credential_uses, endpoints, modes
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel_names import NAME
 from relayctl.dlq import reading
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus, Judgement
@@ -101,29 +101,6 @@ def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
 
 
-def checked_name[T: str | None](_: click.Context, __: click.Parameter, value: T) -> T:
-    """Return the name of a channel as the operator gave it, or None. Raises BadParameter if no channel can have it."""
-    if value is not None and not channels.is_channel_name(value):
-        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
-    return value
-
-
-def _names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(checked_name(context, option, value) for value in values)
-
-
-NAME = click.argument("name", callback=checked_name, shell_complete=name_completion.complete)
-CHANNELS = click.option(
-    "--channel",
-    "names",
-    metavar="NAME",
-    multiple=True,
-    callback=_names,
-    shell_complete=name_completion.complete,
-    help="Only this channel; repeatable.",
-)
-
-
 @channel.command()
 @NAME
 @on_stack
@@ -173,7 +150,6 @@ def list_(stack: Stack, as_json: bool) -> None:
       relayctl channel list --json
     """
     found = dict(ChannelStore(stack).names())
-    name_completion.remember(click.get_current_context(), found, stack.effects.clock)
     if found:
         show_list(stack, found, as_json=as_json)
     else:
@@ -224,7 +200,6 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         owed = _owed(stack, name, drops=options["drop_owed"])
         _ask(name, "within 15 seconds", yes=yes)
     store.remove(name, options["days"])
-    name_completion.forget(click.get_current_context())
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"]}

@@ -10,17 +10,16 @@ from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause
 from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
-from relayctl import audit, name_completion, terminal
+from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.channel import modes, pauses_in_secret
-from relayctl.channel.group import checked_name
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelChangedError, ChannelStore
-from relayctl.moments import Until
+from relayctl.channel_names import NAME_OR_ALL
+from relayctl.moments import UNTIL
 from relayctl.stack.deployed import Stack, on_stack
 
-_NAME = click.argument("name", required=False, callback=checked_name, shell_complete=name_completion.complete)
 _ALL = click.option("--all", "is_all", is_flag=True, help="All channels of the stack.")
 _WHEN = click.option(
     "--when",
@@ -39,10 +38,10 @@ def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str:
 
 
 @click.command()
-@_NAME
+@NAME_OR_ALL
 @_ALL
-@click.option("--until", type=Until(), required=True, help="End: a duration such as 90m, or a time (ISO 8601).")
-@click.option("--from", "since", type=Until(), help="Start of a later pause, in the same form.  [default: now]")
+@click.option("--until", type=UNTIL, required=True, help="End: a duration such as 90m, or a time (ISO 8601).")
+@click.option("--from", "since", type=UNTIL, help="Start of a later pause, in the same form.  [default: now]")
 @click.option("--keep", is_flag=True, help="Afterwards the newest state of each incident rings.")
 @click.option("--drop", is_flag=True, help="What came in the pause does not ring afterwards.")
 @_WHEN
@@ -89,7 +88,7 @@ def pause(
 
 
 @click.command()
-@_NAME
+@NAME_OR_ALL
 @_ALL
 @_WHEN
 @on_stack

@@ -11,10 +11,10 @@ from relayctl import terminal
 from relayctl.channel import endpoints, rotation
 from relayctl.channel.credential_acceptance import ProbeRequest, verify
 from relayctl.channel.endpoints import ENDPOINTS, KEYS
-from relayctl.channel.group import NAME
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
+from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
 
 

@@ -15,12 +15,12 @@ from relayctl.channel.checks import SECONDS
 from relayctl.channel.credential_input import CredentialCommand, CredentialOption
 from relayctl.channel.credential_uses import LastUses, described, obstacle
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.group import NAME
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore, StoredSecret
 from relayctl.channel.write_path import ChannelChange
+from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State
 from relayctl.settings.plan import REMEDIES
 from relayctl.stack.deployed import Stack, on_stack

@@ -9,14 +9,14 @@ import click
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH
 from relay.foreign_text import printable
-from relayctl import name_completion, terminal
+from relayctl import terminal
 from relayctl.channel import endpoints, write_path
 from relayctl.channel.credential_input import CredentialCommand, CredentialOption
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.group import NAME
 from relayctl.channel.options import apply, resolved
 from relayctl.channel.secret_document import Change, SecretDocument
 from relayctl.channel.store import ChannelStore
+from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
 
 # Advice for a problem, by the problem's key.
@@ -96,8 +96,6 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     apply(after, options, name)
     change = write_path.prepare(stack, name, kept, after, _REMEDIES)
     done = write_path.put(stack, store, change)
-    if change.is_new:
-        name_completion.forget(click.get_current_context())
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
     if as_json:

@@ -22,9 +22,9 @@ from relay.incidents.share import TEST_PREFIX, parse_share
 from relayctl import check_results, terminal
 from relayctl.channel import endpoints
 from relayctl.channel.checks import ChannelChecks
-from relayctl.channel.group import NAME
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
+from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State, failed, ok, warning
 from relayctl.stack import status_views
 from relayctl.stack.deployed import Stack, on_stack

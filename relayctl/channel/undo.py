@@ -11,12 +11,12 @@ from relay.channels import token
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.group import NAME
 from relayctl.channel.options import add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange
+from relayctl.channel_names import NAME
 from relayctl.settings import plan
 from relayctl.settings.plan import REMEDIES
 from relayctl.stack.deployed import Stack, on_stack

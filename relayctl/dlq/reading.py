@@ -11,11 +11,11 @@ import click
 
 from relay.failures.reasons import Reason
 from relay.jobs.job import Job, JobKind
-from relayctl import moments, name_completion, terminal
+from relayctl import channel_names, moments, terminal
 from relayctl.dlq import listing
 from relayctl.dlq.mover import NO_STATUS, Filter, in_order
 from relayctl.dlq.queue import DeadLetters, Depth, HeldMessage, Run
-from relayctl.moments import Ago, Since
+from relayctl.moments import AGO, SINCE
 from relayctl.progress import counting
 from relayctl.stack.deployed import Stack
 
@@ -34,7 +34,7 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
         @click.option(
             "--channel",
             metavar="NAME",
-            shell_complete=name_completion.complete,
+            shell_complete=channel_names.complete,
             help="Only jobs of this channel.",
         )
         @click.option("--incident", metavar="ID", help="Only jobs of this incident.")
@@ -52,10 +52,10 @@ def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]],
             help=f"Only jobs with this reason: {', '.join(Reason)}.",
         )
         @click.option(
-            "--since", type=Since(), metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
+            "--since", type=SINCE, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
         )
-        @click.option("--newer-than", type=Ago(), metavar="DURATION", help="Only jobs of shares that came later: 90m.")
-        @click.option("--older-than", type=Ago(), metavar="DURATION", help="Only jobs of shares that came before: 7d.")
+        @click.option("--newer-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came later: 90m.")
+        @click.option("--older-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came before: 7d.")
         @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first.")
         @wraps(verb)
         def wrapped(**arguments: Any) -> None:

@@ -9,17 +9,17 @@ from urllib.parse import unquote
 import click
 from rich.text import Text
 
-from relay.channels import channel as channels
 from relay.delivery.channel_health import age as duration
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.json_fields import MAX_ID_LENGTH
-from relayctl import moments, name_completion, terminal
+from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
+from relayctl.channel_names import CHANNEL
 from relayctl.incident import listing
 from relayctl.incident.listing import IncidentReader
 from relayctl.incident.timeline import ChannelSummary, Event, Timeline
 from relayctl.incident.timeline_sources import Collector
-from relayctl.moments import Since
+from relayctl.moments import SINCE
 from relayctl.stack.deployed import Stack, on_stack
 
 # Characters with a meaning in Markdown. A text of others must not become a link, a table cell, an image or HTML.
@@ -99,21 +99,6 @@ _ID_LENGTH = 24
 _CUT_ID = re.compile(r"[0-9a-f]{4,23}", re.IGNORECASE)
 
 
-def _channel(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not channels.is_channel_name(value):
-        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
-    return value
-
-
-CHANNEL = click.option(
-    "--channel",
-    metavar="NAME",
-    callback=_channel,
-    shell_complete=name_completion.complete,
-    help="Only this channel.",
-)
-
-
 @click.group(short_help="List the last incidents; show what happened to one.")
 def incident() -> None:
     """Incidents: what BigPanda shared, what was signalled, who was rung, and what they answered."""
@@ -123,7 +108,7 @@ def incident() -> None:
 @click.option("--owed", is_flag=True, help="Only incidents that are owed or given up, whenever they were shared.")
 @click.option(
     "--since",
-    type=Since(),
+    type=SINCE,
     metavar="AGE|TIME",
     help="Only incidents that were shared since: 30m, 12h or a time. Without it and --owed, an hour.",
 )
@@ -182,7 +167,7 @@ def _identity(_: click.Context, __: click.Parameter, value: str) -> str:
 @CHANNEL
 @click.option(
     "--since",
-    type=Since(),
+    type=SINCE,
     metavar="AGE|TIME",
     help="Only events since: 90m, 12h, 7d or a time. Without it, log lines of 7 days and all else.",
 )

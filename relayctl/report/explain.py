@@ -11,14 +11,14 @@ import click
 from rich.text import Text
 
 from relay.channels.api_gateway import MAX_BODY_BYTES
-from relay.channels.channel import Channel, is_channel_name
+from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.failures.errors import BadRequest, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.ledger import Ledger
-from relayctl import name_completion, terminal
+from relayctl import channel_names, terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel.store import ChannelStore
 from relayctl.report import explanation_text, share_reading
@@ -54,19 +54,13 @@ class _Source(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def _name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_channel_name(value):
-        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
-    return value
-
-
 @click.command(short_help="Explain what a share would do, or check a channel's routes.")
 @click.argument("file", required=False, metavar="[FILE|-]")
 @click.option(
     "--channel",
     metavar="NAME",
-    callback=_name,
-    shell_complete=name_completion.complete,
+    callback=channel_names.checked_name,
+    shell_complete=channel_names.complete,
     help="The channel that gets the share.",
 )
 @click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")

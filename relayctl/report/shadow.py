@@ -5,8 +5,8 @@ import json
 import click
 
 from relayctl import moments, terminal
-from relayctl.channel.group import NAME
-from relayctl.moments import Since
+from relayctl.channel_names import NAME
+from relayctl.moments import SINCE
 from relayctl.report import shadow_views
 from relayctl.report.shadow_reading import MissingChannelError, Report, ShadowReader
 from relayctl.stack.deployed import Stack, on_stack
@@ -34,7 +34,7 @@ def _property(_: click.Context, __: click.Parameter, value: str) -> str:
 @shadow.command()
 @NAME
 @click.option(
-    "--since", type=Since(), metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
+    "--since", type=SINCE, metavar="AGE|TIME", help="Shares since: 90m, 12h, 7d or a time. 7 days if left out."
 )
 @click.option(
     "--limit",

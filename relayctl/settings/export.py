@@ -12,9 +12,9 @@ from relay.failures.errors import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
-from relayctl.channel.group import CHANNELS
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel_names import CHANNELS
 from relayctl.settings import settings_file, settings_schema
 from relayctl.settings.plan import REMEDIES
 from relayctl.settings.settings_file import SCHEMA_FILE, SUFFIX, SettingsFile

@@ -17,10 +17,10 @@ from relayctl.aws_errors import aws_failure
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.group import CHANNELS
 from relayctl.channel.secret_document import Change, SecretDocument
 from relayctl.channel.store import ChannelChangedError, ChannelStore
 from relayctl.channel.write_path import ChannelChange, Done
+from relayctl.channel_names import CHANNELS
 from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack

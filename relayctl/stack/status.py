@@ -7,7 +7,7 @@ import click
 
 from relayctl import terminal
 from relayctl.channel.store import NO_CHANNELS
-from relayctl.incident.verbs import CHANNEL
+from relayctl.channel_names import CHANNEL
 from relayctl.stack import status_views
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.status_reading import StackStatus, StatusReader, watched

@@ -354,8 +354,6 @@ def operating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    # No file of channels' names in the home directory.
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     # Without this, relayctl would turn an unexpected exception into a message.
     monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")
