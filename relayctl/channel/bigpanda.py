@@ -121,9 +121,7 @@ def webhook(stack: Stack, name: str, version: str | None, reveal: bool, as_json:
       relayctl bigpanda webhook payments --v1 --reveal
       relayctl bigpanda webhook payments --v2 --reveal
     """
-    kept = ChannelStore(stack).read(name)
-    if kept is None:
-        terminal.nothing(f"there is no channel {name}")
+    kept = ChannelStore(stack).existing(name)
     document = SecretDocument(kept.document)
     channel = parse_channel(name, document.text(), stack.hosts)
     url, header = endpoints.urls(stack, name, document)["inbound"], header_for(document.get("inbound"))

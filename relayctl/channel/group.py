@@ -113,9 +113,7 @@ def show(stack: Stack, name: str, as_json: bool) -> None:
     Example:
       relayctl channel show payments
     """
-    kept = ChannelStore(stack).read(name)
-    if kept is None:
-        terminal.nothing(f"there is no channel {name}")
+    kept = ChannelStore(stack).existing(name)
     document = SecretDocument(kept.document)
     urls, masked = endpoints.urls(stack, name, document), document.masked()
     uses = credential_uses.of_channel(stack, name, document) or []

@@ -45,9 +45,7 @@ def revoke(stack: Stack, name: str, names: tuple[EndpointName, ...], yes: bool, 
       relayctl channel revoke payments --endpoint callback --yes
     """
     store = ChannelStore(stack)
-    stored = store.read(name)
-    if stored is None:
-        terminal.nothing(f"there is no channel {name}")
+    stored = store.existing(name)
     before = SecretDocument(stored.document)
     if absent := [endpoint for endpoint in names if not before.has(KEYS[endpoint])]:
         raise click.UsageError(f"--endpoint {absent[0]}: channel {name} has no credential for it")

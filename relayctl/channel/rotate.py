@@ -82,9 +82,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     flags = {option: options.pop(option) for option in _FLAGS}
     _check_options(kind, flags, [option for option, text in options.items() if text is not None])
     store = ChannelStore(stack)
-    stored = store.read(name)
-    if stored is None:
-        terminal.nothing(f"there is no channel {name}")
+    stored = store.existing(name)
     if kind in VENDORS:
         after = rotation.renewed(SecretDocument(stored.document), name, kind, options)
         change = write_path.prepare(stack, name, stored, after, REMEDIES)

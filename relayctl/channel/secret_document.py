@@ -21,6 +21,7 @@ _OPEN = re.compile(
     rf"|policy\.({'|'.join(CHANNEL['properties']['policy']['properties'])}|(priorities|properties)\.[^.]+|flap\.(transitions|minutes))"
     r"|bigpanda\.actions\..+\.(do|minutes))"
 )
+_ROUTE, _PAUSE = {"recipients", "priority"}, {"since", "until", "then", "reason", "by"}
 _URLS = {"xmatters.trigger_url", "xmatters.rest.base_url", "bigpanda.base_url"}
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/(api/integration|reapi|api/xm)/[A-Za-z0-9/_-]*|/?)")
 
@@ -116,22 +117,16 @@ def _mask(value: Any, key: str) -> Any:
 def _is_plain(value: Any) -> bool:
     """True if the value has a shape that may be shown; an object of unknown shape may hold a misplaced credential."""
     if isinstance(value, list):
-        return all(isinstance(item, str) or _is_route(item) or _is_pause(item) for item in value)
+        return all(isinstance(item, str) or _is_route_or_pause(item) for item in value)
     return isinstance(value, str | int | float)
 
 
-def _is_route(item: Any) -> bool:
-    members: dict[str, Any] = item if isinstance(item, dict) else {"": None}
-    when = members.get("when", {})
-    shown = [members.get("recipients", []), *(when.values() if isinstance(when, dict) else [when])]
-    return members.keys() <= {"when", "recipients", "priority"} and all(_is_text(each) for each in shown)
-
-
-def _is_pause(item: Any) -> bool:
+def _is_route_or_pause(item: Any) -> bool:
+    """True if the item has only the members of a route, or of a pause, and these are texts or lists of texts."""
     members: dict[str, Any] = dict(item) if isinstance(item, dict) else {"": None}
     when = members.pop("when", {})
     shown = [*members.values(), *(when.values() if isinstance(when, dict) else [when])]
-    return members.keys() <= {"since", "until", "then", "reason", "by"} and all(_is_text(each) for each in shown)
+    return any(members.keys() <= known for known in (_ROUTE, _PAUSE)) and all(map(_is_text, shown))
 
 
 def _is_text(value: Any) -> bool:

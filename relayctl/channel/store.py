@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.channels.parsing import decode_secret
 from relay.channels.secrets_manager import list_channels
 from relay.failures.errors import InvalidChannel
+from relayctl import terminal
 from relayctl.stack.deployed import Stack
 
 # Codes of a read or a write when there is no secret, or the secret is marked for deletion.
@@ -71,6 +72,13 @@ class ChannelStore:
         Raises InvalidChannel if the secret is not a JSON object.
         """
         return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
+
+    def existing(self, name: str) -> StoredSecret:
+        """Return the decoded secret as `read` does; exit with code 3 if there is no such channel."""
+        kept = self.read(name)
+        if kept is None:
+            terminal.nothing(f"there is no channel {name}")
+        return kept
 
     def read_previous(self, name: str) -> StoredSecret | None:
         """Return the version of a channel's secret before its last change; None if there is no earlier version.

@@ -64,9 +64,7 @@ def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
 
     Raises InvalidChannel and UsageError.
     """
-    kept = store.read(name)
-    if kept is None:
-        terminal.nothing(f"there is no channel {name}")
+    kept = store.existing(name)
     earlier = store.read_previous(name)
     if earlier is None:
         terminal.nothing(f"channel {name} has no earlier version")

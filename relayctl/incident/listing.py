@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
 from relay.delivery.channel_health import age
-from relay.failures.errors import LedgerError
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.ledger.entry import Entry
@@ -17,7 +15,7 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relayctl import moments, terminal
-from relayctl.aws_errors import aws_failure
+from relayctl.aws_errors import guarded
 from relayctl.channel.revocation import bounded_table
 from relayctl.incident import timeline_ledger
 from relayctl.log_lines import WEBHOOK, Line, LogReader
@@ -143,13 +141,7 @@ class IncidentReader:
         return sorted(wanted, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
 
     def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except LedgerError as error:
-            self.problems.append(f"{source}: {error}")
-        except (ClientError, BotoCoreError) as error:
-            self.problems.append(f"{source}: {aws_failure(error) or type(error).__name__}")
-        return None
+        return guarded(read, lambda error: self.problems.append(f"{source}: {error}"))
 
 
 def show(found: list[Listed], now: float) -> None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.channels.parsing import parse_channel
-from relay.failures.errors import InvalidChannel, LedgerError, SendError
+from relay.failures.errors import InvalidChannel
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
@@ -17,7 +16,7 @@ from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.xmatters.rest import Pages
 from relayctl import log_lines
-from relayctl.aws_errors import aws_failure
+from relayctl.aws_errors import guarded
 from relayctl.channel.revocation import bounded_table
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import DeadLetters
@@ -34,7 +33,7 @@ from relayctl.incident.timeline import (
     Timeline,
 )
 from relayctl.incident.timeline_vendors import Histories
-from relayctl.log_lines import FUNCTIONS, WEBHOOK, LogReader
+from relayctl.log_lines import FUNCTIONS, WEBHOOK, LogReader, Slice
 from relayctl.stack import hour_traffic
 from relayctl.stack.deployed import Stack
 
@@ -115,28 +114,24 @@ class Collector:
         """
         if self.channel:
             return [self.channel]
-        found: list[str] = []
-        self._guarded("channels", lambda: found.extend(name for name, _ in store.names()))
-        return found
+        return self._guarded("channels", lambda: [name for name, _ in store.names()]) or []
 
     def _logs(self) -> None:
         reader = LogReader(self.stack.logs, self.stack.name)
         pattern, end = log_lines.pattern_of(self.incident_id), self.stack.effects.clock() + 60
+
+        def read(function: str) -> Slice:
+            return reader.read(
+                function, pattern, self.since, end, keep=lambda line: log_lines.is_about(line, self.incident_id)
+            )
+
         for function in FUNCTIONS:
-            found: list[Event] = []
-            notes: list[str] = []
-
-            def read(function: str = function, found: list[Event] = found, notes: list[str] = notes) -> None:
-                kept = reader.read(
-                    function, pattern, self.since, end, keep=lambda line: log_lines.is_about(line, self.incident_id)
-                )
+            kept = self._guarded(f"{LOG} {function}", partial(read, function))
+            if kept is not None:
                 made = (timeline_logs.event_of(line, function) for line in kept.lines)
-                found.extend(each for each in made if each and self._is_wanted(each.channel))
-                notes += kept.notes
-
-            if self._guarded(f"{LOG} {function}", read):
+                found = [each for each in made if each and self._is_wanted(each.channel)]
                 self.events += found
-                problem = "; ".join(notes) or None
+                problem = "; ".join(kept.notes) or None
                 self.readings.append(Reading(f"{LOG} {function}", len(found), problem, is_failure=bool(problem)))
 
     def _refused_requests(self) -> None:
@@ -153,26 +148,23 @@ class Collector:
 
     def _dead_letters(self) -> None:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
-        effects = self.stack.effects
-        held: list[int] = []
-        jobs: list[Job] = []
 
-        def read() -> None:
-            queue = DeadLetters(self.stack.sqs, self.stack.output("DeadLetterQueueUrl"), effects.clock)
+        def read() -> tuple[list[Job], int]:
+            queue = DeadLetters(self.stack.sqs, self.stack.output("DeadLetterQueueUrl"), self.stack.effects.clock)
             depth = queue.depth()
-            held.append(depth.held)
             if not depth.visible:
-                return
+                return [], depth.held
             with queue.holding():
-                jobs.extend(each.job for each in queue.scan() if each.job and self._is_mine(each.job))
+                return [each.job for each in queue.scan() if each.job and self._is_mine(each.job)], depth.held
 
-        if not self._guarded(DEAD_LETTERS, read):
+        if (read_jobs := self._guarded(DEAD_LETTERS, read)) is None:
             return
+        jobs, held = read_jobs
         for job in jobs:
             if job.url_recipients:
                 self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
         self.events += map(_dead_letter, jobs)
-        unseen = f"about {held[0]} messages are held by another reader and were not read" if held[0] else None
+        unseen = f"about {held} messages are held by another reader and were not read" if held else None
         self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
 
     def _ledger(self, channels: Iterable[str]) -> list[Known]:
@@ -181,9 +173,8 @@ class Collector:
         There is an entry for each channel, and within a channel for each set of recipients that the webhook's URL
         named.
         """
-        known: list[Known] = []
 
-        def read() -> None:
+        def read() -> list[Known]:
             table = bounded_table(self.stack)
             ledger, sources = Ledger(table), Sources(table, self.stack.effects.clock)
             places: dict[str, tuple[str, Recipients]] = {}
@@ -192,16 +183,19 @@ class Collector:
                 for recipients in sorted({(), *shared, *self.url_recipients.get(name, ())}):
                     places[key(name, recipients, self.incident_id)] = (name, recipients)
             entries = ledger.read_many(places)
-            found = ((*places[place], entry) for place, entry in entries.items())
-            known.extend(Known(*each) for each in found if timeline_ledger.is_known(each[2]))
+            found = (Known(*places[place], entry) for place, entry in entries.items())
+            return sorted(
+                (each for each in found if timeline_ledger.is_known(each.entry)),
+                key=lambda each: (each.channel, each.recipients),
+            )
 
-        if self._guarded(LEDGER, read):
-            known.sort(key=lambda each: (each.channel, each.recipients))
+        known = self._guarded(LEDGER, read)
+        if known is not None:
             made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
             found = [each for each in made if self._is_news(each)]
             self.events += found
             self.readings.append(Reading(LEDGER, len(found)))
-        return known
+        return known or []
 
     def _vendors(self, store: ChannelStore, name: str, entries: list[Entry]) -> None:
         channel = self._parsed(store, name)
@@ -232,11 +226,10 @@ class Collector:
 
         They also say if there is no such channel, unless `is_known` is False.
         """
-        secrets: list[str | None] = []
         source = f"channel {name}"
-        if not self._guarded(source, lambda: secrets.append(store.text(name))):
+        if (texts := self._guarded(source, lambda: [store.text(name)])) is None:
             return None
-        [text] = secrets
+        [text] = texts
         if text is None:
             removed = Reading(source, problem="it was removed, so the vendors were not asked")
             self.readings += [removed] if is_known else []
@@ -253,8 +246,9 @@ class Collector:
             problem = "not asked: the channel has no xmatters.rest"
             self.readings.append(Reading(source, problem=problem))
             return
-        rest, found, notes = channel.rest, list[Event](), list[str]()
-        if self._guarded(source, lambda: found.extend(self._pages(channel.name, rest, entries, notes))):
+        rest, notes = channel.rest, list[str]()
+        found = self._guarded(source, lambda: list(self._pages(channel.name, rest, entries, notes)))
+        if found is not None:
             self.events += found
             self.readings.append(Reading(source, len(found), "; ".join(notes) or None))
 
@@ -278,31 +272,23 @@ class Collector:
         if access is None:
             self.readings.append(Reading(source, problem="not asked: the channel has no bigpanda.api_key"))
             return
-        found: list[Event] = []
 
-        def read() -> None:
+        def read() -> list[Event]:
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
             activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
             # The activities of one incident are the same for each channel with a key.
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
             made = timeline_vendors.of_activities("", activities)
-            found.extend(each for each in made if (each.at, each.text) not in known)
+            return [each for each in made if (each.at, each.text) not in known]
 
-        if self._guarded(source, read):
+        found = self._guarded(source, read)
+        if found is not None:
             self.events += found
             self.readings.append(Reading(source, len(found)))
 
-    def _guarded(self, source: str, read: Callable[[], object]) -> bool:
-        """Read a source; if it fails, note the reason in `readings`, and return False."""
-        try:
-            read()
-        except (LedgerError, SendError) as error:
-            self.readings.append(Reading.failed(source, error))
-        except (ClientError, BotoCoreError) as error:
-            self.readings.append(Reading.failed(source, aws_failure(error) or type(error).__name__))
-        else:
-            return True
-        return False
+    def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
+        """Return the result of reading a source; if it fails, note the reason in `readings`, and return None."""
+        return guarded(read, lambda error: self.readings.append(Reading.failed(source, error)))
 
     def _is_wanted(self, channel: str) -> bool:
         """True if the timeline takes events of the channel with this name.

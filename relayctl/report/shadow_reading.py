@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from relay.channels.channel import Channel, Rest
 from relay.channels.parsing import parse_channel
-from relay.failures.errors import InvalidChannel, SendError
+from relay.failures.errors import InvalidChannel
 from relayctl import moments
-from relayctl.aws_errors import aws_failure
+from relayctl.aws_errors import guarded
 from relayctl.channel.store import ChannelStore
 from relayctl.incident.timeline import LOG, XMATTERS, Reading
 from relayctl.log_lines import WEBHOOK, Budget, LogReader
@@ -130,8 +128,7 @@ class ShadowReader:
     def _channel(self) -> Channel | None:
         # First: it raises an error if there is no such stack, or the stack is not a relay.
         store, source = ChannelStore(self.stack), f"secret of channel {self.name}"
-        texts: list[str | None] = []
-        if not self._guarded(source, lambda: texts.append(store.text(self.name))):
+        if (texts := self._guarded(source, lambda: [store.text(self.name)])) is None:
             return None
         [text] = texts
         if text is None:
@@ -154,7 +151,7 @@ class ShadowReader:
         pieces = _pieces(max(self.since, kept_from), now)
         complete: list[float] = []
 
-        def read(show: Callable[[int, str], None]) -> None:
+        def read(show: Callable[[int, str], None]) -> bool:
             for done, (start, end) in enumerate(pieces):
                 if budget.left <= 0:
                     budget.is_cut = True
@@ -163,9 +160,10 @@ class ShadowReader:
                         counts.add(line)
                         show(done, f"{counts.shares:,} shares")
                 if budget.is_cut:
-                    return
+                    break
                 complete.append(start)
                 show(done + 1, f"{counts.shares:,} shares")
+            return True
 
         with progress("reading the webhook's log, by parts", len(pieces), self.stack.effects.ticks) as show:
             was_read = self._guarded(source, lambda: read(show))
@@ -191,17 +189,9 @@ class ShadowReader:
             self._readings.append(Reading(source, problem=found.problem))
         return found.result
 
-    def _guarded(self, source: str, read: Callable[[], object]) -> bool:
-        """Read a source; if it fails, note the reason in the readings, and return False."""
-        try:
-            read()
-        except SendError as error:
-            self._readings.append(Reading.failed(source, error))
-        except (ClientError, BotoCoreError) as error:
-            self._readings.append(Reading.failed(source, aws_failure(error) or type(error).__name__))
-        else:
-            return True
-        return False
+    def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
+        """Return the result of reading a source; if it fails, note the reason in the readings, and return None."""
+        return guarded(read, lambda error: self._readings.append(Reading.failed(source, error)))
 
 
 @dataclass

@@ -75,9 +75,7 @@ def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str
     Raises InvalidChannel if the secret is not valid, or if `channel plan` would find a change for the new file. Raises
     UsageError.
     """
-    kept = store.read(name)
-    if kept is None:
-        terminal.nothing(f"there is no channel {name}")
+    kept = store.existing(name)
     stored = SecretDocument(kept.document)
     text = settings_file.exported(name, stored)
     file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))

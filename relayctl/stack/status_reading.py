@@ -6,12 +6,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
-from relay.failures.errors import InvalidChannel, LedgerError
+from relay.failures.errors import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
@@ -20,7 +18,7 @@ from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relay.ledger.wait import gate_of
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
-from relayctl.aws_errors import aws_failure
+from relayctl.aws_errors import guarded
 from relayctl.channel import credential_uses
 from relayctl.channel.credential_uses import Use
 from relayctl.channel.revocation import bounded_table
@@ -251,13 +249,7 @@ class StatusReader:
 
     def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
         """Return the result of reading a source; if it fails, note the reason in the problems, and return None."""
-        try:
-            return read()
-        except LedgerError as error:
-            self._problems.append(f"{source}: {error}")
-        except (ClientError, BotoCoreError) as error:
-            self._problems.append(f"{source}: {aws_failure(error) or type(error).__name__}")
-        return None
+        return guarded(read, lambda error: self._problems.append(f"{source}: {error}"))
 
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:

@@ -12,7 +12,6 @@ import pytest
 from relay.channels.token import PATTERN, fits
 from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator
-from tests.integration.test_relayctl_status import owe
 from tests.samples import job
 
 CANARY = "canary-51d0"
@@ -434,8 +433,8 @@ class TestRemove:
 
     def test_remove_is_refused_while_states_are_owed_and_names_the_criticals(self, operator: Operator) -> None:
         made(operator)
-        owe(operator, "payments", "i1", 60)
-        owe(operator, "payments", "i2", 60, is_critical=False, reason="paused")
+        operator.owe("payments", "i1", 60)
+        operator.owe("payments", "i2", 60, is_critical=False, reason="paused")
         operator.put(job(channel="payments", incident_id="i3"), job(channel="other"))
         done = operator.run("channel", "remove", "payments", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
@@ -449,7 +448,7 @@ class TestRemove:
 
     def test_remove_with_drop_owed_names_the_criticals_and_prints_the_replay_command(self, operator: Operator) -> None:
         made(operator)
-        owe(operator, "payments", "i1", 60)
+        operator.owe("payments", "i1", 60)
         done = operator.run("channel", "remove", "payments", "--yes", "--drop-owed")
         assert done.exit_code == 0
         assert "1 critical, owed or dead-lettered: i1" in done.stderr
@@ -459,7 +458,7 @@ class TestRemove:
 
     def test_jobs_of_other_channels_do_not_keep_a_channel_from_being_removed(self, operator: Operator) -> None:
         made(operator)
-        owe(operator, "other", "i1", 60)
+        operator.owe("other", "i1", 60)
         Queue(operator.sqs, operator.retry_queue_url).send(job(channel="other"))
         operator.put(job(channel="other"))
         document = operator.run_json("channel", "remove", "payments", "--yes")

@@ -64,6 +64,15 @@ def keep(
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(document))
 
 
+def readable(tenant: Box, **access: Any) -> dict[str, Any]:
+    """Return access to the stand-in for BigPanda, which shows no incident in the environment `e1`."""
+    tenant.bigpanda.let_in(f"{CANARY}-bp")
+    tenant.bigpanda.declare_incidents("e1", [])
+    if "environments" not in access:
+        access["environment_id"] = "e1"
+    return {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url} | access
+
+
 def examined(operator: Operator, *options: str, code: int = 0) -> dict[str, tuple[str, str]]:
     """Run `channel test`; return state and detail of each check by name. Fail if the output has a secret."""
     document = operator.run_json("channel", "test", "payments", *options, code=code)
@@ -242,9 +251,7 @@ class TestChecks:
         assert tenant.bigpanda.calls.all() == []
 
     def test_environment_of_a_share_that_the_secret_lacks_is_a_warning(self, operator: Operator, tenant: Box) -> None:
-        access: dict[str, Any] = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environments": ["e1"]}
-        tenant.bigpanda.let_in(f"{CANARY}-bp")
-        tenant.bigpanda.declare_incidents("e1", [])
+        access = readable(tenant, environments=["e1"])
         keep(operator, tenant, "jdoe", bigpanda=access)
         Table(operator.dynamodb, operator.table, time.time).write(
             "sources/payments", 0, json.dumps({"environments": {"e2": operator.clock()}, "names_recipients": False})
@@ -255,9 +262,7 @@ class TestChecks:
         )
 
     def test_bigpanda_check_fails_if_one_environment_is_unknown(self, operator: Operator, tenant: Box) -> None:
-        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environments": ["e1", "gone"]}
-        tenant.bigpanda.let_in(f"{CANARY}-bp")
-        tenant.bigpanda.declare_incidents("e1", [])
+        access = readable(tenant, environments=["e1", "gone"])
         keep(operator, tenant, "jdoe", bigpanda=access)
         assert examined(operator, code=1)["BigPanda API"][0] == "failed"
 
@@ -273,9 +278,7 @@ class TestChecks:
     def test_reconcile_ring_without_recipients_in_the_secret_is_a_warning(
         self, operator: Operator, tenant: Box
     ) -> None:
-        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
-        tenant.bigpanda.let_in(access["api_key"])
-        tenant.bigpanda.declare_incidents("e1", [])
+        access = readable(tenant)
         policy = {"allowed_recipients": ["dba"]}
         keep(operator, tenant, recipients_in="url", bigpanda=access | {"reconcile": "ring"}, policy=policy)
         state, detail = examined(operator)["missed shares"]
@@ -285,10 +288,7 @@ class TestChecks:
     def test_reconcile_false_is_a_warning(
         self, operator: Operator, tenant: Box, reconcile: bool, state: str | None
     ) -> None:
-        access = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "reconcile": reconcile}
-        access["environment_id"] = "e1"
-        tenant.bigpanda.let_in(f"{CANARY}-bp")
-        tenant.bigpanda.declare_incidents("e1", [])
+        access = readable(tenant, reconcile=reconcile)
         keep(operator, tenant, "jdoe", bigpanda=access)
         assert examined(operator).get("missed shares", (None,))[0] == state
 
@@ -304,9 +304,7 @@ class TestChecks:
     def test_incidents_reported_by_reconcile_runs_advise_on_ring(
         self, operator: Operator, tenant: Box, setting: Any, found: int, came: int, said: tuple[str, str] | None
     ) -> None:
-        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
-        tenant.bigpanda.let_in(known["api_key"])
-        tenant.bigpanda.declare_incidents("e1", [])
+        known = readable(tenant)
         keep(operator, tenant, "jdoe", bigpanda=known | {"reconcile": setting})
         table = Table(operator.dynamodb, operator.table, time.time)
         access = reconciling.access(known["base_url"], known["api_key"])
@@ -319,9 +317,7 @@ class TestChecks:
             assert said[1] in shown[1]
 
     def test_unreadable_ledger_is_a_warning_of_missed_shares(self, operator: Operator, tenant: Box) -> None:
-        known = {"api_key": f"{CANARY}-bp", "base_url": tenant.bigpanda.url, "environment_id": "e1"}
-        tenant.bigpanda.let_in(known["api_key"])
-        tenant.bigpanda.declare_incidents("e1", [])
+        known = readable(tenant)
         keep(operator, tenant, "jdoe", bigpanda=known)
         operator.dynamodb.delete_table(TableName=operator.table)
         state, detail = examined(operator)["missed shares"]

@@ -4,11 +4,8 @@ import pytest
 from click.testing import Result
 
 from relay.jobs.queue import Queue
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
-from tests.integration.test_relayctl_status import owe, shared
 from tests.samples import job
 
 
@@ -16,7 +13,7 @@ from tests.samples import job
 def logs(operator: Operator) -> Logs:
     found = Logs(operator)
     # Both groups exist in a deployed stack.
-    shared(found, "other", 3000)
+    found.share("other", 3000)
     found.write("job-worker", 3000, "job", channel="other", kind="signal", outcome="delivered", delivery_id="d")
     return found
 
@@ -27,12 +24,6 @@ def remove(operator: Operator, *options: str, code: int = 0) -> Result:
     return done
 
 
-def settle(operator: Operator, incident_id: str) -> None:
-    """Settle what is owed for an incident, as the worker does."""
-    name = key("noc", (), incident_id)
-    operator.ledger.write(name, operator.ledger.read(name), Entry())
-
-
 def exists(operator: Operator) -> bool:
     return operator.run("channel", "show", "noc").exit_code == 0
 
@@ -40,20 +31,20 @@ def exists(operator: Operator) -> bool:
 class TestDrain:
     def test_drained_channel_is_removed_at_once(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        shared(logs, "noc", 700)
+        logs.share("noc", 700)
         document = operator.run_json("channel", "remove", "noc", "--drain", "--yes")
         assert (document["removed"], document["drained"], document["criticals"]) == (True, True, [])
         assert not exists(operator)
 
     def test_drain_waits_until_nothing_is_owed_and_says_what_it_waits_for(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        owe(operator, "noc", "i1", 300)
+        operator.owe("noc", "i1", 300)
         pauses = list[float]()
 
         def later() -> None:
             pauses.append(operator.clock.now)
             if len(pauses) == 3:
-                settle(operator, "i1")
+                operator.settle("i1")
 
         operator.on_pause = later
         done = remove(operator, "--yes")
@@ -66,14 +57,14 @@ class TestDrain:
         self, operator: Operator, logs: Logs
     ) -> None:
         operator.keep("noc")
-        shared(logs, "noc", 90)
+        logs.share("noc", 90)
         began = operator.clock.now
         remove(operator, "--yes", "--quiet", "5m")
         assert 210 <= operator.clock.now - began <= 240
 
     def test_debts_and_dead_letters_of_another_channel_do_not_matter(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", "other")
-        owe(operator, "other", "i1", 300)
+        operator.owe("other", "i1", 300)
         operator.put(job(channel="other"))
         Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
         remove(operator, "--yes")
@@ -81,7 +72,7 @@ class TestDrain:
 
     def test_drain_is_refused_at_once_while_shares_still_come(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        shared(logs, "noc", 30)
+        logs.share("noc", 30)
         began = operator.clock.now
         done = remove(operator, "--yes", code=1)
         assert "channel noc: shares still come" in done.stderr
@@ -90,15 +81,15 @@ class TestDrain:
 
     def test_share_during_the_drain_ends_it(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        shared(logs, "noc", 90)
-        operator.on_pause = lambda: shared(logs, "noc", -1)
+        logs.share("noc", 90)
+        operator.on_pause = lambda: logs.share("noc", -1)
         done = remove(operator, "--yes", code=1)
         assert "shares still come" in done.stderr
         assert exists(operator)
 
     def test_timeout_names_what_is_left_and_leaves_the_channel(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        owe(operator, "noc", "i1", 300)
+        operator.owe("noc", "i1", 300)
         done = remove(operator, "--yes", "--timeout", "2m", code=1)
         assert "not drained after 2 minutes" in done.stderr
         assert "channel noc waits: 1 owed, the oldest for" in done.stderr
@@ -106,7 +97,7 @@ class TestDrain:
 
     def test_ctrl_c_leaves_the_channel_and_the_command_can_be_run_again(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        owe(operator, "noc", "i1", 300)
+        operator.owe("noc", "i1", 300)
 
         def interrupted() -> None:
             operator.on_pause = lambda: None
@@ -115,7 +106,7 @@ class TestDrain:
         operator.on_pause = interrupted
         remove(operator, "--yes", code=130)
         assert exists(operator)
-        settle(operator, "i1")
+        operator.settle("i1")
         remove(operator, "--yes")
         assert not exists(operator)
 

@@ -7,10 +7,8 @@ import pytest
 
 from relay.incidents.transition import State
 from relay.jobs.job import timestamp
-from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
-from relay.ledger.row import Row
 from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
@@ -39,18 +37,7 @@ def keep(operator: Operator, name: str, *pauses: dict[str, Any], **policy: Any) 
 
 def held(operator: Operator, channel: str, until: float) -> None:
     """Write the entry of a critical that came 15 minutes ago, and waits for the end of a pause."""
-    now = operator.clock.now
-    state = State.of(samples.share(), now - 900)
-    row = Row(now + until + 180, job="d/1", is_critical=True)
-    debt = Debt(since=now - 900, reason="paused", paused_until=now + until, row=row)
-    assert operator.ledger.write(key(channel, (), "i1"), Entry(), Entry(newest=state, debt=debt))
-
-
-def used(operator: Operator, channel: str, ago: float) -> None:
-    """Record in the ledger that BigPanda used its credential for a channel `ago` seconds ago."""
-    [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-    name = f"used/inbound/{channel}/{fingerprint}"
-    operator.ledger.table.store(name, str(operator.clock.now - ago), lasts=3600)
+    operator.owe(channel, "i1", 900, next_in=until, reason="paused", paused_until=operator.clock.now + until)
 
 
 class TestChannelList:
@@ -59,7 +46,7 @@ class TestChannelList:
         keep(operator, "paused", pause(operator, -60, 2 * HOUR))
         keep(operator, "shadow", mode="shadow")
         held(operator, "paused", 2 * HOUR)
-        used(operator, "live", 120)
+        operator.used("live", 120)
         listed = {each["channel"]: each for each in operator.run_json("channel", "list")["channels"]}
         assert {name: (each["mode"], each["health"]) for name, each in listed.items()} == {
             "live": ("live", "ok"),

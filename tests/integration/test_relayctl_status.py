@@ -6,13 +6,10 @@ from typing import Any
 import pytest
 
 from relay.incidents.transition import State
-from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import count_name
-from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.ledger.row import Row
 from relay.ledger.wait import gate_of
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relayctl import moments
@@ -29,36 +26,6 @@ def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
     return operator
 
 
-def owe(
-    operator: Operator,
-    channel: str,
-    incident_id: str,
-    ago: float,
-    *,
-    is_critical: bool = True,
-    **members: Any,
-) -> None:
-    """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
-    now = operator.clock.now
-    state = State.of(samples.share(id=incident_id), now - ago)
-    row = Row(now + 30 + 180, job="d/1", is_critical=is_critical)
-    debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-    assert operator.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
-
-
-def give_up(operator: Operator, channel: str, incident_id: str, **said: Any) -> None:
-    """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
-    now = operator.clock.now
-    state = State.of(samples.share(id=incident_id, **said), now - 60)
-    entry = Entry().owing(state).dead_lettering(state, now, "refused", plan=1)
-    assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
-
-
-def shared(logs: Logs, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
-    fields = {"channel": channel, "incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
-    logs.write("bigpanda-webhook", ago, "share", **fields)
-
-
 def channels(document: Any) -> dict[str, Any]:
     return {each["channel"]: each for each in document["channels"]}
 
@@ -66,9 +33,9 @@ def channels(document: Any) -> dict[str, Any]:
 class TestFacts:
     def test_traffic_of_the_last_hour_is_counted_by_channel(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", "payments")
-        shared(logs, "noc", 30)
-        shared(logs, "noc", 1900, "queued")
-        shared(logs, "noc", 4000)
+        logs.share("noc", 30)
+        logs.share("noc", 1900, "queued")
+        logs.share("noc", 4000)
         job = {"channel": "noc", "kind": "signal", "outcome": "delivered", "delivery_id": "d1", "incident_id": "i2"}
         logs.write("job-worker", 1800, "job", **job)
         logs.write("job-worker", 1800, "job", **job | {"kind": "writeback", "delivery_id": "d2"})
@@ -79,9 +46,9 @@ class TestFacts:
 
     def test_debts_are_counted_and_the_sickest_channel_is_first(self, operator: Operator, logs: Logs) -> None:
         operator.keep("healthy", "owing", "sick")
-        owe(operator, "sick", "i1", 600)
-        owe(operator, "sick", "i2", 30, is_critical=False)
-        owe(operator, "owing", "i3", 20, is_critical=False, reason="paced")
+        operator.owe("sick", "i1", 600)
+        operator.owe("sick", "i2", 30, is_critical=False)
+        operator.owe("owing", "i3", 20, is_critical=False, reason="paced")
         document = operator.run_json("status")
         assert [(each["channel"], each["health"]) for each in document["channels"]] == [
             *(("sick", "sick"), ("owing", "owes"), ("healthy", "ok")),
@@ -107,13 +74,10 @@ class TestFacts:
     def test_last_confirmed_page_and_uses_of_credentials_are_shown(self, operator: Operator, logs: Logs) -> None:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
         operator.keep("noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
-        shared(logs, "noc", 120)
+        logs.share("noc", 120)
         signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), page_number="1001")
         operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(accepted_signals=(signal,)))
-        channel = samples.parsed()
-        [(_, _, fingerprint)] = channel.fingerprints("inbound")
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 60), lasts=3600)
-        assert credentials.last_used(operator.ledger.table, "noc", "inbound", fingerprint)
+        operator.used("noc", 60)
         document = operator.run_json("status", "--channel", "noc")
         found = channels(document)["noc"]
         assert found["last_page"] == "1001"
@@ -142,7 +106,7 @@ class TestFacts:
 
     def test_channel_that_owes_and_was_removed_is_sick(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        owe(operator, "gone", "i1", 5)
+        operator.owe("gone", "i1", 5)
         assert channels(operator.run_json("status"))["gone"]["why"][0] == "the channel was removed"
 
     def test_malformed_secret_makes_the_channel_sick(self, operator: Operator, logs: Logs) -> None:
@@ -152,9 +116,9 @@ class TestFacts:
 
     def test_given_up_criticals_and_missing_pages_make_a_channel_sick(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        give_up(operator, "noc", "i1")
-        give_up(operator, "noc", "i2", status="warning")
-        owe(operator, "noc", "i3", 5, since=None, is_page_missing=True)
+        operator.give_up("noc", "i1")
+        operator.give_up("noc", "i2", status="warning")
+        operator.owe("noc", "i3", 5, since=None, is_page_missing=True)
         found = channels(operator.run_json("status"))["noc"]
         assert found["why"] == ["1 critical was given up, and rang nobody", "1 critical signals made no page"]
         assert (found["owed_critical"], found["pages_missing"]) == (0, 1)
@@ -163,7 +127,7 @@ class TestFacts:
     def test_given_up_states_are_counted_apart_from_those_that_wait(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         for number in range(4):
-            give_up(operator, "noc", f"i{number}", status="critical" if number else "warning")
+            operator.give_up("noc", f"i{number}", status="critical" if number else "warning")
         said = operator.run("status").stdout
         assert "noc: 3 criticals were given up, and rang nobody" in said
         assert "nothing waits" in said
@@ -175,7 +139,7 @@ class TestFacts:
         self, operator: Operator, logs: Logs
     ) -> None:
         operator.keep("noc")
-        give_up(operator, "gone", "i1")
+        operator.give_up("gone", "i1")
         assert channels(operator.run_json("status")).keys() == {"noc", "gone"}, "the fallback topic is still to notify"
         operator.ledger.change(key("gone", (), "i1"), Entry.notified)
         assert channels(operator.run_json("status")).keys() == {"noc"}
@@ -185,9 +149,7 @@ class TestFacts:
         self, operator: Operator, logs: Logs, ago: float, health: str
     ) -> None:
         operator.keep("noc", policy={"expect_share_every": 7200})
-        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-        at = str(round(operator.clock.now - ago))
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", at, lasts=3600)
+        operator.used("noc", ago)
         found = channels(operator.run_json("status"))["noc"]
         why = ["no share came for 2h, and one is expected every 2h"] if health == "sick" else []
         assert (found["health"], found["why"]) == (health, why)
@@ -199,10 +161,6 @@ class TestRefusedRequests:
     def refuse(self, logs: Logs, ago: float, **fields: Any) -> None:
         line = {"channel": "noc", "status": 401, "correlation_id": "c1", "may_be_share": True}
         logs.write("bigpanda-webhook", ago, "request refused", **line | fields)
-
-    def use(self, operator: Operator, ago: float) -> None:
-        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - ago), lasts=3600)
 
     @pytest.mark.parametrize(
         ("used", "shares", "refusals", "health"),
@@ -227,9 +185,9 @@ class TestRefusedRequests:
     ) -> None:
         operator.keep("noc")
         if used:
-            self.use(operator, used)
+            operator.used("noc", used)
         for ago in shares:
-            shared(logs, "noc", ago)
+            logs.share("noc", ago)
         for ago in refusals:
             self.refuse(logs, ago)
         found = channels(operator.run_json("status"))["noc"]
@@ -262,7 +220,7 @@ class TestRefusedRequests:
         assert checks[-1] == {"check": "webhook", "state": "warning", "detail": detail}
         done = operator.run("incident", "show", "65a1b2c3d4e5f60718293a4b")
         assert f"webhook noc: {words}; a share of this incident may be among them" in " ".join(done.stderr.split())
-        shared(logs, "noc", 60)
+        logs.share("noc", 60)
         assert operator.run_json("channel", "test", "noc")["checks"][-1]["state"] == "ok"
 
 
@@ -279,7 +237,7 @@ class TestTruth:
     ) -> None:
         operator.keep("noc", xmatters=self.REST)
         for number in range(8):
-            shared(logs, "noc", 600 - number, incident_id=f"i{number}")
+            logs.share("noc", 600 - number, incident_id=f"i{number}")
         assert "none of the last 8 signalled incidents has a confirmed page yet" in (
             self.said(operator, "status", "--channel", "noc")
         )
@@ -293,7 +251,7 @@ class TestTruth:
 
     def test_next_attempt_is_not_before_the_end_of_the_circuit(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        owe(operator, "noc", "i1", 600)
+        operator.owe("noc", "i1", 600)
         until = operator.clock.now + 200
         operator.ledger.table.update(gate_of("noc"), put={"failures": 5, "open_until": until})
         assert f"next attempt by {moments.clock(until)}" in self.said(operator, "status")
@@ -303,9 +261,8 @@ class TestTruth:
         self, operator: Operator, logs: Logs
     ) -> None:
         operator.keep("noc")
-        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 900), lasts=3600)
-        shared(logs, "noc", 5)
+        operator.used("noc", 900)
+        logs.share("noc", 5)
         assert "noc live ok within 15m " in self.said(operator, "channel", "list")
         said = self.said(operator, "status", "--channel", "noc")
         assert "last share 5s ago" in said
@@ -326,15 +283,15 @@ class TestTruth:
 
     def test_test_incident_of_relayctl_is_no_share_of_bigpanda(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
-        shared(logs, "noc", 5, incident_id="relayctl-test-1")
+        logs.share("noc", 5, incident_id="relayctl-test-1")
         assert "last share" not in self.said(operator, "status")
 
 
 class TestOutput:
     def test_sick_channel_has_all_lines_and_a_healthy_one_has_one(self, operator: Operator, logs: Logs) -> None:
         operator.keep("healthy", "sick")
-        owe(operator, "sick", "i1", 600)
-        shared(logs, "healthy", 30)
+        operator.owe("sick", "i1", 600)
+        logs.share("healthy", 30)
         done = operator.run("status")
         assert done.exit_code == 0
         lines = done.stdout.splitlines()
@@ -361,8 +318,8 @@ class TestOutput:
         self, operator: Operator, logs: Logs
     ) -> None:
         operator.keep("noc")
-        shared(logs, "noc", 10)
-        interrupted_after(operator, 3, lambda: shared(logs, "noc", 1))
+        logs.share("noc", 10)
+        interrupted_after(operator, 3, lambda: logs.share("noc", 1))
         done = operator.run("status", "--watch", "--json")
         counts = [channels(json.loads(line))["noc"]["shares_last_hour"] for line in done.stdout.splitlines()]
         assert counts == [1, 2, 2]

@@ -8,8 +8,6 @@ import pytest
 from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
-from tests.integration.test_relayctl_drain import settle
-from tests.integration.test_relayctl_status import owe, shared
 from tests.samples import job
 
 
@@ -22,7 +20,7 @@ def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 @pytest.fixture
 def logs(operator: Operator) -> Logs:
     found = Logs(operator)
-    shared(found, "old", 3000)
+    found.share("old", 3000)
     found.write("job-worker", 3000, "job", channel="old", kind="signal", outcome="delivered", delivery_id="d")
     return found
 
@@ -40,7 +38,7 @@ class TestReport:
 
     def test_report_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", "payments")
-        owe(operator, "noc", "i1", 300)
+        operator.owe("noc", "i1", 300)
         operator.put(job(channel="noc"), job(channel="gone"))
         document = operator.run_json("uninstall", code=1)
         found = {each["channel"]: each for each in document["channels"]}
@@ -78,10 +76,10 @@ class TestYes:
         self, operator: Operator, logs: Logs, tmp_path: Path
     ) -> None:
         operator.keep("noc", "payments")
-        owe(operator, "noc", "i1", 300)
-        shared(logs, "payments", 700)
+        operator.owe("noc", "i1", 300)
+        logs.share("payments", 700)
         operator.put(job(channel="payments"), job(channel="gone"))
-        operator.on_pause = lambda: settle(operator, "i1")
+        operator.on_pause = lambda: operator.settle("i1")
         document = operator.run_json("uninstall", "--yes", "--export", "dead.jsonl")
         assert (document["can_be_deleted"], document["reasons"], document["file"]) == (True, [], "dead.jsonl")
         assert document["commands"][0].startswith("sam delete")
@@ -114,7 +112,7 @@ class TestYes:
 
     def test_nothing_is_removed_while_a_channel_still_gets_shares(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", "payments")
-        shared(logs, "payments", 30)
+        logs.share("payments", 30)
         done = operator.run("uninstall", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
         assert "channel payments: shares still come" in done.stderr
@@ -124,18 +122,18 @@ class TestYes:
         self, operator: Operator, logs: Logs
     ) -> None:
         operator.keep("noc", "payments")
-        owe(operator, "noc", "i1", 300)
+        operator.owe("noc", "i1", 300)
         done = operator.run("uninstall", "--yes", "--timeout", "2m")
         assert done.exit_code == 1
         assert "channel payments: removed" in done.stderr
         assert "channel noc waits: 1 owed" in done.stderr
         assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["noc"]
-        settle(operator, "i1")
+        operator.settle("i1")
         assert operator.run("uninstall", "--yes").exit_code == 0
 
     def test_ctrl_c_ends_with_130_and_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
         operator.keep("noc")
-        owe(operator, "noc", "i1", 300)
+        operator.owe("noc", "i1", 300)
         operator.put(job(channel="noc"))
 
         def interrupted() -> None:
