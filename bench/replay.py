@@ -14,9 +14,8 @@ from bench.simulated import overlapping
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
-from relayctl.dead_letter_mover import DeadLetterMover
-from relayctl.dead_letter_queue import DeadLetters
-from relayctl.replay_order import PARALLEL_BATCHES
+from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover
+from relayctl.dlq.queue import SPOOL_BYTES, DeadLetters
 from tests import samples
 from tests.fakes import Clock
 

@@ -4,13 +4,79 @@ import errno
 import os
 import sys
 import traceback
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from relayctl import terminal
-from relayctl.lazy_group import LazyCommand, LazyGroup
 from relayctl.terminal import INTERRUPTED
+
+
+class LazyCommand(NamedTuple):
+    """A command that is not imported yet.
+
+    Attributes:
+        place: The module and the name of the command in it, such as `relayctl.stack.doctor:doctor`.
+        about: The description of the command in the help of its group, one line.
+    """
+
+    place: str
+    about: str
+
+    def load(self) -> click.Command:
+        """Import the module, and return the command."""
+        module, _, name = self.place.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported at their first use; its help imports none."""
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **members: Any) -> None:
+        self.lazy = dict(lazy)
+        self._loaded: dict[str, click.Command] = {}
+        super().__init__(*arguments, **members)
+
+    @property
+    def commands(self) -> MutableMapping[str, click.Command]:
+        """All commands by name; imports those that were not used yet."""
+        for name in self.lazy:
+            self._load(name)
+        return self._loaded
+
+    @commands.setter
+    def commands(self, commands: Mapping[str, click.Command]) -> None:
+        self._loaded = dict(commands)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted({*self._loaded, *self.lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        return self._load(cmd_name) if cmd_name in self.lazy else self._loaded.get(cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin with the incomplete word; imports no command."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=self._about(name)) for name in names]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, self._about(name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _load(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            self._loaded[name] = self.lazy[name].load()
+        return self._loaded[name]
+
+    def _about(self, name: str) -> str:
+        return self.lazy[name].about if name in self.lazy else self._loaded[name].get_short_help_str()
+
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
 TRACEBACK = "RELAYCTL_TRACEBACK"
@@ -20,28 +86,27 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 _COMPLETION = "_RELAYCTL_COMPLETE"
 
 _VERBS = {
-    "bigpanda": LazyCommand("relayctl.commands.bigpanda:bigpanda", "Print what to set up in BigPanda."),
-    "channel": LazyCommand("relayctl.commands.channels:channel", "Make, change, check, show and remove channels."),
-    "dlq": LazyCommand("relayctl.commands.dlqs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
+    "bigpanda": LazyCommand("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
+    "channel": LazyCommand("relayctl.channel.verbs:channel", "Make, change, check, show and remove channels."),
+    "dlq": LazyCommand("relayctl.dlq.verbs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
     "doctor": LazyCommand(
-        "relayctl.commands.doctor:doctor",
+        "relayctl.stack.doctor:doctor",
         "Check the whole stack, and every channel.",
     ),
     "explain": LazyCommand(
-        "relayctl.commands.explain:explain", "Explain what a share would do, or check a channel's routes."
+        "relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."
     ),
-    "incident": LazyCommand(
-        "relayctl.commands.incident:incident", "List the last incidents; show what happened to one."
-    ),
+    "incident": LazyCommand("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
     "policy": LazyCommand(
-        "relayctl.commands.policy:policy", "Print an IAM policy for operators, filled in for the stack."
+        "relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."
     ),
-    "shadow": LazyCommand("relayctl.commands.shadow:shadow", "Report what a channel in shadow mode would have sent."),
+    "shadow": LazyCommand("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
     "status": LazyCommand(
-        "relayctl.commands.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
+        "relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
     ),
     "uninstall": LazyCommand(
-        "relayctl.commands.uninstall:uninstall", "Prepare the deletion of the stack, and print the commands for it."
+        "relayctl.stack.uninstall:uninstall",
+        "Prepare the deletion of the stack, and print the commands for it.",
     ),
 }
 
@@ -117,9 +182,9 @@ def _known(error: Exception) -> click.ClickException | None:
 
         from relay.failures.errors import InvalidChannel  # noqa: PLC0415
         from relayctl.aws_errors import aws_failure  # noqa: PLC0415
-        from relayctl.channel_store import ChannelChangedError  # noqa: PLC0415
-        from relayctl.stack import EndpointUrlError  # noqa: PLC0415
-        from relayctl.stack_outputs import StackMissingError  # noqa: PLC0415
+        from relayctl.channel.store import ChannelChangedError  # noqa: PLC0415
+        from relayctl.stack.deployed import EndpointUrlError  # noqa: PLC0415
+        from relayctl.stack.outputs import StackMissingError  # noqa: PLC0415
     except ImportError as missing:
         return click.ClickException(f"relayctl is not completely installed ({missing}); docs/install.md says how")
 

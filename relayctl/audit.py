@@ -12,7 +12,7 @@ import click
 
 from relayctl import moments
 from relayctl.aws_errors import aws_failure
-from relayctl.stack import Stack
+from relayctl.stack.deployed import Stack
 
 MAX_REASON = 200
 

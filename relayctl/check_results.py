@@ -11,7 +11,7 @@ from relay.failures.reasons import Reason
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.aws_errors import aws_failure
-from relayctl.stack_outputs import StackMissingError
+from relayctl.stack.outputs import StackMissingError
 
 # Failures of a vendor's call that may be over within a minute.
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.UPSTREAM}

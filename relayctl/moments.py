@@ -1,6 +1,7 @@
 """Times as an operator types and reads them: option types, ages, durations, ISO 8601 and local times."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,72 +10,41 @@ import click
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class Since(click.ParamType[float]):
-    """Type of an option: an age such as 90m, or an ISO 8601 time; its value is in epoch seconds."""
+class Moment(click.ParamType[float]):
+    """Type of an option for a time or a duration; its value is in seconds.
 
-    name = "since"
+    `parse` raises ValueError for a text that is none, and `advice` then says what to type.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], float], advice: str) -> None:
+        self.name = name
+        self._parse = parse
+        self._advice = advice
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse an age or an ISO 8601 time, and return it in epoch seconds."""
+        """Return the seconds of a text that the operator typed."""
         if isinstance(value, float):
             return value
         try:
-            return since(str(value), datetime.now(UTC))
+            return self._parse(str(value))
         except ValueError:
-            self.fail("use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
+            self.fail(self._advice, param, ctx)
 
 
-class Span(click.ParamType[float]):
-    """Type of an option: a duration such as 90m, from `shortest` to `longest`; its value is in seconds."""
-
-    name = "duration"
+class Span(Moment):
+    """Type of an option: a duration such as 90m, from `shortest` to `longest`."""
 
     def __init__(self, shortest: str, longest: str) -> None:
-        self._shortest = shortest
-        self._longest = longest
+        super().__init__("duration", seconds, "use a duration such as 90m, 12h or 7d")
+        self._least, self._most = seconds(shortest), seconds(longest)
         self.bounds = f"{shortest} to {longest}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse a duration, check that it is not too short or too long, and return it in seconds."""
-        if isinstance(value, float):
-            return value
-        try:
-            found = seconds(str(value))
-        except ValueError:
-            self.fail("use a duration such as 90m, 12h or 7d", param, ctx)
-        if not seconds(self._shortest) <= found <= seconds(self._longest):
+        """Return the seconds of a duration that is not too short or too long."""
+        found = super().convert(value, param, ctx)
+        if not self._least <= found <= self._most:
             self.fail(f"use a duration from {self.bounds}", param, ctx)
         return found
-
-
-class Until(click.ParamType[float]):
-    """Type of an option: a duration from now such as 90m, or an ISO 8601 time; its value is in epoch seconds."""
-
-    name = "until"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse a duration from now or an ISO 8601 time, and return the time in epoch seconds."""
-        if isinstance(value, float):
-            return value
-        try:
-            return until(str(value), datetime.now(UTC))
-        except ValueError:
-            self.fail("use a duration such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z", param, ctx)
-
-
-class Ago(click.ParamType[float]):
-    """Type of an option: an age such as 90m; its value is the moment so long before now, in epoch seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse an age, and return the time so long before now in epoch seconds."""
-        if isinstance(value, float):
-            return value
-        try:
-            return ago(str(value), datetime.now(UTC))
-        except ValueError:
-            self.fail("use an age such as 90m, 12h or 7d", param, ctx)
 
 
 def seconds(text: str) -> float:
@@ -109,6 +79,20 @@ def since(text: str, now: datetime) -> float:
         return (moment if moment.tzinfo else moment.astimezone()).timestamp()
     except OverflowError as error:
         raise ValueError(str(error)) from error
+
+
+# Types of options: an age or a time, a duration from now or a time, and an age; the value is in epoch seconds.
+SINCE = Moment(
+    "since",
+    lambda text: since(text, datetime.now(UTC)),
+    "use an age such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z",
+)
+UNTIL = Moment(
+    "until",
+    lambda text: until(text, datetime.now(UTC)),
+    "use a duration such as 90m, 12h or 7d, or a time such as 2030-01-31T12:00:00Z",
+)
+AGO = Moment("duration", lambda text: ago(text, datetime.now(UTC)), "use an age such as 90m, 12h or 7d")
 
 
 def iso(at: float) -> str:

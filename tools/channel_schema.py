@@ -6,8 +6,8 @@ beside the files that it exports.
 
 from pathlib import Path
 
-from relayctl import settings_schema
-from relayctl.settings_file import SCHEMA_FILE
+from relayctl.settings import settings_schema
+from relayctl.settings.settings_file import SCHEMA_FILE
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / SCHEMA_FILE
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from relayctl.secret_document import is_credential
+from relayctl.channel.secret_document import is_credential
 from sandbox.cloud.stack import STACK_NAME
 from sandbox.environment import aws_environment, without_aws
 from sandbox.errors import SandboxError

@@ -15,7 +15,7 @@ from typing import IO
 
 import boto3
 
-from relayctl.stack_outputs import read_outputs
+from relayctl.stack.outputs import read_outputs
 from sandbox import processes
 from sandbox.environment import REGION, aws_environment, without_aws
 from sandbox.errors import SandboxError

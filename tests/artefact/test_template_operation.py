@@ -18,7 +18,7 @@ from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
 from relay.ledger.row import AT, INDEX, SHARD, Row
 from relay.telemetry.metrics import METRICS
-from relayctl.stack_checks import WORKER_QUEUES
+from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws
 from tests.artefact import templates
 from tests.artefact.builds import ROOT

@@ -17,8 +17,8 @@ from relay.incidents.transition import State
 from relay.jobs.job import seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relayctl import iam_policies
 from relayctl.__main__ import main
+from relayctl.stack.policy import template
 from sandbox import local
 from sandbox.environment import REGION, aws_environment
 from tests.e2e.relayctl_operator import Operator
@@ -102,7 +102,7 @@ def printed(cloud: local.Local, policy: str) -> dict[str, Any]:
 
 def actions(policy: str) -> list[str]:
     """Return the actions that a policy allows for a stack without a customer KMS key."""
-    statements = iam_policies.template(policy)["Statement"]
+    statements = template(policy)["Statement"]
     return [action for each in statements if each["Resource"] != "${KmsKeyArn}" for action in _actions(each)]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from relayctl.draining import STILL_COME_SECONDS
+from relayctl.stack.draining import STILL_COME_SECONDS
 from sandbox import local
 from sandbox.environment import REGION
 from sandbox.server import background

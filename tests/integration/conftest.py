@@ -10,6 +10,8 @@ import pytest
 
 from sandbox.server.in_process import Box, running
 from tests.integration.account import Aws, aws
+from tests.integration.relayctl_cloud import Operator, operating
+from tests.integration.relayctl_logs import Logs
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +59,16 @@ def account() -> Iterator[Aws]:
     """A new AWS account in this process."""
     with aws() as account:
         yield account
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """An operator of relayctl, with an AWS account in this process."""
+    with operating(monkeypatch) as its_operator:
+        yield its_operator
+
+
+@pytest.fixture
+def logs(operator: Operator) -> Logs:
+    """A writer of the functions' log lines."""
+    return Logs(operator)

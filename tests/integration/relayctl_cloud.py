@@ -29,11 +29,16 @@ from relay.incidents.transition import State
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import Queue
+from relay.ledger.credentials import read_marks
+from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
+from relay.ledger.row import Row
 from relay.ledger.table import Table
 from relayctl.__main__ import main
-from relayctl.effects import Effects
+from relayctl.stack.deployed import Effects
+from tests import samples
 from tests.fakes import Clock
 from tests.ledger_table import LEDGER_TABLE
 
@@ -233,6 +238,52 @@ class Operator:
         for job in jobs:
             queue.send(job)
 
+    def keep(self, *channels: str, **members: Any) -> None:
+        """Store the secrets of channels past relayctl; `members` replace whole members of the sample."""
+        for name in channels:
+            self.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret(**members)))
+
+    def marks(self) -> dict[str, str]:
+        """Return the marks of revoked credentials and changed settings, by channel."""
+        return dict(read_marks(self.ledger.table))
+
+    def owe(
+        self,
+        channel: str,
+        incident_id: str,
+        ago: float,
+        *,
+        is_critical: bool = True,
+        next_in: float = 30.0,
+        **members: Any,
+    ) -> None:
+        """Write an entry that has been owed for `ago` seconds; `members` are those of its debt.
+
+        The next attempt is made in `next_in` seconds.
+        """
+        now = self.clock.now
+        state = State.of(samples.share(id=incident_id), now - ago)
+        row = Row(now + next_in + 180, job="d/1", is_critical=is_critical)
+        debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
+        assert self.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
+
+    def settle(self, incident_id: str) -> None:
+        """Settle what the channel `noc` owes for an incident, as the worker does."""
+        name = key("noc", (), incident_id)
+        self.ledger.write(name, self.ledger.read(name), Entry())
+
+    def give_up(self, channel: str, incident_id: str, **said: Any) -> None:
+        """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
+        state = State.of(samples.share(id=incident_id, **said), self.clock.now - 60)
+        entry = Entry().owing(state).dead_lettering(state, self.clock.now, "refused", plan=1)
+        assert self.ledger.write(key(channel, (), incident_id), Entry(), entry)
+
+    def used(self, channel: str, ago: float) -> None:
+        """Record in the ledger that BigPanda used its credential for a channel `ago` seconds ago."""
+        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
+        name = f"used/inbound/{channel}/{fingerprint}"
+        self.ledger.table.store(name, str(self.clock.now - ago), lasts=3600)
+
     def visible(self) -> int:
         """Return the number of visible messages on the dead-letter queue."""
         return self._count("ApproximateNumberOfMessages")
@@ -336,15 +387,13 @@ def _short_poll(params: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+def operating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     """Open an account in memory with an operator; no environment variable leads to another account."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_PROFILE", "RELAY_STACK", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    # No file of channels' names in the home directory.
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     # Without this, relayctl would turn an unexpected exception into a message.
     monkeypatch.setenv("RELAYCTL_TRACEBACK", "1")

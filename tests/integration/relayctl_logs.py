@@ -26,6 +26,11 @@ class Logs:
         line = {"level": "INFO", "message": message, "timestamp": timestamp(at), **fields}
         self.write_texts(function, (at, json.dumps(line)))
 
+    def share(self, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
+        """Write the webhook's line of a share."""
+        fields = {"incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
+        self.write("bigpanda-webhook", ago, "share", channel=channel, **fields)
+
     def write_texts(self, function: str, *events: tuple[float, str]) -> None:
         """Write texts with their times (epoch seconds)."""
         group = f"/aws/lambda/{STACK}-{function}"

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.queue import Queue
-from relayctl.dead_letter_queue import HOLD_SECONDS, DeadLetters
+from relayctl.dlq.queue import HOLD_SECONDS, DeadLetters
 from tests.fakes import Clock
 from tests.integration.relayctl_cloud import REGION, new_session, short_polls
 from tests.samples import job

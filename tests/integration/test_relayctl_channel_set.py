@@ -1,7 +1,6 @@
 """relayctl channel set with AWS in memory: refusals, rotation, verification, concurrent writers and output."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,13 @@ from botocore.exceptions import ClientError
 from relay.failures.errors import NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from tests.integration.relayctl_cloud import EndpointRequest, Operator, account
+from tests.integration.relayctl_cloud import Operator
 
 CANARY = "canary-6b2e"
 TRIGGER = f"https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey={CANARY}"
 SECRET = "team/relay/payments"
 TO_OPS = {"when": {"status": "warning"}, "recipients": ["Ops"]}
 UNREACHABLE = NoAnswer(Reason.UNREACHABLE, "NameResolutionError")
-
-
-@pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        yield its_operator
 
 
 def set_(operator: Operator, *options: str, code: int = 0) -> Any:
@@ -114,22 +107,6 @@ class TestRotation:
         assert operator.secret("payments")["inbound"]["token"] == "second-token-of-24-characters"
         assert "relayctl channel rotate payments inbound --retire" in " ".join(done.stderr.split())
 
-    def test_rotated_inbound_token_stays_valid_for_24_hours(self, operator: Operator) -> None:
-        make(operator)
-        done = set_(operator, "--set", f"inbound.token={CANARY}-new-inbound-token")
-        assert operator.secret("payments")["inbound"] == {
-            "token": f"{CANARY}-new-inbound-token",
-            "previous": {"token": f"{CANARY}-old-inbound-token", "expires_at": "2027-01-16T08:00:05+00:00"},
-        }
-        assert "BigPanda's old credential works until 2027-01-16T08:00:05+00:00" in done.stderr
-
-    def test_rotated_callback_token_stays_valid_as_previous(self, operator: Operator) -> None:
-        make(operator, "--set", "bigpanda.api_key=k", "--set", "xmatters.callback.token=back-token-of-24-characters")
-        set_(operator, "--set", "xmatters.callback.token=next-token-of-24-characters")
-        callback = operator.secret("payments")["xmatters"]["callback"]
-        assert callback["previous"]["token"] == "back-token-of-24-characters"
-        assert callback["token"] == "next-token-of-24-characters"
-
     @pytest.mark.parametrize(("key", "endpoint"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
     def test_unset_of_the_only_credential_of_an_endpoint_is_refused_with_the_rotate_command(
         self, operator: Operator, key: str, endpoint: str
@@ -140,61 +117,44 @@ class TestRotation:
         assert f"relayctl channel rotate payments {endpoint}" in " ".join(done.stderr.split())
         assert operator.secret_text("payments") == before
 
-    def test_change_of_another_key_keeps_no_previous_token(self, operator: Operator) -> None:
-        make(operator)
-        set_(operator, "--set", "policy.max_per_minute=30")
-        assert "previous" not in operator.secret("payments")["inbound"]
-
 
 class TestVerification:
-    def test_set_repeats_the_probe_until_the_endpoint_accepts_the_new_token(self, operator: Operator) -> None:
-        answers = [401, 503, 400]
-        operator.endpoint = lambda _: HttpAnswer(answers.pop(0), {}, b"")
-        done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe")
-        token = operator.secret("payments")["inbound"]["token"]
-        assert [each.headers["Authorization"] for each in operator.requested] == [f"Bearer {token}"] * 3
-        assert {each.body for each in operator.requested} == {b""}
-        assert {each.headers["User-Agent"] for each in operator.requested} == {"relayctl"}
-        assert done.stdout.startswith("Now paste into BigPanda's webhook integration:")
-        assert done.stderr.splitlines()[-1] == "channel payments: the relay accepts it"
-
     def test_probe_calls_each_endpoint_at_its_url(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "bigpanda.api_key=k", "--set", "inbound.token=new-token-of-24-characters")
         assert [each.url.split("/v1/")[1] for each in operator.requested] == ["bigpanda/payments", "xmatters/payments"]
+        assert operator.requested[0].headers["Authorization"] == "Bearer new-token-of-24-characters"
 
     def test_change_without_credentials_sends_no_probe(self, operator: Operator) -> None:
         make(operator)
         set_(operator, "--set", "policy.max_per_minute=30")
         assert (operator.requested, operator.clock.slept) == ([], [])
 
-    @pytest.mark.parametrize("status", [401, 503])
-    def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator, status: int) -> None:
-        operator.endpoint = answering(status)
+    def test_unverified_credential_is_exit_code_1_and_printed(self, operator: Operator) -> None:
+        operator.endpoint = lambda _: HttpAnswer(401, {}, b"")
         done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", code=1)
-        assert (
-            f"warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP {status})" in done.stderr
-        )
+        assert "warning: stored, not verified: BigPanda's credential is not accepted yet (HTTP 401)" in done.stderr
         assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
 
-    def test_unreachable_api_is_exit_code_1_and_the_header_is_printed(self, operator: Operator) -> None:
-        def unreachable(_: EndpointRequest) -> HttpAnswer:
-            raise UNREACHABLE
-
-        operator.endpoint = unreachable
-        options = ("--trigger-url", TRIGGER, "--recipient", "jdoe")
-        document = operator.run_json("channel", "set", "payments", *options, code=1)
-        assert document["verified"] is False
-        assert document["header"]["value"] == f"Bearer {operator.secret('payments')['inbound']['token']}"
-
-    def test_ctrl_c_during_the_probe_still_prints_the_header(self, operator: Operator) -> None:
-        def interrupt(_: EndpointRequest) -> HttpAnswer:
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            ["set", "other", "--trigger-url", TRIGGER, "--recipient", "jdoe"],
+            ["rotate", "payments", "inbound"],
+            ["revoke", "payments", "--endpoint", "inbound", "--yes"],
+        ],
+        ids=lambda verb: verb[0],
+    )
+    def test_ctrl_c_during_the_probe_still_prints_the_stored_header(self, operator: Operator, verb: list[str]) -> None:
+        def interrupted() -> None:
+            operator.on_pause = lambda: None
             raise KeyboardInterrupt
 
-        operator.endpoint = interrupt
-        done = set_(operator, "--trigger-url", TRIGGER, "--recipient", "jdoe", code=1)
-        assert "stored, not verified" in done.stderr
-        assert f"Bearer {operator.secret('payments')['inbound']['token']}" in done.stdout
+        make(operator)
+        operator.on_pause = interrupted
+        done = operator.run("channel", *verb)
+        assert f"Bearer {operator.secret(verb[1])['inbound']['token']}" in done.stdout
+        assert (done.exit_code, "not verified" in done.stderr or "(interrupted)" in done.stderr) == (1, True)
 
     def test_first_probe_is_immediate_in_a_local_cloud(self, operator: Operator) -> None:
         operator.parameters["Profile"] = "local"
@@ -226,10 +186,25 @@ class TestConcurrentWriters:
         set_(operator, "--set", "policy.preset=oncall")
         assert operator.secret("payments")["policy"] == {"max_per_minute": 30, "preset": "oncall"}
 
-    def test_concurrent_writers_leave_only_the_labels_of_aws(self, operator: Operator) -> None:
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            ["set", "payments", "--set", "policy.preset=oncall"],
+            ["rotate", "payments", "inbound"],
+            ["undo", "payments", "--yes"],
+        ],
+        ids=lambda verb: verb[0],
+    )
+    def test_verb_of_the_second_writer_stores_nothing_and_leaves_only_the_labels_of_aws(
+        self, operator: Operator, verb: list[str]
+    ) -> None:
         make(operator)
+        set_(operator, "--set", "policy.max_per_minute=7")
         self.meanwhile(operator, "--set", "policy.max_per_minute=30")
-        set_(operator, "--set", "policy.preset=oncall", code=1)
+        done = operator.run("channel", *verb)
+        assert (done.exit_code, "changed meanwhile by another operator" in done.stderr) == (1, True)
+        kept = operator.secret("payments")
+        assert (kept["policy"], kept["inbound"]) == ({"max_per_minute": 30}, {"token": f"{CANARY}-old-inbound-token"})
         stages = operator.secrets.describe_secret(SecretId=SECRET)["VersionIdsToStages"].values()
         assert {stage for each in stages for stage in each} == {"AWSCURRENT", "AWSPREVIOUS"}
 
@@ -323,23 +298,7 @@ class TestOutput:
             "  Header name    Authorization",
             f"  Header value   Bearer {CANARY}-new-inbound-token",
         ]
-
-    def test_list_of_changes_masks_the_query_of_the_trigger_url(self, operator: Operator) -> None:
-        make(operator)
-        done = set_(operator, "--trigger-url", TRIGGER.replace(CANARY, f"{CANARY}-2"))
-        url = TRIGGER.partition("?")[0]
-        assert done.stdout == f"xmatters.trigger_url: {url}?*** → {url}?***\n"
-
-    def test_list_of_changes_shows_settings_that_are_no_credentials(self, operator: Operator) -> None:
-        make(operator, "--set", "bigpanda.api_key=k")
-        done = set_(
-            operator, "--set", "bigpanda.reconcile=false", "--set", "bigpanda.reconcile_query=a", "--any-trigger-path"
-        )
-        assert done.stdout.splitlines() == [
-            "bigpanda.reconcile: (not set) → false",
-            "bigpanda.reconcile_query: (not set) → a",
-            "xmatters.any_trigger_path: (not set) → true",
-        ]
+        assert "BigPanda's old credential works until 2027-01-16T08:00:05+00:00" in done.stderr
 
     def test_set_without_a_change_stores_no_version(self, operator: Operator) -> None:
         make(operator)
@@ -347,21 +306,6 @@ class TestOutput:
         done = set_(operator, "--recipient", "jdoe")
         assert done.stdout == "nothing changed\n"
         assert operator.secrets.describe_secret(SecretId=SECRET)["VersionIdsToStages"] == before
-
-    def test_reveal_prints_unchanged_credentials(self, operator: Operator) -> None:
-        make(operator)
-        done = set_(operator, "--reveal")
-        assert f"  Header value   Bearer {CANARY}-old-inbound-token" in done.stdout.splitlines()
-        assert operator.requested == []
-
-    def test_json_has_no_header_value_unless_changed_or_revealed(self, operator: Operator) -> None:
-        make(operator)
-        document = operator.run_json("channel", "set", "payments", "--set", "policy.max_per_minute=30")
-        assert document["header"] == {"name": "Authorization"}
-        assert document["changes"] == [{"key": "policy.max_per_minute", "old": None, "new": 30}]
-        assert "verified" not in document
-        revealed = operator.run_json("channel", "set", "payments", "--reveal")
-        assert revealed["header"]["value"] == f"Bearer {CANARY}-old-inbound-token"
 
     @pytest.mark.parametrize(
         ("key", "content", "words"),
@@ -386,11 +330,6 @@ class TestOutput:
         (tmp_path / "value").write_text("{text-of-24-characters-or-more\n")
         set_(operator, "--set", f"{key}=@{tmp_path}/value")
         assert "{text" in operator.secret_text("payments")
-
-    def test_missing_file_of_a_setting_is_refused(self, operator: Operator) -> None:
-        make(operator)
-        done = set_(operator, "--set", "policy.routes=@/no/such/file", code=2)
-        assert "--set policy.routes: cannot read the file that @ names: No such file" in done.stderr
 
     @pytest.mark.parametrize(
         ("option", "words"),

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 from click.testing import Result
 
 from relay.jobs.envelope import envelope_of
-from relayctl import dead_letter_file
-from relayctl.credential_input import MAX_BYTES
-from tests.integration.relayctl_cloud import Operator, account, failing
+from relayctl.channel.credential_input import MAX_BYTES
+from relayctl.dlq import jsonl
+from tests.integration.relayctl_cloud import Operator, failing
 from tests.samples import job
 
 CANARY = "canary-3f7d-of-24-characters"
@@ -46,12 +45,6 @@ PLACES: dict[str, tuple[list[str], list[str]]] = {
 }
 VALUES = {"--trigger-url": f"{TRIGGER}?apiKey={CANARY}", "--key": f"x-api-key-{CANARY}"}
 each_option = pytest.mark.parametrize("option", PLACES)
-
-
-@pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        yield its_operator
 
 
 def private(folder: Path, name: str, content: str | bytes) -> Path:
@@ -105,7 +98,7 @@ class TestFile:
         assert kept(operator, option) == value_of(option)
         assert warnings(done) == []
 
-    @each_option
+    @pytest.mark.parametrize("option", ["--password", "--set inbound.token"])
     @pytest.mark.parametrize(
         ("content", "words"),
         [
@@ -347,7 +340,7 @@ QUIET = [
     ["channel", "apply", "DIR", "--yes"],
     ["channel", "export", "DIR", "--overwrite"],
     ["dlq", "list"],
-    ["dlq", "show", "d-1"],
+    ["dlq", "show", job(channel="payments").delivery_id],
     ["dlq", "replay"],
     ["dlq", "replay", "--yes"],
     ["dlq", "drop", "--channel", "payments", "--reason", "old", "--yes"],
@@ -381,7 +374,7 @@ def furnished(operator: Operator) -> Operator:
     earlier = DOCUMENT | {"policy": {"preset": "oncall"}}
     operator.secrets.create_secret(Name="team/relay/payments", SecretString=json.dumps(earlier))
     operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(DOCUMENT))
-    operator.put(job(channel="payments", digest="d-1"))
+    operator.put(job(channel="payments"))
     operator.worker = lambda _: failing
     return operator
 
@@ -397,7 +390,7 @@ def test_no_verb_prints_a_stored_credential(
         furnished.parameters["BigPandaHosts"] = "eu-api.bigpanda.io"
     if verb[:2] == ["dlq", "import"]:
         (tmp_path / "jobs.jsonl").write_text(
-            dead_letter_file.line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
+            jsonl.line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
         )
     done = furnished.run(*(part.replace("DIR", str(tmp_path)) for part in verb), *as_json)
     assert done.output

@@ -1,6 +1,6 @@
 """relayctl doctor with AWS in memory: the checks of a stack, and of faults in each of its parts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from relay.incidents.transition import State
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.integration.relayctl_cloud import REGION, STACK, Operator, account, new_session
+from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
 from tests.samples import job
 
 CHECKS = ["outputs", "retry queue", "chore queue", "dead-letter queue", "worker", "chore worker", "recursion"]
@@ -131,9 +131,8 @@ class Patient:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
-    with account(monkeypatch) as operator:
-        yield Patient(operator)
+def patient(operator: Operator) -> Patient:
+    return Patient(operator)
 
 
 def test_all_checks_of_a_working_stack_are_ok(patient: Patient) -> None:

@@ -1,30 +1,19 @@
 """relayctl channel remove --drain: what it waits for, what it refuses, and how it ends."""
 
-from collections.abc import Iterator
-
 import pytest
 from click.testing import Result
 
 from relay.jobs.queue import Queue
-from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
-from tests.integration.test_relayctl_status import keep, owe, shared
 from tests.samples import job
-
-
-@pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        yield its_operator
 
 
 @pytest.fixture
 def logs(operator: Operator) -> Logs:
     found = Logs(operator)
     # Both groups exist in a deployed stack.
-    shared(found, "other", 3000)
+    found.share("other", 3000)
     found.write("job-worker", 3000, "job", channel="other", kind="signal", outcome="delivered", delivery_id="d")
     return found
 
@@ -35,33 +24,27 @@ def remove(operator: Operator, *options: str, code: int = 0) -> Result:
     return done
 
 
-def settle(operator: Operator, incident_id: str) -> None:
-    """Settle what is owed for an incident, as the worker does."""
-    name = key("noc", (), incident_id)
-    operator.ledger.write(name, operator.ledger.read(name), Entry())
-
-
 def exists(operator: Operator) -> bool:
     return operator.run("channel", "show", "noc").exit_code == 0
 
 
 class TestDrain:
     def test_drained_channel_is_removed_at_once(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        shared(logs, "noc", 700)
+        operator.keep("noc")
+        logs.share("noc", 700)
         document = operator.run_json("channel", "remove", "noc", "--drain", "--yes")
         assert (document["removed"], document["drained"], document["criticals"]) == (True, True, [])
         assert not exists(operator)
 
     def test_drain_waits_until_nothing_is_owed_and_says_what_it_waits_for(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        owe(operator, "noc", "i1", 300)
+        operator.keep("noc")
+        operator.owe("noc", "i1", 300)
         pauses = list[float]()
 
         def later() -> None:
             pauses.append(operator.clock.now)
             if len(pauses) == 3:
-                settle(operator, "i1")
+                operator.settle("i1")
 
         operator.on_pause = later
         done = remove(operator, "--yes")
@@ -73,22 +56,23 @@ class TestDrain:
     def test_drain_waits_until_the_last_share_is_older_than_the_quiet_time(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
-        shared(logs, "noc", 90)
+        operator.keep("noc")
+        logs.share("noc", 90)
         began = operator.clock.now
         remove(operator, "--yes", "--quiet", "5m")
         assert 210 <= operator.clock.now - began <= 240
 
-    def test_drain_of_another_channels_debts_does_not_wait(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc", "other")
-        owe(operator, "other", "i1", 300)
+    def test_debts_and_dead_letters_of_another_channel_do_not_matter(self, operator: Operator, logs: Logs) -> None:
+        operator.keep("noc", "other")
+        operator.owe("other", "i1", 300)
+        operator.put(job(channel="other"))
         Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
         remove(operator, "--yes")
         assert not exists(operator)
 
     def test_drain_is_refused_at_once_while_shares_still_come(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        shared(logs, "noc", 30)
+        operator.keep("noc")
+        logs.share("noc", 30)
         began = operator.clock.now
         done = remove(operator, "--yes", code=1)
         assert "channel noc: shares still come" in done.stderr
@@ -96,24 +80,24 @@ class TestDrain:
         assert (exists(operator), operator.clock.now) == (True, began)
 
     def test_share_during_the_drain_ends_it(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        shared(logs, "noc", 90)
-        operator.on_pause = lambda: shared(logs, "noc", -1)
+        operator.keep("noc")
+        logs.share("noc", 90)
+        operator.on_pause = lambda: logs.share("noc", -1)
         done = remove(operator, "--yes", code=1)
         assert "shares still come" in done.stderr
         assert exists(operator)
 
     def test_timeout_names_what_is_left_and_leaves_the_channel(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        owe(operator, "noc", "i1", 300)
+        operator.keep("noc")
+        operator.owe("noc", "i1", 300)
         done = remove(operator, "--yes", "--timeout", "2m", code=1)
         assert "not drained after 2 minutes" in done.stderr
         assert "channel noc waits: 1 owed, the oldest for" in done.stderr
         assert exists(operator)
 
     def test_ctrl_c_leaves_the_channel_and_the_command_can_be_run_again(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        owe(operator, "noc", "i1", 300)
+        operator.keep("noc")
+        operator.owe("noc", "i1", 300)
 
         def interrupted() -> None:
             operator.on_pause = lambda: None
@@ -122,43 +106,30 @@ class TestDrain:
         operator.on_pause = interrupted
         remove(operator, "--yes", code=130)
         assert exists(operator)
-        settle(operator, "i1")
+        operator.settle("i1")
         remove(operator, "--yes")
         assert not exists(operator)
 
     def test_dead_lettered_jobs_of_the_channel_are_refused_with_the_replay_command(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         operator.put(job(channel="noc"), job(channel="other"))
         done = remove(operator, "--yes", code=1)
         assert "channel noc: 1 dead-lettered, so it was not removed" in done.stderr
         assert "relayctl dlq replay --channel noc --yes" in done.stderr
         assert (exists(operator), operator.visible()) == (True, 2)
 
-    def test_dead_lettered_jobs_of_other_channels_do_not_matter(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        operator.put(job(channel="other"))
-        remove(operator, "--yes")
-        assert not exists(operator)
-
     @pytest.mark.parametrize("operation", ["FilterLogEvents", "Query"])
     def test_drain_is_refused_if_the_logs_or_the_ledger_cannot_be_read(
         self, operator: Operator, logs: Logs, operation: str
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         operator.refused = {operation: "AccessDeniedException"}
         done = remove(operator, "--yes", code=1)
         assert "cannot tell what is owed" in done.stderr
         operator.refused = {}
         assert exists(operator)
 
-    def test_drain_of_an_unknown_channel_is_exit_code_3(self, operator: Operator) -> None:
-        remove(operator, "--yes", code=3)
-
     def test_drain_and_drop_owed_exclude_each_other(self, operator: Operator) -> None:
         assert "give one of them" in remove(operator, "--drop-owed", "--yes", code=2).stderr
-
-    def test_drain_without_terminal_and_yes_is_a_usage_error(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        assert "give --yes" in remove(operator, code=2).stderr

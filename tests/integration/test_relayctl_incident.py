@@ -1,7 +1,6 @@
 """relayctl incident show: all sources in memory, and the vendors' stand-ins over real sockets."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from relay.ledger.row import Row
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site
-from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
 ID = "65a1b2c3d4e5f60718293a4b"
@@ -25,22 +24,10 @@ BASIC = {"type": "basic", "username": "asker", "password": f"{CANARY}-rest"}
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    operator.parameters["Profile"] = "local"
     monkeypatch.setenv("COLUMNS", "80")
-    with account(monkeypatch) as its_operator:
-        its_operator.parameters["Profile"] = "local"
-        monkeypatch.setenv("COLUMNS", "80")
-        yield its_operator
-
-
-@pytest.fixture
-def logs(operator: Operator) -> Logs:
-    return Logs(operator)
-
-
-def keep(operator: Operator, name: str, **members: Any) -> None:
-    """Store a channel's secret directly."""
-    operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret() | members))
+    return operator
 
 
 def announced(operator: Operator, ago: float, **members: Any) -> Entry:
@@ -62,7 +49,7 @@ def problems(document: Any) -> dict[str, str]:
 
 class TestSources:
     def test_events_of_ledger_logs_and_dead_letter_queue_are_in_one_order(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         signal = AcceptedSignal("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), page_number="1001")
         announced(operator, 200, accepted_signals=(signal,), acknowledged_by="jdoe")
         line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
@@ -104,14 +91,14 @@ class TestSources:
     def test_signal_of_the_ledger_is_left_out_if_a_log_line_has_it_and_no_page_is_known(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", operator.clock.now - 10, is_open=True),))
         line = {"channel": "payments", "incident_id": ID, "outcome": "delivered", "request_id": "r-1"}
         logs.write("bigpanda-webhook", 10, "share", **line)
         assert texts(operator.run_json("incident", "show", ID), "ledger") == ["newest state came: open, critical"]
 
     def test_entries_of_recipients_in_urls_are_found(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         state = State.of(samples.share(id=ID), operator.clock.now - 9)
         for names in (("ops",), ("dba",)):
             assert operator.ledger.write(key("payments", names, ID), Entry(), Entry(newest=state, announced=state))
@@ -123,7 +110,7 @@ class TestSources:
     def test_debt_shows_its_reason_and_the_latest_time_of_the_next_attempt(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         now = operator.clock.now
         state = State.of(samples.share(id=ID), now - 90)
         row = Row(now + 60 + 180, job="d/1", is_critical=True)
@@ -136,8 +123,8 @@ class TestSources:
         assert "in 1m  ledger    next attempt" in operator.run("incident", "show", ID).stdout
 
     def test_only_the_named_channel_is_shown(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
-        keep(operator, "noc")
+        operator.keep("payments")
+        operator.keep("noc")
         announced(operator, 10)
         for name in ("payments", "noc"):
             line = {"channel": name, "incident_id": ID, "outcome": "unchanged"}
@@ -149,7 +136,7 @@ class TestSources:
         assert "noc: share: no signal" in both
 
     def test_since_leaves_out_what_was_before(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         announced(operator, 7200)
         line = {"channel": "payments", "incident_id": ID, "outcome": "unchanged"}
         logs.write("bigpanda-webhook", 7200, "share", **line)
@@ -159,7 +146,7 @@ class TestSources:
 
     def test_ids_with_special_characters_are_found(self, operator: Operator, logs: Logs) -> None:
         odd = 'i 1" || { $.x = * }'
-        keep(operator, "payments")
+        operator.keep("payments")
         logs.write("bigpanda-webhook", 5, "share", channel="payments", incident_id=odd, outcome="unchanged")
         assert len(operator.run_json("incident", "show", odd)["events"]) == 1
 
@@ -189,7 +176,7 @@ class TestVendors:
 
         with site(answer) as xmatters:
             xm = samples.secret()["xmatters"] | {"rest": {"base_url": xmatters.url, "auth": BASIC}}
-            keep(operator, "payments", xmatters=xm)
+            operator.keep("payments", xmatters=xm)
             signal = AcceptedSignal(
                 "r-1", logs.now - 91, is_open=True, pages=("u-1",), page_number="1001", is_over=True
             )
@@ -210,7 +197,7 @@ class TestVendors:
         ]
         with site(lambda _: (200, {}, json.dumps({"items": activities}).encode())) as bigpanda:
             for name in ("noc", "payments"):
-                keep(operator, name, bigpanda={"api_key": f"{CANARY}-bp", "base_url": bigpanda.url})
+                operator.keep(name, bigpanda={"api_key": f"{CANARY}-bp", "base_url": bigpanda.url})
                 logs.write("bigpanda-webhook", 60, "share", channel=name, incident_id=ID, outcome="unchanged")
             shown = operator.run_json("incident", "show", ID)
         assert texts(shown, "BigPanda") == ["shared", 'commented: "Jane acknowledged"']
@@ -220,7 +207,7 @@ class TestVendors:
         with site(lambda _: (503, {}, f"down {CANARY}-bp".encode())) as vendor:
             xm = samples.secret()["xmatters"] | {"rest": {"base_url": vendor.url, "auth": BASIC}}
             access = {"api_key": f"{CANARY}-bp", "base_url": vendor.url}
-            keep(operator, "payments", xmatters=xm, bigpanda=access)
+            operator.keep("payments", xmatters=xm, bigpanda=access)
             announced(operator, 10, accepted_signals=(AcceptedSignal("r-1", logs.now - 10, is_open=True),))
             done = operator.run("incident", "show", ID)
         assert done.exit_code == 0
@@ -230,7 +217,7 @@ class TestVendors:
         assert CANARY not in done.output
 
     def test_channel_without_keys_is_said(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         announced(operator, 10)
         assert problems(operator.run_json("incident", "show", ID)) == {
             "xMatters payments": "not asked: the channel has no xmatters.rest",
@@ -240,7 +227,7 @@ class TestVendors:
 
 class TestFailures:
     def test_unknown_incident_is_exit_code_3(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         done = operator.run("incident", "show", ID)
         assert (done.exit_code, done.stdout) == (3, "")
         assert done.stderr == f"nothing is known of incident {ID}\n"
@@ -265,7 +252,7 @@ class TestFailures:
     def test_refused_source_is_named_and_the_others_are_shown(
         self, operator: Operator, logs: Logs, operation: str, source: str
     ) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         announced(operator, 10)
         logs.write("bigpanda-webhook", 10, "share", channel="payments", incident_id=ID, outcome="unchanged")
         operator.put(samples.job(channel="payments", incident_id=ID))
@@ -280,14 +267,14 @@ class TestFailures:
         assert "channel payments" in problems(operator.run_json("incident", "show", ID))
 
     def test_messages_that_another_reader_holds_are_said(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         announced(operator, 10)
         operator.put(samples.job(channel="payments", incident_id=ID))
         operator.sqs.receive_message(QueueUrl=operator.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60)
         assert "held by another reader" in problems(operator.run_json("incident", "show", ID))["dlq"]
 
     def test_unreadable_entry_and_lines_that_are_no_json_do_no_harm(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         operator.ledger.table.write(key("payments", (), ID), 0, "no entry")
         logs.write_texts("job-worker", (logs.now - 5, "START RequestId: 1"), (logs.now - 4, "{"), (logs.now - 3, "[]"))
         shown = operator.run_json("incident", "show", ID)
@@ -328,7 +315,7 @@ class TestIdentity:
     def test_wrong_channel_and_cut_id_are_told_apart(
         self, operator: Operator, logs: Logs, arguments: list[str], words: str
     ) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         assert self.said(operator, *arguments) == words
 
     @pytest.mark.parametrize(
@@ -341,7 +328,7 @@ class TestIdentity:
     )
     def test_spaces_and_an_address_of_bigpanda_are_understood(self, operator: Operator, logs: Logs, given: str) -> None:
         announced(operator, 10)
-        keep(operator, "payments")
+        operator.keep("payments")
         assert operator.run("incident", "show", given).stdout.startswith(f"incident {ID}")
 
     def test_address_without_an_incident_is_exit_code_2(self, operator: Operator) -> None:
@@ -352,7 +339,7 @@ class TestIdentity:
         with site(answer) as bigpanda:
             access = {"api_key": f"{CANARY}-bp", "base_url": bigpanda.url, "environments": ["e1", "e2"]}
             for name in ("noc", "payments"):
-                keep(operator, name, bigpanda=access)
+                operator.keep(name, bigpanda=access)
             return operator.run("incident", "show", ID)
 
     def test_incident_that_bigpanda_never_sent_is_named_as_such(self, operator: Operator, logs: Logs) -> None:
@@ -424,7 +411,7 @@ class TestList:
             assert (done.exit_code, "AccessDenied" in done.stderr) == (1, True)
 
     def test_title_is_in_the_timeline(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         self.store(operator, ID, 60, title="Disk full on db-1")
         assert operator.run("incident", "show", ID).stdout.startswith(f'incident {ID}: "Disk full on db-1"\n')
         assert operator.run_json("incident", "show", ID)["title"] == "Disk full on db-1"
@@ -433,7 +420,7 @@ class TestList:
 
 class TestViews:
     def test_text_has_80_columns_and_names_the_source_of_each_line(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         announced(operator, 100)
         why = "its status is worse than announced, and this sentence goes on beyond the end of a line of text"
         line = {"channel": "payments", "incident_id": ID, "outcome": "unchanged", "transition": "worsened"}
@@ -448,7 +435,7 @@ class TestViews:
         assert lines[5].startswith(" " * 26)
 
     def test_markdown_is_a_table_whose_cells_hold_no_markup_of_others(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
+        operator.keep("payments")
         line = {"channel": "payments", "incident_id": ID, "outcome": "queued", "reason": "refused", "queue": "retry"}
         logs.write("job-worker", 9, "job", **line, detail="a | <b>[x](y)</b> \x1b[31m")
         done = operator.run("incident", "show", ID, "--markdown")
@@ -460,13 +447,3 @@ class TestViews:
         assert "\\<b\\>" in row
         assert "\x1b" not in done.stdout
         assert "## Sources" in done.stdout
-
-    def test_incident_with_many_lines_keeps_the_newest(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "payments")
-        line = {"message": "share", "channel": "payments", "incident_id": ID, "outcome": "unchanged"}
-        made = [(logs.now - 5000 + n, json.dumps(line | {"transition": f"t{n}"})) for n in range(2500)]
-        logs.write_texts("bigpanda-webhook", *made)
-        shown = operator.run_json("incident", "show", ID)
-        assert len(shown["events"]) == 2000
-        assert shown["events"][-1]["transition"] == "t2499"
-        assert problems(shown)["log bigpanda-webhook"] == "500 older lines were left out"

@@ -2,16 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relayctl import iam_policies
-from relayctl.iam_policies import ABOUT
+import relayctl
 from relayctl.log_lines import FUNCTIONS, group
-from tests.integration.relayctl_cloud import REGION, STACK, Operator, account
+from relayctl.stack.policy import ABOUT
+from tests.integration.relayctl_cloud import REGION, STACK, Operator
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 TOPIC = f"arn:aws:sns:{REGION}:210987654321:on-call"
@@ -28,10 +27,9 @@ WITHOUT_RESOURCE = {
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        its_operator.outputs["FallbackTopicArn"] = TOPIC
-        yield its_operator
+def operator(operator: Operator) -> Operator:
+    operator.outputs["FallbackTopicArn"] = TOPIC
+    return operator
 
 
 def printed(operator: Operator, name: str) -> dict[str, dict[str, Any]]:
@@ -148,7 +146,7 @@ class TestList:
         assert document["policies"] == [{"policy": name, "about": about} for name, about in ABOUT.items()]
 
     def test_each_policy_template_is_listed(self) -> None:
-        folder = Path(iam_policies.__file__).parent / "policies"
+        folder = Path(relayctl.__file__).parent / "policies"
         assert sorted(each.name for each in folder.iterdir()) == [f"{name}.json" for name in sorted(ABOUT)]
 
     @pytest.mark.parametrize("name", ["admin", "replay.json", "../policies/replay", ""])

@@ -1,7 +1,5 @@
 """relayctl shadow report: log lines in memory, and xMatters' stand-in over real sockets."""
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ import requests
 
 from sandbox.server.in_process import Box
 from tests import samples
-from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
 URL = {"type": "url", "api_key": "canary-url-key"}
@@ -23,22 +21,15 @@ CHANGES = {
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        its_operator.parameters["Profile"] = "local"
-        monkeypatch.setenv("COLUMNS", "80")
-        yield its_operator
-
-
-@pytest.fixture
-def logs(operator: Operator) -> Logs:
-    return Logs(operator)
+def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    operator.parameters["Profile"] = "local"
+    monkeypatch.setenv("COLUMNS", "80")
+    return operator
 
 
 def keep(operator: Operator, name: str = "payments", **members: Any) -> None:
     """Store the secret of a channel in shadow mode directly."""
-    document = samples.secret() | {"policy": {"mode": "shadow"}} | members
-    operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(document))
+    operator.keep(name, **{"policy": {"mode": "shadow"}} | members)
 
 
 def shared(
@@ -128,26 +119,12 @@ def test_channel_that_is_live_still_has_a_report_that_says_so(operator: Operator
     assert "1 share came while the channel was live" in done.stdout
 
 
-def test_time_before_the_logs_retention_is_named(operator: Operator, logs: Logs) -> None:
-    operator.parameters["LogRetentionDays"] = "3"
-    keep(operator)
-    shared(logs, 60)
-    done = operator.run("shadow", "report", "payments")
-    assert done.exit_code == 0
-    assert "LogRetentionDays" in done.stderr
-
-
 def test_no_share_is_exit_code_3(operator: Operator, logs: Logs) -> None:
     keep(operator)
     done = operator.run("shadow", "report", "payments", "--since", "2h")
     assert (done.exit_code, done.stdout) == (3, "")
     assert "no share of channel payments came since" in done.stderr
     assert operator.run_json("shadow", "report", "payments", code=3)["shares"] == 0
-
-
-def test_unknown_channel_is_exit_code_3(operator: Operator, logs: Logs) -> None:
-    done = operator.run("shadow", "report", "nowhere")
-    assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel nowhere\n")
 
 
 def test_log_that_cannot_be_read_is_named(operator: Operator, logs: Logs) -> None:

@@ -1,6 +1,5 @@
 """Errors of every verb when the stack cannot be reached, and the options and variables that select the stack."""
 
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
-from relayctl.effects import Effects
-from tests.integration.relayctl_cloud import Operator, account, new_session
+from relayctl.stack.deployed import Effects
+from tests.integration.relayctl_cloud import Operator, new_session
 from tests.samples import job
 
 TRIGGER = "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?recipients=Ops"
@@ -35,12 +34,8 @@ VERBS = [
     ["explain", "--lint", "--channel", "x"],
 ]
 each_verb = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb[:2]))
-
-
-@pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        yield its_operator
+# A verb that asks CloudFormation itself, and one that reads a queue.
+a_verb = pytest.mark.parametrize("verb", [VERBS[0], VERBS[5]], ids=lambda verb: " ".join(verb[:2]))
 
 
 def complaint(operator: Operator, *arguments: str) -> str:
@@ -64,7 +59,7 @@ def test_stack_that_is_no_relay_is_one_line(operator: Operator, verb: list[str])
     assert "the stack 'bigpanda-xmatters-relay' is not a relay: it has no output" in complaint(operator, *verb)
 
 
-@each_verb
+@a_verb
 def test_missing_region_is_one_line_with_advice(
     operator: Operator, verb: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +67,7 @@ def test_missing_region_is_one_line_with_advice(
     assert complaint(operator, *verb) == "Error: no AWS region: set AWS_REGION, or give --region"
 
 
-@each_verb
+@a_verb
 def test_missing_aws_credentials_are_one_line_with_advice(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -84,13 +79,66 @@ def test_missing_aws_credentials_are_one_line_with_advice(verb: list[str], monke
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", expected)
 
 
-@each_verb
+@a_verb
 def test_denied_describe_stacks_points_to_relayctl_policy(operator: Operator, verb: list[str]) -> None:
     operator.refused = {"DescribeStacks": "AccessDenied"}
     assert complaint(operator, *verb) == (
         "Error: AWS refused DescribeStacks: AccessDenied: jdoe may not DescribeStacks; "
         "`relayctl policy` prints what each verb needs"
     )
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *(["show", "x"], ["test", "x"], ["remove", "x", "--yes"], ["remove", "x", "--drain", "--yes"]),
+        *(["rotate", "x", "inbound"], ["rotate", "x", "callback", "--retire"], ["undo", "x", "--yes"]),
+        *(["rotate", "x", "bigpanda", "--api-key", "@f"], ["revoke", "x", "--endpoint", "inbound", "--yes"]),
+        ["pause", "x", "--until", "2027-01-15T10:00:00Z", "--keep"],
+        ["export", "/no/such/folder", "--channel", "x"],
+    ],
+    ids=" ".join,
+)
+def test_unknown_channel_is_exit_code_3(operator: Operator, verb: list[str]) -> None:
+    done = operator.run("channel", *verb)
+    assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel x\n")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *(["explain", "docs/bigpanda-webhook-v2.json", "--channel", "x"], ["bigpanda", "webhook", "x"]),
+        *(["shadow", "report", "x"], ["status", "--channel", "x"]),
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_unknown_channel_of_another_noun_is_exit_code_3(operator: Operator, verb: list[str]) -> None:
+    done = operator.run(*verb)
+    assert (done.exit_code, done.stdout, done.stderr) == (3, "", "there is no channel x\n")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *(["channel", "remove", "x"], ["channel", "remove", "x", "--drain"], ["channel", "undo", "x"]),
+        *(["channel", "revoke", "x", "--endpoint", "inbound"], ["channel", "test", "x", "--ring"]),
+        *(["channel", "apply", "DIR"], ["dlq", "drop", "--all", "--reason", "old"]),
+        ["dlq", "drop", "--all", "--reason", "old", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_verb_that_cannot_be_taken_back_needs_a_terminal_or_yes(
+    operator: Operator, verb: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "y.yaml").write_text("xmatters: {trigger_url: {secret: stored}, auth: {type: url}}")
+    operator.keep("x", "y")
+    assert operator.run("channel", "set", "x", "--set", "policy.max_per_minute=7").exit_code == 0
+    operator.put(job())
+    before = operator.secret("x"), operator.secret("y")
+    done = operator.run(*(part.replace("DIR", str(tmp_path)) for part in verb), typed="y\n")
+    assert (done.exit_code, "give --yes" in done.stderr) == (2, True), done.output
+    assert (operator.secret("x"), operator.secret("y"), operator.visible()) == (*before, 1)
+    assert operator.requested == []
 
 
 @pytest.mark.parametrize(
@@ -154,27 +202,6 @@ def test_profile_and_region_are_found_as_by_the_aws_cli(
     missing = operator.run("channel", "list", "--profile", "none")
     assert (missing.exit_code, missing.stdout) == (2, "")
     assert "The config profile (none) could not be found" in missing.stderr
-
-
-def test_only_the_endpoint_of_the_environment_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        for name, value in {
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_MAX_ATTEMPTS": "1",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        }.items():
-            monkeypatch.setenv(name, value)
-        for name in ("AWS_PROFILE", "COLUMNS"):
-            monkeypatch.delenv(name, raising=False)
-        done = CliRunner().invoke(main, ["dlq", "list", "--region", "us-east-1"], catch_exceptions=False)
-    assert (done.exit_code, done.stdout) == (1, "")
-    expected = f'Error: AWS could not be asked: Could not connect to the endpoint URL: "{endpoint}/"\n'
-    assert done.stderr == expected
 
 
 def test_local_endpoint_rewrites_the_printed_urls(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +277,7 @@ def one_line(done: Result, codes: set[int]) -> str:
     return line
 
 
-@each_verb
+@a_verb
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize(
     "body",
@@ -264,45 +291,33 @@ def test_answer_that_is_not_awss_is_one_line_without_the_answer(
     assert "AWS" in one_line(bare(verb, AWS_ENDPOINT_URL=impostor.url), {1})
 
 
-@each_verb
-@pytest.mark.parametrize("url", ["foo", "http://", "http://a..b", "http://127.0.0.1:99999", "ftp://127.0.0.1", "[::1"])
-def test_endpoint_that_is_no_url_is_one_line(bare: Callable[..., Result], verb: list[str], url: str) -> None:
-    line = one_line(bare(verb, AWS_ENDPOINT_URL=url), {1, 2})
-    assert "AWS_ENDPOINT_URL" in line
-
-
-@each_verb
-def test_endpoint_of_one_service_that_is_no_url_is_one_line(bare: Callable[..., Result], verb: list[str]) -> None:
-    one_line(bare(verb, AWS_ENDPOINT_URL_CLOUDFORMATION="foo"), {1, 2})
-
-
-@each_verb
-def test_unreachable_endpoint_is_one_line_without_its_password(bare: Callable[..., Result], verb: list[str]) -> None:
-    line = one_line(bare(verb, AWS_ENDPOINT_URL="http://jdoe:canary@127.0.0.1:1"), {1})
-    assert "Could not connect to the endpoint URL" in line
-
-
-@each_verb
-def test_empty_region_is_one_line_with_advice(bare: Callable[..., Result], verb: list[str]) -> None:
-    line = one_line(bare(verb, AWS_DEFAULT_REGION=""), {1})
-    assert line == "Error: no AWS region: set AWS_REGION, or give --region"
-
-
-@each_verb
-def test_invalid_region_is_one_line(bare: Callable[..., Result], verb: list[str]) -> None:
-    assert "us east" in one_line(bare(verb, AWS_DEFAULT_REGION="us east"), {1})
-
-
-@each_verb
-def test_malformed_aws_config_file_is_one_line(bare: Callable[..., Result], verb: list[str], tmp_path: Path) -> None:
+@a_verb
+@pytest.mark.parametrize(
+    ("environment", "words", "codes"),
+    [
+        *(
+            ({"AWS_ENDPOINT_URL": url}, "AWS_ENDPOINT_URL", {1, 2})
+            for url in ("foo", "http://", "http://a..b", "http://127.0.0.1:99999", "ftp://127.0.0.1", "[::1")
+        ),
+        ({"AWS_ENDPOINT_URL_CLOUDFORMATION": "foo"}, "", {1, 2}),
+        ({"AWS_ENDPOINT_URL": "http://jdoe:canary@127.0.0.1:1"}, "Could not connect to the endpoint URL", {1}),
+        ({"AWS_DEFAULT_REGION": ""}, "Error: no AWS region: set AWS_REGION, or give --region", {1}),
+        ({"AWS_DEFAULT_REGION": "us east"}, "us east", {1}),
+        ({"AWS_CONFIG_FILE": "FOLDER/config"}, "Unable to parse config file", {1}),
+        ({"AWS_PROFILE": "nope"}, "(nope) could not be found", {2}),
+    ],
+)
+def test_wrong_setting_of_the_environment_is_one_line(
+    bare: Callable[..., Result],
+    tmp_path: Path,
+    verb: list[str],
+    environment: dict[str, str],
+    words: str,
+    codes: set[int],
+) -> None:
     (tmp_path / "config").write_text("canary\n[profile\n")
-    line = one_line(bare(verb, AWS_CONFIG_FILE=str(tmp_path / "config")), {1})
-    assert "Unable to parse config file" in line
-
-
-@each_verb
-def test_unknown_profile_is_exit_code_2(bare: Callable[..., Result], verb: list[str]) -> None:
-    assert "(nope) could not be found" in one_line(bare([*verb, "--profile", "nope"]), {2})
+    found = {name: value.replace("FOLDER", str(tmp_path)) for name, value in environment.items()}
+    assert words in one_line(bare(verb, **found), codes)
 
 
 class TestUnexpectedError:

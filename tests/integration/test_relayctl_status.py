@@ -1,75 +1,29 @@
 """relayctl status: traffic from logs, debts from the ledger, circuit and rate from the gate."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from relay.incidents.transition import State
-from relay.ledger import credentials
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.channel_rate_limiter import count_name
-from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.ledger.row import Row
 from relay.ledger.wait import gate_of
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relayctl import moments
 from tests import samples
-from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 
 CANARY = "canary-90f3"
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        monkeypatch.setenv("COLUMNS", "80")
-        yield its_operator
-
-
-@pytest.fixture
-def logs(operator: Operator) -> Logs:
-    return Logs(operator)
-
-
-def keep(operator: Operator, *names: str, **members: Any) -> None:
-    """Store the secrets of channels directly."""
-    for name in names:
-        operator.secrets.create_secret(Name=f"team/relay/{name}", SecretString=json.dumps(samples.secret() | members))
-
-
-def owe(
-    operator: Operator,
-    channel: str,
-    incident_id: str,
-    ago: float,
-    *,
-    is_critical: bool = True,
-    **members: Any,
-) -> None:
-    """Write an entry that has been owed for `ago` seconds; `members` are those of its debt."""
-    now = operator.clock.now
-    state = State.of(samples.share(id=incident_id), now - ago)
-    row = Row(now + 30 + 180, job="d/1", is_critical=is_critical)
-    debt = Debt(since=now - ago, row=row, reason="upstream")._replace(**members)
-    assert operator.ledger.write(key(channel, (), incident_id), Entry(), Entry(newest=state, debt=debt))
-
-
-def give_up(operator: Operator, channel: str, incident_id: str, **said: Any) -> None:
-    """Write the entry of an incident whose state was dead-lettered; `said` are members of the incident."""
-    now = operator.clock.now
-    state = State.of(samples.share(id=incident_id, **said), now - 60)
-    entry = Entry().owing(state).dead_lettering(state, now, "refused", plan=1)
-    assert operator.ledger.write(key(channel, (), incident_id), Entry(), entry)
-
-
-def shared(logs: Logs, channel: str, ago: float, outcome: str = "delivered", incident_id: str = "i1") -> None:
-    fields = {"channel": channel, "incident_id": incident_id, "outcome": outcome, "delivery_id": f"{channel}-{ago}"}
-    logs.write("bigpanda-webhook", ago, "share", **fields)
+def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    monkeypatch.setenv("COLUMNS", "80")
+    return operator
 
 
 def channels(document: Any) -> dict[str, Any]:
@@ -78,10 +32,10 @@ def channels(document: Any) -> dict[str, Any]:
 
 class TestFacts:
     def test_traffic_of_the_last_hour_is_counted_by_channel(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc", "payments")
-        shared(logs, "noc", 30)
-        shared(logs, "noc", 1900, "queued")
-        shared(logs, "noc", 4000)
+        operator.keep("noc", "payments")
+        logs.share("noc", 30)
+        logs.share("noc", 1900, "queued")
+        logs.share("noc", 4000)
         job = {"channel": "noc", "kind": "signal", "outcome": "delivered", "delivery_id": "d1", "incident_id": "i2"}
         logs.write("job-worker", 1800, "job", **job)
         logs.write("job-worker", 1800, "job", **job | {"kind": "writeback", "delivery_id": "d2"})
@@ -91,10 +45,10 @@ class TestFacts:
         assert (found["payments"]["shares_last_hour"], found["payments"]["last_share_at"]) == (0, None)
 
     def test_debts_are_counted_and_the_sickest_channel_is_first(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "healthy", "owing", "sick")
-        owe(operator, "sick", "i1", 600)
-        owe(operator, "sick", "i2", 30, is_critical=False)
-        owe(operator, "owing", "i3", 20, is_critical=False, reason="paced")
+        operator.keep("healthy", "owing", "sick")
+        operator.owe("sick", "i1", 600)
+        operator.owe("sick", "i2", 30, is_critical=False)
+        operator.owe("owing", "i3", 20, is_critical=False, reason="paced")
         document = operator.run_json("status")
         assert [(each["channel"], each["health"]) for each in document["channels"]] == [
             *(("sick", "sick"), ("owing", "owes"), ("healthy", "ok")),
@@ -106,7 +60,7 @@ class TestFacts:
         assert channels(document)["owing"]["why"] == ["owed for 20s (paced 1)"]
 
     def test_circuit_and_rate_are_those_of_the_gate(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc", policy={"max_per_minute": 7})
+        operator.keep("noc", policy={"max_per_minute": 7})
         now = operator.clock.now
         table = operator.ledger.table
         table.update(gate_of("noc"), put={count_name(int(now) - 5): 3, "failures": 5, "open_until": now + 20})
@@ -119,14 +73,11 @@ class TestFacts:
 
     def test_last_confirmed_page_and_uses_of_credentials_are_shown(self, operator: Operator, logs: Logs) -> None:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
-        keep(operator, "noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
-        shared(logs, "noc", 120)
+        operator.keep("noc", xmatters=samples.secret()["xmatters"] | {"rest": rest})
+        logs.share("noc", 120)
         signal = AcceptedSignal("r1", operator.clock.now - 119, is_open=True, pages=("u-1",), page_number="1001")
         operator.ledger.write(key("noc", (), "i1"), Entry(), Entry(accepted_signals=(signal,)))
-        channel = samples.parsed()
-        [(_, _, fingerprint)] = channel.fingerprints("inbound")
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 60), lasts=3600)
-        assert credentials.last_used(operator.ledger.table, "noc", "inbound", fingerprint)
+        operator.used("noc", 60)
         document = operator.run_json("status", "--channel", "noc")
         found = channels(document)["noc"]
         assert found["last_page"] == "1001"
@@ -140,7 +91,7 @@ class TestFacts:
     ) -> None:
         rest = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
         document = samples.secret()["xmatters"] | {"rest": rest}
-        keep(operator, "noc", "rotated", "unprobed", xmatters=document)
+        operator.keep("noc", "rotated", "unprobed", xmatters=document)
         refused = samples.parsed(samples.secret(xmatters=document)).api_fingerprints()
         at = operator.clock.now - 120
         probes = {"noc": Probe(at, refused), "rotated": Probe(at, {"rest": "other"}), "unprobed": Probe()}
@@ -154,8 +105,8 @@ class TestFacts:
         assert "probed 2m ago" in operator.run("status", "--channel", "noc").stdout
 
     def test_channel_that_owes_and_was_removed_is_sick(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        owe(operator, "gone", "i1", 5)
+        operator.keep("noc")
+        operator.owe("gone", "i1", 5)
         assert channels(operator.run_json("status"))["gone"]["why"][0] == "the channel was removed"
 
     def test_malformed_secret_makes_the_channel_sick(self, operator: Operator, logs: Logs) -> None:
@@ -164,19 +115,19 @@ class TestFacts:
         assert (found["health"], found["why"][0].split(":")[0]) == ("sick", "its secret is not valid")
 
     def test_given_up_criticals_and_missing_pages_make_a_channel_sick(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        give_up(operator, "noc", "i1")
-        give_up(operator, "noc", "i2", status="warning")
-        owe(operator, "noc", "i3", 5, since=None, is_page_missing=True)
+        operator.keep("noc")
+        operator.give_up("noc", "i1")
+        operator.give_up("noc", "i2", status="warning")
+        operator.owe("noc", "i3", 5, since=None, is_page_missing=True)
         found = channels(operator.run_json("status"))["noc"]
         assert found["why"] == ["1 critical was given up, and rang nobody", "1 critical signals made no page"]
         assert (found["owed_critical"], found["pages_missing"]) == (0, 1)
         assert (found["given_up_critical"], found["given_up_other"]) == (1, 1)
 
     def test_given_up_states_are_counted_apart_from_those_that_wait(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         for number in range(4):
-            give_up(operator, "noc", f"i{number}", status="critical" if number else "warning")
+            operator.give_up("noc", f"i{number}", status="critical" if number else "warning")
         said = operator.run("status").stdout
         assert "noc: 3 criticals were given up, and rang nobody" in said
         assert "nothing waits" in said
@@ -187,8 +138,8 @@ class TestFacts:
     def test_given_up_states_of_a_removed_channel_are_left_to_the_dead_letter_queue(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
-        give_up(operator, "gone", "i1")
+        operator.keep("noc")
+        operator.give_up("gone", "i1")
         assert channels(operator.run_json("status")).keys() == {"noc", "gone"}, "the fallback topic is still to notify"
         operator.ledger.change(key("gone", (), "i1"), Entry.notified)
         assert channels(operator.run_json("status")).keys() == {"noc"}
@@ -197,10 +148,8 @@ class TestFacts:
     def test_channel_without_an_expected_share_is_sick(
         self, operator: Operator, logs: Logs, ago: float, health: str
     ) -> None:
-        keep(operator, "noc", policy={"expect_share_every": 7200})
-        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-        at = str(round(operator.clock.now - ago))
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", at, lasts=3600)
+        operator.keep("noc", policy={"expect_share_every": 7200})
+        operator.used("noc", ago)
         found = channels(operator.run_json("status"))["noc"]
         why = ["no share came for 2h, and one is expected every 2h"] if health == "sick" else []
         assert (found["health"], found["why"]) == (health, why)
@@ -212,10 +161,6 @@ class TestRefusedRequests:
     def refuse(self, logs: Logs, ago: float, **fields: Any) -> None:
         line = {"channel": "noc", "status": 401, "correlation_id": "c1", "may_be_share": True}
         logs.write("bigpanda-webhook", ago, "request refused", **line | fields)
-
-    def use(self, operator: Operator, ago: float) -> None:
-        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - ago), lasts=3600)
 
     @pytest.mark.parametrize(
         ("used", "shares", "refusals", "health"),
@@ -238,11 +183,11 @@ class TestRefusedRequests:
         refusals: tuple[float, ...],
         health: str,
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         if used:
-            self.use(operator, used)
+            operator.used("noc", used)
         for ago in shares:
-            shared(logs, "noc", ago)
+            logs.share("noc", ago)
         for ago in refusals:
             self.refuse(logs, ago)
         found = channels(operator.run_json("status"))["noc"]
@@ -253,7 +198,7 @@ class TestRefusedRequests:
         assert words in " ".join(operator.run("status").stdout.split())
 
     def test_requests_that_can_be_no_shares_do_not_count(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         self.refuse(logs, 60, may_be_share=None)
         self.refuse(logs, 60, channel="payments")
         self.refuse(logs, 90_000)
@@ -263,7 +208,7 @@ class TestRefusedRequests:
     def test_doctor_fails_and_channel_test_warns_and_incident_show_notes_it(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         self.refuse(logs, 180)
         words = "1 request with a wrong credential refused in a day, the last 3m ago"
         [channel] = operator.run_json("doctor", code=1)["channels"]
@@ -275,7 +220,7 @@ class TestRefusedRequests:
         assert checks[-1] == {"check": "webhook", "state": "warning", "detail": detail}
         done = operator.run("incident", "show", "65a1b2c3d4e5f60718293a4b")
         assert f"webhook noc: {words}; a share of this incident may be among them" in " ".join(done.stderr.split())
-        shared(logs, "noc", 60)
+        logs.share("noc", 60)
         assert operator.run_json("channel", "test", "noc")["checks"][-1]["state"] == "ok"
 
 
@@ -290,9 +235,9 @@ class TestTruth:
     def test_older_confirmed_page_is_found_behind_newer_signals_without_one(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc", xmatters=self.REST)
+        operator.keep("noc", xmatters=self.REST)
         for number in range(8):
-            shared(logs, "noc", 600 - number, incident_id=f"i{number}")
+            logs.share("noc", 600 - number, incident_id=f"i{number}")
         assert "none of the last 8 signalled incidents has a confirmed page yet" in (
             self.said(operator, "status", "--channel", "noc")
         )
@@ -301,12 +246,12 @@ class TestTruth:
         assert "last signal with a confirmed page (1001) 10m ago" in self.said(operator, "status", "--channel", "noc")
 
     def test_hour_without_a_signal_has_no_page_to_confirm(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc", xmatters=self.REST)
+        operator.keep("noc", xmatters=self.REST)
         assert "no signal of the last hour has a page to confirm" in self.said(operator, "status", "--channel", "noc")
 
     def test_next_attempt_is_not_before_the_end_of_the_circuit(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        owe(operator, "noc", "i1", 600)
+        operator.keep("noc")
+        operator.owe("noc", "i1", 600)
         until = operator.clock.now + 200
         operator.ledger.table.update(gate_of("noc"), put={"failures": 5, "open_until": until})
         assert f"next attempt by {moments.clock(until)}" in self.said(operator, "status")
@@ -315,10 +260,9 @@ class TestTruth:
     def test_recorded_use_of_a_credential_is_a_bound_since_it_may_be_an_hour_too_early(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
-        [(_, _, fingerprint)] = samples.parsed().fingerprints("inbound")
-        operator.ledger.table.store(f"used/inbound/noc/{fingerprint}", str(operator.clock.now - 900), lasts=3600)
-        shared(logs, "noc", 5)
+        operator.keep("noc")
+        operator.used("noc", 900)
+        logs.share("noc", 5)
         assert "noc live ok within 15m " in self.said(operator, "channel", "list")
         said = self.said(operator, "status", "--channel", "noc")
         assert "last share 5s ago" in said
@@ -330,7 +274,7 @@ class TestTruth:
     def test_signal_without_a_confirmed_page_is_not_called_announced(
         self, operator: Operator, logs: Logs, pages: tuple[str, ...], words: str
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         state = State.of(samples.share(), operator.clock.now - 9)
         signal = AcceptedSignal("r1", operator.clock.now - 9, is_open=True, pages=pages)
         entry = Entry(newest=state, announced=state, accepted_signals=(signal,))
@@ -338,16 +282,16 @@ class TestTruth:
         assert operator.run("incident", "show", "i1").stdout.splitlines()[1] == f"channel noc: open, critical; {words}"
 
     def test_test_incident_of_relayctl_is_no_share_of_bigpanda(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
-        shared(logs, "noc", 5, incident_id="relayctl-test-1")
+        operator.keep("noc")
+        logs.share("noc", 5, incident_id="relayctl-test-1")
         assert "last share" not in self.said(operator, "status")
 
 
 class TestOutput:
     def test_sick_channel_has_all_lines_and_a_healthy_one_has_one(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "healthy", "sick")
-        owe(operator, "sick", "i1", 600)
-        shared(logs, "healthy", 30)
+        operator.keep("healthy", "sick")
+        operator.owe("sick", "i1", 600)
+        logs.share("healthy", 30)
         done = operator.run("status")
         assert done.exit_code == 0
         lines = done.stdout.splitlines()
@@ -361,7 +305,7 @@ class TestOutput:
     def test_without_a_terminal_a_watch_prints_a_line_for_each_channel_until_ctrl_c(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc", "payments")
+        operator.keep("noc", "payments")
         pauses = interrupted_after(operator, 3)
         done = operator.run("status", "--watch", "5")
         assert done.exit_code == 130
@@ -373,9 +317,9 @@ class TestOutput:
     def test_watch_with_json_prints_a_document_a_line_and_counts_each_line_once(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
-        shared(logs, "noc", 10)
-        interrupted_after(operator, 3, lambda: shared(logs, "noc", 1))
+        operator.keep("noc")
+        logs.share("noc", 10)
+        interrupted_after(operator, 3, lambda: logs.share("noc", 1))
         done = operator.run("status", "--watch", "--json")
         counts = [channels(json.loads(line))["noc"]["shares_last_hour"] for line in done.stdout.splitlines()]
         assert counts == [1, 2, 2]
@@ -394,7 +338,7 @@ class TestOutput:
     def test_refused_source_is_named_and_the_rest_is_shown(
         self, operator: Operator, logs: Logs, operation: str, problem: str
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         operator.refused = {operation: "AccessDeniedException"}
         document = operator.run_json("status")
         assert [each["channel"] for each in document["channels"]] == ["noc"]
@@ -404,7 +348,7 @@ class TestOutput:
         assert max(map(len, done.stdout.splitlines())) <= 80
 
     def test_unread_ledger_is_unknown_not_ok(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         operator.refused = {"Query": "AccessDeniedException"}
         assert channels(operator.run_json("status"))["noc"]["health"] == "unknown"
 
@@ -412,7 +356,7 @@ class TestOutput:
         done = operator.run("status")
         assert (done.exit_code, done.stdout) == (3, "")
         assert done.stderr.startswith("no channels yet")
-        keep(operator, "noc")
+        operator.keep("noc")
         done = operator.run("status", "--channel", "payments", "--watch")
         assert (done.exit_code, done.stderr) == (3, "there is no channel payments\n")
 
@@ -420,7 +364,7 @@ class TestOutput:
         operator.refused = {"ListSecrets": "AccessDeniedException"}
         done = operator.run("status")
         assert (done.exit_code, done.stdout) == (1, "")
-        keep(operator, "noc")
+        operator.keep("noc")
         assert operator.run("status", "--channel", "noc").exit_code == 0, "a named channel needs no list"
 
     @pytest.mark.parametrize("arguments", [["--watch", "0"], ["--watch", "soon"], ["--channel", "No Name"]])

@@ -227,14 +227,6 @@ def lines(terminal: Terminal) -> list[str]:
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown))
 
 
-def test_dlq_list_prints_long_names_on_a_line_of_their_own() -> None:
-    name = "payments-critical-on-call-emea-and-the-americas"
-    with relayctl("dlq", "list", "--channel", name) as terminal:
-        assert terminal.end() == 0
-    assert f"  {name}  65a1b2c3d4e5f60718293a4b" in lines(terminal)
-    assert all(len(line) <= 80 for line in lines(terminal))
-
-
 def test_doctor_wraps_lines_between_words() -> None:
     with relayctl("doctor") as terminal:
         assert terminal.end() == 1

@@ -1,30 +1,26 @@
 """relayctl uninstall: the report, the orderly removal of channels, the export, and the printed commands."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from relay.jobs.queue import Queue
-from tests.integration.relayctl_cloud import Operator, account
+from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
-from tests.integration.test_relayctl_drain import settle
-from tests.integration.test_relayctl_status import keep, owe, shared
 from tests.samples import job
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Operator]:
-    with account(monkeypatch) as its_operator:
-        monkeypatch.chdir(tmp_path)
-        yield its_operator
+def operator(operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Operator:
+    monkeypatch.chdir(tmp_path)
+    return operator
 
 
 @pytest.fixture
 def logs(operator: Operator) -> Logs:
     found = Logs(operator)
-    shared(found, "old", 3000)
+    found.share("old", 3000)
     found.write("job-worker", 3000, "job", channel="old", kind="signal", outcome="delivered", delivery_id="d")
     return found
 
@@ -41,8 +37,8 @@ class TestReport:
         assert "the log groups below" in done.stdout
 
     def test_report_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc", "payments")
-        owe(operator, "noc", "i1", 300)
+        operator.keep("noc", "payments")
+        operator.owe("noc", "i1", 300)
         operator.put(job(channel="noc"), job(channel="gone"))
         document = operator.run_json("uninstall", code=1)
         found = {each["channel"]: each for each in document["channels"]}
@@ -61,7 +57,7 @@ class TestReport:
         self, operator: Operator, logs: Logs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("COLUMNS", "80")
-        keep(operator, "noc")
+        operator.keep("noc")
         done = operator.run("uninstall")
         assert done.exit_code == 1
         assert "The stack must not be deleted yet:\n- 1 channel takes shares\n" in done.stdout
@@ -79,11 +75,11 @@ class TestYes:
     def test_channels_are_drained_and_removed_and_dead_letters_exported(
         self, operator: Operator, logs: Logs, tmp_path: Path
     ) -> None:
-        keep(operator, "noc", "payments")
-        owe(operator, "noc", "i1", 300)
-        shared(logs, "payments", 700)
+        operator.keep("noc", "payments")
+        operator.owe("noc", "i1", 300)
+        logs.share("payments", 700)
         operator.put(job(channel="payments"), job(channel="gone"))
-        operator.on_pause = lambda: settle(operator, "i1")
+        operator.on_pause = lambda: operator.settle("i1")
         document = operator.run_json("uninstall", "--yes", "--export", "dead.jsonl")
         assert (document["can_be_deleted"], document["reasons"], document["file"]) == (True, [], "dead.jsonl")
         assert document["commands"][0].startswith("sam delete")
@@ -95,7 +91,7 @@ class TestYes:
     def test_channels_that_secrets_manager_still_lists_after_their_removal_do_not_count(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc")
+        operator.keep("noc")
         operator.listing = operator.secrets.list_secrets()
         document = operator.run_json("uninstall", "--yes")
         assert (document["can_be_deleted"], document["reasons"]) == (True, [])
@@ -115,8 +111,8 @@ class TestYes:
         assert list(tmp_path.iterdir()) == []
 
     def test_nothing_is_removed_while_a_channel_still_gets_shares(self, operator: Operator, logs: Logs) -> None:
-        keep(operator, "noc", "payments")
-        shared(logs, "payments", 30)
+        operator.keep("noc", "payments")
+        logs.share("payments", 30)
         done = operator.run("uninstall", "--yes")
         assert (done.exit_code, done.stdout) == (1, "")
         assert "channel payments: shares still come" in done.stderr
@@ -125,19 +121,19 @@ class TestYes:
     def test_timeout_leaves_only_the_channel_that_owes_and_a_later_run_goes_on(
         self, operator: Operator, logs: Logs
     ) -> None:
-        keep(operator, "noc", "payments")
-        owe(operator, "noc", "i1", 300)
+        operator.keep("noc", "payments")
+        operator.owe("noc", "i1", 300)
         done = operator.run("uninstall", "--yes", "--timeout", "2m")
         assert done.exit_code == 1
         assert "channel payments: removed" in done.stderr
         assert "channel noc waits: 1 owed" in done.stderr
         assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["noc"]
-        settle(operator, "i1")
+        operator.settle("i1")
         assert operator.run("uninstall", "--yes").exit_code == 0
 
     def test_ctrl_c_ends_with_130_and_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
-        keep(operator, "noc")
-        owe(operator, "noc", "i1", 300)
+        operator.keep("noc")
+        operator.owe("noc", "i1", 300)
         operator.put(job(channel="noc"))
 
         def interrupted() -> None:

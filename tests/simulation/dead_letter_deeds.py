@@ -13,10 +13,10 @@ from relay.failures.errors import QueueError
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
-from relayctl.dead_letter_drop import Drop
-from relayctl.dead_letter_file import line_of
-from relayctl.dead_letter_import import Import
-from relayctl.dead_letter_queue import DeadLetters, HeldMessage
+from relayctl.dlq.deletion import Drop
+from relayctl.dlq.import_ import Import
+from relayctl.dlq.jsonl import line_of
+from relayctl.dlq.queue import DeadLetters, HeldMessage
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
 from tests.simulation.world import World
 

@@ -5,8 +5,8 @@ from copy import replace
 from random import Random
 from typing import Literal
 
-from relayctl import pauses_in_secret
-from relayctl.secret_document import SecretDocument
+from relayctl.channel import pauses_in_secret
+from relayctl.channel.secret_document import SecretDocument
 from tests.simulation import story as stories
 from tests.simulation.dead_letter_deeds import DEEDS
 from tests.simulation.settings import Pause, Settings, Timeline, When

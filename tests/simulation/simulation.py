@@ -32,8 +32,8 @@ from relay.reconcile.plan import listing_name
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper
 from relay.telemetry.telemetry import Telemetry
-from relayctl.dead_letter_mover import DeadLetterMover
-from relayctl.dead_letter_queue import DeadLetters
+from relayctl.dlq.mover import DeadLetterMover
+from relayctl.dlq.queue import DeadLetters
 from tests.fakes import one_by_one
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import REST_PASSWORD, REST_USER, TRIGGER_USER, USUAL_CLOCKS_DIFFER, Logins, as_read_by_newer

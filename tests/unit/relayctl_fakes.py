@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job
 from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue
-from relayctl.dead_letter_queue import DeadLetters, HeldMessage, Run
+from relayctl.dlq.queue import DeadLetters, HeldMessage, Run
 from tests.fakes import Clock
 
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters"

@@ -17,7 +17,7 @@ from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
 from relay.telemetry.metrics import METRICS
 from relayctl.__main__ import main
-from relayctl.secret_document import is_credential
+from relayctl.channel.secret_document import is_credential
 from tools import core_tables
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from relay.delivery.task import entry_key_of
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of, timestamp
-from relayctl.dead_letter_file import line_of, read_line
+from relayctl.dlq.jsonl import line_of, read_line
 from tests import samples
 from tests.fakes import Call, Relay, Step, new_relay, worked
 

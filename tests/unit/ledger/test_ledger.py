@@ -11,7 +11,7 @@ from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import stored_key
 from relay.ledger.table import KEPT_SECONDS
-from relayctl.pauses_in_secret import LONGEST_SECONDS
+from relayctl.channel.pauses_in_secret import LONGEST_SECONDS
 from tests.fake_dynamodb import MAX_KEY_BYTES, FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import announced, over, state

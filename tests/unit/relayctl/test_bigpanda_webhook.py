@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from relay.incidents.share import parse_share
-from relayctl.bigpanda_webhook import BODY, DOCUMENTED, GUESS, V1_FACTS, V2_FACTS, curl, integration
+from relayctl.channel.bigpanda import BODY, DOCUMENTED, GUESS, V1_FACTS, V2_FACTS, curl, integration
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -6,7 +6,7 @@ import pytest
 from relay.failures.errors import NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from relayctl.credential_acceptance import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
+from relayctl.channel.credential_acceptance import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
 from tests.fakes import Clock
 
 INBOUND = ProbeRequest("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})

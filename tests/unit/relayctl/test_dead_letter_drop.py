@@ -11,8 +11,8 @@ from relay.incidents.transition import State
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
-from relayctl.dead_letter_drop import Drop, criticals
-from relayctl.dead_letter_queue import HeldMessage
+from relayctl.dlq.deletion import Drop, criticals
+from relayctl.dlq.queue import HeldMessage
 from tests.fakes import Clock
 from tests.samples import body, job
 from tests.unit.relayctl_fakes import FakeQueue
@@ -115,11 +115,6 @@ class TestDrop:
         queue.put(*(envelope_of(job(incident_id=f"i{n}")) for n in range(count)))
         return queue
 
-    def test_all_chosen_messages_are_deleted(self) -> None:
-        queue = self.filled(125)
-        assert self.drop(queue).counts() == {"dropped": 125, "failed": 0, "gone": 0, "left": 0}
-        assert queue.messages == {}
-
     def test_message_that_is_not_deleted_is_a_failure(self) -> None:
         queue = self.filled(12)
         queue.undeleted = {"i3", "i11"}
@@ -127,12 +122,6 @@ class TestDrop:
         assert doing.counts() == {"dropped": 10, "failed": 2, "gone": 0, "left": 0}
         assert {problem for _, problem in doing.problems} == {"InternalError"}
         assert {each.incident_id for each in queue.jobs()} == {"i3", "i11"}
-
-    def test_drop_stops_between_waves(self) -> None:
-        queue = self.filled(200)
-        doing = self.drop(queue, lambda: "delete" in queue.calls)
-        assert doing.counts() == {"dropped": 80, "failed": 0, "gone": 0, "left": 120}
-        assert len(queue.visible()) == 120
 
     def test_message_that_is_no_longer_held_is_not_deleted(self) -> None:
         queue = self.filled(3)

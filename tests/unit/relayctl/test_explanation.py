@@ -13,8 +13,9 @@ from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry, Flap
 from relay.ledger.wait import gate_of
-from relayctl import explanation_text, modes
-from relayctl.explanation import Case, Explanation, Knowledge
+from relayctl.channel import modes
+from relayctl.report import explanation_text
+from relayctl.report.explanation import Case, Explanation, Knowledge
 from tests.samples import body, parsed, secret
 
 NOW = 1_800_000_100.0

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relayctl.hour_traffic import MAX_ANSWERS, MAX_INCIDENTS, HourTraffic, Traffic
 from relayctl.log_lines import WEBHOOK, Line, LogReader
+from relayctl.stack.hour_traffic import MAX_ANSWERS, MAX_INCIDENTS, HourTraffic, Traffic
 
 NOW = 1_790_000_000.0
 

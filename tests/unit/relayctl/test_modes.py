@@ -7,7 +7,8 @@ import pytest
 
 from relay.channels.pause import Pause
 from relay.channels.policy import Mode, Policy
-from relayctl import modes, moments
+from relayctl import moments
+from relayctl.channel import modes
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0

@@ -5,9 +5,9 @@ from typing import Any
 
 from relay.channels.pause import Pause, age_start
 from relay.channels.schema import MOST_PAUSES
-from relayctl import modes, pauses_in_secret
+from relayctl.channel import modes, pauses_in_secret
+from relayctl.channel.secret_document import SecretDocument
 from relayctl.moments import iso
-from relayctl.secret_document import SecretDocument
 
 NOW = datetime.fromisoformat("2030-01-31T12:00:00Z").timestamp()
 HOUR = 3600.0

@@ -11,8 +11,8 @@ from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
-from relayctl.dead_letter_mover import Became, Fate, Moved
-from relayctl.replay_follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
+from relayctl.dlq.follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
+from relayctl.dlq.mover import Became, Fate, Moved
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job

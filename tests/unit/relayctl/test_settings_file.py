@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+import fastjsonschema
 import pytest
 
 from relay.channels import token
+from relay.channels.schema import CHANNEL
 from relay.failures.errors import InvalidChannel
-from relayctl.credential_input import CredentialInput
-from relayctl.secret_document import SecretDocument, holds_credential
-from relayctl.settings_file import SettingsFile, exported, parse, read_folder, resolved
+from relayctl.channel.credential_input import CredentialInput
+from relayctl.channel.secret_document import SecretDocument, holds_credential
+from relayctl.settings import settings_schema
+from relayctl.settings.settings_file import SettingsFile, exported, parse, read_folder, resolved
+from relayctl.settings.settings_yaml import decode
 from tests.every_setting import CANARY, every_setting
 
 LEAST = "xmatters: {trigger_url: {secret: stored}, auth: {type: url}, recipients: [jdoe]}\n"
@@ -39,17 +43,6 @@ def test_settings_file_elsewhere_or_too_large_is_refused(tmp_path: Path, content
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestExported:
-    def test_exported_file_has_no_credential(self, kind: str) -> None:
-        secret = every_setting("payments", kind)
-        text = exported("payments", SecretDocument(secret))
-        assert CANARY not in text
-        assert secret["inbound"]["token"] not in text
-        assert "previous" not in text
-
-    def test_exported_file_asks_for_the_stored_secret(self, kind: str) -> None:
-        secret = every_setting("payments", kind)
-        assert asked_for(exported("payments", SecretDocument(secret)), secret) == secret
-
     def test_exported_file_names_the_schema_in_its_first_line(self, kind: str) -> None:
         text = exported("payments", SecretDocument(every_setting("payments", kind)))
         assert text.splitlines()[0] == "# yaml-language-server: $schema=channel.schema.json"
@@ -266,3 +259,62 @@ def test_each_credential_of_the_sample_is_held_by_a_credential_key() -> None:
         found = leaves(every_setting("payments", kind), "")
         hidden = {key for key, value in found.items() if CANARY in json.dumps(value)}
         assert {key for key in hidden if not holds_credential(key)} == set()
+
+
+ROOT = Path(__file__).resolve().parents[3]
+HOLDS = fastjsonschema.compile(settings_schema.schema())
+
+
+def settings(kind: str = "basic") -> dict[str, Any]:
+    document: dict[str, Any] = decode(exported("payments", SecretDocument(every_setting("payments", kind))).encode())
+    return document
+
+
+def test_published_schema_is_up_to_date() -> None:
+    assert (ROOT / "docs/channel.schema.json").read_text() == settings_schema.text(), "run 'make schema'"
+
+
+@pytest.mark.parametrize("kind", ["url", "basic", "api_key", "oauth"])
+def test_exported_file_with_every_setting_is_valid(kind: str) -> None:
+    HOLDS(settings(kind))
+
+
+def test_sample_has_every_key_of_the_schema_of_secrets() -> None:
+    def missing(schema: dict[str, Any], value: Any, key: str) -> list[str]:
+        known = schema.get("properties", {})
+        absent = [f"{key}.{name}" for name in known if name not in value]
+        return absent + [each for name in known if name in value for each in missing(known[name], value[name], name)]
+
+    assert missing(CHANNEL, every_setting("payments"), "") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"polcy": {}},
+        {"inbound": {"token": "a-token-of-24-characters"}},
+        {"inbound": {"token": {"secret": "other"}}},
+        {"inbound": {"token": {"secret": "stored", "env": "A", "file": "b"}}},
+        {"inbound": {"token": {"secret": "stored", "env": "A B"}}},
+        {"inbound": {"token": {"secret": "stored"}, "previous": {"expires_at": "2030-01-31T12:00:00Z"}}},
+        {"policy": {"max_per_minute": "60"}},
+        {"policy": {"routes": [{"when": {"team": "a"}, "recipients": []}]}},
+        {"xmatters": settings()["xmatters"] | {"trigger_url": 3}},
+        {"xmatters": settings()["xmatters"] | {"auth": {"type": "basic", "username": "a", "password": "p"}}},
+        {"xmatters": settings()["xmatters"] | {"auth": {"type": "basic", "key": {"secret": "stored"}}}},
+        {"xmatters": {"auth": {"type": "url"}}},
+    ],
+)
+def test_schema_refuses_a_file_that_relayctl_refuses(change: dict[str, Any]) -> None:
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        HOLDS(settings() | change)
+
+
+def test_schema_allows_a_file_without_endpoints() -> None:
+    document = settings()
+    del document["inbound"]
+    HOLDS(document)
+
+
+def test_schema_has_no_pattern_of_python_alone() -> None:
+    assert r"\Z" not in settings_schema.text().replace("\\\\", "\\")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samtranslator.yaml_helper import yaml_parse
 
-from relayctl.settings_yaml import MAX_BYTES, Flow, SettingsYamlError, decode, encode
+from relayctl.settings.settings_yaml import MAX_BYTES, Flow, SettingsYamlError, decode, encode
 
 CANARY = "canary-4c7d"
 _TEXTS = st.text() | st.text("0123456789eE+-.:~=<!&*#'\"\n |>%@`yesnotrufalNOx_\t\r\u2028\x85 ")

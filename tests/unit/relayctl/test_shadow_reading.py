@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
 from relayctl.__main__ import main
-from relayctl.effects import Effects
-from relayctl.shadow_reading import MAX_ANSWERS, MAX_PIECES
+from relayctl.report.shadow_reading import MAX_ANSWERS, MAX_PIECES
+from relayctl.stack.deployed import Effects
 from tests import samples
 from tests.fakes import Clock
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from relay.incidents.share import parse_share
-from relayctl.share_reading import MAX_MEMBERS, Field, Reading, read
+from relayctl.report.share_reading import MAX_MEMBERS, Field, Reading, read
 
 
 def reading(document: dict[str, Any]) -> Reading:

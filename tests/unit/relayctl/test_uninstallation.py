@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relayctl.uninstallation import ChannelRemainder, Readiness, StackNames
+from relayctl.stack.uninstallation import ChannelRemainder, Readiness, StackNames
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:relay-FallbackTopic-1"
 URLS = [

@@ -1,12 +1,15 @@
 """Options, help and usage errors of every verb."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from relayctl.__main__ import main
+from relayctl.__main__ import LazyGroup, main
 from relayctl.moments import Span
 
 
@@ -119,7 +122,9 @@ def test_version_option_prints_the_version() -> None:
         (["dlq", "import", "/no/such/file"], "cannot read"),
         (["dlq", "import", "x", "--from-line", "0"], "not in the range"),
         (["dlq", "show"], "Missing argument 'ID'"),
+        (["channel", "set", "No Such Name"], "use 1 to 48 of a-z"),
         (["channel", "show", "No Such Name"], "use 1 to 48 of a-z"),
+        (["channel", "remove", "--", "-x"], "use 1 to 48 of a-z"),
         (["channel", "remove", "payments", "--days", "3"], "not in the range"),
         (["channel", "remove", "payments", "--drain", "--quiet", "30s"], "use a duration from 1m to 55m"),
         (["uninstall", "--export", "dead.jsonl"], "--export is only for --yes"),
@@ -137,3 +142,37 @@ def test_invalid_arguments_are_exit_code_2_before_aws_is_called(arguments: list[
     assert done.exit_code == 2, done.output
     assert complaint in done.stderr
     assert done.stdout == ""
+
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_imports_no_aws_sdk(argument: str) -> None:
+    program = (
+        "import sys; sys.argv = ['relayctl', sys.argv[1]]; from relayctl.__main__ import main\n"
+        "try: main()\n"
+        "finally: print([each for each in ('boto3', 'botocore', 'requests', 'rich') if each in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, argument],
+        cwd=ROOT,
+        env={"PYTHONPATH": "layers/relay:."},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_line_of_each_verb_is_the_verbs_own() -> None:
+    assert isinstance(main, LazyGroup)
+    for name, each in main.lazy.items():
+        command = main.commands[name]
+        assert each.about.rstrip(".") in (command.short_help or (command.help or "").split(".")[0]), name
+
+
+def test_unknown_verb_is_a_usage_error() -> None:
+    context = click.Context(main)
+    assert main.get_command(context, "nothing") is None
+    assert main.list_commands(context) == sorted(main.commands)

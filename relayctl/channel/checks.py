@@ -1,0 +1,260 @@
+"""Checks of a channel, from its secret to its recipients. They notify no person."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.channels import misconfiguration
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
+from relay.channels.pause import Pause
+from relay.channels.policy import Mode
+from relay.channels.token import LEAST_TYPED_LENGTH
+from relay.deadline import Deadline
+from relay.delivery.channel_health import age
+from relay.failures.errors import InvalidChannel, LedgerError
+from relay.http.client import HttpClient
+from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
+from relay.ledger.sources import Sources
+from relay.reconcile.history import UnknownCounts, read_unknown_counts
+from relay.xmatters.directory import Directory
+from relayctl.aws_errors import refusal
+from relayctl.channel import credential_checks, modes
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.store import ChannelStore
+from relayctl.check_results import Check, State, failed, ok, warning
+from relayctl.settings.policy_file import ANY_HOSTS
+from relayctl.stack.deployed import Stack
+
+# Codes of Secrets Manager for an operator who may check a stack, but not read secrets.
+_NOT_ALLOWED = {"AccessDenied", "AccessDeniedException"}
+_UNSEEN = "So settings, hosts, credentials, recipients and missed shares of the channel are not checked"
+# For all requests to the vendors of one channel.
+SECONDS = 30.0
+MAX_SUGGESTED = 5
+# A pause that begins or ends later than this may be forgotten, or have a mistaken date.
+LONG_PAUSE_SECONDS = 86_400.0
+_ANYBODY = (
+    "the holder of the webhook's token may notify anybody by ?recipients=; set policy.allowed_recipients ([]: nobody)"
+)
+
+
+class ReconcileFacts(NamedTuple):
+    """Facts about a channel in the ledger's table: counts from reconcile runs, and environments that shares named.
+
+    Attributes:
+        unknown: Counts of the last week for the environments in the channel's secret. `found` counts the incidents that
+            reconcile runs reported as unknown; `came` counts those for which a share arrived later.
+        suggested: Environments that recent shares named and that the secret lacks. Do not trust them: any holder of the
+            webhook's token can send a share.
+    """
+
+    unknown: UnknownCounts = UnknownCounts()
+    suggested: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChannelChecks:
+    """Checks channels.
+
+    Attributes:
+        store: The channels' secrets.
+        hosts: The allow-lists of the vendors' hosts.
+        bigpanda: HTTP client for BigPanda.
+        directory: Client for people and groups of xMatters.
+        deadlines: Makes a deadline of a number of seconds.
+        reconcile: Reads the ReconcileFacts of a channel from the ledger's table; raises LedgerError.
+        clock: Returns epoch seconds.
+    """
+
+    store: ChannelStore
+    hosts: VendorHosts
+    bigpanda: HttpClient
+    directory: Directory
+    deadlines: Callable[[float], Deadline]
+    reconcile: Callable[[Channel], ReconcileFacts]
+    clock: Callable[[], float]
+
+    @classmethod
+    def of_stack(cls, stack: Stack, store: ChannelStore) -> Self:
+        """Return the object that checks channels of a stack. Nothing is checked yet."""
+        hosts, effects = stack.hosts, stack.effects
+        directory = Directory(effects.outward(hosts.xmatters))
+        bigpanda = effects.outward(hosts.bigpanda)
+        return cls(store, hosts, bigpanda, directory, stack.deadline, partial(_reconcile, stack), effects.clock)
+
+    def of(self, name: str) -> Iterator[Check]:
+        """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
+        found = self._read(name)
+        if isinstance(found, Check):
+            yield found
+            return
+        yield ok("secret", "it can be read, and is valid")
+        yield from _modes(found, self.clock())
+        yield from _tokens(found)
+        yield from _settings(found)
+        urls = list(self._urls(found))
+        refused = [f"{key}: {why}" for key, url, allowed in urls if (why := _forbidden(url, allowed))]
+        if refused:
+            yield failed("hosts", "; ".join(refused))
+            return
+        hosts = dict.fromkeys(f"{urlsplit(url).hostname} is one of {allowed.parameter}" for _, url, allowed in urls)
+        yield ok("hosts", "; ".join(hosts))
+        deadline = self.deadlines(SECONDS)
+        yield from self._xmatters(found, deadline)
+        yield credential_checks.bigpanda(self.bigpanda, found.bigpanda, deadline)
+        yield from self._missed_shares(found)
+        if not found.callback:
+            yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
+
+    def _missed_shares(self, channel: Channel) -> Iterator[Check]:
+        """Yield the results of the check for missed shares, which are shares that never arrived.
+
+        Reconcile runs find missed shares. So the check reports if these runs are off, have no environment to compare,
+        or notify nobody. It names environments that bigpanda.environments may lack. Unless
+        bigpanda.reconcile is `ring`, it also counts the unknown incidents of the last week, and those for which a share
+        arrived later. Without bigpanda.api_key, there is no result.
+        """
+        what, access = "missed shares", channel.bigpanda
+        if access is None:
+            return
+        if not access.reconcile:
+            yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
+            return
+        try:
+            found, suggested = self.reconcile(channel)
+        except LedgerError as error:
+            yield warning(what, f"not known, the ledger cannot be read: {error}")
+            found, suggested = UnknownCounts(), ()
+        named = ", ".join(suggested[:MAX_SUGGESTED]) + (" and others" if len(suggested) > MAX_SUGGESTED else "")
+        if not access.environments:
+            hint = f"; shares came from {named}: add it, if it is yours" if suggested else ""
+            yield warning(what, f"off: bigpanda.environments names no environment to list{hint}")
+            return
+        if suggested:
+            yield warning(what, f"shares came from {named}, too: add it to bigpanda.environments, if it is yours")
+        if access.reconcile == "ring" and misconfiguration.needs_url_recipients(channel):
+            yield warning(what, "reported only: the secret names no recipients, so a missed share notifies nobody")
+        if access.reconcile == "ring" or not found.found:
+            return
+        never = found.found - found.came
+        said = (
+            f"in a week {found.found} incidents that no channel with the same listing knew were reported, not paged; "
+            f"shares of {found.came} arrived later: for these, bigpanda.reconcile=ring would have been right"
+        )
+        lost = f"; shares of {never} never arrived: they were lost, or sent to other receivers only"
+        yield warning(what, said + lost) if never else ok(what, said)
+
+    def _read(self, name: str) -> Channel | Check:
+        try:
+            text = self.store.text(name)
+        except ClientError as error:
+            if error.response["Error"].get("Code") in _NOT_ALLOWED:
+                return warning("secret", f"not seen: {refusal(error)}. {_UNSEEN}")
+            return failed("secret", refusal(error))
+        except BotoCoreError as error:
+            return failed("secret", f"AWS could not be asked: {error}")
+        if text is None:
+            return failed("secret", "the channel was removed meanwhile")
+        try:
+            return parse_channel(name, text, ANY_HOSTS)
+        except InvalidChannel as error:
+            return failed("secret", str(error))
+
+    def _urls(self, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
+        """Yield each URL of the secret: its key, the URL, and the allow-list of its vendor."""
+        yield "xmatters.trigger_url", channel.trigger_url, self.hosts.xmatters
+        if channel.rest:
+            yield "xmatters.rest.base_url", channel.rest.base_url, self.hosts.xmatters
+        if channel.bigpanda:
+            yield "bigpanda.base_url", channel.bigpanda.base_url, self.hosts.bigpanda
+
+    def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
+        names = credential_checks.of_channel(channel)
+        if not names:
+            yield warning("recipients", "the channel names none: the URLs or the workflow in xMatters name them")
+        if channel.rest is None:
+            off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
+            yield warning("xMatters REST API", off)
+            return
+        found = credential_checks.rest(self.directory, channel.rest, deadline)
+        yield found
+        if found.state != State.OK:
+            if names:
+                yield warning("recipients", "not checked: the REST API could not be used")
+            return
+        yield from map(credential_checks.judged, self.directory.check(channel.rest, names, deadline))
+
+
+def _reconcile(stack: Stack, channel: Channel) -> ReconcileFacts:
+    """Read the facts that reconcile runs and shares left about a channel in the ledger's table. Raises LedgerError.
+
+    They are counts of unknown incidents, and environments that the channel's secret may lack. Without access to
+    BigPanda's API or without a ledger, both are empty.
+    """
+    if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
+        return ReconcileFacts()
+    table = stack.table()
+    reported = read_unknown_counts(table, channel.bigpanda, channel.bigpanda.environments)
+    return ReconcileFacts(reported, Sources(table, stack.effects.clock).suggested(channel))
+
+
+def _modes(channel: Channel, now: float) -> Iterator[Check]:
+    """Yield a warning for shadow mode, and one for each pause that is not over.
+
+    The warning of a pause has advice if the pause begins or ends in the distant future.
+    """
+    if channel.policy.mode is Mode.SHADOW:
+        would = f"`relayctl shadow report {channel.name}` says what it would send"
+        ends = f"`relayctl channel set {channel.name} --set policy.mode=live` ends it"
+        yield warning("mode", f"shadow: the channel sends nothing. {would}, {ends}")
+    for each in modes.open_pauses(channel.policy, now):
+        yield warning("pause", modes.pause_words(each, now) + _distance(each, now))
+
+
+def _distance(pause: Pause, now: float) -> str:
+    """Return advice if a pause begins or ends more than LONG_PAUSE_SECONDS after `now`; else an empty text."""
+    if pause.since - now > LONG_PAUSE_SECONDS:
+        return f"; it begins in {age(pause.since - now)}: `relayctl channel resume` removes it if it is not wanted"
+    if pause.until - now > LONG_PAUSE_SECONDS:
+        return f"; its end is {age(pause.until - now)} away: `relayctl channel resume` ends it now"
+    return ""
+
+
+def _tokens(channel: Channel) -> Iterator[Check]:
+    """Yield a warning for each token that is short enough to guess."""
+    for key, endpoint in (("inbound", channel.inbound), ("xmatters.callback", channel.callback)):
+        if any(each.token and len(each.token) < LEAST_TYPED_LENGTH for each in endpoint):
+            what = f"a token of {key} has fewer than {LEAST_TYPED_LENGTH} characters, and can be guessed"
+            yield warning(
+                "tokens", f"{what}: relayctl channel rotate {channel.name} {ENDPOINTS[key].name} makes a new one"
+            )
+
+
+def _settings(channel: Channel) -> Iterator[Check]:
+    """Yield FAILED for each setting with which an incident may notify nobody.
+
+    Yield WARNING if the sender of a share may choose any recipients, since no allow-list limits ?recipients=.
+    """
+    problems = misconfiguration.problems(channel)
+    yield from (failed("settings", str(each)) for each in problems)
+    if misconfiguration.critical_may_notify_nobody(channel) and credential_checks.of_channel(channel):
+        yield failed("critical incidents", "one that matches no route notifies nobody: xmatters.recipients is empty")
+    allowed = channel.policy.allowed_recipients
+    if allowed is None:
+        yield warning("recipients in the URL", _ANYBODY)
+    elif not allowed and misconfiguration.needs_url_recipients(channel):
+        yield failed("recipients in the URL", "policy.allowed_recipients allows none, and the secret names none")
+
+
+def _forbidden(url: str, allowed: AllowList) -> str | None:
+    """Return the reason why a URL must not be called; None if it may be called."""
+    try:
+        allowed.check(url)
+    except ForbiddenUrl as error:
+        return str(error)
+    return None

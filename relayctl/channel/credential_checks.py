@@ -1,0 +1,144 @@
+"""Checks of the credentials with which the relay calls the vendors for a channel. No person is notified."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay.bigpanda.client import BigPanda
+from relay.channels.channel import BigPandaAccess, Channel, Rest
+from relay.deadline import Deadline
+from relay.failures.errors import BadAnswer, SendError
+from relay.failures.reasons import Reason
+from relay.foreign_text import printable
+from relay.http.client import HttpClient
+from relay.xmatters.directory import Directory, Kind, RecipientCheck
+from relay.xmatters.rest import EVENTS_PATH, RestApi
+from relayctl import terminal
+from relayctl.check_results import Check, State, failed, of_failure, ok, warning
+from relayctl.stack.deployed import Stack
+
+# Seconds for all requests to xMatters: the operator waits for them.
+_CHECK_SECONDS = 20.0
+
+
+def of_channel(channel: Channel) -> tuple[str, ...]:
+    """Return the recipients that the secret names: the channel's own and those of its routes."""
+    routed = (name for route in channel.policy.routes for name in route.recipients)
+    return tuple(dict.fromkeys((*channel.recipients, *routed)))
+
+
+def judged(finding: RecipientCheck) -> Check:
+    """Return OK if a signal to the recipient would notify a person, else WARNING or FAILED.
+
+    A user must exist and be active. A group must also have a person on call.
+    """
+    what = f"recipient {finding.name}"
+    match finding:
+        case RecipientCheck(kind=Kind.NOTHING):
+            return failed(what, "xMatters knows no user and no group of that name")
+        case RecipientCheck(kind=Kind.NOT_KNOWN):
+            return warning(what, f"not checked: {finding.detail}")
+        case RecipientCheck(is_active=False):
+            return failed(what, f"{finding.kind}, inactive")
+        case RecipientCheck(is_active=None):
+            return warning(what, f"{finding.kind}; {finding.detail}")
+        case RecipientCheck(kind=Kind.USER):
+            return ok(what, "user, active")
+        case RecipientCheck(on_call=None):
+            return warning(what, f"group, active; not known: {finding.detail}")
+        case RecipientCheck(on_call=0):
+            return warning(what, "group, active, but nobody is on call now")
+    return ok(what, f"group, active, {finding.on_call} on call now")
+
+
+def documents(findings: Sequence[RecipientCheck]) -> list[dict[str, Any]]:
+    """Return the results of the checks as JSON objects."""
+    return [
+        {"name": each.name, "kind": each.kind, "is_active": each.is_active, "on_call": each.on_call}
+        | judged(each).document()
+        for each in findings
+    ]
+
+
+def warn(stack: Stack, channel: Channel) -> dict[str, Any]:
+    """Check the recipients of a stored channel, warn on stderr, and return the findings as members of a JSON object.
+
+    No exception is raised: the channel is stored, and the caller must still print the URL and header to paste.
+    """
+    if channel.rest is None:
+        return {}
+    try:
+        directory = Directory(stack.effects.outward(stack.hosts.xmatters))
+        with terminal.status("checking the recipients …"):
+            deadline = Deadline(_CHECK_SECONDS, stack.effects.ticks)
+            findings = directory.check(channel.rest, of_channel(channel), deadline)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        terminal.say(f"warning: the recipients were not checked: {type(error).__name__}")
+        return {"recipients": []}
+    if findings and all(each.kind == Kind.NOT_KNOWN for each in findings):
+        terminal.say(f"warning: the recipients were not checked: {printable(findings[0].detail)}")
+    else:
+        for each in map(judged, findings):
+            if each.state != State.OK:
+                terminal.say(f"warning: {printable(each.what)}: {printable(each.detail)}")
+    return {"recipients": documents(findings)}
+
+
+_BIGPANDA = "BigPanda API"
+_REST = "xMatters REST API"
+_TRIGGER = "xMatters trigger"
+_MAY_READ = "the key may read the channel's environments; whether it may write is not checked"
+
+
+def rest(directory: Directory, access: Rest, deadline: Deadline) -> Check:
+    """Check the credentials for xMatters' REST API with a request for one page, an event in the API's words."""
+    try:
+        directory.try_credentials(access, deadline)
+    except SendError as error:
+        return of_failure(_REST, error)
+    return ok(_REST, f"{urlsplit(access.base_url).hostname or ''} lets the channel's user read pages")
+
+
+def trigger(xmatters: HttpClient, channel: Channel, deadline: Deadline) -> Check:
+    """Check the credentials for the trigger with a request to its host's REST API, which takes the same credentials.
+
+    Unlike a request to the trigger, this request makes no page. If the credential is a key in the trigger's URL, the
+    result is WARNING: only a signal could check the key.
+    """
+    if channel.auth.type == "url":
+        return warning(_TRIGGER, "not checked: only a signal can tell if the key in the URL is right")
+    parts = urlsplit(channel.trigger_url)
+    access = Rest(f"{parts.scheme}://{parts.netloc}", channel.auth)
+    try:
+        # 403 is the answer to a known user who may not read pages, which a trigger does not need.
+        RestApi(xmatters).ask(access, "GET", f"{EVENTS_PATH}?limit=1", None, deadline, also={403})
+    except SendError as error:
+        if error.reason == Reason.CREDENTIALS:
+            return failed(_TRIGGER, str(error))
+        return warning(_TRIGGER, f"not checked: {error}")
+    return ok(_TRIGGER, f"{parts.hostname} knows the channel's user; whether it may start the trigger is not checked")
+
+
+def bigpanda(client: HttpClient, access: BigPandaAccess | None, deadline: Deadline) -> Check:
+    """Check the key for BigPanda's API by reading one incident of each environment of the channel."""
+    if access is None:
+        return warning(_BIGPANDA, "off: without bigpanda.api_key people's answers are not written to BigPanda")
+    if not access.environments:
+        return warning(_BIGPANDA, "not checked: bigpanda.environments names no environment to read from")
+    found = (_environment(client, access, each, deadline) for each in access.environments)
+    return next((each for each in found if each.state != State.OK), ok(_BIGPANDA, _MAY_READ))
+
+
+def _environment(client: HttpClient, access: BigPandaAccess, environment_id: str, deadline: Deadline) -> Check:
+    try:
+        BigPanda(client).try_credentials(access, environment_id, deadline)
+    except SendError as error:
+        if isinstance(error, BadAnswer) and error.reason == Reason.UPSTREAM and _is_not_bigpandas(error.http_status):
+            return warning(_BIGPANDA, f"not known: HTTP {error.http_status} with an answer that is not BigPanda's")
+        return of_failure(_BIGPANDA, error)
+    return ok(_BIGPANDA, _MAY_READ)
+
+
+def _is_not_bigpandas(status: int | None) -> bool:
+    """True if a bad answer with this HTTP status came from another server than BigPanda, such as a proxy."""
+    return status == 404 or (status is not None and status < 300)

@@ -1,0 +1,199 @@
+"""Option values that may be credentials: from a file, standard input, a prompt, or the command line.
+
+A value on the command line is visible to other users in the process list, and stays in the shell's history.
+"""
+
+import os
+import stat
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relayctl import terminal
+from relayctl.channel.secret_document import holds_text, is_credential, json_fault, typed_value
+
+# Secrets Manager's limit for a secret, in bytes; no value in it can be longer.
+MAX_BYTES = 65_536
+# Value of an option that was given without one. No process argument can contain this character.
+ASK = "\0"
+_STDIN = "-"
+_NAMED_FILE = "the file that @ names"
+_VISIBLE = "a credential on the command line is visible in the process list and in the shell's history"
+_SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
+_OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
+
+
+class CredentialOption(click.Option):
+    """An option for a credential. Without a value, relayctl asks for it."""
+
+
+class CredentialCommand(click.Command):
+    """A command with credential options. Its parser's errors quote no argument that may be a credential."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:
+            # The shell completes a line that is not finished.
+            return super().parse_args(ctx, args)
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, _asking(args, self._options(ctx)))
+        if ctx.args:
+            raise click.UsageError(
+                f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
+                "a key and its value are one argument: --set KEY=@FILE",
+                ctx,
+            )
+        return rest
+
+    def _options(self, ctx: click.Context) -> dict[str, click.Option]:
+        options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
+        return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+
+
+def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
+    """Return the command's arguments, with the value ASK for each credential option that has no value.
+
+    For the value ASK, relayctl later prompts the operator. Raises UsageError if the value of a credential option
+    begins with -, unless it is - alone (standard input): it must be in a file.
+    """
+    done, rest = list[str](), deque(args)
+    while rest:
+        name = rest.popleft()
+        option = options.get(name)
+        if name == "--":
+            return [*done, name, *rest]
+        if isinstance(option, CredentialOption) and _stands_alone(name, rest, options):
+            done.append(f"{name}={ASK}")
+        elif option and not option.is_flag and rest:
+            done += [name, rest.popleft()]
+        else:
+            done.append(name)
+    return done
+
+
+def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option]) -> bool:
+    if not rest or rest[0] == "--" or rest[0].partition("=")[0] in options:
+        return True
+    if rest[0].startswith("-") and rest[0] != _STDIN:
+        raise click.UsageError(f"{name}: a value that begins with - must be in a file: {name} @FILE")
+    return False
+
+
+class CredentialInput:
+    """Reader of the option values of one run of relayctl, which collects warnings about them.
+
+    There is a warning for each credential that is a plain value on the command line. If `allows_literals` is False,
+    such a credential is refused.
+    """
+
+    def __init__(self, *, allows_literals: bool = True) -> None:
+        self._allows_literals = allows_literals
+        self._reader: str | None = None
+        self._literals: list[str] = []
+        # Readable files, by their description.
+        self._open_files = dict[str, list[str]]()
+
+    def read(self, option: str, key: str, text: str) -> str:
+        """Return the value of an option for a key of the channel's secret. Raises UsageError.
+
+        Args:
+            option: The option as the operator typed it; messages name it.
+            key: The dotted key, such as `xmatters.auth.password`.
+            text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
+        """
+        if text == ASK or (text == _STDIN and sys.stdin.isatty()):
+            return self.judged(option, key, _asked(option, key), "the answer")
+        if text == _STDIN:
+            return self.judged(option, key, self._line(option), "the line on standard input")
+        if text.startswith("@") and not text.startswith("@@"):
+            return self.read_file(option, key, text[1:], _NAMED_FILE, "; a value that begins with @ is written @@…")
+        value = text.removeprefix("@")
+        if _is_credential(key, value):
+            if not self._allows_literals:
+                raise click.UsageError(f"{option}: {_VISIBLE}; {_SAFE}")
+            self._literals.append(option)
+        return value
+
+    def warn(self, place: str = "") -> None:
+        """Write the warnings to stderr: one for values on the command line, one for files that other users can read.
+
+        `place` is a text before the options' names, such as the path of a settings file.
+        """
+        if self._literals:
+            terminal.say(f"warning: {', '.join(self._literals)}: {_VISIBLE}; {_SAFE}")
+        for what, options in self._open_files.items():
+            terminal.say(f"warning: {place}{', '.join(options)}: other users may read {what}; chmod 600 it")
+
+    def judged(self, option: str, key: str, text: str, what: str) -> str:
+        """Check a text that was read as the value of a key of the channel's secret, and return it unchanged.
+
+        Raises UsageError if the text is empty, or cannot be the value of the key. `what` describes the source of the
+        text in messages, such as "the answer".
+        """
+        if not text:
+            raise click.UsageError(f"{option}: {what} is empty")
+        if fault := json_fault(key, text):
+            raise click.UsageError(f"{option}: {what} {fault}")
+        if holds_text(key) and ("\n" in text or "\r" in text) and _is_credential(key, text):
+            raise click.UsageError(f"{option}: {what} has more than one line")
+        return text
+
+    def read_file(self, option: str, key: str, path: str, what: str, hint: str = "") -> str:
+        """Return the value for a key from a file, without the line end. Raises UsageError.
+
+        Args:
+            option: The option, or the place in a settings file, that names the file.
+            key: The dotted key, such as `xmatters.auth.password`.
+            path: The path of the file.
+            what: The description of the file in messages, which do not quote its path.
+            hint: The end of the message about a file that cannot be read.
+        """
+        try:
+            with Path(path).open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                content = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            # The message does not name the file: it may be a password that begins with @.
+            cause = error.strerror or "unreadable"
+            raise click.UsageError(f"{option}: cannot read {what}: {cause}{hint}") from error
+        text = _text(option, content, what).rstrip("\r\n")
+        # A pipe, such as bash's <(…), is not readable by others, whatever its mode.
+        if stat.S_ISREG(mode) and mode & _OTHERS_MAY_READ and _is_credential(key, text):
+            self._open_files.setdefault(what, []).append(option)
+        return self.judged(option, key, text, what)
+
+    def _line(self, option: str) -> str:
+        if self._reader:
+            raise click.UsageError(f"{option}: standard input is used by {self._reader}; only one option can be -")
+        self._reader = option
+        line = sys.stdin.buffer.readline(MAX_BYTES + 1)
+        return _text(option, line, "the line on standard input").rstrip("\r\n")
+
+
+def ask(label: str, *, is_hidden: bool) -> str:
+    """Prompt at the terminal until the answer is not empty."""
+    answer: str = click.prompt(label, hide_input=is_hidden, err=True)
+    return answer
+
+
+def _asked(option: str, key: str) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{option}: not a terminal: give @FILE, or - for a line of standard input")
+    label = key if option.startswith("--set ") else option.removeprefix("--").replace("-", " ")
+    return ask(label, is_hidden=True)
+
+
+def _text(option: str, content: bytes, what: str) -> str:
+    if len(content) > MAX_BYTES:
+        raise click.UsageError(f"{option}: {what} has more than {MAX_BYTES:,} bytes, which no secret can hold")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{option}: {what} is not UTF-8 text") from None
+
+
+def _is_credential(key: str, text: str) -> bool:
+    value: Any = typed_value(key, text)
+    return is_credential(key, value)

@@ -1,0 +1,251 @@
+"""relayctl channel: the verbs show, list and remove. The other verbs have modules of their own."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from relay.channels.parsing import parse_channel
+from relay.channels.policy import Policy
+from relay.delivery.channel_health import age
+from relay.failures.errors import InvalidChannel
+from relay.foreign_text import printable
+from relayctl import moments, terminal
+from relayctl.channel import credential_uses, endpoints, modes
+from relayctl.channel.revocation import put_in_force
+from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel_names import NAME
+from relayctl.dlq import reading
+from relayctl.stack import channel_status, draining
+from relayctl.stack.channel_status import ChannelStatus, Judgement
+from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.draining import Drain, OwedStates
+from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.status_reading import StackStatus, StatusReader
+
+
+def show_list(stack: Stack, changed_at: Mapping[str, str | None], *, as_json: bool) -> None:
+    """Read the status of the channels and print it, as a table or as JSON.
+
+    `changed_at` has the time of the last change of each channel's secret by the channel's name (ISO 8601, or None).
+    """
+    with terminal.status("reading the channels and the ledger …"):
+        found = StatusReader(stack).read_without_logs(changed_at)
+    judged = [(each, channel_status.judge(each, found.at)) for each in found.channels]
+    if as_json:
+        channels = [_document(each, judgement, changed_at, found) for each, judgement in judged]
+        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("channel", "mode", "health", "last share", "changed"):
+        table.add_column(heading, overflow="fold")
+    for each, judgement in judged:
+        mode = modes.brief(each.policy, found.at) if each.policy else "?"
+        table.add_row(each.name, mode, judgement.health, _within(each.shared_at, found), _ago(each.changed_at, found))
+    terminal.output().print(table)
+    for problem in found.problems:
+        terminal.say(f"not known: {printable(problem)}")
+
+
+def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | None:
+    """Return the policy in a secret; None if the secret is not valid."""
+    try:
+        return parse_channel(name, document.text(), stack.hosts).policy
+    except InvalidChannel:
+        return None
+
+
+def mode_lines(policy: Policy | None, now: float) -> Iterator[str]:
+    """Yield the mode in words at `now` (epoch seconds): `live`, or a line for shadow mode and each unfinished pause."""
+    if policy is None:
+        yield "not known: the secret is not valid"
+        return
+    found = [printable(each) for each in modes.words(policy, now)]
+    yield from found or [modes.LIVE]
+
+
+def mode_members(policy: Policy | None, now: float) -> dict[str, Any]:
+    """Return the members `mode` and `pauses` (those that are not over) of a JSON object; null without a policy."""
+    return modes.document(policy, now) if policy else {"mode": None, "pauses": None}
+
+
+def _document(
+    each: ChannelStatus, judgement: Judgement, changed_at: Mapping[str, str | None], found: StackStatus
+) -> dict[str, Any]:
+    return {
+        "channel": each.name,
+        "changed_at": changed_at[each.name],
+        **mode_members(each.policy, found.at),
+        "health": judgement.health,
+        "why": list(judgement.why),
+        "last_share_at": moments.iso_or_none(each.shared_at),
+    }
+
+
+def _within(at: float | None, found: StackStatus) -> str:
+    """Return the longest time since the last share: the ledger's record of it may be an hour too old."""
+    return "not known" if at is None else f"within {age(found.at - at)}"
+
+
+def _ago(at: float | None, found: StackStatus) -> str:
+    return "not known" if at is None else f"{age(found.at - at)} ago"
+
+
+@click.group(short_help="Make, change, check, show and remove channels.")
+def channel() -> None:
+    """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
+
+
+@channel.command()
+@NAME
+@on_stack
+def show(stack: Stack, name: str, as_json: bool) -> None:
+    """Show a channel with its credentials masked, and the last use of each credential of BigPanda and xMatters.
+
+    Each function notes a use once an hour, so the true last use may be up to an hour later.
+
+    \b
+    Example:
+      relayctl channel show payments
+    """
+    kept = ChannelStore(stack).existing(name)
+    document = SecretDocument(kept.document)
+    urls, masked = endpoints.urls(stack, name, document), document.masked()
+    uses = credential_uses.of_channel(stack, name, document) or []
+    policy, now = policy_of(stack, name, document), stack.effects.clock()
+    if as_json:
+        used = [each.document() for each in uses]
+        members = {**endpoints.url_members(urls), **mode_members(policy, now)}
+        click.echo(json.dumps({"channel": name, **members, "secret": masked, "credentials": used}))
+        return
+    terminal.labelled("channel", name)
+    for line in mode_lines(policy, now):
+        terminal.show_line(line, lead=Text(f"{'mode':15}"))
+    terminal.labelled("callback URL", urls["inbound"])
+    if back := urls.get("xmatters.callback"):
+        terminal.labelled("from xMatters", back)
+    click.echo("secret         " + json.dumps(masked, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 15))
+    for each in uses:
+        terminal.labelled("last use", str(each))
+
+
+@channel.command("list")
+@on_stack
+def list_(stack: Stack, as_json: bool) -> None:
+    """List the channels of the stack: mode, health, last share, last change.
+
+    Health is that of relayctl status. A function notes a share once an hour, so the true last share may be up to an
+    hour later. A source that fails is named on stderr. A new channel may be missing for five minutes, since Secrets
+    Manager lists it late.
+
+    \b
+    Example:
+      relayctl channel list --json
+    """
+    found = dict(ChannelStore(stack).names())
+    if found:
+        show_list(stack, found, as_json=as_json)
+    else:
+        if as_json:
+            click.echo(json.dumps({"channels": [], "problems": []}))
+        terminal.nothing(NO_CHANNELS)
+
+
+@channel.command()
+@NAME
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--drain", is_flag=True, help="Wait until nothing is owed for it and no share comes, then remove it.")
+@draining.options
+@click.option("--drop-owed", is_flag=True, help="Remove it although states are owed for it; they are not delivered.")
+@click.option(
+    "--days", type=click.IntRange(7, 30), default=7, show_default=True, help="Days in which it can be restored."
+)
+@on_stack
+def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) -> None:
+    """Remove a channel: its shares are refused within 15 seconds.
+
+    With --drain, relayctl waits until the ledger owes nothing for the channel, and no share came and no signal was sent
+    for --quiet. Disable AutoShare in BigPanda first: if a share comes meanwhile, the channel is not removed. A channel
+    with dead-lettered jobs is not removed, either. Until the end of the wait nothing is changed, and Ctrl-C leaves the
+    channel as it is.
+
+    Without --drain, what is owed for it is dead-lettered. If anything is owed or dead-lettered, --drop-owed is needed,
+    and the criticals are named. The secret can be restored within --days: `aws secretsmanager restore-secret`.
+
+    Exit codes: 0 removed, 1 not removed or not in force, 2 usage, 3 no such channel, 130 interrupted.
+
+    \b
+    Example:
+      relayctl channel remove payments --drain
+      relayctl channel remove payments --drop-owed --yes
+    """
+    if options["drain"] and options["drop_owed"]:
+        raise click.UsageError("--drain waits for what is owed, and --drop-owed drops it: give one of them")
+    store = ChannelStore(stack)
+    if not store.exists(name):
+        terminal.nothing(f"there is no channel {name}")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("not a terminal: give --yes to remove without being asked")
+    owed = OwedStates()
+    if options["drain"]:
+        _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
+    else:
+        owed = _owed(stack, name, drops=options["drop_owed"])
+        _ask(name, "within 15 seconds", yes=yes)
+    store.remove(name, options["days"])
+    is_in_force = put_in_force(stack, name) is not None
+    if as_json:
+        document = {"channel": name, "removed": True, "drained": options["drain"]}
+        click.echo(json.dumps(document | owed.document()))
+    else:
+        terminal.output().print(f"channel {name}: removed")
+        if any(owed):
+            terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
+            terminal.show_line(
+                f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
+            )
+    if not is_in_force:
+        click.get_current_context().exit(1)
+
+
+def _ask(name: str, when: str, *, yes: bool) -> None:
+    if not yes:
+        click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
+
+
+def _owed(stack: Stack, name: str, *, drops: bool) -> OwedStates:
+    """Return what is owed for a channel, after it was shown. Raises ClickException if `drops` is false, and any is."""
+    owed = OwedStates.of(stack, name, UndeliveredJobs.of(stack))
+    if any(owed):
+        if not drops:
+            raise click.ClickException(f"channel {name}: {owed}, so nothing was removed; {owed.advice(name)}")
+        terminal.say(f"channel {name}: {owed}")
+    return owed
+
+
+def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
+    """Wait until nothing is owed for a channel. Raises ClickException if jobs of the channel are dead-lettered."""
+    drain = Drain(stack, StatusReader(stack, name), quiet, timeout)
+    drain.check([name])
+    _refuse_dead_lettered(stack, name)
+    _ask(name, "as soon as nothing is owed for it", yes=yes)
+    drain.wait([name])
+    _refuse_dead_lettered(stack, name)
+
+
+def _refuse_dead_lettered(stack: Stack, name: str) -> None:
+    if not UndeliveredJobs.of(stack).dead_lettered:
+        return
+    dead, held = reading.jobs_of(stack, name)
+    if held:
+        raise click.ClickException(f"{reading.held_elsewhere(held)}; channel {name} was not removed")
+    if dead:
+        raise click.ClickException(
+            f"channel {name}: {len(dead)} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
+            f"--yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
+        )

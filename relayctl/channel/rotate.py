@@ -1,0 +1,248 @@
+"""relayctl channel rotate: replace a credential without a gap, and end the replaced one."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from relay.channels.parsing import parse_channel
+from relay.foreign_text import printable
+from relay.xmatters.directory import Directory
+from relayctl import check_results, moments, terminal
+from relayctl.channel import credential_checks, credential_uses, endpoints, rotation, write_path
+from relayctl.channel.checks import SECONDS
+from relayctl.channel.credential_input import CredentialCommand, CredentialOption
+from relayctl.channel.credential_uses import LastUses, described, obstacle
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.revocation import put_in_force
+from relayctl.channel.rotation import VENDORS
+from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.store import ChannelStore, StoredSecret
+from relayctl.channel.write_path import ChannelChange
+from relayctl.channel_names import NAME
+from relayctl.check_results import Check, State
+from relayctl.settings.plan import REMEDIES
+from relayctl.stack.deployed import Stack, on_stack
+
+# The key of each endpoint's credentials, by the name that the operator types.
+_KEYS: Mapping[str, str] = {endpoint.name: key for key, endpoint in ENDPOINTS.items()}
+_FLAGS = ("overlap", "retire", "now", "unchecked")
+
+
+def _credential(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
+
+
+@click.command(cls=CredentialCommand)
+@NAME
+@click.argument("kind", type=click.Choice([*_KEYS, *VENDORS]), metavar="KIND")
+@click.option(
+    "--overlap",
+    type=moments.Span("10m", "30d"),
+    metavar="DURATION",
+    help="Time for which the old one works, 10m to 30d. 24h if left out.",
+)
+@click.option("--retire", is_flag=True, help="Make no new one: refuse the old one within 15 seconds.")
+@click.option("--now", is_flag=True, help="With --retire: even if the old one may be in use.")
+@click.option("--unchecked", is_flag=True, help="Store a credential that the vendor rejects.")
+@_credential("--trigger-url", "For trigger, if its URL is the credential.")
+@click.option("--username", metavar="USER", help="For trigger and rest, if it is another one.")
+@_credential("--password", "For trigger and rest.")
+@_credential("--key", "For trigger and rest with an API key.")
+@_credential("--secret", "For trigger and rest with an API key.")
+@click.option("--client-id", metavar="ID", help="For trigger and rest, if it is another one.")
+@_credential("--api-key", "For bigpanda.")
+@_credential("--app-key", "For bigpanda: the integration's key.")
+@on_stack
+def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) -> None:
+    """Put a new credential in place of an old one, without a gap.
+
+    KIND inbound or callback: the credential with which BigPanda or xMatters calls the relay. relayctl makes a new one,
+    and waits until the relay accepts it. It prints the header to paste, and when the old credential was used last. The
+    old one keeps working for --overlap, or until --retire. --retire is refused while the old one may have been used in
+    the last hour, or the new one was never used.
+
+    KIND trigger, rest or bigpanda: the credential with which the relay calls the trigger, xMatters' REST API or
+    BigPanda's API. Give the new one as @FILE, as one line of standard input (-), or at a prompt. relayctl checks it
+    where that is possible without a page, and does not store it if the vendor rejects it. relayctl channel undo goes
+    back to the old one.
+
+    If a credential leaked, use relayctl channel revoke.
+
+    Exit codes: 0 done, 1 refused, not stored or not verified, 2 usage, 3 no such channel.
+
+    \b
+    Example:
+      relayctl channel rotate payments inbound --overlap 7d
+      relayctl channel rotate payments inbound --retire
+      relayctl channel rotate payments bigpanda --api-key @key.txt
+      relayctl channel rotate payments rest
+    """
+    flags = {option: options.pop(option) for option in _FLAGS}
+    _check_options(kind, flags, [option for option, text in options.items() if text is not None])
+    store = ChannelStore(stack)
+    stored = store.existing(name)
+    if kind in VENDORS:
+        after = rotation.renewed(SecretDocument(stored.document), name, kind, options)
+        change = write_path.prepare(stack, name, stored, after, REMEDIES)
+        is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
+    else:
+        endpoint = _Endpoint(stack, store, name, stored, _KEYS[kind])
+        endpoint.check()
+        is_done = (
+            endpoint.retire(now=flags["now"], as_json=as_json)
+            if flags["retire"]
+            else endpoint.rotate(flags["overlap"] or rotation.OVERLAP_SECONDS, as_json=as_json)
+        )
+    if not is_done:
+        click.get_current_context().exit(1)
+
+
+def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
+    """Raise UsageError for options that the kind does not take, or that contradict each other."""
+    if kind in _KEYS and given:
+        raise click.UsageError(f"relayctl makes the credential for {kind} itself: leave out {_flag(given[0])}")
+    if kind in _KEYS and flags["unchecked"]:
+        raise click.UsageError("--unchecked is only for trigger, rest and bigpanda")
+    for option in ("retire", "overlap"):
+        if kind in VENDORS and flags[option]:
+            raise click.UsageError(
+                f"--{option} is only for inbound and callback: the relay uses one credential for {kind}; relayctl "
+                "channel undo goes back to the old one"
+            )
+    if flags["retire"] and flags["overlap"]:
+        raise click.UsageError("--retire makes no new credential: leave out --overlap")
+    if flags["now"] and not flags["retire"]:
+        raise click.UsageError("--now is only for --retire")
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+class _Endpoint(NamedTuple):
+    """An endpoint whose credential is rotated or retired. Its methods return False if the change is not complete.
+
+    Attributes:
+        stack: The stack.
+        store: The channels' secrets.
+        name: The name of the channel.
+        stored: The secret as it was read.
+        key: The key of the endpoint's credentials.
+    """
+
+    stack: Stack
+    store: ChannelStore
+    name: str
+    stored: StoredSecret
+    key: str
+
+    def check(self) -> None:
+        """Raise UsageError if the channel has no credential for the endpoint."""
+        if not SecretDocument(self.stored.document).has(self.key):
+            raise click.UsageError(
+                f"channel {self.name} has no credential for {ENDPOINTS[self.key].vendor}: relayctl channel set makes "
+                "one for xMatters once the channel has bigpanda.api_key"
+            )
+
+    def rotate(self, overlap_seconds: float, *, as_json: bool) -> bool:
+        """Make, store, verify and print a new credential."""
+        before = SecretDocument(self.stored.document)
+        after = SecretDocument(self.stored.document)
+        rotation.renew(after, self.key, self.name)
+        change = write_path.prepare(
+            self.stack, self.name, self.stored, after, REMEDIES, overlap_seconds=overlap_seconds
+        )
+        used = LastUses.of(credential_uses.of_channel(self.stack, self.name, before) or (), self.key).current
+        done = write_path.put(self.stack, self.store, change)
+        endpoint, urls = ENDPOINTS[self.key], {self.key: change.urls[self.key]}
+        headers = endpoints.headers(after, self.key)
+        if as_json:
+            old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(self.key)}
+            document = {"channel": self.name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
+            click.echo(json.dumps(document | {"old": old, "verified": done.is_verified}))
+        else:
+            endpoints.show(urls, {self.key: headers})
+            terminal.show_line(f"The old one was last used: {described(used)}")
+        return done.is_verified
+
+    def retire(self, *, now: bool, as_json: bool) -> bool:
+        """Make all functions refuse the endpoint's previous credential; return False if some may still accept it.
+
+        Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
+        """
+        before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
+        is_there = after.unset(f"{self.key}.previous")
+        used = None
+        if is_there:
+            found = credential_uses.of_channel(self.stack, self.name, before)
+            uses = LastUses.of(found or (), self.key)
+            used = uses.previous
+            if not now:
+                self._refuse(found is not None, uses)
+            parse_channel(self.name, after.text(), self.stack.hosts)
+            self.store.write(self.name, after.text(), replaces=self.stored.version)
+            terminal.say(f"channel {self.name}: changed")
+        else:
+            terminal.say(f"channel {self.name}: {ENDPOINTS[self.key].vendor} has no old credential any more")
+        # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
+        in_force = put_in_force(self.stack, self.name)
+        if as_json:
+            document = {"channel": self.name, "kind": ENDPOINTS[self.key].name, "retired": is_there}
+            click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
+        elif is_there:
+            terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
+        return in_force is not None
+
+    def _refuse(self, is_known: bool, uses: LastUses) -> None:
+        clock = self.stack.effects.clock
+        why = obstacle(uses, self.key, clock()) if is_known else "its last use cannot be read"
+        if why:
+            raise click.ClickException(f"not retired: {why}; --now retires it all the same")
+
+
+def _rotate_outward(
+    stack: Stack, store: ChannelStore, change: ChannelChange, kind: str, *, unchecked: bool, as_json: bool
+) -> bool:
+    """Check and store a new credential with which the relay calls a vendor; return False if it is not verified.
+
+    Raises ClickException if the vendor rejects it, unless `unchecked`.
+    """
+    with terminal.status(f"checking the credential with {VENDORS[kind]} …"):
+        found = _checked(stack, change, kind)
+    if found.state == State.FAILED and not unchecked:
+        raise click.ClickException(
+            f"{printable(found.what)}: {printable(found.detail)}; nothing was stored. --unchecked stores it all the "
+            "same"
+        )
+    done = write_path.put(stack, store, change)
+    if as_json:
+        changes = [each._asdict() for each in change.changes]
+        document = {"channel": change.name, "kind": kind, "check": found.document(), "changes": changes}
+        click.echo(json.dumps(document | done.findings))
+        return done.is_verified
+    check_results.show([found])
+    for line in change.changes:
+        terminal.show_line(printable(str(line)))
+    if not change.changes:
+        click.echo("nothing changed")
+        return done.is_verified
+    seconds = float(stack.parameters.get("SecretCacheSeconds", "300"))
+    until = moments.iso(stack.effects.clock() + seconds)
+    terminal.show_line(
+        f"Running functions use the old credential until {until} at the latest. Delete it at {VENDORS[kind]} only "
+        f"after that, and after a first success: relayctl channel undo {change.name} goes back to it."
+    )
+    return done.is_verified
+
+
+def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
+    effects, deadline = stack.effects, stack.deadline(SECONDS)
+    if kind == "bigpanda":
+        client = effects.outward(stack.hosts.bigpanda)
+        return credential_checks.bigpanda(client, change.channel.bigpanda, deadline)
+    client = effects.outward(stack.hosts.xmatters)
+    if kind == "rest" and change.channel.rest is not None:
+        return credential_checks.rest(Directory(client), change.channel.rest, deadline)
+    return credential_checks.trigger(client, change.channel, deadline)

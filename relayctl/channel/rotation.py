@@ -1,0 +1,201 @@
+"""Rotation in the secret: new credentials of a channel's endpoints; a replaced one stays valid for a time.
+
+`write_path.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
+"""
+
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from relay.channels import token
+from relay.channels.channel import header_for
+from relay.channels.schema import AUTH, HEADER_PATTERN
+from relayctl.channel.credential_input import CredentialInput, ask
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.secret_document import SecretDocument
+
+# The vendor by the kind of credential: the trigger's, xMatters' REST API's, and BigPanda's API's.
+VENDORS = {"trigger": "xMatters", "rest": "xMatters", "bigpanda": "BigPanda"}
+# Options for credentials. The others, such as a user name, have plain values.
+_HIDDEN = {"trigger_url", "password", "key", "secret", "api_key", "app_key"}
+_AUTHS = {"trigger": "xmatters.auth", "rest": "xmatters.rest.auth"}
+
+
+def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, str | None]) -> SecretDocument:
+    """Return the channel's secret with the given credentials in place of the old ones. Raises UsageError.
+
+    `kind` is a key of VENDORS. `given` has the values of the options by their names, such as `password`; None for an
+    option that was not given. On a terminal, relayctl prompts for a missing credential. The type of authentication
+    stays.
+    """
+    options = {option: text for option, text in given.items() if text is not None}
+    places = _places(before, name, kind)
+    if unsuitable := [_flag(option) for option in options if option not in places]:
+        suitable = " and ".join(_flag(option) for option in places if option in _HIDDEN)
+        raise click.UsageError(
+            f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}, which has {suitable}"
+        )
+    after, source = SecretDocument(before.members), CredentialInput(allows_literals=False)
+    try:
+        for option, key in places.items():
+            if option in options and option in _HIDDEN:
+                after.set(key, source.read(_flag(option), key, options[option]))
+            elif option in options:
+                after.set(key, options[option])
+            elif _is_needed(option, options):
+                after.set(key, source.judged(_flag(option), key, _asked(option), "the answer"))
+    finally:
+        source.warn()
+    return after
+
+
+def _places(document: SecretDocument, name: str, kind: str) -> dict[str, str]:
+    """Return the dotted key of the secret for each option that sets a part of the credential.
+
+    Raises UsageError if the channel has no such credential.
+    """
+    if kind == "bigpanda":
+        if not document.has("bigpanda.api_key"):
+            raise click.UsageError(
+                f"channel {name} has no key for BigPanda: relayctl channel set {name} --set bigpanda.api_key"
+            )
+        return {"api_key": "bigpanda.api_key", "app_key": "bigpanda.app_key"}
+    place = _AUTHS[kind]
+    if not document.has(place):
+        raise click.UsageError(
+            f"channel {name} has no {place}: relayctl channel set {name} --set {place.removesuffix('.auth')}=@FILE"
+        )
+    how = document.get(f"{place}.type")
+    if how == "url":
+        return {"trigger_url": "xmatters.trigger_url"}
+    members = AUTH[how]["properties"] if how in list(AUTH) else {}
+    return {member: f"{place}.{member}" for member in members if member != "type"}
+
+
+def _is_needed(option: str, given: Mapping[str, str]) -> bool:
+    """True if relayctl must prompt for this option, which was not given.
+
+    relayctl prompts for each credential except BigPanda's app_key. It prompts for api_key only without an app_key.
+    """
+    return option in _HIDDEN - {"api_key", "app_key"} or (option == "api_key" and "app_key" not in given)
+
+
+def _asked(option: str) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{_flag(option)} is needed: give @FILE or -, or run in a terminal for a prompt")
+    return ask(option.replace("_", " "), is_hidden=True)
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+# Long enough to paste the new credential at the vendor, and to notice a forgotten one.
+OVERLAP_SECONDS = 24 * 3600
+
+
+def renew(document: SecretDocument, key: str, name: str) -> None:
+    """Replace the current credentials of an endpoint by new ones of the same kinds. A login keeps its user name."""
+    endpoint = ENDPOINTS[key].name
+    login, fresh = document.get(f"{key}.basic.username"), dict[str, Any]()
+    if isinstance(login, str) and login:
+        fresh["basic"] = {"username": login, "password": token.make(name, endpoint, secrets.choice)}
+    if document.has(f"{key}.token") or not fresh:
+        fresh["token"] = token.make(name, endpoint, secrets.choice)
+    for kind in ("token", "basic"):
+        if kind in fresh:
+            document.set(f"{key}.{kind}", fresh[kind])
+        else:
+            document.unset(f"{key}.{kind}")
+
+
+def keep_previous(
+    before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float = OVERLAP_SECONDS
+) -> dict[str, str]:
+    """Write each credential that `after` replaces into `after` as the endpoint's `previous` one, for `overlap_seconds`.
+
+    An older `previous` one is overwritten, unless the operator set it in the same call. Return the expiry (ISO 8601) of
+    each `previous` credential that was written, by the endpoint's key.
+    """
+    kept = {}
+    for endpoint in ENDPOINTS:
+        replaced = _replaced(before.get(endpoint), after.get(endpoint))
+        if not _is_of(replaced.get("token"), name, endpoint):
+            # The endpoint never accepted this token, and as `previous` it would make the secret invalid.
+            del replaced["token"]
+        others = [_members(after.get(other)) for other in ENDPOINTS if other != endpoint]
+        replaced = {kind: value for kind, value in replaced.items() if all(value != each.get(kind) for each in others)}
+        is_set_by_hand = before.get(f"{endpoint}.previous") != after.get(f"{endpoint}.previous") and after.has(
+            f"{endpoint}.previous"
+        )
+        if replaced and not is_set_by_hand:
+            expires_at = datetime.fromtimestamp(now + overlap_seconds, UTC).isoformat(timespec="seconds")
+            after.set(f"{endpoint}.previous", {**replaced, "expires_at": expires_at})
+            kept[endpoint] = expires_at
+    return kept
+
+
+def _is_of(value: Any, name: str, endpoint: str) -> bool:
+    """False if the value is a token with a checksum that relayctl made for another channel or endpoint, else True."""
+    is_checked = isinstance(value, str) and token.has_relay_prefix(value)
+    return not is_checked or token.fits(value, name, ENDPOINTS[endpoint].name)
+
+
+def displaced(before: SecretDocument, after: SecretDocument, now: float) -> dict[str, str]:
+    """Return the expiry (ISO 8601), by the endpoint's key, of each `previous` credential that this rotation would end.
+
+    Only one `previous` credential is kept. The vendor may still use it, if nobody pasted the current one there.
+    """
+    found = {}
+    for endpoint in ENDPOINTS:
+        previous = before.get(f"{endpoint}.previous")
+        is_set_by_hand = previous != after.get(f"{endpoint}.previous")
+        expires_at = previous.get("expires_at") if isinstance(previous, Mapping) else None
+        is_rotated = _replaced(before.get(endpoint), after.get(endpoint))
+        if is_rotated and not is_set_by_hand and isinstance(expires_at, str) and _is_later(expires_at, now):
+            found[endpoint] = expires_at
+    return found
+
+
+def _is_later(moment: str, now: float) -> bool:
+    try:
+        return datetime.fromisoformat(moment).timestamp() > now
+    except ValueError:
+        return False
+
+
+def fresh_header(before: SecretDocument, after: SecretDocument, endpoint: str) -> dict[str, str] | None:
+    """Return the header with the endpoint's new or changed credential; None if no credential changed."""
+    old = _members(before.get(endpoint))
+    fresh = {name: value for name, value in _members(after.get(endpoint)).items() if old.get(name) != value}
+    return header_for(fresh) if fresh else None
+
+
+def _members(endpoint: Any) -> dict[str, Any]:
+    return (
+        {name: endpoint[name] for name in ("token", "basic") if name in endpoint}
+        if isinstance(endpoint, Mapping)
+        else {}
+    )
+
+
+def _replaced(before: Any, after: Any) -> dict[str, Any]:
+    """Return the valid old credentials that the new settings lack, by kind; none if the endpoint was removed."""
+    if not isinstance(after, Mapping):
+        return {}
+    current = _members(after)
+    old = {name: value for name, value in _members(before).items() if _is_valid(name, value)}
+    return {name: value for name, value in old.items() if current.get(name) != value}
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    """True if the old value is a well-formed credential. A malformed one must not become `previous`."""
+    if name == "token":
+        return isinstance(value, str) and re.match(HEADER_PATTERN, value) is not None
+    is_login = isinstance(value, Mapping) and value.keys() == {"username", "password"}
+    return is_login and all(isinstance(each, str) and each for each in value.values())

@@ -1,0 +1,234 @@
+"""Channels' secrets in Secrets Manager, below the stack's prefix, written with optimistic locking."""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.channels.parsing import decode_secret
+from relay.channels.secrets_manager import list_channels
+from relay.failures.errors import InvalidChannel
+from relayctl import terminal
+from relayctl.stack.deployed import Stack
+
+# Codes of a read or a write when there is no secret, or the secret is marked for deletion.
+_GONE = {"ResourceNotFoundException", "InvalidRequestException"}
+# Codes of CreateSecret when the name belongs to a secret that is marked for deletion, or that was created meanwhile.
+_TAKEN = {"InvalidRequestException", "ResourceExistsException"}
+# Codes of UpdateSecretVersionStage when the replaced version is no longer current, or the secret is gone.
+_MOVED = {"InvalidParameterException", *_GONE}
+_CURRENT = "AWSCURRENT"
+_PREVIOUS = "AWSPREVIOUS"
+_LONGEST_WINDOW_DAYS = 30
+# Message of a verb that finds no channel.
+NO_CHANNELS = (
+    "no channels yet; make one with: relayctl channel set NAME (Secrets Manager may list a new one five minutes late)"
+)
+
+
+class ChannelChangedError(Exception):
+    """Another writer changed the channel between this writer's read and write. Nothing was stored."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"channel {name}: changed meanwhile by another operator; nothing was stored; run the command again"
+        )
+
+
+class StoredSecret(NamedTuple):
+    """A channel's secret as relayctl read it from Secrets Manager.
+
+    Attributes:
+        document: The decoded secret.
+        version: The id of its version in Secrets Manager.
+    """
+
+    document: dict[str, Any]
+    version: str
+
+
+class ChannelStore:
+    """The secrets of one stack's channels. Errors of AWS come as botocore raises them."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._secrets = stack.secrets
+        self._prefix = stack.output("SecretPrefix")
+        self._key = stack.key_arn
+
+    def exists(self, name: str) -> bool:
+        """True if the channel has a secret, valid or not, that is not removed."""
+        return self._value(name) is not None
+
+    def text(self, name: str) -> str | None:
+        """Return the text of a channel's secret; None if the channel does not exist, or is removed."""
+        value = self._value(name)
+        return None if value is None else value.get("SecretString", "")
+
+    def read(self, name: str) -> StoredSecret | None:
+        """Return the decoded secret of a channel; None if the channel does not exist, or is removed.
+
+        Raises InvalidChannel if the secret is not a JSON object.
+        """
+        return self._decoded(self._value(name), f"the secret {self._id(name)}", "; repair or remove it first")
+
+    def existing(self, name: str) -> StoredSecret:
+        """Return the decoded secret as `read` does; exit with code 3 if there is no such channel."""
+        kept = self.read(name)
+        if kept is None:
+            terminal.nothing(f"there is no channel {name}")
+        return kept
+
+    def read_previous(self, name: str) -> StoredSecret | None:
+        """Return the version of a channel's secret before its last change; None if there is no earlier version.
+
+        Raises InvalidChannel if that version is not a JSON object.
+        """
+        return self._decoded(self._value(name, _PREVIOUS), f"the previous version of the secret {self._id(name)}")
+
+    @staticmethod
+    def _decoded(value: Mapping[str, Any] | None, what: str, remedy: str = "") -> StoredSecret | None:
+        if value is None:
+            return None
+        try:
+            document = decode_secret(value.get("SecretString", ""))
+        except InvalidChannel:
+            raise InvalidChannel(f"{what} is not JSON{remedy}") from None
+        if not isinstance(document, dict):
+            raise InvalidChannel(f"{what} is not a JSON object{remedy}")
+        return StoredSecret(document, value["VersionId"])
+
+    def write(self, name: str, text: str, *, replaces: str | None) -> None:
+        """Store a channel's secret in place of the version that was read; `replaces` is None for a new channel.
+
+        Raises ChannelChangedError if another writer was faster.
+        """
+        if replaces is not None:
+            self._swap(name, text, replaces)
+        elif removed := self._create(name, text):
+            self._secrets.restore_secret(SecretId=self._id(name))
+            try:
+                self._swap(name, text, removed)
+            except BaseException:
+                self._remove_again(name, removed)
+                raise
+
+    def _create(self, name: str, text: str) -> str | None:
+        """Create a channel's secret, and return None. A removed secret of the same name is not replaced.
+
+        If there is such a secret, its current version is returned. The caller has to restore the secret, and to replace
+        this version. Raises ChannelChangedError if another writer created the channel first. Raises InvalidChannel if
+        the removed secret has no current version.
+        """
+        by_key: Any = {"KmsKeyId": self._key} if self._key else {}
+        try:
+            self._secrets.create_secret(
+                Name=self._id(name),
+                SecretString=text,
+                Description="A channel of the BigPanda to xMatters relay",
+                **by_key,
+            )
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in _TAKEN:
+                raise
+        else:
+            return None
+        # Read before the restore: two writers that restore the secret both replace this version, and one of them fails.
+        held = self._secrets.describe_secret(SecretId=self._id(name))
+        if "DeletedDate" not in held:
+            raise ChannelChangedError(name)
+        versions = held.get("VersionIdsToStages", {}).items()
+        current = next((version for version, stages in versions if _CURRENT in stages), None)
+        if current is None:
+            raise InvalidChannel(
+                f"the removed secret {self._id(name)} has no current version; delete it without recovery first"
+            )
+        return current
+
+    def _remove_again(self, name: str, removed: str) -> None:
+        """Remove the secret that a failed `write` restored, if the version `removed` is still current.
+
+        Without this, the old channel would work again. Errors of AWS are ignored.
+        """
+        with suppress(ClientError, BotoCoreError):
+            current = self._value(name)
+            if current is not None and current["VersionId"] == removed:
+                self.remove(name, _LONGEST_WINDOW_DAYS)
+
+    def _swap(self, name: str, text: str, replaces: str) -> None:
+        """Store a new version under a staging label of its own, and make it the current one.
+
+        `replaces` is the id of the version to replace. Raises ChannelChangedError if it is no longer the current one.
+        """
+        version = str(uuid.uuid4())
+        label = f"relayctl-{version}"
+        self._put(name, text, version, label)
+        try:
+            self._make_current(name, version, replaces)
+        finally:
+            # Secrets Manager deletes only versions without a label.
+            with suppress(ClientError, BotoCoreError):
+                self._secrets.update_secret_version_stage(
+                    SecretId=self._id(name), VersionStage=label, RemoveFromVersionId=version
+                )
+
+    def _put(self, name: str, text: str, version: str, label: str) -> None:
+        try:
+            self._secrets.put_secret_value(
+                SecretId=self._id(name), SecretString=text, ClientRequestToken=version, VersionStages=[label]
+            )
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in _GONE:
+                raise
+            raise ChannelChangedError(name) from None
+
+    def _make_current(self, name: str, version: str, replaces: str) -> None:
+        try:
+            self._secrets.update_secret_version_stage(
+                SecretId=self._id(name),
+                VersionStage=_CURRENT,
+                MoveToVersionId=version,
+                RemoveFromVersionId=replaces,
+            )
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in _MOVED:
+                raise
+            # botocore repeats a call whose answer was lost; the second call finds its own version current.
+            current = self._value(name)
+            if current is None or current["VersionId"] != version:
+                raise ChannelChangedError(name) from None
+
+    def _value(self, name: str, stage: str = _CURRENT) -> Mapping[str, Any] | None:
+        try:
+            return self._secrets.get_secret_value(SecretId=self._id(name), VersionStage=stage)
+        except ClientError as error:
+            if error.response["Error"].get("Code") in _GONE:
+                return None
+            raise
+
+    def names(self, *, confirms: bool = True) -> list[tuple[str, str | None]]:
+        """Return every channel with the time of its last change (ISO 8601, or None), sorted by name.
+
+        Secrets Manager's list may be five minutes old (API Reference, "ListSecrets"). So each name is confirmed by a
+        read of its secret, unless `confirms` is False. A channel that was just made may be missing.
+        """
+        return sorted(
+            (each.name, each.changed_at.isoformat(timespec="seconds") if each.changed_at else None)
+            for each in list_channels(self._secrets, self._prefix)
+            if not confirms or self._may_exist(each.name)
+        )
+
+    def _may_exist(self, name: str) -> bool:
+        """False if the channel is known to have no secret; True if the secret can't be read."""
+        try:
+            return self.exists(name)
+        except ClientError:
+            return True
+
+    def remove(self, name: str, days: int) -> None:
+        """Remove a channel; its secret can be restored for a number of days."""
+        self._secrets.delete_secret(SecretId=self._id(name), RecoveryWindowInDays=days)
+
+    def _id(self, name: str) -> str:
+        return f"{self._prefix}/{name}"

@@ -1,0 +1,213 @@
+"""relayctl channel test: check one channel, and on request share a test incident."""
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from relay.channels.channel import Channel, header_for
+from relay.channels.parsing import parse_channel
+from relay.channels.routes import chosen
+from relay.deadline import Deadline
+from relay.failures.errors import InvalidChannel, NoAnswer
+from relay.foreign_text import printable
+from relay.http.client import HttpClient, json_object
+from relay.http.session import HttpAnswer
+from relay.incidents.json_fields import scalar
+from relay.incidents.share import TEST_PREFIX, parse_share
+from relayctl import check_results, terminal
+from relayctl.channel import endpoints
+from relayctl.channel.checks import ChannelChecks
+from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.store import ChannelStore
+from relayctl.channel_names import NAME
+from relayctl.check_results import Check, State, failed, ok, warning
+from relayctl.stack import status_views
+from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.status_reading import StatusReader
+
+# API Gateway answers within 29 s.
+SECONDS = 35.0
+DESCRIPTION = "TEST by relayctl: nothing is wrong and nothing is to be done. It is resolved at once."
+# Members of the relay's answer that are shown.
+_SHOWN = ("outcome", "reason", "queue", "transition", "error", "detail", "message", "request_id", "delivery_id")
+_MAX_SHOWN = 200
+
+
+def body(incident_id: str, status: str, started: int, now: int) -> bytes:
+    """Return the share of a test incident; the status `ok` resolves it. Times are epoch seconds."""
+    is_over = status == "ok"
+    times = {"startedOn": started, "changedOn": now, "updatedOn": now, "endedOn": now if is_over else None}
+    alert = {
+        "id": f"{incident_id}-alert",
+        "status": status,
+        "active": not is_over,
+        **times,
+        "primary_property": "host",
+        "secondary_property": "check",
+        "source_system": "relayctl",
+        "description": DESCRIPTION,
+        "tags": [{"name": "host", "value": "relayctl"}, {"name": "check", "value": "channel test"}],
+    }
+    whole = {
+        "id": incident_id,
+        "status": status,
+        "severity": "warning",
+        "active": not is_over,
+        "resolved": is_over,
+        "flapping": False,
+        "snooze": {"snoozed": False},
+        **times,
+        "alerts": [alert],
+    }
+    return json.dumps({"incident": whole}).encode()
+
+
+def recipients_of(channel: Channel) -> tuple[str, ...]:
+    """Return the recipients in the channel's secret that the test incident would notify."""
+    route = chosen(channel.policy.routes, parse_share(body("test", "warning", 1, 1)), is_open=True)
+    return route.recipients if route else channel.recipients
+
+
+@dataclass(frozen=True)
+class SampleShare:
+    """Posts a test incident to the relay.
+
+    Attributes:
+        outward: The HTTP client.
+        url: The channel's URL for BigPanda's webhook.
+        header: `name` and `value` of the header with BigPanda's credential.
+        deadlines: Makes a deadline of a number of seconds.
+        clock: Returns epoch seconds.
+    """
+
+    outward: HttpClient
+    url: str
+    header: Mapping[str, str]
+    deadlines: Callable[[float], Deadline]
+    clock: Callable[[], float]
+
+    def ring(self, incident_id: str) -> Iterator[Check]:
+        """Share the incident, then its resolve, and yield a result for each.
+
+        The first result is FAILED unless xMatters accepted the signal. If the relay answers 4xx, the resolve is not
+        shared, and there is no second result.
+        """
+        started = int(self.clock())
+        shared = self._post(body(incident_id, "warning", started, started))
+        yield _shared(incident_id, shared)
+        if isinstance(shared, HttpAnswer) and 400 <= shared.status < 500:
+            return
+        # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
+        yield _resolved(self._post(body(incident_id, "ok", started, max(int(self.clock()), started + 1))))
+
+    def _post(self, content: bytes) -> HttpAnswer | NoAnswer:
+        headers = {"Content-Type": "application/json", self.header["name"]: self.header["value"]}
+        try:
+            return self.outward.ask("POST", self.url, content, headers, self.deadlines(SECONDS))
+        except NoAnswer as error:
+            return error
+
+
+def _shared(incident_id: str, answer: HttpAnswer | NoAnswer) -> Check:
+    what = f"test incident {incident_id}"
+    if isinstance(answer, NoAnswer):
+        return failed(what, f"the relay gave no answer: {answer}")
+    if answer.status == 200 and _document(answer).get("outcome") == "delivered":
+        return ok(what, f"delivered: {_said(answer)}")
+    return failed(what, f"not delivered: {_said(answer)}")
+
+
+def _resolved(answer: HttpAnswer | NoAnswer) -> Check:
+    what = "its end"
+    if isinstance(answer, NoAnswer):
+        return failed(what, f"the relay gave no answer, so the page may still be active: {answer}")
+    if answer.status == 200:
+        return ok(what, _said(answer))
+    return (warning if answer.status == 202 else failed)(what, _said(answer))
+
+
+def _document(answer: HttpAnswer) -> dict[str, Any]:
+    return json_object(answer.body)
+
+
+def _said(answer: HttpAnswer) -> str:
+    document = _document(answer)
+    said = [(name, scalar(document.get(name))) for name in _SHOWN]
+    return ", ".join([f"HTTP {answer.status}", *(f"{name} {text[:_MAX_SHOWN]}" for name, text in said if text)])
+
+
+@click.command()
+@NAME
+@click.option("--ring", is_flag=True, help="Share a test incident with the channel: it notifies people.")
+@click.option("--yes", is_flag=True, help="With --ring: do not ask.")
+@on_stack
+def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
+    """Check a channel: its secret, hosts, credentials, recipients, and refused requests to its webhook.
+
+    Without --ring, nobody is notified.
+
+    Prints one line for each check: ok, warning (works, but not fully, or the check is not possible now) or failed.
+
+    With --ring, relayctl shares a test incident of status warning as BigPanda would, and its resolve at once. The
+    check fails unless the incident is delivered. Do not answer its page: BigPanda has no such incident.
+
+    Exit codes: 0 no check failed, 1 a check failed, 2 usage, 3 no such channel.
+
+    \b
+    Example:
+      relayctl channel test payments
+      relayctl channel test payments --ring
+    """
+    store = ChannelStore(stack)
+    if not store.exists(name):
+        terminal.nothing(f"there is no channel {name}")
+    if yes and not ring:
+        raise click.UsageError("--yes is only for --ring")
+    if ring and not yes and not sys.stdin.isatty():
+        raise click.UsageError("not a terminal: give --yes to share a test incident without being asked")
+    with terminal.status(f"checking channel {name} …"):
+        found = list(ChannelChecks.of_stack(stack, store).of(name))
+        status = StatusReader(stack, name, has_pages=False).read()
+        found += status_views.refused_requests(status, name)
+    if not as_json:
+        check_results.show(found)
+    if ring:
+        rung = list(_ring(stack, store, name, yes=yes)) if _can_ring(found) else [_not_rung()]
+        if not as_json:
+            check_results.show(rung)
+        found += rung
+    if as_json:
+        click.echo(json.dumps({"channel": name, **check_results.listing(found), **check_results.counts(found)}))
+    click.echo(f"channel {name}: {check_results.summary(found)}", err=True)
+    if check_results.counts(found)["failed"]:
+        click.get_current_context().exit(1)
+
+
+def _can_ring(found: list[Check]) -> bool:
+    return not any(each.state == State.FAILED for each in found if each.what in {"secret", "hosts"})
+
+
+def _not_rung() -> Check:
+    return check_results.failed("test incident", "not shared: the relay itself could not use the channel")
+
+
+def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterator[Check]:
+    kept = store.read(name)
+    if kept is None:
+        raise InvalidChannel(f"channel {name} was removed meanwhile")
+    document = SecretDocument(kept.document)
+    channel = parse_channel(name, document.text(), stack.hosts)
+    if not yes:
+        recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
+        click.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", abort=True, err=True)
+    url = endpoints.urls(stack, name, document)["inbound"]
+    effects = stack.effects
+    outward = effects.outward(stack.api_host(url))
+    share = SampleShare(outward, url, header_for(document.get("inbound")), stack.deadline, effects.clock)
+    with terminal.status("sharing a test incident …"):
+        yield from share.ring(f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")

@@ -1,0 +1,207 @@
+"""Write path of a channel: rotation, validation, the write with optimistic locking, and verification.
+
+`channel set`, `channel rotate`, `channel apply` and `channel undo` use this module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import click
+
+from relay.channels import misconfiguration
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
+from relay.channels.token import LEAST_TYPED_LENGTH
+from relayctl import terminal
+from relayctl.channel import credential_checks, endpoints, rotation
+from relayctl.channel.credential_acceptance import ProbeRequest, verify
+from relayctl.channel.credential_input import MAX_BYTES
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.revocation import put_in_force
+from relayctl.channel.secret_document import Change, SecretDocument
+from relayctl.channel.store import ChannelStore, StoredSecret
+from relayctl.stack.deployed import Stack
+
+# Keys whose change must reach all functions within seconds.
+AT_ONCE = frozenset({"policy.mode"})
+
+
+@dataclass(frozen=True)
+class ChannelChange:
+    """A valid change of one channel that is not stored yet.
+
+    Attributes:
+        name: The name of the channel.
+        replaces: The version of the secret that was read; None for a new channel.
+        before: The secret as it was read; empty for a new channel.
+        after: The new secret, with replaced credentials as `previous`.
+        channel: The channel that the new secret describes.
+        urls: The URL of each endpoint by its key in the secret, such as `xmatters.callback`.
+        expiries: Time at which the replaced credentials of an endpoint expire (ISO 8601), by the endpoint's key in the
+            secret.
+    """
+
+    name: str
+    replaces: str | None
+    before: SecretDocument
+    after: SecretDocument
+    channel: Channel
+    urls: Mapping[str, str]
+    expiries: Mapping[str, str]
+
+    @property
+    def is_new(self) -> bool:
+        """True if the channel does not exist yet."""
+        return self.replaces is None
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """Changed keys of the channel's secret with old and new value, sorted by key; *** stands for a credential."""
+        return self.before.changes(self.after)
+
+
+class Done(NamedTuple):
+    """Result of a stored change.
+
+    Attributes:
+        fresh: The header of each new or changed credential, by the endpoint's key in the secret.
+        is_verified: True if the relay accepts these credentials, or there are none.
+        is_in_force: False if running functions may still use the old value of a setting that must act at once, such as
+            the mode; else True.
+        findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
+    """
+
+    fresh: Mapping[str, dict[str, str]]
+    is_verified: bool
+    is_in_force: bool
+    findings: dict[str, Any]
+
+
+def prepare(
+    stack: Stack,
+    name: str,
+    stored: StoredSecret | None,
+    after: SecretDocument,
+    remedies: Mapping[str, str],
+    *,
+    overlap_seconds: float = rotation.OVERLAP_SECONDS,
+) -> ChannelChange:
+    """Check a new secret of a channel, and return the change that would store it. Nothing is stored.
+
+    Raises InvalidChannel and UsageError.
+
+    Args:
+        stack: The stack.
+        name: The name of the channel.
+        stored: The secret as it was read; None for a new channel.
+        after: The new secret; replaced credentials are added as `previous`.
+        remedies: Advice for the operator by the key of a setting. It is given if that setting may leave an incident
+            without recipients.
+        overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
+    """
+    before = SecretDocument(stored.document if stored else None)
+    expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
+    channel = _checked(stack, name, after, remedies)
+    _refuse_short_tokens(before, after)
+    urls = endpoints.urls(stack, name, after)
+    return ChannelChange(name, stored.version if stored else None, before, after, channel, urls, expiries)
+
+
+def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
+    """Store a change of a channel's secret, and wait until the relay accepts the new credentials.
+
+    Notes and warnings about the stored channel are written to stderr. Raises ChannelChangedError if another writer
+    changed the secret first.
+    """
+    name, before, after = change.name, change.before, change.after
+    if change.changes:
+        store.write(name, after.text(), replaces=change.replaces)
+        _say_stored(stack, change)
+    must_act = any(each.key in AT_ONCE for each in change.changes)
+    is_in_force = (
+        not must_act or change.is_new or put_in_force(stack, name, effect="it acts", revokes=False) is not None
+    )
+    for key, expires_at in change.expiries.items():
+        terminal.say(
+            f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
+            f"channel rotate {name} {ENDPOINTS[key].name} --retire"
+        )
+    _warn_of_critical(change.channel)
+    findings = credential_checks.warn(stack, change.channel)
+    fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
+    is_verified = verify(stack, name, {key: ProbeRequest(change.urls[key], header) for key, header in fresh.items()})
+    return Done(fresh, is_verified, is_in_force, findings)
+
+
+def _rotate(
+    before: SecretDocument, after: SecretDocument, now: float, name: str, overlap_seconds: float
+) -> dict[str, str]:
+    for key, expires_at in rotation.displaced(before, after, now).items():
+        endpoint = ENDPOINTS[key]
+        raise click.UsageError(
+            f"{key}: the credential before the last change works until {expires_at}, and {endpoint.vendor} may still "
+            f"use it. Paste the current one first (relayctl channel set {name} --reveal prints it), and end the old "
+            f"one: relayctl channel rotate {name} {endpoint.name} --retire"
+        )
+    return rotation.keep_previous(before, after, now, name, overlap_seconds)
+
+
+def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mapping[str, str]) -> Channel:
+    """Parse and check a channel's new secret, and return the channel.
+
+    Raises InvalidChannel if the secret is not valid. Raises UsageError if the secret is too long, or if the channel may
+    notify nobody.
+    """
+    channel = parse_channel(name, document.text(), stack.hosts)
+    # AWS's own message about a long secret may quote it.
+    if (size := len(document.text().encode())) > MAX_BYTES:
+        raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
+    if problems := misconfiguration.problems(channel):
+        lines = [f"{each}; {remedies[each.key]}" if each.key in remedies else str(each) for each in problems]
+        raise click.UsageError("\n".join(lines))
+    return channel
+
+
+def _refuse_short_tokens(before: SecretDocument, after: SecretDocument) -> None:
+    """Raise UsageError for a new token that is short enough to guess. A stored short token goes on working."""
+    for key in (f"{endpoint}.token" for endpoint in ENDPOINTS):
+        value = after.get(key)
+        if isinstance(value, str) and value != before.get(key) and len(value) < LEAST_TYPED_LENGTH:
+            raise click.UsageError(
+                f"{key}: a token has at least {LEAST_TYPED_LENGTH} characters; relayctl makes one if the key is left "
+                "out"
+            )
+
+
+def _say_stored(stack: Stack, change: ChannelChange) -> None:
+    seconds = stack.parameters.get("SecretCacheSeconds", "300")
+    document = change.after
+    what = "made" if change.is_new else f"changed; running functions read it within {seconds} s"
+    terminal.say(f"channel {change.name}: {what}")
+    if change.is_new:
+        terminal.say(
+            "note: a callback URL that was used before the channel was made is refused for up to a minute more"
+        )
+    if (
+        document.get("xmatters.auth.type") == "url"
+        and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
+    ):
+        terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
+    access = change.channel.bigpanda
+    is_listed = access and access.reconcile and access.environments and not access.reconcile_query
+    if is_listed and "ReconcileFunction" in stack.outputs:
+        effect = "ring here" if document.get("bigpanda.reconcile") == "ring" else "are reported"
+        terminal.say(
+            "note: reconcile runs look for missed shares in BigPanda; if the same environment is shared with other "
+            f"receivers too, their incidents {effect}: set bigpanda.reconcile_query, or bigpanda.reconcile=false"
+        )
+
+
+def _warn_of_critical(channel: Channel) -> None:
+    if misconfiguration.critical_may_notify_nobody(channel):
+        terminal.say(
+            "warning: a critical incident that matches no route notifies nobody: name recipients in "
+            'xmatters.recipients, or add a route whose only condition is {"status": "critical"}'
+        )

@@ -1,0 +1,75 @@
+"""Channels' names on the command line: arguments, options, and their completion in the shell."""
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from threading import Thread
+
+import click
+
+from relay.channels.policy import CHANNEL_NAME
+
+# Time limit of the call for completions, since a person waits for the answer to the tab key.
+CALL_SECONDS = 2.5
+
+
+def checked_name[T: str | None](_: click.Context, __: click.Parameter, value: T) -> T:
+    """Return the name of a channel as the operator gave it, or None. Raises BadParameter if no channel can have it."""
+    if value is not None and not re.match(CHANNEL_NAME, value):
+        raise click.BadParameter("use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit")
+    return value
+
+
+def _checked_names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(checked_name(context, option, value) for value in values)
+
+
+def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of channels that begin with the incomplete word; an empty list after any error."""
+    return completed(ctx, incomplete, _listed)
+
+
+def completed(
+    ctx: click.Context,
+    incomplete: str,
+    ask: Callable[[click.Context], Iterable[str]],
+    seconds: float = CALL_SECONDS,
+) -> list[str]:
+    """Return the names as `complete` does. `ask` lists the channels of the stack, within `seconds`."""
+    found = list[str]()
+
+    def run() -> None:
+        # The shell shows what is written here in the middle of the operator's line.
+        with suppress(Exception):
+            found.extend(ask(ctx))
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return sorted({name for name in found if re.match(CHANNEL_NAME, name) and name.startswith(incomplete)})
+
+
+def _listed(ctx: click.Context) -> list[str]:
+    # Imported here: the help and the completion of verbs need no AWS SDK.
+    from relayctl.channel.store import ChannelStore  # noqa: PLC0415
+    from relayctl.stack.deployed import STACK_NAME, opened  # noqa: PLC0415
+
+    name, region, profile = (ctx.params.get(option) for option in ("stack_name", "region", "profile"))
+    # Unconfirmed: the shell waits, and no secret is read for a completion.
+    return [each for each, _ in ChannelStore(opened(ctx, name or STACK_NAME, region, profile)).names(confirms=False)]
+
+
+NAME = click.argument("name", callback=checked_name, shell_complete=complete)
+NAME_OR_ALL = click.argument("name", required=False, callback=checked_name, shell_complete=complete)
+CHANNEL = click.option(
+    "--channel", metavar="NAME", callback=checked_name, shell_complete=complete, help="Only this channel."
+)
+CHANNELS = click.option(
+    "--channel",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    callback=_checked_names,
+    shell_complete=complete,
+    help="Only this channel; repeatable.",
+)

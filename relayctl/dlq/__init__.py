@@ -1,0 +1,1 @@
+"""The dead-letter queue: the verbs of `relayctl dlq`, and their work on messages."""

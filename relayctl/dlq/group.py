@@ -1,0 +1,93 @@
+"""relayctl dlq: list and show dead-lettered jobs."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import click
+
+from relayctl import terminal
+from relayctl.dlq import listing
+from relayctl.dlq.mover import Filter
+from relayctl.dlq.queue import HeldMessage
+from relayctl.dlq.reading import dead_letters, filtered, matching, nothing_matched, reading, say_held
+from relayctl.stack.deployed import Stack, on_stack
+
+
+@click.group(short_help="List, show, replay, drop, export and import dead-lettered jobs.")
+def dlq() -> None:
+    """The dead-letter queue: jobs whose attempts are over, for 14 days.
+
+    xMatters or BigPanda refused them, or did not accept them in time. Or their channel is removed or in shadow mode,
+    their queue refused them, or their worker crashed again and again.
+    """
+
+
+@dlq.command("list")
+@filtered()
+@on_stack
+def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> None:
+    """List dead-lettered jobs, oldest first.
+
+    Other readers cannot receive the messages while relayctl reads them. An incident id that is not a single word is
+    quoted; --json has the id unchanged. A job has to match all filters.
+
+    \b
+    Example:
+      relayctl dlq list --channel payments --since 12h
+      relayctl dlq list --kind signal --status critical --older-than 7d
+    """
+    queue = dead_letters(stack)
+    with reading(queue, stack.effects.clock) as (depth, found):
+        chosen = matching(found, wanted, limit)
+        titles = {held.message_id: listing.title(queue.envelope(held)) for held in chosen}
+    unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
+    shown = [*chosen, *unreadable][:limit]
+    if as_json:
+        click.echo(json.dumps(listing.listing(shown, depth, titles)))
+    if not shown:
+        nothing_matched(depth)
+    if not as_json:
+        _print_list(shown, titles)
+        click.echo(f"{len(shown)} of about {depth.about}", err=True)
+        say_held(depth)
+
+
+def _print_list(shown: list[HeldMessage], titles: Mapping[str, str]) -> None:
+    jobs = [held.job for held in shown if held.job]
+    if jobs:
+        console, said = terminal.output(), [titles.get(held.message_id, "") for held in shown if held.job]
+        console.print(listing.table(jobs, datetime.now(UTC), console.width, said))
+    for held in shown[len(jobs) :]:
+        terminal.show_line(listing.unreadable(held), indent=2)
+
+
+def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Raise BadParameter for an empty id, which is the beginning of every id."""
+    if not value.strip():
+        raise click.BadParameter("the id is empty; give a delivery id or a message id, or the beginning of one")
+    return value
+
+
+@dlq.command()
+@click.argument("identity", metavar="ID", callback=_not_empty)
+@on_stack
+def show(stack: Stack, identity: str, as_json: bool) -> None:
+    """Show one message with its body.
+
+    ID is a delivery id or a message id, or the beginning of one.
+
+    \b
+    Example:
+      relayctl dlq show 9f2c41d0
+    """
+    queue = dead_letters(stack)
+    with reading(queue, stack.effects.clock) as (depth, found):
+        chosen = [held for held in found if listing.has_id_prefix(held, identity)]
+        documents = [listing.whole_document(held, queue.envelope(held)) for held in chosen]
+    if as_json:
+        click.echo(json.dumps({"messages": documents}))
+    if not chosen:
+        nothing_matched(depth)
+    if not as_json:
+        click.echo("\n\n".join(map(listing.text, documents)))

@@ -1,0 +1,235 @@
+"""relayctl dlq import: exported jobs back on the dead-letter queue."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from relay.foreign_text import printable
+from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Queue
+from relayctl import audit, terminal
+from relayctl.audit import Audit
+from relayctl.dlq.jsonl import BadLineError, Line, raw_lines, read_line
+from relayctl.progress import counting, progress
+from relayctl.stack.deployed import Stack, on_stack
+
+# Invalid lines that are kept with their problems.
+MAX_PROBLEMS = 20
+
+
+@dataclass
+class Checked:
+    """Result of checking a file.
+
+    Attributes:
+        lines: Number of lines.
+        chosen: Number of lines to send.
+        bad: Number of invalid lines.
+        problems: Numbers of the first invalid lines, each with the error.
+        by_channel: Number of jobs to send by channel.
+        by_kind: Number of jobs to send by kind.
+        by_reason: Number of jobs to send by reason.
+    """
+
+    lines: int = 0
+    chosen: int = 0
+    bad: int = 0
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    by_channel: Counter[str] = field(default_factory=Counter)
+    by_kind: Counter[str] = field(default_factory=Counter)
+    by_reason: Counter[str] = field(default_factory=Counter)
+
+    def add(self, line: Line) -> None:
+        """Add one line to the counts of the jobs to send."""
+        self.chosen += 1
+        self.by_channel[line.job.channel] += 1
+        self.by_kind[line.job.kind] += 1
+        self.by_reason[line.job.stamps.reason] += 1
+
+    def sums(self) -> dict[str, Any]:
+        """Return the counts of the jobs to send, as a JSON object for programs."""
+        return {
+            "by_channel": dict(self.by_channel),
+            "by_kind": dict(self.by_kind),
+            "by_reason": dict(self.by_reason),
+        }
+
+
+def check(file: IO[bytes], from_line: int, stopping: Callable[[int], bool]) -> Checked:
+    """Check all lines of a file, until `stopping` returns True; it is called with the number of checked lines.
+
+    Lines before `from_line` are checked, too, and not counted as lines to send.
+    """
+    checked = Checked()
+    for number, text in raw_lines(file):
+        checked.lines = number
+        try:
+            line = read_line(number, text)
+        except BadLineError as error:
+            checked.bad += 1
+            if len(checked.problems) < MAX_PROBLEMS:
+                checked.problems.append((number, str(error)))
+        else:
+            if number >= from_line:
+                checked.add(line)
+        if stopping(number):
+            break
+    return checked
+
+
+@dataclass
+class Import:
+    """Progress of sending a file's lines, in their order.
+
+    Attributes:
+        next_line: Number of the first line that is not known to be on the queue.
+        sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
+        problem: Error that ended the import; None if there was none.
+    """
+
+    next_line: int
+    sent: int = 0
+    problem: str | None = None
+
+    def run(self, file: IO[bytes], queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Send the lines from `next_line` on, until `stopping` returns True; yield after each batch.
+
+        The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be on
+        the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
+        harm: the ledger prevents a second page.
+        """
+        first = self.next_line
+        try:
+            for batch in _batches(read_line(*each) for each in raw_lines(file) if each[0] >= first):
+                if stopping():
+                    return
+                problems = queue.send_batch([line.message for line in batch])
+                refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
+                self.sent += refused
+                self.next_line += refused
+                if refused < len(batch):
+                    self.problem = problems[refused]
+                    return
+                yield
+        except BadLineError as error:
+            self.problem = f"the file was changed meanwhile: {error}"
+
+
+def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Split lines into batches that fit into one call to SQS."""
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        if batch and (len(batch) == MAX_BATCH or size + line.message.size > MAX_MESSAGE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += line.message.size
+    if batch:
+        yield batch
+
+
+MAX_PROBLEM = 200
+
+
+@click.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin with line N of the file.")
+@on_stack
+def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
+    """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
+
+    All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
+    twice, and a replay rings once for it. Ctrl-C stops after the current batch, and the command says how many lines
+    are in and with which line to go on.
+
+    An import prints an audit line on stderr: one line of JSON.
+
+    Exit codes: 0 all lines are in, 1 some are not, 2 usage or an invalid line, 3 no line, 130 interrupted.
+
+    \b
+    Example:
+      relayctl dlq import dead.jsonl
+      relayctl dlq import dead.jsonl --from-line 4001
+    """
+    with _opened(path) as file, terminal.stop_on_interrupt() as stop:
+        checked = _check(stack, path, file, from_line, stop)
+        if not checked.chosen:
+            if as_json:
+                click.echo(json.dumps(_document(path, checked, Import(from_line), None)))
+            terminal.nothing(f"nothing to import: lines in the file: {checked.lines}")
+        queue = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
+        changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+        doing = Import(from_line)
+        try:
+            with progress("importing", checked.chosen, stack.effects.clock) as show:
+                for _ in doing.run(file, queue, stop.is_set):
+                    show(doing.sent, "")
+        finally:
+            left = {"lines": checked.lines, "sent": doing.sent, "left": max(0, checked.chosen - doing.sent)}
+            document = _document(path, checked, doing, changed.document(left))
+            _print_report(document, as_json=as_json)
+    if doing.problem:
+        click.get_current_context().exit(1)
+    if doing.sent < checked.chosen:
+        click.get_current_context().exit(terminal.INTERRUPTED)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file, which is read twice. Raises UsageError."""
+    if path.exists() and not path.is_file():
+        raise click.UsageError(f"{path}: not a regular file, and it is read twice")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
+    with file:
+        yield file
+
+
+def _check(stack: Stack, path: Path, file: IO[bytes], from_line: int, stop: threading.Event) -> Checked:
+    """Return the result of checking all lines. Raises UsageError for invalid lines, KeyboardInterrupt after Ctrl-C."""
+    with counting("checking", "lines", stack.effects.clock) as show:
+        checked = check(file, from_line, lambda lines: (show(lines), stop.is_set())[1])
+    if stop.is_set():
+        terminal.say("no line is in")
+        raise KeyboardInterrupt
+    if checked.problems:
+        named = [f"line {number}: {printable(problem, MAX_PROBLEM)}" for number, problem in checked.problems]
+        more = [f"and {checked.bad - len(named)} more"] if checked.bad > len(named) else []
+        raise click.UsageError("\n".join([f"{path}: nothing was sent", *named, *more]))
+    return checked
+
+
+def _document(path: Path, checked: Checked, doing: Import, document: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "lines": checked.lines,
+        **checked.sums(),
+        "sent": doing.sent,
+        "next_line": doing.next_line if doing.sent < checked.chosen else None,
+        "problem": doing.problem,
+        "audit": document,
+    }
+
+
+def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for title in ("channel", "kind", "reason"):
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(document[f"by_{title}"].items()))
+        terminal.show_line(printable(f"by {title:8} {counts}"), indent=12)
+    if document["problem"]:
+        terminal.say(f"line {document['next_line']}: {document['problem']}")
+    click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")
+    if document["next_line"]:
+        terminal.show_line(f"to go on: the same command with --from-line {document['next_line']}")
+    audit.say(document["audit"])

@@ -1,0 +1,257 @@
+"""Reader of the dead-letter queue for relayctl: messages are held during a command and released at its end.
+
+The move back to the retry queue is `relayctl.dlq.mover`.
+
+SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
+is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.
+
+Memory use is bounded for any number of messages. A held message keeps its job without the body. The envelopes are in
+memory up to SPOOL_BYTES, and above that in an anonymous temporary file, which ends with the process.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from io import SEEK_END
+from itertools import batched
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.jobs.job import Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import (
+        DeleteMessageBatchRequestEntryTypeDef,
+        MessageTypeDef,
+        ReceiveMessageResultTypeDef,
+    )
+
+# Visibility timeout of a held message.
+HOLD_SECONDS = 120
+# Holds are renewed when less than this is left. It is longer than any pause between two renewals.
+RENEW_SECONDS = 75
+# With less than this left, a batch may still be in progress when another reader receives the message.
+MOVE_SECONDS = 30
+# Limit of DeleteMessageBatch and ChangeMessageVisibilityBatch.
+MAX_BATCH = 10
+# A long poll asks all of SQS's servers. A short poll may miss messages.
+RECEIVE_SECONDS = 1
+# A scan ends after this many polls in a row that returned only messages newer than the scan.
+POLLS_OF_NEW_ONES = 3
+# Envelopes in memory before they go to a temporary file.
+SPOOL_BYTES = 32 * 1024 * 1024
+
+# Calls a function for each item, as `map` or an executor's `map` does.
+type Run = Callable[..., Iterable[Any]]
+
+
+@dataclass(eq=False)
+class HeldMessage:
+    """A message of the dead-letter queue that a reader received and keeps invisible to other readers.
+
+    Attributes:
+        message_id: SQS's id of the message.
+        receipt: Receipt handle of the last receive.
+        until: End of the visibility timeout, by the clock of the reader (`DeadLetters`) that received the message
+            (seconds).
+        job: The job without its body; None if the message's text is not a job of the relay.
+        problem: The error if the message's text is not a job of the relay, else None.
+        spool_span: Offset and length of its text in the temporary file of `DeadLetters.holding` (bytes).
+    """
+
+    message_id: str
+    receipt: str
+    until: float
+    job: Job | None
+    problem: str | None = None
+    spool_span: tuple[int, int] = (0, 0)
+
+
+class Depth(NamedTuple):
+    """Approximate numbers of messages on a queue.
+
+    Attributes:
+        visible: Messages that can be received now.
+        held: Messages that a reader has received, and that are invisible for now.
+    """
+
+    visible: int
+    held: int
+
+    @property
+    def about(self) -> int:
+        """Approximate number of all messages on a queue: visible and held (received, invisible for now)."""
+        return self.visible + self.held
+
+
+class DeadLetters:
+    """Reader of the dead-letter queue. To hold a message is to keep it invisible to other readers.
+
+    `clock` gives seconds and continues while the machine sleeps. `run` makes several calls to SQS, maybe in parallel.
+    Methods raise botocore's exceptions unless their docstrings say otherwise.
+    """
+
+    def __init__(self, client: "SQSClient", url: str, clock: Callable[[], float], run: Run = map) -> None:
+        self._run = run
+        self._spool: IO[bytes]
+        self._client = client
+        self._url = url
+        self._clock = clock
+        self._held: dict[str, HeldMessage] = {}
+
+    def depth(self) -> Depth:
+        """Return the approximate numbers of visible and invisible messages. SQS offers no exact numbers."""
+        counts = self._client.get_queue_attributes(
+            QueueUrl=self._url,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )["Attributes"]
+        return Depth(
+            visible=int(counts["ApproximateNumberOfMessages"]),
+            held=int(counts["ApproximateNumberOfMessagesNotVisible"]),
+        )
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Context in which messages may be received and kept invisible.
+
+        At its end, those not deleted become visible again. The temporary copies of their envelopes (the message bodies)
+        are deleted.
+        """
+        with SpooledTemporaryFile(SPOOL_BYTES) as self._spool:
+            try:
+                yield
+            except BaseException:
+                # A failed release is ignored in favour of the block's exception; the messages become visible soon.
+                with suppress(ClientError, BotoCoreError):
+                    self.let_go(self._held.values())
+                raise
+            self.let_go(self._held.values())
+
+    def envelope(self, held: HeldMessage) -> str:
+        """Return the envelope of a received message: its body, a job as JSON text. Valid only inside `holding`."""
+        start, length = held.spool_span
+        self._spool.seek(start)
+        return self._spool.read(length).decode("utf-8", "surrogatepass")
+
+    def scan(self) -> Iterator[HeldMessage]:
+        """Receive every visible message once, and keep it invisible ("hold" it). Valid only inside `holding`.
+
+        The scan ends when a poll is empty. During a storm, new messages may arrive too fast for that. So the scan also
+        ends when POLLS_OF_NEW_ONES polls in a row returned only messages that were sent after its start.
+        """
+        began, only_new = 0.0, 0
+        while only_new < POLLS_OF_NEW_ONES:
+            until = self._clock() + HOLD_SECONDS
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=RECEIVE_SECONDS,
+                VisibilityTimeout=HOLD_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
+            )
+            messages = answer.get("Messages", [])
+            if not messages:
+                return
+            began = began or _answered_at(answer)
+            only_new = only_new + 1 if all(_sent_at(message) > began for message in messages) else 0
+            # Hold all messages before the first one is yielded: the caller may stop the iteration.
+            new = [self._hold(message, until) for message in messages]
+            yield from (held for held in new if held)
+            self.renew()
+
+    def renew(self) -> None:
+        """Extend the visibility timeout of each held message (received and invisible) whose timeout ends soon.
+
+        A message is no longer held if its timeout is over, or if SQS refuses to extend it. If a call to SQS fails as a
+        whole, the timeouts of its messages stay.
+        """
+        now = self._clock()
+        self._held = {name: held for name, held in self._held.items() if held.until > now}
+        with suppress(ClientError, BotoCoreError):
+            soon = [held for held in self._held.values() if held.until < now + RENEW_SECONDS]
+            self._set_visibility(soon, HOLD_SECONDS)
+
+    def is_held(self, held: HeldMessage) -> bool:
+        """True if the message stays invisible to other readers for long enough to move a batch."""
+        return self._held.get(held.message_id) is held and self._clock() + MOVE_SECONDS < held.until
+
+    def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str | None]:
+        """Delete up to ten received messages. Return a list with None for each deleted message, else the error."""
+        entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(number), "ReceiptHandle": held.receipt} for number, held in enumerate(held_messages)
+        ]
+        try:
+            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+        except ClientError as error:
+            return [str(error.response.get("Error", {}).get("Code"))] * len(held_messages)
+        except BotoCoreError as error:
+            return [type(error).__name__] * len(held_messages)
+        deleted = {each["Id"] for each in answer.get("Successful", ())}
+        failed = {each["Id"]: each["Code"] for each in answer.get("Failed", ())}
+        problems = [None if str(n) in deleted else str(failed.get(str(n))) for n in range(len(held_messages))]
+        for held, problem in zip(held_messages, problems, strict=True):
+            if problem is None:
+                self._held.pop(held.message_id, None)
+        return problems
+
+    def let_go(self, held_messages: Iterable[HeldMessage]) -> None:
+        """Make received messages visible to other readers at once."""
+        gone = list(held_messages)
+        self._set_visibility(gone, 0)
+        for held in gone:
+            self._held.pop(held.message_id, None)
+
+    def _hold(self, message: "MessageTypeDef", until: float) -> HeldMessage | None:
+        """Register a received message, which is invisible until `until` (seconds of the clock).
+
+        If the message is held already, updates its receipt and the end of its visibility timeout, and returns None.
+        """
+        if known := self._held.get(message["MessageId"]):
+            known.receipt, known.until = message["ReceiptHandle"], until
+            return None
+        held = HeldMessage(message["MessageId"], message["ReceiptHandle"], until, None)
+        envelope = message["Body"].encode("utf-8", "surrogatepass")
+        held.spool_span = (self._spool.seek(0, SEEK_END), len(envelope))
+        self._spool.write(envelope)
+        try:
+            held.job = read_envelope(message["Body"]).with_body(b"")
+        except UnreadableMessage as error:
+            held.problem = str(error)
+        self._held[held.message_id] = held
+        return held
+
+    def _set_visibility(self, held_messages: Iterable[HeldMessage], seconds: int) -> None:
+        def set_of(batch: Sequence[HeldMessage]) -> None:
+            until = self._clock() + seconds
+            answer = self._client.change_message_visibility_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(index), "ReceiptHandle": held.receipt, "VisibilityTimeout": seconds}
+                    for index, held in enumerate(batch)
+                ],
+            )
+            # Single messages can fail in a call that succeeds. Their holds are given up.
+            for done in answer.get("Successful", []):
+                batch[int(done["Id"])].until = until
+            for failed in answer.get("Failed", []):
+                self._held.pop(batch[int(failed["Id"])].message_id, None)
+
+        for _ in self._run(set_of, list(batched(held_messages, MAX_BATCH, strict=False))):
+            pass
+
+
+def _answered_at(answer: "ReceiveMessageResultTypeDef") -> float:
+    """Return the time of an SQS answer by SQS's clock, rounded up to a second; infinity without a date header."""
+    with suppress(KeyError, TypeError, ValueError):
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp() + 1
+    return math.inf
+
+
+def _sent_at(message: "MessageTypeDef") -> float:
+    return int(message.get("Attributes", {}).get("SentTimestamp", "0")) / 1000

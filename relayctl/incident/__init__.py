@@ -1,0 +1,1 @@
+"""Incidents: the verbs of `relayctl incident`, and the sources of a timeline."""

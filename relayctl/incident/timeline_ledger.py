@@ -1,0 +1,139 @@
+"""Events and summaries of an incident from its entries in the ledger. Pure code."""
+
+from collections.abc import Iterator, Mapping
+from copy import replace
+from typing import Any
+
+from relay.delivery.channel_health import age, next_attempt
+from relay.failures.reasons import Reason
+from relay.foreign_text import identifier
+from relay.incidents.transition import State
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
+from relayctl import moments
+from relayctl.incident.timeline import LEDGER, ChannelSummary, Event
+
+
+def is_known(entry: Entry) -> bool:
+    """True if the entry is stored in the ledger; the ledger returns an empty entry for an unknown incident."""
+    return entry.sequence > 0
+
+
+def events(channel: str, entry: Entry) -> Iterator[Event]:
+    """Yield the events in an entry. An entry has the times of the newest and the announced state, not of older ones."""
+    yield from (replace(each, channel=channel) for each in _events(entry))
+
+
+def summary(channel: str, recipients: tuple[str, ...], entry: Entry, now: float) -> ChannelSummary:
+    """Return the summary of the incident for a channel and its URL recipients at `now` (epoch seconds)."""
+    details = _details(entry, now)
+    return ChannelSummary(channel, recipients, tuple(_words(entry, details)), details)
+
+
+def _events(entry: Entry) -> Iterator[Event]:
+    newest, announced, debt = entry.newest, entry.announced, entry.debt
+    if newest:
+        yield _event(newest.came, "share", f"newest state came: {_state(newest)}", status=newest.status)
+    if announced and not announced.is_of_same_share(newest):
+        yield _event(announced.came, "share", f"announced state came: {_state(announced)}", status=announced.status)
+    for signal in entry.accepted_signals:
+        yield _signal(signal)
+    if debt.since is not None:
+        yield _event(debt.since, "debt", "the first state that is still owed came", reason=debt.reason)
+    if newest and entry.is_given_up:
+        text = f"dead-lettered: {_state(newest)}" + (f", {debt.reason}" if debt.reason else "")
+        yield _event(debt.dead_lettered_at, "dead_letter", text, reason=debt.reason)
+    if debt.revived_at:
+        yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
+    yield from _end(entry)
+    attempt = next_attempt(entry)
+    if attempt is not None:
+        is_paused = debt.reason == Reason.PAUSED
+        text = "next attempt, at the end of the channel's pause" if is_paused else "next attempt, at the latest"
+        yield _event(attempt, "next_attempt", text, reason=debt.reason)
+
+
+def _end(entry: Entry) -> Iterator[Event]:
+    if entry.end.at and entry.is_over:
+        yield _event(entry.end.at, "end", "over")
+    if entry.end.is_claimed:
+        yield _event(entry.end.claimed_at, "end", "a resolve came: BigPanda is asked if the incident is over")
+    elif entry.end.version and not entry.is_over:
+        yield _event(entry.end.version[0], "end", "BigPanda refuted a resolve of this time: the incident is open")
+
+
+def _signal(signal: AcceptedSignal) -> Event:
+    what = "signal" if signal.is_open else "signal of an end"
+    whom = " for the acknowledger alone" if signal.is_for_one else ""
+    if signal.pages:
+        page = f"page {identifier(signal.page_number)}" if signal.page_number else f"{len(signal.pages)} page(s)"
+        known = f"{page}{', over' if signal.is_over else ''}"
+    else:
+        known = "NO PAGE was found" if signal.is_page_missing else "no page known"
+    text = f"{what}{whom} accepted, request {identifier(signal.request_id)}: {known}"
+    details: dict[str, Any] = {"request_id": signal.request_id, "pages": list(signal.pages), "page": signal.page_number}
+    return Event(
+        signal.at, LEDGER, "signal", text, details=details | {"is_page_missing": signal.is_page_missing or None}
+    )
+
+
+def _event(at: float, kind: str, text: str, **details: Any) -> Event:
+    return Event(at, LEDGER, kind, text, details=details)
+
+
+def _is_held(entry: Entry, now: float) -> bool:
+    """True if the newest state waits for the end of a pause at `now` (epoch seconds)."""
+    return entry.debt.since is not None and entry.debt.reason == Reason.PAUSED and entry.debt.paused_until > now
+
+
+def _state(state: State) -> str:
+    words = ["open" if state.is_open else "over"]
+    return ", ".join(words + ([state.status] if state.status and state.is_open else []))
+
+
+def _details(entry: Entry, now: float) -> dict[str, Any]:
+    attempt = next_attempt(entry)
+    pages = [each.page_number for each in entry.accepted_signals if each.page_number]
+    return {
+        "state": _state(entry.newest) if entry.newest else None,
+        "announced": _state(entry.announced) if entry.announced else None,
+        "is_owed": entry.debt.since is not None,
+        "is_critical": bool(entry.newest and entry.newest.is_critical),
+        "owed_since": moments.iso_or_none(entry.debt.since),
+        "owed_seconds": None if entry.debt.since is None else max(0, round(now - entry.debt.since)),
+        "reason": entry.debt.reason or None,
+        "paused_until": moments.iso_or_none(entry.debt.paused_until if _is_held(entry, now) else None),
+        "next_attempt_by": moments.iso_or_none(attempt),
+        "is_dead_lettered": entry.is_given_up,
+        "fallback_notified": entry.debt.is_notified,
+        "acknowledged_by": entry.acknowledged_by or None,
+        "is_page_missing": entry.debt.is_page_missing
+        or any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
+        "is_page_confirmed": bool(entry.accepted_signals and entry.accepted_signals[-1].pages),
+        "page": pages[-1] if pages else None,
+        "is_unreadable": entry.is_unreadable,
+    }
+
+
+def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
+    if entry.is_unreadable:
+        yield "the ledger's entry cannot be read"
+        return
+    yield details["state"] or "no state is known"
+    if entry.debt.since is not None:
+        why = f" ({entry.debt.reason})" if entry.debt.reason else ""
+        held = f"; it waits for the end of a pause at {moments.moment(entry.debt.paused_until)}"
+        yield f"OWED for {age(details['owed_seconds'])}{held if details['paused_until'] else why}"
+    elif entry.announced is not None:
+        is_confirmed = details["is_page_confirmed"] or not entry.announced.is_open
+        yield "announced" if is_confirmed else "accepted by xMatters, no page confirmed"
+    if entry.doubtful:
+        yield "xMatters may have accepted a signal whose answer was lost"
+    if details["is_dead_lettered"]:
+        yield "DEAD-LETTERED: relayctl dlq list"
+    if details["is_page_missing"]:
+        yield "a signal made NO PAGE"
+    if entry.debt.is_notified:
+        yield "the fallback topic was notified"
+    if entry.acknowledged_by:
+        yield f"acknowledged by {identifier(entry.acknowledged_by)}"

@@ -1,0 +1,325 @@
+"""Reading of all sources of an incident's timeline. If a source fails, the others are still read."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from relay.bigpanda.client import BigPanda
+from relay.channels.channel import Channel, Rest
+from relay.channels.parsing import parse_channel
+from relay.failures.errors import InvalidChannel
+from relay.jobs.job import Job, seconds_of
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
+from relay.ledger.ledger import Ledger
+from relay.ledger.sources import Sources
+from relay.xmatters.rest import Pages
+from relayctl import log_lines
+from relayctl.aws_errors import guarded
+from relayctl.channel.revocation import bounded_table
+from relayctl.channel.store import ChannelStore
+from relayctl.dlq.queue import DeadLetters
+from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident.timeline import (
+    BIGPANDA,
+    DEAD_LETTERS,
+    LEDGER,
+    LOG,
+    XMATTERS,
+    ChannelSummary,
+    Event,
+    Reading,
+    Timeline,
+)
+from relayctl.incident.timeline_vendors import Histories
+from relayctl.log_lines import FUNCTIONS, WEBHOOK, LogReader, Slice
+from relayctl.stack import hour_traffic
+from relayctl.stack.deployed import Stack
+
+# Time for all requests to the vendors of one channel.
+VENDOR_SECONDS = 30.0
+# Signals and pages of a channel that xMatters is asked about, the newest.
+MAX_SIGNALS, MAX_PAGES = 8, 8
+
+# Recipients that a webhook's URL named.
+type Recipients = tuple[str, ...]
+
+
+class Known(NamedTuple):
+    """A stored entry of the ledger, and the channel and recipients that it is for.
+
+    Attributes:
+        channel: Name of the channel.
+        recipients: Recipients that the webhook's URL named.
+        entry: The entry.
+    """
+
+    channel: str
+    recipients: Recipients
+    entry: Entry
+
+
+@dataclass
+class Collector:
+    """Reads the sources of one incident.
+
+    Attributes:
+        stack: The stack.
+        incident_id: BigPanda's id of the incident.
+        channel: Name of the only channel to read; None for all channels.
+        since: Start of the log lines to read (epoch seconds).
+        events: The events so far.
+        readings: The results of the sources that were read so far.
+        url_recipients: Sets of recipients that webhook URLs named, by channel, found so far.
+    """
+
+    stack: Stack
+    incident_id: str
+    channel: str | None
+    since: float
+    events: list[Event] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
+
+    def collect(self, since: float | None) -> Timeline:
+        """Read all sources, and return the timeline without events before `since` (epoch seconds).
+
+        Raises StackMissingError.
+        """
+        # First: it raises an error if there is no such stack, or the stack is not a relay.
+        store = ChannelStore(self.stack)
+        names = self._names(store)
+        self._logs()
+        self._refused_requests()
+        self._dead_letters()
+        channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
+        known = self._ledger(channels)
+        summaries: list[ChannelSummary] = [
+            timeline_ledger.summary(each.channel, each.recipients, each.entry, self.stack.effects.clock())
+            for each in known
+        ]
+        seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
+        for name in sorted(seen):
+            self._vendors(store, name, [each.entry for each in known if each.channel == name])
+        if not seen:
+            self._unknown(store, names)
+        title = next((each.entry.title for each in known if each.entry.title), "")
+        return timeline.of(self.incident_id, summaries, self.events, self.readings, since)._replace(title=title)
+
+    def _names(self, store: ChannelStore) -> list[str]:
+        """Return the names of the stack's channels, or the name of the only channel to read.
+
+        `collect` adds the channels that the logs and the dead-letter queue name.
+        """
+        if self.channel:
+            return [self.channel]
+        return self._guarded("channels", lambda: [name for name, _ in store.names()]) or []
+
+    def _logs(self) -> None:
+        reader = LogReader(self.stack.logs, self.stack.name)
+        pattern, end = log_lines.pattern_of(self.incident_id), self.stack.effects.clock() + 60
+
+        def read(function: str) -> Slice:
+            return reader.read(
+                function, pattern, self.since, end, keep=lambda line: log_lines.is_about(line, self.incident_id)
+            )
+
+        for function in FUNCTIONS:
+            kept = self._guarded(f"{LOG} {function}", partial(read, function))
+            if kept is not None:
+                made = (timeline_logs.event_of(line, function) for line in kept.lines)
+                found = [each for each in made if each and self._is_wanted(each.channel)]
+                self.events += found
+                problem = "; ".join(kept.notes) or None
+                self.readings.append(Reading(f"{LOG} {function}", len(found), problem, is_failure=bool(problem)))
+
+    def _refused_requests(self) -> None:
+        """Note the channels whose webhook refused requests in the last day: the incident's shares may be among them."""
+        now, reader = self.stack.effects.clock(), LogReader(self.stack.logs, self.stack.name)
+
+        def read() -> None:
+            for name, refused in hour_traffic.read_refused(reader, now).items():
+                if self._is_wanted(name):
+                    words = f"{refused.words(now)}; a share of this incident may be among them"
+                    self.readings.append(Reading(f"webhook {name}", problem=words))
+
+        self._guarded(f"{LOG} {WEBHOOK}", read)
+
+    def _dead_letters(self) -> None:
+        """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
+
+        def read() -> tuple[list[Job], int]:
+            queue = DeadLetters(self.stack.sqs, self.stack.output("DeadLetterQueueUrl"), self.stack.effects.clock)
+            depth = queue.depth()
+            if not depth.visible:
+                return [], depth.held
+            with queue.holding():
+                return [each.job for each in queue.scan() if each.job and self._is_mine(each.job)], depth.held
+
+        if (read_jobs := self._guarded(DEAD_LETTERS, read)) is None:
+            return
+        jobs, held = read_jobs
+        for job in jobs:
+            if job.url_recipients:
+                self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
+        self.events += map(_dead_letter, jobs)
+        unseen = f"about {held} messages are held by another reader and were not read" if held else None
+        self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
+
+    def _ledger(self, channels: Iterable[str]) -> list[Known]:
+        """Read the incident's entries in the ledger, add their events to the timeline, and return the entries.
+
+        There is an entry for each channel, and within a channel for each set of recipients that the webhook's URL
+        named.
+        """
+
+        def read() -> list[Known]:
+            table = bounded_table(self.stack)
+            ledger, sources = Ledger(table), Sources(table, self.stack.effects.clock)
+            places: dict[str, tuple[str, Recipients]] = {}
+            for name in channels:
+                shared = sources.of_incidents(name, [self.incident_id]).get(self.incident_id, ())
+                for recipients in sorted({(), *shared, *self.url_recipients.get(name, ())}):
+                    places[key(name, recipients, self.incident_id)] = (name, recipients)
+            entries = ledger.read_many(places)
+            found = (Known(*places[place], entry) for place, entry in entries.items())
+            return sorted(
+                (each for each in found if timeline_ledger.is_known(each.entry)),
+                key=lambda each: (each.channel, each.recipients),
+            )
+
+        known = self._guarded(LEDGER, read)
+        if known is not None:
+            made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
+            found = [each for each in made if self._is_news(each)]
+            self.events += found
+            self.readings.append(Reading(LEDGER, len(found)))
+        return known or []
+
+    def _vendors(self, store: ChannelStore, name: str, entries: list[Entry]) -> None:
+        channel = self._parsed(store, name)
+        if channel:
+            self._xmatters(channel, entries)
+            self._bigpanda(channel)
+
+    def _unknown(self, store: ChannelStore, names: Iterable[str]) -> None:
+        """Ask BigPanda about an incident that the relay does not know, once with each key."""
+        asked = set[tuple[str, str]]()
+        for name in sorted(names):
+            channel = self._parsed(store, name, is_known=False)
+            access = channel.bigpanda if channel else None
+            if channel is None or access is None or (access.base_url, access.api_key) in asked:
+                continue
+            asked.add((access.base_url, access.api_key))
+            self._bigpanda(channel)
+            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
+            state = timeline_vendors.state_of(client, access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
+            self.events += [state] if state else []
+            is_known = bool(self.events)
+            answer = "it has the incident, and no share of it came: BigPanda never sent it, or the relay refused it"
+            words = answer if is_known else "it does not show the incident to this key"
+            self.readings.append(Reading(f"{BIGPANDA} {name}", problem=words))
+
+    def _parsed(self, store: ChannelStore, name: str, *, is_known: bool = True) -> Channel | None:
+        """Return a channel; None if its secret can't be read or is not valid, which `readings` then say.
+
+        They also say if there is no such channel, unless `is_known` is False.
+        """
+        source = f"channel {name}"
+        if (texts := self._guarded(source, lambda: [store.text(name)])) is None:
+            return None
+        [text] = texts
+        if text is None:
+            removed = Reading(source, problem="it was removed, so the vendors were not asked")
+            self.readings += [removed] if is_known else []
+            return None
+        try:
+            return parse_channel(name, text, self.stack.hosts)
+        except InvalidChannel as error:
+            self.readings.append(Reading.failed(source, error))
+            return None
+
+    def _xmatters(self, channel: Channel, entries: list[Entry]) -> None:
+        source = f"{XMATTERS} {channel.name}"
+        if channel.rest is None:
+            problem = "not asked: the channel has no xmatters.rest"
+            self.readings.append(Reading(source, problem=problem))
+            return
+        rest, notes = channel.rest, list[str]()
+        found = self._guarded(source, lambda: list(self._pages(channel.name, rest, entries, notes)))
+        if found is not None:
+            self.events += found
+            self.readings.append(Reading(source, len(found), "; ".join(notes) or None))
+
+    def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
+        deadline = self.stack.deadline(VENDOR_SECONDS)
+        outward = self.stack.effects.outward(self.stack.hosts.xmatters)
+        signals = sorted((each for entry in entries for each in entry.accepted_signals), key=lambda each: each.at)
+        if len(signals) > MAX_SIGNALS:
+            notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
+        pages, histories, asked = Pages(outward), Histories(outward), set[str]()
+        for signal in reversed(signals[-MAX_SIGNALS:]):
+            found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
+            for page in found:
+                if page in asked or len(asked) >= MAX_PAGES:
+                    continue
+                asked.add(page)
+                yield from timeline_vendors.of_page(name, histories.of_page(rest, page, deadline))
+
+    def _bigpanda(self, channel: Channel) -> None:
+        source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
+        if access is None:
+            self.readings.append(Reading(source, problem="not asked: the channel has no bigpanda.api_key"))
+            return
+
+        def read() -> list[Event]:
+            client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
+            activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
+            # The activities of one incident are the same for each channel with a key.
+            known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
+            made = timeline_vendors.of_activities("", activities)
+            return [each for each in made if (each.at, each.text) not in known]
+
+        found = self._guarded(source, read)
+        if found is not None:
+            self.events += found
+            self.readings.append(Reading(source, len(found)))
+
+    def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
+        """Return the result of reading a source; if it fails, note the reason in `readings`, and return None."""
+        return guarded(read, lambda error: self.readings.append(Reading.failed(source, error)))
+
+    def _is_wanted(self, channel: str) -> bool:
+        """True if the timeline takes events of the channel with this name.
+
+        An event with an empty name in place of a channel's name belongs to all channels, and is taken.
+        """
+        return self.channel in {None, channel} or not channel
+
+    def _is_news(self, event: Event) -> bool:
+        """True if an event from the ledger adds facts to the events from the logs.
+
+        It is False for a signal that a log line has too, unless the ledger also has facts about the signal's page.
+        """
+        logged = {each.details.get("request_id") for each in self.events if each.source == LOG}
+        details = event.details
+        is_bare = event.kind == "signal" and not details.get("pages") and not details.get("is_page_missing")
+        return not (is_bare and details.get("request_id") in logged)
+
+    def _is_mine(self, job: Job) -> bool:
+        return job.incident_id == self.incident_id and self._is_wanted(job.channel)
+
+
+def _dead_letter(job: Job) -> Event:
+    status = f" (HTTP {job.stamps.http_status})" if job.stamps.http_status else ""
+    text = f"on the dead-letter queue: {job.kind}, {job.stamps.reason}{status}, {job.attempts} attempts"
+    at = job.dead_lettered_at or job.stamps.last_failed_at or job.received_at
+    members: Mapping[str, object] = {
+        "delivery_id": job.delivery_id,
+        "reason": job.stamps.reason,
+        "http_status": job.stamps.http_status,
+        "attempts": job.attempts,
+        "replays": job.stamps.replays,
+    }
+    return Event(seconds_of(at), DEAD_LETTERS, "dead_letter", text, job.channel, members)

@@ -1,0 +1,287 @@
+"""relayctl explain: explain a share without sending anything, and lint a channel's policy."""
+
+import json
+import sys
+from collections.abc import Callable
+from copy import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.text import Text
+
+from relay.channels.api_gateway import MAX_BODY_BYTES
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
+from relay.failures.errors import BadRequest, LedgerError
+from relay.foreign_text import printable
+from relay.incidents.share import Share, parse_share
+from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.ledger import Ledger
+from relayctl import channel_names, terminal
+from relayctl.aws_errors import aws_failure
+from relayctl.channel.store import ChannelStore
+from relayctl.report import explanation_text, share_reading
+from relayctl.report.explanation import Case, Explanation, Knowledge
+from relayctl.report.route_lint import Lint, lint
+from relayctl.report.share_reading import Field
+from relayctl.settings.policy_file import PolicyFile, parse_policy_file
+from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.outputs import StackMissingError
+
+_STDIN = "-"
+_LABEL_COLUMNS = 15
+# Shorter texts stand in many bodies by chance, such as a version in the trigger's URL.
+_LEAST_SECRET = 8
+_MASK = "***"
+# Bytes of a policy file at most: Secrets Manager's limit for a secret.
+_MAX_POLICY_BYTES = 65_536
+
+
+class _Source(NamedTuple):
+    """The channel that a share is explained for, and its origin: the stack or a file.
+
+    Attributes:
+        channel: The channel.
+        origin: The origin in words.
+        is_whole: False if only the policy is known.
+        notes: Remarks for the operator.
+    """
+
+    channel: Channel
+    origin: str
+    is_whole: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@click.command(short_help="Explain what a share would do, or check a channel's routes.")
+@click.argument("file", required=False, metavar="[FILE|-]")
+@click.option(
+    "--channel",
+    metavar="NAME",
+    callback=channel_names.checked_name,
+    shell_complete=channel_names.complete,
+    help="The channel that gets the share.",
+)
+@click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")
+@click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
+@click.option(
+    "--policy", "policy_file", metavar="FILE", help="A policy, or a whole secret, in place of the stored one."
+)
+@click.option("--offline", is_flag=True, help="Ask no AWS service; needs --policy.")
+@click.option("--lint", "is_lint", is_flag=True, help="Check the routes; takes no FILE.")
+@on_stack
+def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> None:
+    """Explain what a share would do, and why. Nothing is sent, and nothing is written.
+
+    FILE is the body of BigPanda's webhook; - is standard input. The output has the parsed fields and where they were
+    read, the transition against the ledger, the policy, each route, the recipients, the priority, the rate limit, and
+    the body for xMatters. Credentials are not shown.
+
+    Without a stack that can be reached, the share is compared with nothing, as if the incident were new; then --policy
+    names a file: the JSON of a policy, or of a whole channel.
+
+    With --lint, relayctl checks a channel, or a policy file, for routes that never match and for settings that notify
+    nobody.
+
+    Exit codes: 0 done, 1 the share is refused or there are findings, 2 usage, 3 no such channel.
+
+    \b
+    Example:
+      relayctl explain share.json --channel payments
+      jq -r .body event.json | relayctl explain - --channel payments
+      relayctl explain share.json --channel new --policy policy.json --offline
+      relayctl explain --lint --channel payments
+    """
+    name, path = options["channel"], options["policy_file"]
+    _check_usage(options, is_lint=is_lint)
+    policy = parse_policy_file(name or "policy", _policy_text(path)) if path else None
+    if is_lint:
+        _lint(_source(stack, name, policy, offline=options["offline"] or name is None), as_json=as_json)
+        return
+    body = _body(options["file"])
+    share = _parsed(body, options["incident"])
+    source = _source(stack, name, policy, offline=options["offline"])
+    named = tuple(dict.fromkeys(filter(None, map(str.strip, options["recipients"].split(",")))))
+    case = Case(source.channel, share, body, named, stack.effects.clock())
+    document = _document(case, _known(stack, case, offline=options["offline"]), source, options["incident"])
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for label, line in explanation_text.lines(document):
+        terminal.show_line(line, lead=Text(f"{label:{_LABEL_COLUMNS}}"))
+
+
+def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
+    if is_lint and options["file"]:
+        raise click.UsageError("--lint takes no FILE: it checks the channel's routes, not a share")
+    if not is_lint and not options["file"]:
+        raise click.UsageError("Missing argument 'FILE|-': the body of BigPanda's webhook, or --lint")
+    if not options["channel"] and not (is_lint and options["policy_file"]):
+        raise click.UsageError("name the channel with --channel" + (", or give --policy" if is_lint else ""))
+    if options["offline"] and not options["policy_file"]:
+        raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
+
+
+def _read(what: str, path: str, limit: int) -> bytes:
+    """Return the first `limit` + 1 bytes of a file or of standard input. Raises UsageError."""
+    if path == _STDIN:
+        return sys.stdin.buffer.read(limit + 1)
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        cause = (error.strerror if isinstance(error, OSError) else None) or "unreadable"
+        raise click.UsageError(f"cannot read {what} {printable(path)}: {cause}") from error
+
+
+def _policy_text(path: str) -> str:
+    content = _read("the policy file", path, _MAX_POLICY_BYTES)
+    if len(content) > _MAX_POLICY_BYTES:
+        raise click.UsageError(f"the policy file has more than {_MAX_POLICY_BYTES:,} bytes, which no secret can hold")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.UsageError("the policy file is not UTF-8 text") from None
+
+
+def _body(path: str) -> bytes:
+    body = _read("the share", path, MAX_BODY_BYTES)
+    if len(body) > MAX_BODY_BYTES:
+        raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
+    return body
+
+
+def _parsed(body: bytes, incident_id: str | None) -> Share:
+    """Return the share in a body; `incident_id`, if given, replaces the incident's id.
+
+    Raises ClickException if the relay would refuse the body; the message has the status and error of that refusal.
+    """
+    try:
+        share = parse_share(body)
+    except BadRequest as error:
+        hint = ""
+        if error.field == "incident.id" and b'"httpMethod"' in body:
+            hint = (
+                "; the file is an event of API Gateway: give its body, such as: jq -r .body FILE | relayctl explain -"
+            )
+        raise click.ClickException(f"the relay would answer {error.status}: {error}{hint}") from error
+    return replace(share, incident_id=incident_id) if incident_id else share
+
+
+def _tried[T](ask: Callable[[], T]) -> tuple[T | None, str | None]:
+    """Return the result of `ask`, which calls AWS, and None; or None and the reason why the call failed."""
+    try:
+        return ask(), None
+    except (StackMissingError, LedgerError) as error:
+        return None, str(error)
+    except Exception as error:
+        if message := aws_failure(error):
+            return None, message
+        raise
+
+
+def _source(stack: Stack, name: str, policy: PolicyFile | None, *, offline: bool) -> _Source:
+    """Return the channel for the explanation, from the stack, the policy file, or both.
+
+    If the file has a whole secret, the stack is not read. If the file has a policy alone, this policy replaces the
+    policy of the stack's channel. With `offline`, or if the stack has no such channel or AWS fails, only the file's
+    policy is known. Without a file, relayctl exits with code 3 if the stack has no channel of this name. Raises
+    InvalidChannel.
+    """
+    if policy is None:
+        stored = _stored(stack, name)
+        if stored is None:
+            terminal.nothing(f"there is no channel {name}")
+        return _Source(stored, "from the stack")
+    if policy.is_whole:
+        return _Source(policy.channel, "from the file")
+    alone = "only the policy is known: the channel's own recipients and the trigger's URL are not"
+    if offline:
+        return _Source(policy.channel, "policy from the file", is_whole=False, notes=(alone,))
+    stored, problem = _tried(lambda: _stored(stack, name))
+    if stored is None:
+        why = problem or f"there is no channel {name}"
+        return _Source(policy.channel, "policy from the file", is_whole=False, notes=(f"{alone}: {why}",))
+    return _Source(replace(stored, policy=policy.channel.policy), "from the stack, with the file's policy")
+
+
+def _stored(stack: Stack, name: str) -> Channel | None:
+    text = ChannelStore(stack).text(name)
+    return None if text is None else parse_channel(name, text, stack.hosts)
+
+
+def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
+    if offline:
+        return Knowledge(missing="--offline")
+    task = case.task
+
+    def ask() -> Knowledge:
+        table = stack.table()
+        gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in task.rules}
+        return Knowledge(Ledger(table).read(case.entry_name), gates)
+
+    known, problem = _tried(ask)
+    return known or Knowledge(missing=f"the ledger was not read: {problem}")
+
+
+def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | None) -> dict[str, Any]:
+    reading, explained = share_reading.read(case.share), Explanation.of(case, known)
+    notes = list(source.notes)
+    if incident_id:
+        notes.append("the body keeps its own incident id; --incident chose another one in the ledger")
+    if not reading.is_whole:
+        notes.append("the body is large: where fields were read was looked up in a part of it")
+    document = {
+        "channel": case.channel.name,
+        "source": source.origin,
+        "incident_id": case.share.incident_id,
+        **explained._asdict(),
+        "parsed": [_field(each) for each in reading.state],
+        "details": [_field(each) for each in reading.details],
+        "ignored": list(reading.ignored),
+        "notes": notes,
+    }
+    hidden = [each for each in case.channel.secrets() if len(each) >= _LEAST_SECRET]
+    masked: dict[str, Any] = _masked(document, sorted(hidden, key=len, reverse=True))
+    if masked != _masked(document, []):
+        masked["notes"].append("a credential of the channel stands in the share; it is shown as ***")
+    return masked
+
+
+def _field(field: Field) -> dict[str, Any]:
+    return {**field._asdict(), "shown": explanation_text.value_of(field)}
+
+
+def _masked(node: Any, secrets: list[str]) -> Any:
+    match node:
+        case str():
+            for secret in secrets:
+                node = node.replace(secret, _MASK)
+            return str(node)
+        case dict():
+            return {_masked(name, secrets): _masked(value, secrets) for name, value in node.items()}
+        case list() | tuple():
+            return [_masked(each, secrets) for each in node]
+    return node
+
+
+def _lint(source: _Source, *, as_json: bool) -> None:
+    found = lint(source.channel, is_whole=source.is_whole)
+    if as_json:
+        findings = [each._asdict() for each in found.findings]
+        document = {"channel": source.channel.name, "source": source.origin, "findings": findings}
+        click.echo(json.dumps(document | {"not_decided": list(found.undecided), "notes": list(source.notes)}))
+    else:
+        _show_lint(found)
+    count = len(found.findings)
+    click.echo(f"{len(source.channel.policy.routes)} routes, {count or 'no'} findings", err=True)
+    if count:
+        click.get_current_context().exit(1)
+
+
+def _show_lint(found: Lint) -> None:
+    for each in found.findings:
+        terminal.show_line(printable(str(each)), indent=2)
+    for question in found.undecided:
+        terminal.show_line(f"not decided: {question}", indent=2)

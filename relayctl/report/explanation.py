@@ -1,0 +1,294 @@
+"""Explanation of a share: what the relay would do with it, and why. Nothing is sent or written. No side effects.
+
+The decision is the library's: this module calls `new_job`, `step`, `routes.chosen` and `sender.content` as the
+Lambda functions do.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from relay.channels.channel import Channel
+from relay.channels.policy import Mode
+from relay.channels.routes import Route, chosen, values_of
+from relay.delivery.step import Action, Send, Settle, step
+from relay.delivery.task import Task, new_job
+from relay.delivery.trigger_retries import content, decision_of
+from relay.failures.reasons import Reason
+from relay.incidents.share import Share
+from relay.incidents.transition import State, Transition, is_open
+from relay.jobs.job import timestamp
+from relay.jobs.outcome import Outcome
+from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import shadow_of
+from relay.ledger.wait import Rule, Wait
+from relay.xmatters.trigger import recipients_of
+from relayctl.channel import modes
+
+_OWNER = "relayctl explain"
+_SETTLED = {
+    Outcome.DUPLICATE: "the ledger has this very state already",
+    Outcome.SUPERSEDED: "the ledger has a newer state of the incident",
+    Outcome.QUEUED: "the state is on the dead-letter queue",
+}
+
+
+class Case(NamedTuple):
+    """A share, its channel and its time of arrival: what the webhook's function would work with.
+
+    Attributes:
+        channel: The channel.
+        share: The share.
+        body: The bytes of the share.
+        named: Recipients in the query of the channel's URL that BigPanda calls.
+        now: The time of arrival (epoch seconds).
+    """
+
+    channel: Channel
+    share: Share
+    body: bytes
+    named: tuple[str, ...]
+    now: float
+
+    @property
+    def permitted(self) -> tuple[str, ...]:
+        """Recipients in the query of the channel's inbound URL, without those that the channel does not permit."""
+        return tuple(filter(self.channel.permits, self.named))
+
+    @property
+    def entry_name(self) -> str:
+        """Key of the incident's entry in the ledger. A channel in shadow mode has entries of its own."""
+        return shadow_of(self.task.entry_key) if self.channel.policy.mode is Mode.SHADOW else self.task.entry_key
+
+    @property
+    def task(self) -> Task:
+        """The share as a Task object, from which `step` decides. It has no facts from the ledger yet.
+
+        The attribute `rules` of the task has the rate limits for a signal of this share.
+        """
+        job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
+        return Task.of_share(self.channel, self.share, job, _OWNER)
+
+
+class Knowledge(NamedTuple):
+    """Facts about the incident and the channel from the stack.
+
+    Attributes:
+        entry: The ledger's entry; an empty one if there is none.
+        gates: Gates (counts of signals, and a circuit breaker) by their names. There is one for the rate limit of the
+            channel, and one for the rate limit of the recipients.
+        missing: The reason why the ledger was not read; None if it was read.
+    """
+
+    entry: Entry = Entry()
+    gates: Mapping[str, Gate] = {}
+    missing: str | None = None
+
+
+class Explanation(NamedTuple):
+    """The parts of an explanation, each as members of a JSON document.
+
+    Attributes:
+        verdict: The next action, the outcome and the reason.
+        transition: The transition, and the states that were compared.
+        policy: The settings that decide if and when the transition is signalled.
+        routes: The routes in order, each with its conditions and result.
+        recipients: The recipients, and where they are named.
+        rate_limit: The limits, and how far they are used.
+        request: The request to xMatters.
+    """
+
+    verdict: dict[str, Any]
+    transition: dict[str, Any]
+    policy: dict[str, Any]
+    routes: list[dict[str, Any]]
+    recipients: dict[str, Any]
+    rate_limit: dict[str, Any]
+    request: dict[str, Any]
+
+    @classmethod
+    def of(cls, case: Case, known: Knowledge) -> Self:
+        """Return the explanation of a share; the decision uses the facts in `known`."""
+        task, _, action = step(case.task, known.entry, case.now)
+        limits = _rate_limit(task, known, case.now)
+        only_recipient = action.only_recipient if isinstance(action, Send) else None
+        return cls(
+            _verdict(task, action, limits),
+            _transition(task, known),
+            _policy(task, case.now),
+            _routes(case),
+            _recipients(case, task, only_recipient),
+            limits,
+            _request(task, only_recipient, is_sent=not isinstance(action, Settle) and not _is_shadowed(task)),
+        )
+
+
+def _verdict(task: Task, action: Action, rate_limit: dict[str, Any]) -> dict[str, Any]:
+    why = task.change.why if task.change else ""
+    full = next((each for each in rate_limit["limits"] if each.get("waits")), None)
+    if _is_shadowed(task) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+        return {"action": "nothing", "outcome": Outcome.UNCHANGED, "why": f"{why}; not announced until it is calm"}
+    if _is_shadowed(task) and not isinstance(action, Settle):
+        return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
+    match action:
+        case Send() if full:
+            reason = Reason.CIRCUIT_OPEN if full["circuit_open_until"] else Reason.PACED
+            at = {"reason": reason, "until": full["circuit_open_until"] or full["room_from"]}
+            return {"action": "wait", "outcome": Outcome.QUEUED, "why": why, **at}
+        case Send():
+            return {"action": "signal", "outcome": Outcome.DELIVERED, "why": why}
+        case Wait():
+            at = {"reason": action.reason, "until": timestamp(action.until)}
+            return {"action": "wait", "outcome": Outcome.QUEUED, "why": why, **at}
+        case Settle():
+            return {"action": "nothing", "outcome": action.outcome, "why": _unsent(task, action.outcome)}
+    raise AssertionError(f"{type(action).__name__} is no action for a share that just came")
+
+
+def _unsent(task: Task, outcome: Outcome) -> str:
+    if task.change is None or outcome != Outcome.UNCHANGED:
+        return _SETTLED[outcome]
+    change = task.change.transition
+    if change in task.channel.policy.notify_on:
+        # `step` says in `why` that a pause leaves the state out.
+        return task.change.why
+    rule = "is never signalled" if change == Transition.TOUCHED else "is not in policy.notify_on"
+    return f"{task.change.why}; {change} {rule}"
+
+
+def _is_shadowed(task: Task) -> bool:
+    return task.channel.policy.mode is Mode.SHADOW
+
+
+def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
+    entry = known.entry
+    return {
+        "transition": task.change.transition if task.change else None,
+        "compared_with": "nothing" if known.missing else "ledger",
+        "ledger_missing": known.missing,
+        "ledger_has_entry": entry.sequence > 0,
+        "announced": _state(entry.announced),
+        "maybe_announced": [_state(each) for each in entry.maybe_announced()[1:]],
+        "newest_known": _state(entry.newest),
+        "this": _state(task.state),
+        "owed_since": timestamp(entry.debt.since) if entry.debt.since is not None else None,
+        "acknowledged_by": entry.acknowledged_by or None,
+        "flapping_until": timestamp(entry.flap.calm_at) if entry.flap.calm_at else None,
+    }
+
+
+def _state(state: State | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {
+        "is_open": state.is_open,
+        "is_critical": state.is_critical,
+        "rank": state.rank,
+        "alerts": len(state.alerts),
+        "version": timestamp(state.version[0]) if state.version else None,
+        "came": timestamp(state.came) if state.came else None,
+    }
+
+
+def _policy(task: Task, now: float) -> dict[str, Any]:
+    policy, change = task.channel.policy, task.change
+    applying = [each for each in modes.open_pauses(policy, now) if each in task.pauses]
+    return {
+        **modes.document(policy, now),
+        "applying_pauses": [modes.pause_words(each, now) for each in applying],
+        "notify_on": [each for each in Transition if each in policy.notify_on],
+        "is_announced": change.transition in policy.notify_on if change else None,
+        "body": "xmatters" if policy.own_body else "bigpanda",
+        "max_age_seconds": policy.max_age_seconds,
+        "fallback_after_seconds": policy.fallback_after_seconds if task.state.is_critical else None,
+        "quiet_after_acknowledge": task.channel.signals_acknowledger_only,
+        "flap": policy.flap._asdict() if policy.flap else None,
+    }
+
+
+def _routes(case: Case) -> list[dict[str, Any]]:
+    routes, opened = case.channel.policy.routes, is_open(case.share)
+    found = chosen(routes, case.share, is_open=opened)
+    place = next((number for number, each in enumerate(routes) if each is found), None)
+    return [_route(case, number, route, _result(number, place, found)) for number, route in enumerate(routes)]
+
+
+def _result(number: int, place: int | None, found: Route | None) -> str:
+    if found and found.is_undecided:
+        return "undecided"
+    if number == place:
+        return "matched"
+    return "no" if place is None or number < place else "not_reached"
+
+
+def _route(case: Case, number: int, route: Route, result: str) -> dict[str, Any]:
+    reached = result in {"matched", "no"}
+    conditions = [_condition(case.share, fact, patterns) for fact, patterns in route.when] if reached else []
+    return {
+        "key": f"policy.routes.{number}",
+        "result": result,
+        "when": {fact: list(patterns) for fact, patterns in route.when},
+        "recipients": list(route.recipients),
+        "priority": route.priority,
+        "conditions": conditions,
+    }
+
+
+def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, Any]:
+    opened = is_open(share)
+    holds = chosen((Route(((fact, patterns),), ()),), share, is_open=opened) is not None
+    return {
+        "fact": fact,
+        "patterns": list(patterns),
+        "values": list(values_of(fact, share, is_open=opened)),
+        "holds": holds,
+    }
+
+
+def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str, Any]:
+    rung = task.recipients
+    names = (only_recipient,) if only_recipient else rung
+    return {
+        "names": list(recipients_of(case.channel.trigger_url, names, replaces=only_recipient is not None)),
+        "only_acknowledger": only_recipient,
+        "in_url": [name for name in case.permitted if name in rung],
+        "refused_in_url": [name for name in case.named if name not in rung],
+        "named_elsewhere": case.channel.vouched.recipients_in,
+    }
+
+
+def _rate_limit(task: Task, known: Knowledge, now: float) -> dict[str, Any]:
+    gates = [_gate(rule, known.gates.get(rule.gate), task, now) for rule in task.rules]
+    return {
+        "min_seconds_between_signals": task.channel.policy.min_seconds_between_signals,
+        "signals_of_the_incident": [timestamp(each) for each in known.entry.signal_times],
+        "limits": gates,
+    }
+
+
+def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, Any]:
+    members: dict[str, Any] = {"gate": rule.gate, "per_minute": rule.limit, "used": None}
+    if gate is None:
+        return members
+    open_until = gate.circuit.open_until if gate.circuit.is_open(now) else None
+    gives_way = gate.must_step_back(rule, now, is_critical=task.state.is_critical, is_due=False)
+    free = gate.free(now, rule.limit)
+    return members | {
+        "used": gate.counted(now),
+        "room_from": timestamp(free),
+        "waits": gives_way or free > now or open_until is not None,
+        "circuit_open_until": timestamp(open_until) if open_until is not None else None,
+    }
+
+
+def _request(task: Task, only_recipient: str | None, *, is_sent: bool) -> dict[str, Any]:
+    body = content(task, (only_recipient,) if only_recipient else task.recipients)
+    decision = decision_of(task)
+    return {
+        "is_sent": is_sent,
+        "is_bigpandas_body": decision.body == "bigpanda",
+        "priority": decision.priority,
+        "decision": decision._asdict(),
+        "bytes": len(body),
+        "body": body.decode("utf-8"),
+    }

@@ -1,0 +1,304 @@
+"""relayctl channel plan and apply: make channels equal to their settings files."""
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.text import Text
+
+from relay.failures.errors import InvalidChannel
+from relay.foreign_text import printable
+from relayctl import terminal
+from relayctl.aws_errors import aws_failure
+from relayctl.channel import write_path
+from relayctl.channel.credential_input import CredentialInput
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.secret_document import Change, SecretDocument
+from relayctl.channel.store import ChannelChangedError, ChannelStore
+from relayctl.channel.write_path import ChannelChange, Done
+from relayctl.channel_names import CHANNELS
+from relayctl.settings import settings_file
+from relayctl.settings.settings_file import SettingsFile
+from relayctl.stack.deployed import Stack, on_stack
+
+# Advice for settings that may notify nobody, by key.
+REMEDIES = {
+    "xmatters.recipients": "name them there, or set xmatters.recipients_in to workflow or url",
+    "xmatters.trigger_url": "copy it from the trigger, or set xmatters.any_trigger_path to true if it is right",
+}
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+
+
+class Plan(NamedTuple):
+    """Changes of channels, one for each settings file.
+
+    Attributes:
+        changes: A change for each file, sorted by channel. It has no changed keys if the channel equals its file.
+        not_in_folder: Names of the stack's channels that have no file, sorted.
+    """
+
+    changes: tuple[ChannelChange, ...]
+    not_in_folder: tuple[str, ...]
+
+    @property
+    def pending(self) -> list[ChannelChange]:
+        """The changes of the channels that differ from their files."""
+        return [each for each in self.changes if each.changes]
+
+    def summary(self) -> str:
+        """Return the numbers of new, changed and unchanged channels in words."""
+        new = sum(each.is_new for each in self.pending)
+        return f"{new} new, {len(self.pending) - new} changed, {len(self.changes) - len(self.pending)} unchanged"
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as a JSON object for programs."""
+        channels = [
+            {"channel": each.name, "state": state(each), "changes": [change._asdict() for change in each.changes]}
+            for each in self.changes
+        ]
+        return {"channels": channels, "not_in_dir": list(self.not_in_folder)}
+
+
+def state(change: ChannelChange) -> str:
+    """Return the state of a change's channel: `new`, `changed` or `unchanged`."""
+    return "new" if change.is_new else "changed" if change.changes else "unchanged"
+
+
+def make(stack: Stack, store: ChannelStore, folder: Path, names: Collection[str]) -> Plan:
+    """Return the plan of a folder, or of the named channels alone. Reads the stack, and changes nothing.
+
+    Raises UsageError with a line for each file that is invalid, and for each named channel without a file.
+    """
+    files = settings_file.read_folder(folder)
+    present = {each.channel for each in files}
+    if names:
+        if absent := [name for name in names if name not in present]:
+            raise click.UsageError("\n".join(f"{folder / name}{settings_file.SUFFIX}: no such file" for name in absent))
+        files = [each for each in files if each.channel in names]
+    with terminal.status("reading the channels …"):
+        changes = _changes(stack, store, files)
+        others = () if names else tuple(name for name, _ in store.names() if name not in present)
+    return Plan(tuple(changes), others)
+
+
+def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -> list[ChannelChange]:
+    changes, problems = [], list[str]()
+    for file in files:
+        source = CredentialInput()
+        try:
+            kept = store.read(file.channel)
+            after = settings_file.resolved(file, SecretDocument(kept.document if kept else None), source)
+            changes.append(write_path.prepare(stack, file.channel, kept, after, REMEDIES))
+        except (InvalidChannel, click.UsageError) as error:
+            message = error.message if isinstance(error, click.UsageError) else str(error)
+            problems += [f"{file.path}: {line}" for line in message.splitlines()]
+        source.warn(f"{file.path}: ")
+    if problems:
+        raise click.UsageError("\n".join(problems))
+    return changes
+
+
+def show(plan: Plan) -> None:
+    """Print a block for each channel that differs from its file, then the channels without a file, then the counts."""
+    for each in plan.pending:
+        count = len(each.changes)
+        terminal.show_line(
+            f"{each.name}: " + ("new channel" if each.is_new else f"{count} change{'s' if count > 1 else ''}")
+        )
+        show_changes(each.changes)
+    if plan.not_in_folder:
+        terminal.show_line(f"not in DIR, and left as they are: {', '.join(plan.not_in_folder)}", indent=2)
+    if plan.changes:
+        terminal.show_line(plan.summary())
+
+
+def show_changes(changes: Iterable[Change]) -> None:
+    """Print a line for each changed key, and for each item that is added to or removed from a changed list."""
+    for each in changes:
+        if isinstance(each.old, list) and isinstance(each.new, list):
+            _show_marked("~", f"{each.key}:", indent=2)
+            for mark, item in _items(each.old, each.new):
+                _show_marked(mark, item, indent=6)
+        elif each.old is None:
+            _show_marked("+", f"{each.key}: {_value(each.new)}", indent=2)
+        elif each.new is None:
+            _show_marked("-", f"{each.key}: {_value(each.old)}", indent=2)
+        else:
+            _show_marked("~", str(each), indent=2)
+
+
+def _show_marked(mark: str, line: str, *, indent: int) -> None:
+    lead = Text(f"{' ' * indent}{mark} ", style=_STYLES.get(mark, ""))
+    terminal.show_line(printable(line), lead=lead, indent=2)
+
+
+def _items(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return a diff of two lists as pairs of mark and text: `+` added, `-` removed, blank for a run of equal items."""
+    before, after = list(map(_value, old)), list(map(_value, new))
+    found = list[tuple[str, str]]()
+    for kind, start, end, new_start, new_end in difflib.SequenceMatcher(
+        None, before, after, autojunk=False
+    ).get_opcodes():
+        if kind == "equal":
+            found.append((" ", f"({end - start} unchanged)"))
+            continue
+        found += [("-", each) for each in before[start:end]]
+        found += [("+", each) for each in after[new_start:new_end]]
+    return found
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# Exit code of `channel plan` if channels differ from their files. 2 is a usage error of every verb.
+PENDING = 4
+
+DIR = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+class Applied(NamedTuple):
+    """Result of one change of `channel apply`.
+
+    Attributes:
+        change: The change.
+        done: The result of the write; None if the change was not written.
+        problem: The reason why the change was not written; None if it was.
+    """
+
+    change: ChannelChange
+    done: Done | None
+    problem: str | None
+
+    def document(self) -> dict[str, Any]:
+        """Return the result as a JSON object, without credentials."""
+        if self.done is None:
+            return {"stored": False, "problem": self.problem}
+        return {"stored": True, **({"verified": self.done.is_verified} if self.done.fresh else {})}
+
+
+@click.command()
+@DIR
+@CHANNELS
+@on_stack
+def plan(stack: Stack, folder: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Show how the channels differ from their settings files. Changes nothing.
+
+    DIR has a file for each channel, such as payments.yaml; relayctl channel export writes them. A file holds no
+    credential: it has a reference, such as {secret: stored}, to the value in the channel's secret. The plan shows each
+    credential as ***. It also lists the channels of the stack that have no file.
+
+    Exit codes: 0 no change, 4 changes pending, 1 failed, 2 usage or an invalid file, 3 no file in DIR.
+
+    \b
+    Example:
+      relayctl channel plan channels
+      relayctl channel plan channels --channel payments --json
+    """
+    made = _plan(stack, ChannelStore(stack), folder, names, as_json=as_json)
+    if as_json:
+        click.echo(json.dumps(made.document()))
+    if not made.changes:
+        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
+    if made.pending:
+        click.get_current_context().exit(PENDING)
+
+
+@click.command()
+@DIR
+@CHANNELS
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_stack
+def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Change the channels that differ from their settings files, after showing the plan.
+
+    Each channel is written as channel set does, and only if nobody changed it after the plan was made. The first
+    failure ends the run; a second run does what is left. The first Ctrl-C ends a run after the current channel. A
+    channel has its old settings or its new ones, never a part. No channel is removed.
+
+    A new token is not printed: relayctl channel set NAME --reveal prints it.
+
+    Exit codes: 0 done or no change, 1 not all stored or verified, 2 usage or an invalid file, 3 no file in DIR, 130
+    interrupted.
+
+    \b
+    Example:
+      relayctl channel apply channels
+      relayctl channel apply channels --channel payments --yes
+    """
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise click.UsageError("not a terminal, or --json: give --yes to apply without being asked")
+    store = ChannelStore(stack)
+    made = _plan(stack, store, folder, names, as_json=as_json)
+    if not made.changes and not as_json:
+        terminal.nothing(f"no file in {folder}: relayctl channel export {folder} writes them")
+    if made.pending and not yes:
+        count = len(made.pending)
+        click.confirm(f"Apply to {count} channel{'s' if count > 1 else ''}?", abort=True, err=True)
+    with terminal.stop_on_interrupt() as stop:
+        results = _applied(stack, store, made.pending, stop.is_set)
+    if as_json:
+        by_name = {each.change.name: each.document() for each in results}
+        document = made.document()
+        document["channels"] = [each | by_name.get(each["channel"], {}) for each in document["channels"]]
+        click.echo(json.dumps(document))
+    elif results:
+        _show(results)
+    if not all(each.done and each.done.is_verified for each in results):
+        click.get_current_context().exit(terminal.INTERRUPTED if stop.is_set() else 1)
+    if not made.changes:
+        click.get_current_context().exit(3)
+
+
+def _plan(stack: Stack, store: ChannelStore, folder: Path, names: tuple[str, ...], *, as_json: bool) -> Plan:
+    made = make(stack, store, folder, names)
+    if not as_json:
+        show(made)
+    return made
+
+
+def _applied(
+    stack: Stack, store: ChannelStore, changes: list[ChannelChange], stopped: Callable[[], bool]
+) -> list[Applied]:
+    """Apply the changes in order, until one fails or the operator stops the run."""
+    results, reason = list[Applied](), ""
+    for change in changes:
+        reason = reason or ("interrupted" if stopped() else "")
+        if reason:
+            results.append(Applied(change, None, reason))
+            continue
+        result = _apply(stack, store, change)
+        results.append(result)
+        reason = f"not tried after the failure of {change.name}" if result.problem else ""
+    return results
+
+
+def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Applied:
+    try:
+        done = write_path.put(stack, store, change)
+    except KeyboardInterrupt:
+        return Applied(change, None, "interrupted: it has its old settings or its new ones, run plan to see which")
+    except (ChannelChangedError, InvalidChannel) as error:
+        return Applied(change, None, str(error).removeprefix(f"channel {change.name}: "))
+    except Exception as error:
+        if message := aws_failure(error):
+            return Applied(change, None, message)
+        raise
+    for key in done.fresh:
+        terminal.say(
+            f"channel {change.name}: {ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set "
+            f"{change.name} --reveal"
+        )
+    return Applied(change, done, None)
+
+
+def _show(results: list[Applied]) -> None:
+    for each in results:
+        if each.problem:
+            terminal.show_line(f"{each.change.name}: not changed: {each.problem}", indent=2)
+    stored = sum(each.done is not None for each in results)
+    terminal.show_line(f"{stored} of {len(results)} applied")

@@ -1,0 +1,342 @@
+"""Settings of a channel as a YAML file: its keys are those of the channel's secret, its credentials are references.
+
+`{secret: stored}` stands for the value that the channel's secret has under the same key.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.channels import token
+from relay.channels.channel import is_channel_name
+from relay.channels.parsing import check_secret
+from relay.failures.errors import InvalidChannel
+from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.options import add_missing_tokens, needs_endpoint
+from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
+from relayctl.channel.secret_document import SecretDocument, holds_credential, holds_text, is_credential, unknown_key
+from relayctl.settings.policy_file import ANY_HOSTS
+from relayctl.settings.settings_yaml import Flow, SettingsYamlError, decode, encode
+
+SUFFIX = ".yaml"
+# The schema that an export writes beside the files.
+SCHEMA_FILE = "channel.schema.json"
+STORED = "stored"
+# Faults of a file that are shown.
+MAX_FAULTS = 20
+# Not AWS's own: a settings file must not lead the operator's key to a vendor.
+ENV_PATTERN = r"^(?!AWS_)[A-Za-z_][A-Za-z0-9_]*\Z"
+# Members that come and go with verbs of relayctl, and are no settings: `previous` credentials, and pauses.
+PREVIOUS_KEYS = frozenset(f"{endpoint}.previous" for endpoint in ENDPOINTS)
+OPERATED_KEYS = PREVIOUS_KEYS | {PAUSES_KEY}
+_FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file: PATH}"
+# Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
+_STAND_IN = "not-in-the-file"
+_STAND_IN_URL = "https://not-in-the-file.example"
+# Take the place of members that each file needs, once their fault is found.
+_STAND_INS: Mapping[str, Any] = {
+    "xmatters": {"trigger_url": {"secret": STORED}, "auth": {"type": "url"}},
+    "xmatters.trigger_url": {"secret": STORED},
+    "xmatters.auth": {"type": "url"},
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A credential in a file: the value that the channel's secret has under the same key.
+
+    Attributes:
+        env: Name of the environment variable with the value that is used while the secret has none; or None.
+        file: Path of the file with the value that is used while the secret has none, relative to the settings file; or
+            None.
+    """
+
+    env: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A settings file that passed all checks for which the stack is not needed.
+
+    Attributes:
+        path: The path of the file.
+        members: The settings, with a Reference in the place of each credential.
+    """
+
+    path: Path
+    members: dict[str, Any]
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel."""
+        return self.path.stem
+
+
+def read_folder(folder: Path) -> list[SettingsFile]:
+    """Read the settings files of a folder, sorted by name. Raises UsageError with a line for each fault of a file.
+
+    Hidden files, folders, and files of other types are left out.
+    """
+    files, problems = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in {SUFFIX, ".yml"} or not path.is_file():
+            continue
+        try:
+            files.append(_read(path))
+        except InvalidChannel as error:
+            problems += [f"{path}: {line}" for line in str(error).splitlines()]
+    if problems:
+        raise click.UsageError("\n".join(problems))
+    return files
+
+
+def _read(path: Path) -> SettingsFile:
+    if path.suffix != SUFFIX:
+        raise InvalidChannel(f"rename it to {path.stem}{SUFFIX}")
+    if not is_channel_name(path.stem):
+        raise InvalidChannel(
+            "is not named after a channel: use 1 to 48 of a-z, 0-9, - and _, beginning with a letter or digit"
+        )
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise InvalidChannel("is a link that leads out of the folder")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidChannel(f"cannot read it: {error.strerror or 'unreadable'}") from None
+    if len(content) > MAX_BYTES:
+        raise InvalidChannel(f"has more than {MAX_BYTES:,} bytes, which no secret can hold")
+    return SettingsFile(path, parse(content))
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """Return the settings of a file, with a Reference for each credential.
+
+    Raises InvalidChannel with a line for each fault, which names the key and quotes no value.
+    """
+    try:
+        document = decode(content)
+    except SettingsYamlError as error:
+        raise InvalidChannel(str(error)) from None
+    if not isinstance(document, dict):
+        raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
+    if faults := _faults(document):
+        raise InvalidChannel("\n".join(faults))
+    return _checked(document)
+
+
+def _faults(document: dict[str, Any]) -> list[str]:
+    """Return the faults of a file's settings, at most MAX_FAULTS.
+
+    A check ends at the first fault. So the settings are checked again and again, each time without what was at fault.
+    """
+    faults, rest, dropped = list[str](), deepcopy(document), set[str]()
+    for _ in range(MAX_FAULTS):
+        try:
+            _checked(rest)
+        except InvalidChannel as error:
+            text = str(error)
+            found = re.match(r"(?:(\S+): )?(needs|unknown key) ([^\s;]+)", text)
+            place, verb, name = found.groups() if found else ("", "", "")
+            key = _joined(place or "", name)
+            # That a dropped member is missing is no fault of the file.
+            if verb != "needs" or key not in dropped:
+                faults.append(text)
+            at_fault = key if verb else text.partition(":")[0]
+            if verb == "needs" and key not in _STAND_INS:
+                at_fault = place or ""
+            dropped.add(at_fault)
+            if not _replace(rest, at_fault, _STAND_INS.get(at_fault)) or not rest:
+                break
+        else:
+            break
+    return faults
+
+
+def _replace(members: dict[str, Any], key: str, stand_in: Any) -> bool:
+    """Replace the member with that dotted key by its stand-in, or remove it; a member of a list goes with its list.
+
+    Return False if there is neither such a member nor a stand-in.
+    """
+    name, _, rest = key.partition(".")
+    inside = members.get(name)
+    if isinstance(inside, dict) and rest:
+        return _replace(inside, rest, stand_in)
+    is_known = members.pop(name, None) is not None
+    if stand_in is not None and not rest:
+        members[name] = deepcopy(stand_in)
+    return is_known or stand_in is not None
+
+
+def _checked(document: dict[str, Any]) -> dict[str, Any]:
+    members = _referenced(document, "")
+    if complaint := next(filter(None, map(unknown_key, _keys(members, ""))), None):
+        raise InvalidChannel(complaint)
+    try:
+        check_secret({"inbound": {"token": _STAND_IN}} | _stood_in(members, ""), ANY_HOSTS)
+    except InvalidChannel as error:
+        raise InvalidChannel(str(error).removeprefix("the secret: ")) from None
+    return dict(members)
+
+
+def _referenced(value: Any, key: str) -> Any:
+    """Return a value of the file with a Reference for each credential. Raises InvalidChannel.
+
+    `key` is the dotted key of the value.
+    """
+    if key in PREVIOUS_KEYS:
+        raise InvalidChannel(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
+    if key == PAUSES_KEY:
+        raise InvalidChannel(f"{key}: is no setting; leave it out: use relayctl channel pause and resume")
+    if holds_credential(key):
+        return _credential(value, key)
+    if isinstance(value, dict) and not holds_text(key):
+        return {name: _referenced(member, _joined(key, name)) for name, member in value.items()}
+    return value
+
+
+def _credential(value: Any, key: str) -> Any:
+    match value:
+        case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env", "file"}:
+            return _reference(source, key)
+        case str() if not is_credential(key, value):
+            return value
+        case str() if _is_url_key(key):
+            raise InvalidChannel(f"{key}: its path or query may be a credential; write {_FORMS}")
+        case str():
+            raise InvalidChannel(f"{key}: a credential must not stand in a file; write {_FORMS}")
+    raise InvalidChannel(f"{key}: must be {_FORMS}")
+
+
+def _reference(source: Mapping[Any, Any], key: str) -> Reference:
+    match source:
+        case {"env": _, "file": _}:
+            raise InvalidChannel(f"{key}: takes env or file, not both")
+        case {"env": name} if not (isinstance(name, str) and re.match(ENV_PATTERN, name)):
+            raise InvalidChannel(f"{key}.env: must be the name of an environment variable, and none of AWS's")
+        case {"file": path} if not (isinstance(path, str) and path and "\0" not in path):
+            raise InvalidChannel(f"{key}.file: must be the path of a file")
+    return Reference(source.get("env"), source.get("file"))
+
+
+def _is_url_key(key: str) -> bool:
+    return not is_credential(key, _STAND_IN_URL)
+
+
+def _stood_in(value: Any, key: str) -> Any:
+    match value:
+        case Reference():
+            return _STAND_IN_URL if _is_url_key(key) else f"{_STAND_IN}-{key}"
+        case dict():
+            return {name: _stood_in(member, _joined(key, name)) for name, member in value.items()}
+    return value
+
+
+def _keys(value: Any, key: str) -> Iterator[str]:
+    """Yield the dotted key of each setting in a file. An empty object counts as a setting."""
+    if not isinstance(value, dict) or not value:
+        yield key
+        return
+    for name, member in value.items():
+        yield from _keys(member, _joined(key, name))
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}".lstrip(".")
+
+
+def resolved(file: SettingsFile, stored: SecretDocument, source: CredentialInput) -> SecretDocument:
+    """Return the new secret for a file: its settings, with the stored value or a first value for each Reference.
+
+    The secret keeps its pauses. An endpoint that the file leaves out keeps its credentials if the channel needs them
+    (`needs_endpoint`). A missing token is made. `source` reads first values, and collects warnings about them. Raises
+    InvalidChannel and UsageError.
+    """
+    after = SecretDocument(_filled_in(file, file.members, "", stored, source))
+    for key in ENDPOINTS:
+        kept, previous = stored.get(key), stored.get(f"{key}.previous")
+        if after.has(key):
+            if previous is not None:
+                after.set(f"{key}.previous", previous)
+        elif isinstance(kept, dict) and needs_endpoint(after, key):
+            after.set(key, kept)
+    if pauses := stored.get(PAUSES_KEY):
+        after.set(PAUSES_KEY, pauses)
+    add_missing_tokens(after, file.channel)
+    return after
+
+
+def _filled_in(file: SettingsFile, value: Any, key: str, stored: SecretDocument, source: CredentialInput) -> Any:
+    match value:
+        case Reference():
+            kept = stored.get(key)
+            return _first(file, value, key, source) if kept is None else kept
+        case dict():
+            return {
+                name: _filled_in(file, member, _joined(key, name), stored, source) for name, member in value.items()
+            }
+    return value
+
+
+def _first(file: SettingsFile, reference: Reference, key: str, source: CredentialInput) -> str:
+    """Return the value for a credential that the secret lacks: from the environment, from a file, or a new token.
+
+    `source` reads the value, and collects warnings about it. Raises InvalidChannel and UsageError.
+    """
+    if reference.env is not None:
+        value = os.environ.get(reference.env)
+        what = f"the environment variable {reference.env}"
+        if value is None:
+            raise InvalidChannel(f"{key}: the channel has no value yet, and {what} is not set")
+        return source.judged(key, key, value, what)
+    if reference.file is not None:
+        _check_place(file.path.parent, reference.file, key)
+        return source.read_file(key, key, str(file.path.parent / reference.file), "the file that it names")
+    for endpoint_key, endpoint in ENDPOINTS.items():
+        if key == f"{endpoint_key}.token":
+            return token.make(file.channel, endpoint.name, secrets.choice)
+    raise InvalidChannel(
+        f"{key}: the channel has no value yet; name the first one: {{secret: stored, env: NAME}} or "
+        "{secret: stored, file: PATH}"
+    )
+
+
+def _check_place(folder: Path, path: str, key: str) -> None:
+    """Raise InvalidChannel unless a settings file may name `path`: a regular file below its own folder.
+
+    Who changes settings files may have fewer rights than who applies them.
+    """
+    place = (folder / path).resolve()
+    if Path(path).is_absolute() or not place.is_relative_to(folder.resolve()):
+        raise InvalidChannel(
+            f"{key}: the file that it names must be below the settings file's folder, also where a link leads"
+        )
+    if place.exists() and not place.is_file():
+        raise InvalidChannel(f"{key}: cannot read the file that it names: not a regular file")
+
+
+def exported(name: str, document: SecretDocument) -> str:
+    """Return the text of a channel's settings file, with a reference for each credential."""
+    head = (
+        f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
+        f"# Settings of channel {name}. {{secret: stored}}: the value stays in Secrets Manager.\n"
+    )
+    return head + encode(_exported(document.members, ""))
+
+
+def _exported(value: Any, key: str) -> Any:
+    if holds_credential(key) and (not isinstance(value, str) or is_credential(key, value)):
+        return Flow(secret=STORED)
+    if isinstance(value, dict):
+        members = {name: (_joined(key, name), member) for name, member in value.items()}
+        return {name: _exported(member, way) for name, (way, member) in members.items() if way not in OPERATED_KEYS}
+    return value

@@ -1,0 +1,223 @@
+"""Status of a channel, and the judgement of its health. Pure code."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from relay.channels.policy import Policy
+from relay.delivery.channel_health import (
+    Debts,
+    RefusedCredentials,
+    ShareWatch,
+    age,
+    momentary_reasons,
+    ongoing_reasons,
+    owed_reasons,
+)
+from relay.failures.reasons import Reason
+from relay.jobs.job import seconds_of
+from relay.ledger.channel_rate_limiter import Gate
+from relayctl import moments
+from relayctl.channel import modes
+from relayctl.channel.credential_uses import Use
+from relayctl.stack.hour_traffic import HOUR, Refused, Traffic
+
+
+class Health(StrEnum):
+    """Degree of a channel's health; the members are in order, the worst first."""
+
+    SICK = "sick"
+    UNKNOWN = "unknown"
+    OWES = "owes"
+    OK = "ok"
+
+
+class ChannelStatus(NamedTuple):
+    """Status of a channel, from which its health is judged. An attribute is None if it could not be read.
+
+    Attributes:
+        name: Name of the channel.
+        changed_at: Time of the last change of its secret (epoch seconds).
+        problem: The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
+        policy: Its policy.
+        confirms_pages: True if the channel has access to xMatters' REST API.
+        traffic: Traffic of the last hour.
+        debts: The channel's states that are owed to xMatters; None if they could not be read.
+        gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
+        page_at: Time of the newest signal with a known page (epoch seconds), of the incidents that were signalled in
+            the last hour; None if no page is known.
+        page: Number of that page, as text.
+        uses: Last uses of its credentials; empty if they could not be read.
+        shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
+            expects none, or the last share is not known.
+        probed_at: Time at which the sweeper last tried the credentials for the vendors' APIs (epoch seconds); None if
+            it never did, or if the channel has no such credential.
+        refused_requests: Requests to the webhook that were refused for a wrong credential; None if the log could not be
+            read.
+        refused: Credentials that a vendor refused at `probed_at`, or before if that probe told nothing, and that are
+            unchanged since; None if there are none.
+    """
+
+    name: str
+    changed_at: float | None = None
+    problem: str | None = None
+    policy: Policy | None = None
+    confirms_pages: bool | None = None
+    traffic: Traffic | None = None
+    debts: Debts | None = None
+    gate: Gate | None = None
+    page_at: float | None = None
+    page: str = ""
+    uses: Sequence[Use] = ()
+    shares: ShareWatch | None = None
+    probed_at: float | None = None
+    refused_requests: Refused | None = None
+    refused: RefusedCredentials | None = None
+
+    @property
+    def shared_at(self) -> float | None:
+        """Time of the last share with the right credentials, up to an hour too early (epoch seconds); None if unknown.
+
+        The ledger has the last use of the webhook's credentials, so no log line has to be read.
+        """
+        return last_share(self.uses)
+
+
+class Judgement(NamedTuple):
+    """Health of a channel, and the reasons for it in words, the most important first."""
+
+    health: Health
+    why: tuple[str, ...]
+
+
+def judge(status: ChannelStatus, now: float) -> Judgement:
+    """Return the health of a channel at `now` (epoch seconds)."""
+    debts = status.debts
+    sick = [status.problem] if status.problem else []
+    circuit = status.gate.circuit if status.gate else None
+    sick += ongoing_reasons(debts, circuit, status.shares, now, refused=status.refused)
+    sick += filter(None, [only_refused(status, now)])
+    if debts:
+        sick += momentary_reasons(debts)
+    if sick:
+        return Judgement(Health.SICK, tuple(sick))
+    if debts is None:
+        return Judgement(Health.UNKNOWN, ("its debts could not be read",))
+    if debts.oldest is not None and is_held(debts, now):
+        until = moments.moment(debts.oldest)
+        return Judgement(Health.OWES, (f"{debts.owed} owed, waiting for the end of {hold_words(debts)} at {until}",))
+    if debts.owed:
+        return Judgement(Health.OWES, (f"owed for {_age(debts.oldest, now)}{owed_reasons(debts)}",))
+    if debts.given_up_other:
+        return Judgement(Health.OWES, (f"{debts.given_up_other} given up",))
+    return Judgement(Health.OK, ())
+
+
+def is_held(debts: Debts, now: float) -> bool:
+    """True if all owed states wait for the end of a pause or a flap, so that none is late at `now` (epoch seconds)."""
+    return debts.oldest is not None and debts.oldest > now
+
+
+def hold_words(debts: Debts) -> str:
+    """Return the cause for which the owed states wait, in words. Valid only if `is_held` is true.
+
+    The cause is "a pause" if each owed state has the reason `paused`, else "a pause or a flap". The ledger has no
+    reason for a flap, so "a flap" alone is never returned.
+    """
+    return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
+
+
+def last_share(uses: Sequence[Use]) -> float | None:
+    """Return the time of the last known use of the webhook's credentials (epoch seconds); None if none is known."""
+    return max((seconds_of(use.used_at) for use in uses if use.endpoint == "inbound" and use.used_at), default=None)
+
+
+def only_refused(status: ChannelStatus, now: float) -> str | None:
+    """Return the reason why the channel is sick if requests were refused and no share was accepted since, else None.
+
+    A single refused request is no sickness, since any stranger can send one. A recorded use of a credential is up to
+    an hour older than the use, but the log would show a share of the last hour.
+    """
+    refused = status.refused_requests
+    if refused is None or not refused.number:
+        return None
+    # Without the right to read the secret the uses are not known, and only the last hour is judged.
+    used_at = min((status.shared_at or 0.0) + HOUR, now - HOUR) if status.uses else now - HOUR
+    accepted_at = (status.traffic and status.traffic.last_share) or used_at
+    return f"{refused.words(now)}, and no share came since" if refused.last_at > accepted_at else None
+
+
+def is_open(gate: Gate | None, now: float) -> bool:
+    """True if the circuit blocks all signals of the channel at `now` (epoch seconds); False without a gate."""
+    return gate is not None and gate.circuit.is_open(now)
+
+
+def next_attempt(status: ChannelStatus, now: float) -> float | None:
+    """Return the time of the channel's next attempt, at the latest (epoch seconds); None if no attempt waits.
+
+    An open circuit blocks all attempts until its end.
+    """
+    attempt = status.debts.next_attempt if status.debts else None
+    open_until = status.gate.circuit.open_until if status.gate and is_open(status.gate, now) else None
+    return None if attempt is None else max(attempt, now, open_until or 0.0)
+
+
+def circuit(gate: Gate, now: float) -> str:
+    """Return the circuit's state at `now` (epoch seconds): `closed`, `open`, or, after `open_until`, `probing`."""
+    if gate.circuit.open_until is None:
+        return "closed"
+    return "open" if is_open(gate, now) else "probing"
+
+
+def in_order(found: Sequence[ChannelStatus], now: float) -> list[tuple[ChannelStatus, Judgement]]:
+    """Return the channels with their judgements: the least healthy first, then the oldest debt, then the name."""
+    judged = [(each, judge(each, now)) for each in found]
+    ranks = list(Health)
+
+    def place(each: tuple[ChannelStatus, Judgement]) -> tuple[int, float, str]:
+        oldest = each[0].debts.oldest if each[0].debts else None
+        return ranks.index(each[1].health), now if oldest is None else oldest, each[0].name
+
+    return sorted(judged, key=place)
+
+
+def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[str, Any]:
+    """Return a channel's status as a JSON object; an unknown member is null."""
+    traffic, debts, gate = status.traffic, status.debts, status.gate
+    oldest = debts.oldest if debts else None
+    return {
+        "channel": status.name,
+        "health": judgement.health,
+        "why": list(judgement.why),
+        **(modes.document(status.policy, now) if status.policy else {"mode": None, "pauses": None}),
+        "shares_last_hour": traffic.shares if traffic else None,
+        "signals_last_hour": traffic.signals if traffic else None,
+        "refused_last_day": status.refused_requests.number if status.refused_requests else None,
+        "last_refused_at": moments.iso_or_none((status.refused_requests and status.refused_requests.last_at) or None),
+        "last_share_at": moments.iso_or_none(traffic.last_share if traffic else None),
+        "last_signal_at": moments.iso_or_none(traffic.last_signal if traffic else None),
+        "owed_critical": debts.critical if debts else None,
+        "owed_other": debts.other if debts else None,
+        "oldest_debt_at": moments.iso_or_none(oldest),
+        "oldest_debt_seconds": None if oldest is None else max(0, round(now - oldest)),
+        "next_attempt_by": moments.iso_or_none(next_attempt(status, now)),
+        "reasons": dict(debts.reasons) if debts else None,
+        "given_up_critical": debts.given_up if debts else None,
+        "given_up_other": debts.given_up_other if debts else None,
+        "pages_missing": debts.pages_missing if debts else None,
+        "circuit": circuit(gate, now) if gate else None,
+        "circuit_open_until": moments.iso_or_none(gate.circuit.open_until if gate and is_open(gate, now) else None),
+        "failures": gate.circuit.failures if gate else None,
+        "rate_used": gate.counted(now) if gate else None,
+        "rate_limit": status.policy.max_per_minute if status.policy else None,
+        "last_page_confirmed_at": moments.iso_or_none(status.page_at),
+        "last_page": status.page or None,
+        "secret_changed_at": moments.iso_or_none(status.changed_at),
+        "credentials": [each.document() for each in status.uses],
+        "credentials_probed_at": moments.iso_or_none(status.probed_at),
+        "credentials_refused": list(status.refused.kinds) if status.refused else [],
+    }
+
+
+def _age(at: float | None, now: float) -> str:
+    return "?" if at is None else age(now - at)

@@ -1,0 +1,323 @@
+"""Checks of a stack through AWS's APIs: queues, workers, event sources, table, topic and alarms."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from relayctl import check_results
+from relayctl.aws_errors import DENIED, refusal
+from relayctl.check_results import Check, failed, ok, warning
+from relayctl.stack.deployed import Stack
+from relayctl.stack.queue_depths import QueueDepth
+
+OUTPUTS = (
+    *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),
+    *("LedgerTableName", "FallbackTopicArn", "SecretPrefix", "JobWorkerFunction", "ChoreWorkerFunction"),
+    "SweeperFunction",
+)
+
+
+class WorkerQueue(NamedTuple):
+    """A queue, and the worker function that its messages invoke.
+
+    Attributes:
+        what: Name of the queue's check.
+        queue: Stack output with the queue's URL.
+        worker: Name of the worker's check.
+        function: Stack output with the worker's function name.
+        reserved: Stack parameter that reserves concurrency for the worker.
+        invoked: Concurrent executions that the worker needs for invocations by the sweeper, not by its queue.
+        oldest_seconds: Age of the oldest message, in seconds, at which the queue's alarm goes off. A waiting job
+            becomes a new message at least every 15 minutes.
+    """
+
+    what: str
+    queue: str
+    worker: str
+    function: str
+    reserved: str
+    invoked: int
+    oldest_seconds: int
+
+
+# While SQS fails, the sweeper invokes the job worker with at most 200 jobs a minute. Lambda keeps the invocations that
+# exceed the concurrency, so ten executions are enough for jobs of three seconds.
+FOR_THE_SWEEPER = 10
+RETRIES = WorkerQueue(
+    "retry queue", "RetryQueueUrl", "worker", "JobWorkerFunction", "JobWorkerReserved", FOR_THE_SWEEPER, 1200
+)
+CHORES = WorkerQueue(
+    "chore queue", "ChoreQueueUrl", "chore worker", "ChoreWorkerFunction", "ChoreWorkerReserved", 0, 1800
+)
+WORKER_QUEUES = (RETRIES, CHORES)
+# New accounts have a quota of 10 concurrent executions; below 50 a storm of shares is throttled.
+LEAST_CONCURRENCY = 50
+# WorkerConcurrency for an account below that: the least that Lambda allows.
+FEW_WORKERS = 2
+# Executions that the workers must leave for the webhook, the callbacks, the sweeper and reconcile.
+FOR_WEBHOOKS = 20
+# An example for each list of hosts, in the order of VendorHosts.
+_EXAMPLES = {"XMattersHosts": "acme.xmatters.com", "BigPandaHosts": "api.bigpanda.io"}
+# Parameters that reserve concurrency for functions without a queue.
+_RESERVED = ("BigPandaWebhookReserved", "XMattersCallbackReserved", "SweeperReserved", "ReconcileReserved")
+# Detail of a check that a local cloud cannot answer.
+NOT_EVALUATED = "not evaluated here"
+# SQS writes one datapoint a minute, and some of them late.
+_DATAPOINTS_SINCE = timedelta(minutes=15)
+
+
+class StackChecks:
+    """Checks one stack, and changes nothing."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def of(self, now: datetime) -> Iterator[Check]:
+        """Check the stack, and yield the result of each check. Raises StackMissingError if there is no such stack."""
+        yield self._outputs()
+        for each in WORKER_QUEUES:
+            yield check_results.of_aws(each.what, partial(self._waiting, each, now))
+        yield check_results.of_aws("dead-letter queue", self._dead_letters)
+        for each in WORKER_QUEUES:
+            yield check_results.of_aws(each.worker, partial(self._worker, each))
+        yield check_results.of_aws("recursion", self._recursion)
+        yield check_results.of_aws("concurrency", self._concurrency)
+        for number, parameter in enumerate(_EXAMPLES):
+            yield check_results.of_aws(parameter, partial(self._hosts, number))
+        yield check_results.of_aws("ledger", self._ledger)
+        yield check_results.of_aws("sweeper", partial(self._sweeper, now))
+        yield self._missed_shares()
+        yield check_results.of_aws("fallback topic", self._fallback)
+        yield check_results.of_aws("alarms", self._alarms)
+
+    def _outputs(self) -> Check:
+        missing = [name for name in OUTPUTS if name not in self._stack.outputs]
+        if missing:
+            return failed("outputs", f"{', '.join(missing)}: missing; deploy the stack again")
+        return ok("outputs", "all are there")
+
+    def _waiting(self, pair: WorkerQueue, now: datetime) -> Check:
+        depth = QueueDepth.of(self._stack, pair.queue)
+        age = self._oldest(self._stack.output(pair.queue), now)
+        detail = f"{depth.visible} waiting, {depth.delayed} delayed, {depth.in_flight} in flight"
+        if age is None:
+            return ok(pair.what, detail)
+        detail += f"; the oldest is {age:.0f} s old"
+        if age > pair.oldest_seconds:
+            return failed(pair.what, f"{detail}: the {pair.worker} does not process it")
+        return ok(pair.what, detail)
+
+    def _dead_letters(self) -> Check:
+        count = sum(QueueDepth.of(self._stack, "DeadLetterQueueUrl"))
+        if count:
+            return warning("dead-letter queue", f"about {count} dead-lettered jobs: relayctl dlq list")
+        return ok("dead-letter queue", "empty")
+
+    def _oldest(self, url: str, now: datetime) -> float | None:
+        """Return the age of the oldest message in seconds; None without a datapoint, as for an idle queue."""
+        latest = self._latest("AWS/SQS", "ApproximateAgeOfOldestMessage", ("QueueName", _queue_name(url)), now)
+        return float(latest["Maximum"]) if latest else None
+
+    def _latest(self, namespace: str, metric: str, dimension: tuple[str, str], now: datetime) -> Any | None:
+        """Return the latest datapoint of a metric; None if there is none."""
+        datapoints = self._stack.cloudwatch.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": dimension[0], "Value": dimension[1]}],
+            StartTime=now - _DATAPOINTS_SINCE,
+            EndTime=now,
+            Period=60,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        return max(datapoints, key=lambda each: each["Timestamp"], default=None)
+
+    def _worker(self, pair: WorkerQueue) -> Check:
+        what, function = pair.worker, self._stack.output(pair.function)
+        queue = _queue_name(self._stack.output(pair.queue))
+        pages = self._stack.functions.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
+        found = [each for page in pages for each in page["EventSourceMappings"]]
+        mapping = next((each for each in found if each.get("EventSourceArn", "").endswith(f":{queue}")), None)
+        if mapping is None:
+            return failed(what, f"no event source mapping of the {pair.what}; deploy the stack again")
+        state = mapping.get("State", "?")
+        if state == "Enabled":
+            return ok(what, f"the {pair.what} wakes it")
+        if state in {"Creating", "Enabling", "Updating"}:
+            return warning(what, f"its event source mapping is not ready: {state}")
+        return failed(what, f"its event source mapping is {state}: the {pair.what} is not processed")
+
+    def _recursion(self) -> Check:
+        """Check that Lambda's recursion detection is off; else Lambda drops a job that has waited about 16 times.
+
+        A local cloud may not know the call, or not apply the template's setting.
+        """
+        what = "recursion"
+        wrong = {each.worker: setting for each in WORKER_QUEUES if (setting := self._recursive_loop(each)) != "Allow"}
+        if not wrong:
+            return ok(what, "Lambda lets a waiting job wake its worker again")
+        if self._stack.is_local:
+            return warning(what, NOT_EVALUATED)
+        said = ", ".join(f"the {worker}'s RecursiveLoop is {setting}" for worker, setting in wrong.items())
+        return failed(what, f"{said}: Lambda drops a job after about 16 waits; deploy the stack again")
+
+    def _recursive_loop(self, pair: WorkerQueue) -> str | None:
+        function = self._stack.output(pair.function)
+        try:
+            return self._stack.functions.get_function_recursion_config(FunctionName=function).get("RecursiveLoop")
+        except ClientError as error:
+            if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
+                raise
+            return None
+
+    def _concurrency(self) -> Check:
+        """Compare the account's concurrency quota with the stack's need; a local cloud has no quota."""
+        what, quota = "concurrency", self._quota()
+        if quota is None:
+            return warning(what, NOT_EVALUATED)
+        each = int(self._stack.parameters.get("WorkerConcurrency", "5"))
+        small = [
+            f"{pair.reserved} is {reserved}: the {pair.worker} needs {each + pair.invoked} or more"
+            for pair in WORKER_QUEUES
+            if 0 < (reserved := self._reserved(pair.reserved)) < each + pair.invoked
+        ]
+        if small:
+            # Lambda receives messages of the queue, and then has no execution for them.
+            return failed(what, f"{'; '.join(small)}, or redrive may dead-letter jobs that were never attempted")
+        shared = len(WORKER_QUEUES) * each - sum(each for pair in WORKER_QUEUES if self._reserved(pair.reserved))
+        taken = sum(map(self._reserved, (*_RESERVED, *(pair.reserved for pair in WORKER_QUEUES))))
+        workers = len(WORKER_QUEUES) * each
+        detail = f"the account has {quota} concurrent executions; the workers may use {workers}"
+        if taken:
+            detail += f"; {taken} are reserved"
+        least = max(LEAST_CONCURRENCY, shared + FOR_WEBHOOKS + taken)
+        if quota < least:
+            advice = f"ask for {least} or more in Service Quotas, or a storm is throttled"
+            if quota < LEAST_CONCURRENCY and each > FEW_WORKERS:
+                # Else both workers together can use up the account in an outage, and shares are turned away.
+                advice += f"; until then deploy with WorkerConcurrency={FEW_WORKERS}"
+            return warning(what, f"{detail}: {advice}")
+        return ok(what, detail)
+
+    def _reserved(self, parameter: str) -> int:
+        """Return the concurrency that a parameter reserves; 0 if none."""
+        return int(self._stack.parameters.get(parameter, "0"))
+
+    def _quota(self) -> int | None:
+        try:
+            limit = self._stack.functions.get_account_settings()["AccountLimit"]
+        except ClientError as error:
+            if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
+                raise
+            return None
+        return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
+
+    def _hosts(self, number: int) -> Check:
+        """Check that a vendor's allow-list has no wildcard, and no host of the other vendor's list.
+
+        `number` is the index of the vendor's list in VendorHosts.
+        """
+        hosts = self._stack.hosts
+        what, patterns, _ = hosts[number]
+        if wild := [pattern for pattern in patterns if pattern.startswith("*.")]:
+            said = f"{', '.join(wild)}: a channel's credentials may be sent to any host below it"
+            return warning(what, f"{said}; set {what} to your own, such as {_EXAMPLES[what]}")
+        if shared := sorted(set(hosts.xmatters.patterns) & set(hosts.bigpanda.patterns)):
+            said = f"{', '.join(shared)} is in both lists: one vendor may receive the other's credentials"
+            return warning(what, f"{said}; take it out of one")
+        return ok(what, f"only {', '.join(patterns)} may be called")
+
+    def _ledger(self) -> Check:
+        table = self._stack.output("LedgerTableName")
+        status = self._stack.dynamodb.describe_table(TableName=table)["Table"].get("TableStatus", "?")
+        if status == "ACTIVE":
+            return ok("ledger", "the table is active")
+        return (warning if status == "UPDATING" else failed)("ledger", f"the table is {status}")
+
+    def _sweeper(self, now: datetime) -> Check:
+        """Check the heartbeat metric that each complete run of the sweeper writes."""
+        what = "sweeper"
+        if self._stack.is_local:
+            return warning(what, f"its heartbeat is {NOT_EVALUATED}")
+        beat = self._latest(self._stack.name, "sweeper_heartbeat", ("service", "relay"), now)
+        if beat is None or not beat["Maximum"]:
+            return failed(what, "no complete run for minutes: the fallback topic is not notified of overdue criticals")
+        return ok(what, f"ran {max(0.0, (now - beat['Timestamp']).total_seconds()):.0f} s ago")
+
+    def _missed_shares(self) -> Check:
+        what = "missed shares"
+        if "ReconcileFunction" not in self._stack.outputs:
+            return warning(what, "off: ReconcileMinutes is 0, so a share that never arrives is not noticed")
+        return ok(
+            what,
+            f"BigPanda's incidents are compared every {self._stack.parameters.get('ReconcileMinutes', '?')} minutes",
+        )
+
+    def _fallback(self) -> Check:
+        what, topic = "fallback topic", self._stack.output("FallbackTopicArn")
+        if far := self._in_another_region({"FallbackTopicArn": topic}):
+            return failed(what, far)
+        try:
+            pages = self._stack.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+            subscriptions = [each for page in pages for each in page["Subscriptions"]]
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in DENIED:
+                raise
+            # The topic may belong to another account, which alone may list its subscriptions.
+            return warning(what, f"not checked: {refusal(error)}")
+        protocols = [each["Protocol"] for each in subscriptions if each.get("SubscriptionArn", "").startswith("arn:")]
+        confirmed, texted = len(protocols), protocols.count("sms")
+        pending = len(subscriptions) - confirmed
+        detail = f"{confirmed} confirmed subscription{'s' if confirmed > 1 else ''}"
+        if texted:
+            return warning(
+                what,
+                f"{detail}, {texted} of them by SMS: US numbers get none without a registered origination identity, "
+                "and AWS stops all at the account's spend limit",
+            )
+        if confirmed:
+            return ok(what, detail)
+        return warning(what, f"notifies nobody: no confirmed subscription, {pending} to be confirmed")
+
+    def _in_another_region(self, topics: Mapping[str, str]) -> str:
+        """Return a message about the topics that are not in the stack's region; "" if all are.
+
+        Neither CloudWatch nor the functions can notify such a topic. `topics` maps parameters to ARNs.
+        """
+        here = self._stack.session.region_name
+        regions = {name: arn.split(":")[3] for name, arn in topics.items() if arn.count(":") > 3}
+        far = [f"{name} is in {region}" for name, region in regions.items() if region != here]
+        return f"{', '.join(far)} and the stack in {here}: nobody is notified" if far else ""
+
+    def _alarms(self) -> Check:
+        """Check the alarms of this stack only: another stack's alarms may have names with the same beginning."""
+        topics = {name: self._stack.parameters.get(name, "") for name in ("AlarmTopicArn", "NoticeTopicArn")}
+        if far := self._in_another_region(topics):
+            return failed("alarms", far)
+        ours = re.compile(rf"{re.escape(self._stack.name)}-([A-Za-z]+Alarm)-[A-Za-z0-9]+")
+        pages = self._stack.cloudwatch.get_paginator("describe_alarms").paginate(
+            AlarmNamePrefix=f"{self._stack.name}-", AlarmTypes=["MetricAlarm"]
+        )
+        found = [
+            (match[1], each["StateValue"])
+            for page in pages
+            for each in page["MetricAlarms"]
+            if (match := ours.fullmatch(each["AlarmName"]))
+        ]
+        in_alarm = [name for name, state in found if state == "ALARM"]
+        if in_alarm:
+            return failed("alarms", f"{', '.join(in_alarm)} in ALARM; docs/operate.md has a runbook for each")
+        if not found:
+            return warning("alarms", "there are none")
+        if self._stack.is_local:
+            return warning("alarms", f"{len(found)} alarms, {NOT_EVALUATED}")
+        if not topics["AlarmTopicArn"]:
+            return warning("alarms", f"none of {len(found)} in ALARM, but they notify nobody: AlarmTopicArn is not set")
+        return ok("alarms", f"none of {len(found)} in ALARM")
+
+
+def _queue_name(url: str) -> str:
+    return url.rpartition("/")[2]

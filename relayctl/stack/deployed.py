@@ -1,0 +1,243 @@
+"""The deployed stack of a verb: its outputs, its AWS clients, and the options that select it."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import click
+from botocore.config import Config
+from botocore.exceptions import NoRegionError
+
+from relay.deadline import Deadline
+from relay.http.client import HttpClient
+from relay.http.session import AllowList, Session, VendorHosts
+from relay.ledger.table import Table
+from relayctl.stack.outputs import StackMissingError, read_arn, read_outputs, read_parameters
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+
+# Takes `profile_name` and `region_name`; None for either means the AWS CLI's own choice.
+type Sessions = Callable[..., boto3.Session]
+
+
+def _outward(hosts: AllowList) -> HttpClient:
+    return HttpClient(Session(hosts))
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Side effects of one run of relayctl.
+
+    Attributes:
+        sessions: Makes a boto3 session.
+        outward: Makes an HTTP client that calls only the hosts of an allow-list.
+        clock: Returns epoch seconds.
+        ticks: Returns seconds of a monotonic clock, for deadlines.
+        sleep: Waits for a number of seconds.
+    """
+
+    sessions: Sessions = boto3.Session
+    outward: Callable[[AllowList], HttpClient] = _outward
+    clock: Callable[[], float] = time.time
+    ticks: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+STACK_NAME = "bigpanda-xmatters-relay"
+# Time to connect to STS, and time for its answer. A network without a way to STS must not stop a replay.
+STS_SECONDS = 5
+
+
+class EndpointUrlError(ValueError):
+    """AWS_ENDPOINT_URL is not a URL; the message does not quote its value."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One deployed stack. It calls CloudFormation at the first use of an output or a parameter.
+
+    Attributes:
+        name: The name of the stack.
+        session: The boto3 session of the operator.
+        endpoint_url: The URL of the local cloud; None on AWS.
+        effects: Side effects.
+    """
+
+    name: str
+    session: boto3.Session
+    endpoint_url: str | None
+    effects: Effects = field(default_factory=Effects)
+
+    def output(self, key: str) -> str:
+        """Return an output of the stack. Raises StackMissingError if there is no stack, or it is not a relay."""
+        if key not in self.outputs:
+            raise StackMissingError(f"the stack {self.name!r} is not a relay: it has no output {key}")
+        return self.outputs[key]
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Outputs by key, with URLs that work from this machine. Raises StackMissingError."""
+        return read_outputs(self._cloudformation, self.name, self.endpoint_url)
+
+    @cached_property
+    def parameters(self) -> dict[str, str]:
+        """Parameters by name. Raises StackMissingError."""
+        return read_parameters(self._cloudformation, self.name)
+
+    @cached_property
+    def arn(self) -> str:
+        """ARN of the stack. Raises StackMissingError."""
+        return read_arn(self._cloudformation, self.name)
+
+    @property
+    def hosts(self) -> VendorHosts:
+        """Allow-lists of the vendors' hosts. Raises StackMissingError."""
+        return VendorHosts.of(self._names("XMattersHosts"), self._names("BigPandaHosts"), loopback=self.is_local)
+
+    def _names(self, parameter: str) -> list[str]:
+        """Return a parameter's list of names. Raises StackMissingError if the stack has no such parameter."""
+        if parameter not in self.parameters:
+            raise StackMissingError(f"the stack {self.name!r} has no parameter {parameter}; deploy it again")
+        return self.parameters[parameter].split(",")
+
+    @property
+    def key_arn(self) -> str | None:
+        """ARN of the customer managed KMS key of the stack; None if it uses AWS's keys. Raises StackMissingError."""
+        return None if self.is_local else self.parameters.get("KmsKeyArn") or None
+
+    @property
+    def is_local(self) -> bool:
+        """True if the stack is in a local cloud. Raises StackMissingError."""
+        return self.parameters.get("Profile") == "local"
+
+    def api_host(self, url: str) -> AllowList:
+        """Return an allow-list with only the host of `url`, a URL of the stack's own API. Raises StackMissingError."""
+        return AllowList("API", (urlsplit(url).hostname or "",), loopback=self.is_local)
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Return a deadline of a number of seconds from now."""
+        return Deadline(seconds, self.effects.ticks)
+
+    def table(self) -> Table:
+        """Return the ledger's table. Raises StackMissingError."""
+        return Table(self.dynamodb, self.output("LedgerTableName"), self.effects.clock)
+
+    @cached_property
+    def _cloudformation(self) -> "CloudFormationClient":
+        return self.session.client("cloudformation")
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        """Client of Secrets Manager."""
+        return self.session.client("secretsmanager")
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        """Client of SQS."""
+        return self.session.client("sqs")
+
+    @cached_property
+    def sns(self) -> "SNSClient":
+        """Client of SNS."""
+        return self.session.client("sns")
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """Client of DynamoDB."""
+        return self.session.client("dynamodb")
+
+    @cached_property
+    def cloudwatch(self) -> Any:
+        """Client of CloudWatch."""
+        return self.session.client("cloudwatch")
+
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        """Client of CloudWatch Logs."""
+        return self.session.client("logs")
+
+    @cached_property
+    def sts(self) -> Any:
+        """Client of STS, which answers or fails within seconds: no verb depends on it."""
+        limits = Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 1})
+        return self.session.client("sts", config=limits)
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """Client of Lambda."""
+        return self.session.client("lambda")
+
+
+def _endpoint_url() -> str | None:
+    """Return AWS_ENDPOINT_URL, or None if it is not set. Raises EndpointUrlError."""
+    value = os.environ.get("AWS_ENDPOINT_URL") or None
+    if value is not None and not _is_url(value):
+        raise EndpointUrlError("AWS_ENDPOINT_URL is not a URL such as http://127.0.0.1:4566; unset it to ask AWS")
+    return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        url = urlsplit(value)
+        # `port` raises ValueError for a port that is not a number up to 65535.
+        return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        return False
+
+
+def on_stack(verb: Callable[..., None]) -> Callable[..., None]:
+    """Add `--stack`, `--region`, `--profile` and `--json` to a verb, and call the verb with `stack` and `as_json`.
+
+    Tests pass fake `Effects` as `obj` of click's context.
+    """
+
+    @click.option(
+        "--stack",
+        "stack_name",
+        envvar="RELAY_STACK",
+        default=STACK_NAME,
+        metavar="NAME",
+        # Click's own note of the default would break the name at a hyphen.
+        help=f"The stack: {STACK_NAME} if left out.",
+    )
+    @click.option("--region", metavar="REGION", help="AWS region; by default that of the AWS CLI 2.")
+    @click.option("--profile", metavar="NAME", help="AWS profile; by default that of the AWS CLI.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @wraps(verb)
+    def wrapped(stack_name: str, region: str | None, profile: str | None, **arguments: Any) -> None:
+        verb(stack=opened(click.get_current_context(), stack_name, region, profile), **arguments)
+
+    return wrapped
+
+
+def opened(context: click.Context, name: str, region: str | None, profile: str | None) -> Stack:
+    """Return a stack, without a call to AWS. Raises NoRegionError and EndpointUrlError.
+
+    Args:
+        context: Click's context; its `obj` is an Effects, or None.
+        name: The name of the stack.
+        region: The AWS region; None for that of the AWS CLI 2: AWS_REGION, AWS_DEFAULT_REGION, the profile's.
+        profile: The AWS profile; None for that of the AWS CLI.
+    """
+    effects: Effects = context.obj or Effects()
+    if region is None:
+        # The SDK reads the other two by itself.
+        region = os.environ.get("AWS_REGION") or None
+    session = effects.sessions(profile_name=profile, region_name=region)
+    # Botocore accepts an empty region name, and fails later without naming the region.
+    if session.region_name == "":
+        raise NoRegionError
+    return Stack(name, session, _endpoint_url(), effects)

@@ -1,0 +1,85 @@
+"""relayctl doctor: check a stack and all of its channels."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import click
+
+from relay.foreign_text import printable
+from relayctl import check_results, terminal
+from relayctl.channel.checks import ChannelChecks
+from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.check_results import Check
+from relayctl.stack import status_views
+from relayctl.stack.checks import StackChecks
+from relayctl.stack.deployed import Stack, on_stack
+from relayctl.stack.outputs import StackMissingError
+from relayctl.stack.status_reading import StatusReader
+
+
+@click.command()
+@on_stack
+def doctor(stack: Stack, as_json: bool) -> None:
+    """Check the whole stack, and every channel: its health as `status` has it, then as `channel test` does.
+
+    Nothing is changed and nobody is notified.
+
+    Exit codes: 0 no check failed, maybe with warnings; 1 a check failed, or a channel is sick.
+
+    \b
+    Example:
+      relayctl doctor
+      relayctl doctor --json
+    """
+    # First: it raises an error if there is no such stack, or the stack is not a relay.
+    store = ChannelStore(stack)
+    with terminal.status(f"checking the stack {stack.name} …"):
+        of_stack = list(StackChecks(stack).of(datetime.now(UTC)))
+        names, listed = _channels(store)
+    of_stack.append(listed)
+    if not as_json:
+        _show(f"stack {stack.name}", of_stack)
+    of_channels = _checked(stack, store, names, as_json=as_json)
+    every = [*of_stack, *(check for found in of_channels.values() for check in found)]
+    if as_json:
+        channels = [{"channel": name, **check_results.listing(found)} for name, found in of_channels.items()]
+        document = {"stack": stack.name, **check_results.listing(of_stack), "channels": channels}
+        click.echo(json.dumps(document | check_results.counts(every)))
+    click.echo(f"stack {stack.name}: {check_results.summary(every)}", err=True)
+    if check_results.counts(every)["failed"]:
+        click.get_current_context().exit(1)
+
+
+def _channels(store: ChannelStore) -> tuple[list[str], Check]:
+    """List the stack's channels. Return their names, and the result of the check that the list can be read."""
+    names: list[str] = []
+
+    def check() -> Check:
+        names.extend(name for name, _ in store.names())
+        if not names:
+            return check_results.warning("channels", NO_CHANNELS)
+        return check_results.ok("channels", f"{len(names)} of them")
+
+    return names, check_results.of_aws("channels", check)
+
+
+def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
+    """Return the results of all checks by channel; print them after each channel, unless `as_json`."""
+    checks = ChannelChecks.of_stack(stack, store)
+    found, status = {}, None
+    # The check of the outputs reports what the stack lacks.
+    with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
+        status = StatusReader(stack, has_pages=False).read()
+    for name in names:
+        with terminal.status(f"checking channel {name} …"):
+            health = status_views.health(status, name) if status else ()
+            found[name] = [*health, *checks.of(name)]
+        if not as_json:
+            _show(f"channel {name}", found[name])
+    return found
+
+
+def _show(title: str, found: list[Check]) -> None:
+    click.echo(click.style(printable(title), bold=True))
+    check_results.show(found)

@@ -1,0 +1,138 @@
+"""relayctl policy: IAM policies for operators, filled in for a stack."""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import click
+
+from relay.foreign_text import printable
+from relayctl import terminal
+from relayctl.stack.deployed import Stack, on_stack
+
+# Policies of people who look: without secrets, unless they are asked for.
+LOOKING = frozenset({"doctor", "observe"})
+_OF_SECRETS = frozenset({"ReadChannels", "KeyForChannels"})
+# Purpose of each policy.
+ABOUT = {
+    "channels": "for operators of channels: channel set, rotate, revoke, show, list, remove, test, plan, apply, export "
+    "and undo, bigpanda webhook. Reads every channel's secret, and no incident: channel list names no health.",
+    "doctor": "for doctor: changes nothing, and reads no incident and no secret, so it warns of each channel that it "
+    "cannot read. With --secrets also for channel test, plan and export: reads every channel's secret.",
+    "explain": "for explain: changes nothing. Reads every channel's secret, and states of incidents in the ledger.",
+    "import": "for dlq import: puts jobs on the dead-letter queue, and reads nothing. A replay believes such a job.",
+    "observe": "for people on call: incident show, shadow report and status. Changes nothing, but may hold "
+    "dead-lettered messages, as incident show does while it reads them. Reads no secret, so it says nothing of the "
+    "vendors' APIs, limits, modes and ages of credentials. With --secrets it does, and reads every channel's secret.",
+    "replay": "for dead-lettered jobs: dlq list, show, replay, drop and export. Reads incidents, and no channel's "
+    "secret.",
+    "uninstall": "for channel remove --drain and uninstall: removes channels once nothing is owed for them, and "
+    "exports dead-lettered jobs. Reads incidents, and every channel's secret.",
+}
+
+
+def template(name: str) -> dict[str, Any]:
+    """Return the template of a policy; `name` is a key of `ABOUT`."""
+    document: dict[str, Any] = json.loads((files("relayctl") / "policies" / f"{name}.json").read_text())
+    return document
+
+
+def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
+    """Return a policy with the values of one stack; `name` is a key of `ABOUT`.
+
+    `with_secrets` is True to let people who look (`LOOKING`) read the channels' secrets, too. A statement about
+    something that the stack does not have, such as a KMS key of its own, is left out. Raises StackMissingError.
+    """
+    names = _names(stack)
+    document = template(name)
+    left_out = _OF_SECRETS if name in LOOKING and not with_secrets else frozenset[str]()
+    kept = [each for each in document["Statement"] if each["Sid"] not in left_out]
+    statements = [each for each in kept if not _placeholders(each) & _absent(names)]
+    return document | {"Statement": [_replaced(each, names) for each in statements]}
+
+
+def _names(stack: Stack) -> dict[str, str | None]:
+    """Return the values of the placeholders by their names; None for a value that the stack does not have."""
+    _, partition, _, region, account, _ = stack.arn.split(":", 5)
+
+    def arn(service: str, resource: str) -> str:
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    def queue(output: str) -> str:
+        return arn("sqs", stack.output(output).rpartition("/")[2])
+
+    return {
+        "Region": region,
+        # DescribeStacks by name needs the right to every id: the operator does not know the stack's id yet.
+        "StackArn": arn("cloudformation", f"stack/{stack.name}/*"),
+        # Secrets Manager adds six characters to a secret's name, and channels are made and removed.
+        "ChannelArns": arn("secretsmanager", f"secret:{stack.output('SecretPrefix')}/*"),
+        "RetryQueueArn": queue("RetryQueueUrl"),
+        "ChoreQueueArn": queue("ChoreQueueUrl"),
+        "DeadLetterQueueArn": queue("DeadLetterQueueUrl"),
+        "LedgerTableArn": arn("dynamodb", f"table/{stack.output('LedgerTableName')}"),
+        "JobWorkerArn": arn("lambda", f"function:{stack.output('JobWorkerFunction')}"),
+        "ChoreWorkerArn": arn("lambda", f"function:{stack.output('ChoreWorkerFunction')}"),
+        "LogGroupArnPrefix": arn("logs", f"log-group:/aws/lambda/{stack.name}"),
+        "FallbackTopicArn": stack.output("FallbackTopicArn"),
+        "KmsKeyArn": stack.key_arn,
+    }
+
+
+def _absent(names: Mapping[str, str | None]) -> set[str]:
+    return {name for name, value in names.items() if value is None}
+
+
+def _placeholders(statement: Mapping[str, Any]) -> set[str]:
+    return set(re.findall(r"\$\{(\w+)\}", json.dumps(statement)))
+
+
+def _replaced(node: Any, names: Mapping[str, str | None]) -> Any:
+    """Return a part of a policy's JSON, with the value in place of each placeholder."""
+    match node:
+        case str():
+            return re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]] or "", node)
+        case list():
+            return [_replaced(each, names) for each in node]
+        case dict():
+            return {key: _replaced(value, names) for key, value in node.items()}
+    return node
+
+
+@click.command()
+@click.argument(
+    "name",
+    required=False,
+    metavar="[NAME]",
+    shell_complete=lambda _, __, incomplete: [each for each in ABOUT if each.startswith(incomplete)],
+)
+@click.option("--secrets", "with_secrets", is_flag=True, help="Let doctor or observe read the channels' secrets, too.")
+@on_stack
+def policy(stack: Stack, name: str | None, with_secrets: bool, as_json: bool) -> None:
+    """Print an IAM policy for operators, filled in for the stack. Without NAME, list the policies.
+
+    The policy names the stack's own queues, table, functions and topic, in its account, region and partition. Those
+    for people who look, doctor and observe, have no right to secrets without --secrets.
+
+    \b
+    Example:
+      relayctl policy
+      relayctl policy replay > replay.json
+      relayctl policy doctor --secrets > ci.json
+    """
+    if name is None:
+        _list(as_json=as_json)
+        return
+    if name not in ABOUT:
+        raise click.UsageError(f"there is no policy {printable(name)}; there are {', '.join(ABOUT)}")
+    click.echo(json.dumps(filled_in(name, stack, with_secrets=with_secrets), indent=2))
+
+
+def _list(*, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"policies": [{"policy": name, "about": about} for name, about in ABOUT.items()]}))
+        return
+    for name, about in ABOUT.items():
+        terminal.show_line(f"{name}: {about}")
