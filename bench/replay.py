@@ -15,7 +15,7 @@ from relay.jobs.envelope import envelope_of
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover
-from relayctl.dlq.queue import SPOOL_BYTES, DeadLetters
+from relayctl.dlq.queue import DeadLetters
 from tests import samples
 from tests.fakes import Clock
 
