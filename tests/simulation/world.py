@@ -75,8 +75,6 @@ class World:
         self._numbers = count()
         self._hub = getcurrent()
         self._processes: dict[greenlet, Process] = {}
-        # Greenlets with abandoned work.
-        self._abandoned: set[greenlet] = set()
 
     def at(self, moment: float, happen: Callable[[], object]) -> None:
         """Schedule an event."""
@@ -137,23 +135,6 @@ class World:
         self.process().is_dead = True
         raise Crash
 
-    def watch(self, work: Callable[[], None], seconds: float) -> None:
-        """Do some work within so many seconds; else abandon it and raise TimeoutError.
-
-        A call that hangs in abandoned work may end later. The work begins no other call.
-        """
-
-        def watched() -> None:
-            working.append(getcurrent())
-            work()
-
-        working: list[greenlet] = []
-        try:
-            self.call(watched, seconds)
-        except TimeoutError:
-            self._abandoned.update(working)
-            raise
-
     def call[T](self, work: Callable[[], T], seconds: float) -> T:
         """Return or raise the result of `work` within so many seconds; else abandon the call and raise TimeoutError."""
         me, process = getcurrent(), self.process()
@@ -200,10 +181,7 @@ class World:
         self.log.append(f"{self.now - self.began:9.3f} s  {what}")
 
     def _go_on(self) -> None:
-        """Return once the process is not frozen.
-
-        End the running greenlet if its work was abandoned, or if the process is dead or stays frozen.
-        """
+        """Return once the process is not frozen; end the running greenlet if the process is dead or stays frozen."""
         me = getcurrent()
         process = self._processes[me]
         while process.thaws_at > self.now and not process.is_dead:
@@ -211,7 +189,7 @@ class World:
                 raise GreenletExit
             self.at(process.thaws_at, me.switch)
             self._hub.switch()
-        if process.is_dead or me in self._abandoned:
+        if process.is_dead:
             raise GreenletExit
 
     def _kill(self, process: Process) -> None:
