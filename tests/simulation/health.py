@@ -24,6 +24,9 @@ IN_FLIGHT_SECONDS = 16.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
+# Words of a message about criticals of which people may not know: owed, dead-lettered, or without a page.
+_URGENT = ("a critical is owed", "and rang nobody", "made no page")
+
 # Services without which people may not be told that a channel is sick.
 _NEEDED = ("dynamodb", "sqs", "lambda", "secrets", "sns")
 
@@ -144,9 +147,9 @@ class Health:
                 yield f"health: {channel} is sick in a time of {quiet.kind}: {message.channels[channel]}"
 
     def _unheard(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
-        """Check that the topic that wakes people gets the messages about owed criticals."""
+        """Check that the topic that wakes people gets the messages about criticals of which they may not know."""
         for message in messages:
-            is_urgent = message.health == "sick" and "a critical is owed" in message.channels[channel]
+            is_urgent = message.health == "sick" and any(each in message.channels[channel] for each in _URGENT)
             if is_urgent and message.topic == "notice" and "alarm" in self.topics:
                 yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
 

@@ -1063,4 +1063,11 @@ MUTATIONS = (
         "KEPT_SECONDS = 300",
         seed=67,
     ),
+    Mutation(
+        "given-up criticals make no channel's sickness urgent",
+        "delivery.channel_health:Debts.unpaged_criticals",
+        "self.critical + self.given_up + self.pages_missing",
+        "self.critical + self.pages_missing",
+        seed=240,
+    ),
 )
