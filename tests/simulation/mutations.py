@@ -1070,4 +1070,11 @@ MUTATIONS = (
         "self.critical + self.pages_missing",
         seed=240,
     ),
+    Mutation(
+        "the end of a pause that is planned delays the fallback topic",
+        "sweeper.debt_timing:delay_start_after_pauses",
+        "not each.when and row.since < each.until <= now",
+        "not each.when and row.since < each.until",
+        seed=244,
+    ),
 )
