@@ -1077,4 +1077,11 @@ MUTATIONS = (
         "not each.when and row.since < each.until",
         seed=244,
     ),
+    Mutation(
+        "a critical that was held back is sent without the ledger",
+        "delivery.degraded:_may_wait",
+        "task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question",
+        "task.job.is_revived or task.needs_question",
+        seed=88,
+    ),
 )
