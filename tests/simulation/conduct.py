@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, permutations
 from typing import Any
 
 from relay.jobs.envelope import SCHEMA
@@ -35,6 +35,10 @@ BREAKING = {"503", "503 for minutes", "504", "504 rang", "gone", "reset rang", "
 # The relay searches a page for three minutes, and a follow-up may wake two minutes later.
 LOOKED_FOR_SECONDS = 320.0
 TOLD_TWICE_SECONDS = 299.0
+# A share may have met the ledger before it failed.
+IN_FLIGHT_SECONDS = 16.0
+# While the ledger fails: the shortest time between two criticals of one incident from one function.
+UNGUARDED_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Conduct:
         yield from self._untold()
         if self._is_calm("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
             yield from self._silent()
+        if self._is_calm("sqs", "lambda", "secrets", "token") and not self.weather.crashes:
+            yield from self._unguarded_again()
         if self._is_calm("dynamodb", "sqs") and not self.weather.crashes:
             yield from self._hurried()
             yield from self._asked_too_soon()
@@ -221,6 +227,35 @@ class Conduct:
         before = [post for post in posts if post.process == earlier.process and post.began < earlier.began]
         is_first = all(post.fault not in AMBIGUOUS for post in before)
         return earlier.is_critical and is_first and earlier.fault in {"reset rang", "504", "504 rang"}
+
+    def _unguarded_again(self) -> Iterator[str]:
+        """Check that a function that sent a critical without the ledger sends no second one of its incident soon.
+
+        A state in between that was not critical makes the next critical urgent again.
+        """
+        spells = [each for each in self.weather.spells if each.service == "dynamodb"]
+        if len(spells) != 1 or spells[0].fault != "refuses" or spells[0].share != 1:
+            return
+        began = self.weather.world.began
+        first, last = began + spells[0].begins + IN_FLIGHT_SECONDS, began + spells[0].ends
+        unguarded = [post for post in self.phones.posts if post.function is not None and first < post.began < last]
+        for earlier, later in permutations((post for post in unguarded if post.is_critical), 2):
+            is_same = (earlier.function, earlier.incident) == (later.function, later.incident)
+            # Neither of two shares that come together knows of the other one.
+            if not (is_same and earlier.is_accepted and earlier.ended and earlier.ended < later.started):
+                continue
+            is_soon = later.began < earlier.ended + UNGUARDED_SECONDS
+            if is_soon and not self._has_eased_between(earlier, later):
+                yield f"unguarded: {later.process} sent a second critical of its function without the ledger"
+
+    def _has_eased_between(self, earlier: Post, later: Post) -> bool:
+        """Return True if a state that is not critical came between two requests for one incident."""
+        return any(
+            earlier.started < at < later.began
+            for state in self.states
+            if state.incident == later.incident and not (state.is_open and state.status == "critical")
+            for at in state.arrivals
+        )
 
     def _asked_too_soon(self) -> Iterator[str]:
         """Check that a retry waits as long as xMatters asked for. The first one was queued before the first attempt."""

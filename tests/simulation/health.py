@@ -24,6 +24,9 @@ IN_FLIGHT_SECONDS = 16.0
 # From the sweeper's read of what is owed to its message about that, with a topic that is slow.
 RUN_SECONDS = 60.0
 
+# Words of a message about criticals of which people may not know: owed, dead-lettered, or without a page.
+_URGENT = ("a critical is owed", "and rang nobody", "made no page")
+
 # Services without which people may not be told that a channel is sick.
 _NEEDED = ("dynamodb", "sqs", "lambda", "secrets", "sns")
 
@@ -144,9 +147,9 @@ class Health:
                 yield f"health: {channel} is sick in a time of {quiet.kind}: {message.channels[channel]}"
 
     def _unheard(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
-        """Check that the topic that wakes people gets the messages about owed criticals."""
+        """Check that the topic that wakes people gets the messages about criticals of which they may not know."""
         for message in messages:
-            is_urgent = message.health == "sick" and "a critical is owed" in message.channels[channel]
+            is_urgent = message.health == "sick" and any(each in message.channels[channel] for each in _URGENT)
             if is_urgent and message.topic == "notice" and "alarm" in self.topics:
                 yield f"health: {channel} is sick, and nobody is woken: {message.channels[channel]}"
 
@@ -154,16 +157,29 @@ class Health:
         """Check that the last message about a channel that gave up a critical is that it is sick."""
         if self._has_spells(*_NEEDED) or self.weather.crashes or self.weather.skips_runs or channel in self.quiet:
             return
-        rang = {(ring.incident, ring.share) for ring in self.phones.rings}
         # A person's answer makes states whose numbers say nothing about their order.
         ordered = sorted(self.states, key=lambda each: (each.changed_on or 0, each.updated_on or 0, each.number))
         last = {state.incident: state for state in ordered}
         for state in self.given_up:
-            is_unheard = last[state.incident] is state and (state.incident, state.number) not in rang
+            is_unheard = last[state.incident] is state and not self._has_rung(state)
             # An imported job can be replayed, but its state stays dropped.
             is_unheard = is_unheard and state not in self.dropped
             if state.channel == channel and is_unheard and (not messages or messages[-1].health == "well"):
                 yield f"health: {channel} gave up {state}, and is not called sick"
+
+    def _has_rung(self, state: SharedState) -> bool:
+        """Return True if a state was signalled, or after its arrival an equal one that no time stamp distinguishes."""
+        came = min(state.arrivals, default=math.inf)
+        twins = {
+            other.number
+            for other in self.states
+            if other.incident == state.incident and other.version == state.version and other.tells_the_same(state)
+        }
+        return any(
+            ring.incident == state.incident
+            and (ring.share == state.number or (ring.share in twins and ring.began > came))
+            for ring in self.phones.rings
+        )
 
     def _needless(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
         """Check that a channel is not called sick if all signals were accepted, and no owed message vanished."""

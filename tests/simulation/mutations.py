@@ -499,14 +499,14 @@ MUTATIONS = (
         "failures.reasons:",
         "LONGEST_WAIT_SECONDS = 900.0",
         "LONGEST_WAIT_SECONDS = 9000.0",
-        seed=124,
+        seed=24,
     ),
     Mutation(
         "the backoff of a critical doubles as that of others",
         "jobs.backoff:wait_seconds",
         "CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS",
         "LONGEST_WAIT_SECONDS",
-        seed=300,
+        seed=95,
     ),
     Mutation(
         "a kept job sleeps for a quarter of an hour",
@@ -978,6 +978,7 @@ MUTATIONS = (
                 (*own, *(route.recipients if route else ()), *job.url_recipients)
             )
         """,
+        seed=306,
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
@@ -1019,7 +1020,7 @@ MUTATIONS = (
         "bigpanda.incident_writer:IncidentWriter.write",
         "may_be_written and self._is_written(to_write, comment, deadline)",
         "may_be_written and not changes and self._is_written(to_write, comment, deadline)",
-        seed=52018659,
+        seed=411,
     ),
     Mutation(
         "a share's arrival is not pushed behind the newest one when clocks differ",
@@ -1062,5 +1063,26 @@ MUTATIONS = (
         "KEPT_SECONDS = 90 * 24 * 3600",
         "KEPT_SECONDS = 300",
         seed=67,
+    ),
+    Mutation(
+        "given-up criticals make no channel's sickness urgent",
+        "delivery.channel_health:Debts.unpaged_criticals",
+        "self.critical + self.given_up + self.pages_missing",
+        "self.critical + self.pages_missing",
+        seed=240,
+    ),
+    Mutation(
+        "the end of a pause that is planned delays the fallback topic",
+        "sweeper.debt_timing:delay_start_after_pauses",
+        "not each.when and row.since < each.until <= now",
+        "not each.when and row.since < each.until",
+        seed=244,
+    ),
+    Mutation(
+        "a critical that was held back is sent without the ledger",
+        "delivery.degraded:_may_wait",
+        "task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question",
+        "task.job.is_revived or task.needs_question",
+        seed=88,
     ),
 )

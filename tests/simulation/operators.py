@@ -45,6 +45,8 @@ def tell(seed: int) -> Story:
     # None of the seeds that the mutations record.
     narrow = Random(f"narrow pause of {seed}")
     story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.17 else story
+    planned = Random(f"planned pause of {seed}")
+    story = _with_a_planned_pause(planned, story) if 0.18 < planned.random() < 0.2 else story
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story
@@ -89,12 +91,31 @@ def _with_a_narrow_pause(random: Random, story: Story) -> Story:
         "is paused",
         lambda document: _added(document, begins, begins, begins + 2000, random.choice(["keep", "drop"]), when),
     )
+    return _while_the_trigger_fails(random, story, [Settings(0), pause])
+
+
+def _with_a_planned_pause(random: Random, story: Story) -> Story:
+    """Return a story of a channel whose trigger fails, while a pause is planned that begins 10 to 60 minutes later."""
+    when: When = random.choice([{}, {}, {"environment": ["prod*"]}])
+    at = random.randrange(5, 60)
+    since = at + random.randrange(600, 3600)
+    until = since + random.randrange(300, 900)
+    pause = _edited(
+        Settings(0),
+        at,
+        "gets a planned pause",
+        lambda document: _added(document, at, since, until, random.choice(["keep", "drop"]), when),
+    )
+    return _while_the_trigger_fails(random, story, [Settings(0), pause])
+
+
+def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:
+    """Return a story of a channel with these settings over time, whose trigger fails for long."""
     policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
     policy |= {"fallback_after_seconds": random.choice([60, 300]), "replace": True}
     spell = Spell(f"xmatters/{CHANGED}", random.choice(["503", "gone"]), 0.0, random.uniform(900, 1500), 1.0)
     story = stories.alone(story, sorted(_shares(random, 6), key=lambda post: post.at), spells=[spell])
-    timelines = {CHANGED: Timeline([Settings(0), pause])}
-    return replace(story, others={CHANGED: policy}, timelines=timelines)
+    return replace(story, others={CHANGED: policy}, timelines={CHANGED: Timeline(settings)})
 
 
 def _with_routes(random: Random, story: Story) -> Story:

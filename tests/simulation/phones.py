@@ -87,6 +87,8 @@ class Post:
         ended: end, in epoch seconds; None until then.
         fault: the weather's fault; None without one.
         is_accepted: True if the process got the status 202.
+        function: the process's function (`Process.function`).
+        started: start of the process, in epoch seconds.
     """
 
     process: str
@@ -101,6 +103,8 @@ class Post:
     ended: float | None = None
     fault: str | None = None
     is_accepted: bool = False
+    function: int | None = None
+    started: float = 0.0
 
 
 @dataclass
@@ -155,6 +159,7 @@ class Phones(Session):
         delivery, share = headers["X-Relay-Delivery-Id"], document["share"]
         channel, incident = _channel(url), document.get("entry", document["id"])
         post = Post(world.process().name, delivery, began, incident, share, channel, is_critical, is_marked)
+        post.function, post.started = world.process().function, world.process().started_at
         self.edge.reach()
         if world.now > began + seconds:
             # The real session also checks the clock before the first byte, since a function may have been frozen. A

@@ -471,6 +471,7 @@ class Simulation:
         state = post.state
         state.arrivals.append(self.world.now)
         functions = self._any()
+        process.function = id(functions)
         token = self._token if state.channel == NOC else f"{state.channel}-{TOKEN}"
         if state.channel != NOC and (line := self.story.timelines.get(state.channel)):
             # An operator pastes a new token into BigPanda once the channel is made anew.

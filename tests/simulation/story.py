@@ -499,6 +499,7 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("updates", 0.458, 0.473, _with_updates),
         ("lags", 0.284, 0.304, _with_a_lag),
         ("limits", 0.265, 0.285, _with_limits),
+        ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
@@ -565,6 +566,20 @@ def _with_updates(random: Random, story: Story) -> Story:
             at += pace * random.uniform(0.6, 1.4)
     policy = {**story.policy, "max_age_seconds": 3600}
     spell = Spell("xmatters", random.choice(["503", "gone", "429"]), 0.0, random.uniform(600, 900), 1.0)
+    return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+
+
+def _with_unguarded_updates(random: Random, story: Story) -> Story:
+    """Return a story of criticals to which alerts are added during a long outage of the ledger."""
+    begins, posts = random.uniform(0, 30), []
+    for number in range(random.choice([1, 2])):
+        at = begins + random.uniform(20, 120)
+        for place in range(random.choice([2, 3, 4])):
+            stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(place + 1))
+            posts.append(Post(at, SharedState(f"i{number}", place, at, True, "critical", alerts, stamp, stamp)))
+            at += random.choice([15.0, 50.0, 150.0]) * random.uniform(0.6, 1.4)
+    policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "grew", "resolved"]}
+    spell = Spell("dynamodb", "refuses", begins, begins + random.uniform(500, 1200), 1.0)
     return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
 
 

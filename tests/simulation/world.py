@@ -37,6 +37,7 @@ class Process:
         lost_races: number of those whose condition failed, since another process wrote in between.
         sends: number of messages by queue.
         started_at: time of the start, in epoch seconds.
+        function: `id` of the webhook's functions that serve the request; None for other processes.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Process:
         self.sends: Counter[str] = Counter()
         self.at_its_end = at_its_end
         self.started_at = 0.0
+        self.function: int | None = None
         self.is_dead = False
         self.is_over = False
         # Calls that the process abandoned do not continue before this time.

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from relay.channels.change_marks import MARKS_SECONDS
 from relay.failures.errors import ChannelUnreadable, UnknownChannel
 from relay.ledger import credentials
 from relay.ledger.credentials import USE_SECONDS
+from relay.ledger.table import Table
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay, table_down
 
@@ -91,6 +93,17 @@ class TestRevoked:
         assert status(relay, LEAKED) == 200, "Secrets Manager gave the old version"
         relay.secrets.texts["noc"] = secret(NEW)
         revoke(relay, "m2")
+        assert seconds_until_refused(relay) <= MARKS_SECONDS
+
+    @pytest.mark.parametrize("mark", [credentials.revoke, credentials.mark_changed])
+    @pytest.mark.parametrize("channel", ["noc", "other"])
+    def test_revocation_acts_although_another_mark_is_written_before_functions_read_it(
+        self, mark: Callable[[Table, str, str, float], None], channel: str
+    ) -> None:
+        relay = relay_that_knows_the_leaked_token()
+        relay.secrets.texts["noc"] = secret(NEW)
+        revoke(relay)
+        mark(relay.credentials.table(relay.clock), channel, "m2", relay.clock.now)
         assert seconds_until_refused(relay) <= MARKS_SECONDS
 
     def test_function_that_starts_between_secret_and_mark_reads_the_channel_again(self) -> None:

@@ -53,11 +53,16 @@ def test_pause_whose_conditions_cost_too_much_does_not_apply() -> None:
         ([], AT_NOON),
         ([pause()], AT_NOON + HOUR),
         ([pause(), pause(ONE, TWO)], AT_NOON + 2 * HOUR),
+        # Only the end of the first pause brings the second one within the state's age.
+        (
+            [pause("2027-01-15T18:30:00Z", "2027-01-15T22:00:00Z"), pause(until="2027-01-15T18:00:00Z")],
+            AT_NOON + 10 * HOUR,
+        ),
         # It had expired before the second pause began.
         ([pause("2027-01-15T20:00:00Z", "2027-01-15T21:00:00Z")], AT_NOON),
         ([pause("2027-01-15T10:00:00Z", "2027-01-15T11:00:00Z")], AT_NOON),
     ],
-    ids=["no pause", "one", "two in a row", "after its age", "before it came"],
+    ids=["no pause", "one", "two in a row", "two, stored in another order", "after its age", "before it came"],
 )
 def test_age_counts_from_the_end_of_a_pause(pauses: list[Pause], start: float) -> None:
     assert age_start(pauses, AT_NOON, 6 * HOUR) == start

@@ -112,6 +112,20 @@ class TestKeep:
         relay.sweep(120)
         assert len(relay.sns.published) == 1
 
+    @pytest.mark.parametrize("then", ["keep", "drop"])
+    def test_fallback_is_notified_in_time_of_a_critical_that_is_owed_before_a_pause_that_is_planned(
+        self, then: str
+    ) -> None:
+        weekend = pause(then, since=NOW + 24 * HOUR, until=NOW + 72 * HOUR)
+        relay = new_relay(
+            samples.refused(503), policy={"pauses": [weekend], "fallback_after_seconds": 300, "preset": "oncall"}
+        )
+        relay.share()
+        relay.sweep(240)
+        assert relay.sns.published == []
+        relay.sweep(120)
+        assert len(relay.sns.published) == 1
+
     def test_age_counts_from_the_end_of_the_pause(self) -> None:
         long = pause("keep", until=NOW + 20 * HOUR)
         relay = new_relay(

@@ -180,6 +180,14 @@ class TestCredentials:
         assert relay.session.calls[1].url.endswith("?apiKey=new-key")
         assert relay.clock.slept == []
 
+    def test_every_request_of_a_state_that_may_have_paged_says_may_repeat_with_renewed_credentials_too(self) -> None:
+        relay = new_relay(requests.ReadTimeout("late"), samples.refused(401), samples.accepted())
+        relay.share()
+        relay.secrets.texts["noc"] = self.ROTATED
+        relay.wake(60)
+        repeats = [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls]
+        assert repeats == [None, "true", "true"]
+
     @pytest.mark.parametrize("status", [401, 403])
     def test_unchanged_secret_is_not_tried_again_after_401_or_403(self, status: int) -> None:
         relay = new_relay(samples.refused(status))

@@ -8,7 +8,7 @@ import pytest
 from relay.delivery.task import entry_key_of
 from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.jobs.envelope import read_envelope
-from relay.jobs.job import Job, seconds_of, timestamp
+from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relayctl.dlq.jsonl import line_of, read_line
 from tests import samples
 from tests.fakes import Call, Relay, Step, new_relay, worked
@@ -234,6 +234,18 @@ class TestWithoutTheLedger:
         moved(relay)
         relay.wake()
         assert len(relay.session.calls) == 2
+
+    def test_replayed_note_of_an_accepted_signal_is_recorded_and_sends_nothing(self) -> None:
+        relay = new_relay()
+        relay.dynamodb.refuses_writes = True
+        relay.share()
+        relay.retries.messages = relay.retries.messages[-1:]
+        relay.clock.now += DAYS
+        relay.wake()
+        relay.dynamodb.refuses_writes = False
+        assert Flag.ACCEPTED in moved(relay).flags
+        relay.wake()
+        assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
 
     def test_copy_of_a_dead_letter_that_waited_for_the_ledger_keeps_its_old_mark(self) -> None:
         relay = dead_lettered()

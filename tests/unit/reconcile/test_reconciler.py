@@ -157,6 +157,19 @@ class TestMissed:
         scene.relay.wake()
         assert scene.relay.session.calls[-1].url.endswith("recipients=Web")
 
+    @pytest.mark.parametrize("when", [{"tag.team": "web"}, {"source_system": "nagios*"}, {"environment": "prod"}])
+    def test_missed_change_is_not_routed_by_a_fact_that_the_last_share_has_no_more(self, when: dict[str, str]) -> None:
+        scene = make_scene(policy={"routes": [{"when": when, "recipients": ["Web"]}]})
+        alert = {"id": "a1", "source_system": "nagios.east", "tags": [{"name": "team", "value": "Web"}]}
+        for facts in ({"alerts": [alert], "environments": ["Prod"]}, {"alerts": [{"id": "a1"}]}):
+            scene.relay.share(samples.body(status="warning", changedOn=int(scene.relay.clock.now), **facts))
+            scene.relay.clock.now += 60
+        scene.has(incident(scene.relay.clock, ago=0))
+        scene.run_twice()
+        scene.relay.wake()
+        assert scene.signalled() == ["warning", "critical"]
+        assert ["recipients=Web" in call.url for call in scene.relay.session.calls] == [True, False]
+
     @pytest.mark.parametrize(
         "faults",
         [
