@@ -56,8 +56,8 @@ MUTATIONS = (
     Mutation(
         "partial failures are ignored",
         "entrypoints.worker:Worker.work",
-        'not self._handled(record["body"])',
-        'not self._handled(record["body"]) and not record',
+        "not self._handled_or_counted(record)",
+        "not self._handled_or_counted(record) and not record",
         seed=8,
     ),
     Mutation(
