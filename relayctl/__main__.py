@@ -1,4 +1,7 @@
-"""Entry point of relayctl, and the errors that all verbs have in common."""
+"""Entry point of relayctl: groups that import a verb at its first use, and the errors that all verbs have in common.
+
+So `relayctl --help` does not import the AWS SDK, which would take most of its time.
+"""
 
 import errno
 import os

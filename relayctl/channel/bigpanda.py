@@ -1,4 +1,7 @@
-"""relayctl bigpanda: the settings of BigPanda's webhook integrations."""
+"""relayctl bigpanda: settings of BigPanda's webhook integrations, v1 to paste and v2 to create by its API.
+
+With v2, the customer's template decides the whole body of a share. Sources: docs/vendors.md, "What BigPanda sends".
+"""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Checks of the credentials with which the relay calls the vendors for a channel. No person is notified."""
+"""Checks of a channel's credentials for the vendors, and of its recipients. No person is notified."""
 
 from collections.abc import Sequence
 from typing import Any

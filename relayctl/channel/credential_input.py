@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ class CredentialCommand(click.Command):
     def _options(self, ctx: click.Context) -> dict[str, click.Option]:
         options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
         return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+
+
+def credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds a credential option with this help text to a verb."""
+    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
+
+
+def flag_of(option: str) -> str:
+    """Return an option as the operator types it, by its name in Python."""
+    return f"--{option.replace('_', '-')}"
 
 
 def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:

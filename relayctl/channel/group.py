@@ -1,4 +1,4 @@
-"""relayctl channel: the verbs show, list and remove. The other verbs have modules of their own."""
+"""relayctl channel: the group, and the verbs show, list and remove. The other verbs have modules of their own."""
 
 import json
 import sys

@@ -8,7 +8,7 @@ import click
 
 from relay.channels import token
 from relay.channels.schema import AUTH
-from relayctl.channel.credential_input import ASK, CredentialInput, ask
+from relayctl.channel.credential_input import ASK, CredentialInput, ask, flag_of
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import SecretDocument, typed_value, unknown_key
 
@@ -31,7 +31,7 @@ def resolved(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
     settings = [_key_and_text(each) for each in options["settings"]]
     try:
-        read = {name: source.read(_flag(name), _CREDENTIALS[name], text) for name, text in given.items()}
+        read = {name: source.read(flag_of(name), _CREDENTIALS[name], text) for name, text in given.items()}
         pairs = [(key, source.read(f"--set {key}", key, text)) for key, text in settings]
     finally:
         source.warn()
@@ -103,7 +103,7 @@ def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
 
 def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:
     known = AUTH[kind]["properties"] if kind in list(AUTH) else {}
-    if unsuitable := [_flag(member) for member, value in given.items() if value is not None and member not in known]:
+    if unsuitable := [flag_of(member) for member, value in given.items() if value is not None and member not in known]:
         raise click.UsageError(f"{', '.join(unsuitable)}: cannot be combined with --auth {kind}")
     for member in (member for member in given if member in known):
         key, value = f"xmatters.auth.{member}", given[member]
@@ -113,15 +113,11 @@ def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None
             document.set(key, _ask(member, f" with --auth {kind}"))
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _ask(name: str, why: str) -> str:
     is_credential = name in _CREDENTIALS
     if not sys.stdin.isatty():
         ways = "@FILE or -" if is_credential else "a value"
-        raise click.UsageError(f"{_flag(name)} is needed{why} (give {ways}, or run in a terminal for a prompt)")
+        raise click.UsageError(f"{flag_of(name)} is needed{why} (give {ways}, or run in a terminal for a prompt)")
     return ask(name.replace("_", " "), is_hidden=is_credential)
 
 

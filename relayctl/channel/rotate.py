@@ -1,7 +1,7 @@
 """relayctl channel rotate: replace a credential without a gap, and end the replaced one."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -12,9 +12,9 @@ from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
 from relayctl.channel import credential_checks, credential_uses, endpoints, rotation, write_path
 from relayctl.channel.checks import SECONDS
-from relayctl.channel.credential_input import CredentialCommand, CredentialOption
+from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
 from relayctl.channel.credential_uses import LastUses, described, obstacle
-from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.channel.endpoints import ENDPOINTS, KEYS
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
@@ -25,18 +25,12 @@ from relayctl.check_results import Check, State
 from relayctl.settings.plan import REMEDIES
 from relayctl.stack.deployed import Stack, on_stack
 
-# The key of each endpoint's credentials, by the name that the operator types.
-_KEYS: Mapping[str, str] = {endpoint.name: key for key, endpoint in ENDPOINTS.items()}
 _FLAGS = ("overlap", "retire", "now", "unchecked")
-
-
-def _credential(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
 
 
 @click.command(cls=CredentialCommand)
 @NAME
-@click.argument("kind", type=click.Choice([*_KEYS, *VENDORS]), metavar="KIND")
+@click.argument("kind", type=click.Choice([*KEYS, *VENDORS]), metavar="KIND")
 @click.option(
     "--overlap",
     type=moments.Span("10m", "30d"),
@@ -46,14 +40,14 @@ def _credential(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
 @click.option("--retire", is_flag=True, help="Make no new one: refuse the old one within 15 seconds.")
 @click.option("--now", is_flag=True, help="With --retire: even if the old one may be in use.")
 @click.option("--unchecked", is_flag=True, help="Store a credential that the vendor rejects.")
-@_credential("--trigger-url", "For trigger, if its URL is the credential.")
+@credential_option("--trigger-url", "For trigger, if its URL is the credential.")
 @click.option("--username", metavar="USER", help="For trigger and rest, if it is another one.")
-@_credential("--password", "For trigger and rest.")
-@_credential("--key", "For trigger and rest with an API key.")
-@_credential("--secret", "For trigger and rest with an API key.")
+@credential_option("--password", "For trigger and rest.")
+@credential_option("--key", "For trigger and rest with an API key.")
+@credential_option("--secret", "For trigger and rest with an API key.")
 @click.option("--client-id", metavar="ID", help="For trigger and rest, if it is another one.")
-@_credential("--api-key", "For bigpanda.")
-@_credential("--app-key", "For bigpanda: the integration's key.")
+@credential_option("--api-key", "For bigpanda.")
+@credential_option("--app-key", "For bigpanda: the integration's key.")
 @on_stack
 def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) -> None:
     """Put a new credential in place of an old one, without a gap.
@@ -88,7 +82,8 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
         change = write_path.prepare(stack, name, stored, after, REMEDIES)
         is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
-        endpoint = _Endpoint(stack, store, name, stored, _KEYS[kind])
+        key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
+        endpoint = _Endpoint(stack, store, name, stored, key)
         endpoint.check()
         is_done = (
             endpoint.retire(now=flags["now"], as_json=as_json)
@@ -101,9 +96,9 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
 
 def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> None:
     """Raise UsageError for options that the kind does not take, or that contradict each other."""
-    if kind in _KEYS and given:
-        raise click.UsageError(f"relayctl makes the credential for {kind} itself: leave out {_flag(given[0])}")
-    if kind in _KEYS and flags["unchecked"]:
+    if kind in KEYS and given:
+        raise click.UsageError(f"relayctl makes the credential for {kind} itself: leave out {flag_of(given[0])}")
+    if kind in KEYS and flags["unchecked"]:
         raise click.UsageError("--unchecked is only for trigger, rest and bigpanda")
     for option in ("retire", "overlap"):
         if kind in VENDORS and flags[option]:
@@ -115,10 +110,6 @@ def _check_options(kind: str, flags: Mapping[str, Any], given: list[str]) -> Non
         raise click.UsageError("--retire makes no new credential: leave out --overlap")
     if flags["now"] and not flags["retire"]:
         raise click.UsageError("--now is only for --retire")
-
-
-def _flag(option: str) -> str:
-    return f"--{option.replace('_', '-')}"
 
 
 class _Endpoint(NamedTuple):

@@ -1,4 +1,6 @@
-"""Rotation in the secret: new credentials of a channel's endpoints; a replaced one stays valid for a time.
+"""Rotation in the secret: new credentials of a channel's endpoints, and of the channel for the vendors.
+
+A replaced credential of an endpoint stays valid for a time.
 
 `write_path.put` stores the secret, and `credential_acceptance` waits until the endpoints accept a new credential.
 """
@@ -15,7 +17,7 @@ import click
 from relay.channels import token
 from relay.channels.channel import header_for
 from relay.channels.schema import AUTH, HEADER_PATTERN
-from relayctl.channel.credential_input import CredentialInput, ask
+from relayctl.channel.credential_input import CredentialInput, ask, flag_of
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.secret_document import SecretDocument
 
@@ -35,8 +37,8 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
     """
     options = {option: text for option, text in given.items() if text is not None}
     places = _places(before, name, kind)
-    if unsuitable := [_flag(option) for option in options if option not in places]:
-        suitable = " and ".join(_flag(option) for option in places if option in _HIDDEN)
+    if unsuitable := [flag_of(option) for option in options if option not in places]:
+        suitable = " and ".join(flag_of(option) for option in places if option in _HIDDEN)
         raise click.UsageError(
             f"{', '.join(unsuitable)}: not a part of channel {name}'s credential for {kind}, which has {suitable}"
         )
@@ -44,11 +46,11 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
     try:
         for option, key in places.items():
             if option in options and option in _HIDDEN:
-                after.set(key, source.read(_flag(option), key, options[option]))
+                after.set(key, source.read(flag_of(option), key, options[option]))
             elif option in options:
                 after.set(key, options[option])
             elif _is_needed(option, options):
-                after.set(key, source.judged(_flag(option), key, _asked(option), "the answer"))
+                after.set(key, source.judged(flag_of(option), key, _asked(option), "the answer"))
     finally:
         source.warn()
     return after
@@ -87,12 +89,8 @@ def _is_needed(option: str, given: Mapping[str, str]) -> bool:
 
 def _asked(option: str) -> str:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{_flag(option)} is needed: give @FILE or -, or run in a terminal for a prompt")
+        raise click.UsageError(f"{flag_of(option)} is needed: give @FILE or -, or run in a terminal for a prompt")
     return ask(option.replace("_", " "), is_hidden=True)
-
-
-def _flag(option: str) -> str:
-    return f"--{option.replace('_', '-')}"
 
 
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.

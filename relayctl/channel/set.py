@@ -1,7 +1,7 @@
 """relayctl channel set: make or change a channel, and wait until the relay accepts its credentials."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,7 +11,7 @@ from relay.channels.schema import AUTH
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, write_path
-from relayctl.channel.credential_input import CredentialCommand, CredentialOption
+from relayctl.channel.credential_input import CredentialCommand, credential_option
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.options import apply, resolved
 from relayctl.channel.secret_document import Change, SecretDocument
@@ -26,18 +26,14 @@ _REMEDIES = {
 }
 
 
-def _credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
-
-
 @click.command("set", cls=CredentialCommand)
 @NAME
-@_credential_option("--trigger-url", "The URL of the xMatters trigger. It may contain a key.")
+@credential_option("--trigger-url", "The URL of the xMatters trigger. It may contain a key.")
 @click.option("--auth", type=click.Choice(list(AUTH)), help="How the trigger authenticates. New channels: url.")
 @click.option("--username", metavar="USER", help="For --auth basic and oauth.")
-@_credential_option("--password", "For --auth basic and oauth.")
-@_credential_option("--key", "For --auth api_key; begins with x-api-key-.")
-@_credential_option("--secret", "For --auth api_key.")
+@credential_option("--password", "For --auth basic and oauth.")
+@credential_option("--key", "For --auth api_key; begins with x-api-key-.")
+@credential_option("--secret", "For --auth api_key.")
 @click.option("--client-id", metavar="ID", help="For --auth oauth.")
 @click.option(
     "--recipient", "recipients", multiple=True, metavar="NAME", help="A user or group of xMatters; repeatable."

@@ -1,4 +1,4 @@
-"""relayctl channel test: check one channel, and on request share a test incident."""
+"""relayctl channel test: check one channel, and on request share a test incident, resolved at once."""
 
 import json
 import sys

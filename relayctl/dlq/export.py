@@ -1,4 +1,4 @@
-"""relayctl dlq export: dead-lettered jobs as a file."""
+"""relayctl dlq export: dead-lettered jobs as a file that only the operator may read. The queue keeps them."""
 
 import json
 import os

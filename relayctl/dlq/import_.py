@@ -1,4 +1,7 @@
-"""relayctl dlq import: exported jobs back on the dead-letter queue."""
+"""relayctl dlq import: exported jobs back on the dead-letter queue.
+
+Memory use is bounded for a file of any length: a batch of lines, and counts. So the file is read twice.
+"""
 
 import json
 import threading

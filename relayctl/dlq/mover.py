@@ -1,4 +1,4 @@
-"""Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, and decides nothing.
+"""Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, in order.
 
 A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between, both queues
 have a copy of the message, and the ledger lets only one copy page. The worker decides if a message is still needed

@@ -1,4 +1,4 @@
-"""Reading of the dead-letter queue for the verbs of `relayctl dlq`, and texts for the operator about the result."""
+"""Reading of the dead-letter queue for the verbs of `relayctl dlq`: their filters, and texts about the result."""
 
 import threading
 from collections import Counter

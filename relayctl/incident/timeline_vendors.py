@@ -1,4 +1,4 @@
-"""Events of an incident from xMatters' and BigPanda's APIs."""
+"""Events of an incident from xMatters' and BigPanda's APIs, and the history of a page."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping

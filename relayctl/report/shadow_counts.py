@@ -1,4 +1,4 @@
-"""Counts of the webhook's log lines of a channel in shadow mode. Pure code.
+"""Counts for a shadow report: the webhook's log lines of a channel, and xMatters' pages.
 
 The memory does not grow with the number of lines: the newest signals are kept, and the rest is counted. The lines may
 come in any order.

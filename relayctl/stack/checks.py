@@ -1,7 +1,7 @@
 """Checks of a stack through AWS's APIs: queues, workers, event sources, table, topic and alarms."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -166,8 +166,13 @@ class StackChecks:
 
     def _recursive_loop(self, pair: WorkerQueue) -> str | None:
         function = self._stack.output(pair.function)
+        found = self._of_lambda(partial(self._stack.functions.get_function_recursion_config, FunctionName=function))
+        return found.get("RecursiveLoop") if found else None
+
+    def _of_lambda(self, ask: Callable[[], Any]) -> Any | None:
+        """Return an answer of Lambda; None if a local cloud does not know the call."""
         try:
-            return self._stack.functions.get_function_recursion_config(FunctionName=function).get("RecursiveLoop")
+            return ask()
         except ClientError as error:
             if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
                 raise
@@ -207,13 +212,8 @@ class StackChecks:
         return int(self._stack.parameters.get(parameter, "0"))
 
     def _quota(self) -> int | None:
-        try:
-            limit = self._stack.functions.get_account_settings()["AccountLimit"]
-        except ClientError as error:
-            if not self._stack.is_local or error.response["Error"].get("Code") in DENIED:
-                raise
-            return None
-        return None if self._stack.is_local else int(limit["ConcurrentExecutions"])
+        found = self._of_lambda(self._stack.functions.get_account_settings)
+        return None if found is None or self._stack.is_local else int(found["AccountLimit"]["ConcurrentExecutions"])
 
     def _hosts(self, number: int) -> Check:
         """Check that a vendor's allow-list has no wildcard, and no host of the other vendor's list.

@@ -1,4 +1,4 @@
-"""Shares and signals of the last hour, by channel, counted from log lines.
+"""Shares and signals of the last hour, and refused requests of a day, by channel, counted from log lines.
 
 The counts are kept by the minute, so memory does not grow with the traffic. The first reading goes back an hour, from
 the newest lines on; later readings ask for new lines only.

@@ -1,4 +1,8 @@
-"""relayctl policy: IAM policies for operators, filled in for a stack."""
+"""relayctl policy: IAM policies for operators, filled in for a stack.
+
+`policies/` has a template of each policy. A placeholder `${Name}` stands for a value of the stack, such as a queue's
+ARN.
+"""
 
 import json
 import re

@@ -102,12 +102,7 @@ class StatusReader:
         removed = (name for name, each in (debts or {}).items() if each.owed or each.unnotified or each.pages_missing)
         names = {*self._names, *removed}
         wanted = sorted(names if self.only is None else names & {self.only})
-        channels = [
-            self._channel(
-                store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic=has_traffic
-            )
-            for name in wanted
-        ]
+        channels = [self._channel(store, table, name, debts, now, has_traffic=has_traffic) for name in wanted]
         undelivered = self._guarded("queues", lambda: UndeliveredJobs.of(self.stack))
         if self._traffic.is_partial:
             self._problems.append("log: more lines than are read; shares and signals are at least what is shown")
@@ -124,12 +119,7 @@ class StatusReader:
         store, table = ChannelStore(self.stack), bounded_table(self.stack)
         debts = self._debts(Ledger(table))
         self._probes = self._read_probes(table, now)
-        channels = [
-            self._channel(
-                store, table, name, None if debts is None else debts.get(name, Debts()), now, has_traffic=False
-            )
-            for name in sorted(changed_at)
-        ]
+        channels = [self._channel(store, table, name, debts, now, has_traffic=False) for name in sorted(changed_at)]
         return StackStatus(now, channels, None, list(dict.fromkeys(self._problems)), is_partial=False)
 
     def _read_probes(self, table: Table, now: float) -> Probes:
@@ -173,8 +163,16 @@ class StatusReader:
         return not unread
 
     def _channel(
-        self, store: ChannelStore, table: Table, name: str, debts: Debts | None, now: float, *, has_traffic: bool
+        self,
+        store: ChannelStore,
+        table: Table,
+        name: str,
+        debts: Mapping[str, Debts] | None,
+        now: float,
+        *,
+        has_traffic: bool,
     ) -> ChannelStatus:
+        """Return the status of a channel; `debts` are those of all channels, None if they cannot be read."""
         secret = self._secret(store, name)
         channel, traffic = secret.channel, self._traffic.of(name, now)
         gate = self._guarded("ledger", lambda: Gate.of(table.numbers(gate_of(name))))
@@ -183,7 +181,7 @@ class StatusReader:
             changed_at=_seconds(self._names.get(name)),
             problem=secret.problem,
             traffic=traffic if has_traffic else None,
-            debts=debts,
+            debts=None if debts is None else debts.get(name, Debts()),
             gate=gate,
         )
         if channel is None:

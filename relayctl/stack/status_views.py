@@ -1,4 +1,4 @@
-"""Output of `relayctl status`: text, and a JSON object."""
+"""Output of `relayctl status`: text, and a JSON object; health as a check of `doctor` and `channel test`."""
 
 from collections.abc import Iterator
 from typing import Any
