@@ -53,11 +53,18 @@ type Deed = tuple[float, Callable[[], object]]
 
 
 class _SleepingClock(Clock):
-    """The clock of workers that work at the same moment: while one of them sleeps, no time passes for the others."""
+    """The clock of workers that work at the same moment: while one of them sleeps, no time passes for the others.
+
+    Attributes:
+        passes: True while one function works for a long time of its own, as a reconcile run does.
+    """
+
+    passes = False
 
     def sleep(self, seconds: float) -> None:
         """Note how long the worker is busy."""
         self.slept.append(seconds)
+        self.now += seconds if self.passes else 0.0
 
 
 class _DelayedSqs(FakeSqs):
@@ -159,7 +166,17 @@ class Attack:
             yield number * SWEEP_EVERY, self._sweep
         if self.plan.is_reconciled:
             for number in range(int((LASTS_SECONDS + CALM_SECONDS) / RECONCILE_EVERY)):
-                yield number * RECONCILE_EVERY + 10, self.relay.reconciler.run
+                yield number * RECONCILE_EVERY + 10, self._reconcile
+
+    def _reconcile(self) -> None:
+        """Let a reconcile run work. It waits for BigPanda's rate limit, and takes no time from the workers."""
+        clock = self.relay.clock
+        began = clock.now
+        if isinstance(clock, _SleepingClock):
+            clock.passes = True
+        self.relay.reconciler.run()
+        if isinstance(clock, _SleepingClock):
+            clock.passes, clock.now = False, began
 
     def _sweep(self) -> None:
         told = len(self.relay.sns.published)
