@@ -7,7 +7,7 @@ number of FilterLogEvents answers for a log group is bounded, since CloudWatch m
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -133,6 +133,16 @@ class LogReader:
             if budget.left <= 0 and page.get("nextToken"):
                 budget.is_cut = True
                 return
+
+    def scan_newest_first(
+        self, function: str, pattern: str, pieces: Iterable[tuple[float, float]], budget: Budget
+    ) -> Iterator[Line]:
+        """Yield the lines of pieces of time, which begin with the newest: a budget that ends leaves out the oldest."""
+        for start, end in pieces:
+            if budget.left <= 0:
+                budget.is_cut = True
+                return
+            yield from self.scan(function, pattern, start, end, budget)
 
     def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
         more: dict[str, Any] = {"filterPattern": pattern} if pattern else {}

@@ -88,7 +88,7 @@ class SecretDocument:
 
     def changes(self, newer: "SecretDocument") -> list[Change]:
         """Return the changed keys from this secret to the secret `newer`, sorted, with *** for every credential."""
-        old, new = dict(_leaves(self.members, "")), dict(_leaves(newer.members, ""))
+        old, new = dict(leaves(self.members, "")), dict(leaves(newer.members, ""))
         return [
             Change(key, _masked_leaf(old, key), _masked_leaf(new, key))
             for key in sorted(old.keys() | new.keys())
@@ -168,7 +168,7 @@ def json_fault(key: str, text: str) -> str | None:
 
 def is_credential(key: str, value: Any) -> bool:
     """True if relayctl masks this value of the key, or a part of it, as a credential."""
-    return any(_is_secret_leaf(key, leaf) for key, leaf in _leaves(value, key))
+    return any(_is_secret_leaf(key, leaf) for key, leaf in leaves(value, key))
 
 
 def _is_secret_leaf(key: str, value: Any) -> bool:
@@ -226,17 +226,17 @@ def _schema_of(key: str) -> dict[str, Any] | None:
     return dict(schema)
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield the dotted key and value of each leaf; an empty object is a leaf."""
     if not isinstance(value, dict) or (key and not value):
         yield key, value
         return
     for name, member in value.items():
-        yield from _leaves(member, f"{key}.{name}".lstrip("."))
+        yield from leaves(member, f"{key}.{name}".lstrip("."))
 
 
-def _masked_leaf(leaves: Mapping[str, Any], key: str) -> Any:
-    return _mask(leaves[key], key) if key in leaves else None
+def _masked_leaf(members: Mapping[str, Any], key: str) -> Any:
+    return _mask(members[key], key) if key in members else None
 
 
 def _shown(value: Any) -> str:

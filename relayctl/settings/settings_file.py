@@ -6,7 +6,7 @@
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,14 @@ from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS
 from relayctl.channel.options import add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
-from relayctl.channel.secret_document import SecretDocument, holds_credential, holds_text, is_credential, unknown_key
+from relayctl.channel.secret_document import (
+    SecretDocument,
+    holds_credential,
+    holds_text,
+    is_credential,
+    leaves,
+    unknown_key,
+)
 from relayctl.settings.policy_file import ANY_HOSTS
 from relayctl.settings.settings_yaml import Flow, SettingsYamlError, decode, encode
 
@@ -179,7 +186,7 @@ def _replace(members: dict[str, Any], key: str, stand_in: Any) -> bool:
 
 def _checked(document: dict[str, Any]) -> dict[str, Any]:
     members = _referenced(document, "")
-    if complaint := next(filter(None, map(unknown_key, _keys(members, ""))), None):
+    if complaint := next(filter(None, (unknown_key(key) for key, _ in leaves(members, ""))), None):
         raise InvalidChannel(complaint)
     try:
         check_secret({"inbound": {"token": _STAND_IN}} | _stood_in(members, ""), ANY_HOSTS)
@@ -239,15 +246,6 @@ def _stood_in(value: Any, key: str) -> Any:
         case dict():
             return {name: _stood_in(member, _joined(key, name)) for name, member in value.items()}
     return value
-
-
-def _keys(value: Any, key: str) -> Iterator[str]:
-    """Yield the dotted key of each setting in a file. An empty object counts as a setting."""
-    if not isinstance(value, dict) or not value:
-        yield key
-        return
-    for name, member in value.items():
-        yield from _keys(member, _joined(key, name))
 
 
 def _joined(key: str, name: str) -> str:

@@ -45,14 +45,12 @@ def read_refused(reader: LogReader, now: float) -> Mapping[str, Refused]:
     Raises botocore's exceptions.
     """
     budget, found = Budget(MAX_REFUSED_ANSWERS), dict[str, Refused]()
-    for newest, oldest in pairwise(_PARTS):
-        if budget.left <= 0:
-            break
-        for line in reader.scan(WEBHOOK, PATTERN, now - oldest, now - newest, budget):
-            name = line.text("channel")
-            if line.message == "request refused" and line.fields.get("may_be_share") is True:
-                known = found.get(name, Refused(0, 0.0))
-                found[name] = Refused(known.number + 1, max(known.last_at, line.at))
+    pieces = [(now - oldest, now - newest) for newest, oldest in pairwise(_PARTS)]
+    for line in reader.scan_newest_first(WEBHOOK, PATTERN, pieces, budget):
+        name = line.text("channel")
+        if line.message == "request refused" and line.fields.get("may_be_share") is True:
+            known = found.get(name, Refused(0, 0.0))
+            found[name] = Refused(known.number + 1, max(known.last_at, line.at))
     return found
 
 
@@ -126,12 +124,8 @@ class HourTraffic:
         # Lines of the first reading are marked only if the next one may see them again.
         marked_from = now - 2 * OVERLAP_SECONDS if until is None else 0.0
         try:
-            for start, end in pieces:
-                if budget.left <= 0:
-                    budget.is_cut = True
-                    break
-                for line in reader.scan(function, PATTERNS[function], start, end, budget):
-                    self.add(line, now, marked_from=marked_from)
+            for line in reader.scan_newest_first(function, PATTERNS[function], pieces, budget):
+                self.add(line, now, marked_from=marked_from)
         except Exception:
             # A repeated first reading would count lines twice, so the next one reads new lines only.
             if until is None:
