@@ -20,11 +20,11 @@ from relay.failures.errors import ChannelError, LedgerError, SendError, UnknownC
 from relay.failures.reasons import Reason
 from relay.http.client import SHORTEST_SECONDS
 from relay.ledger.table import Table
-from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from relay.bigpanda.client import BigPanda, RateLimit
     from relay.sweeper.run import AtOnce
+    from relay.telemetry.telemetry import Telemetry
     from relay.xmatters.directory import Directory
 
 
@@ -155,7 +155,7 @@ class CredentialProbe:
     directory: "Callable[[], Directory]"
     bigpanda: "Callable[[], BigPanda]"
     rate_limit: "Callable[[], RateLimit]"
-    telemetry: Telemetry
+    telemetry: "Telemetry"
     at_once: "AtOnce"
     clock: Callable[[], float]
     deadlines: Callable[[float], Deadline]
