@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import BigPandaAccess, Channel
@@ -12,7 +12,9 @@ from relay.channels.misconfiguration import needs_url_recipients
 from relay.deadline import Deadline
 from relay.failures.errors import ChannelError, LedgerError, UnknownChannel
 from relay.ledger.sources import Sources
-from relay.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from relay.telemetry.telemetry import Telemetry
 
 
 class Member(NamedTuple):
@@ -90,7 +92,7 @@ class Planner:
     names: Callable[[], Iterable[str]]
     channels: ChannelCache
     sources: Sources
-    telemetry: Telemetry
+    telemetry: "Telemetry"
 
     def listings(self, deadline: Deadline) -> list[Listing]:
         """Return the listings to compare, with their channels. Raises LedgerError and ChannelError.
@@ -129,7 +131,7 @@ class Planner:
                 yield channel
 
 
-def notice_unread(telemetry: Telemetry, name: str, error: ChannelError) -> None:
+def notice_unread(telemetry: "Telemetry", name: str, error: ChannelError) -> None:
     """Count and log that a reconcile run leaves out a channel whose secret can't be read."""
     telemetry.notice("reconcile_failed", f"channel {name}: {type(error).__name__}")
 
