@@ -17,13 +17,8 @@ reset_body                                        a reset in the middle of the a
 truncated_json                                    a complete answer whose JSON is cut short             yes
 ===================  ===========================  ====================================================  =====
 
-``times`` is the number of requests in a row (default 1; null: until cleared). ``on`` is the route:
-
-- of xMatters: "trigger" (the default), "token", "events" (list events), "event" (change the status of one),
-  "one_event" (read one), "annotations" (list them), "annotation" (add one), "audits", "deliveries", "person", "people",
-  "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary";
-- of BigPanda: "incidents" (of an environment), "incident", "comment", "assignment", "resolve", "snooze", "activities",
-  "users", "release".
+``times`` is the number of requests in a row (default 1; null: until cleared). ``on`` is one of `ROUTES`, by default
+"trigger".
 
 ``done`` tells whether the vendor does what was asked. With "yes" it does so exactly as without the fault: wrong
 credentials stay refused. With ``accept`` false, a slow or dripping answer is a 504.
@@ -58,20 +53,12 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "truncated_json": ({}, {"accept": {"const": True, "default": True}}),
 }
 ROUTES = [
-    *(
-        "trigger",
-        "token",
-        "events",
-        "event",
-        "one_event",
-        "annotations",
-        "annotation",
-        "audits",
-        "deliveries",
-    ),
+    # Of xMatters. "events" lists events, "one_event" reads one, and "event" changes the status of one; "annotations"
+    # lists them, and "annotation" adds one.
+    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits", "deliveries"),
     *("person", "people", "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary"),
-    *("incidents", "incident", "comment", "assignment", "resolve", "snooze"),
-    *("activities", "users", "release"),
+    # Of BigPanda; "incidents" are those of an environment.
+    *("incidents", "incident", "comment", "assignment", "resolve", "snooze", "activities", "users", "release"),
 ]
 _EVERY_KIND = {
     "kind": {"type": "string"},

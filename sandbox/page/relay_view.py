@@ -236,10 +236,9 @@ def _job(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return those members of a job that the web page shows; an empty object if the queue's message is no job."""
     try:
         body = json.loads(str(message["Body"]))
-        names = ("kind", "channel", "incident_id", "status", "transition", "reason", "http_status", "dead_lettered_at")
-        members = {**body.get("stamps", {}), **body}
-        job = {name: members.get(name) for name in names}
-    except (ValueError, KeyError, AttributeError, TypeError):
+        job = {name: body.get(name) for name in ("kind", "channel", "incident_id", "dead_lettered_at")}
+        job |= {name: body["stamps"].get(name) for name in ("status", "transition", "reason", "http_status")}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     # MiniStack gives whole seconds.
     return job | {"visible_at": _iso(float(message.get("VisibleAt") or 0))}

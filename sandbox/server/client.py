@@ -118,7 +118,7 @@ class StandIn:
         return list(self._call("GET", f"/bigpanda/calls?incident_id={quote(incident_id)}")["calls"])
 
     def live(self) -> dict[str, Any]:
-        """Return BigPanda's channel, incidents and webhooks, as `sandbox.server.control` describes them."""
+        """Return BigPanda's channel, incidents and webhooks, as `Live.story` returns them."""
         return dict(self._call("GET", "/bigpanda/live"))
 
     def share_with(self, url: str, header: tuple[str, str], **settings: Any) -> None:

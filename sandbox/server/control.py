@@ -1,40 +1,13 @@
 """Control API of the sandbox: read what the vendors received, declare what they hold, script faults. Answers are JSON.
 
-The page, the demo and the scripts call it, and so do tests that run the stand-ins as a process.
-
-============================================  ======================================================================
-GET /health                                   ``{"status": "ok"}``
-GET /signals                                  ``{"signals": […]}``: every request to a trigger, refused ones included
-PUT /faults                                   replace the scripted faults by a list (`sandbox.http.faults`)
-PUT /listening                                ``{"open": true|false}``: open or close xMatters' port
-PUT /functions/<uuid>                         ``{"auth": {…}}``: make or replace a trigger; answers its ``url``
-GET /events                                   ``{"events": […]}`` made by signals; filter: ``?incident_id=``
-GET /events/calls                             ``{"calls": […]}``: every request to the events API, by ``route``
-PUT /events/credentials                       ``{"auth": {…}}``: credentials of xMatters' REST API
-GET, PUT /phones                              people, groups, pages, notifications, callbacks, as `XMatters.story`
-                                              returns them; PUT replaces people and groups (`sandbox.xmatters.people`)
-POST /phones/answer                           ``{"notification": id, "response": "Acknowledge"|"Escalate",
-                                              "comment"?}``: answer as the person whose device it is
-PUT /phones/callbacks                         destination of xMatters' callbacks (`sandbox.xmatters.callbacks`)
-POST /clock                                   ``{"seconds": n}``: turn xMatters' clock ahead
-PUT /flow                                     ``{"mode": "page"|"no_page"}``: the flow behind the triggers
-GET /bigpanda/comments                        ``{"comments": […]}`` in BigPanda; filter: ``?incident_id=``
-GET /bigpanda/assignments                     ``{"assignments": […]}`` in BigPanda; filter: ``?incident_id=``
-GET /bigpanda/calls                           ``{"calls": […]}``: every request to BigPanda; filter: ``?incident_id=``
-PUT /bigpanda/keys                            ``{"api_key"}``: add a key that BigPanda's API takes
-PUT /bigpanda/incidents                       ``{"environment_id", "incidents": […]}``: replace the incidents of an
-                                              environment (`sandbox.bigpanda.incidents`)
-GET /bigpanda/live                            ``{"channel", "incidents", "webhooks", "is_silent"}``: the newest
-                                              incidents, the newest first, and the newest webhooks
-PUT /bigpanda/live/channel                    declare the sharing channel (`sandbox.bigpanda.sharing`)
-PUT /bigpanda/live/silent                     ``{"silent": true|false}``: BigPanda sends no webhook
-POST /bigpanda/live/incidents                 open an incident (`sandbox.bigpanda.life`); 201 with the incident
-POST /bigpanda/live/incidents/<id>/<action>   an action of `sandbox.bigpanda.life`; answers the incident
-============================================  ======================================================================
+The page, the demo and the scripts call it, and so do tests that run the stand-ins as a process. `StandIn` of
+`sandbox.server.client` has a method for each route, which says what the route takes and answers; the page joins the API
+with routes of its own (`sandbox.page.site`). What is declared has the form that `People.declare`, `Callbacks.declare`,
+`Sharing.declare`, `life.opened`, `sandbox.bigpanda.incidents` and `sandbox.http.faults` describe.
 
 Invalid input is answered 400, an unknown id 404, and an action that an incident's state forbids 409: each with
 ``{"error"}``, which names the entry and the key. Requests from other sites' pages are answered 403
-(`sandbox.server.listener`). The page of the sandbox joins this API (`sandbox.page.site`).
+(`sandbox.server.listener`).
 """
 
 from collections.abc import Callable, Sequence

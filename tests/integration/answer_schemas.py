@@ -10,7 +10,6 @@ import fastjsonschema
 import pytest
 
 FOLDER = Path(__file__).parent / "schemas"
-VENDORS = ("bigpanda", "xmatters")
 
 
 def definitions(vendor: str) -> dict[str, Any]:
