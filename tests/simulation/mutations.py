@@ -1084,4 +1084,11 @@ MUTATIONS = (
         "task.job.is_revived or task.needs_question",
         seed=88,
     ),
+    Mutation(
+        "a repeat with renewed credentials forgets that people may have been rung before",
+        "delivery.trigger_retries:RetryingSender.send",
+        "signal.may_repeat or failure.may_have_acted",
+        "failure.may_have_acted",
+        seed=48,
+    ),
 )
