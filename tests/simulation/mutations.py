@@ -1091,4 +1091,11 @@ MUTATIONS = (
         "failure.may_have_acted",
         seed=48,
     ),
+    Mutation(
+        "pauses in a row are followed in the order of their storage",
+        "channels.pause:age_start",
+        "sorted(pauses)",
+        "pauses",
+        seed=126,
+    ),
 )

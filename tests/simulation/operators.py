@@ -47,6 +47,8 @@ def tell(seed: int) -> Story:
     story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.17 else story
     planned = Random(f"planned pause of {seed}")
     story = _with_a_planned_pause(planned, story) if 0.18 < planned.random() < 0.2 else story
+    disordered = Random(f"disorder of pauses of {seed}")
+    story = _with_disordered_pauses(disordered, story) if 0.5 < disordered.random() < 0.52 else story
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story
@@ -107,6 +109,21 @@ def _with_a_planned_pause(random: Random, story: Story) -> Story:
         lambda document: _added(document, at, since, until, random.choice(["keep", "drop"]), when),
     )
     return _while_the_trigger_fails(random, story, [Settings(0), pause])
+
+
+def _with_disordered_pauses(random: Random, story: Story) -> Story:
+    """Return a story of two pauses with a short time between them, of which an operator planned the later one first.
+
+    The trigger fails until the second pause, which lasts longer than the states' greatest age.
+    """
+    begins, ends = random.randrange(10, 40), random.randrange(550, 700)
+    since = ends + random.randrange(60, 250)
+    until = since + random.randrange(400, 900)
+    later = _edited(Settings(0), 0, "is made", lambda document: _added(document, 0, since, until, "keep", {}))
+    both = _edited(later, 0, "is made", lambda document: _added(document, 0, begins, ends, "keep", {}))
+    story = _while_the_trigger_fails(random, story, [both])
+    spells = [replace(each, ends=random.uniform(since, until)) for each in story.spells]
+    return replace(story, spells=spells, others={CHANGED: {**story.others[CHANGED], "max_age_seconds": 300}})
 
 
 def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:
