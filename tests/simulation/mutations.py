@@ -1098,4 +1098,11 @@ MUTATIONS = (
         "pauses",
         seed=126,
     ),
+    Mutation(
+        "facts that a share has no more stay in the ledger's entry",
+        "delivery.task:Task.described",
+        "entry.facts if self.facts is None else self.facts",
+        "entry.facts if self.facts is None else {**entry.facts, **self.facts}",
+        seed=46,
+    ),
 )
