@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.simulation.conduct import seconds_of
 from tests.simulation.oracle import changed, wanted
 from tests.simulation.phones import Phones, Ring
 from tests.simulation.services import SimulatedSns, SimulatedSqs
@@ -123,6 +124,7 @@ class Conditions:
             states = [state for state in self.states.values() if state.channel == channel and state.arrivals]
             yield from self._rung(rings)
             yield from self._told(channel, states)
+            yield from self._expired_early(channel)
             if channel != NOC and not self.weather.crashes and not self.weather.skips_runs:
                 yield from self._untold(channel, states)
             # The first channel has rate limits, people's answers and a key that changes, which hold states, too.
@@ -142,6 +144,27 @@ class Conditions:
             why = self._stopped(state, began - IN_FLIGHT_SECONDS, began)
             if why:
                 yield f"conditions: {state} rang, though its channel was {why}"
+
+    def _expired_early(self, channel: str) -> Iterator[str]:
+        """Check that no state expires before its age from the end of the last pause, where the settings stay the same.
+
+        A pause counts if it begins before the state would have expired otherwise.
+        """
+        longest = float(self.policies[channel]["max_age_seconds"])
+        for message in self.dead_letters.messages.values():
+            job, body = message.job, message.incident
+            if not body or job["channel"] != channel or job["reason"] != "expired" or not job["dead_lettered_at"]:
+                continue
+            state = self.states[body["entry"], body["share"]]
+            start, at = seconds_of(job["revived_at"] or job["received_at"]), seconds_of(job["dead_lettered_at"])
+            settings = self.used(channel, start, at)
+            if len(settings) > 1 or state.shown:
+                continue
+            for pause in sorted(settings[0].pauses_of(state.facts)):
+                if pause.since < start + longest - self.clocks_differ and pause.until > start + self.clocks_differ:
+                    start = pause.until
+            if at < start + longest - self.clocks_differ:
+                yield f"conditions: {state} was given up {start + longest - at:.0f} s too early"
 
     def _stopped(self, state: SharedState, first: float, last: float) -> str:
         """Return the reason why a state can't be signalled in all of a time (epoch seconds); empty if it may be."""

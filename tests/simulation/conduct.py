@@ -83,6 +83,7 @@ class Conduct:
             yield from self._wrong_attempts()
         yield from self._unfit_dead_letters()
         yield from self._untold()
+        yield from self._unmarked()
         if self._is_calm("dynamodb", "sqs", "lambda", "secrets", "rest", "sns") and not self.weather.crashes:
             yield from self._silent()
         if self._is_calm("sqs", "lambda", "secrets", "token") and not self.weather.crashes:
@@ -210,6 +211,17 @@ class Conduct:
                 waited = later.began - earlier.ended
                 if waited < PATIENCE_SECONDS and not is_fit and not is_news:
                     yield f"hurried: tried again {waited:.0f} s after {earlier.fault}"
+
+    def _unmarked(self) -> Iterator[str]:
+        """Check that a process that marks a request as a possible repetition marks its later ones, too.
+
+        Renewed credentials and answers that did not ring leave it possible that people were rung before.
+        """
+        for _, posts in self._by_delivery():
+            for earlier, later in permutations(posts, 2):
+                is_after = earlier.process == later.process and earlier.began < later.began
+                if is_after and earlier.is_marked and not later.is_marked:
+                    yield f"unmarked: {later.process} asked again after {earlier.fault}, without X-Relay-May-Repeat"
 
     def _is_announced_between(self, earlier: Post, later: Post) -> bool:
         """Return True if xMatters accepted a signal between two requests, or may have accepted one of another share."""

@@ -1085,4 +1085,25 @@ MUTATIONS = (
         "task.job.is_revived or task.needs_question",
         seed=88,
     ),
+    Mutation(
+        "a repeat with renewed credentials forgets that people may have been rung before",
+        "delivery.trigger_retries:RetryingSender.send",
+        "signal.may_repeat or failure.may_have_acted",
+        "failure.may_have_acted",
+        seed=48,
+    ),
+    Mutation(
+        "pauses in a row are followed in the order of their storage",
+        "channels.pause:age_start",
+        "sorted(pauses)",
+        "pauses",
+        seed=126,
+    ),
+    Mutation(
+        "facts that a share has no more stay in the ledger's entry",
+        "delivery.task:Task.described",
+        "entry.facts if self.facts is None else self.facts",
+        "entry.facts if self.facts is None else {**entry.facts, **self.facts}",
+        seed=46,
+    ),
 )

@@ -47,13 +47,16 @@ def tell(seed: int) -> Story:
     story = _with_a_narrow_pause(narrow, story) if 0.15 < narrow.random() < 0.17 else story
     planned = Random(f"planned pause of {seed}")
     story = _with_a_planned_pause(planned, story) if 0.18 < planned.random() < 0.2 else story
+    disordered = Random(f"disorder of pauses of {seed}")
+    story = _with_disordered_pauses(disordered, story) if 0.5 < disordered.random() < 0.52 else story
     if interval := story.reconcile_interval:
         story = _with_routes(random, story) if random.random() < 0.25 else story
         story = _with_reports(random, story) if random.random() < 0.25 else story
         story = (
             _with_close_shares(random, story, story.reconcile_interval or interval) if random.random() < 0.2 else story
         )
-    return story
+    lost = Random(f"lost facts of {seed}")
+    return _with_lost_facts(lost, story) if 0.26 < lost.random() < 0.28 else story
 
 
 def _with_changes(random: Random, story: Story) -> Story:
@@ -109,6 +112,21 @@ def _with_a_planned_pause(random: Random, story: Story) -> Story:
     return _while_the_trigger_fails(random, story, [Settings(0), pause])
 
 
+def _with_disordered_pauses(random: Random, story: Story) -> Story:
+    """Return a story of two pauses with a short time between them, of which an operator planned the later one first.
+
+    The trigger fails until the second pause, which lasts longer than the states' greatest age.
+    """
+    begins, ends = random.randrange(10, 40), random.randrange(550, 700)
+    since = ends + random.randrange(60, 250)
+    until = since + random.randrange(400, 900)
+    later = _edited(Settings(0), 0, "is made", lambda document: _added(document, 0, since, until, "keep", {}))
+    both = _edited(later, 0, "is made", lambda document: _added(document, 0, begins, ends, "keep", {}))
+    story = _while_the_trigger_fails(random, story, [both])
+    spells = [replace(each, ends=random.uniform(since, until)) for each in story.spells]
+    return replace(story, spells=spells, others={CHANGED: {**story.others[CHANGED], "max_age_seconds": 300}})
+
+
 def _while_the_trigger_fails(random: Random, story: Story, settings: list[Settings]) -> Story:
     """Return a story of a channel with these settings over time, whose trigger fails for long."""
     policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
@@ -133,6 +151,32 @@ def _with_routes(random: Random, story: Story) -> Story:
     policy = {name: value for name, value in story.policy.items() if name != "max_per_minute_per_recipients"}
     timelines = {**story.timelines, NOC: Timeline([replace(settings, at=0, pauses=pauses)])}
     return replace(story, policy=policy, widens_at=None, routed=[], timelines=timelines)
+
+
+def _with_lost_facts(random: Random, story: Story) -> Story:
+    """Return a story of incidents that lose their team, and maybe their environment, before a share is lost.
+
+    The first channel has routes that ask for both, and a reconcile run finds the incidents' last states.
+    """
+    posts, chosen = [], random.sample(_ROUTES[:3], random.choice([2, 3]))
+    for number in range(random.choice([2, 3, 4])):
+        at, environment, team = random.uniform(0, 100), random.choice(ENVIRONMENTS), random.choice(TEAMS)
+        statuses = random.choice([("warning", "warning", "critical"), ("warning", "critical", "warning")])
+        for place, status in enumerate(statuses):
+            if place == 1:
+                environment, team = random.choice([environment, ""]), ""
+            stamp, alerts = int(BEGINS_AT + at), frozenset({"a0"})
+            state = SharedState(f"i{number}", place, at, True, status, alerts, stamp, stamp)
+            posts.append(
+                Post(at, replace(state, environment=environment, team=team), is_lost=place == len(statuses) - 1)
+            )
+            at += random.uniform(60, 200)
+    policy = {"preset": "parity", "min_seconds_between_signals": 0, "max_per_minute": 60, "max_age_seconds": 3600}
+    policy |= {"fallback_after_seconds": 300, "replace": story.policy["replace"]}
+    routes = tuple({"when": when, "recipients": [name]} for when, name in chosen)
+    story = stories.alone(story, sorted(posts, key=lambda post: post.at), policy=policy, routed=[])
+    timelines = {NOC: Timeline([Settings(0, routes=routes)])}
+    return replace(story, reconcile_interval=random.choice([120.0, 300.0]), timelines=timelines)
 
 
 def _with_reports(random: Random, story: Story) -> Story:

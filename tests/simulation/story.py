@@ -55,7 +55,7 @@ class SharedState:
         channel: channel of the webhook.
         url_recipients: recipients in the webhook's URL.
         environment: name of the incident's environment; empty if the share has none.
-        team: value of the incident's tag `team`, with an environment.
+        team: value of the incident's tag `team`, with an environment; empty if the share has no such tag.
         severity: the worst status of the incident so far; empty if the share has none.
     """
 
@@ -134,7 +134,7 @@ class SharedState:
         incident |= {k: v for k, v in stamps.items() if v is not None}
         if not self.environment:
             return json.dumps({"incident": incident}).encode()
-        incident["tags"] = [{"name": "team", "value": self.team}]
+        incident["tags"] = [{"name": "team", "value": self.team}] if self.team else []
         return json.dumps({"incident": incident, "metadata": {"environment": self.environment}}).encode()
 
     def in_the_api(self, *, is_snoozed: bool) -> dict[str, Any]:
