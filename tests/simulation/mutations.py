@@ -499,14 +499,14 @@ MUTATIONS = (
         "failures.reasons:",
         "LONGEST_WAIT_SECONDS = 900.0",
         "LONGEST_WAIT_SECONDS = 9000.0",
-        seed=124,
+        seed=24,
     ),
     Mutation(
         "the backoff of a critical doubles as that of others",
         "jobs.backoff:wait_seconds",
         "CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS",
         "LONGEST_WAIT_SECONDS",
-        seed=300,
+        seed=95,
     ),
     Mutation(
         "a kept job sleeps for a quarter of an hour",
@@ -978,6 +978,7 @@ MUTATIONS = (
                 (*own, *(route.recipients if route else ()), *job.url_recipients)
             )
         """,
+        seed=306,
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
@@ -1019,7 +1020,7 @@ MUTATIONS = (
         "bigpanda.incident_writer:IncidentWriter.write",
         "may_be_written and self._is_written(to_write, comment, deadline)",
         "may_be_written and not changes and self._is_written(to_write, comment, deadline)",
-        seed=52018659,
+        seed=411,
     ),
     Mutation(
         "a share's arrival is not pushed behind the newest one when clocks differ",
