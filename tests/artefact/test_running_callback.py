@@ -114,7 +114,7 @@ def test_comment_whose_answer_was_lost_is_not_written_again(world: World) -> Non
     assert world.chore_worker.invoke(awake(world)) == NOTHING_STAYS
     event = awake(world)
     [record] = event["Records"]
-    assert json.loads(record["body"])["reason"] == "unreachable"
+    assert json.loads(record["body"])["stamps"]["reason"] == "unreachable"
     assert world.chore_worker.invoke(event) == NOTHING_STAYS
     assert len(comments(world)) == 1
     assert "activities" in [call.route for call in world.box.bigpanda.calls.all()]

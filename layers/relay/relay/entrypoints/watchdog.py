@@ -3,6 +3,7 @@
 Calls have time limits. But a name look-up has none, and an answer of AWS that trickles in resets its limit each time.
 """
 
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -26,11 +27,12 @@ class Watchdog:
         By then the time limit of its calls has passed: a call that hung may end, and no other call is begun.
         """
         failure: list[BaseException] = []
-        worker, running = self._worker(), Lock()
+        worker, running, until = self._worker(), Lock(), time.time() + seconds
 
         def watched() -> None:
             try:
-                with time_limit(seconds):
+                # It counts from before the hand-over, so that it has passed when the work is abandoned.
+                with time_limit(until - time.time()):
                     work()
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
                 failure.append(error)
