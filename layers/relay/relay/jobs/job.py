@@ -2,7 +2,7 @@
 
 A job is what a queue message holds. A signal's message only wakes a worker: the ledger's entry says what is to be done.
 The members from `ledger_down_since` on matter only while the ledger fails, or for chores, which have no entry of their
-own. `Stamps` is for operators: no decision reads it.
+own. `Stamps` is for operators: nothing is decided about a signal by it.
 """
 
 import hashlib
@@ -66,7 +66,9 @@ class Flag(StrEnum):
 
 
 class Stamps(NamedTuple):
-    """What operators see of a job, beside the job itself. No decision reads it. Times are ISO 8601 in UTC.
+    """What operators see of a job, beside the job itself. Times are ISO 8601 in UTC.
+
+    Nothing is decided about a signal by its stamps. A chore that waits keeps the `reason` of its wait here.
 
     Attributes:
         reason: Reason of the last failure or wait; `in_flight` before the first attempt.
