@@ -26,7 +26,7 @@ from relay.entrypoints.chores import Chores
 from relay.failures.errors import BadRequest, ChannelError
 from relay.failures.reasons import HANDLING, Reason
 from relay.incidents.share import parse_share
-from relay.incidents.transition import is_open
+from relay.incidents.transition import State, is_open
 from relay.jobs.backoff import wait_seconds
 from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
@@ -316,8 +316,7 @@ def _pause_ends(job: Job, policy: Policy, now: float) -> list[float]:
 
 def _is_critical(job: Job) -> bool:
     """True if the incident in a job's body is open and critical. Raises BadRequest if the body is no share."""
-    share = parse_share(job.body)
-    return is_open(share) and share.status == "critical"
+    return State.of(parse_share(job.body), seconds_of(job.received_at)).is_critical
 
 
 def _faulty(job: Job, detail: str, fault: BaseException) -> Result:
