@@ -494,13 +494,16 @@ class Invariants:
 
     def _check_safe(self, state: SharedState) -> None:
         """Check that the state or a newer one was announced, is on a queue, or is not owed by policy."""
-        others = (other for other in self._states_of(state.incident) if self._knows(other))
-        heirs = [other for other in others if other is state or not surely_newer(state, other)]
-        heirs += self._found_over(state.incident, [state])
         is_claimed = self._is_claimed(state)
         if is_claimed:
             self.unbelieved.add((state.incident, state.number))
-        if is_claimed or any(self._is_left_out(heir) for heir in (*heirs, *self._coming(state))):
+        # The usual reasons first: this is asked of each state after each process.
+        if is_claimed or self._is_told(state):
+            return
+        others = (other for other in self._states_of(state.incident) if not surely_newer(state, other))
+        heirs = [other for other in others if other is state or self._knows(other)]
+        heirs += self._found_over(state.incident, [state])
+        if any(self._is_left_out(heir) for heir in (*heirs, *self._coming(state))):
             return
         if any(map(self._is_told, heirs)) or self._is_one_on_a_queue(state.incident, heirs):
             return
