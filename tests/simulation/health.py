@@ -105,7 +105,10 @@ class Health:
             # Without the ledger, or after a crash, what was dropped counts as given up.
             is_unrecorded = bool(self.weather.crashes) or self._has_spells("dynamodb", "sqs")
             is_given_up |= is_unrecorded and any(state.channel == channel for state in self.dropped)
-            if messages and messages[-1].health == "sick" and not is_given_up and not _is_in_doubt(messages[-1]):
+            # Two messages are some time apart, for which a schedule may be too short.
+            is_due = messages and self.world.now > messages[-1].at + LEAST_SECONDS + TOLD_SECONDS
+            is_sick = bool(messages) and messages[-1].health == "sick"
+            if is_due and is_sick and not is_given_up and not _is_in_doubt(messages[-1]):
                 yield f"health: nobody was told that {channel} is well again"
 
     def _repeated(self, channel: str, messages: Sequence[HealthMessage]) -> Iterator[str]:
