@@ -327,7 +327,7 @@ class Relay:
             wiring.sources,
         )
         self.delivery, self.rate_limit, self.reconciler = wiring.delivery, wiring.rate_limit, wiring.reconciler
-        self.sender = self.delivery.sender
+        self.sender = self.delivery.services.sender
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
         self.sweeper = wiring.sweeper
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 from relay.channels.change_marks import MARKS_SECONDS
 from relay.deadline import Deadline
@@ -59,7 +60,7 @@ def put_in_force(
 def bounded_table(stack: Stack) -> Table:
     """Return the ledger's table, with a time limit of ten seconds for all calls together. Raises StackMissingError."""
     deadline = Deadline(_TABLE_SECONDS, stack.effects.ticks)
-    return stack.table().within(deadline, "table", at_least=1.0, at_most=_TABLE_SECONDS)
+    return stack.table().limited(partial(deadline.run, part="table", at_least=1.0, at_most=_TABLE_SECONDS))
 
 
 def _mark(stack: Stack, names: Iterable[str], *, revokes: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from relay.channels.channel import Channel
 from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
+from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, new_job
 from relay.delivery.trigger_retries import content, decision_of
@@ -26,6 +27,8 @@ from relay.xmatters.trigger import recipients_of
 from relayctl.channel import modes
 
 _OWNER = "relayctl explain"
+# Nothing is sent, so no time is needed.
+_NO_DEADLINE = Deadline(0.0, lambda: 0.0)
 _SETTLED = {
     Outcome.DUPLICATE: "the ledger has this very state already",
     Outcome.SUPERSEDED: "the ledger has a newer state of the incident",
@@ -67,7 +70,7 @@ class Case(NamedTuple):
         The attribute `rules` of the task has the rate limits for a signal of this share.
         """
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
-        return Task.of_share(self.channel, self.share, job, _OWNER)
+        return Task.of_share(self.channel, self.share, job, _OWNER, _NO_DEADLINE)
 
 
 class Knowledge(NamedTuple):

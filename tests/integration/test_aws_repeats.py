@@ -56,7 +56,7 @@ def test_failed_call_to_aws_is_repeated_once_and_at_once(
     with FailingDynamoDb(*statuses) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{server.server_port}")
-        table = bootstrap.job_worker(ENVIRONMENT).delivery.ledger.table
+        table = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table
         with nullcontext() if is_read else pytest.raises(LedgerError):
             table.read("key")
         server.shutdown()

@@ -382,7 +382,7 @@ def live_with(box: Box, account: Aws, auth: dict[str, str], **policy: Any) -> Li
 
 def raised(live: Live) -> tuple[AcceptedSignal, ...]:
     """Return the incident's signals from the ledger."""
-    return live.delivery.ledger.read(key("noc", (), "i1")).accepted_signals
+    return live.delivery.services.ledger.read(key("noc", (), "i1")).accepted_signals
 
 
 class TestFollowup:

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from relay.channels.api_gateway import Reply
-from relay.deadline import Deadline, time_limit
+from relay.deadline import Deadline, limited, time_limit
 from relay.entrypoints import bootstrap
 from relay.entrypoints.watchdog import Watchdog
 from relay.failures.errors import LedgerError, NoAnswer
@@ -224,7 +224,8 @@ class TestAws:
         assert silent.requests == asked
 
     def test_ledger_that_hangs_has_its_time_limit_after_the_deadline(self, silent: Host) -> None:
-        ledger = Ledger(Table(dynamodb(silent), "ledger", Clock())).within(Deadline(0.0, Clock()))
+        run = limited(lambda seconds: Deadline(seconds, Clock()), 1.0, "ledger")
+        ledger = Ledger(Table(dynamodb(silent), "ledger", Clock(), run))
         with pytest.raises(LedgerError):
             ledger.read("key")
         assert silent.requests >= 1

@@ -91,7 +91,7 @@ def kept(live: Live) -> list[Job]:
 
 
 def entry(live: Live, name: str = "i1") -> Entry:
-    return live.delivery.ledger.read(key("noc", (), name))
+    return live.delivery.services.ledger.read(key("noc", (), name))
 
 
 def transitions(live: Live) -> list[str]:

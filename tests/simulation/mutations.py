@@ -45,10 +45,10 @@ MUTATIONS = (
     Mutation(
         "a job is let go although its copy was not taken",
         "entrypoints.worker:Worker._put_back_if_waiting",
-        "self.outbox.enqueue(again, deadline, until=seconds_of(again.not_before or again.received_at))",
+        "self.outbox.enqueue(again, until=seconds_of(again.not_before or again.received_at))",
         """
             self.outbox.enqueue(
-                again, deadline, until=seconds_of(again.not_before or again.received_at)
+                again, until=seconds_of(again.not_before or again.received_at)
             ) or True
         """,
         seed=8,
@@ -286,15 +286,15 @@ MUTATIONS = (
     Mutation(
         "nobody follows what the worker sent",
         "entrypoints.worker:Worker._followed",
-        "self.outbox.enqueue(followup, deadline, until=now if is_over else now + FOLLOW_SECONDS)",
+        "self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)",
         "pass",
         seed=13,
     ),
     Mutation(
         "a callback is answered before it is kept",
         "entrypoints.callback_intake:CallbackIntake.take",
-        "self.outbox.enqueue(job, deadline, until=self.clock())",
-        "self.outbox.enqueue(job, deadline, until=self.clock()) or True",
+        "self.outbox.enqueue(job, until=self.clock())",
+        "self.outbox.enqueue(job, until=self.clock()) or True",
         seed=18,
     ),
     Mutation(
@@ -427,7 +427,7 @@ MUTATIONS = (
     Mutation(
         "what xMatters refuses is thrown away",
         "delivery.debts:dead_letter",
-        "dead_lettered = services.outbox.dead_letter(job, services.deadline)",
+        "dead_lettered = services.outbox.dead_letter(job)",
         """
             dead_lettered = replace(job.waiting(job.stamps.reason, 0.0), dead_lettered_at=job.received_at)
         """,
@@ -632,10 +632,10 @@ MUTATIONS = (
     Mutation(
         "each job is kept twice",
         "jobs.outbox:Outbox.enqueue",
-        "return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)",
+        "return self._put(self.chores if job.kind in CHORES else self.retries, job, delay)",
         """
             queue = self.chores if job.kind in CHORES else self.retries
-            return self._put(queue, job, deadline, delay) and self._put(queue, job, deadline, delay)
+            return self._put(queue, job, delay) and self._put(queue, job, delay)
         """,
         seed=4,
     ),

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from relay.deadline import Deadline, seconds_left, time_limit
+from relay.deadline import Deadline, limited, seconds_left, time_limit, times_collected
 from tests.fakes import Clock
 
 
@@ -21,26 +21,38 @@ def test_remaining_time_shrinks_with_the_clock_and_never_goes_below_zero() -> No
     assert deadline.remaining() == 0
 
 
-def test_time_spent_is_added_up_by_part_in_milliseconds() -> None:
-    clock = Clock()
-    deadline = Deadline(8, clock)
-    for part in ("send", "keep", "send"):
-        with deadline.timed(part):
-            clock.now += 0.25
-    assert deadline.spent == {"send": 500, "keep": 250}
+def test_times_of_calls_are_added_up_by_part_in_milliseconds() -> None:
+    clock, spent = Clock(), dict[str, float]()
+    with times_collected(spent):
+        for part in ("send", "keep", "send"):
+            Deadline(8, clock).run(lambda: clock.sleep(0.25), part=part)
+    Deadline(8, clock).run(lambda: clock.sleep(0.25), part="send")
+    assert spent == {"send": 500, "keep": 250}
 
 
-def test_time_of_a_failed_part_counts_as_spent() -> None:
+def test_limited_call_has_its_own_time() -> None:
+    clock, limits = Clock(), list[float]()
+
+    def deadline(seconds: float) -> Deadline:
+        limits.append(seconds)
+        return Deadline(seconds, clock)
+
+    run = limited(deadline, 2, "keep")
+    with times_collected(spent := dict[str, float]()):
+        assert [run(lambda: clock.now), run(lambda: clock.now)] == [clock.now] * 2
+    assert (limits, spent) == ([2, 2], {"keep": 0})
+
+
+def test_time_of_a_failed_call_is_collected() -> None:
     clock = Clock()
-    deadline = Deadline(8, clock)
 
     def fail() -> None:
         clock.now += 0.5
         raise KeyError("no")
 
-    with pytest.raises(KeyError, match="no"):
-        deadline.run(fail, part="send")
-    assert deadline.spent == {"send": 500}
+    with times_collected(spent := dict[str, float]()), pytest.raises(KeyError, match="no"):
+        Deadline(8, clock).run(fail, part="send")
+    assert spent == {"send": 500}
 
 
 def test_run_makes_the_call_in_the_callers_thread_and_returns_its_result() -> None:
@@ -51,9 +63,9 @@ def test_no_call_is_made_after_the_deadline() -> None:
     clock = Clock()
     deadline = Deadline(8, clock)
     clock.now += 8
-    with pytest.raises(TimeoutError):
+    with times_collected(spent := dict[str, float]()), pytest.raises(TimeoutError):
         deadline.run(never, part="send")
-    assert deadline.spent == {}
+    assert spent == {}
 
 
 @pytest.fixture

@@ -1,14 +1,22 @@
-"""Time limits: the deadline of a request or job, and the limit of the calls to AWS and vendors that a thread makes."""
+"""Time limits: the deadline of a request or job, and the limit of the calls to AWS and vendors that a thread makes.
+
+The times that the calls take are collected as well, for the log line of the request or job.
+"""
 
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 # Time by which this thread's calls must be over (epoch seconds). Not a monotonic clock, which may stand still while
 # Lambda has the function frozen: for an abandoned thread that wakes hours later, the time must be over.
 _latest = ContextVar("latest", default=math.inf)
+# Times of this thread's calls by part (milliseconds); None if nobody collects them.
+_spent = ContextVar[dict[str, float] | None]("spent", default=None)
+# Makes a call within a time limit, and returns its result.
+type Run = Callable[[Callable[[], Any]], Any]
 
 
 @contextmanager
@@ -29,39 +37,48 @@ def seconds_left() -> float:
     return _latest.get() - time.time()
 
 
-class Deadline:
-    """Time limit of some work: it ends `seconds` after its creation. `clock` is a monotonic clock in seconds.
+@contextmanager
+def times_collected(spent: dict[str, float]) -> Iterator[None]:
+    """Add the times of the calls that this thread makes in a `with` block to `spent`: milliseconds by part."""
+    token = _spent.set(spent)
+    try:
+        yield
+    finally:
+        _spent.reset(token)
 
-    Attributes:
-        spent: Time spent on each part of the work, by the part's name (milliseconds).
-    """
+
+class Deadline:
+    """Time limit of some work: it ends `seconds` after its creation. `clock` is a monotonic clock in seconds."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._end = clock() + seconds
-        self.spent: dict[str, float] = {}
 
     def remaining(self, reserve: float = 0.0) -> float:
         """Return the seconds left until `reserve` seconds before the deadline; zero if that time has passed."""
         return max(0.0, self._end - reserve - self._clock())
 
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Count the time of the `with` block as spent on `part`."""
-        start = self._clock()
-        try:
-            yield
-        finally:
-            self.spent[part] = round(self.spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
-
     def run[T](self, call: Callable[[], T], *, part: str, at_least: float = 0.0, at_most: float = math.inf) -> T:
         """Return the result of `call`. Raises TimeoutError, without the call, if no time is left for it.
 
         The call has the time until the deadline: `at_least` seconds even if the deadline has passed, and `at_most`
-        seconds in any case. This is a time limit as of `time_limit`. The call's time is counted as spent on `part`.
+        seconds in any case. This is a time limit as of `time_limit`. The call's time is collected under the name `part`
+        (see `times_collected`).
         """
         with time_limit(min(at_most, max(at_least, self.remaining()))):
             if seconds_left() <= 0:
                 raise TimeoutError("no time was left")
-            with self.timed(part):
+            start = self._clock()
+            try:
                 return call()
+            finally:
+                if (spent := _spent.get()) is not None:
+                    spent[part] = round(spent.get(part, 0.0) + (self._clock() - start) * 1000, 3)
+
+
+def limited(deadlines: Callable[[float], Deadline], seconds: float, part: str) -> Run:
+    """Return a function that makes a call within `seconds`, whatever time its caller has left.
+
+    `deadlines` returns a deadline of a number of seconds. The call's time is collected under the name `part`.
+    """
+    return lambda call: deadlines(seconds).run(call, part=part)

@@ -330,7 +330,7 @@ class TestLog:
             "correlation_id": "request-1",
         }
         assert {name: line[name] for name in expected} == expected
-        assert set(line["milliseconds"]) == {"ledger", "enqueue", "rate_limit", "send", "used"}
+        assert set(line["milliseconds"]) == {"change_marks", "ledger", "enqueue", "rate_limit", "send", "used"}
 
     def test_refused_request_is_logged_in_one_line_without_headers_or_body(self) -> None:
         relay = new_relay()

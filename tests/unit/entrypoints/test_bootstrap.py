@@ -69,11 +69,12 @@ def test_each_endpoint_reads_the_change_marks_and_records_uses_of_its_own_creden
 
 
 @pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
-def test_parts_of_the_workers_share_channels_keeper_and_table(build: Callable[[dict[str, str]], Worker]) -> None:
+def test_parts_of_the_workers_share_channels_outbox_and_client(build: Callable[[dict[str, str]], Worker]) -> None:
     worker = build(ENVIRONMENT)
-    assert worker.channels is worker.delivery.sender.channels
-    assert worker.outbox is worker.delivery.outbox
-    assert worker.delivery.ledger.table is worker.delivery.rate_limiter.table
+    assert worker.channels is worker.delivery.services.sender.channels
+    assert worker.outbox is worker.delivery.services.outbox
+    services = worker.delivery.services
+    assert services.ledger.table._client is services.rate_limiter.table._client
 
 
 ACCESS = BigPandaAccess(
@@ -97,7 +98,7 @@ def deadline() -> Deadline:
     ("call", "parameter"),
     [
         (
-            lambda it: it.delivery.sender.xmatters.send(TO_BIGPANDA, samples.SIGNAL, deadline(), reserve=0),
+            lambda it: it.delivery.services.sender.xmatters.send(TO_BIGPANDA, samples.SIGNAL, deadline(), reserve=0),
             "XMattersHosts",
         ),
         (lambda it: it.chores.followup.pages.of_request(REST, "r1", deadline()), "XMattersHosts"),
@@ -213,7 +214,7 @@ def test_invocation_returns_false_if_lambda_fails(awslambda: FakeLambda, failure
 
 
 def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
-    table, agents = bootstrap.job_worker(ENVIRONMENT).delivery.ledger.table, []
+    table, agents = bootstrap.job_worker(ENVIRONMENT).delivery.services.ledger.table, []
 
     def sent(request: Any, **_: Any) -> None:
         agents.append(request.headers["User-Agent"].decode())
@@ -228,7 +229,7 @@ def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
 
 def test_every_sender_has_a_name_of_its_own() -> None:
     delivery = bootstrap.job_worker(ENVIRONMENT).delivery
-    assert len({delivery.owner() for _ in range(100)}) == 100
+    assert len({delivery.services.owner() for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("build", BUILDS)

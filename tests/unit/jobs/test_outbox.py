@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.deadline import Deadline
+from relay.deadline import Deadline, limited
 from relay.delivery.task import Task, new_job
 from relay.failures.reasons import Reason
 from relay.incidents.share import Share, parse_share
@@ -44,14 +44,15 @@ class Desk:
             chores=self.chores.queue(),
             dead_letters=self.dead_letters.queue(),
             clock=self.clock,
+            run=limited(lambda _: Deadline(1, self.clock), 1, "enqueue"),
         )
 
     def enqueue(self, job: Job, until: float) -> bool:
-        """Put a job on its queue, where it is invisible for `until` seconds. The deadline has passed already."""
-        return self.outbox.enqueue(job, Deadline(0, self.clock), until=self.clock() + until)
+        """Put a job on its queue, where it is invisible for `until` seconds."""
+        return self.outbox.enqueue(job, until=self.clock() + until)
 
     def dead_letter(self, job: Job) -> Job | None:
-        return self.outbox.dead_letter(job, Deadline(0, self.clock))
+        return self.outbox.dead_letter(job)
 
 
 class TestKeep:
@@ -264,7 +265,7 @@ class TestNewJob:
         routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
         channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
         job = new_job(channel, share, b"{}", ("url",), "c1", 1_800_000_000.0)
-        task = Task.of_share(channel, share, job, "owner")
+        task = Task.of_share(channel, share, job, "owner", Deadline(8, Clock()))
         assert (task.routes_undecided, task.recipients[0], task.recipients[-2:]) == (True, "own", ("r29", "url"))
         assert task.job.stamps.recipients == task.recipients
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from relay.deadline import Deadline
 from relay.delivery.task import Task, new_job
 from relay.incidents.share import parse_share
 from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
 from relay.ledger.wait import gate_of
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down
+from tests.fakes import Clock, FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down
 
 LIMIT = 5
 DOWN = samples.refused(503, b"down")
@@ -155,4 +156,4 @@ class TestGateUnreadable:
         channel = samples.parsed(samples.secret(policy=policy))
         share = parse_share(samples.body())
         job = new_job(channel, share, samples.body(), (), "c1", 1_800_000_000.0)
-        assert Task.of_share(channel, share, job, "me").rules[0].gate == gate_of(channel.name)
+        assert Task.of_share(channel, share, job, "me", Deadline(8, Clock())).rules[0].gate == gate_of(channel.name)

@@ -143,15 +143,13 @@ class Lister:
         if self.silent.get(access.base_url, 0.0) > self.clock():
             raise NoAnswer(Reason.CIRCUIT_OPEN, "BigPanda did not answer in time just now", was_sent=False)
         self.rate_limit.wait(access, endpoint)
-        began, spent, brief = self.clock(), deadline.spent, self.deadlines(min(CALL_SECONDS, deadline.remaining()))
+        began, brief = self.clock(), self.deadlines(min(CALL_SECONDS, deadline.remaining()))
         try:
             return ask(brief)
         except SendError:
             if self.clock() - began > SLOW_SECONDS:
                 self.silent[access.base_url] = self.clock() + SILENT_SECONDS
             raise
-        finally:
-            spent.update({part: spent.get(part, 0.0) + milliseconds for part, milliseconds in brief.spent.items()})
 
 
 def _share(item: Mapping[str, Any], environment_id: str) -> Share | None:

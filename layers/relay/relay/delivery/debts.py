@@ -54,7 +54,7 @@ def keep(services: Services, task: Task, until: float, *, plan: int, reason: Rea
     if task.queue_refused_it or task.wakes_at <= until + 1:
         return task
     job = task.job.with_reason(reason).planned(plan)
-    if not services.outbox.enqueue(job, services.deadline, until=until):
+    if not services.outbox.enqueue(job, until=until):
         return replace(task, queue_refused_it=True)
     return replace(task, job=task.job.planned(plan), wakes_at=until)
 
@@ -202,7 +202,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     """
     job = after_failure(task.job, result, services.clock())
     job = job.planned(next_plan(task, entry)) if entry else job
-    dead_lettered = services.outbox.dead_letter(job, services.deadline)
+    dead_lettered = services.outbox.dead_letter(job)
     if dead_lettered:
         if task.state.is_critical:
             with suppress(LedgerError):

@@ -65,9 +65,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, and return the result. `why` is the ledger's error."""
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
-    sent = services.sender.announce(
-        task, Entry(), services.deadline, max_attempts=max_attempts, may_repeat=not task.is_from_webhook
-    )
+    sent = services.sender.announce(task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
@@ -159,7 +157,7 @@ def record_or_queue(
     except LedgerError:
         sent = replace(task.job, attempts=task.job.attempts + result.exchange.attempts)
         note = sent.with_reason(Reason.INTERNAL).with_flags(Flag.ACCEPTED)
-        services.outbox.enqueue(note, services.deadline, until=services.clock() + CATCH_UP_SECONDS)
+        services.outbox.enqueue(note, until=services.clock() + CATCH_UP_SECONDS)
     return result.with_unguarded(why)
 
 

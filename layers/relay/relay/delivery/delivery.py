@@ -10,16 +10,15 @@ sends the state if the entry says that it is still owed. The claim is a conditio
 sender at a time announces an incident.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from copy import replace
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery import debts, degraded
 from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
-from relay.delivery.task import Services, Task, Unguarded, entry_key_of, new_job, next_plan, planned
+from relay.delivery.task import Services, Task, entry_key_of, new_job, next_plan, planned
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.jobs.envelope import UnreadableMessage, read_envelope
@@ -33,11 +32,7 @@ from relay.ledger.wait import Ticket, Wait
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
     from relay.deadline import Deadline
-    from relay.delivery.trigger_retries import RetryingSender
     from relay.incidents.share import Share
-    from relay.jobs.outbox import Outbox
-    from relay.ledger.channel_rate_limiter import RateLimiter
-    from relay.ledger.ledger import Ledger
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
@@ -62,9 +57,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if claimed is None:
         return replace(task, ticket=ticket), None
     task = task if ticket.is_failed_open else task.with_ledger()
-    sent = services.sender.announce(
-        task, claimed, services.deadline, max_attempts=send.max_attempts, only_recipient=send.only_recipient
-    )
+    sent = services.sender.announce(task, claimed, max_attempts=send.max_attempts, only_recipient=send.only_recipient)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(
@@ -77,7 +70,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     with suppress(LedgerError):
         if services.rate_limiter.report(task.rules, ticket, *failure):
             now = services.clock()
-            services.outbox.enqueue(recovery_job(task.job, now), services.deadline, until=now + RECOVERY_SECONDS)
+            services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
     return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
@@ -142,7 +135,7 @@ def _wake_next(services: Services, task: Task, entry: Entry) -> None:
         envelope = services.ledger.stored(task.entry_key, entry.debt.job)
         if envelope:
             job = read_envelope(envelope).planned(entry.debt.plan)
-            services.outbox.enqueue(job, services.deadline, until=services.clock())
+            services.outbox.enqueue(job, until=services.clock())
 
 
 def _record_failure(
@@ -201,22 +194,10 @@ class Delivery:
     """Announces states to xMatters, from new shares and from jobs.
 
     Attributes:
-        sender: Sends signals.
-        ledger: The entries of incidents.
-        rate_limiter: Rate limits and circuit breakers of channels.
-        outbox: The queues of jobs.
-        clock: The time in epoch seconds.
-        owner: Returns a unique name for a sender, as the owner of a lease.
-        unguarded: Memory of signals that this function sent without the ledger ("unguarded").
+        services: The adapters that the steps call.
     """
 
-    sender: "RetryingSender"
-    ledger: "Ledger"
-    rate_limiter: "RateLimiter"
-    outbox: "Outbox"
-    clock: Callable[[], float]
-    owner: Callable[[], str]
-    unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
+    services: Services
 
     def relay(
         self,
@@ -236,14 +217,14 @@ class Delivery:
         `unsafe` if the state needs a further job, and no queue accepts that job. In shadow mode nothing is sent or
         queued.
         """
-        job = new_job(channel, share, body, recipients, correlation_id, self.clock())
-        task = Task.of_share(channel, share, job, self.owner())
+        job = new_job(channel, share, body, recipients, correlation_id, self.services.clock())
+        task = Task.of_share(channel, share, job, self.services.owner(), deadline)
         if channel.policy.mode is Mode.SHADOW:
             # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
             from relay.delivery import shadow  # noqa: PLC0415
 
-            return shadow.observe(self._within(deadline), task)
-        return self._attend(task, deadline)
+            return shadow.observe(self.services, task)
+        return self._attend(task)
 
     def resume(
         self, job: Job, share: "Share", channel: "Channel", deadline: "Deadline", *, given_up: Reason | None = None
@@ -255,12 +236,12 @@ class Delivery:
         its next message is queued. If the result is `unsafe`, nothing has the state but the job's own message, which
         has to stay on the queue.
         """
-        task = Task.of_job(channel, share, job, self.owner())._replace(given_up=given_up)
+        task = Task.of_job(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
         if Flag.ACCEPTED in job.flags:
-            return degraded.catch_up(self._within(deadline), task)
-        return self._attend(task, deadline)
+            return degraded.catch_up(self.services, task)
+        return self._attend(task)
 
-    def record_begun_bell(self, job: Job, deadline: "Deadline") -> None:
+    def record_begun_bell(self, job: Job) -> None:
         """Record in the entry that a worker began to work a message of the sweeper. Errors of the ledger are ignored.
 
         Nothing is recorded if the entry's debt belongs to another job by now, or if a later message wakes it.
@@ -271,9 +252,9 @@ class Delivery:
             return replace(entry, debt=entry.debt.bell_begun()) if is_current else entry
 
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_key_of(job), change)
+            self.services.ledger.change(entry_key_of(job), change)
 
-    def postpone(self, job: Job, until: float, deadline: "Deadline") -> None:
+    def postpone(self, job: Job, until: float) -> None:
         """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
 
         Then the sweeper does not wake the state before that. `until` is the end of the wait (epoch seconds). Nothing is
@@ -286,23 +267,19 @@ class Delivery:
             return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS)) if is_current else entry
 
         with suppress(LedgerError):
-            self.ledger.within(deadline).change(entry_key_of(job), change)
+            self.services.ledger.change(entry_key_of(job), change)
 
-    def _within(self, deadline: "Deadline") -> Services:
-        ledger, rate_limiter = self.ledger.within(deadline), self.rate_limiter.within(deadline)
-        return Services(self.sender, ledger, rate_limiter, self.outbox, self.clock, deadline, self.unguarded)
-
-    def _attend(self, task: Task, deadline: "Deadline") -> Result:
+    def _attend(self, task: Task) -> Result:
         """Read the task's entry, decide on the next action and perform it, until there is a result.
 
         These steps are repeated, at most MAX_READS times, if another sender changed the entry meanwhile. If the ledger
         fails, the state is sent or queued without it.
         """
-        services = self._within(deadline)
+        services = self.services
         try:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
-                task, entry, action = step(task, entry, self.clock())
+                task, entry, action = step(task, entry, services.clock())
                 task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
@@ -313,7 +290,7 @@ class Delivery:
             return degraded.without_ledger(services, give_back(services, task), str(error))
         task = give_back(services, task)
         # Other senders keep changing the entry, so they are announcing this incident.
-        later = Wait(Reason.IN_FLIGHT, self.clock() + debts.FIRST_WAKE_SECONDS)
+        later = Wait(Reason.IN_FLIGHT, services.clock() + debts.FIRST_WAKE_SECONDS)
         return degraded.put_off(services, task, later, "the entry was changed each time it was read")
 
 
@@ -368,7 +345,7 @@ def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Res
     # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
     not_before = action.job.not_before if action.job else None
     until = seconds_of(not_before) if not_before else services.clock()
-    is_enqueued = action.job is None or services.outbox.enqueue(action.job, services.deadline, until=until)
+    is_enqueued = action.job is None or services.outbox.enqueue(action.job, until=until)
     if not is_enqueued:
         why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
         failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)

@@ -77,7 +77,6 @@ class _Question(NamedTuple):
         job: Its job.
         entry: The incident's entry, with the claimed resolve.
         channel: The channel.
-        ledger: The entries of incidents, within the deadline.
         deadline: Deadline of the job.
         asked_at: Time before the first request (epoch seconds). A share that comes later is newer than the answer.
     """
@@ -85,7 +84,6 @@ class _Question(NamedTuple):
     job: Job
     entry: Entry
     channel: Channel
-    ledger: Ledger
     deadline: Deadline
     asked_at: float
 
@@ -118,12 +116,11 @@ class EndQuestions:
         `unsafe` if the ledger fails. Its notice `end` says if BigPanda refuted the resolve, or left it without an
         answer for too long.
         """
-        ledger = self.ledger.within(deadline)
         try:
-            entry, now = ledger.read(entry_key_of(job)), self.clock()
+            entry, now = self.ledger.read(entry_key_of(job)), self.clock()
             if not entry.end.is_claimed or job.age_counts_from < entry.end.claimed_at - CLOCKS_DIFFER_SECONDS:
                 return _unclaimed(job, entry, now)
-            question = _Question(job, entry, channel, ledger, deadline, now)
+            question = _Question(job, entry, channel, deadline, now)
             if not channel.asks_about_ends or channel.bigpanda is None:
                 return self._believed(question)
             answer = self._answer(channel.bigpanda, question)
@@ -186,9 +183,7 @@ class EndQuestions:
 
     def _record(self, question: _Question, change: Callable[[End], End]) -> End:
         """Write the end of the incident's entry, changed by `change`, and return it. Raises LedgerError."""
-        return question.ledger.change(
-            question.key, lambda each: each._replace(end=change(each.end)), question.entry
-        ).end
+        return self.ledger.change(question.key, lambda each: each._replace(end=change(each.end)), question.entry).end
 
     def _believed(self, question: _Question, *, notice: str | None = None) -> Result:
         """Believe the claimed resolve without an answer of BigPanda's, unless an open state is newer."""
@@ -204,15 +199,15 @@ class EndQuestions:
         If the entry changed since it was read, nothing is recorded, and BigPanda is asked again. In shadow mode the
         end is recorded without a signal.
         """
-        job, entry, channel, ledger, deadline, _ = question
+        job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
-        task = Task.of_job(channel, share, signal, "")
+        task = Task.of_job(channel, share, signal, "", deadline)
         if channel.policy.mode is Mode.SHADOW:
-            ledger.change(
+            self.ledger.change(
                 question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry
             )
             return _result(job, Outcome.DUPLICATE)
-        store_job(ledger, signal.stored_name, task, now)
+        store_job(self.ledger, signal.stored_name, task, now)
         row = row_of(task, now, now)
 
         def over(each: Entry) -> Entry:
@@ -222,10 +217,10 @@ class EndQuestions:
             # A resolve that came meanwhile stays claimed if it is newer.
             return owed._replace(end=End(owed.end.at)) if each.end == entry.end else owed
 
-        if not task.state.is_same(ledger.change(question.key, over, entry).newest):
+        if not task.state.is_same(self.ledger.change(question.key, over, entry).newest):
             return _waiting(job, now + FIRST_AGAIN_SECONDS)
         # If the queue fails, the sweeper queues the signal. The question wakes again for resolves that came meanwhile.
-        self.outbox.enqueue(signal, deadline, until=now)
+        self.outbox.enqueue(signal, until=now)
         return replace(_waiting(job, now + LATER_SECONDS), notices=Notices(end=notice))
 
 

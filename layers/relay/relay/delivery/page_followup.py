@@ -104,16 +104,13 @@ class Followup:
         """
         if channel.rest is None:
             return _result(job, Outcome.DUPLICATE)
-        ledger = self.ledger.within(deadline)
         try:
-            entry = ledger.read(entry_key_of(job))
+            entry = self.ledger.read(entry_key_of(job))
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
-        return self._pages_followed(job, entry, channel, channel.rest, ledger, deadline)
+        return self._pages_followed(job, entry, channel, channel.rest, deadline)
 
-    def _pages_followed(
-        self, job: Job, entry: Entry, channel: Channel, rest: Rest, ledger: Ledger, deadline: Deadline
-    ) -> Result:
+    def _pages_followed(self, job: Job, entry: Entry, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
         """Find the pages of an incident's signals, and terminate those of past states."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
@@ -125,11 +122,9 @@ class Followup:
                 checked[signal.request_id] = signal
         except SendError as error:
             failure = error
-        return self._noted(job, entry, checked, failure, ledger)
+        return self._noted(job, entry, checked, failure)
 
-    def _noted(
-        self, job: Job, entry: Entry, checked: dict[str, AcceptedSignal], failure: SendError | None, ledger: Ledger
-    ) -> Result:
+    def _noted(self, job: Job, entry: Entry, checked: dict[str, AcceptedSignal], failure: SendError | None) -> Result:
         after = entry.followed(checked)
         # Only of open incidents: a workflow may make no page of a resolve.
         without_page = tuple(
@@ -140,13 +135,13 @@ class Followup:
         if is_alarming:
             with suppress(LedgerError):
                 described = envelope_of(storable(job))
-                ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
+                self.ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
             followed = current.followed(checked)
             return replace(followed, debt=followed.debt.with_page_missing(now)) if is_alarming else followed
 
-        is_noted = after == entry or _try_change(ledger, job, entry, change)
+        is_noted = after == entry or _try_change(self.ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
             # Time ran out before all pages were terminated. The job continues at once, without a backoff.
             return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now)

@@ -71,16 +71,16 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class Services:
-    """Adapters that the steps of a delivery call, and its caller's deadline.
+    """Adapters that the steps of a delivery call.
 
     Attributes:
         sender: Sends signals.
-        ledger: The entries of incidents. Each call has LEDGER_SECONDS, even after the deadline.
-        rate_limiter: Rate limits and circuit breakers. Each call has LIMITER_SECONDS, even after the deadline.
+        ledger: The entries of incidents.
+        rate_limiter: Rate limits and circuit breakers of channels.
         outbox: The queues of jobs.
         clock: The time in epoch seconds.
-        deadline: "Deadline" of the caller.
-        unguarded: Memory of signals that this function sent without the ledger.
+        owner: Returns a unique name for a sender, as the owner of a lease.
+        unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
     sender: "RetryingSender"
@@ -88,8 +88,8 @@ class Services:
     rate_limiter: "RateLimiter"
     outbox: "Outbox"
     clock: Callable[[], float]
-    deadline: "Deadline"
-    unguarded: Unguarded
+    owner: Callable[[], str]
+    unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
 
 
 # An expired state is dead-lettered this long after its age limit. The margin covers clock skew between functions.
@@ -107,6 +107,7 @@ class Task(NamedTuple):
         state: The state, as it is compared with the ledger.
         channel: The channel.
         owner: Unique name of the sender, as the owner of its lease.
+        deadline: Time limit of the request or job: no attempt is made after it.
         recipients: Names of the signal's recipients; empty if the xMatters workflow chooses them.
         priority: xMatters' priority by the channel's route; None if the route sets none.
         routes_undecided: True if the channel's routes could not be evaluated within their budget, so that `recipients`
@@ -137,6 +138,7 @@ class Task(NamedTuple):
     state: State
     channel: "Channel"
     owner: str
+    deadline: "Deadline"
     recipients: tuple[str, ...] = ()
     priority: str | None = None
     routes_undecided: bool = False
@@ -157,25 +159,25 @@ class Task(NamedTuple):
     quiet_until: float = 0.0
 
     @classmethod
-    def of_share(cls, channel: "Channel", share: Share, job: Job, owner: str) -> Self:
+    def of_share(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline") -> Self:
         """Return the task of a share that BigPanda just sent.
 
         `job` was made for it, and `owner` names the sender's lease.
         """
         state = State.of(share, seconds_of(job.received_at))
-        task = cls._of(channel, share, job, owner, state)
+        task = cls._of(channel, share, job, owner, deadline, state)
         return task._replace(is_from_webhook=True, is_stamped=job.version is not None)
 
     @classmethod
-    def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str) -> Self:
+    def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline") -> Self:
         """Return the task of a job from the queue.
 
         `share` is parsed from the job's body, and `owner` names the sender's lease.
         """
-        return cls._of(channel, share, job, owner, state_of(job, share))
+        return cls._of(channel, share, job, owner, deadline, state_of(job, share))
 
     @classmethod
-    def _of(cls, channel: "Channel", share: Share, job: Job, owner: str, state: State) -> Self:
+    def _of(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline", state: State) -> Self:
         """Return the task of a job's state. The channel's routes are evaluated anew at each wake."""
         route = _route(channel, share)
         own = () if route and not route.is_undecided else channel.recipients
@@ -186,6 +188,7 @@ class Task(NamedTuple):
             state,
             channel,
             owner,
+            deadline,
             recipients,
             priority=route.priority if route else None,
             routes_undecided=bool(route and route.is_undecided),

@@ -52,7 +52,6 @@ class RetryingSender:
         self,
         task: Task,
         entry: Entry,
-        deadline: Deadline,
         *,
         max_attempts: int,
         only_recipient: str | None = None,
@@ -80,7 +79,7 @@ class RetryingSender:
         return self.send(
             task.channel,
             signal,
-            deadline,
+            task.deadline,
             reserve=RESERVE_SECONDS,
             max_attempts=max_attempts,
             repeats_if_ambiguous=is_critical,

@@ -8,14 +8,14 @@ processes the request.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from relay.channels.api_gateway import Reply, Request
 from relay.channels.authentication import Authenticator
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
-from relay.deadline import Deadline
+from relay.deadline import Deadline, times_collected
 from relay.entrypoints.watchdog import Watch
 from relay.failures.errors import BadRequest, ChannelUnreadable, LookupsLimited, UncheckableSender
 from relay.failures.reasons import Reason
@@ -44,10 +44,12 @@ class _Progress:
     Attributes:
         channel: The channel of the authenticated request; None before that.
         result: The result of the work; None before the end.
+        spent: Time that the calls took, by part (milliseconds).
     """
 
     channel: Channel | None = None
     result: Result | None = None
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Endpoint:
             result = Result(Outcome.UNSAFE, Subject(name), Reason.INTERNAL)
         log = self.telemetry.share if self.name == "inbound" else self.telemetry.called_back
         # A copy, since an abandoned thread may go on.
-        log(result, dict(deadline.spent), correlation_id=request.id)
+        log(result, dict(progress.spent), correlation_id=request.id)
         return self._reply(result)
 
     def _watched(self, request: Request, deadline: Deadline, progress: _Progress) -> Result:
@@ -111,9 +113,10 @@ class Endpoint:
         return progress.result
 
     def _work(self, request: Request, deadline: Deadline, progress: _Progress) -> None:
-        channel = progress.channel = self.authenticator.authenticate(request)
-        progress.result = self.take(channel, request, deadline)
-        self._record_use(channel, request, deadline)
+        with times_collected(progress.spent):
+            channel = progress.channel = self.authenticator.authenticate(request)
+            progress.result = self.take(channel, request, deadline)
+            self._record_use(channel, request, deadline)
 
     def _record_use(self, channel: Channel, request: Request, deadline: Deadline) -> None:
         """Record that the request's credential was used. Called last; a failure here does not change the answer.

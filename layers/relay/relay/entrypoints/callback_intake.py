@@ -32,7 +32,7 @@ class CallbackIntake:
     outbox: Outbox
     clock: Callable[[], float]
 
-    def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
+    def take(self, channel: Channel, request: Request, _: Deadline) -> Result:
         """Queue the callback in a request's body for the chore worker. Raises BadRequest if the body is no callback.
 
         The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
@@ -44,9 +44,9 @@ class CallbackIntake:
         result = Result(Outcome.QUEUED, replace(subject, person=callback.target, answer=callback.text))
         if not channel.wants_callback(callback):
             return replace(result, outcome=Outcome.UNCHANGED)
-        if self.outbox.enqueue(job, deadline, until=self.clock()):
+        if self.outbox.enqueue(job, until=self.clock()):
             return result.queued("retry")
-        if self.outbox.dead_letter(job, deadline):
+        if self.outbox.dead_letter(job):
             return result.queued("dead_letter")
         return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
 

@@ -75,14 +75,13 @@ class Chores:
             brief = self.deadlines(min(BRIEF_SECONDS, deadline.remaining()))
             is_question = job.kind == JobKind.QUESTION
             result = (self.questions().ask if is_question else self.followup.follow)(job, channel, brief)
-            deadline.spent.update({part: deadline.spent.get(part, 0.0) + spent for part, spent in brief.spent.items()})
         if result.outcome == Outcome.UNSAFE and self.clock() - began > SLOW_SECONDS:
             self.silent[api] = self.clock() + SILENT_SECONDS
         if result.outcome != Outcome.UNSAFE:
             return result
-        return self.failed(job, result, deadline)
+        return self.failed(job, result)
 
-    def failed(self, job: Job, result: Result, deadline: Deadline) -> Result:
+    def failed(self, job: Job, result: Result) -> Result:
         """Return the result of a failed chore. Dead-letter the chore if its failure is final.
 
         The outcome in the result is `queued`. The queue in the result is `dead_letter` if the chore was dead-lettered.
@@ -91,5 +90,5 @@ class Chores:
         waiting = result.queued("retry")
         if not HANDLING[result.reason or Reason.INTERNAL].is_final:
             return waiting
-        is_dead_lettered = self.outbox.dead_letter(after_failure(job, result, self.clock()), deadline)
+        is_dead_lettered = self.outbox.dead_letter(after_failure(job, result, self.clock()))
         return result.queued("dead_letter") if is_dead_lettered else replace(waiting, until=None)

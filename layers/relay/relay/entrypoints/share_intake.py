@@ -45,7 +45,7 @@ class ShareIntake:
             correlation_id=request.id,
             deadline=deadline,
         )
-        self._release(channel, share, result, deadline)
+        self._release(channel, share, result)
         if result.subject.is_first:
             self.sources.record_incident(channel, share.incident_id, recipients, deadline)
         self.sources.record(channel, share.environment_id, recipients, deadline)
@@ -53,7 +53,7 @@ class ShareIntake:
         refused = len({*request.recipients} - {*rung})
         return replace(result, notices=replace(result.notices, refused_recipients=refused))
 
-    def _release(self, channel: Channel, share: Share, result: Result, deadline: Deadline) -> None:
+    def _release(self, channel: Channel, share: Share, result: Result) -> None:
         """Queue a release job for an incident's first share, if BigPanda withholds further updates of the incident.
 
         BigPanda does so until the chore worker reports the share to it as received. If the job can't be queued,
@@ -62,4 +62,4 @@ class ShareIntake:
         is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
         if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:
             release = release_job(result.job, share.event or FIRST_EVENT)
-            self.delivery.outbox.enqueue(release, deadline, until=self.delivery.clock())
+            self.delivery.services.outbox.enqueue(release, until=self.delivery.services.clock())

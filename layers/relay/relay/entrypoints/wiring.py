@@ -8,13 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from relay.channels.cache import ChannelCache
+from relay.deadline import limited
 from relay.delivery.delivery import Delivery
+from relay.delivery.task import Services
 from relay.delivery.trigger_retries import RetryingSender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
-from relay.jobs.outbox import Outbox
-from relay.ledger.channel_rate_limiter import RateLimiter
-from relay.ledger.ledger import Ledger
+from relay.jobs.outbox import QUEUE_SECONDS, Outbox
+from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
+from relay.ledger.ledger import LEDGER_SECONDS, Ledger
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ class Wiring:
         from relay.sweeper.sweeper import Sweeper
 
         resources, telemetry = self._resources, self._adapters.telemetry
-        rows = DueRows(self.ledger, telemetry)
+        rows = DueRows(self._unhurried_ledger, telemetry)
         policies = SweepPolicies(self.channels, telemetry, self._at_once, self._deadlines)
         notifier = FallbackNotifier(
             rows, policies, resources.table, self.fallback, telemetry, self._at_once, self._clock
@@ -129,7 +131,7 @@ class Wiring:
         bells = Bells(
             rows,
             policies,
-            self.rate_limiter.circuit,
+            RateLimiter(resources.table, self._clock, self._random).circuit,
             self.outbox,
             telemetry,
             resources.retries.backlog,
@@ -214,9 +216,10 @@ class Wiring:
         from relay.channels.change_marks import ChangeMarks
         from relay.ledger.credentials import read_marks
 
+        run = limited(self._deadlines, MARKS_READ_SECONDS, "change_marks")
+
         def read() -> Mapping[str, str]:
-            deadline = self._deadlines(MARKS_READ_SECONDS)
-            return read_marks(self._resources.credentials.within(deadline, "change_marks", at_most=MARKS_READ_SECONDS))
+            return read_marks(self._resources.credentials.limited(run))
 
         return ChangeMarks(read, self._clock, self._adapters.telemetry.notice)
 
@@ -238,11 +241,17 @@ class Wiring:
     @cached_property
     def outbox(self) -> Outbox:
         """The retry queue, the chore queue and the dead-letter queue as one object."""
-        return Outbox(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock)
+        run = limited(self._deadlines, QUEUE_SECONDS, "enqueue")
+        return Outbox(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock, run)
 
     @cached_property
     def ledger(self) -> Ledger:
         """The reader and writer of incidents' ledger entries."""
+        return Ledger(self._resources.table.limited(limited(self._deadlines, LEDGER_SECONDS, "ledger")))
+
+    @property
+    def _unhurried_ledger(self) -> Ledger:
+        """The ledger for work that nobody waits for: its calls have the client's own time limits."""
         return Ledger(self._resources.table)
 
     @cached_property
@@ -264,20 +273,15 @@ class Wiring:
     @cached_property
     def rate_limiter(self) -> RateLimiter:
         """The rate limiter and circuit breaker of all channels."""
-        return RateLimiter(self._resources.table, self._clock, self._random)
+        table = self._resources.table.limited(limited(self._deadlines, LIMITER_SECONDS, "rate_limit"))
+        return RateLimiter(table, self._clock, self._random)
 
     @cached_property
     def delivery(self) -> Delivery:
         """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
         xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
-        return Delivery(
-            sender=RetryingSender(self.channels, xmatters, self._sleep, self._random),
-            ledger=self.ledger,
-            rate_limiter=self.rate_limiter,
-            outbox=self.outbox,
-            clock=self._clock,
-            owner=self._owner,
-        )
+        sender = RetryingSender(self.channels, xmatters, self._sleep, self._random)
+        return Delivery(Services(sender, self.ledger, self.rate_limiter, self.outbox, self._clock, self._owner))
 
     @cached_property
     def _rest(self) -> HttpClient:
@@ -345,7 +349,7 @@ class Wiring:
             writer=IncidentWriter(self.bigpanda, self.rate_limit, self._clock),
             sources=self.sources,
             table=self._resources.table,
-            ledger=self.ledger,
+            ledger=self._unhurried_ledger,
             verifier=Verifier(self.pages.names_of_request, self.directory.is_person, self._clock),
             clock=self._clock,
         )
@@ -363,7 +367,7 @@ class Wiring:
         return Reconciler(
             planner=Planner(self._resources.secret_names, self.channels, self.sources, telemetry),
             lister=self.lister,
-            comparison=Comparison(self.sources, self.ledger, self._clock),
+            comparison=Comparison(self.sources, self._unhurried_ledger, self._clock),
             queueing=Queueing(self.lister, self.channels, self.outbox, telemetry, self._clock),
             reporter=Reporter(self.channels, self.fallback, telemetry, self._clock),
             table=self._resources.table,

@@ -18,7 +18,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
-from relay.deadline import Deadline
+from relay.deadline import Deadline, times_collected
 from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
@@ -130,9 +130,11 @@ class Worker:
         if job.dead_lettered_at is not None and not job.is_revived:
             job = job.revived(now)
         if Flag.BELL in job.flags:
-            self.delivery.record_begun_bell(job, deadline)
-        result = self._attempted(job, deadline)
-        self.telemetry.worked(job, result, deadline.spent)
+            self.delivery.record_begun_bell(job)
+        spent: dict[str, float] = {}
+        with times_collected(spent):
+            result = self._attempted(job, deadline)
+        self.telemetry.worked(job, result, spent)
         if result.notices.without_page:
             self.telemetry.page_missing(job, result.notices.without_page)
         if result.outcome == Outcome.UNSAFE:
@@ -140,7 +142,7 @@ class Worker:
             # few receives the redrive policy moves it.
             return False
         if job.kind != JobKind.SIGNAL:
-            return self._put_back_if_waiting(result.job or job, result, deadline)
+            return self._put_back_if_waiting(result.job or job, result)
         if result.notices.unguarded and result.queue == "retry" and result.reason != Reason.PAUSED:
             try:
                 self._notify_without_ledger(job, result, deadline)
@@ -163,13 +165,13 @@ class Worker:
                 # The function that took the share may have died before it noted that.
                 self.sources.record_incident(channel, job.incident_id, job.url_recipients, deadline)
             is_over = not is_open(share)
-            return self._followed(job, result, deadline, is_over=is_over) if channel.rest else result
+            return self._followed(job, result, is_over=is_over) if channel.rest else result
         except ChannelError as error:
             return self._without_channel(job, error, deadline)
         except Exception as error:  # noqa: BLE001 - a fault in one job must not hide the results of the others
             return _faulty(job, type(error).__name__, error)
 
-    def _followed(self, job: Job, result: Result, deadline: Deadline, *, is_over: bool) -> Result:
+    def _followed(self, job: Job, result: Result, *, is_over: bool) -> Result:
         """Queue a follow-up job for a signal, and return the signal's result.
 
         `is_over` is True if the job's state is a resolve.
@@ -179,19 +181,19 @@ class Worker:
         if result.outcome == Outcome.DELIVERED:
             # The result is ignored: without a follow-up the page is not confirmed, but the signal did not fail.
             # A resolve's workflow makes no page that is to be found, and the pages of the incident end at once.
-            self.outbox.enqueue(followup, deadline, until=now if is_over else now + FOLLOW_SECONDS)
+            self.outbox.enqueue(followup, until=now if is_over else now + FOLLOW_SECONDS)
         elif result.outcome == Outcome.DUPLICATE or (result.outcome == Outcome.UNCHANGED and is_over):
             # Either the safety job of a signal that was sent inline, or a resolve that the policy does not announce.
-            if not self.outbox.enqueue(followup, deadline, until=now):
+            if not self.outbox.enqueue(followup, until=now):
                 # The signal's message is queued once more, so that a later attempt can queue the follow-up.
                 again, detail = now + FOLLOW_AGAIN_SECONDS, "no queue accepted its follow-up"
-                if not self.outbox.enqueue(job, deadline, until=again):
+                if not self.outbox.enqueue(job, until=again):
                     return replace(result, outcome=Outcome.UNSAFE, detail=detail)
                 return replace(result.waiting(Reason.IN_FLIGHT, again), detail=detail)
         elif result.outcome == Outcome.SUPERSEDED:
             # The newer state's message follows up all signals of the incident, but may wake later. This follow-up
             # terminates outdated pages now.
-            self.outbox.enqueue(followup, deadline, until=now)
+            self.outbox.enqueue(followup, until=now)
         return result
 
     def _without_channel(self, job: Job, error: ChannelError, deadline: Deadline) -> Result:
@@ -208,15 +210,15 @@ class Worker:
         if own_wait and HANDLING[own_wait.reason].is_final:
             return self._dead_lettered(job, replace(result, reason=own_wait.reason), own_wait, deadline)
         if job.kind != JobKind.SIGNAL:
-            return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None), deadline)
+            return self.chores.failed(job, replace(result, until=own_wait.until if own_wait else None))
         # Only signals have debts in the ledger, whose rows move with the wait.
         is_critical = _is_critical(job)
         age = now - job.age_counts_from
         wait = wait_seconds(error.reason, age, None, self.random(), is_critical=is_critical)
         again = after_failure(job, result, now).without_flags(Flag.BELL)
-        if not self.outbox.enqueue(again, deadline, until=now + wait):
+        if not self.outbox.enqueue(again, until=now + wait):
             return result
-        self.delivery.postpone(job, now + wait, deadline)
+        self.delivery.postpone(job, now + wait)
         return replace(result.queued("retry"), until=now + wait, job=again)
 
     def _dead_lettered(self, job: Job, result: Result, own_wait: Wait, deadline: Deadline) -> Result:
@@ -230,7 +232,7 @@ class Worker:
         if job.kind == JobKind.SIGNAL:
             share, gone = parse_share(job.body), removed(job.channel)
             return self.delivery.resume(job, share, gone, deadline, given_up=own_wait.reason)
-        return self.chores.failed(job, result, deadline)
+        return self.chores.failed(job, result)
 
     def _own_wait(self, job: Job, policy: Policy) -> Wait | None:
         """Return the wait that a chore needs by its own data and the policy; None if it may be attempted now.
@@ -245,7 +247,7 @@ class Worker:
         not_before = seconds_of(job.not_before) if job.not_before else 0.0
         return Wait(Reason(job.stamps.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
-    def _put_back_if_waiting(self, job: Job, result: Result, deadline: Deadline) -> bool:
+    def _put_back_if_waiting(self, job: Job, result: Result) -> bool:
         """Put a chore back on its queue if its result says that it has to wait.
 
         Returns True if its old message may be deleted.
@@ -253,7 +255,7 @@ class Worker:
         if result.queue != "retry":
             return True
         again = self._again(job, result)
-        return self.outbox.enqueue(again, deadline, until=seconds_of(again.not_before or again.received_at))
+        return self.outbox.enqueue(again, until=seconds_of(again.not_before or again.received_at))
 
     def _again(self, job: Job, result: Result) -> Job:
         """Return the job to put back on its queue, with the time of its next attempt."""

@@ -15,7 +15,7 @@ from relay.jobs.envelope import envelope_of, fits
 from relay.jobs.job import Flag, Job, JobKind, Stamps, timestamp
 
 if TYPE_CHECKING:
-    from relay.deadline import Deadline
+    from relay.deadline import Run
     from relay.jobs.queue import Queue
 
 
@@ -54,7 +54,7 @@ def _small_members(members: Mapping[str, Any]) -> dict[str, Any]:
     return small
 
 
-# Time for a send even after the deadline has passed, since only the queued message makes a share durable.
+# Time limit of a send, whatever time its caller has left: only the queued message makes a share durable.
 QUEUE_SECONDS = 2.0
 # Kinds of jobs for the chore queue. Unknown kinds, which a newer version may add, go to the retry queue as signals do.
 CHORES = frozenset(JobKind) - {JobKind.SIGNAL, JobKind.RECOVERY}
@@ -116,31 +116,31 @@ class Outbox:
         chores: The chore queue, for all other kinds. Separate, so that an API that hangs does not delay signals.
         dead_letters: The dead-letter queue, for jobs of all kinds.
         clock: The time in epoch seconds.
+        run: Makes each send within QUEUE_SECONDS.
     """
 
     retries: "Queue"
     chores: "Queue"
     dead_letters: "Queue"
     clock: Callable[[], float]
+    run: "Run"
 
-    def enqueue(self, job: Job, deadline: "Deadline", *, until: float) -> bool:
+    def enqueue(self, job: Job, *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.
 
-        The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest. The call has a short
-        time limit of its own, even after the deadline.
+        The message becomes visible at `until` (epoch seconds), but after 15 minutes at the latest.
         """
         delay = min(int(LONGEST_WAIT_SECONDS), max(0, ceil(until - self.clock())))
-        return self._put(self.chores if job.kind in CHORES else self.retries, job, deadline, delay)
+        return self._put(self.chores if job.kind in CHORES else self.retries, job, delay)
 
-    def dead_letter(self, job: Job, deadline: "Deadline") -> Job | None:
+    def dead_letter(self, job: Job) -> Job | None:
         """Put a job on the dead-letter queue. Return it with a new `dead_lettered_at`; None if the queue fails."""
         marked = job.dead_lettered(self.clock())
-        return marked if self._put(self.dead_letters, marked, deadline, 0) else None
+        return marked if self._put(self.dead_letters, marked, 0) else None
 
-    def _put(self, queue: "Queue", job: Job, deadline: "Deadline", delay: int) -> bool:
+    def _put(self, queue: "Queue", job: Job, delay: int) -> bool:
         try:
-            send = partial(queue.send, fitting(job), delay_seconds=delay)
-            deadline.run(send, part="enqueue", at_least=QUEUE_SECONDS, at_most=QUEUE_SECONDS)
+            self.run(partial(queue.send, fitting(job), delay_seconds=delay))
         except (QueueError, TimeoutError):
             return False
         return True

@@ -16,7 +16,6 @@ from copy import replace
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from relay.deadline import Deadline
 from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.ledger.circuit_breaker import CLOSED, Circuit, CircuitBreaker
@@ -155,15 +154,6 @@ class RateLimiter:
     clock: Callable[[], float]
     random: Callable[[], float]
     seen: dict[str, tuple[float, Gate]] = field(default_factory=dict, repr=False)
-
-    def within(self, deadline: Deadline) -> "RateLimiter":
-        """Return a copy of the rate limiter with a time limit of LIMITER_SECONDS for each call to the table.
-
-        The time that is left until the deadline does not change this limit. The deadline only records the time that the
-        calls take (`Deadline.spent`).
-        """
-        table = self.table.within(deadline, "rate_limit", at_least=LIMITER_SECONDS, at_most=LIMITER_SECONDS)
-        return RateLimiter(table, self.clock, self.random, self.seen)
 
     def enter(self, rules: Sequence[Rule], *, is_critical: bool, slot: Slot | None = None) -> Ticket | Wait:
         """Return a ticket if all rate limits (`rules`) and the circuit breaker allow a signal now, else a wait.

@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Iterator
 from copy import replace
 from dataclasses import dataclass
 
-from relay.deadline import Deadline
 from relay.ledger.entry import Entry
 from relay.ledger.entry_json import decoded, encoded
 from relay.ledger.row import ATTRIBUTES, stored_key
 from relay.ledger.table import Table, until_written
 
-# Time limit of one call. DynamoDB answers in milliseconds, so after this time the ledger counts as down.
+# Time limit of a call for a share or job. DynamoDB answers in milliseconds: the ledger counts as down after this time.
 LEDGER_SECONDS = 1.0
 
 
@@ -27,14 +26,6 @@ class Ledger:
     """
 
     table: Table
-
-    def within(self, deadline: Deadline) -> "Ledger":
-        """Return a copy of the ledger with a time limit of LEDGER_SECONDS for each call to the table.
-
-        The time that is left until the deadline does not change this limit. The deadline only records the time that the
-        calls take (`Deadline.spent`).
-        """
-        return Ledger(self.table.within(deadline, "ledger", at_least=LEDGER_SECONDS, at_most=LEDGER_SECONDS))
 
     def read(self, name: str) -> Entry:
         """Return the entry with the key `name`; an entry without any state if there is no item.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.deadline import Deadline
+from relay.deadline import Run
 from relay.failures.errors import LedgerError
 from relay.ledger.row import INDEX, SHARD
 
@@ -28,8 +28,6 @@ MAX_BATCH = 100
 MAX_RACES = 6
 _NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 _DOCUMENT = frozenset({"pk", "text", "sequence", "expires"})
-# Makes a call to DynamoDB, maybe with a time limit, and returns its result.
-type Run = Callable[[Callable[[], Any]], Any]
 
 
 class Text(NamedTuple):
@@ -77,28 +75,18 @@ class Table:
         self._clock = clock
         self._run = run
 
-    def within(self, deadline: Deadline, part: str, *, at_least: float = 0.0, at_most: float) -> "Table":
-        """Return a copy of the table with a time limit for each call: the time that is left until the deadline.
-
-        The limit is never less than `at_least` seconds, and never more than `at_most` seconds. The time that the calls
-        take is recorded in `Deadline.spent` under the name `part`.
-        """
-        run = partial(deadline.run, part=part, at_least=at_least, at_most=at_most)
+    def limited(self, run: Run) -> "Table":
+        """Return a copy of the table, each of whose calls `run` makes within a time limit."""
         return Table(self._client, self._name, self._clock, run)
 
     def read(self, key: str) -> Text | None:
         """Return the document at the key (strongly consistent read); None if there is none."""
-        item = self._asked(
-            lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
-        )
+        item = self._item(key)
         return _document(item) if item else None
 
     def numbers(self, key: str) -> dict[str, Any]:
         """Return all attributes of an item that `update` wrote (strongly consistent read); empty without an item."""
-        item = self._asked(
-            lambda: self._client.get_item(TableName=self._name, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
-        )
-        return {name: _plain(value) for name, value in (item or {}).items()}
+        return {name: _plain(value) for name, value in self._item(key).items()}
 
     def read_many(self, keys: Collection[str]) -> dict[str, Text | None]:
         """Return the documents at these keys (strongly consistent reads); None for a key without a document.
@@ -164,15 +152,14 @@ class Table:
         if before:
             condition, values[":before"] = "#sequence = :before", {"N": str(before)}
         written = self._asked(
-            lambda: self._client.update_item(
-                TableName=self._name,
-                Key={"pk": {"S": key}},
-                UpdateExpression=f"SET {', '.join(sets)}{removes}",
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-                ReturnValues="NONE",
-            )
+            self._client.update_item,
+            TableName=self._name,
+            Key={"pk": {"S": key}},
+            UpdateExpression=f"SET {', '.join(sets)}{removes}",
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+            ReturnValues="NONE",
         )
         return None if written is None else before + 1
 
@@ -184,7 +171,7 @@ class Table:
             "sequence": {"N": "1"},
             "expires": {"N": self._expiry(lasts)},
         }
-        self._asked(lambda: self._client.put_item(TableName=self._name, Item=item))
+        self._asked(self._client.put_item, TableName=self._name, Item=item)
 
     def due(self, shard: str, most: int) -> Iterator[Text]:
         """Yield up to `most` documents of a shard of the `due` index, the earliest due time first.
@@ -203,15 +190,14 @@ class Table:
 
     def _query(self, shard: str, most: int, start: Mapping[str, Any]) -> Mapping[str, Any]:
         answer: Mapping[str, Any] | None = self._asked(
-            lambda: self._client.query(
-                TableName=self._name,
-                IndexName=INDEX,
-                KeyConditionExpression="#shard = :shard",
-                ExpressionAttributeNames={"#shard": SHARD},
-                ExpressionAttributeValues={":shard": {"S": shard}},
-                Limit=most,
-                **start,
-            )
+            self._client.query,
+            TableName=self._name,
+            IndexName=INDEX,
+            KeyConditionExpression="#shard = :shard",
+            ExpressionAttributeNames={"#shard": SHARD},
+            ExpressionAttributeValues={":shard": {"S": shard}},
+            Limit=most,
+            **start,
         )
         return answer or {"Items": []}
 
@@ -253,26 +239,31 @@ class Table:
             smaller = "attribute_not_exists(#condition) OR #condition < :condition"
             condition = {"ConditionExpression": "#condition = :condition" if only_if else smaller}
         answer = self._asked(
-            lambda: self._client.update_item(
-                TableName=self._name,
-                Key={"pk": {"S": key}},
-                UpdateExpression=" ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts),
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-                **condition,
-            )
+            self._client.update_item,
+            TableName=self._name,
+            Key={"pk": {"S": key}},
+            UpdateExpression=" ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts),
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+            ReturnValues="ALL_NEW",
+            **condition,
         )
         return None if answer is None else {name: _plain(value) for name, value in answer["Attributes"].items()}
 
     def _get_batch(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = self._asked(lambda: self._client.batch_get_item(RequestItems=request)) or {}
+        answer: Mapping[str, Any] = self._asked(self._client.batch_get_item, RequestItems=request) or {}
         return {"Responses": {}, "UnprocessedKeys": {}} | dict(answer)
 
-    def _asked[T](self, call: Callable[[], T]) -> T | None:
+    def _item(self, key: str) -> Mapping[str, Any]:
+        request = {"TableName": self._name, "Key": {"pk": {"S": key}}, "ConsistentRead": True}
+        answer = self._asked(self._client.get_item, **request) or {}
+        item: Mapping[str, Any] = answer.get("Item") or {}
+        return item
+
+    def _asked(self, call: Callable[..., Any], **request: Any) -> Any:
         """Make a call, and return DynamoDB's answer; None if the call's condition failed."""
         try:
-            answer: T = self._run(call)
+            return self._run(partial(call, **request))
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
             if code == "ConditionalCheckFailedException":
@@ -282,7 +273,6 @@ class Table:
             raise LedgerError(f"DynamoDB could not be reached: {type(error).__name__}") from error
         except TimeoutError:
             raise LedgerError("no answer in time") from None
-        return answer
 
     def _expiry(self, lasts: float = KEPT_SECONDS) -> str:
         return str(int(self._clock() + lasts))

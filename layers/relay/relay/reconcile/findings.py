@@ -110,13 +110,14 @@ class Progress:
         listing: The listing.
         history: Its history, which the run changes.
         began: Time at which the run began with it (epoch seconds).
-        deadline: Deadline of the run, with the time that the listing's parts took.
+        deadline: Deadline of the run.
         lease: Lease of the run.
         parts: Progress with each group of channels.
         listed: Short names of the listed incidents that are not snoozed.
         known: Short names of incidents that a channel knows, or that a channel signals.
         asked: Number of incidents whose details the run requested.
         whole: Incidents with details, by id.
+        spent: Time that the calls for the listing took, by part (milliseconds).
     """
 
     listing: Listing
@@ -129,6 +130,7 @@ class Progress:
     known: set[str] = field(default_factory=set)
     asked: int = 0
     whole: dict[str, Seen] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
 
     def go_on(self) -> None:
         """Renew the lease if that is due. Raises LedgerError if it is lost, or the time of the run is over."""

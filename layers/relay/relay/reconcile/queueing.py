@@ -78,11 +78,11 @@ class Queueing:
             # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
             version = None if finding.cause == Cause.DISPUTED_END else job.version
             job = replace(job, version=version).with_flags(Flag.FOUND)
-            if not self.outbox.enqueue(job, run.deadline, until=now):
+            if not self.outbox.enqueue(job, until=now):
                 raise QueueError("the retry queue did not take what was missed")
             if finding.is_first and channel.bigpanda and channel.bigpanda.callbacks:
                 # BigPanda withholds later updates until the first share is reported as received.
-                self.outbox.enqueue(release_job(job, FIRST_EVENT), run.deadline, until=now)
+                self.outbox.enqueue(release_job(job, FIRST_EVENT), until=now)
         if finding.cause != Cause.SNOOZE_OVER:
             # An ended snooze is no difference of states.
             differing, name = run.history.channels[channel.name].differing, finding.seen.name

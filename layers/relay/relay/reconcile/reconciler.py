@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.bigpanda.listing import Lister, Position
-from relay.deadline import Deadline
+from relay.deadline import Deadline, times_collected
 from relay.failures.errors import ChannelError, LedgerError, QueueError, SendError
 from relay.failures.reasons import Reason
 from relay.jobs.outcome import Found
@@ -103,7 +103,7 @@ class Reconciler:
                 self.telemetry.notice("reconcile_failed", f"there was no time for {left} of {len(listings)} listings")
                 break
             lease.start = listing.number + 1.0
-            run = self._compared(listing, lease, self.deadlines(whole.remaining()))
+            run = self._compared(listing, lease, whole)
             if any(part.findings for part in run.parts):
                 later.append(run)
             else:
@@ -116,7 +116,7 @@ class Reconciler:
         now = self.clock()
         parts = [GroupProgress(group, now) for group in listing.groups]
         run = Progress(listing, History(), now, deadline, lease, parts)
-        with self._failing(run.parts):
+        with self._failing(run.parts), times_collected(run.spent):
             run.history = History.read(self.table, listing.name)
             run.history.begin((each.name for group in listing.groups for each in group.members), now)
             for part in run.parts:
@@ -166,7 +166,7 @@ class Reconciler:
     def _ended(self, run: Progress) -> list[Ran]:
         """Queue what is left of a listing, write its history, and log and return the results."""
         for part in run.parts:
-            with self._failing([part]):
+            with self._failing([part]), times_collected(run.spent):
                 self.queueing.queue(run, part, criticals_alone=False)
             # If a resolved incident is not settled, the next run must list it again.
             if part.failure is None and not part.waits:
@@ -189,7 +189,7 @@ class Reconciler:
             detail = failure.detail if isinstance(failure, SendError) else str(failure)
             found = found._replace(failure=detail, reason=failure.reason)
         names = [each.name for each in part.group.members]
-        self.telemetry.reconciled(names, run.listing.environment_id, found, run.deadline.spent)
+        self.telemetry.reconciled(names, run.listing.environment_id, found, run.spent)
         return Ran(names, found)
 
     @contextmanager

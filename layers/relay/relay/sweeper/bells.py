@@ -106,7 +106,7 @@ class Bells:
                 if self._is_overdue(each, ahead) and is_to_see(each):
                     is_second = each.channel in with_criticals and not each.entry.debt.is_critical
                     delay = CRITICALS_FIRST_SECONDS if is_second else 0.0
-                    heal = partial(self._heal_one, run, each, deadline, delay, may_ring=may_ring(each))
+                    heal = partial(self._heal_one, run, each, delay, may_ring=may_ring(each))
                     healed[each.channel] += run_logging_failure(self.telemetry, heal, otherwise=False)
         return sum(healed.values())
 
@@ -136,7 +136,7 @@ class Bells:
         newest, policy = row.entry.newest, self.policies.of(row.channel)
         return newest is not None and self.clock() - newest.came > policy.max_age_seconds
 
-    def _heal_one(self, run: SweeperRun, row: DueRow, deadline: Deadline, delay: float, *, may_ring: bool) -> bool:
+    def _heal_one(self, run: SweeperRun, row: DueRow, delay: float, *, may_ring: bool) -> bool:
         """Send a debt's stored job to the retry queue, to wake in `delay` seconds, or invoke the job worker with it.
 
         The worker is invoked directly if SQS fails, or if no worker began the job that was sent before. A job that
@@ -152,16 +152,16 @@ class Bells:
             return False
         debt_row = row.entry.debt.row or Row(0.0)
         if debt_row.begun >= MAX_BEGUN_BELLS:
-            return self._dead_letter(row, job, Reason.INTERNAL, deadline)
+            return self._dead_letter(row, job, Reason.INTERNAL)
         if self._is_too_old(row, job):
-            return self._dead_letter(row, job, Reason.EXPIRED, deadline)
+            return self._dead_letter(row, job, Reason.EXPIRED)
         if not may_ring:
             return False
         job, now = job.planned(row.entry.debt.plan).with_flags(Flag.BELL), self.clock()
         # A queue that failed is not called again in this run, since each call can take seconds. If no worker began the
         # bell that was sent before, the queue may not wake the worker at all.
         if run.has_queue and not debt_row.is_unheard:
-            run.has_queue = self.outbox.enqueue(job, deadline, until=now + delay)
+            run.has_queue = self.outbox.enqueue(job, until=now + delay)
             if run.has_queue:
                 # This message may vanish as well. Then the sweeper must dead-letter the job at its age limit.
                 due = min(now + BELL_SECONDS, max(expires_at(self.policies, row, job) + OVERAGE_SECONDS, now))
@@ -183,7 +183,7 @@ class Bells:
         is_newest = newest is not None and newest.is_same(recorded_state(job, newest))
         return is_newest and not is_announced and self.clock() > expires_at(self.policies, row, job)
 
-    def _dead_letter(self, row: DueRow, job: Job, reason: Reason, deadline: Deadline) -> bool:
+    def _dead_letter(self, row: DueRow, job: Job, reason: Reason) -> bool:
         """Dead-letter a stored job that expired, or that workers began repeatedly without a recorded result.
 
         `reason` is recorded in the job. Returns False, since no debt was woken.
@@ -194,7 +194,7 @@ class Bells:
             self._postpone(row)
             return False
         plan = row.entry.debt.plan + 1
-        dead_lettered = self.outbox.dead_letter(job.with_reason(reason).planned(plan), deadline)
+        dead_lettered = self.outbox.dead_letter(job.with_reason(reason).planned(plan))
         at = dead_lettered.dead_lettered_seconds if dead_lettered else None
         if dead_lettered is None or at is None:
             return False
