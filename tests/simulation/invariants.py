@@ -39,6 +39,8 @@ FLOOD_SIGNALS, FLOOD_SECONDS = 4, 60.0
 IN_FLIGHT_SECONDS = 16.0
 # From a sender's read of the ledger to its signal, if no service is slow.
 SENDS_SECONDS = 2.0
+# An owed signal waits once for so long for BigPanda's answer about a resolve.
+CLAIMED_SECONDS = 60.0
 # The relay asks BigPanda within so long after a resolve whether the incident is over.
 CONFIRMS_SECONDS = 240.0
 # From a share's arrival to the check of its credentials, which sets its arrival time: Secrets Manager may be slow.
@@ -817,6 +819,14 @@ class Invariants:
                 ):
                     self._problem(f"stale: {state} rang although {other} was known")
 
+    def _has_waited_for_answer(self, state: SharedState, ring: Ring) -> bool:
+        """Return True if a share's state waited for BigPanda's answer about a resolve for a minute, and then rang."""
+        resolves = (
+            other for other in self._states_of(state.incident) if (other.incident, other.number) in self.unbelieved
+        )
+        claims = [min(other.arrivals) for other in resolves if surely_newer(other, state)]
+        return bool(state.answered and claims) and ring.began > min(claims) + CLAIMED_SECONDS - self._clocks_differ
+
     def _check_overtaken(self, rings: list[Ring]) -> None:
         """Check that a state of BigPanda's API is not announced if a share came since; neither has timestamps."""
         needed = {"dynamodb", "sqs", "secrets", "lambda"}
@@ -831,6 +841,7 @@ class Invariants:
                     is_over
                     and min(other.arrivals) > shown + self._clocks_differ
                     and ring.began > min(other.answered) + SENDS_SECONDS
+                    and not self._has_waited_for_answer(state, ring)
                 ):
                     self._problem(f"stale: {state} rang, though {other} had come since BigPanda showed it")
 
