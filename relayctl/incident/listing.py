@@ -50,7 +50,7 @@ class Listed(NamedTuple):
         if self.entry is None:
             return f"the last share was {self.outcome}; the ledger has no entry of it"
         known = timeline_ledger.summary(self.channel, (), self.entry, now).words
-        title = [quoted(self.entry.title, MAX_TITLE)] if self.entry.title else []
+        title = [quoted(self.entry.about.title, MAX_TITLE)] if self.entry.about.title else []
         return "; ".join([*known, *title])
 
     def document(self, now: float) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Listed(NamedTuple):
         return {
             "incident_id": self.incident_id,
             "channel": self.channel,
-            "title": entry.title or None if entry else None,
+            "title": entry.about.title or None if entry else None,
             "last_share_at": moments.iso(self.at),
             **(timeline_ledger.summary(self.channel, (), entry, now).details if entry else {}),
         }

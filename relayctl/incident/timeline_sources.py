@@ -104,7 +104,7 @@ class Collector:
             self._vendors(store, name, [each.entry for each in known if each.channel == name])
         if not seen:
             self._unknown(store, names)
-        title = next((each.entry.title for each in known if each.entry.title), "")
+        title = next((each.entry.about.title for each in known if each.entry.about.title), "")
         return timeline.of(self.incident_id, summaries, self.events, self.readings, since)._replace(title=title)
 
     def _names(self, store: ChannelStore) -> list[str]:

@@ -377,7 +377,7 @@ MUTATIONS = (
     Mutation(
         "a snooze that is over is not news",
         "ledger.entry:Entry.with_snooze_over",
-        "replace(self, is_snooze_over=True) if self.announced and self.announced.is_open else self",
+        "replace(self, eased=_as_over(announced)) if announced and announced.is_open else self",
         "self",
         seed=238,
     ),
@@ -866,7 +866,7 @@ MUTATIONS = (
     Mutation(
         "what is worse than what was acknowledged goes to that person alone",
         "delivery.step:_is_known_as_bad",
-        "task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank",
+        "task.channel.policy.flap is not None and rank is not None and rank <= known.rank",
         "task.channel.policy.flap is not None and rank is not None",
         seed=517,
     ),
@@ -1102,8 +1102,8 @@ MUTATIONS = (
     Mutation(
         "facts that a share has no more stay in the ledger's entry",
         "delivery.task:Task.described",
-        "entry.facts if self.facts is None else self.facts",
-        "entry.facts if self.facts is None else {**entry.facts, **self.facts}",
+        "entry.about.facts if self.facts is None else self.facts",
+        "entry.about.facts if self.facts is None else {**entry.about.facts, **self.facts}",
         seed=46,
     ),
 )

@@ -45,7 +45,7 @@ OPERATOR_MUTATIONS = (
     Mutation(
         "what the ledger keeps of the last share's facts is not given to what a run found",
         "reconcile.queueing:Queueing._put",
-        "with_facts(whole, entry.facts)",
+        "with_facts(whole, entry.about.facts)",
         "with_facts(whole, {})",
         seed=192,
     ),

@@ -73,7 +73,7 @@ def test_environment_of_a_stranger_is_kept_neither_for_the_incident_nor_for_the_
     relay = relay_with()
     reply = relay.webhook.serve(samples.request(samples.enveloped("e-of-a-stranger")))
     assert reply.document["outcome"] == "delivered"
-    assert relay.entry().environment_id == ""
+    assert relay.entry().about.environment_id == ""
     access = relay.channels.get("noc").bigpanda
     assert access is not None
     assert access.environments == ("e1",)

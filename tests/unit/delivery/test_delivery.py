@@ -180,7 +180,7 @@ class TestTitle:
         relay.share(description="Disk full on db-1")
         relay.share(changedOn=1_800_000_001)
         name = key("noc", (), "i1").replace("incident/", f"{mode}/", 1)
-        assert relay.ledger.read(name).title == "Disk full on db-1", "a share without a title keeps the known one"
+        assert relay.ledger.read(name).about.title == "Disk full on db-1", "a share without a title keeps the known one"
 
 
 class TestRow:

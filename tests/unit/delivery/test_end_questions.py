@@ -244,11 +244,11 @@ def test_resolve_that_was_queued_since_the_ledger_failed_is_asked_about_too() ->
 def test_title_in_a_forged_resolve_is_not_kept() -> None:
     scene = Scene()
     scene.open()
-    title, now = scene.relay.entry().title, int(scene.relay.clock.now) + 1
+    title, now = scene.relay.entry().about.title, int(scene.relay.clock.now) + 1
     forged = {"status": "ok", "active": False, "alerts": [{"id": "a1", "description": "Call 555"}]}
     scene.relay.share(samples.enveloped("e1", changedOn=now, updatedOn=now, **forged))
     assert scene.end().is_claimed
-    assert scene.relay.entry().title == title
+    assert scene.relay.entry().about.title == title
 
 
 # ---- A forged resolve --------------------------------------------------------------------------------------------

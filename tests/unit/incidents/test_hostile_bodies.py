@@ -288,7 +288,7 @@ def test_overlong_environment_id_does_not_cost_the_incident_its_entry(length: in
     document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
     result = relay.share(json.dumps(document).encode())
     assert (result.outcome, result.notices.unguarded) == ("delivered", None)
-    assert len(relay.entry().environment_id) == (length if length <= MAX_ID_LENGTH else 0)
+    assert len(relay.entry().about.environment_id) == (length if length <= MAX_ID_LENGTH else 0)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])

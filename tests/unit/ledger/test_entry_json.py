@@ -10,7 +10,7 @@ from relay.delivery.needs_signal import Standing, judge_share
 from relay.incidents.transition import MAX_ALERTS, PRESETS, State
 from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal
 from relay.ledger.debt import Debt
-from relay.ledger.entry import MAX_SEEN_DIGESTS, Entry, Flap, Lease
+from relay.ledger.entry import MAX_SEEN_DIGESTS, About, Acknowledgement, Entry, Flap, Lease
 from relay.ledger.entry_key import key
 from relay.ledger.incident_end import End
 from relay.ledger.ledger import Ledger
@@ -75,9 +75,7 @@ ENTRIES = st.builds(
     announced=st.none() | STATES,
     doubtful=st.lists(STATES, max_size=3).map(tuple),
     eased=st.none() | STATES,
-    is_snooze_over=st.booleans(),
-    acknowledged_by=st.text(max_size=8),
-    acknowledged_rank=st.integers(0, 3),
+    acknowledgement=st.none() | st.builds(Acknowledgement, by=st.text(max_size=8), rank=st.integers(0, 3)),
     flap=st.builds(Flap, changes=st.lists(MOMENTS, max_size=4).map(tuple), calm_at=MOMENTS, is_signalled=st.booleans()),
     lease=st.none() | st.builds(Lease, owner=st.text(max_size=8), until=MOMENTS, began=MOMENTS, state=STATES),
     signal_times=st.lists(MOMENTS, max_size=8).map(tuple),
@@ -90,9 +88,12 @@ ENTRIES = st.builds(
         version=st.none() | st.tuples(MOMENTS, MOMENTS | st.just(0.0)),
         silent_since=MOMENTS,
     ),
-    title=st.text(max_size=80),
-    facts=st.dictionaries(st.sampled_from(["environment", "tag.team"]), st.lists(st.text(max_size=8)).map(tuple)),
-    environment_id=st.text(max_size=8),
+    about=st.builds(
+        About,
+        title=st.text(max_size=80),
+        facts=st.dictionaries(st.sampled_from(["environment", "tag.team"]), st.lists(st.text(max_size=8)).map(tuple)),
+        environment_id=st.text(max_size=8),
+    ),
     others=st.dictionaries(st.sampled_from(["colour", "shape"]), st.integers() | st.text() | st.lists(st.integers())),
     is_unreadable=st.just(False),
 )

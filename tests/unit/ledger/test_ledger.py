@@ -6,7 +6,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.delivery.debts import STORED_SECONDS
 from relay.failures.errors import LedgerError
-from relay.ledger.entry import Entry
+from relay.ledger.entry import About, Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import stored_key
@@ -74,7 +74,7 @@ class TestExpiry:
             clock.now += 89 * DAY
             assert written
             assert ledger.read("k") == written
-            written = ledger.write("k", written, replace(written, title=f"{clock.now}"))
+            written = ledger.write("k", written, replace(written, about=About(f"{clock.now}")))
         clock.now += 91 * DAY
         assert ledger.read("k") == Entry()
 

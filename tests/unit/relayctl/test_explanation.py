@@ -11,7 +11,7 @@ from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.entry import Entry, Flap
+from relay.ledger.entry import Acknowledgement, Entry, Flap
 from relay.ledger.wait import gate_of
 from relayctl.channel import modes
 from relayctl.report import explanation_text
@@ -104,7 +104,7 @@ def test_own_body_has_recipients_and_the_priority_of_the_route() -> None:
 def test_acknowledged_incident_that_only_grew_goes_to_the_acknowledger_alone() -> None:
     document = secret(policy={"notify_on": ["opened", "grew"]})
     document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": "callback-token-5f1c"}}
-    entry = replace(announced(alerts=[ALERT]), acknowledged_by="jdoe")
+    entry = replace(announced(alerts=[ALERT]), acknowledgement=Acknowledgement("jdoe", 0))
     found = explained(case(parsed(document), alerts=[ALERT, ALERT | {"id": "a2"}]), entry)
     assert found.transition["transition"] == "grew"
     assert (found.recipients["names"], found.recipients["only_acknowledger"]) == (["jdoe"], "jdoe")

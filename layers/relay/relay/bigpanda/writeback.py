@@ -249,7 +249,7 @@ def _incident(callback: Callback, access: BigPandaAccess, entries: Sequence[tupl
     The environment comes from the ledger; else from the callback, if the channel's secret allows it; else it is the
     first environment in the secret.
     """
-    known = (entry.environment_id for _, entry in entries)
+    known = (entry.about.environment_id for _, entry in entries)
     environment_id = next(
         filter(None, (*known, access.allowed_environment(callback.environment_id), *access.environments)), None
     )

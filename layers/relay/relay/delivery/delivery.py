@@ -96,7 +96,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     after = entry.claimed(lease, send.max_attempts, queued=task.is_on_queue)
     after = planned(task, entry, after) if task.is_on_queue else after
     debt = after.debt.resumed(task.pause_end(now))
-    after = replace(task.described(after), environment_id=task.environment_id or after.environment_id, debt=debt)
+    after = replace(task.described(after), debt=debt)
     if entry.debt.row and task.is_on_queue and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())

@@ -131,7 +131,7 @@ class EndQuestions:
                 return self._open(question)
             if _is_behind(answer.share, entry, now):
                 return _waiting(question.job, _next_question(entry.end, now))
-            return self._over(question, with_facts(answer.share, entry.facts))
+            return self._over(question, with_facts(answer.share, entry.about.facts))
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
 
@@ -141,7 +141,7 @@ class EndQuestions:
         The first call of a claim goes before all others, across channels that share a key: so a flood of invented
         incidents delays no question about a true one.
         """
-        own = access.allowed_environment(question.entry.environment_id)
+        own = access.allowed_environment(question.entry.about.environment_id)
         environment_ids = list(dict.fromkeys(filter(None, (own, *access.environments))))
         first, calls = Flag.ASKED not in question.job.flags, 0
         room = self.lister.rate_limit.has_room_to_repeat

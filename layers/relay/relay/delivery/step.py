@@ -14,7 +14,7 @@ from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outbox import question_job
 from relay.jobs.outcome import Outcome
-from relay.ledger.entry import Entry, Flap
+from relay.ledger.entry import Acknowledgement, Entry, Flap
 from relay.ledger.wait import Wait
 
 # xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control"). One second more
@@ -164,9 +164,9 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
     The task takes over the attempts that the ledger entry counted for the task's state. If that state has no timestamps
-    of its own, it also takes over those of the entry's newest state. The entry's memory of flapping is updated. If the
-    entry's newest state is better than the announced one and needs no signal any more, that is recorded in the entry
-    (see `with_superseded_ease`).
+    of its own, it also takes over those of the entry's newest state. The entry's
+    memory of flapping is updated. If the entry's newest state is better than the announced one and needs no signal any
+    more, that is recorded in the entry (see `with_superseded_ease`).
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     if entry.debt.since is not None:
@@ -361,7 +361,7 @@ def _dead_letter(case: Case) -> DeadLetter:
 def _send(case: Case) -> Send:
     task, entry = case.task, case.entry
     max_attempts = max(1, min(MAX_ATTEMPTS, room_for_signals(entry, case.now))) if task.is_from_webhook else 1
-    return Send(max_attempts, _only_acknowledger(task, entry) if entry.acknowledged_by else None)
+    return Send(max_attempts, _only_acknowledger(task, entry, entry.acknowledgement))
 
 
 def _clears_debt(task: Task, entry: Entry) -> bool:
@@ -408,28 +408,28 @@ def _slot(case: Case) -> Wait | None:
     return Wait(Reason.PACED, slot.at, slot) if slot and is_own and slot.at > case.now + 1 and not task.ticket else None
 
 
-def _only_acknowledger(task: Task, entry: Entry) -> str | None:
+def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) -> str | None:
     """Return the acknowledger's name if the signal is for them only; None if it is for all recipients.
 
     It is for all if the incident opened, worsened or reopened against any state that may have been announced.
     """
     change = task.change
-    if change is None or not task.channel.signals_acknowledger_only:
+    if change is None or known is None or not task.channel.signals_acknowledger_only:
         return None
     changes = [change, *(compare(state, task.state) for state in entry.maybe_announced())]
-    for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, entry) else _FOR_EVERYBODY
+    for_everybody = _FOR_EVERYBODY - {Transition.WORSENED} if _is_known_as_bad(task, known) else _FOR_EVERYBODY
     is_calm = all(each.transition not in for_everybody for each in changes)
-    return entry.acknowledged_by if is_calm else None
+    return known.by if is_calm else None
 
 
-def _is_known_as_bad(task: Task, entry: Entry) -> bool:
+def _is_known_as_bad(task: Task, known: Acknowledgement) -> bool:
     """True if the person who acknowledged the incident knows a state that is at least as bad as this one.
 
     Then a signal of the worsened incident can be for the acknowledger only. Always False if the policy has no rule for
     flaps.
     """
     rank = task.state.rank
-    return task.channel.policy.flap is not None and rank is not None and rank <= entry.acknowledged_rank
+    return task.channel.policy.flap is not None and rank is not None and rank <= known.rank
 
 
 def _stands(*standings: Standing) -> Callable[[Case], bool]:

@@ -14,7 +14,7 @@ from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
-from relay.ledger.entry import Entry
+from relay.ledger.entry import About, Entry
 from relay.ledger.entry_key import key, named
 from relay.ledger.wait import Rule, Ticket, Wait, gate_of
 
@@ -231,11 +231,13 @@ class Task(NamedTuple):
         return not self.state.is_open and not (is_found or is_test) and self.channel.asks_about_ends
 
     def described(self, entry: Entry) -> Entry:
-        """Return the entry with the incident's title, for operators, and with the facts for routes and pauses.
+        """Return the entry with what it keeps of the share besides the state.
 
-        A share without a title keeps the known one, and a state from BigPanda's API keeps the facts.
+        A share without a title or an environment keeps the known one, and a state from BigPanda's API keeps the facts.
         """
-        return replace(entry, title=self.title or entry.title, facts=entry.facts if self.facts is None else self.facts)
+        title, environment_id = self.title or entry.about.title, self.environment_id or entry.about.environment_id
+        facts = entry.about.facts if self.facts is None else self.facts
+        return replace(entry, about=About(title, environment_id, facts))
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""

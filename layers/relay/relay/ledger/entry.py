@@ -90,6 +90,36 @@ _BETTER = frozenset({Transition.EASED, Transition.RESOLVED})
 _NO_MEMBERS: Mapping[str, Any] = MappingProxyType({})
 
 
+class Acknowledgement(NamedTuple):
+    """Acknowledgement of an announced state.
+
+    Attributes:
+        by: Name of the person.
+        rank: Severity of the state; 0 if it has none.
+    """
+
+    by: str
+    rank: int
+
+
+class About(NamedTuple):
+    """What an entry keeps of the incident's last share besides its state.
+
+    Attributes:
+        title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
+        environment_id: Id of the incident's environment in BigPanda; empty if unknown.
+        facts: Facts that routes and pauses ask about, and that BigPanda's API lacks: values by fact, such as
+            `environment` (`channels.kept_facts`).
+    """
+
+    title: str = ""
+    environment_id: str = ""
+    facts: Mapping[str, tuple[str, ...]] = _NO_MEMBERS
+
+
+_NOTHING_KEPT = About()
+
+
 class Entry(NamedTuple):
     """Ledger entry of an incident: an immutable record of its states, signals, debt and end.
 
@@ -100,10 +130,9 @@ class Entry(NamedTuple):
             copies of a share are recognised.
         announced: The newest state that xMatters accepted; None if there is none.
         doubtful: States that xMatters may have accepted: the answer to the signal was ambiguous, or the sender died.
-        eased: A state better than the announced one, which the policy did not announce; None if there is none.
-        is_snooze_over: True if the incident's snooze is over, so that an open announced state is announced once more.
-        acknowledged_by: Name of the person who acknowledged the announced state; empty if nobody did.
-        acknowledged_rank: Severity of the acknowledged state; 0 if it has none, or nobody acknowledged it.
+        eased: A state better than the announced one, which the policy did not announce; None if there is none. After a
+            snooze it is the announced state, as if the incident had been over while it was snoozed.
+        acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
         lease: The lease of the sender that works now, or that died; None if there is none.
         signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
             seconds).
@@ -111,10 +140,7 @@ class Entry(NamedTuple):
         debt: The debt: the newest state, while it is owed.
         end: The last end of the incident, and the resolve that BigPanda is asked about.
         flap: Memory of the incident's changes, if the policy has a rule for flaps.
-        environment_id: Id of the incident's environment in BigPanda; empty if unknown.
-        title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
-        facts: Facts of the last share that routes and pauses ask about, and that BigPanda's API lacks: values by fact,
-            such as `environment` (`channels.kept_facts`).
+        about: What the entry keeps of the incident's last share besides its state.
         others: Members of the stored document that this version does not know. They are written back unchanged.
         sequence: Version of the table item, for optimistic locking; 0 if there is no item.
         is_unreadable: True if the stored item could not be parsed, and this entry replaces it.
@@ -125,21 +151,22 @@ class Entry(NamedTuple):
     announced: State | None = None
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
-    is_snooze_over: bool = False
-    acknowledged_by: str = ""
-    acknowledged_rank: int = 0
+    acknowledgement: Acknowledgement | None = None
     lease: Lease | None = None
     signal_times: tuple[float, ...] = ()
     accepted_signals: tuple[AcceptedSignal, ...] = ()
     debt: Debt = Debt()
     end: End = NEVER_ENDED
     flap: Flap = Flap()
-    environment_id: str = ""
-    title: str = ""
-    facts: Mapping[str, tuple[str, ...]] = _NO_MEMBERS
+    about: About = _NOTHING_KEPT
     others: Mapping[str, Any] = _NO_MEMBERS
     sequence: int = 0
     is_unreadable: bool = False
+
+    @property
+    def acknowledged_by(self) -> str:
+        """Name of the person who acknowledged the announced state; empty if nobody did."""
+        return self.acknowledgement.by if self.acknowledgement else ""
 
     @property
     def is_given_up(self) -> bool:
@@ -203,7 +230,13 @@ class Entry(NamedTuple):
     @property
     def was_better(self) -> bool:
         """True if the incident eased or was snoozed since it was announced: the same state may be announced again."""
-        return self.eased is not None or self.is_snooze_over
+        return self.eased is not None
+
+    @property
+    def is_snooze_over(self) -> bool:
+        """True if the incident's snooze is over, so that an open announced state is announced once more."""
+        eased, announced = self.eased, self.announced
+        return eased is not None and announced is not None and eased == _as_over(announced)
 
     def is_eased_by(self, state: State) -> bool:
         """True if a state is better than the announced one: the status eased, or the incident is over."""
@@ -270,9 +303,8 @@ class Entry(NamedTuple):
         # A body without a status does not contradict the known status.
         is_silent = state.is_open and state.rank is None
         eased = state.without_alerts() if is_better else self.eased if is_silent else None
-        is_snooze_over = self.is_snooze_over and is_silent and not is_better
         entry = self._with_newest(state)
-        entry = replace(entry, eased=eased, is_snooze_over=is_snooze_over, debt=entry.debt.settled())
+        entry = replace(entry, eased=eased, debt=entry.debt.settled())
         if self.is_over or not state.is_open:
             # It ended and may reopen, although people are not told of either.
             entry = entry._unacknowledged()
@@ -287,7 +319,8 @@ class Entry(NamedTuple):
 
         The entry stays as it is if no open state was announced.
         """
-        return replace(self, is_snooze_over=True) if self.announced and self.announced.is_open else self
+        announced = self.announced
+        return replace(self, eased=_as_over(announced)) if announced and announced.is_open else self
 
     def _with_newest(self, state: State) -> "Entry":
         same_version = self.newest is not None and self.newest.version == state.version
@@ -351,7 +384,7 @@ class Entry(NamedTuple):
         if state.precedes(entry.announced):
             return entry._doubting(state)
         known = (*entry.maybe_announced(), *([entry.eased] if entry.eased else []))
-        is_anew = entry.is_snooze_over or any(compare(told, state).transition in _ANEW for told in known)
+        is_anew = any(compare(told, state).transition in _ANEW for told in known)
         newer = newest if newest and state.precedes(newest) else None
         entry = entry if newer else entry._with_newest(state)
         if is_anew and not (audience.is_for_one and state.is_open):
@@ -363,13 +396,12 @@ class Entry(NamedTuple):
             announced=state,
             doubtful=(),
             eased=newer if is_eased else None,
-            is_snooze_over=False,
             debt=entry.debt.announced(is_owed=newer is not None),
             flap=entry.flap.announcing(),
         )
 
     def _unacknowledged(self) -> "Entry":
-        return replace(self, acknowledged_by="", acknowledged_rank=0)
+        return replace(self, acknowledgement=None)
 
     def acknowledged(self, target: str, came: float) -> "Entry":
         """Return the entry with an acknowledgement by the person `target`, unless the incident is over.
@@ -381,7 +413,7 @@ class Entry(NamedTuple):
             return self
         if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):
             return self
-        return replace(self, acknowledged_by=target, acknowledged_rank=announced.rank or 0)
+        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
 
     def failed(
         self,
@@ -506,3 +538,7 @@ class Entry(NamedTuple):
 
     def _released(self, lease: Lease) -> "Entry":
         return replace(self, lease=None) if self.lease and self.lease.owner == lease.owner else self
+
+
+def _as_over(state: State) -> State:
+    return replace(state.without_alerts(), is_open=False)

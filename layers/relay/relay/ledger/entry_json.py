@@ -14,7 +14,7 @@ from relay.incidents.share import Version
 from relay.incidents.transition import ALERT_NAME_LENGTH, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
-from relay.ledger.entry import Entry, Flap, Lease
+from relay.ledger.entry import About, Acknowledgement, Entry, Flap, Lease
 from relay.ledger.incident_end import End
 from relay.ledger.row import Row
 from relay.ledger.table import Text
@@ -57,9 +57,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "announced": _state_members(entry.announced),
         "doubtful": [_state_members(state) for state in entry.doubtful],
         "eased": _state_members(entry.eased),
-        "is_snooze_over": entry.is_snooze_over,
-        "acknowledged_by": entry.acknowledged_by,
-        "acknowledged_rank": entry.acknowledged_rank,
+        "acknowledged": entry.acknowledgement,
         "lease": [lease.owner, lease.until, lease.began, _state_members(lease.state)] if lease else None,
         "times": entry.signal_times,
         "accepted": entry.accepted_signals,
@@ -80,9 +78,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "end_version": end.version,
         "silent_since": end.silent_since,
         "flap": entry.flap if entry.flap != Flap() else None,
-        "environment_id": entry.environment_id,
-        "title": entry.title,
-        "facts": dict(entry.facts),
+        "about": {name: value for name, value in entry.about._asdict().items() if value},
     }
 
 
@@ -93,9 +89,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         announced=_known_state(members.get("announced")),
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
         eased=_known_state(members.get("eased")),
-        is_snooze_over=members.get("is_snooze_over", False),
-        acknowledged_by=members.get("acknowledged_by", ""),
-        acknowledged_rank=members.get("acknowledged_rank", 0),
+        acknowledgement=_acknowledgement(members.get("acknowledged")),
         lease=_lease(members.get("lease")),
         signal_times=tuple(members.get("times", ())),
         accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
@@ -107,9 +101,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
             silent_since=members.get("silent_since", 0.0),
         ),
         flap=_flap(members.get("flap")),
-        environment_id=members.get("environment_id", ""),
-        title=members.get("title", ""),
-        facts={fact: tuple(values) for fact, values in members.get("facts", {}).items()},
+        about=_about(members.get("about", {})),
         others={name: value for name, value in members.items() if name not in _MEMBERS},
     )
 
@@ -138,6 +130,15 @@ def _flap(members: Sequence[Any] | None) -> Flap:
         return Flap()
     changes, calm_at, is_signalled = members[: len(Flap._fields)]
     return Flap(tuple(changes), calm_at, bool(is_signalled))
+
+
+def _acknowledgement(members: Sequence[Any] | None) -> Acknowledgement | None:
+    return Acknowledgement(members[0], members[1]) if members else None
+
+
+def _about(members: Mapping[str, Any]) -> About:
+    facts = {fact: tuple(values) for fact, values in members.get("facts", {}).items()}
+    return About(members.get("title", ""), members.get("environment_id", ""), facts)
 
 
 def _lease(members: Sequence[Any] | None) -> Lease | None:

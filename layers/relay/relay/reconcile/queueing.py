@@ -73,7 +73,7 @@ class Queueing:
         for recipients, entry in finding.entries:
             if not all(map(channel.permits, recipients)):
                 continue
-            share, trail = with_facts(whole, entry.facts), f"reconcile-{whole.incident_id}"[:100]
+            share, trail = with_facts(whole, entry.about.facts), f"reconcile-{whole.incident_id}"[:100]
             job = new_job(channel, share, json.dumps(share.document).encode(), recipients, trail, state.came)
             # The disputed end has later timestamps than BigPanda's open state, so that state is ordered by its arrival.
             version = None if finding.cause == Cause.DISPUTED_END else job.version
