@@ -248,18 +248,6 @@ def test_each_module_and_function_in_the_architecture_exists() -> None:
     assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
 
 
-def test_each_module_has_a_row_in_the_module_map_that_names_its_content() -> None:
-    library = ROOT / "layers/relay/relay"
-    paths = {path.relative_to(library) for path in library.rglob("*.py") if path.stem != "__init__"}
-    modules = {".".join(path.with_suffix("").parts) for path in paths}
-    section = (ROOT / "docs/architecture.md").read_text().partition("## Module map\n")[2]
-    rows = re.findall(r"^\| `([a-z_.]+)` \| [^|]+ \| `(\w+)` \|$", section, re.MULTILINE)
-    assert sorted(module for module, _ in rows) == sorted(modules)
-    sources = {module: (library / f"{module.replace('.', '/')}.py").read_text() for module in modules}
-    defined = r"^ *(?:(?:def|class) {0}\b|{0}\b[^=\n]* = )"
-    assert [row for row in rows if not re.search(defined.format(row[1]), sources[row[0]], re.MULTILINE)] == []
-
-
 def test_tables_of_the_core_are_those_of_the_code() -> None:
     document = core_tables.PLACE.read_text()
     assert document == core_tables.written(document), "run `make schema`"
