@@ -245,7 +245,9 @@ class Worker:
         if now - job.age_counts_from > max(policy.max_age_seconds, Policy().max_age_seconds):
             return Wait(Reason.EXPIRED, now)
         not_before = seconds_of(job.not_before) if job.not_before else 0.0
-        return Wait(Reason(job.stamps.reason), not_before) if not_before > now + EARLY_JOB_SECONDS else None
+        # A newer version of this code, before a roll-back, may have had other reasons.
+        reason = Reason(job.stamps.reason) if job.stamps.reason in Reason else Reason.INTERNAL
+        return Wait(reason, not_before) if not_before > now + EARLY_JOB_SECONDS else None
 
     def _put_back_if_waiting(self, job: Job, result: Result) -> bool:
         """Put a chore back on its queue if its result says that it has to wait.
