@@ -9,7 +9,9 @@ import pytest
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
 from relay.telemetry.metrics import METRICS
+from tests import samples
 from tests.artefact.templates import Stack, of_clone
+from tests.fakes import new_relay
 
 # Fields of log lines, and those that Logs Insights adds.
 FIELDS = {
@@ -122,3 +124,13 @@ def _whole(rows: list[list[Any]]) -> list[list[Any]]:
             plain = before[: len(before) - len(plain) + 1] + plain[1:]
         whole.append([before[place] if each == "." else each for place, each in enumerate(plain)])
     return whole
+
+
+def test_queries_ask_only_for_the_times_of_parts_that_a_share_logs(queries: list[str]) -> None:
+    parts = {part for query in queries for part in re.findall(r"milliseconds\.(\w+)", query)}
+    relay = new_relay()
+    relay.webhook.serve(samples.request(samples.body()))
+    [line] = [each for each in relay.recorder.lines() if each["message"] == "share"]
+    # The secret's read is that of the real adapter, which calls Secrets Manager.
+    assert parts - {"secret"} <= line["milliseconds"].keys()
+    assert parts == {"send", "ledger", "secret", "enqueue"}
