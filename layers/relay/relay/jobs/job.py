@@ -66,7 +66,7 @@ class Flag(StrEnum):
 
 
 class Stamps(NamedTuple):
-    """What operators see of a job, beside the job itself. Times are ISO 8601 in UTC.
+    """Stamps of a job: members for operators, by which no signal is decided. Times are ISO 8601 in UTC.
 
     Nothing is decided about a signal by its stamps. A chore that waits keeps the `reason` of its wait here.
 

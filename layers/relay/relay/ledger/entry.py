@@ -103,7 +103,7 @@ class Acknowledgement(NamedTuple):
 
 
 class About(NamedTuple):
-    """What an entry keeps of the incident's last share besides its state.
+    """Members that an entry keeps of the incident's last share besides its state.
 
     Attributes:
         title: Title of the incident, for operators; empty if unknown. Nothing is decided by it.
