@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -22,34 +22,11 @@ from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.dlq import reading
 from relayctl.stack import channel_status, draining
-from relayctl.stack.channel_status import ChannelStatus, Judgement
+from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import Drain, OwedStates
 from relayctl.stack.queue_depths import UndeliveredJobs
 from relayctl.stack.status_reading import StackStatus, StatusReader
-
-
-def show_list(stack: Stack, changed_at: Mapping[str, str | None], *, as_json: bool) -> None:
-    """Read the status of the channels and print it, as a table or as JSON.
-
-    `changed_at` has the time of the last change of each channel's secret by the channel's name (ISO 8601, or None).
-    """
-    with terminal.status("reading the channels and the ledger …"):
-        found = StatusReader(stack).read_without_logs(changed_at)
-    judged = [(each, channel_status.judge(each, found.at)) for each in found.channels]
-    if as_json:
-        channels = [_document(each, judgement, changed_at, found) for each, judgement in judged]
-        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("channel", "mode", "health", "last share", "changed"):
-        table.add_column(heading, overflow="fold")
-    for each, judgement in judged:
-        mode = modes.brief(each.policy, found.at) if each.policy else "?"
-        table.add_row(each.name, mode, judgement.health, _within(each.shared_at, found), _ago(each.changed_at, found))
-    terminal.output().print(table)
-    for problem in found.problems:
-        terminal.say(f"not known: {printable(problem)}")
 
 
 def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | None:
@@ -74,26 +51,8 @@ def mode_members(policy: Policy | None, now: float) -> dict[str, Any]:
     return modes.document(policy, now) if policy else {"mode": None, "pauses": None}
 
 
-def _document(
-    each: ChannelStatus, judgement: Judgement, changed_at: Mapping[str, str | None], found: StackStatus
-) -> dict[str, Any]:
-    return {
-        "channel": each.name,
-        "changed_at": changed_at[each.name],
-        **mode_members(each.policy, found.at),
-        "health": judgement.health,
-        "why": list(judgement.why),
-        "last_share_at": moments.iso_or_none(each.shared_at),
-    }
-
-
-def _within(at: float | None, found: StackStatus) -> str:
-    """Return the longest time since the last share: the ledger's record of it may be an hour too old."""
-    return "not known" if at is None else f"within {age(found.at - at)}"
-
-
-def _ago(at: float | None, found: StackStatus) -> str:
-    return "not known" if at is None else f"{age(found.at - at)} ago"
+def _ago(at: float | None, now: float, words: str) -> str:
+    return "not known" if at is None else words.format(age(now - at))
 
 
 @click.group(short_help="Make, change, check, show and remove channels.")
@@ -147,13 +106,43 @@ def list_(stack: Stack, as_json: bool) -> None:
     Example:
       relayctl channel list --json
     """
-    found = dict(ChannelStore(stack).names())
-    if found:
-        show_list(stack, found, as_json=as_json)
-    else:
-        if as_json:
-            click.echo(json.dumps({"channels": [], "problems": []}))
+    with terminal.status("reading the channels and the ledger …"):
+        found = StatusReader(stack, has_logs=False).read()
+    if as_json:
+        channels = [_document(each, found) for each in found.channels]
+        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
+    elif found.channels:
+        _show_list(found)
+    for problem in found.problems if not as_json else ():
+        terminal.say(f"not known: {printable(problem)}")
+    if not found.channels:
+        if found.problems:
+            raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS)
+
+
+def _show_list(found: StackStatus) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("channel", "mode", "health", "last share", "changed"):
+        table.add_column(heading, overflow="fold")
+    for each in found.channels:
+        mode = modes.brief(each.policy, found.at) if each.policy else "?"
+        # The ledger's record of the last share may be an hour too old.
+        shared, changed = _ago(each.shared_at, found.at, "within {}"), _ago(each.changed_at, found.at, "{} ago")
+        table.add_row(each.name, mode, channel_status.judge(each, found.at).health, shared, changed)
+    terminal.output().print(table)
+
+
+def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
+    judgement = channel_status.judge(each, found.at)
+    return {
+        "channel": each.name,
+        "changed_at": moments.iso_or_none(each.changed_at),
+        **mode_members(each.policy, found.at),
+        "health": judgement.health,
+        "why": list(judgement.why),
+        "last_share_at": moments.iso_or_none(each.shared_at),
+    }
 
 
 @channel.command()

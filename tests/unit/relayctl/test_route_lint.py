@@ -115,7 +115,7 @@ def test_policy_alone_has_no_findings_about_the_channel() -> None:
     assert any("the file has no recipients" in each for each in found.undecided)
 
 
-TEXTS = ["".join(letters) for length in range(6) for letters in itertools.product("abz", repeat=length)]
+TEXTS = ["".join(letters) for length in range(7) for letters in itertools.product("abz", repeat=length)]
 patterns = st.text("ab*?", max_size=4) | st.sampled_from(["[ab]", "[!a]*", "a[", "[]a]", "[a-b]?"])
 
 
