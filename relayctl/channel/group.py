@@ -116,7 +116,7 @@ def list_(stack: Stack, as_json: bool) -> None:
     for problem in found.problems if not as_json else ():
         terminal.say(f"not known: {printable(problem)}")
     if not found.channels:
-        if found.problems:
+        if any(each.startswith("channels: ") for each in found.problems):
             raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS)
 
