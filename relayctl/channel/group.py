@@ -20,12 +20,11 @@ from relayctl.channel.revocation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel_names import NAME
-from relayctl.dlq import reading
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.draining import Drain, OwedStates
-from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.draining import Drain
+from relayctl.stack.owed import Account, OwedStates
 from relayctl.stack.status_reading import StackStatus, StatusReader
 
 
@@ -180,7 +179,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         terminal.nothing(f"there is no channel {name}")
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to remove without being asked")
-    owed = OwedStates()
+    owed = OwedStates().document() | {"unknown": None}
     if options["drain"]:
         _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
     else:
@@ -190,10 +189,10 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"]}
-        click.echo(json.dumps(document | owed.document()))
+        click.echo(json.dumps(document | owed))
     else:
         terminal.output().print(f"channel {name}: removed")
-        if any(owed):
+        if any(owed.values()):
             terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
             terminal.show_line(
                 f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
@@ -207,14 +206,20 @@ def _ask(name: str, when: str, *, yes: bool) -> None:
         click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
 
 
-def _owed(stack: Stack, name: str, *, drops: bool) -> OwedStates:
-    """Return what is owed for a channel, after it was shown. Raises ClickException if `drops` is false, and any is."""
-    owed = OwedStates.of(stack, name, UndeliveredJobs.of(stack))
-    if any(owed):
-        if not drops:
-            raise click.ClickException(f"channel {name}: {owed}, so nothing was removed; {owed.advice(name)}")
-        terminal.say(f"channel {name}: {owed}")
-    return owed
+def _owed(stack: Stack, name: str, *, drops: bool) -> dict[str, Any]:
+    """Show what is owed for a channel, and return it as a JSON object.
+
+    Raises ClickException if anything is, or if that is not known, unless `drops` is true.
+    """
+    account = Account.of(stack)
+    owed = account.channels.get(name, OwedStates())
+    unknown = [f"what is owed for this channel is not known: {each}" for each in account.problems]
+    said = "; ".join(filter(None, [str(owed), *unknown]))
+    if said and not drops:
+        raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
+    if said:
+        terminal.say(f"channel {name}: {said}")
+    return owed.document() | {"unknown": "; ".join(unknown) or None}
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
@@ -228,13 +233,11 @@ def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) 
 
 
 def _refuse_dead_lettered(stack: Stack, name: str) -> None:
-    if not UndeliveredJobs.of(stack).dead_lettered:
-        return
-    dead, held = reading.jobs_of(stack, name)
-    if held:
-        raise click.ClickException(f"{reading.held_elsewhere(held)}; channel {name} was not removed")
-    if dead:
+    account = Account.of(stack)
+    if account.problems:
+        raise click.ClickException(f"{'; '.join(account.problems)}; channel {name} was not removed")
+    if dead := account.channels.get(name, OwedStates()).dead_lettered:
         raise click.ClickException(
-            f"channel {name}: {len(dead)} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
+            f"channel {name}: {dead} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
             f"--yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
         )

@@ -12,7 +12,6 @@ from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of, key, shadow_of
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relayctl import moments, terminal
 from relayctl.channel.revocation import bounded_table
@@ -20,6 +19,7 @@ from relayctl.incident import timeline_ledger
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
+from relayctl.stack.owed import due
 
 # Answers of FilterLogEvents that are read.
 MAX_ANSWERS = 200
@@ -87,11 +87,7 @@ class IncidentReader:
         """Return the incidents that the ledger's index has as owed or given up, the newest share first."""
         ledger = Ledger(bounded_table(self.stack))
 
-        def read() -> dict[str, Entry]:
-            kinds = (*shards(CRITICAL), *shards(OTHER))
-            return {name: entry for shard in kinds for name, entry in ledger.due(shard, MAX_INCIDENTS)}
-
-        rows = (self.readings.read("ledger", read) or {}).items()
+        rows = (self.readings.read("ledger", lambda: dict(due(ledger))) or {}).items()
         return self._newest(
             Listed(_came(entry), channel_of(name), incident_of(name), entry)
             for name, entry in rows

@@ -13,7 +13,6 @@ from relay.failures.errors import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relay.ledger.wait import gate_of
@@ -28,10 +27,9 @@ from relayctl.stack import hour_traffic
 from relayctl.stack.channel_status import ChannelStatus, last_share
 from relayctl.stack.deployed import Stack
 from relayctl.stack.hour_traffic import PATTERNS, Refused, Traffic
+from relayctl.stack.owed import MAX_ROWS, due
 from relayctl.stack.queue_depths import UndeliveredJobs
 
-# Rows that are read of a shard of the ledger's index, as the sweeper reads them.
-MAX_ROWS = 5000
 # Refused requests, for which a day's log is read, are read less often while a watch runs.
 REFUSED_SECONDS = 60.0
 
@@ -117,14 +115,13 @@ class StatusReader:
 
     def _debts(self, ledger: Ledger) -> dict[str, Debts]:
         """Return the debts by channel. Raises LedgerError."""
+        rows = list(due(ledger))
+        if len(rows) >= MAX_ROWS:
+            self._readings.add("ledger", problem=f"maybe more debts than are read; the index has {len(rows)} or more")
         found: dict[str, Debts] = {}
-        for shard in (*shards(CRITICAL), *shards(OTHER)):
-            rows = list(ledger.due(shard, MAX_ROWS))
-            # A row that is written during the query can appear twice.
-            for name, entry in dict(rows).items():
-                found.setdefault(channel_of(name), Debts()).add(entry)
-            if len(rows) == MAX_ROWS:
-                self._readings.add("ledger", problem=f"more debts than are read; shard {shard} has {MAX_ROWS} or more")
+        # A row that is written during the query can appear twice.
+        for name, entry in dict(rows).items():
+            found.setdefault(channel_of(name), Debts()).add(entry)
         return found
 
     def _traffic(self, now: float) -> tuple[dict[str, Traffic] | None, bool]:

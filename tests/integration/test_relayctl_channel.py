@@ -329,7 +329,7 @@ class TestRemove:
     def test_removed_channel_is_unknown_and_can_be_set_again(self, operator: Operator) -> None:
         made(operator, "--recipient", "jdoe", "--set", "inbound.token=old-token-of-24-characters")
         removed = {"channel": "payments", "removed": True, "drained": False}
-        nothing = {"criticals": [], "others": 0, "paused": 0, "dead_lettered": 0, "unknown": None}
+        nothing = {"criticals": [], "others": 0, "paused": 0, "dead_lettered": 0, "owed": 0, "unknown": None}
         assert operator.run_json("channel", "remove", "payments", "--yes") == removed | nothing
         assert operator.run_json("channel", "list", code=3)["channels"] == []
         assert operator.run("channel", "show", "payments").exit_code == 3
