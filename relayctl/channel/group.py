@@ -1,4 +1,4 @@
-"""relayctl channel: the group, and the verbs show, list and remove. The other verbs have modules of their own."""
+"""relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
 import json
 import sys
@@ -16,10 +16,18 @@ from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.channel import credential_uses, endpoints, modes
+from relayctl.channel.pause import pause, resume
 from relayctl.channel.revocation import put_in_force
+from relayctl.channel.revoke import revoke
+from relayctl.channel.rotate import rotate
 from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.set import set_
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel.test import test
+from relayctl.channel.undo import undo
 from relayctl.channel_names import NAME
+from relayctl.settings.export import export
+from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
@@ -57,6 +65,10 @@ def _ago(at: float | None, now: float, words: str) -> str:
 @click.group(short_help="Make, change, check, show and remove channels.")
 def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
+
+
+for _verb in (set_, rotate, revoke, test, export, plan, apply, undo, pause, resume):
+    channel.add_command(_verb)
 
 
 @channel.command()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import Result
 
@@ -354,8 +355,9 @@ def test_every_verb_is_checked_for_printed_credentials() -> None:
     from relayctl.__main__ import main  # noqa: PLC0415 - only here
 
     nouns = {"bigpanda", "channel", "dlq", "incident", "shadow"}
-    assert set(main.commands) == {verb[0] for verb in QUIET}
-    nested = {(noun, verb) for noun in nouns for verb in main.commands[noun].commands}  # type: ignore[attr-defined]
+    context = click.Context(main)
+    assert set(main.list_commands(context)) == {verb[0] for verb in QUIET}
+    nested = {(noun, verb) for noun in nouns for verb in main.get_command(context, noun).commands}  # type: ignore[union-attr]
     assert nested == {(verb[0], verb[1]) for verb in QUIET if verb[0] in nouns}
 
 
