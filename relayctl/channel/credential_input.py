@@ -6,7 +6,6 @@ A value on the command line is visible to other users in the process list, and s
 import os
 import stat
 import sys
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,6 @@ _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
-class CredentialOption(click.Option):
-    """An option for a credential. Without a value, relayctl asks for it."""
-
-
 class CredentialCommand(click.Command):
     """A command with credential options. Its parser's errors quote no argument that may be a credential."""
 
@@ -39,7 +34,15 @@ class CredentialCommand(click.Command):
             # The shell completes a line that is not finished.
             return super().parse_args(ctx, args)
         ctx.allow_extra_args = True
-        rest = super().parse_args(ctx, _asking(args, self._options(ctx)))
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            near = f"; did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+            raise click.UsageError(
+                "no such option (not shown, it may be a credential); a value that begins with - must be in a file: "
+                f"@FILE{near}",
+                ctx,
+            ) from None
         if ctx.args:
             raise click.UsageError(
                 f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
@@ -48,48 +51,18 @@ class CredentialCommand(click.Command):
             )
         return rest
 
-    def _options(self, ctx: click.Context) -> dict[str, click.Option]:
-        options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
-        return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
-
 
 def credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds a credential option with this help text to a verb."""
-    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
+    """Return a decorator that adds a credential option with this help text to a verb.
+
+    Without a value, or with an option in its place, the option has the value ASK: relayctl asks for the credential.
+    """
+    return click.option(name, is_flag=False, flag_value=ASK, metavar="@FILE|-", help=text)
 
 
 def flag_of(option: str) -> str:
     """Return an option as the operator types it, by its name in Python."""
     return f"--{option.replace('_', '-')}"
-
-
-def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
-    """Return the command's arguments, with the value ASK for each credential option that has no value.
-
-    For the value ASK, relayctl later prompts the operator. Raises UsageError if the value of a credential option
-    begins with -, unless it is - alone (standard input): it must be in a file.
-    """
-    done, rest = list[str](), deque(args)
-    while rest:
-        name = rest.popleft()
-        option = options.get(name)
-        if name == "--":
-            return [*done, name, *rest]
-        if isinstance(option, CredentialOption) and _stands_alone(name, rest, options):
-            done.append(f"{name}={ASK}")
-        elif option and not option.is_flag and rest:
-            done += [name, rest.popleft()]
-        else:
-            done.append(name)
-    return done
-
-
-def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option]) -> bool:
-    if not rest or rest[0] == "--" or rest[0].partition("=")[0] in options:
-        return True
-    if rest[0].startswith("-") and rest[0] != _STDIN:
-        raise click.UsageError(f"{name}: a value that begins with - must be in a file: {name} @FILE")
-    return False
 
 
 class CredentialInput:

@@ -180,7 +180,7 @@ class TestPrompt:
         self, operator: Operator, tmp_path: Path
     ) -> None:
         done = give(operator, tmp_path, "--password", f"--{CANARY}")
-        refused(operator, done, "--password: a value that begins with - must be in a file")
+        refused(operator, done, "no such option (not shown", "a value that begins with - must be in a file")
 
     def test_option_name_as_the_value_of_another_option_is_a_value(self, operator: Operator, tmp_path: Path) -> None:
         url = f"@{private(tmp_path, 'url', TRIGGER)}"
