@@ -88,7 +88,8 @@ class CredentialInput:
             text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
-            return self.judged(option, key, _asked(option, key), "the answer")
+            label = key if option.startswith("--set ") else ""
+            return self.judged(option, key, ask(option, label=label), "the answer")
         if text == _STDIN:
             return self.judged(option, key, self._line(option), "the line on standard input")
         if text.startswith("@") and not text.startswith("@@"):
@@ -156,17 +157,21 @@ class CredentialInput:
         return _text(option, line, "the line on standard input").rstrip("\r\n")
 
 
-def ask(label: str, *, is_hidden: bool) -> str:
-    """Prompt at the terminal until the answer is not empty."""
+def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:
+    """Prompt at the terminal until the answer is not empty. Raises UsageError without a terminal.
+
+    Args:
+        option: The option as the operator types it.
+        why: Words after the option in the message without a terminal, such as " is needed".
+        label: The question; the option's name if it is empty.
+        is_hidden: False to show what is typed.
+    """
+    if not sys.stdin.isatty():
+        ways = "give @FILE, or - for a line of standard input" if is_hidden else "give a value"
+        raise click.UsageError(f"{option}{why}: not a terminal: {ways}")
+    label = label or option.removeprefix("--").replace("-", " ")
     answer: str = click.prompt(label, hide_input=is_hidden, err=True)
     return answer
-
-
-def _asked(option: str, key: str) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{option}: not a terminal: give @FILE, or - for a line of standard input")
-    label = key if option.startswith("--set ") else option.removeprefix("--").replace("-", " ")
-    return ask(label, is_hidden=True)
 
 
 def _text(option: str, content: bytes, what: str) -> str:

@@ -216,7 +216,7 @@ class TestOutward:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["bigpanda"], "--api-key is needed: give @FILE or -"),
+            (["bigpanda"], "--api-key is needed: not a terminal: give @FILE, or -"),
             (["bigpanda", "--api-key", "plain"], "a credential on the command line is visible"),
             (["bigpanda", "--password", "@f"], "--password: not a part of channel payments's credential"),
             (["bigpanda", "--overlap", "12h"], "--overlap is only for inbound and callback"),
