@@ -27,8 +27,7 @@ from relayctl.stack import hour_traffic
 from relayctl.stack.channel_status import ChannelStatus, last_share
 from relayctl.stack.deployed import Stack
 from relayctl.stack.hour_traffic import PATTERNS, Refused, Traffic
-from relayctl.stack.owed import MAX_ROWS, due
-from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
 
 # Refused requests, for which a day's log is read, are read less often while a watch runs.
 REFUSED_SECONDS = 60.0

@@ -21,8 +21,7 @@ from relayctl.progress import counting
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS, Drain
-from relayctl.stack.owed import Account, OwedStates
-from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.owed import Account, OwedStates, UndeliveredJobs
 from relayctl.stack.status_reading import StatusReader
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import requests
 
+from relayctl import moments
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
@@ -134,6 +135,15 @@ def test_log_that_cannot_be_read_is_named(operator: Operator, logs: Logs) -> Non
     done = operator.run("shadow", "report", "payments")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "FAILED: log bigpanda-webhook" in done.stderr
+
+
+def test_time_before_the_retention_is_not_asked_for(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    operator.parameters["LogRetentionDays"] = "1"
+    shared(logs, 60)
+    found = operator.run_json("shadow", "report", "payments", "--since", "30d")
+    assert found["complete_from"] == moments.iso(logs.now - 86_400)
+    assert "LogRetentionDays" in found["sources"][0]["problem"]
 
 
 def test_secret_that_cannot_be_read_leaves_the_rest_of_the_report(operator: Operator, logs: Logs) -> None:

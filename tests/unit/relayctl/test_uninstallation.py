@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from relayctl.stack.owed import Account, OwedStates
-from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.owed import Account, OwedStates, UndeliveredJobs
 from relayctl.stack.uninstall import StackNames, reasons_against
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:relay-FallbackTopic-1"
