@@ -7,9 +7,9 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,48 +18,26 @@ from relayctl import terminal
 from relayctl.terminal import INTERRUPTED
 
 
-class LazyCommand(NamedTuple):
-    """A command that is not imported yet.
+class LazyGroup(click.Group):
+    """A group whose commands are imported at their first use; its help imports none.
 
     Attributes:
-        place: The module and the name of the command in it, such as `relayctl.stack.doctor:doctor`.
-        about: The description of the command in the help of its group, one line.
+        lazy: The place of each command by its name, such as `relayctl.stack.doctor:doctor`, and its description in the
+            help of its group, one line.
     """
 
-    place: str
-    about: str
-
-    def load(self) -> click.Command:
-        """Import the module, and return the command."""
-        module, _, name = self.place.partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported at their first use; its help imports none."""
-
-    def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **members: Any) -> None:
-        self.lazy = dict(lazy)
-        self._loaded: dict[str, click.Command] = {}
+    def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **members: Any) -> None:
         super().__init__(*arguments, **members)
+        self.lazy = lazy
 
-    @property
-    def commands(self) -> MutableMapping[str, click.Command]:
-        """All commands by name; imports those that were not used yet."""
-        for name in self.lazy:
-            self._load(name)
-        return self._loaded
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self.lazy})
 
-    @commands.setter
-    def commands(self, commands: Mapping[str, click.Command]) -> None:
-        self._loaded = dict(commands)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return sorted({*self._loaded, *self.lazy})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        return self._load(cmd_name) if cmd_name in self.lazy else self._loaded.get(cmd_name)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.lazy and cmd_name not in self.commands:
+            module, _, name = self.lazy[cmd_name][0].partition(":")
+            self.add_command(getattr(import_module(module), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands and options that begin with the incomplete word; imports no command."""
@@ -68,17 +46,11 @@ class LazyGroup(click.Group):
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, self._about(name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-    def _load(self, name: str) -> click.Command:
-        if name not in self._loaded:
-            self._loaded[name] = self.lazy[name].load()
-        return self._loaded[name]
+            formatter.write_dl([(name, self._about(name)) for name in self.list_commands(ctx)])
 
     def _about(self, name: str) -> str:
-        return self.lazy[name].about if name in self.lazy else self._loaded[name].get_short_help_str()
+        return self.lazy[name][1] if name in self.lazy else self.commands[name].get_short_help_str()
 
 
 # If this environment variable is 1, an unexpected error ends with a traceback, which may show secrets.
@@ -89,25 +61,16 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 _COMPLETION = "_RELAYCTL_COMPLETE"
 
 _VERBS = {
-    "bigpanda": LazyCommand("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
-    "channel": LazyCommand("relayctl.channel.verbs:channel", "Make, change, check, show and remove channels."),
-    "dlq": LazyCommand("relayctl.dlq.verbs:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
-    "doctor": LazyCommand(
-        "relayctl.stack.doctor:doctor",
-        "Check the whole stack, and every channel.",
-    ),
-    "explain": LazyCommand(
-        "relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."
-    ),
-    "incident": LazyCommand("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
-    "policy": LazyCommand(
-        "relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."
-    ),
-    "shadow": LazyCommand("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
-    "status": LazyCommand(
-        "relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."
-    ),
-    "uninstall": LazyCommand(
+    "bigpanda": ("relayctl.channel.bigpanda:bigpanda", "Print what to set up in BigPanda."),
+    "channel": ("relayctl.channel.group:channel", "Make, change, check, show and remove channels."),
+    "dlq": ("relayctl.dlq.group:dlq", "List, show, replay, drop, export and import dead-lettered jobs."),
+    "doctor": ("relayctl.stack.doctor:doctor", "Check the whole stack, and every channel."),
+    "explain": ("relayctl.report.explain:explain", "Explain what a share would do, or check a channel's routes."),
+    "incident": ("relayctl.incident.verbs:incident", "List the last incidents; show what happened to one."),
+    "policy": ("relayctl.stack.policy:policy", "Print an IAM policy for operators, filled in for the stack."),
+    "shadow": ("relayctl.report.shadow:shadow", "Report what a channel in shadow mode would have sent."),
+    "status": ("relayctl.stack.status:status", "Show the channels: traffic, debts, circuit, rate, credentials."),
+    "uninstall": (
         "relayctl.stack.uninstall:uninstall",
         "Prepare the deletion of the stack, and print the commands for it.",
     ),

@@ -6,8 +6,7 @@ number of FilterLogEvents answers for a log group is bounded, since CloudWatch m
 
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 WEBHOOK, CALLBACK = "bigpanda-webhook", "xmatters-callback"
 JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE = "job-worker", "chore-worker", "sweeper", "reconcile"
 FUNCTIONS = (WEBHOOK, CALLBACK, JOB_WORKER, CHORE_WORKER, SWEEPER, RECONCILE)
-# Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
-MAX_ANSWERS = 200
-# Lines of one log group that are kept, the newest.
-MAX_LINES = 2000
+# Length of the newest piece of time that is read; each older piece is twice as long as the one after it.
+FIRST_PIECE_SECONDS = 600.0
+# CloudWatch's times may be some seconds ahead of the operator's clock.
+AHEAD_SECONDS = 60.0
 # Characters that a filter pattern takes within double quotes as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]*")
 
@@ -54,38 +53,26 @@ class Line(NamedTuple):
         return "" if value is None else str(value)
 
 
-class Slice(NamedTuple):
-    """Lines of one log group between two times.
-
-    Attributes:
-        lines: The newest lines, oldest first; MAX_LINES at most.
-        dropped: Number of older lines that were left out.
-        is_cut: True if later lines were not read, since the number of answers is bounded.
-    """
-
-    lines: list[Line]
-    dropped: int = 0
-    is_cut: bool = False
-
-    @property
-    def notes(self) -> list[str]:
-        """Sentences about the lines that are missing; an empty list if none is."""
-        dropped = [f"{self.dropped} older lines were left out"] if self.dropped else []
-        last = f"the lines after {moments.iso(self.lines[-1].at)}" if self.lines else "the later lines"
-        return dropped + ([f"{last} were not read: they are too many, so give a later --since"] if self.is_cut else [])
-
-
 @dataclass
 class Budget:
-    """Number of answers of FilterLogEvents that a reader may still request.
+    """Number of answers of FilterLogEvents that a reader may still request; an answer may be empty.
 
     Attributes:
         left: Number of answers.
+        complete_from: Time from which on all lines were read (epoch seconds); None before the first piece of time was
+            read.
         is_cut: True if the budget was used up before all lines were read.
     """
 
     left: int
+    complete_from: float | None = None
     is_cut: bool = False
+
+    @property
+    def problem(self) -> str | None:
+        """Sentence about the lines that were not read; None if all were."""
+        since = "" if self.complete_from is None else f" before {moments.moment(self.complete_from)}"
+        return f"too many lines: those{since} were not all read" if self.is_cut else None
 
 
 @dataclass(frozen=True)
@@ -100,49 +87,21 @@ class LogReader:
     client: "CloudWatchLogsClient"
     stack_name: str
 
-    def read(
-        self,
-        function: str,
-        pattern: str,
-        start: float,
-        end: float,
-        *,
-        keep: Callable[[Line], bool],
-        most_answers: int = MAX_ANSWERS,
-    ) -> Slice:
-        """Return the lines of a function from `start` to before `end` (epoch seconds) for which `keep` is true.
-
-        A log group that does not exist has no lines: the function never ran, or its lines expired.
-        """
-        lines: deque[Line] = deque(maxlen=MAX_LINES)
-        found, budget = 0, Budget(most_answers)
-        for line in self.scan(function, pattern, start, end, budget):
-            if keep(line):
-                lines.append(line)
-                found += 1
-        return Slice(sorted(lines, key=lambda each: each.at), found - len(lines), budget.is_cut)
-
     def scan(self, function: str, pattern: str, start: float, end: float, budget: Budget) -> Iterator[Line]:
         """Yield the lines that the relay logged in a function from `start` to before `end` (epoch seconds).
 
-        Each answer of CloudWatch takes one from the budget; the scan ends when the budget is used up.
+        The time is read in pieces, the newest first, so that a budget that ends leaves out the oldest lines. Each
+        answer of CloudWatch takes one from the budget. A log group that does not exist has no lines: the function
+        never ran, or its lines expired.
         """
-        for page in self._pages(function, pattern, start, end):
-            yield from filter(None, map(parsed, page["events"]))
-            budget.left -= 1
-            if budget.left <= 0 and page.get("nextToken"):
-                budget.is_cut = True
-                return
-
-    def scan_newest_first(
-        self, function: str, pattern: str, pieces: Iterable[tuple[float, float]], budget: Budget
-    ) -> Iterator[Line]:
-        """Yield the lines of pieces of time, which begin with the newest: a budget that ends leaves out the oldest."""
-        for start, end in pieces:
-            if budget.left <= 0:
-                budget.is_cut = True
-                return
-            yield from self.scan(function, pattern, start, end, budget)
+        for begin, until in pieces(start, end):
+            for page in self._pages(function, pattern, begin, until):
+                if budget.left <= 0:
+                    budget.is_cut = True
+                    return
+                budget.left -= 1
+                yield from filter(None, map(parsed, page["events"]))
+            budget.complete_from = begin
 
     def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:
         more: dict[str, Any] = {"filterPattern": pattern} if pattern else {}
@@ -163,6 +122,15 @@ class LogReader:
             if not page.get("nextToken"):
                 return
             more["nextToken"] = page["nextToken"]
+
+
+def pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
+    """Yield start and end (epoch seconds) of the pieces in which a time is read, the newest first."""
+    length = FIRST_PIECE_SECONDS
+    while end > start:
+        begin = max(start, end - length)
+        yield begin, end
+        end, length = begin, 2 * length
 
 
 def group(stack_name: str, function: str) -> str:

@@ -6,7 +6,6 @@ A value on the command line is visible to other users in the process list, and s
 import os
 import stat
 import sys
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,6 @@ _SAFE = "give @FILE, or - for a line of standard input, or no value to be asked"
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 
-class CredentialOption(click.Option):
-    """An option for a credential. Without a value, relayctl asks for it."""
-
-
 class CredentialCommand(click.Command):
     """A command with credential options. Its parser's errors quote no argument that may be a credential."""
 
@@ -39,7 +34,15 @@ class CredentialCommand(click.Command):
             # The shell completes a line that is not finished.
             return super().parse_args(ctx, args)
         ctx.allow_extra_args = True
-        rest = super().parse_args(ctx, _asking(args, self._options(ctx)))
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            near = f"; did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+            raise click.UsageError(
+                "no such option (not shown, it may be a credential); a value that begins with - must be in a file: "
+                f"@FILE{near}",
+                ctx,
+            ) from None
         if ctx.args:
             raise click.UsageError(
                 f"{len(ctx.args)} too many arguments after NAME (not shown, they may be credentials); "
@@ -48,48 +51,18 @@ class CredentialCommand(click.Command):
             )
         return rest
 
-    def _options(self, ctx: click.Context) -> dict[str, click.Option]:
-        options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
-        return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
-
 
 def credential_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds a credential option with this help text to a verb."""
-    return click.option(name, cls=CredentialOption, metavar="@FILE|-", help=text)
+    """Return a decorator that adds a credential option with this help text to a verb.
+
+    Without a value, or with an option in its place, the option has the value ASK: relayctl asks for the credential.
+    """
+    return click.option(name, is_flag=False, flag_value=ASK, metavar="@FILE|-", help=text)
 
 
 def flag_of(option: str) -> str:
     """Return an option as the operator types it, by its name in Python."""
     return f"--{option.replace('_', '-')}"
-
-
-def _asking(args: list[str], options: dict[str, click.Option]) -> list[str]:
-    """Return the command's arguments, with the value ASK for each credential option that has no value.
-
-    For the value ASK, relayctl later prompts the operator. Raises UsageError if the value of a credential option
-    begins with -, unless it is - alone (standard input): it must be in a file.
-    """
-    done, rest = list[str](), deque(args)
-    while rest:
-        name = rest.popleft()
-        option = options.get(name)
-        if name == "--":
-            return [*done, name, *rest]
-        if isinstance(option, CredentialOption) and _stands_alone(name, rest, options):
-            done.append(f"{name}={ASK}")
-        elif option and not option.is_flag and rest:
-            done += [name, rest.popleft()]
-        else:
-            done.append(name)
-    return done
-
-
-def _stands_alone(name: str, rest: deque[str], options: dict[str, click.Option]) -> bool:
-    if not rest or rest[0] == "--" or rest[0].partition("=")[0] in options:
-        return True
-    if rest[0].startswith("-") and rest[0] != _STDIN:
-        raise click.UsageError(f"{name}: a value that begins with - must be in a file: {name} @FILE")
-    return False
 
 
 class CredentialInput:
@@ -115,7 +88,8 @@ class CredentialInput:
             text: A value, `@FILE`, `-`, or ASK; `@@` begins a value that begins with `@`.
         """
         if text == ASK or (text == _STDIN and sys.stdin.isatty()):
-            return self.judged(option, key, _asked(option, key), "the answer")
+            label = key if option.startswith("--set ") else ""
+            return self.judged(option, key, ask(option, label=label), "the answer")
         if text == _STDIN:
             return self.judged(option, key, self._line(option), "the line on standard input")
         if text.startswith("@") and not text.startswith("@@"):
@@ -183,17 +157,21 @@ class CredentialInput:
         return _text(option, line, "the line on standard input").rstrip("\r\n")
 
 
-def ask(label: str, *, is_hidden: bool) -> str:
-    """Prompt at the terminal until the answer is not empty."""
+def ask(option: str, why: str = "", *, label: str = "", is_hidden: bool = True) -> str:
+    """Prompt at the terminal until the answer is not empty. Raises UsageError without a terminal.
+
+    Args:
+        option: The option as the operator types it.
+        why: Words after the option in the message without a terminal, such as " is needed".
+        label: The question; the option's name if it is empty.
+        is_hidden: False to show what is typed.
+    """
+    if not sys.stdin.isatty():
+        ways = "give @FILE, or - for a line of standard input" if is_hidden else "give a value"
+        raise click.UsageError(f"{option}{why}: not a terminal: {ways}")
+    label = label or option.removeprefix("--").replace("-", " ")
     answer: str = click.prompt(label, hide_input=is_hidden, err=True)
     return answer
-
-
-def _asked(option: str, key: str) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{option}: not a terminal: give @FILE, or - for a line of standard input")
-    label = key if option.startswith("--set ") else option.removeprefix("--").replace("-", " ")
-    return ask(label, is_hidden=True)
 
 
 def _text(option: str, content: bytes, what: str) -> str:

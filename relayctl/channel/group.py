@@ -1,8 +1,8 @@
-"""relayctl channel: the group, and the verbs show, list and remove. The other verbs have modules of their own."""
+"""relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -16,40 +16,24 @@ from relay.failures.errors import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.channel import credential_uses, endpoints, modes
+from relayctl.channel.pause import pause, resume
 from relayctl.channel.revocation import put_in_force
+from relayctl.channel.revoke import revoke
+from relayctl.channel.rotate import rotate
 from relayctl.channel.secret_document import SecretDocument
+from relayctl.channel.set import set_
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
+from relayctl.channel.test import test
+from relayctl.channel.undo import undo
 from relayctl.channel_names import NAME
-from relayctl.dlq import reading
+from relayctl.settings.export import export
+from relayctl.settings.plan import apply, plan
 from relayctl.stack import channel_status, draining
-from relayctl.stack.channel_status import ChannelStatus, Judgement
+from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.draining import Drain, OwedStates
-from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.draining import Drain
+from relayctl.stack.owed import Account, OwedStates
 from relayctl.stack.status_reading import StackStatus, StatusReader
-
-
-def show_list(stack: Stack, changed_at: Mapping[str, str | None], *, as_json: bool) -> None:
-    """Read the status of the channels and print it, as a table or as JSON.
-
-    `changed_at` has the time of the last change of each channel's secret by the channel's name (ISO 8601, or None).
-    """
-    with terminal.status("reading the channels and the ledger …"):
-        found = StatusReader(stack).read_without_logs(changed_at)
-    judged = [(each, channel_status.judge(each, found.at)) for each in found.channels]
-    if as_json:
-        channels = [_document(each, judgement, changed_at, found) for each, judgement in judged]
-        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("channel", "mode", "health", "last share", "changed"):
-        table.add_column(heading, overflow="fold")
-    for each, judgement in judged:
-        mode = modes.brief(each.policy, found.at) if each.policy else "?"
-        table.add_row(each.name, mode, judgement.health, _within(each.shared_at, found), _ago(each.changed_at, found))
-    terminal.output().print(table)
-    for problem in found.problems:
-        terminal.say(f"not known: {printable(problem)}")
 
 
 def policy_of(stack: Stack, name: str, document: SecretDocument) -> Policy | None:
@@ -74,31 +58,17 @@ def mode_members(policy: Policy | None, now: float) -> dict[str, Any]:
     return modes.document(policy, now) if policy else {"mode": None, "pauses": None}
 
 
-def _document(
-    each: ChannelStatus, judgement: Judgement, changed_at: Mapping[str, str | None], found: StackStatus
-) -> dict[str, Any]:
-    return {
-        "channel": each.name,
-        "changed_at": changed_at[each.name],
-        **mode_members(each.policy, found.at),
-        "health": judgement.health,
-        "why": list(judgement.why),
-        "last_share_at": moments.iso_or_none(each.shared_at),
-    }
-
-
-def _within(at: float | None, found: StackStatus) -> str:
-    """Return the longest time since the last share: the ledger's record of it may be an hour too old."""
-    return "not known" if at is None else f"within {age(found.at - at)}"
-
-
-def _ago(at: float | None, found: StackStatus) -> str:
-    return "not known" if at is None else f"{age(found.at - at)} ago"
+def _ago(at: float | None, now: float, words: str) -> str:
+    return "not known" if at is None else words.format(age(now - at))
 
 
 @click.group(short_help="Make, change, check, show and remove channels.")
 def channel() -> None:
     """Channels: each binds one BigPanda sharing channel to one xMatters trigger."""
+
+
+for _verb in (set_, rotate, revoke, test, export, plan, apply, undo, pause, resume):
+    channel.add_command(_verb)
 
 
 @channel.command()
@@ -147,13 +117,43 @@ def list_(stack: Stack, as_json: bool) -> None:
     Example:
       relayctl channel list --json
     """
-    found = dict(ChannelStore(stack).names())
-    if found:
-        show_list(stack, found, as_json=as_json)
-    else:
-        if as_json:
-            click.echo(json.dumps({"channels": [], "problems": []}))
+    with terminal.status("reading the channels and the ledger …"):
+        found = StatusReader(stack, has_logs=False).read()
+    if as_json:
+        channels = [_document(each, found) for each in found.channels]
+        click.echo(json.dumps({"channels": channels, "problems": found.problems}))
+    elif found.channels:
+        _show_list(found)
+    for problem in found.problems if not as_json else ():
+        terminal.say(f"not known: {printable(problem)}")
+    if not found.channels:
+        if any(each.startswith("channels: ") for each in found.problems):
+            raise click.ClickException("the channels could not be read")
         terminal.nothing(NO_CHANNELS)
+
+
+def _show_list(found: StackStatus) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("channel", "mode", "health", "last share", "changed"):
+        table.add_column(heading, overflow="fold")
+    for each in found.channels:
+        mode = modes.brief(each.policy, found.at) if each.policy else "?"
+        # The ledger's record of the last share may be an hour too old.
+        shared, changed = _ago(each.shared_at, found.at, "within {}"), _ago(each.changed_at, found.at, "{} ago")
+        table.add_row(each.name, mode, channel_status.judge(each, found.at).health, shared, changed)
+    terminal.output().print(table)
+
+
+def _document(each: ChannelStatus, found: StackStatus) -> dict[str, Any]:
+    judgement = channel_status.judge(each, found.at)
+    return {
+        "channel": each.name,
+        "changed_at": moments.iso_or_none(each.changed_at),
+        **mode_members(each.policy, found.at),
+        "health": judgement.health,
+        "why": list(judgement.why),
+        "last_share_at": moments.iso_or_none(each.shared_at),
+    }
 
 
 @channel.command()
@@ -191,7 +191,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
         terminal.nothing(f"there is no channel {name}")
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("not a terminal: give --yes to remove without being asked")
-    owed = OwedStates()
+    owed = OwedStates().document() | {"unknown": None}
     if options["drain"]:
         _drain(stack, name, options["quiet"], options["timeout"], yes=yes)
     else:
@@ -201,10 +201,10 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     is_in_force = put_in_force(stack, name) is not None
     if as_json:
         document = {"channel": name, "removed": True, "drained": options["drain"]}
-        click.echo(json.dumps(document | owed.document()))
+        click.echo(json.dumps(document | owed))
     else:
         terminal.output().print(f"channel {name}: removed")
-        if any(owed):
+        if any(owed.values()):
             terminal.show_line("what is owed for it will be dead-lettered, too (channel_removed)", indent=2)
             terminal.show_line(
                 f"to deliver it, make the channel again, then: relayctl dlq replay --channel {name} --yes", indent=2
@@ -218,14 +218,20 @@ def _ask(name: str, when: str, *, yes: bool) -> None:
         click.confirm(f"Refuse BigPanda's shares for channel {name}, {when}?", abort=True, err=True)
 
 
-def _owed(stack: Stack, name: str, *, drops: bool) -> OwedStates:
-    """Return what is owed for a channel, after it was shown. Raises ClickException if `drops` is false, and any is."""
-    owed = OwedStates.of(stack, name, UndeliveredJobs.of(stack))
-    if any(owed):
-        if not drops:
-            raise click.ClickException(f"channel {name}: {owed}, so nothing was removed; {owed.advice(name)}")
-        terminal.say(f"channel {name}: {owed}")
-    return owed
+def _owed(stack: Stack, name: str, *, drops: bool) -> dict[str, Any]:
+    """Show what is owed for a channel, and return it as a JSON object.
+
+    Raises ClickException if anything is, or if that is not known, unless `drops` is true.
+    """
+    account = Account.of(stack)
+    owed = account.channels.get(name, OwedStates())
+    unknown = [f"what is owed for this channel is not known: {each}" for each in account.problems]
+    said = "; ".join(filter(None, [str(owed), *unknown]))
+    if said and not drops:
+        raise click.ClickException(f"channel {name}: {said}, so nothing was removed; {owed.advice(name)}")
+    if said:
+        terminal.say(f"channel {name}: {said}")
+    return owed.document() | {"unknown": "; ".join(unknown) or None}
 
 
 def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) -> None:
@@ -239,13 +245,11 @@ def _drain(stack: Stack, name: str, quiet: float, timeout: float, *, yes: bool) 
 
 
 def _refuse_dead_lettered(stack: Stack, name: str) -> None:
-    if not UndeliveredJobs.of(stack).dead_lettered:
-        return
-    dead, held = reading.jobs_of(stack, name)
-    if held:
-        raise click.ClickException(f"{reading.held_elsewhere(held)}; channel {name} was not removed")
-    if dead:
+    account = Account.of(stack)
+    if account.problems:
+        raise click.ClickException(f"{'; '.join(account.problems)}; channel {name} was not removed")
+    if dead := account.channels.get(name, OwedStates()).dead_lettered:
         raise click.ClickException(
-            f"channel {name}: {len(dead)} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
+            f"channel {name}: {dead} dead-lettered, so it was not removed: relayctl dlq replay --channel {name} "
             f"--yes delivers them; relayctl dlq export keeps them in a file, and relayctl dlq drop removes them"
         )

@@ -1,7 +1,6 @@
 """Options of `relayctl channel set`, applied to a channel's secret. Missing values are prompted for on a terminal."""
 
 import secrets
-import sys
 from typing import Any
 
 import click
@@ -114,11 +113,7 @@ def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None
 
 
 def _ask(name: str, why: str) -> str:
-    is_credential = name in _CREDENTIALS
-    if not sys.stdin.isatty():
-        ways = "@FILE or -" if is_credential else "a value"
-        raise click.UsageError(f"{flag_of(name)} is needed{why} (give {ways}, or run in a terminal for a prompt)")
-    return ask(name.replace("_", " "), is_hidden=is_credential)
+    return ask(flag_of(name), f" is needed{why}", is_hidden=name in _CREDENTIALS)
 
 
 def _apply_settings(document: SecretDocument, settings: list[tuple[str, str]], removals: tuple[str, ...]) -> None:

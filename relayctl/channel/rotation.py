@@ -7,7 +7,6 @@ A replaced credential of an endpoint stays valid for a time.
 
 import re
 import secrets
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -50,7 +49,7 @@ def renewed(before: SecretDocument, name: str, kind: str, given: Mapping[str, st
             elif option in options:
                 after.set(key, options[option])
             elif _is_needed(option, options):
-                after.set(key, source.judged(flag_of(option), key, _asked(option), "the answer"))
+                after.set(key, source.judged(flag_of(option), key, ask(flag_of(option), " is needed"), "the answer"))
     finally:
         source.warn()
     return after
@@ -85,12 +84,6 @@ def _is_needed(option: str, given: Mapping[str, str]) -> bool:
     relayctl prompts for each credential except BigPanda's app_key. It prompts for api_key only without an app_key.
     """
     return option in _HIDDEN - {"api_key", "app_key"} or (option == "api_key" and "app_key" not in given)
-
-
-def _asked(option: str) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{flag_of(option)} is needed: give @FILE or -, or run in a terminal for a prompt")
-    return ask(option.replace("_", " "), is_hidden=True)
 
 
 # Long enough to paste the new credential at the vendor, and to notice a forgotten one.

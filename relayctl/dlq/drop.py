@@ -2,26 +2,31 @@
 
 import json
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import batched
+from threading import Event
+from typing import Any, NamedTuple
 
 import click
 
+from relay.delivery.task import entry_key_of
+from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.jobs.job import Job, JobKind
 from relay.ledger.ledger import Ledger
 from relayctl import audit, terminal
 from relayctl.audit import Audit
-from relayctl.dlq import deletion, listing
-from relayctl.dlq.deletion import CriticalJob, Drop
-from relayctl.dlq.mover import PARALLEL_BATCHES, Filter
-from relayctl.dlq.queue import DeadLetters, Depth, HeldMessage
+from relayctl.dlq import listing
+from relayctl.dlq.follower import fate
+from relayctl.dlq.listing import title
+from relayctl.dlq.mover import PARALLEL_BATCHES, Became, Filter, Moved, state_of
+from relayctl.dlq.queue import MAX_BATCH, DeadLetters, Depth, HeldMessage, Run
 from relayctl.dlq.reading import (
     dead_letters,
     described,
@@ -35,12 +40,135 @@ from relayctl.dlq.reading import (
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
+# Entries that are in memory at the same time.
+ENTRIES_AT_ONCE = 100
 # Criticals and failures that are printed one by one; --json has all.
 MAX_LINES = 20
 # Criticals that the question names.
 MAX_NAMES = 10
 MAX_TITLE = 62
 REASON_OF_JOBS = "--failure-reason"
+_NOT_HELD = "not deleted: another reader may have it now; start the command again"
+
+
+class CriticalJob(NamedTuple):
+    """A dead-lettered job that announces an open critical incident.
+
+    Attributes:
+        job: The job, without its body.
+        is_owed: True if the job's state is still to be announced; None if the ledger could not be read.
+        title: Title of the incident; empty if the share has none.
+    """
+
+    job: Job
+    is_owed: bool | None
+    title: str = ""
+
+    @property
+    def may_be_owed(self) -> bool:
+        """True unless the ledger says that the job's state is announced, or not owed any more."""
+        return self.is_owed is not False
+
+    def document(self) -> dict[str, Any]:
+        """Return the channel, the incident and the job by their ids, and `is_owed`, as a JSON object for programs."""
+        return {
+            "channel": self.job.channel,
+            "incident_id": self.job.incident_id,
+            "title": self.title or None,
+            "delivery_id": self.job.delivery_id,
+            "received_at": self.job.received_at,
+            "still_owed": self.is_owed,
+        }
+
+    def __str__(self) -> str:
+        """Return the channel, the incident and its title in words."""
+        title = f" {quoted(self.title, MAX_TITLE)}" if self.title else ""
+        return f"{printable(self.job.channel)} {identifier(self.job.incident_id, MAX_ID_LENGTH)}{title}"
+
+
+def criticals(
+    queue: DeadLetters, held_messages: Sequence[HeldMessage], ledger: Ledger
+) -> tuple[list[CriticalJob], str | None]:
+    """Return the jobs among these messages that announce open critical incidents, and the ledger's error if it failed.
+
+    Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
+    would announce it. `held_messages` are messages that this run of relayctl keeps invisible to other readers.
+    """
+    found = [
+        (Moved(held.job, state.without_alerts()), title(queue.envelope(held)))
+        for held in held_messages
+        if held.job and (state := state_of(held.job, queue.envelope(held))) is not None and state.is_critical
+    ]
+    criticals, problem = [], None
+    for batch in batched(found, ENTRIES_AT_ONCE, strict=False):
+        try:
+            entries = ledger.read_many({entry_key_of(moved.job) for moved, _ in batch}) if problem is None else {}
+        except LedgerError as error:
+            entries, problem = {}, str(error)
+        for moved, said in batch:
+            entry = entries.get(entry_key_of(moved.job))
+            is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
+            criticals.append(CriticalJob(moved.job, None if entry is None else not is_over, said))
+    return sorted(criticals, key=lambda each: not each.may_be_owed), problem
+
+
+@dataclass
+class Drop:
+    """Progress of a deletion.
+
+    Attributes:
+        chosen: The messages to delete.
+        deleted: The deleted messages.
+        problems: Messages that could not be deleted, each with the error.
+        gone: Number of messages that the operator was shown, and that left the queue before the operator agreed.
+    """
+
+    chosen: Sequence[HeldMessage] = ()
+    deleted: list[HeldMessage] = field(default_factory=list)
+    problems: list[tuple[HeldMessage, str]] = field(default_factory=list)
+    gone: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of messages by outcome; `left` are those that relayctl has not tried to delete."""
+        dropped, failed = len(self.deleted), len(self.problems)
+        return {"dropped": dropped, "failed": failed, "gone": self.gone, "left": len(self.chosen) - dropped - failed}
+
+    def delete(self, queue: DeadLetters, map_batches: Run, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Delete the chosen messages in batches, some batches in parallel; yield after each batch.
+
+        `map_batches` calls a function for each batch, as `map` does. `stopping` is asked before each wave of parallel
+        batches: if it returns True, no further wave begins.
+        """
+        for wave in batched(self.chosen, MAX_BATCH * PARALLEL_BATCHES, strict=False):
+            if stopping():
+                return
+            queue.renew()
+            held = [each for each in wave if queue.is_held(each)]
+            self.problems += [(each, _NOT_HELD) for each in wave if each not in held]
+            batches = list(batched(held, MAX_BATCH, strict=False))
+            for batch, problems in zip(batches, map_batches(queue.delete_batch, batches), strict=True):
+                failed = [(each, problem) for each, problem in zip(batch, problems, strict=True) if problem]
+                self.problems += failed
+                self.deleted += [each for each, problem in zip(batch, problems, strict=True) if not problem]
+                yield
+
+    def record(self, ledger: Ledger, map_jobs: Run) -> str | None:
+        """Record in the ledger which states were dropped, so that they no longer count as given up.
+
+        `map_jobs` calls a function for each job, as `map` does. Returns the ledger's error if a record failed, else
+        None.
+        """
+
+        def record(job: Job) -> str | None:
+            at = job.dead_lettered_seconds or 0.0
+            try:
+                ledger.change(entry_key_of(job), lambda entry: entry.dropped(at))
+            except LedgerError as error:
+                return str(error)
+            return None
+
+        jobs = [held.job for held in self.deleted if held.job and held.job.kind == JobKind.SIGNAL]
+        return next(filter(None, list(map_jobs(record, jobs))), None)
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -51,39 +179,8 @@ def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
     """
     text = audit.reason(value, "why the jobs are dropped")
     if text in set(Reason):
-        # The other verbs filter by --reason.
         raise click.BadParameter(f"say why you drop the jobs; to drop the jobs with reason {text}: {REASON_OF_JOBS}")
     return text
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The messages to drop, and the facts about them that the operator sees before the deletion.
-
-    Attributes:
-        held_messages: The messages, oldest first; those that are no jobs of the relay come last.
-        depth: Numbers of messages on the queue.
-        criticals: The jobs among them that announce open critical incidents.
-        problem: Error of the ledger; None if it could be read.
-    """
-
-    held_messages: Sequence[HeldMessage]
-    depth: Depth
-    criticals: Sequence[CriticalJob]
-    problem: str | None
-
-    @property
-    def owed(self) -> list[CriticalJob]:
-        return [each for each in self.criticals if each.may_be_owed]
-
-    def summary(self) -> dict[str, Any]:
-        jobs = [held.job for held in self.held_messages if held.job]
-        return {
-            **listing.summary(jobs, self.depth),
-            "matched": len(self.held_messages),
-            "unreadable": len(self.held_messages) - len(jobs),
-            "criticals": [each.document() for each in self.criticals],
-        }
 
 
 @click.command()
@@ -117,25 +214,27 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
     asked = {"filters": described(wanted, limit) | ({"all": True} if is_all else {}), "reason": reason}
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
         queue = dead_letters(stack, pool.map)
-        dropping = _Dropping(stack, queue, queue.depth(), pool, asked)
-        with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
-            choice = dropping.choose(wanted, limit, stop)
-            if choice.held_messages and not as_json:
-                _show(choice)
-            if choice.held_messages and yes:
-                dropping.delete(choice.held_messages, stop)
-        if choice.held_messages and not yes:
+        run = _Run(stack, queue, queue.depth(), pool, asked, as_json)
+        with run.holding() as stop:
+            run.choose(wanted, limit, stop)
+            if run.chosen and yes:
+                run.delete(run.chosen, stop)
+        if run.chosen and not yes:
             # The messages are not held during the question: the operator may take longer than the visibility timeout.
-            _ask(choice)
-            with _finally_reported(dropping, as_json=as_json), terminal.stop_on_interrupt() as stop, queue.holding():
-                dropping.delete(dropping.find_again(choice, stop), stop)
-    if not choice.held_messages:
-        nothing_matched(choice.depth)
-    dropping.exit(is_interrupted=stop.is_set())
+            run.ask()
+            with run.holding() as stop:
+                run.delete(run.find_again(stop), stop)
+    if not run.chosen:
+        nothing_matched(run.depth)
+    counts = run.doing.counts()
+    if stop.is_set() and counts["left"]:
+        click.get_current_context().exit(terminal.INTERRUPTED)
+    if counts["failed"] or counts["gone"] or counts["left"]:
+        click.get_current_context().exit(1)
 
 
 @dataclass
-class _Dropping:
+class _Run:
     """One run of `relayctl dlq drop`.
 
     Attributes:
@@ -144,7 +243,10 @@ class _Dropping:
         depth: Numbers of messages on the queue.
         pool: Threads for parallel batches.
         asked: Filters and reason for the audit.
-        choice: The messages to drop; None until they were read.
+        as_json: True to print one JSON document.
+        chosen: The messages to drop, oldest first; those that are no jobs of the relay come last.
+        criticals: The jobs among them that announce open critical incidents.
+        problem: Error of the ledger; None if it could be read.
         doing: Progress of the deletion.
         changed: The audit; None until the deletion began.
     """
@@ -154,123 +256,122 @@ class _Dropping:
     depth: Depth
     pool: ThreadPoolExecutor
     asked: dict[str, Any]
-    choice: _Choice | None = None
+    as_json: bool
+    chosen: Sequence[HeldMessage] = ()
+    criticals: Sequence[CriticalJob] = ()
+    problem: str | None = None
     doing: Drop = field(default_factory=Drop)
     changed: Audit | None = None
 
-    def choose(self, wanted: Filter, limit: int | None, stop: threading.Event) -> _Choice:
-        """Read the dead-letter queue, and return the messages to drop with facts about them.
+    @property
+    def owed(self) -> list[CriticalJob]:
+        return [each for each in self.criticals if each.may_be_owed]
+
+    @contextmanager
+    def holding(self) -> Iterator[Event]:
+        """Hold messages in the block, and report at its end, also after an error or a second Ctrl-C.
+
+        Yields the event that the first Ctrl-C sets.
+        """
+        is_read = False
+        try:
+            with terminal.stop_on_interrupt() as stop, self.queue.holding():
+                yield stop
+                is_read = True
+        finally:
+            if self.changed or (self.as_json and is_read):
+                self._report()
+
+    def choose(self, wanted: Filter, limit: int | None, stop: Event) -> None:
+        """Read the dead-letter queue, choose the messages to drop, and show what would go.
 
         These messages stay invisible to other readers. All other messages become visible again.
         """
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
         unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
-        held_messages = [*matching(found, wanted, limit), *unreadable][:limit]
-        self.queue.let_go(set(found) - set(held_messages))
-        found_criticals = deletion.criticals(self.queue, held_messages, Ledger(self.stack.table()))
-        self.choice = _Choice(held_messages, self.depth, *found_criticals)
-        return self.choice
+        self.chosen = [*matching(found, wanted, limit), *unreadable][:limit]
+        self.queue.let_go(set(found) - set(self.chosen))
+        self.criticals, self.problem = criticals(self.queue, self.chosen, Ledger(self.stack.table()))
+        if self.chosen and not self.as_json:
+            self._show()
 
-    def find_again(self, choice: _Choice, stop: threading.Event) -> list[HeldMessage]:
+    def find_again(self, stop: Event) -> list[HeldMessage]:
         """Read the dead-letter queue again after the operator agreed, and return the messages to drop.
 
         They are the messages that the operator was shown and that are still on the queue. All other messages become
         visible to other readers again.
         """
-        shown = {held.message_id: place for place, held in enumerate(choice.held_messages)}
+        shown = {held.message_id: place for place, held in enumerate(self.chosen)}
         found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
-        held_messages = [held for held in found if held.message_id in shown]
-        self.queue.let_go(set(found) - set(held_messages))
-        self.doing.gone = len(shown) - len(held_messages)
-        return sorted(held_messages, key=lambda held: shown[held.message_id])
+        still_there = [held for held in found if held.message_id in shown]
+        self.queue.let_go(set(found) - set(still_there))
+        self.doing.gone = len(shown) - len(still_there)
+        return sorted(still_there, key=lambda held: shown[held.message_id])
 
-    def delete(self, held_messages: Sequence[HeldMessage], stop: threading.Event) -> None:
+    def delete(self, held_messages: Sequence[HeldMessage], stop: Event) -> None:
         """Delete messages that relayctl keeps invisible to other readers, and begin the audit."""
         self.doing.chosen = held_messages
         self.changed = Audit.begin(self.stack, "dlq drop", **self.asked)
         with progress("dropping", len(held_messages), self.stack.effects.clock) as show:
             for _ in self.doing.delete(self.queue, self.pool.map, stop.is_set):
-                show(self.doing.dropped, f"{len(self.doing.problems)} not dropped" if self.doing.problems else "")
+                failed = len(self.doing.problems)
+                show(len(self.doing.deleted), f"{failed} not dropped" if failed else "")
         if problem := self.doing.record(Ledger(self.stack.table()), self.pool.map):
             terminal.say(
                 f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}"
             )
 
-    def audit(self) -> dict[str, Any] | None:
-        """Return the audit record with the counts, as a JSON object; None if the deletion did not begin."""
-        if self.changed is None or self.choice is None:
-            return None
-        counts = {"matched": len(self.choice.held_messages), **self.doing.counts()}
-        counts |= {"criticals": len(self.choice.criticals), "criticals_maybe_owed": len(self.choice.owed)}
-        return self.changed.document(counts)
+    def ask(self) -> None:
+        """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
+        if self.owed:
+            names = "; ".join(map(str, self.owed[:MAX_NAMES]))
+            more = f" and {len(self.owed) - MAX_NAMES} more" if len(self.owed) > MAX_NAMES else ""
+            owed = "may still be owed" if self.problem else "are still owed"
+            terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
+        count = len(self.chosen)
+        click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
 
-    def exit(self, *, is_interrupted: bool) -> None:
-        """Exit with a code other than 0 if not all was dropped."""
-        if is_interrupted and self.doing.left:
-            click.get_current_context().exit(terminal.INTERRUPTED)
-        if self.doing.problems or self.doing.gone or self.doing.left:
-            click.get_current_context().exit(1)
+    def _summary(self) -> dict[str, Any]:
+        jobs = [held.job for held in self.chosen if held.job]
+        return {
+            **listing.summary(jobs, self.depth),
+            "matched": len(self.chosen),
+            "unreadable": len(self.chosen) - len(jobs),
+            "criticals": [each.document() for each in self.criticals],
+        }
 
+    def _show(self) -> None:
+        """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
+        sums = self._summary()
+        show_summary(sums)
+        if sums["unreadable"]:
+            click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
+        now = datetime.now(UTC)
+        for each in self.criticals[:MAX_LINES]:
+            owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
+            line = f"  critical    {each}  {listing.age(each.job, now)}  {owed}"
+            terminal.show_line(line, indent=listing.SUMMARY_INDENT)
+        if len(self.criticals) > MAX_LINES:
+            click.echo(f"  and {len(self.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
+        if self.problem:
+            terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {self.problem}")
+        say_held(self.depth)
 
-@contextmanager
-def _finally_reported(dropping: _Dropping, *, as_json: bool) -> Iterator[None]:
-    """Print the result and the audit line at the end of the block, also after an error or a second Ctrl-C."""
-    try:
-        yield
-    finally:
-        document = dropping.audit()
-        if as_json and dropping.choice:
-            _print_json(dropping, dropping.choice, document)
-        elif document:
-            _print_text(dropping.doing)
-            audit.say(document)
-
-
-def _print_json(dropping: _Dropping, choice: _Choice, document: dict[str, Any] | None) -> None:
-    problems = [{"message_id": held.message_id, "problem": problem} for held, problem in dropping.doing.problems]
-    counts = dropping.doing.counts()
-    click.echo(json.dumps({**choice.summary(), **counts, "problems": problems, "audit": document}))
-
-
-def _print_text(doing: Drop) -> None:
-    for held, problem in doing.problems[:MAX_LINES]:
-        terminal.show_line(f"{held.message_id[:8]}  {printable(problem)}", indent=2)
-    if len(doing.problems) > MAX_LINES:
-        click.echo(f"and {len(doing.problems) - MAX_LINES} more like these; --json lists all")
-    words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
-    more = "".join(f", {doing.counts()[name]} {word}" for name, word in words.items() if doing.counts()[name])
-    click.echo(f"{doing.dropped} dropped{more}")
-
-
-def _show(choice: _Choice) -> None:
-    """Print the counts of the messages that would be deleted, and each job of an open critical incident among them."""
-    sums = choice.summary()
-    show_summary(sums)
-    if sums["unreadable"]:
-        click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-    now = datetime.now(UTC)
-    for each in choice.criticals[:MAX_LINES]:
-        owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
-        line = f"  critical    {_name(each)}  {listing.age(each.job, now)}  {owed}"
-        terminal.show_line(line, indent=listing.SUMMARY_INDENT)
-    if len(choice.criticals) > MAX_LINES:
-        click.echo(f"  and {len(choice.criticals) - MAX_LINES} more criticals; dlq list --status critical has all")
-    if choice.problem:
-        terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {choice.problem}")
-    say_held(choice.depth)
-
-
-def _ask(choice: _Choice) -> None:
-    """Ask the operator to confirm the deletion. Raises Abort if the answer is not yes."""
-    if choice.owed:
-        names = "; ".join(map(_name, choice.owed[:MAX_NAMES]))
-        more = f" and {len(choice.owed) - MAX_NAMES} more" if len(choice.owed) > MAX_NAMES else ""
-        owed = "may still be owed" if choice.problem else "are still owed"
-        terminal.say(f"criticals that {owed}, and that no replay can bring back then: {names}{more}")
-    count = len(choice.held_messages)
-    click.confirm(f"Delete {count} message{'s' if count > 1 else ''} for good?", abort=True, err=True)
-
-
-def _name(critical: CriticalJob) -> str:
-    title = f" {quoted(critical.title, MAX_TITLE)}" if critical.title else ""
-    return f"{printable(critical.job.channel)} {identifier(critical.job.incident_id, MAX_ID_LENGTH)}{title}"
+    def _report(self) -> None:
+        """Print the result of the deletion, and its audit line."""
+        counts, document = self.doing.counts(), None
+        if self.changed:
+            found = {"criticals": len(self.criticals), "criticals_maybe_owed": len(self.owed)}
+            document = self.changed.document({"matched": len(self.chosen), **counts, **found})
+        if self.as_json:
+            problems = [{"message_id": held.message_id, "problem": why} for held, why in self.doing.problems]
+            click.echo(json.dumps({**self._summary(), **counts, "problems": problems, "audit": document}))
+            return
+        for held, why in self.doing.problems[:MAX_LINES]:
+            terminal.show_line(f"{held.message_id[:8]}  {printable(why)}", indent=2)
+        if len(self.doing.problems) > MAX_LINES:
+            click.echo(f"and {len(self.doing.problems) - MAX_LINES} more like these; --json lists all")
+        words = {"failed": "not dropped", "gone": "gone meanwhile", "left": "left"}
+        more = "".join(f", {counts[name]} {word}" for name, word in words.items() if counts[name])
+        click.echo(f"{counts['dropped']} dropped{more}")
+        audit.say(document or {})

@@ -1,4 +1,4 @@
-"""relayctl dlq: list and show dead-lettered jobs."""
+"""relayctl dlq: the group with all of its verbs, and the verbs list and show."""
 
 import json
 from collections.abc import Mapping
@@ -8,9 +8,13 @@ import click
 
 from relayctl import terminal
 from relayctl.dlq import listing
+from relayctl.dlq.drop import drop
+from relayctl.dlq.export import export
+from relayctl.dlq.import_ import import_
 from relayctl.dlq.mover import Filter
 from relayctl.dlq.queue import HeldMessage
 from relayctl.dlq.reading import dead_letters, filtered, matching, nothing_matched, reading, say_held
+from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
 
@@ -21,6 +25,10 @@ def dlq() -> None:
     xMatters or BigPanda refused them, or did not accept them in time. Or their channel is removed or in shadow mode,
     their queue refused them, or their worker crashed again and again.
     """
+
+
+for _verb in (replay, drop, export, import_):
+    dlq.add_command(_verb)
 
 
 @dlq.command("list")

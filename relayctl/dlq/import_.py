@@ -6,7 +6,7 @@ Memory use is bounded for a file of any length: a batch of lines, and counts. So
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,10 @@ from relayctl.dlq.jsonl import BadLineError, Line, raw_lines, read_line
 from relayctl.progress import counting, progress
 from relayctl.stack.deployed import Stack, on_stack
 
-# Invalid lines that are kept with their problems.
+# Invalid lines that are kept with their problems, and characters of a problem.
 MAX_PROBLEMS = 20
+MAX_PROBLEM = 200
+_SUMS = ("by_channel", "by_kind", "by_reason")
 
 
 @dataclass
@@ -34,34 +36,30 @@ class Checked:
         lines: Number of lines.
         chosen: Number of lines to send.
         bad: Number of invalid lines.
-        problems: Numbers of the first invalid lines, each with the error.
-        by_channel: Number of jobs to send by channel.
-        by_kind: Number of jobs to send by kind.
-        by_reason: Number of jobs to send by reason.
+        problems: The first invalid lines, each with its number and the error.
+        sums: Numbers of jobs to send by channel, by kind and by reason.
     """
 
     lines: int = 0
     chosen: int = 0
     bad: int = 0
-    problems: list[tuple[int, str]] = field(default_factory=list)
-    by_channel: Counter[str] = field(default_factory=Counter)
-    by_kind: Counter[str] = field(default_factory=Counter)
-    by_reason: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    sums: Mapping[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in _SUMS})
 
-    def add(self, line: Line) -> None:
-        """Add one line to the counts of the jobs to send."""
-        self.chosen += 1
-        self.by_channel[line.job.channel] += 1
-        self.by_kind[line.job.kind] += 1
-        self.by_reason[line.job.stamps.reason] += 1
-
-    def sums(self) -> dict[str, Any]:
-        """Return the counts of the jobs to send, as a JSON object for programs."""
-        return {
-            "by_channel": dict(self.by_channel),
-            "by_kind": dict(self.by_kind),
-            "by_reason": dict(self.by_reason),
-        }
+    def add(self, number: int, text: bytes, *, is_chosen: bool) -> None:
+        """Check a line, and count it; `is_chosen` is False for a line that is not to be sent."""
+        self.lines = number
+        try:
+            job = read_line(number, text).job
+        except BadLineError as error:
+            self.bad += 1
+            if len(self.problems) < MAX_PROBLEMS:
+                self.problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
+            return
+        if is_chosen:
+            self.chosen += 1
+            for each, name in zip(_SUMS, (job.channel, job.kind, job.stamps.reason), strict=True):
+                self.sums[each][name] += 1
 
 
 def check(file: IO[bytes], from_line: int, stopping: Callable[[int], bool]) -> Checked:
@@ -71,16 +69,7 @@ def check(file: IO[bytes], from_line: int, stopping: Callable[[int], bool]) -> C
     """
     checked = Checked()
     for number, text in raw_lines(file):
-        checked.lines = number
-        try:
-            line = read_line(number, text)
-        except BadLineError as error:
-            checked.bad += 1
-            if len(checked.problems) < MAX_PROBLEMS:
-                checked.problems.append((number, str(error)))
-        else:
-            if number >= from_line:
-                checked.add(line)
+        checked.add(number, text, is_chosen=number >= from_line)
         if stopping(number):
             break
     return checked
@@ -136,9 +125,6 @@ def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
         size += line.message.size
     if batch:
         yield batch
-
-
-MAX_PROBLEM = 200
 
 
 @click.command("import")
@@ -204,10 +190,9 @@ def _check(stack: Stack, path: Path, file: IO[bytes], from_line: int, stop: thre
     if stop.is_set():
         terminal.say("no line is in")
         raise KeyboardInterrupt
-    if checked.problems:
-        named = [f"line {number}: {printable(problem, MAX_PROBLEM)}" for number, problem in checked.problems]
-        more = [f"and {checked.bad - len(named)} more"] if checked.bad > len(named) else []
-        raise click.UsageError("\n".join([f"{path}: nothing was sent", *named, *more]))
+    if checked.bad:
+        more = [f"and {checked.bad - MAX_PROBLEMS} more"] if checked.bad > MAX_PROBLEMS else []
+        raise click.UsageError("\n".join([f"{path}: nothing was sent", *checked.problems, *more]))
     return checked
 
 
@@ -215,7 +200,7 @@ def _document(path: Path, checked: Checked, doing: Import, document: dict[str, A
     return {
         "file": str(path),
         "lines": checked.lines,
-        **checked.sums(),
+        **{name: dict(counts) for name, counts in checked.sums.items()},
         "sent": doing.sent,
         "next_line": doing.next_line if doing.sent < checked.chosen else None,
         "problem": doing.problem,
@@ -227,9 +212,9 @@ def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document))
         return
-    for title in ("channel", "kind", "reason"):
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(document[f"by_{title}"].items()))
-        terminal.show_line(printable(f"by {title:8} {counts}"), indent=12)
+    for each in _SUMS:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(document[each].items()))
+        terminal.show_line(printable(f"by {each.removeprefix('by_'):8} {counts}"), indent=12)
     if document["problem"]:
         terminal.say(f"line {document['next_line']}: {document['problem']}")
     click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")

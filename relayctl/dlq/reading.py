@@ -1,7 +1,6 @@
 """Reading of the dead-letter queue for the verbs of `relayctl dlq`: their filters, and texts about the result."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -104,21 +103,11 @@ def reading(queue: DeadLetters, clock: Callable[[], float]) -> Iterator[tuple[De
         yield depth, scan(queue, depth, stop, clock)
 
 
-def count_by_channel(stack: Stack) -> tuple[Counter[str], int]:
-    """Return the number of dead-lettered messages by channel, and the number that another reader holds.
-
-    Messages that are no jobs of the relay count for the channel "". Those that another reader holds cannot be read.
-    """
+def all_jobs(stack: Stack) -> tuple[list[Job | None], int]:
+    """Return all dead-lettered jobs, None for a message that is no job, and the number that another reader holds."""
     queue = dead_letters(stack)
     with reading(queue, stack.effects.clock) as (depth, found):
-        return Counter(held.job.channel if held.job else "" for held in found), depth.held
-
-
-def jobs_of(stack: Stack, channel: str) -> tuple[list[Job], int]:
-    """Return the dead-lettered jobs of a channel, and the number of messages that another reader holds."""
-    queue = dead_letters(stack)
-    with reading(queue, stack.effects.clock) as (depth, found):
-        return [held.job for held in found if held.job and held.job.channel == channel], depth.held
+        return [held.job for held in found], depth.held
 
 
 def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[HeldMessage]:

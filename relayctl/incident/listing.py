@@ -1,6 +1,6 @@
 """Incidents of the last shares, or those that are owed, with their titles and states, for `incident list`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,15 +12,17 @@ from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of, key, shadow_of
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.sources import Sources
 from relayctl import moments, terminal
-from relayctl.aws_errors import guarded
 from relayctl.channel.revocation import bounded_table
 from relayctl.incident import timeline_ledger
-from relayctl.log_lines import WEBHOOK, Line, LogReader
+from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
+from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
+from relayctl.stack.owed import due
 
+# Answers of FilterLogEvents that are read.
+MAX_ANSWERS = 200
 # Incidents that are shown, the newest.
 MAX_INCIDENTS = 500
 MAX_TITLE = 80
@@ -73,23 +75,19 @@ class IncidentReader:
         stack: The stack.
         channel: Name of the only channel; None for all channels.
         since: Time of the oldest share to list (epoch seconds); None for any.
-        problems: Sources that failed, or were not read wholly, in words.
+        readings: The results of the sources.
     """
 
     stack: Stack
     channel: str | None
     since: float | None
-    problems: list[str] = field(default_factory=list)
+    readings: Readings = field(default_factory=Readings)
 
     def owed(self) -> list[Listed]:
         """Return the incidents that the ledger's index has as owed or given up, the newest share first."""
         ledger = Ledger(bounded_table(self.stack))
 
-        def read() -> dict[str, Entry]:
-            kinds = (*shards(CRITICAL), *shards(OTHER))
-            return {name: entry for shard in kinds for name, entry in ledger.due(shard, MAX_INCIDENTS)}
-
-        rows = (self._guarded("ledger", read) or {}).items()
+        rows = (self.readings.read("ledger", lambda: dict(due(ledger))) or {}).items()
         return self._newest(
             Listed(_came(entry), channel_of(name), incident_of(name), entry)
             for name, entry in rows
@@ -98,10 +96,10 @@ class IncidentReader:
 
     def shared(self) -> list[Listed]:
         """Return the incidents whose shares the webhook logged since `since`, the newest share first."""
-        lines = self._guarded("log", self._lines) or []
+        lines = self.readings.read("log", self._lines) or []
         last = {(line.text("channel"), line.text("incident_id")): line for line in lines}
         newest = sorted(last, key=lambda each: -last[each].at)[:MAX_INCIDENTS]
-        entries = self._guarded("ledger", lambda: self._entries(newest)) or {}
+        entries = self.readings.read("ledger", lambda: self._entries(newest)) or {}
         rows = (
             Listed(last[each].at, *each, entry, last[each].text("outcome"))
             for each in newest
@@ -110,12 +108,12 @@ class IncidentReader:
         return self._newest(rows)
 
     def _lines(self) -> list[Line]:
-        now = self.stack.effects.clock()
-        kept = LogReader(self.stack.logs, self.stack.name).read(
-            WEBHOOK, _SHARES, self.since or 0.0, now + 60, keep=lambda line: bool(line.text("incident_id"))
-        )
-        self.problems += [f"log: {note}" for note in kept.notes]
-        return kept.lines
+        now, budget = self.stack.effects.clock(), Budget(MAX_ANSWERS)
+        reader = LogReader(self.stack.logs, self.stack.name)
+        lines = list(reader.scan(WEBHOOK, _SHARES, self.since or 0.0, now + AHEAD_SECONDS, budget))
+        if budget.is_cut:
+            self.readings.add("log", problem=budget.problem)
+        return sorted((line for line in lines if line.text("incident_id")), key=lambda each: each.at)
 
     def _entries(self, incidents: list[tuple[str, str]]) -> Mapping[tuple[str, str], list[Entry | None]]:
         """Return the stored entries of incidents: one for each set of recipients that webhooks' URLs named."""
@@ -139,9 +137,6 @@ class IncidentReader:
             each for each in rows if self.channel in {None, each.channel} and each.at >= (self.since or float("-inf"))
         ]
         return sorted(wanted, key=lambda each: (-each.at, each.channel, each.incident_id))[:MAX_INCIDENTS]
-
-    def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
-        return guarded(read, lambda error: self.problems.append(f"{source}: {error}"))
 
 
 def show(found: list[Listed], now: float) -> None:

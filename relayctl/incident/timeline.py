@@ -1,11 +1,11 @@
 """Timeline of one incident: events of several sources in one order. Pure code."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from relay.failures.errors import SendError
 from relayctl import moments
+from relayctl.readings import Readings
 
 # Sources of events.
 LEDGER, LOG, DEAD_LETTERS = "ledger", "log", "dlq"
@@ -41,33 +41,6 @@ class Event(NamedTuple):
         return members | {"channel": self.channel or None} | known
 
 
-class Reading(NamedTuple):
-    """Result of reading one source.
-
-    Attributes:
-        source: Name of the source, with its channel if it is one channel's.
-        found: Number of events from the source.
-        problem: The reason why the source was not read, or only in part; None if it was read.
-        is_failure: True if the source failed; False if it was read, or the channel does not use it.
-    """
-
-    source: str
-    found: int = 0
-    problem: str | None = None
-    is_failure: bool = False
-
-    @classmethod
-    def failed(cls, source: str, error: Exception | str) -> Self:
-        """Return the result of a source that failed."""
-        if isinstance(error, SendError) and error.http_status:
-            return cls(source, problem=f"{error} (HTTP {error.http_status})", is_failure=True)
-        return cls(source, problem=str(error), is_failure=True)
-
-    def document(self) -> dict[str, Any]:
-        """Return the result as a JSON object for programs."""
-        return self._asdict()
-
-
 class ChannelSummary(NamedTuple):
     """Summary of the present state of an incident in one channel.
 
@@ -96,20 +69,20 @@ class Timeline(NamedTuple):
 
     Attributes:
         incident_id: BigPanda's id of the incident.
+        title: Title of the incident; empty if unknown.
         summaries: A summary for each channel, and within a channel for each set of recipients that the webhook's URL
             named.
         events: The events, oldest first.
         readings: The results of all sources.
         dropped: Number of older events that were left out, since a timeline holds MAX_EVENTS.
-        title: Title of the incident; empty if unknown.
     """
 
     incident_id: str
+    title: str
     summaries: tuple[ChannelSummary, ...]
     events: tuple[Event, ...]
-    readings: tuple[Reading, ...]
+    readings: Readings
     dropped: int = 0
-    title: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -117,15 +90,19 @@ class Timeline(NamedTuple):
         return not self.summaries and not self.events
 
     @property
-    def has_failures(self) -> bool:
-        """True if a source failed, so that the timeline may lack events."""
-        return any(each.is_failure for each in self.readings)
-
-    @property
     def channels(self) -> list[str]:
         """Names of the channels in the timeline, sorted."""
         names = {each.channel for each in self.summaries} | {each.channel for each in self.events}
         return sorted(names - {""})
+
+    def with_events(self, events: Iterable[Event], since: float | None = None) -> "Timeline":
+        """Return the timeline with these events in their order, without those before `since` (epoch seconds).
+
+        Events of one moment keep the order in which they are given.
+        """
+        ordered = sorted((each for each in events if since is None or each.at >= since), key=lambda each: each.at)
+        kept = ordered[-MAX_EVENTS:]
+        return self._replace(events=tuple(kept), dropped=len(ordered) - len(kept))
 
     def document(self) -> dict[str, Any]:
         """Return the timeline as a JSON object for programs."""
@@ -135,21 +112,5 @@ class Timeline(NamedTuple):
             "channels": [each.document() for each in self.summaries],
             "events": [each.document() for each in self.events],
             "dropped": self.dropped,
-            "sources": [each.document() for each in self.readings],
+            "sources": self.readings.documents(),
         }
-
-
-def of(
-    incident_id: str,
-    summaries: Iterable[ChannelSummary],
-    events: Iterable[Event],
-    readings: Sequence[Reading],
-    since: float | None = None,
-) -> Timeline:
-    """Return the timeline of these events in their order, without those before `since` (epoch seconds).
-
-    Events of one moment keep the order in which they are given.
-    """
-    ordered = sorted((each for each in events if since is None or each.at >= since), key=lambda each: each.at)
-    kept = ordered[-MAX_EVENTS:]
-    return Timeline(incident_id, tuple(summaries), tuple(kept), tuple(readings), len(ordered) - len(kept))

@@ -1,42 +1,34 @@
 """Reading of all sources of an incident's timeline. If a source fails, the others are still read."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import nlargest
 from typing import NamedTuple
 
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
-from relay.channels.parsing import parse_channel
-from relay.failures.errors import InvalidChannel
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
-from relay.xmatters.rest import Pages
+from relay.xmatters.rest import Pages, RestApi
 from relayctl import log_lines
-from relayctl.aws_errors import guarded
 from relayctl.channel.revocation import bounded_table
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import DeadLetters
-from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors
-from relayctl.incident.timeline import (
-    BIGPANDA,
-    DEAD_LETTERS,
-    LEDGER,
-    LOG,
-    XMATTERS,
-    ChannelSummary,
-    Event,
-    Reading,
-    Timeline,
-)
-from relayctl.incident.timeline_vendors import Histories
-from relayctl.log_lines import FUNCTIONS, WEBHOOK, LogReader, Slice
+from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors
+from relayctl.incident.timeline import BIGPANDA, DEAD_LETTERS, LEDGER, LOG, XMATTERS, Event, Timeline
+from relayctl.log_lines import AHEAD_SECONDS, FUNCTIONS, WEBHOOK, Budget, Line, LogReader
+from relayctl.readings import Readings
 from relayctl.stack import hour_traffic
 from relayctl.stack.deployed import Stack
 
+# Answers of FilterLogEvents that are read of one log group. An answer has 1 MB at most, and may be empty.
+MAX_ANSWERS = 200
+# Lines of one log group that are kept, the newest.
+MAX_LINES = 2000
 # Time for all requests to the vendors of one channel.
 VENDOR_SECONDS = 30.0
 # Signals and pages of a channel that xMatters is asked about, the newest.
@@ -79,7 +71,7 @@ class Collector:
     channel: str | None
     since: float
     events: list[Event] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
+    readings: Readings = field(default_factory=Readings)
     url_recipients: dict[str, set[Recipients]] = field(default_factory=dict)
 
     def collect(self, since: float | None) -> Timeline:
@@ -88,63 +80,51 @@ class Collector:
         Raises StackMissingError.
         """
         # First: it raises an error if there is no such stack, or the stack is not a relay.
-        store = ChannelStore(self.stack)
-        names = self._names(store)
-        self._logs()
-        self._refused_requests()
+        store, now = ChannelStore(self.stack), self.stack.effects.clock()
+        names = [self.channel] if self.channel else None
+        if names is None:
+            names = self.readings.read("channels", lambda: [name for name, _ in store.names()]) or []
+        self._logs(now)
+        self._refused_requests(now)
         self._dead_letters()
         channels = sorted({*names, *(each.channel for each in self.events if each.channel)})
         known = self._ledger(channels)
-        summaries: list[ChannelSummary] = [
-            timeline_ledger.summary(each.channel, each.recipients, each.entry, self.stack.effects.clock())
-            for each in known
-        ]
         seen = {*(each.channel for each in known), *(each.channel for each in self.events if each.channel)}
         for name in sorted(seen):
-            self._vendors(store, name, [each.entry for each in known if each.channel == name])
+            self._vendors(name, [each.entry for each in known if each.channel == name])
         if not seen:
-            self._unknown(store, names)
+            self._unknown(names)
         title = next((each.entry.about.title for each in known if each.entry.about.title), "")
-        return timeline.of(self.incident_id, summaries, self.events, self.readings, since)._replace(title=title)
+        summaries = (timeline_ledger.summary(each.channel, each.recipients, each.entry, now) for each in known)
+        found = Timeline(self.incident_id, title, tuple(summaries), (), self.readings)
+        return found.with_events(self.events, since)
 
-    def _names(self, store: ChannelStore) -> list[str]:
-        """Return the names of the stack's channels, or the name of the only channel to read.
-
-        `collect` adds the channels that the logs and the dead-letter queue name.
-        """
-        if self.channel:
-            return [self.channel]
-        return self._guarded("channels", lambda: [name for name, _ in store.names()]) or []
-
-    def _logs(self) -> None:
+    def _logs(self, now: float) -> None:
         reader = LogReader(self.stack.logs, self.stack.name)
-        pattern, end = log_lines.pattern_of(self.incident_id), self.stack.effects.clock() + 60
+        pattern = log_lines.pattern_of(self.incident_id)
 
-        def read(function: str) -> Slice:
-            return reader.read(
-                function, pattern, self.since, end, keep=lambda line: log_lines.is_about(line, self.incident_id)
-            )
+        def read(function: str, budget: Budget) -> list[Line]:
+            lines = reader.scan(function, pattern, self.since, now + AHEAD_SECONDS, budget)
+            about = (line for line in lines if log_lines.is_about(line, self.incident_id))
+            return sorted(nlargest(MAX_LINES, about, key=lambda each: each.at), key=lambda each: each.at)
 
         for function in FUNCTIONS:
-            kept = self._guarded(f"{LOG} {function}", partial(read, function))
-            if kept is not None:
-                made = (timeline_logs.event_of(line, function) for line in kept.lines)
+            budget = Budget(MAX_ANSWERS)
+            lines = self.readings.read(f"{LOG} {function}", partial(read, function, budget))
+            if lines is not None:
+                made = (timeline_logs.event_of(line, function) for line in lines)
                 found = [each for each in made if each and self._is_wanted(each.channel)]
                 self.events += found
-                problem = "; ".join(kept.notes) or None
-                self.readings.append(Reading(f"{LOG} {function}", len(found), problem, is_failure=bool(problem)))
+                self.readings.add(f"{LOG} {function}", len(found), budget.problem, is_failure=budget.is_cut)
 
-    def _refused_requests(self) -> None:
+    def _refused_requests(self, now: float) -> None:
         """Note the channels whose webhook refused requests in the last day: the incident's shares may be among them."""
-        now, reader = self.stack.effects.clock(), LogReader(self.stack.logs, self.stack.name)
-
-        def read() -> None:
-            for name, refused in hour_traffic.read_refused(reader, now).items():
-                if self._is_wanted(name):
-                    words = f"{refused.words(now)}; a share of this incident may be among them"
-                    self.readings.append(Reading(f"webhook {name}", problem=words))
-
-        self._guarded(f"{LOG} {WEBHOOK}", read)
+        reader = LogReader(self.stack.logs, self.stack.name)
+        found = self.readings.read(f"{LOG} {WEBHOOK}", lambda: hour_traffic.read_refused(reader, now)) or {}
+        for name, refused in found.items():
+            if self._is_wanted(name):
+                words = f"{refused.words(now)}; a share of this incident may be among them"
+                self.readings.add(f"webhook {name}", problem=words)
 
     def _dead_letters(self) -> None:
         """Read the dead-letter queue. Each message is received, and made visible to other readers at the end."""
@@ -157,7 +137,7 @@ class Collector:
             with queue.holding():
                 return [each.job for each in queue.scan() if each.job and self._is_mine(each.job)], depth.held
 
-        if (read_jobs := self._guarded(DEAD_LETTERS, read)) is None:
+        if (read_jobs := self.readings.read(DEAD_LETTERS, read)) is None:
             return
         jobs, held = read_jobs
         for job in jobs:
@@ -165,7 +145,7 @@ class Collector:
                 self.url_recipients.setdefault(job.channel, set()).add(job.url_recipients)
         self.events += map(_dead_letter, jobs)
         unseen = f"about {held} messages are held by another reader and were not read" if held else None
-        self.readings.append(Reading(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None))
+        self.readings.add(DEAD_LETTERS, len(jobs), unseen, is_failure=unseen is not None)
 
     def _ledger(self, channels: Iterable[str]) -> list[Known]:
         """Read the incident's entries in the ledger, add their events to the timeline, and return the entries.
@@ -189,25 +169,26 @@ class Collector:
                 key=lambda each: (each.channel, each.recipients),
             )
 
-        known = self._guarded(LEDGER, read)
+        known = self.readings.read(LEDGER, read)
         if known is not None:
             made = (event for each in known for event in timeline_ledger.events(each.channel, each.entry))
             found = [each for each in made if self._is_news(each)]
             self.events += found
-            self.readings.append(Reading(LEDGER, len(found)))
+            self.readings.add(LEDGER, len(found))
         return known or []
 
-    def _vendors(self, store: ChannelStore, name: str, entries: list[Entry]) -> None:
-        channel = self._parsed(store, name)
-        if channel:
+    def _vendors(self, name: str, entries: list[Entry]) -> None:
+        source = f"channel {name}"
+        removed = partial(self.readings.add, source, problem="it was removed, so the vendors were not asked")
+        if channel := self.readings.channel(self.stack, name, source, missing=removed):
             self._xmatters(channel, entries)
             self._bigpanda(channel)
 
-    def _unknown(self, store: ChannelStore, names: Iterable[str]) -> None:
+    def _unknown(self, names: Iterable[str]) -> None:
         """Ask BigPanda about an incident that the relay does not know, once with each key."""
         asked = set[tuple[str, str]]()
         for name in sorted(names):
-            channel = self._parsed(store, name, is_known=False)
+            channel = self.readings.channel(self.stack, name, f"channel {name}", missing=lambda: None)
             access = channel.bigpanda if channel else None
             if channel is None or access is None or (access.base_url, access.api_key) in asked:
                 continue
@@ -216,41 +197,20 @@ class Collector:
             client = BigPanda(self.stack.effects.outward(self.stack.hosts.bigpanda))
             state = timeline_vendors.state_of(client, access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
             self.events += [state] if state else []
-            is_known = bool(self.events)
             answer = "it has the incident, and no share of it came: BigPanda never sent it, or the relay refused it"
-            words = answer if is_known else "it does not show the incident to this key"
-            self.readings.append(Reading(f"{BIGPANDA} {name}", problem=words))
-
-    def _parsed(self, store: ChannelStore, name: str, *, is_known: bool = True) -> Channel | None:
-        """Return a channel; None if its secret can't be read or is not valid, which `readings` then say.
-
-        They also say if there is no such channel, unless `is_known` is False.
-        """
-        source = f"channel {name}"
-        if (texts := self._guarded(source, lambda: [store.text(name)])) is None:
-            return None
-        [text] = texts
-        if text is None:
-            removed = Reading(source, problem="it was removed, so the vendors were not asked")
-            self.readings += [removed] if is_known else []
-            return None
-        try:
-            return parse_channel(name, text, self.stack.hosts)
-        except InvalidChannel as error:
-            self.readings.append(Reading.failed(source, error))
-            return None
+            words = answer if self.events else "it does not show the incident to this key"
+            self.readings.add(f"{BIGPANDA} {name}", problem=words)
 
     def _xmatters(self, channel: Channel, entries: list[Entry]) -> None:
         source = f"{XMATTERS} {channel.name}"
         if channel.rest is None:
-            problem = "not asked: the channel has no xmatters.rest"
-            self.readings.append(Reading(source, problem=problem))
+            self.readings.add(source, problem="not asked: the channel has no xmatters.rest")
             return
         rest, notes = channel.rest, list[str]()
-        found = self._guarded(source, lambda: list(self._pages(channel.name, rest, entries, notes)))
+        found = self.readings.read(source, lambda: list(self._pages(channel.name, rest, entries, notes)))
         if found is not None:
             self.events += found
-            self.readings.append(Reading(source, len(found), "; ".join(notes) or None))
+            self.readings.add(source, len(found), "; ".join(notes) or None)
 
     def _pages(self, name: str, rest: Rest, entries: list[Entry], notes: list[str]) -> Iterator[Event]:
         deadline = self.stack.deadline(VENDOR_SECONDS)
@@ -258,19 +218,19 @@ class Collector:
         signals = sorted((each for entry in entries for each in entry.accepted_signals), key=lambda each: each.at)
         if len(signals) > MAX_SIGNALS:
             notes.append(f"only the newest {MAX_SIGNALS} of {len(signals)} signals were looked up")
-        pages, histories, asked = Pages(outward), Histories(outward), set[str]()
+        pages, api, asked = Pages(outward), RestApi(outward), set[str]()
         for signal in reversed(signals[-MAX_SIGNALS:]):
             found = signal.pages or tuple(each.id for each in pages.of_request(rest, signal.request_id, deadline))
             for page in found:
                 if page in asked or len(asked) >= MAX_PAGES:
                     continue
                 asked.add(page)
-                yield from timeline_vendors.of_page(name, histories.of_page(rest, page, deadline))
+                yield from timeline_vendors.of_page(api, rest, name, page, deadline)
 
     def _bigpanda(self, channel: Channel) -> None:
         source, access = f"{BIGPANDA} {channel.name}", channel.bigpanda
         if access is None:
-            self.readings.append(Reading(source, problem="not asked: the channel has no bigpanda.api_key"))
+            self.readings.add(source, problem="not asked: the channel has no bigpanda.api_key")
             return
 
         def read() -> list[Event]:
@@ -278,17 +238,13 @@ class Collector:
             activities = client.activities(access, self.incident_id, self.stack.deadline(VENDOR_SECONDS))
             # The activities of one incident are the same for each channel with a key.
             known = {(each.at, each.text) for each in self.events if each.source == BIGPANDA}
-            made = timeline_vendors.of_activities("", activities)
+            made = timeline_vendors.of_activities(activities)
             return [each for each in made if (each.at, each.text) not in known]
 
-        found = self._guarded(source, read)
+        found = self.readings.read(source, read)
         if found is not None:
             self.events += found
-            self.readings.append(Reading(source, len(found)))
-
-    def _guarded[T](self, source: str, read: Callable[[], T]) -> T | None:
-        """Return the result of reading a source; if it fails, note the reason in `readings`, and return None."""
-        return guarded(read, lambda error: self.readings.append(Reading.failed(source, error)))
+            self.readings.add(source, len(found))
 
     def _is_wanted(self, channel: str) -> bool:
         """True if the timeline takes events of the channel with this name.

@@ -1,10 +1,10 @@
-"""Events of an incident from xMatters' and BigPanda's APIs, and the history of a page."""
+"""Events of an incident from xMatters' and BigPanda's APIs."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from relay.bigpanda.client import BigPanda, Incident
@@ -12,7 +12,7 @@ from relay.channels.channel import BigPandaAccess, Rest
 from relay.deadline import Deadline
 from relay.failures.errors import BadRequest, SendError
 from relay.foreign_text import identifier, quoted
-from relay.http.client import HttpClient, json_object
+from relay.http.client import json_object
 from relay.incidents.json_fields import Fields, fields_of, nested, scalar
 from relay.incidents.share import parse_share
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
@@ -23,71 +23,33 @@ AUDITS_PATH = "/api/xm/1/audits"
 AUDIT_TYPES = "EVENT_ANNOTATED,RESPONSE_RECEIVED"
 # Audits of a page that are read, the newest. An answer is read up to 64 KiB.
 MAX_AUDITS = 40
-# Characters of a text that are kept.
-MAX_TEXT = 300
+_MAX_TEXT = 200
+_MAX_NAMES = 10
+# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
+_MILLISECONDS = 1e11
 
 
-class PersonAnswer(NamedTuple):
-    """An answer or a comment of a person.
+def of_page(api: RestApi, rest: Rest, channel: str, page_id: str, deadline: Deadline) -> Iterator[Event]:
+    """Ask xMatters for a page and its answers, and yield their events. Events without a time are left out.
 
-    Attributes:
-        at: Time of the answer (epoch seconds); None if unknown.
-        person: Name of the person in xMatters; empty if unknown.
-        device: Name of the device; empty for a comment, or if unknown.
-        said: Text of the chosen response; empty for a comment.
-        comment: Text that the person wrote; empty if there is none.
+    Raises NoAnswer or BadAnswer.
     """
-
-    at: float | None
-    person: str
-    device: str
-    said: str
-    comment: str
-
-
-class PageHistory(NamedTuple):
-    """History of a page.
-
-    Attributes:
-        id: UUID of the page.
-        number: Number that people see; empty if unknown.
-        status: `ACTIVE`, `SUSPENDED` or `TERMINATED`; empty if unknown.
-        created: Time at which the page was made (epoch seconds); None if unknown.
-        terminated: Time at which the page ended (epoch seconds); None if it did not, or the time is unknown.
-        recipients: Names of the page's recipients: people and groups.
-        answers: Answers and comments, oldest first; at most the newest MAX_AUDITS.
-    """
-
-    id: str
-    number: str
-    status: str
-    created: float | None
-    terminated: float | None
-    recipients: tuple[str, ...]
-    answers: tuple[PersonAnswer, ...]
-
-
-class Histories:
-    """Reader of pages' histories."""
-
-    def __init__(self, outward: HttpClient) -> None:
-        self._api = RestApi(outward)
-
-    def of_page(self, rest: Rest, page_id: str, deadline: Deadline) -> PageHistory:
-        """Return the history of a page, with two requests. Raises NoAnswer or BadAnswer."""
-        path = f"{EVENTS_PATH}/{quote(page_id, safe='', errors='replace')}?embed=recipients"
-        page = Fields(json_object(self._api.ask(rest, "GET", path, None, deadline, says=_is_object).body))
-        query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
-        audits = listed(self._api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
-        return PageHistory(
-            page_id,
-            _text(page.first("eventid")),
-            _text(page.first("status")).upper(),
-            _time(page.first("created")),
-            _time(page.first("terminated")),
-            tuple(_recipients(page.first("recipients"))),
-            tuple(sorted(_answers(audits), key=lambda each: each.at or 0.0)),
-        )
+    path = f"{EVENTS_PATH}/{quote(page_id, safe='', errors='replace')}?embed=recipients"
+    page = Fields(json_object(api.ask(rest, "GET", path, None, deadline, says=_is_object).body))
+    query = urlencode({"eventId": page_id, "auditType": AUDIT_TYPES, "limit": MAX_AUDITS}, errors="replace")
+    audits = listed(api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
+    number, created = _text(page.first("eventid")), _moment(page.first("created"))
+    name, details = f"page {identifier(number or page_id)}", {"page": number, "page_id": page_id}
+    if created is not None:
+        names = list(_recipients(page.first("recipients")))
+        shown = ", ".join(map(identifier, names[:_MAX_NAMES]))
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        text = f"{name} made; recipients: {shown}{more}" if names else f"{name} made; xMatters names no recipients"
+        yield Event(created, XMATTERS, "page", text, channel, details | {"recipients": names})
+    for audit in audits:
+        yield from _answer(channel, name, fields_of(audit), details)
+    if (ended := _moment(page.first("terminated"))) is not None:
+        yield Event(ended, XMATTERS, "page", f"{name} ended", channel, details)
 
 
 def _is_object(answer: Any) -> bool | None:
@@ -101,77 +63,37 @@ def _recipients(value: Any) -> Iterator[str]:
             yield name
 
 
-def _answers(audits: list[Any]) -> Iterator[PersonAnswer]:
-    for audit in audits:
-        if isinstance(response := nested(audit, "response"), dict):
-            yield _response(fields_of(audit), fields_of(response))
-        elif isinstance(annotation := nested(audit, "annotation"), dict):
-            fields = fields_of(annotation)
-            at = _time(fields.first("created")) or _time(nested(audit, "at"))
-            yield PersonAnswer(at, _person(fields.first("author")), "", "", _text(fields.first("comment")))
-
-
-def _response(audit: Fields, response: Fields) -> PersonAnswer:
-    recipient = nested(response.first("notification"), "recipient")
-    at = _time(response.first("received")) or _time(audit.first("at"))
-    said = _text(response.first("response")) or _text(nested(response.first("option"), "text"))
+def _answer(channel: str, page: str, audit: Fields, details: Mapping[str, Any]) -> Iterator[Event]:
+    """Yield the event of an audit: a response, or a comment (an annotation)."""
+    response, annotation = audit.first("response"), audit.first("annotation")
+    found = fields_of(response if isinstance(response, dict) else annotation)
+    at = _moment(found.first("received")) or _moment(found.first("created")) or _moment(audit.first("at"))
+    recipient = nested(found.first("notification"), "recipient")
     # The recipient of a notification is a device, which belongs to a person.
     owner = nested(recipient, "owner")
-    person, device = _person(owner or recipient), _text(nested(recipient, "name")) if owner else ""
-    return PersonAnswer(at, person, device, said, _text(response.first("comment")))
-
-
-def _person(value: Any) -> str:
-    return _text(nested(value, "targetname") or nested(value, "name"))
+    person = found.first("author") or owner or recipient
+    members = {
+        "person": _text(nested(person, "targetname") or nested(person, "name")),
+        "device": _text(nested(recipient, "name")) if owner else "",
+        "response": _text(found.first("response")) or _text(nested(found.first("option"), "text")),
+        "comment": _text(found.first("comment")),
+    }
+    if at is None:
+        return
+    who = identifier(members["person"]) if members["person"] else "somebody"
+    device = f" on {quoted(members['device'], _MAX_TEXT)}" if members["device"] else ""
+    said = f" {quoted(members['response'], _MAX_TEXT)}" if members["response"] else ""
+    is_answer = bool(said or device)
+    text = f"{who} answered{said} to {page}{device}" if is_answer else f"{who} commented on {page}"
+    comment = f": {quoted(members['comment'], _MAX_TEXT)}" if members["comment"] else ""
+    yield Event(at, XMATTERS, "answer" if is_answer else "comment", text + comment, channel, {**details, **members})
 
 
 def _text(value: Any) -> str:
-    return (scalar(value) or "").strip()[:MAX_TEXT]
+    return (scalar(value) or "").strip()[:_MAX_TEXT]
 
 
-def _time(value: Any) -> float | None:
-    """Return the epoch seconds of a time such as `2026-03-04T02:58:14.301+0000`; None if it is no such time."""
-    try:
-        return datetime.fromisoformat(scalar(value) or "").timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-_MAX_TEXT = 200
-_MAX_NAMES = 10
-# Epoch milliseconds are larger than this, and epoch seconds smaller until the year 5138.
-_MILLISECONDS = 1e11
-
-
-def of_page(channel: str, history: PageHistory) -> Iterator[Event]:
-    """Yield the events of a page in xMatters. Events without a time are left out."""
-    page = f"page {identifier(history.number or history.id)}"
-    details = {"page": history.number, "page_id": history.id}
-    if history.created is not None:
-        names = [identifier(name) for name in history.recipients]
-        more = len(names) - _MAX_NAMES
-        rang = ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-        text = f"{page} made; recipients: {rang}" if rang else f"{page} made; xMatters names no recipients"
-        yield Event(history.created, XMATTERS, "page", text, channel, details | {"recipients": history.recipients})
-    for answer in history.answers:
-        if answer.at is not None:
-            yield _answer(channel, page, answer, details)
-    if history.terminated is not None:
-        yield Event(history.terminated, XMATTERS, "page", f"{page} ended", channel, details)
-
-
-def _answer(channel: str, page: str, answer: PersonAnswer, details: Mapping[str, Any]) -> Event:
-    who = identifier(answer.person) if answer.person else "somebody"
-    device = f" on {quoted(answer.device, _MAX_TEXT)}" if answer.device else ""
-    said = f" {quoted(answer.said, _MAX_TEXT)}" if answer.said else ""
-    text = f"{who} answered{said} to {page}{device}" if said or device else f"{who} commented on {page}"
-    comment = f": {quoted(answer.comment, _MAX_TEXT)}" if answer.comment else ""
-    members = {"person": answer.person, "device": answer.device, "response": answer.said, "comment": answer.comment}
-    kind = "answer" if said or device else "comment"
-    return Event(answer.at or 0.0, XMATTERS, kind, text + comment, channel, {**details, **members})
-
-
-def of_activities(channel: str, activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
+def of_activities(activities: Iterable[Mapping[str, Any]]) -> Iterator[Event]:
     """Yield the events of BigPanda's activities. Activities without a time or a type are left out.
 
     BigPanda does not document which member has the comment (docs/vendors.md), so the likely members are tried.
@@ -184,7 +106,7 @@ def of_activities(channel: str, activities: Iterable[Mapping[str, Any]]) -> Iter
         comment = scalar(nested(nested(each, "params"), "comment")) or scalar(nested(each, "comment"))
         words = identifier(kind.removeprefix("incident_").replace("_", "-")).replace("-", " ")
         text = f"{words}: {quoted(comment, _MAX_TEXT)}" if comment else words
-        yield Event(at, BIGPANDA, "activity", text, channel, {"activity": kind, "comment": comment})
+        yield Event(at, BIGPANDA, "activity", text, details={"activity": kind, "comment": comment})
 
 
 def state_of(client: BigPanda, access: BigPandaAccess, incident_id: str, deadline: Deadline) -> Event | None:

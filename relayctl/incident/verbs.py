@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from itertools import groupby
 from urllib.parse import unquote
 
@@ -44,13 +43,6 @@ def show_timeline(timeline: Timeline, now: float) -> None:
             terminal.show_line(printable(_words(event, with_channel=are_many)), lead=Text(lead))
 
 
-def notes(timeline: Timeline) -> Iterator[str]:
-    """Yield a line for each source that is missing, failed, or was not read wholly."""
-    for each in timeline.readings:
-        if each.problem:
-            yield printable(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
-
-
 def markdown(timeline: Timeline, now: float) -> str:
     """Return the timeline as Markdown: a heading, the summaries, a table of events, and the sources."""
     lines = [f"# Incident {_escaped(timeline.incident_id)}", ""]
@@ -65,7 +57,7 @@ def markdown(timeline: Timeline, now: float) -> str:
         cells = (moments.day(each.at)[:10], moments.clock(each.at), each.source, each.channel, each.text)
         lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
     lines += ["", "## Sources", "", f"Read at {moments.iso(now)}.", ""]
-    for reading in timeline.readings:
+    for reading in timeline.readings.found:
         said = reading.problem or f"{reading.found} events"
         lines.append(f"- {_escaped(reading.source)}: {_escaped(said)}")
     return "\n".join(lines)
@@ -133,13 +125,15 @@ def list_(stack: Stack, owed: bool, since: float | None, channel: str | None, as
     with terminal.status("reading the log and the ledger …"):
         found = reader.owed() if owed else reader.shared()
     if as_json:
-        click.echo(json.dumps({"incidents": [each.document(now) for each in found], "problems": reader.problems}))
+        click.echo(
+            json.dumps({"incidents": [each.document(now) for each in found], "problems": reader.readings.problems})
+        )
     else:
         listing.show(found, now)
-        for problem in reader.problems:
+        for problem in reader.readings.problems:
             terminal.say(f"not known: {problem}")
     if not found:
-        if reader.problems:
+        if reader.readings.problems:
             raise click.ClickException("no incident was found, but not all sources could be read")
         terminal.nothing("no incident is owed" if owed else "no incident was shared in that time")
 
@@ -203,7 +197,7 @@ def show(
     elif not found.is_empty:
         _print(found, now, as_markdown=as_markdown)
     if not as_json:
-        for note in notes(found):
+        for note in found.readings.notes():
             terminal.say(note)
     if found.is_empty:
         _nothing(stack, found, channel)
@@ -218,7 +212,7 @@ def _print(found: Timeline, now: float, *, as_markdown: bool) -> None:
 
 def _nothing(stack: Stack, found: Timeline, channel: str | None) -> None:
     shown = identifier(found.incident_id, MAX_ID_LENGTH)
-    if found.has_failures:
+    if found.readings.has_failures:
         raise click.ClickException(f"nothing is known of incident {shown}, but not all sources could be read")
     if channel is not None and not ChannelStore(stack).exists(channel):
         terminal.nothing(f"there is no channel {channel}")

@@ -21,10 +21,9 @@ from relay.ledger.ledger import Ledger
 from relayctl import channel_names, terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel.store import ChannelStore
-from relayctl.report import explanation_text, share_reading
-from relayctl.report.explanation import Case, Explanation, Knowledge
+from relayctl.report import explanation_text
+from relayctl.report.explanation import Case, Knowledge, explanation
 from relayctl.report.route_lint import Lint, lint
-from relayctl.report.share_reading import Field
 from relayctl.settings.policy_file import PolicyFile, parse_policy_file
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.outputs import StackMissingError
@@ -74,9 +73,9 @@ class _Source(NamedTuple):
 def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> None:
     """Explain what a share would do, and why. Nothing is sent, and nothing is written.
 
-    FILE is the body of BigPanda's webhook; - is standard input. The output has the parsed fields and where they were
-    read, the transition against the ledger, the policy, each route, the recipients, the priority, the rate limit, and
-    the body for xMatters. Credentials are not shown.
+    FILE is the body of BigPanda's webhook; - is standard input. The output has the parsed fields, the transition
+    against the ledger, the policy, each route, the recipients, the priority, the rate limit, and the body for xMatters.
+    Credentials are not shown.
 
     Without a stack that can be reached, the share is compared with nothing, as if the incident were new; then --policy
     names a file: the JSON of a policy, or of a whole channel.
@@ -226,20 +225,14 @@ def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
 
 
 def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | None) -> dict[str, Any]:
-    reading, explained = share_reading.read(case.share), Explanation.of(case, known)
     notes = list(source.notes)
     if incident_id:
         notes.append("the body keeps its own incident id; --incident chose another one in the ledger")
-    if not reading.is_whole:
-        notes.append("the body is large: where fields were read was looked up in a part of it")
     document = {
         "channel": case.channel.name,
         "source": source.origin,
         "incident_id": case.share.incident_id,
-        **explained._asdict(),
-        "parsed": [_field(each) for each in reading.state],
-        "details": [_field(each) for each in reading.details],
-        "ignored": list(reading.ignored),
+        **explanation(case, known),
         "notes": notes,
     }
     hidden = [each for each in case.channel.secrets() if len(each) >= _LEAST_SECRET]
@@ -247,10 +240,6 @@ def _document(case: Case, known: Knowledge, source: _Source, incident_id: str | 
     if masked != _masked(document, []):
         masked["notes"].append("a credential of the channel stands in the share; it is shown as ***")
     return masked
-
-
-def _field(field: Field) -> dict[str, Any]:
-    return {**field._asdict(), "shown": explanation_text.value_of(field)}
 
 
 def _masked(node: Any, secrets: list[str]) -> Any:

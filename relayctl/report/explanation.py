@@ -1,11 +1,12 @@
-"""Explanation of a share: what the relay would do with it, and why. Nothing is sent or written. No side effects.
+"""Explanation of a share as a JSON object: what the relay would do with it, and why. No side effects.
 
-The decision is the library's: this module calls `new_job`, `step`, `routes.chosen` and `sender.content` as the
-Lambda functions do.
+The decision is the library's: this module calls `new_job`, `step`, `routes.chosen` and `content` as the Lambda
+functions do.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
 from relay.channels.policy import Mode
@@ -15,6 +16,7 @@ from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, new_job
 from relay.delivery.trigger_retries import content, decision_of
 from relay.failures.reasons import Reason
+from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
@@ -24,6 +26,7 @@ from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
 from relay.ledger.wait import Rule, Wait
 from relay.xmatters.trigger import recipients_of
+from relayctl import moments
 from relayctl.channel import modes
 
 _OWNER = "relayctl explain"
@@ -61,7 +64,7 @@ class Case(NamedTuple):
     @property
     def entry_name(self) -> str:
         """Key of the incident's entry in the ledger. A channel in shadow mode has entries of its own."""
-        return shadow_of(self.task.entry_key) if self.channel.policy.mode is Mode.SHADOW else self.task.entry_key
+        return shadow_of(self.task.entry_key) if _is_shadowed(self.channel) else self.task.entry_key
 
     @property
     def task(self) -> Task:
@@ -88,50 +91,39 @@ class Knowledge(NamedTuple):
     missing: str | None = None
 
 
-class Explanation(NamedTuple):
-    """The parts of an explanation, each as members of a JSON document.
-
-    Attributes:
-        verdict: The next action, the outcome and the reason.
-        transition: The transition, and the states that were compared.
-        policy: The settings that decide if and when the transition is signalled.
-        routes: The routes in order, each with its conditions and result.
-        recipients: The recipients, and where they are named.
-        rate_limit: The limits, and how far they are used.
-        request: The request to xMatters.
-    """
-
-    verdict: dict[str, Any]
-    transition: dict[str, Any]
-    policy: dict[str, Any]
-    routes: list[dict[str, Any]]
-    recipients: dict[str, Any]
-    rate_limit: dict[str, Any]
-    request: dict[str, Any]
-
-    @classmethod
-    def of(cls, case: Case, known: Knowledge) -> Self:
-        """Return the explanation of a share; the decision uses the facts in `known`."""
-        task, _, action = step(case.task, known.entry, case.now)
-        limits = _rate_limit(task, known, case.now)
-        only_recipient = action.only_recipient if isinstance(action, Send) else None
-        return cls(
-            _verdict(task, action, limits),
-            _transition(task, known),
-            _policy(task, case.now),
-            _routes(case),
-            _recipients(case, task, only_recipient),
-            limits,
-            _request(task, only_recipient, is_sent=not isinstance(action, Settle) and not _is_shadowed(task)),
-        )
+def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
+    """Return the explanation of a share as a JSON object; the decision uses the facts in `known`."""
+    task, _, action = step(case.task, known.entry, case.now)
+    limits = [_limit(rule, known.gates.get(rule.gate), task, case.now) for rule in task.rules]
+    only_recipient = action.only_recipient if isinstance(action, Send) else None
+    is_sent = not isinstance(action, Settle) and not _is_shadowed(case.channel)
+    return {
+        "verdict": _verdict(task, action, limits),
+        "transition": _transition(task, known),
+        "parsed": _parsed(case.share),
+        "details": _details(case.share),
+        "policy": _policy(task, case.now),
+        "routes": _routes(case),
+        "recipients": _recipients(case, task, only_recipient),
+        "rate_limit": {
+            "min_seconds_between_signals": case.channel.policy.min_seconds_between_signals,
+            "signals_of_the_incident": [timestamp(each) for each in known.entry.signal_times],
+            "limits": limits,
+        },
+        "request": _request(task, only_recipient, is_sent=is_sent),
+    }
 
 
-def _verdict(task: Task, action: Action, rate_limit: dict[str, Any]) -> dict[str, Any]:
+def _is_shadowed(channel: Channel) -> bool:
+    return channel.policy.mode is Mode.SHADOW
+
+
+def _verdict(task: Task, action: Action, limits: list[dict[str, Any]]) -> dict[str, Any]:
     why = task.change.why if task.change else ""
-    full = next((each for each in rate_limit["limits"] if each.get("waits")), None)
-    if _is_shadowed(task) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
+    full = next((each for each in limits if each.get("waits")), None)
+    if _is_shadowed(task.channel) and isinstance(action, Wait) and action.reason == Reason.FLAPPING:
         return {"action": "nothing", "outcome": Outcome.UNCHANGED, "why": f"{why}; not announced until it is calm"}
-    if _is_shadowed(task) and not isinstance(action, Settle):
+    if _is_shadowed(task.channel) and not isinstance(action, Settle):
         return {"action": "shadow", "outcome": Outcome.SHADOWED, "why": why}
     match action:
         case Send() if full:
@@ -159,10 +151,6 @@ def _unsent(task: Task, outcome: Outcome) -> str:
     return f"{task.change.why}; {change} {rule}"
 
 
-def _is_shadowed(task: Task) -> bool:
-    return task.channel.policy.mode is Mode.SHADOW
-
-
 def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
     entry = known.entry
     return {
@@ -173,7 +161,6 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
         "announced": _state(entry.announced),
         "maybe_announced": [_state(each) for each in entry.maybe_announced()[1:]],
         "newest_known": _state(entry.newest),
-        "this": _state(task.state),
         "owed_since": timestamp(entry.debt.since) if entry.debt.since is not None else None,
         "acknowledged_by": entry.acknowledged_by or None,
         "flapping_until": timestamp(entry.flap.calm_at) if entry.flap.calm_at else None,
@@ -183,14 +170,33 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
 def _state(state: State | None) -> dict[str, Any] | None:
     if state is None:
         return None
+    at = state.version[0] if state.version else state.came
+    return {"is_open": state.is_open, "is_critical": state.is_critical, "at": timestamp(at)}
+
+
+def _parsed(share: Share) -> dict[str, Any]:
+    """Return the fields that give the incident's state, its place in the order of the states, and the environment."""
+    found = {each.name: getattr(share, each.name) for each in fields(Share) if each.name != "document"}
+    times = {name: moments.iso_or_none(found[name]) for name in ("changed_on", "updated_on")}
+    return found | times | {"alerts": [" ".join(filter(None, each)) for each in share.alerts]}
+
+
+def _details(share: Share) -> dict[str, Any]:
+    """Return the details of the incident and its alerts, which routes and the relay's own body use."""
+    found = details_of(share)
+    alerts = {f"alert_{name}": [getattr(each, name) for each in found.alerts] for name in AlertDetails._fields}
     return {
-        "is_open": state.is_open,
-        "is_critical": state.is_critical,
-        "rank": state.rank,
-        "alerts": len(state.alerts),
-        "version": timestamp(state.version[0]) if state.version else None,
-        "came": timestamp(state.came) if state.came else None,
+        "incident_environments": list(found.environments),
+        "incident_tags": _tags(found.tags),
+        "incident_description": found.description,
+        "incident_link": found.link,
+        **alerts,
+        "alert_tags": [tag for each in found.alerts for tag in _tags(each.tags)],
     }
+
+
+def _tags(tags: Iterable[tuple[str, str]]) -> list[str]:
+    return ["=".join(each) for each in tags]
 
 
 def _policy(task: Task, now: float) -> dict[str, Any]:
@@ -201,10 +207,8 @@ def _policy(task: Task, now: float) -> dict[str, Any]:
         "applying_pauses": [modes.pause_words(each, now) for each in applying],
         "notify_on": [each for each in Transition if each in policy.notify_on],
         "is_announced": change.transition in policy.notify_on if change else None,
-        "body": "xmatters" if policy.own_body else "bigpanda",
         "max_age_seconds": policy.max_age_seconds,
         "fallback_after_seconds": policy.fallback_after_seconds if task.state.is_critical else None,
-        "quiet_after_acknowledge": task.channel.signals_acknowledger_only,
         "flap": policy.flap._asdict() if policy.flap else None,
     }
 
@@ -213,39 +217,29 @@ def _routes(case: Case) -> list[dict[str, Any]]:
     routes, opened = case.channel.policy.routes, is_open(case.share)
     found = chosen(routes, case.share, is_open=opened)
     place = next((number for number, each in enumerate(routes) if each is found), None)
-    return [_route(case, number, route, _result(number, place, found)) for number, route in enumerate(routes)]
 
+    def result(number: int) -> str:
+        if found and found.is_undecided:
+            return "undecided"
+        if number == place:
+            return "matched"
+        return "no" if place is None or number < place else "not_reached"
 
-def _result(number: int, place: int | None, found: Route | None) -> str:
-    if found and found.is_undecided:
-        return "undecided"
-    if number == place:
-        return "matched"
-    return "no" if place is None or number < place else "not_reached"
+    def condition(fact: str, patterns: tuple[str, ...]) -> dict[str, Any]:
+        holds = chosen((Route(((fact, patterns),), ()),), case.share, is_open=opened) is not None
+        values = values_of(fact, case.share, is_open=opened)
+        return {"fact": fact, "patterns": list(patterns), "values": list(values), "holds": holds}
 
-
-def _route(case: Case, number: int, route: Route, result: str) -> dict[str, Any]:
-    reached = result in {"matched", "no"}
-    conditions = [_condition(case.share, fact, patterns) for fact, patterns in route.when] if reached else []
-    return {
-        "key": f"policy.routes.{number}",
-        "result": result,
-        "when": {fact: list(patterns) for fact, patterns in route.when},
-        "recipients": list(route.recipients),
-        "priority": route.priority,
-        "conditions": conditions,
-    }
-
-
-def _condition(share: Share, fact: str, patterns: tuple[str, ...]) -> dict[str, Any]:
-    opened = is_open(share)
-    holds = chosen((Route(((fact, patterns),), ()),), share, is_open=opened) is not None
-    return {
-        "fact": fact,
-        "patterns": list(patterns),
-        "values": list(values_of(fact, share, is_open=opened)),
-        "holds": holds,
-    }
+    return [
+        {
+            "key": f"policy.routes.{number}",
+            "result": result(number),
+            "recipients": list(route.recipients),
+            "priority": route.priority,
+            "conditions": [condition(*each) for each in route.when] if result(number) in {"matched", "no"} else [],
+        }
+        for number, route in enumerate(routes)
+    ]
 
 
 def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str, Any]:
@@ -260,16 +254,7 @@ def _recipients(case: Case, task: Task, only_recipient: str | None) -> dict[str,
     }
 
 
-def _rate_limit(task: Task, known: Knowledge, now: float) -> dict[str, Any]:
-    gates = [_gate(rule, known.gates.get(rule.gate), task, now) for rule in task.rules]
-    return {
-        "min_seconds_between_signals": task.channel.policy.min_seconds_between_signals,
-        "signals_of_the_incident": [timestamp(each) for each in known.entry.signal_times],
-        "limits": gates,
-    }
-
-
-def _gate(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, Any]:
+def _limit(rule: Rule, gate: Gate | None, task: Task, now: float) -> dict[str, Any]:
     members: dict[str, Any] = {"gate": rule.gate, "per_minute": rule.limit, "used": None}
     if gate is None:
         return members

@@ -4,13 +4,11 @@ Its explanations come from the module `explanation`, and for a transition from `
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from relay.failures.reasons import Reason
 from relay.foreign_text import one_line, printable
 from relayctl.channel import modes
-from relayctl.report.share_reading import Field
 
 # Characters of a value, and of the body, that the text shows; --json has all.
 MAX_VALUE = 160
@@ -29,7 +27,6 @@ def lines(document: dict[str, Any]) -> Iterator[Line]:
     yield from _part("compared with", _compared(document["transition"]))
     yield from _part("parsed", _fields(document["parsed"]))
     yield from _part("details", _fields(document["details"]))
-    yield "ignored", _listed(document["ignored"]) or "no member of the body"
     yield from _part("policy", _policy(document["policy"], document["transition"]))
     yield from _part("routes", _routes(document["routes"]))
     yield from _part("recipients", _recipients(document["recipients"]))
@@ -88,46 +85,26 @@ def _state(state: dict[str, Any] | None) -> str:
     if state is None:
         return "nothing"
     words = "over" if not state["is_open"] else "open, critical" if state["is_critical"] else "open"
-    return f"{words}, of {state['version'] or state['came']}"
+    return f"{words}, of {state['at']}"
 
 
-def _fields(found: list[dict[str, Any]]) -> Iterator[str]:
-    for each in found:
-        if each["shown"]:
-            origin = f" ({', '.join(map(_short, each['read_from']))})" if each["read_from"] else ""
-            yield f"{_name(each['name'])}: {each['shown']}{origin}"
-    if missing := [_name(each["name"]) for each in found if not each["shown"]]:
+def _fields(found: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each field that the body has, and one with the names of the others."""
+    shown = {name.replace("_", " "): _value(value) for name, value in found.items()}
+    yield from (f"{name}: {said}" for name, said in shown.items() if said)
+    if missing := [name for name, said in shown.items() if not said]:
         yield f"not in the body: {', '.join(missing)}"
 
 
-def _name(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def value_of(field: Field) -> str:
-    """Return the value of a parsed field in words; an empty text if the body does not have it."""
-    match field.name, field.value:
-        case _, None:
-            return ""
-        case (("changed_on" | "updated_on"), float() as seconds):
-            return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        case "alerts", tuple() as alerts:
-            return f"{len(alerts)}: {_listed(' '.join(filter(None, each)) for each in alerts[:5])}" if alerts else ""
-        case _, bool() as flag:
-            return "yes" if flag else "no"
-        case _, tuple() as values:
-            return one_line(", ".join(dict.fromkeys(filter(None, map(_word, values)))), MAX_VALUE)
-    return _short(field.value)
-
-
-def _word(value: Any) -> str:
+def _value(value: Any) -> str:
+    """Return a parsed value in words; an empty text if the body does not have it."""
     match value:
+        case None:
+            return ""
         case bool():
             return "yes" if value else "no"
-        case tuple() if len(value) == 2 and all(isinstance(each, str) for each in value):
-            return _short("=".join(value))
-        case tuple():
-            return ", ".join(map(_word, value))
+        case list():
+            return one_line(", ".join(dict.fromkeys(filter(None, map(_value, value)))), MAX_VALUE)
     return _short(value)
 
 

@@ -5,8 +5,7 @@ it with each combination that BigPanda documents.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import NamedTuple
@@ -17,71 +16,27 @@ from relay.channels.routes import TAG, Route, chosen
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import RANKS, is_open
 
-# Pairs of states that are searched at most. Usual patterns need some tens.
-MAX_PAIRS = 4000
-# A bracket expression with its end, as fnmatch finds it: a `]` may be its first character.
-_TOKEN = re.compile(r"\[!?.[^\]]*\]|.", re.DOTALL)
-_STAR = "*"
-_ASCII = frozenset(map(chr, range(0x20, 0x7F)))
+# Stars of a pattern at most, for which all combinations of an empty and a long text are tried.
+_MAX_STARS = 6
 # Stands for every character that neither pattern names.
 _OTHER = "\0"
 
-type _States = frozenset[int]
-
 
 def includes(wide: str, narrow: str) -> bool | None:
-    """Return True if `wide` matches every text that `narrow` matches; None if the search gives up.
+    """Return True if `wide` matches every text that `narrow` matches; None if that is not decided.
 
-    It gives up for patterns whose automata reach more than MAX_PAIRS pairs of state sets, and for brackets with
-    characters other than ASCII.
+    `wide` is tried on texts that `narrow` matches: each `*` stands for nothing, or for more foreign characters than
+    `wide` has question marks, so that a star of `wide` must take some of them. Patterns with brackets are compared as
+    a whole only.
     """
-    if wide in {narrow, _STAR}:
+    if wide in {narrow, "*"}:
         return True
-    tokens = _TOKEN.findall(wide), _TOKEN.findall(narrow)
-    brackets = [each for side in tokens for each in side if len(each) > 1]
-    if not all(each.isascii() for each in brackets):
+    *parts, last = narrow.replace("?", _OTHER).split("*")
+    if "[" in wide + narrow or len(parts) > _MAX_STARS:
         return None
-    letters = {each for side in tokens for each in side if len(each) == 1} - {_STAR, "?"}
-    return _search(*tokens, letters | {_OTHER} | (_ASCII if brackets else frozenset()))
-
-
-def _search(wide: list[str], narrow: list[str], alphabet: Iterable[str]) -> bool | None:
-    start = _closed(narrow, {0}), _closed(wide, {0})
-    seen, todo = {start}, [start]
-    while todo:
-        inner, outer = todo.pop()
-        if len(narrow) in inner and len(wide) not in outer:
-            return False
-        for letter in alphabet:
-            after = _step(narrow, inner, letter), _step(wide, outer, letter)
-            if after[0] and after not in seen:
-                seen.add(after)
-                todo.append(after)
-        if len(seen) > MAX_PAIRS:
-            return None
-    return True
-
-
-def _step(tokens: list[str], states: _States, letter: str) -> _States:
-    """Return the automaton's states after one more character; a state is the number of tokens that are matched."""
-    after = set[int]()
-    for state in states:
-        if state < len(tokens) and tokens[state] == _STAR:
-            after.add(state)
-        elif state < len(tokens) and fnmatchcase(letter, tokens[state]):
-            after.add(state + 1)
-    return _closed(tokens, after)
-
-
-def _closed(tokens: list[str], states: Iterable[int]) -> _States:
-    """Return these states of the automaton, and those that it also reaches if a `*` matches no character."""
-    reached = set(states)
-    for state in states:
-        after = state
-        while after < len(tokens) and tokens[after] == _STAR:
-            after += 1
-            reached.add(after)
-    return frozenset(reached)
+    fillings = product(("", _OTHER * (len(wide) + 1)), repeat=len(parts))
+    texts = ("".join((*map("".join, zip(parts, each, strict=True)), last)) for each in fillings)
+    return all(fnmatchcase(text, wide) for text in texts)
 
 
 _ROUTES = "policy.routes"
@@ -189,7 +144,7 @@ _SHARES = tuple(_documented())
 def _covered_by_earlier(routes: Sequence[Route], place: int, unclear: Callable[[str], object]) -> str | None:
     """Return a complaint if an earlier route matches every incident that the route at `place` matches; else None.
 
-    If an earlier route's patterns are too complex to be compared, `unclear` is called with a text that says so.
+    If an earlier route's patterns cannot be compared, `unclear` is called with a text that says so.
     """
     for before in range(place):
         taken = _takes_all(routes[before], routes[place])
@@ -197,7 +152,8 @@ def _covered_by_earlier(routes: Sequence[Route], place: int, unclear: Callable[[
             return f"{_ROUTES}.{before} matches every incident that it would match, and comes first"
         if taken is None:
             unclear(
-                f"whether {_ROUTES}.{before} takes all that {_ROUTES}.{place} would take: its patterns are too complex"
+                f"whether {_ROUTES}.{before} takes all that {_ROUTES}.{place} would take: their patterns have brackets "
+                "or many stars"
             )
     return None
 
@@ -205,7 +161,7 @@ def _covered_by_earlier(routes: Sequence[Route], place: int, unclear: Callable[[
 def _takes_all(first: Route, later: Route) -> bool | None:
     """Return True if the route `first` matches every incident that the route `later` matches, else False.
 
-    Return None if the patterns of the routes are too complex to be compared.
+    Return None if the patterns of the routes cannot be compared.
     """
     known = {_name(fact): patterns for fact, patterns in later.when}
     verdicts = [

@@ -3,7 +3,7 @@
 import difflib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,26 +161,6 @@ PENDING = 4
 DIR = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
-class Applied(NamedTuple):
-    """Result of one change of `channel apply`.
-
-    Attributes:
-        change: The change.
-        done: The result of the write; None if the change was not written.
-        problem: The reason why the change was not written; None if it was.
-    """
-
-    change: ChannelChange
-    done: Done | None
-    problem: str | None
-
-    def document(self) -> dict[str, Any]:
-        """Return the result as a JSON object, without credentials."""
-        if self.done is None:
-            return {"stored": False, "problem": self.problem}
-        return {"stored": True, **({"verified": self.done.is_verified} if self.done.fresh else {})}
-
-
 @click.command()
 @DIR
 @CHANNELS
@@ -242,13 +222,13 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
     with terminal.stop_on_interrupt() as stop:
         results = _applied(stack, store, made.pending, stop.is_set)
     if as_json:
-        by_name = {each.change.name: each.document() for each in results}
         document = made.document()
-        document["channels"] = [each | by_name.get(each["channel"], {}) for each in document["channels"]]
+        for each in document["channels"]:
+            each.update(_outcome(results.get(each["channel"])))
         click.echo(json.dumps(document))
     elif results:
         _show(results)
-    if not all(each.done and each.done.is_verified for each in results):
+    if not all(isinstance(each, Done) and each.is_verified for each in results.values()):
         click.get_current_context().exit(terminal.INTERRUPTED if stop.is_set() else 1)
     if not made.changes:
         click.get_current_context().exit(3)
@@ -263,42 +243,52 @@ def _plan(stack: Stack, store: ChannelStore, folder: Path, names: tuple[str, ...
 
 def _applied(
     stack: Stack, store: ChannelStore, changes: list[ChannelChange], stopped: Callable[[], bool]
-) -> list[Applied]:
-    """Apply the changes in order, until one fails or the operator stops the run."""
-    results, reason = list[Applied](), ""
+) -> dict[str, Done | str]:
+    """Apply the changes in order, until one fails or the operator stops the run.
+
+    Return the result of each write by channel, or the reason why it was not written.
+    """
+    results, reason = dict[str, Done | str](), ""
     for change in changes:
         reason = reason or ("interrupted" if stopped() else "")
-        if reason:
-            results.append(Applied(change, None, reason))
-            continue
-        result = _apply(stack, store, change)
-        results.append(result)
-        reason = f"not tried after the failure of {change.name}" if result.problem else ""
+        result = results[change.name] = reason or _apply(stack, store, change)
+        if isinstance(result, str):
+            reason = reason or f"not tried after the failure of {change.name}"
     return results
 
 
-def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Applied:
+def _apply(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done | str:
     try:
         done = write_path.put(stack, store, change)
     except KeyboardInterrupt:
-        return Applied(change, None, "interrupted: it has its old settings or its new ones, run plan to see which")
+        return "interrupted: it has its old settings or its new ones, run plan to see which"
     except (ChannelChangedError, InvalidChannel) as error:
-        return Applied(change, None, str(error).removeprefix(f"channel {change.name}: "))
+        return str(error).removeprefix(f"channel {change.name}: ")
     except Exception as error:
         if message := aws_failure(error):
-            return Applied(change, None, message)
+            return message
         raise
     for key in done.fresh:
         terminal.say(
             f"channel {change.name}: {ENDPOINTS[key].vendor}'s credential is new; to print it: relayctl channel set "
             f"{change.name} --reveal"
         )
-    return Applied(change, done, None)
+    return done
 
 
-def _show(results: list[Applied]) -> None:
-    for each in results:
-        if each.problem:
-            terminal.show_line(f"{each.change.name}: not changed: {each.problem}", indent=2)
-    stored = sum(each.done is not None for each in results)
+def _outcome(result: Done | str | None) -> dict[str, Any]:
+    """Return the result of a write as members of a JSON object, without credentials; none if there was no write."""
+    match result:
+        case None:
+            return {}
+        case str():
+            return {"stored": False, "problem": result}
+    return {"stored": True, **({"verified": result.is_verified} if result.fresh else {})}
+
+
+def _show(results: Mapping[str, Done | str]) -> None:
+    for name, result in results.items():
+        if isinstance(result, str):
+            terminal.show_line(f"{name}: not changed: {result}", indent=2)
+    stored = sum(isinstance(each, Done) for each in results.values())
     terminal.show_line(f"{stored} of {len(results)} applied")

@@ -6,8 +6,7 @@
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import click
 
 from relay.channels import token
 from relay.channels.channel import is_channel_name
-from relay.channels.parsing import check_secret
+from relay.channels.parsing import check_secret, schema_faults
 from relay.failures.errors import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS
@@ -48,12 +47,6 @@ _FORMS = "{secret: stored}, {secret: stored, env: NAME} or {secret: stored, file
 # Stand-ins for credentials while a file is checked without the stack. They are stored nowhere.
 _STAND_IN = "not-in-the-file"
 _STAND_IN_URL = "https://not-in-the-file.example"
-# Take the place of members that each file needs, once their fault is found.
-_STAND_INS: Mapping[str, Any] = {
-    "xmatters": {"trigger_url": {"secret": STORED}, "auth": {"type": "url"}},
-    "xmatters.trigger_url": {"secret": STORED},
-    "xmatters.auth": {"type": "url"},
-}
 
 
 @dataclass(frozen=True)
@@ -136,103 +129,65 @@ def parse(content: bytes) -> dict[str, Any]:
         raise InvalidChannel(str(error)) from None
     if not isinstance(document, dict):
         raise InvalidChannel("must be an object with the keys of a channel" if document else "has no settings")
-    if faults := _faults(document):
-        raise InvalidChannel("\n".join(faults))
-    return _checked(document)
-
-
-def _faults(document: dict[str, Any]) -> list[str]:
-    """Return the faults of a file's settings, at most MAX_FAULTS.
-
-    A check ends at the first fault. So the settings are checked again and again, each time without what was at fault.
-    """
-    faults, rest, dropped = list[str](), deepcopy(document), set[str]()
-    for _ in range(MAX_FAULTS):
+    faults = list[str]()
+    members = _referenced(document, "", faults.append)
+    secret = {"inbound": {"token": _STAND_IN}} | _stood_in(members, "")
+    hints = {each.partition(";")[0]: each for key, _ in leaves(members, "") if (each := unknown_key(key))}
+    found = (each.removeprefix("the secret: ") for each in schema_faults(secret))
+    # A setting that cannot be in a file has a fault already.
+    faults += (hints.get(each, each) for each in found if each.partition(":")[0] not in OPERATED_KEYS)
+    if not faults:
         try:
-            _checked(rest)
+            check_secret(secret, ANY_HOSTS)
         except InvalidChannel as error:
-            text = str(error)
-            found = re.match(r"(?:(\S+): )?(needs|unknown key) ([^\s;]+)", text)
-            place, verb, name = found.groups() if found else ("", "", "")
-            key = _joined(place or "", name)
-            # That a dropped member is missing is no fault of the file.
-            if verb != "needs" or key not in dropped:
-                faults.append(text)
-            at_fault = key if verb else text.partition(":")[0]
-            if verb == "needs" and key not in _STAND_INS:
-                at_fault = place or ""
-            dropped.add(at_fault)
-            if not _replace(rest, at_fault, _STAND_INS.get(at_fault)) or not rest:
-                break
-        else:
-            break
-    return faults
-
-
-def _replace(members: dict[str, Any], key: str, stand_in: Any) -> bool:
-    """Replace the member with that dotted key by its stand-in, or remove it; a member of a list goes with its list.
-
-    Return False if there is neither such a member nor a stand-in.
-    """
-    name, _, rest = key.partition(".")
-    inside = members.get(name)
-    if isinstance(inside, dict) and rest:
-        return _replace(inside, rest, stand_in)
-    is_known = members.pop(name, None) is not None
-    if stand_in is not None and not rest:
-        members[name] = deepcopy(stand_in)
-    return is_known or stand_in is not None
-
-
-def _checked(document: dict[str, Any]) -> dict[str, Any]:
-    members = _referenced(document, "")
-    if complaint := next(filter(None, (unknown_key(key) for key, _ in leaves(members, ""))), None):
-        raise InvalidChannel(complaint)
-    try:
-        check_secret({"inbound": {"token": _STAND_IN}} | _stood_in(members, ""), ANY_HOSTS)
-    except InvalidChannel as error:
-        raise InvalidChannel(str(error).removeprefix("the secret: ")) from None
+            faults.append(str(error).removeprefix("the secret: "))
+    if faults:
+        raise InvalidChannel("\n".join(faults[:MAX_FAULTS]))
     return dict(members)
 
 
-def _referenced(value: Any, key: str) -> Any:
-    """Return a value of the file with a Reference for each credential. Raises InvalidChannel.
+def _referenced(value: Any, key: str, refuse: Callable[[str], object]) -> Any:
+    """Return a value of the file with a Reference for each credential; call `refuse` with each fault of one.
 
     `key` is the dotted key of the value.
     """
     if key in PREVIOUS_KEYS:
-        raise InvalidChannel(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
-    if key == PAUSES_KEY:
-        raise InvalidChannel(f"{key}: is no setting; leave it out: use relayctl channel pause and resume")
-    if holds_credential(key):
-        return _credential(value, key)
-    if isinstance(value, dict) and not holds_text(key):
-        return {name: _referenced(member, _joined(key, name)) for name, member in value.items()}
+        refuse(f"{key}: is no setting; leave it out: relayctl keeps and ends previous credentials")
+    elif key == PAUSES_KEY:
+        refuse(f"{key}: is no setting; leave it out: use relayctl channel pause and resume")
+    elif holds_credential(key):
+        if complaint := _complaint(value, key):
+            refuse(f"{key}{complaint}")
+            return Reference()
+        return Reference(value.get("env"), value.get("file")) if isinstance(value, dict) else value
+    elif isinstance(value, dict) and not holds_text(key):
+        return {name: _referenced(member, _joined(key, name), refuse) for name, member in value.items()}
     return value
 
 
-def _credential(value: Any, key: str) -> Any:
+def _complaint(value: Any, key: str) -> str | None:
+    """Return what is wrong with the value of a credential's key, or of a URL's; None if it may stand in a file."""
     match value:
         case {"secret": str(stored), **source} if stored == STORED and source.keys() <= {"env", "file"}:
-            return _reference(source, key)
+            return _source_complaint(source)
         case str() if not is_credential(key, value):
-            return value
+            return None
         case str() if _is_url_key(key):
-            raise InvalidChannel(f"{key}: its path or query may be a credential; write {_FORMS}")
+            return f": its path or query may be a credential; write {_FORMS}"
         case str():
-            raise InvalidChannel(f"{key}: a credential must not stand in a file; write {_FORMS}")
-    raise InvalidChannel(f"{key}: must be {_FORMS}")
+            return f": a credential must not stand in a file; write {_FORMS}"
+    return f": must be {_FORMS}"
 
 
-def _reference(source: Mapping[Any, Any], key: str) -> Reference:
+def _source_complaint(source: Mapping[Any, Any]) -> str | None:
     match source:
         case {"env": _, "file": _}:
-            raise InvalidChannel(f"{key}: takes env or file, not both")
+            return ": takes env or file, not both"
         case {"env": name} if not (isinstance(name, str) and re.match(ENV_PATTERN, name)):
-            raise InvalidChannel(f"{key}.env: must be the name of an environment variable, and none of AWS's")
+            return ".env: must be the name of an environment variable, and none of AWS's"
         case {"file": path} if not (isinstance(path, str) and path and "\0" not in path):
-            raise InvalidChannel(f"{key}.file: must be the path of a file")
-    return Reference(source.get("env"), source.get("file"))
+            return ".file: must be the path of a file"
+    return None
 
 
 def _is_url_key(key: str) -> bool:

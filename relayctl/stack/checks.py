@@ -12,7 +12,7 @@ from relayctl import check_results
 from relayctl.aws_errors import DENIED, refusal
 from relayctl.check_results import Check, failed, ok, warning
 from relayctl.stack.deployed import Stack
-from relayctl.stack.queue_depths import QueueDepth
+from relayctl.stack.owed import QueueDepth
 
 OUTPUTS = (
     *("BigPandaWebhookUrl", "XMattersCallbackUrl", "RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl"),

@@ -17,10 +17,10 @@ from relay.deadline import Deadline
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, Session, VendorHosts
 from relay.ledger.table import Table
-from relayctl.stack.outputs import StackMissingError, read_arn, read_outputs, read_parameters
+from relayctl.stack.outputs import StackMissingError, describe, outputs_in
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -90,17 +90,17 @@ class Stack:
     @cached_property
     def outputs(self) -> dict[str, str]:
         """Outputs by key, with URLs that work from this machine. Raises StackMissingError."""
-        return read_outputs(self._cloudformation, self.name, self.endpoint_url)
+        return outputs_in(self._description, self.endpoint_url)
 
     @cached_property
     def parameters(self) -> dict[str, str]:
-        """Parameters by name. Raises StackMissingError."""
-        return read_parameters(self._cloudformation, self.name)
+        """Parameters by name, those with default values too. Raises StackMissingError."""
+        return {each["ParameterKey"]: each["ParameterValue"] for each in self._description.get("Parameters", [])}
 
-    @cached_property
+    @property
     def arn(self) -> str:
-        """ARN of the stack. Raises StackMissingError."""
-        return read_arn(self._cloudformation, self.name)
+        """ARN of the stack, which has partition, region and account. Raises StackMissingError."""
+        return self._description["StackId"]
 
     @property
     def hosts(self) -> VendorHosts:
@@ -136,8 +136,8 @@ class Stack:
         return Table(self.dynamodb, self.output("LedgerTableName"), self.effects.clock)
 
     @cached_property
-    def _cloudformation(self) -> "CloudFormationClient":
-        return self.session.client("cloudformation")
+    def _description(self) -> "StackTypeDef":
+        return describe(self.session.client("cloudformation"), self.name)
 
     @cached_property
     def secrets(self) -> "SecretsManagerClient":

@@ -1,34 +1,21 @@
-"""Draining of channels: wait until nothing is owed and no more shares come; also what is owed for a channel now.
-
-Nothing here changes anything.
-"""
+"""Draining of channels: wait until nothing is owed and no more shares come. Nothing here changes anything."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Self
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.failures.errors import LedgerError
 from relay.failures.reasons import Reason
-from relay.foreign_text import identifier, printable
-from relay.ledger.entry_key import channel_of, incident_of
-from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, shards
+from relay.foreign_text import printable
 from relayctl import moments, terminal
-from relayctl.aws_errors import aws_failure
-from relayctl.channel.revocation import bounded_table
-from relayctl.dlq import reading
 from relayctl.moments import Span
 from relayctl.progress import progress
 from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack
-from relayctl.stack.queue_depths import UndeliveredJobs
-from relayctl.stack.status_reading import MAX_ROWS, StackStatus, StatusReader
+from relayctl.stack.status_reading import StackStatus, StatusReader
 
 # Pause between two readings of the ledger and the logs.
 PAUSE_SECONDS = 15.0
@@ -40,74 +27,6 @@ TIMEOUT = "30m"
 # The logs are read for an hour, so a longer quiet time could not be seen.
 QUIET_SPAN = Span("1m", "55m")
 TIMEOUT_SPAN = Span("1m", "1d")
-# Criticals that a message names.
-MAX_NAMED = 10
-
-
-class OwedStates(NamedTuple):
-    """States that are owed for one channel, and its dead-lettered jobs.
-
-    Attributes:
-        criticals: Ids of the incidents with an owed or dead-lettered critical.
-        others: Number of other owed states.
-        paused: Number of owed states that wait for the end of a pause.
-        dead_lettered: Number of dead-lettered jobs.
-        unknown: The reason why all this is not known; empty if it is known.
-    """
-
-    criticals: tuple[str, ...] = ()
-    others: int = 0
-    paused: int = 0
-    dead_lettered: int = 0
-    unknown: str = ""
-
-    @classmethod
-    def of(cls, stack: Stack, name: str, undelivered: UndeliveredJobs) -> Self:
-        """Read what is owed for a channel. `undelivered` has the jobs on the queues, of all channels."""
-        try:
-            ledger = Ledger(bounded_table(stack))
-            rows = [row for shard in (*shards(CRITICAL), *shards(OTHER)) for row in ledger.due(shard, MAX_ROWS)]
-            dead, held = reading.jobs_of(stack, name) if undelivered.dead_lettered else ([], 0)
-        except (LedgerError, ClientError, BotoCoreError) as error:
-            why = aws_failure(error) or str(error)
-            return cls(unknown=f"{undelivered}; what is owed for this channel is not known: {why}")
-        # A state that was given up keeps its row; its job is among the dead-lettered ones.
-        owed = {
-            key: entry.debt
-            for key, entry in rows
-            if channel_of(key) == name and entry.debt.since is not None and not entry.is_given_up
-        }
-        criticals = [incident_of(key) for key, debt in owed.items() if debt.is_critical]
-        paused = sum(debt.reason == Reason.PAUSED for debt in owed.values())
-        named = dict.fromkeys([*criticals, *(job.incident_id for job in dead if job.stamps.status == "critical")])
-        unknown = reading.held_elsewhere(held) if held else ""
-        return cls(tuple(named), len(owed) - len(criticals), paused, len(dead), unknown)
-
-    def __str__(self) -> str:
-        """Return in words what is owed, with the criticals by their ids."""
-        named = ", ".join(map(identifier, self.criticals[:MAX_NAMED]))
-        more = f" and {len(self.criticals) - MAX_NAMED} more" if len(self.criticals) > MAX_NAMED else ""
-        found = [
-            f"{len(self.criticals)} critical, owed or dead-lettered: {named}{more}" if self.criticals else "",
-            f"{self.others} other owed" if self.others else "",
-            f"{self.dead_lettered} dead-lettered" if self.dead_lettered else "",
-            self.unknown,
-        ]
-        return "; ".join(filter(None, found))
-
-    def advice(self, name: str) -> str:
-        """Return what an operator can do to have all this delivered, or to remove the channel all the same."""
-        ways = [
-            f"relayctl channel resume {name} ends the pause" if self.paused else "",
-            f"relayctl dlq replay --channel {name} --yes delivers what is dead-lettered" if self.dead_lettered else "",
-            "--drain waits until nothing is owed",
-            "--drop-owed removes the channel now",
-        ]
-        return "; ".join(filter(None, ways))
-
-    def document(self) -> dict[str, Any]:
-        """Return what is owed as a JSON object for programs."""
-        return {**self._asdict(), "unknown": self.unknown or None}
 
 
 def options(verb: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Outputs, parameters and ARN of a CloudFormation stack, with URLs that work from the operator's machine.
+"""Description of a CloudFormation stack, and its outputs with URLs that work from the operator's machine.
 
 On AWS the URLs are those of CloudFormation. A local cloud gives the URLs of AWS, or its own under another host name;
 both are rewritten to addresses on the local cloud.
@@ -23,28 +23,11 @@ class StackMissingError(LookupError):
     """The account and region have no such stack."""
 
 
-def read_outputs(cloudformation: "CloudFormationClient", stack_name: str, endpoint_url: str | None) -> dict[str, str]:
-    """Return the outputs of a stack by key.
+def describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
+    """Return CloudFormation's description of a stack: outputs, parameters and ARN.
 
-    `endpoint_url` is the URL of the local cloud, or None on AWS. Raises StackMissingError if there is no such stack;
-    other errors of AWS come as botocore raises them.
+    Raises StackMissingError if there is no such stack; other errors of AWS come as botocore raises them.
     """
-    outputs = _describe(cloudformation, stack_name).get("Outputs", [])
-    return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
-
-
-def read_parameters(cloudformation: "CloudFormationClient", stack_name: str) -> dict[str, str]:
-    """Return the parameters of a stack by name, those with default values too; raises as `read_outputs` does."""
-    parameters = _describe(cloudformation, stack_name).get("Parameters", [])
-    return {item["ParameterKey"]: item["ParameterValue"] for item in parameters}
-
-
-def read_arn(cloudformation: "CloudFormationClient", stack_name: str) -> str:
-    """Return the ARN of a stack, which has partition, region and account; raises as `read_outputs` does."""
-    return _describe(cloudformation, stack_name)["StackId"]
-
-
-def _describe(cloudformation: "CloudFormationClient", stack_name: str) -> "StackTypeDef":
     try:
         found = cloudformation.describe_stacks(StackName=stack_name).get("Stacks")
     except ClientError as error:
@@ -55,6 +38,12 @@ def _describe(cloudformation: "CloudFormationClient", stack_name: str) -> "Stack
     if not found:
         raise StackMissingError(f"there is no stack named {stack_name!r} here")
     return found[0]
+
+
+def outputs_in(description: "StackTypeDef", endpoint_url: str | None) -> dict[str, str]:
+    """Return the outputs in a description by key; `endpoint_url` is the URL of the local cloud, or None on AWS."""
+    outputs = description.get("Outputs", [])
+    return {item["OutputKey"]: usable_from_here(item["OutputValue"], endpoint_url) for item in outputs}
 
 
 def usable_from_here(value: str, endpoint_url: str | None) -> str:

@@ -5,9 +5,9 @@ ARN.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from importlib.resources import files
+from string import Template
 from typing import Any
 
 import click
@@ -53,8 +53,14 @@ def filled_in(name: str, stack: Stack, *, with_secrets: bool) -> dict[str, Any]:
     document = template(name)
     left_out = _OF_SECRETS if name in LOOKING and not with_secrets else frozenset[str]()
     kept = [each for each in document["Statement"] if each["Sid"] not in left_out]
-    statements = [each for each in kept if not _placeholders(each) & _absent(names)]
-    return document | {"Statement": [_replaced(each, names) for each in statements]}
+    return document | {"Statement": [each for each in (_filled_in(each, names) for each in kept) if each]}
+
+
+def _filled_in(statement: Mapping[str, Any], names: Mapping[str, str | None]) -> Any:
+    """Return a statement with the stack's values; None if the stack does not have all of them."""
+    text = Template(json.dumps(statement))
+    values = {name: names[name] for name in text.get_identifiers()}
+    return None if None in values.values() else json.loads(text.substitute(values))
 
 
 def _names(stack: Stack) -> dict[str, str | None]:
@@ -83,26 +89,6 @@ def _names(stack: Stack) -> dict[str, str | None]:
         "FallbackTopicArn": stack.output("FallbackTopicArn"),
         "KmsKeyArn": stack.key_arn,
     }
-
-
-def _absent(names: Mapping[str, str | None]) -> set[str]:
-    return {name for name, value in names.items() if value is None}
-
-
-def _placeholders(statement: Mapping[str, Any]) -> set[str]:
-    return set(re.findall(r"\$\{(\w+)\}", json.dumps(statement)))
-
-
-def _replaced(node: Any, names: Mapping[str, str | None]) -> Any:
-    """Return a part of a policy's JSON, with the value in place of each placeholder."""
-    match node:
-        case str():
-            return re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]] or "", node)
-        case list():
-            return [_replaced(each, names) for each in node]
-        case dict():
-            return {key: _replaced(value, names) for key, value in node.items()}
-    return node
 
 
 @click.command()

@@ -10,7 +10,7 @@ from relayctl.channel.store import NO_CHANNELS
 from relayctl.channel_names import CHANNEL
 from relayctl.stack import status_views
 from relayctl.stack.deployed import Stack, on_stack
-from relayctl.stack.status_reading import StackStatus, StatusReader, watched
+from relayctl.stack.status_reading import StackStatus, StatusReader
 
 # Pause between two readings of a watch.
 WATCH_SECONDS = 15.0
@@ -56,10 +56,10 @@ def status(stack: Stack, channel: str | None, every: float | None, as_json: bool
         _end(found, channel)
         return
     is_redrawn = sys.stdout.isatty() and not as_json
-    _print_watched(stack, found, channel, as_json=as_json, is_redrawn=is_redrawn)
-    stack.effects.sleep(every)
-    for each in watched(reader, every, stack.effects.sleep):
-        _print_watched(stack, each, channel, as_json=as_json, is_redrawn=is_redrawn)
+    while True:
+        _print_watched(stack, found, channel, as_json=as_json, is_redrawn=is_redrawn)
+        stack.effects.sleep(every)
+        found = reader.read()
 
 
 def _print(stack: Stack, found: StackStatus, channel: str | None, *, as_json: bool) -> None:

@@ -1,30 +1,28 @@
 """relayctl uninstall: prepare a stack for its deletion, and print the reasons against it or the commands for it."""
 
 import json
-from collections import Counter
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.table import Table
 
-from relay.delivery.channel_health import Debts
 from relay.foreign_text import printable
-from relayctl import moments, terminal
+from relayctl import terminal
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.store import ChannelStore
-from relayctl.dlq import export, reading
+from relayctl.dlq import export
 from relayctl.dlq.export import STDOUT
 from relayctl.dlq.mover import Filter
 from relayctl.progress import counting
 from relayctl.stack import draining
-from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS, Drain
-from relayctl.stack.queue_depths import UndeliveredJobs
+from relayctl.stack.owed import Account, OwedStates, UndeliveredJobs
 from relayctl.stack.status_reading import StatusReader
-from relayctl.stack.uninstallation import ChannelRemainder, Readiness, StackNames
 
 
 @click.command(short_help="Prepare the deletion of the stack, and print the commands for it.")
@@ -66,18 +64,38 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     export.refuse_existing(file)
     run = _Uninstallation(stack, ChannelStore(stack), options["quiet"], options["timeout"], options["days"])
     kept = run.work(file) if yes else None
-    found = run.readiness()
-    reasons = found.reasons()
+    with terminal.status("reading the ledger and the queues …"):
+        account, present = Account.of(stack), {name for name, _ in run.store.names()}
+    reasons, names = reasons_against(account, present, run.exported), StackNames.of(stack)
     if as_json:
-        click.echo(json.dumps(_document(found, reasons, kept, run.stack_names)))
+        click.echo(json.dumps(_document(account, present, reasons, kept, names)))
     else:
-        _show(found, kept)
+        _show(account, present, kept)
         if reasons:
             _show_reasons(reasons, is_tried=yes)
         else:
-            _show_commands(run.stack_names)
+            _show_commands(names)
     if reasons:
         click.get_current_context().exit(1)
+
+
+def reasons_against(account: Account, present: set[str], exported: int) -> list[str]:
+    """Return the reasons why the stack must not be deleted yet; an empty list if it can be deleted.
+
+    Args:
+        account: What the stack owes.
+        present: Names of the channels whose secrets exist.
+        exported: Number of dead-lettered messages that do not block the deletion: those that this run exported into a
+            file, and those that are no jobs of the relay.
+    """
+    owed = sum(each.owed for each in account.channels.values())
+    waiting, left = account.undelivered.waiting, max(account.undelivered.dead_lettered - exported, 0)
+    found = [f"not known: {each}" for each in account.problems]
+    found += [f"{len(present)} {'channel takes' if len(present) == 1 else 'channels take'} shares"] if present else []
+    found += [f"{owed} {'state is' if owed == 1 else 'states are'} owed"] if owed else []
+    jobs = "job waits" if waiting == 1 else "jobs wait"
+    found += [f"{waiting} {jobs} on the retry and chore queues"] if waiting else []
+    return found + ([f"{left} dead-lettered, and not exported by this call"] if left else [])
 
 
 @dataclass
@@ -100,16 +118,6 @@ class _Uninstallation:
     timeout: float
     days: int
     exported: int = field(default=0, init=False)
-
-    @property
-    def stack_names(self) -> StackNames:
-        """Names of the stack and of its table, secrets, queues and topic, for the commands that delete them."""
-        session, output = self.stack.session, self.stack.output
-        profile = None if session.profile_name == "default" else session.profile_name
-        urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
-        prefix, table = output("SecretPrefix"), output("LedgerTableName")
-        topic = None if self.stack.parameters.get("FallbackTopicArn") else self.stack.outputs.get("FallbackTopicArn")
-        return StackNames(self.stack.name, session.region_name or "", profile, prefix, table, urls, topic)
 
     def work(self, file: str) -> str | None:
         """Drain and remove all channels, and export dead-lettered jobs; return the file, or None without such jobs."""
@@ -144,60 +152,119 @@ class _Uninstallation:
                 show(left)
                 self.stack.effects.sleep(PAUSE_SECONDS)
 
-    def readiness(self) -> Readiness:
-        """Return the facts that decide if the stack can be deleted, as they are now."""
-        with terminal.status("reading the ledger, the queues and the logs …"):
-            status = StatusReader(self.stack).read()
-        undelivered = UndeliveredJobs.of(self.stack)
-        dead, held = Counter[str](), 0
-        if undelivered.dead_lettered:
-            dead, held = reading.count_by_channel(self.stack)
-        present = {name for name, _ in self.store.names()}
-        # The logs only tell the last share, which is shown.
-        problems = [each for each in status.problems if not each.startswith("log")]
-        problems += [reading.held_elsewhere(held)] if held else []
-        known = {each.name: each for each in status.channels}
-        channels = [_channel(name, known.get(name), dead[name], name in present) for name in sorted({*known, *dead})]
-        return Readiness(
-            [each for each in channels if each.exists or each.owed or each.dead_lettered],
-            undelivered.waiting,
-            undelivered.dead_lettered,
-            self.exported,
-            problems,
-        )
+
+class StackNames(NamedTuple):
+    """Names of a stack and its parts.
+
+    Attributes:
+        stack: Name of the stack.
+        region: Its region.
+        profile: AWS profile of the operator; None for the default.
+        prefix: Prefix of the channels' secrets.
+        table: Name of the ledger's table.
+        queues: URLs of the queues.
+        topic: ARN of the stack's own fallback topic; None if it has a given one.
+    """
+
+    stack: str
+    region: str
+    profile: str | None
+    prefix: str
+    table: str
+    queues: Sequence[str]
+    topic: str | None
+
+    @classmethod
+    def of(cls, stack: Stack) -> "StackNames":
+        """Return the names of a stack, and of what it leaves behind. Raises StackMissingError."""
+        session, output = stack.session, stack.output
+        profile = None if session.profile_name == "default" else session.profile_name
+        urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
+        topic = None if stack.parameters.get("FallbackTopicArn") else stack.outputs.get("FallbackTopicArn")
+        names = (stack.name, session.region_name or "", profile, output("SecretPrefix"), output("LedgerTableName"))
+        return cls(*names, urls, topic)
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the shell commands that delete the stack, in groups and in order.
+
+        The key of a group describes the resources that its commands delete or list.
+        """
+        profile = ["--profile", self.profile] if self.profile else []
+        options = ["--region", self.region, *profile]
+        table = ["--table-name", self.table, *options]
+        left = [
+            ["aws", "dynamodb", "update-table", "--no-deletion-protection-enabled", *table],
+            ["aws", "dynamodb", "delete-table", *table],
+            *(["aws", "sqs", "delete-queue", "--queue-url", url, *options] for url in self.queues),
+            *([["aws", "sns", "delete-topic", "--topic-arn", self.topic, *options]] if self.topic else []),
+        ]
+        look = ["aws", "secretsmanager", "list-secrets", "--include-planned-deletion"]
+        look += ["--filters", f"Key=name,Values={self.prefix}/", *options]
+        groups = {
+            "the stack": [["sam", "delete", "--stack-name", self.stack, *options]],
+            "what the stack leaves behind": left,
+            "a look at the removed secrets, which AWS deletes after their recovery window": [look],
+        }
+        return {what: list(map(shlex.join, lines)) for what, lines in groups.items()}
+
+    def stays(self) -> list[str]:
+        """Return sentences about the resources that remain after the stack's deletion, and about those that do not."""
+        window = f"aws secretsmanager restore-secret --secret-id {self.prefix}/NAME"
+        return [
+            f"The table {self.table}, protected against deletion: what was announced of each incident.",
+            "The retry, chore and dead-letter queue: their messages are gone after 14 days.",
+            *(["The fallback topic, with its subscriptions."] if self.topic else []),
+            f"The secrets of removed channels, until their recovery window ends; until then: {window}",
+            "SAM's bucket, of the stack aws-sam-cli-managed-default: other applications may use it.",
+            "The role with which API Gateway writes logs, if this stack made it: other APIs may use it.",
+            f"Not the logs: the log groups below /aws/lambda/{self.stack} and /aws/apigateway/{self.stack} go with the "
+            "stack. Export what you need first.",
+            "BigPanda's webhook integration and API key, and the workflow and the user in xMatters: delete them there.",
+        ]
 
 
-def _channel(name: str, status: ChannelStatus | None, dead_lettered: int, exists: bool) -> ChannelRemainder:
-    debts, traffic = (status.debts, status.traffic) if status else (Debts(), None)
-    owed = None if debts is None else debts.owed
-    last = traffic.last_share if traffic else None
-    return ChannelRemainder(name, exists, owed, dead_lettered, moments.iso_or_none(last))
-
-
-def _document(found: Readiness, reasons: list[str], file: str | None, names: StackNames) -> dict[str, Any]:
+def _document(
+    account: Account, present: set[str], reasons: list[str], file: str | None, names: StackNames
+) -> dict[str, Any]:
+    channels = [
+        {
+            "channel": name or None,
+            "exists": name in present,
+            "owed": each.owed if account.has_ledger else None,
+            "dead_lettered": each.dead_lettered,
+        }
+        for name, each in _remainders(account, present)
+    ]
     return {
         "stack": names.stack,
         "can_be_deleted": not reasons,
         "reasons": reasons,
-        "channels": [each.document() for each in found.channels],
-        "waiting": found.waiting,
-        "dead_lettered": found.dead_lettered,
+        "channels": channels,
+        "waiting": account.undelivered.waiting,
+        "dead_lettered": account.undelivered.dead_lettered,
         "file": file,
         "stays": names.stays(),
         "commands": [] if reasons else [line for lines in names.commands().values() for line in lines],
     }
 
 
-def _show(found: Readiness, file: str | None) -> None:
-    if found.channels:
+def _remainders(account: Account, present: set[str]) -> list[tuple[str, OwedStates]]:
+    """Return each channel that exists, has owed states, or has dead-lettered jobs."""
+    found = {name: account.channels.get(name, OwedStates()) for name in sorted({*account.channels, *present})}
+    return [(name, each) for name, each in found.items() if name in present or any(each)]
+
+
+def _show(account: Account, present: set[str], file: str | None) -> None:
+    if channels := _remainders(account, present):
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("channel", "owed", "dead-lettered", "last share"):
-            table.add_column(heading, justify="right" if heading in {"owed", "dead-lettered"} else "left")
-        for each in found.channels:
-            name = each.name or "(no job of the relay)"
-            removed = "" if each.exists or not each.name else " (removed)"
-            owed = "?" if each.owed is None else str(each.owed)
-            table.add_row(f"{printable(name)}{removed}", owed, str(each.dead_lettered), each.last_share_at or "")
+        table.add_column("channel")
+        for heading in ("owed", "dead-lettered"):
+            table.add_column(heading, justify="right")
+        for name, each in channels:
+            removed = "" if name in present or not name else " (removed)"
+            what = printable(name or "(no job of the relay)")
+            owed = str(each.owed) if account.has_ledger else "?"
+            table.add_row(f"{what}{removed}", owed, str(each.dead_lettered))
         terminal.output().print(table)
     if file:
         terminal.show_line(

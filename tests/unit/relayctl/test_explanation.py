@@ -15,7 +15,7 @@ from relay.ledger.entry import Acknowledgement, Entry, Flap
 from relay.ledger.wait import gate_of
 from relayctl.channel import modes
 from relayctl.report import explanation_text
-from relayctl.report.explanation import Case, Explanation, Knowledge
+from relayctl.report.explanation import Case, Knowledge, explanation
 from tests.samples import body, parsed, secret
 
 NOW = 1_800_000_100.0
@@ -44,17 +44,26 @@ def announced(**members: Any) -> Entry:
     return replace(Entry().announcing(state, "r1", NOW - 1000), sequence=1)
 
 
-def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> Explanation:
-    return Explanation.of(a_case, Knowledge(entry or Entry(), **known))
+def explained(a_case: Case, entry: Entry | None = None, **known: Any) -> dict[str, Any]:
+    return explanation(a_case, Knowledge(entry or Entry(), **known))
+
+
+def test_fields_are_shown_as_the_relay_parsed_them() -> None:
+    found = explained(case(alerts=[ALERT], snooze={"snoozed": True}))
+    assert (found["parsed"]["status"], found["parsed"]["snoozed"]) == ("critical", True)
+    assert found["parsed"]["changed_on"].endswith("Z")
+    assert found["parsed"]["alerts"] == ["a1 critical"]
+    assert found["parsed"]["severity"] is None
+    assert found["details"]["alert_tags"] == ["team=Payments"]
 
 
 def test_share_of_a_new_incident_would_be_signalled() -> None:
     found = explained(case())
-    assert (found.verdict["action"], found.verdict["outcome"]) == ("signal", "delivered")
-    assert found.transition["transition"] == "opened"
-    assert found.policy["is_announced"] is True
-    assert found.request["body"].encode() == body()
-    assert found.request["is_bigpandas_body"]
+    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("signal", "delivered")
+    assert found["transition"]["transition"] == "opened"
+    assert found["policy"]["is_announced"] is True
+    assert found["request"]["body"].encode() == body()
+    assert found["request"]["is_bigpandas_body"]
 
 
 @pytest.mark.parametrize(
@@ -71,33 +80,33 @@ def test_transition_against_the_ledger_decides(
     before: dict[str, Any], share: dict[str, Any], transition: str | None, outcome: str
 ) -> None:
     found = explained(case(channel(preset="oncall"), **share), announced(**before))
-    assert (found.transition["transition"], found.verdict["outcome"]) == (transition, outcome)
-    assert found.verdict["why"]
-    assert found.request["is_sent"] is (outcome == "delivered")
+    assert (found["transition"]["transition"], found["verdict"]["outcome"]) == (transition, outcome)
+    assert found["verdict"]["why"]
+    assert found["request"]["is_sent"] is (outcome == "delivered")
 
 
 def test_each_route_says_why_it_matched_or_did_not() -> None:
     found = explained(case(channel(routes=ROUTES), alerts=[ALERT]))
-    assert [each["result"] for each in found.routes] == ["no", "matched", "not_reached"]
-    assert found.routes[0]["conditions"] == [
+    assert [each["result"] for each in found["routes"]] == ["no", "matched", "not_reached"]
+    assert found["routes"][0]["conditions"] == [
         {"fact": "status", "patterns": ["warning"], "values": ["critical"], "holds": False}
     ]
-    assert found.routes[1]["conditions"][1]["values"] == ["payments"]
-    assert found.recipients["names"] == ["Pay On-Call"]
+    assert found["routes"][1]["conditions"][1]["values"] == ["payments"]
+    assert found["recipients"]["names"] == ["Pay On-Call"]
 
 
 def test_without_a_matching_route_the_recipients_are_the_channels_own_and_the_urls() -> None:
     to = channel(recipients=["Ops"], routes=ROUTES[:1], allowed_recipients=["jdoe"])
     found = explained(case(to, ("jdoe", "boss")))
-    assert found.recipients["names"] == ["Ops", "jdoe"]
-    assert (found.recipients["in_url"], found.recipients["refused_in_url"]) == (["jdoe"], ["boss"])
+    assert found["recipients"]["names"] == ["Ops", "jdoe"]
+    assert (found["recipients"]["in_url"], found["recipients"]["refused_in_url"]) == (["jdoe"], ["boss"])
 
 
 def test_own_body_has_recipients_and_the_priority_of_the_route() -> None:
     found = explained(case(channel(routes=ROUTES, body="xmatters"), alerts=[ALERT]))
-    sent = json.loads(found.request["body"])
+    sent = json.loads(found["request"]["body"])
     assert (sent["recipients"], sent["priority"]) == ([{"id": "Pay On-Call"}], "HIGH")
-    assert found.request["priority"] == "HIGH"
+    assert found["request"]["priority"] == "HIGH"
     assert sent["properties"]["incident_id"] == "i1"
 
 
@@ -106,15 +115,15 @@ def test_acknowledged_incident_that_only_grew_goes_to_the_acknowledger_alone() -
     document["xmatters"] |= {"recipients": ["Ops"], "callback": {"token": "callback-token-5f1c"}}
     entry = replace(announced(alerts=[ALERT]), acknowledgement=Acknowledgement("jdoe", 0))
     found = explained(case(parsed(document), alerts=[ALERT, ALERT | {"id": "a2"}]), entry)
-    assert found.transition["transition"] == "grew"
-    assert (found.recipients["names"], found.recipients["only_acknowledger"]) == (["jdoe"], "jdoe")
+    assert found["transition"]["transition"] == "grew"
+    assert (found["recipients"]["names"], found["recipients"]["only_acknowledger"]) == (["jdoe"], "jdoe")
 
 
 def test_signal_too_soon_after_the_last_one_would_wait() -> None:
     entry = replace(announced(), signal_times=(NOW - 5,))
     found = explained(case(channel(notify_on=["opened", "eased"]), status="warning"), entry)
-    assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "paced")
-    assert found.verdict["until"] == "2027-01-15T08:01:50.000Z"
+    assert (found["verdict"]["action"], found["verdict"]["reason"]) == ("wait", "paced")
+    assert found["verdict"]["until"] == "2027-01-15T08:01:50.000Z"
 
 
 @pytest.mark.parametrize(
@@ -128,28 +137,31 @@ def test_signal_too_soon_after_the_last_one_would_wait() -> None:
 )
 def test_full_or_broken_channel_would_wait(gate: Gate, reason: str | None) -> None:
     found = explained(case(channel(max_per_minute=3)), gates={gate_of("noc"): gate})
-    assert found.verdict.get("reason") == reason
-    assert found.rate_limit["limits"][0]["waits"] is (reason is not None)
+    assert found["verdict"].get("reason") == reason
+    assert found["rate_limit"]["limits"][0]["waits"] is (reason is not None)
 
 
 def test_share_that_ends_an_unknown_incident_is_not_signalled() -> None:
     found = explained(case(status="ok"), missing="--offline")
-    assert found.verdict["outcome"] == "unchanged"
-    assert "touched is never signalled" in found.verdict["why"]
-    assert found.transition["compared_with"] == "nothing"
+    assert found["verdict"]["outcome"] == "unchanged"
+    assert "touched is never signalled" in found["verdict"]["why"]
+    assert found["transition"]["compared_with"] == "nothing"
 
 
 def test_text_names_each_part() -> None:
     found = explained(case(channel(routes=ROUTES), alerts=[ALERT]), announced(status="warning"))
-    document = {"channel": "noc", "source": "from the stack", "incident_id": "i1", **found._asdict()}
-    document |= {"parsed": [], "details": [], "ignored": [], "notes": ["a note"]}
+    document = {"channel": "noc", "source": "from the stack", "incident_id": "i1", **found}
+    document |= {"notes": ["a note"]}
     shown = list(explanation_text.lines(document))
     labels = [label for label, _ in shown if label]
     assert labels == [
-        *("incident", "result", "compared with", "ignored", "policy", "routes", "recipients", "priority"),
+        *("incident", "result", "compared with", "parsed", "details", "policy", "routes", "recipients", "priority"),
         *("rate limit", "request", "note"),
     ]
     lines = [line for _, line in shown]
+    assert "alerts: a1 critical" in lines
+    assert "alert tags: team=Payments" in lines
+    assert any(line.startswith("not in the body: event") for line in lines)
     assert "policy.routes.0: did not match, status is critical, not warning" in lines
     assert "policy.routes.1: matched, status is critical; tag.team is payments" in lines
 
@@ -162,51 +174,51 @@ def paused(*, then: str, **more: Any) -> dict[str, Any]:
 def test_share_for_a_channel_in_shadow_mode_sends_nothing_and_says_what_it_would_do() -> None:
     a_case = case(channel(mode="shadow"))
     found = explained(a_case)
-    assert found.verdict == {
+    assert found["verdict"] == {
         "action": "shadow",
         "outcome": "shadowed",
         "why": "nothing of this open incident was announced",
     }
-    assert found.request["is_sent"] is False
+    assert found["request"]["is_sent"] is False
     assert a_case.entry_name.startswith("shadow/noc/")
     assert case().entry_name.startswith("incident/noc/")
 
 
 def test_share_that_is_not_announced_in_shadow_mode_has_the_outcome_of_a_live_channel() -> None:
     found = explained(case(channel(mode="shadow")), announced())
-    assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
+    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("nothing", "unchanged")
 
 
 def test_share_in_a_pause_that_keeps_waits_for_its_end() -> None:
     found = explained(case(channel(pauses=[paused(then="keep")])))
-    assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "paused")
-    assert found.verdict["until"] == "2027-01-15T10:00:00.000Z"
-    assert (found.policy["mode"], len(found.policy["applying_pauses"])) == ("paused", 1)
+    assert (found["verdict"]["action"], found["verdict"]["reason"]) == ("wait", "paused")
+    assert found["verdict"]["until"] == "2027-01-15T10:00:00.000Z"
+    assert (found["policy"]["mode"], len(found["policy"]["applying_pauses"])) == ("paused", 1)
 
 
 def test_share_in_a_pause_that_drops_is_left_out_and_says_why() -> None:
     found = explained(case(channel(pauses=[paused(then="drop")])))
-    assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
-    assert modes.LEFT_OUT in found.verdict["why"]
+    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("nothing", "unchanged")
+    assert modes.LEFT_OUT in found["verdict"]["why"]
 
 
 def test_pause_for_other_incidents_does_not_apply() -> None:
     found = explained(case(channel(pauses=[paused(then="drop", when={"status": "warning"})])))
-    assert found.verdict["action"] == "signal"
-    assert (found.policy["applying_pauses"], len(found.policy["pauses"])) == ([], 1)
+    assert found["verdict"]["action"] == "signal"
+    assert (found["policy"]["applying_pauses"], len(found["policy"]["pauses"])) == ([], 1)
 
 
 def test_state_of_a_flapping_incident_that_is_no_worse_would_wait_for_the_calm() -> None:
     entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_signalled=True))
     to = channel(flap={"transitions": 2, "minutes": 10})
     found = explained(case(to, status="warning"), entry)
-    assert (found.verdict["action"], found.verdict["reason"]) == ("wait", "flapping")
-    assert found.policy["flap"] == {"transitions": 2, "minutes": 10}
-    assert found.transition["flapping_until"] == "2027-01-15T08:11:40.000Z"
+    assert (found["verdict"]["action"], found["verdict"]["reason"]) == ("wait", "flapping")
+    assert found["policy"]["flap"] == {"transitions": 2, "minutes": 10}
+    assert found["transition"]["flapping_until"] == "2027-01-15T08:11:40.000Z"
 
 
 def test_state_that_a_flap_keeps_quiet_is_not_announced_in_shadow_mode() -> None:
     entry = replace(announced(), flap=Flap((NOW - 9, NOW - 5), NOW + 600, is_signalled=True))
     found = explained(case(channel(mode="shadow", flap={"transitions": 2, "minutes": 10}), status="warning"), entry)
-    assert (found.verdict["action"], found.verdict["outcome"]) == ("nothing", "unchanged")
-    assert found.verdict["why"].endswith("it flaps; not announced until it is calm")
+    assert (found["verdict"]["action"], found["verdict"]["outcome"]) == ("nothing", "unchanged")
+    assert found["verdict"]["why"].endswith("it flaps; not announced until it is calm")

@@ -1,95 +1,70 @@
-"""Traffic counts of the last hour: each log line counts once, readings are bounded, old minutes are dropped."""
+"""Traffic counts of the last hour: each log line counts once, and readings are bounded."""
 
 import json
 from typing import Any
 
-import pytest
-from botocore.exceptions import ClientError
-
-from relayctl.log_lines import WEBHOOK, Line, LogReader
-from relayctl.stack.hour_traffic import MAX_ANSWERS, MAX_INCIDENTS, HourTraffic, Traffic
+from relayctl.log_lines import JOB_WORKER, WEBHOOK, LogReader
+from relayctl.stack import hour_traffic
+from relayctl.stack.hour_traffic import MAX_ANSWERS, MAX_INCIDENTS, Traffic
 
 NOW = 1_790_000_000.0
 
 
 class FakeLogs:
-    """A fake of CloudWatch Logs with a log line at each given time, in pages of `size` lines.
+    """A fake of CloudWatch Logs with lines at given times, in pages of `size` lines."""
 
-    The call with the number `fails_at` fails.
-    """
-
-    def __init__(self, *times: float, size: int = 1000) -> None:
-        self.times = list(times)
+    def __init__(self, lines: list[tuple[float, dict[str, Any]]], size: int = 1000) -> None:
+        self.lines = sorted(lines, key=lambda each: each[0])
         self.size = size
         self.calls = 0
-        self.fails_at: int | None = None
 
     def filter_log_events(self, *, startTime: int, endTime: int, nextToken: str = "0", **_: Any) -> dict[str, Any]:
         self.calls += 1
-        if self.calls == self.fails_at:
-            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "FilterLogEvents")
-        within = [at for at in sorted(self.times) if startTime <= at * 1000 <= endTime]
+        within = [(at, fields) for at, fields in self.lines if startTime <= at * 1000 <= endTime]
         start = int(nextToken)
         more = {"nextToken": str(start + self.size)} if start + self.size < len(within) else {}
         found = within[start : start + self.size]
-        return {"events": [{"timestamp": int(at * 1000), "message": text(at)} for at in found], **more}
+        return {"events": [{"timestamp": int(at * 1000), "message": json.dumps(each)} for at, each in found], **more}
 
 
-def text(at: float) -> str:
-    fields = {"message": "share", "channel": "noc", "outcome": "delivered", "delivery_id": str(at), "incident_id": "i"}
-    return json.dumps(fields)
+def share(ago: float, incident_id: str = "i", **fields: Any) -> tuple[float, dict[str, Any]]:
+    line = {"message": "share", "channel": "noc", "outcome": "delivered", "incident_id": incident_id}
+    return NOW - ago, line | fields
 
 
-def read(traffic: HourTraffic, logs: Any, now: float = NOW) -> Traffic:
-    traffic.read(LogReader(logs, "relay"), WEBHOOK, now)
-    return traffic.of("noc", now)
+def count(logs: FakeLogs, function: str = WEBHOOK) -> tuple[Traffic, bool]:
+    found = dict[str, Traffic]()
+    reader: Any = LogReader(logs, "relay")  # type: ignore[arg-type]
+    is_whole = hour_traffic.count(reader, function, NOW, found)
+    return found.get("noc", Traffic()), is_whole
 
 
 def test_lines_of_the_whole_hour_are_counted_once_also_at_the_edges_of_pieces() -> None:
-    logs = FakeLogs(*(NOW - 600 * number for number in range(1, 6)), NOW - 1, NOW - 3599, NOW - 3601)
-    found = read(HourTraffic(), logs)
-    assert (found.shares, found.signals, found.last_share) == (7, 7, NOW - 1)
+    times = (1, 540, 600, 1200, 1740, 1800, 3599, 3601)
+    found, is_whole = count(FakeLogs([share(ago) for ago in times]))
+    assert (found.shares, found.signals, found.last_share, is_whole) == (7, 7, NOW - 1, True)
 
 
-def test_later_readings_ask_for_new_lines_and_count_late_ones() -> None:
-    traffic, logs = HourTraffic(), FakeLogs(NOW - 30)
-    assert read(traffic, logs).shares == 1
-    logs.times += [NOW - 20, NOW + 10]
-    assert read(traffic, logs, NOW + 15).shares == 3
-    assert read(traffic, logs, NOW + 30).shares == 3
-    assert logs.calls == 6 + 2
+def test_test_incidents_and_other_jobs_are_no_shares_and_no_signals() -> None:
+    found, _ = count(FakeLogs([share(9), share(5, "relayctl-test-1")]))
+    assert (found.shares, found.last_share) == (2, NOW - 9)
+    job = {"message": "job", "channel": "noc", "outcome": "delivered"}
+    jobs = [
+        (NOW - 3, job | {"kind": "signal"}),
+        (NOW - 2, job | {"kind": "writeback"}),
+        (NOW - 1, job | {"channel": ""}),
+    ]
+    found, _ = count(FakeLogs(jobs), JOB_WORKER)
+    assert (found.shares, found.signals, found.last_signal) == (0, 1, NOW - 3)
 
 
-def test_traffic_older_than_an_hour_is_forgotten_but_for_the_last_share() -> None:
-    traffic, logs = HourTraffic(), FakeLogs(NOW - 10)
-    read(traffic, logs)
-    found = read(traffic, logs, NOW + 3700)
-    assert (found.shares, found.last_share) == (0, NOW - 10)
-
-
-def test_storm_is_read_from_the_newest_piece_on_within_the_budget_and_said() -> None:
-    # A piece of ten minutes fills half of the budget.
-    logs = FakeLogs(*(NOW - number / 5 for number in range(1, 18_000)), size=6000 // MAX_ANSWERS)
-    traffic = HourTraffic()
-    found = read(traffic, logs)
-    assert (logs.calls, traffic.is_partial) == (MAX_ANSWERS, True)
-    assert (found.shares, found.last_share) == (6000, NOW - 0.2)
-
-
-def test_failed_first_reading_counts_no_line_twice() -> None:
-    traffic, logs = HourTraffic(), FakeLogs(NOW - 300)
-    logs.fails_at = 2
-    with pytest.raises(ClientError):
-        read(traffic, logs)
-    assert read(traffic, logs, NOW + 5).shares == 1
-    assert traffic.is_partial
+def test_storm_is_read_from_the_newest_line_on_within_the_budget_and_said() -> None:
+    logs = FakeLogs([share(number / 5) for number in range(1, 18_000)], size=50)
+    found, is_whole = count(logs)
+    assert (is_whole, found.shares, found.last_share) == (False, MAX_ANSWERS * 50, NOW - 0.2)
 
 
 def test_last_incidents_are_few_and_each_is_named_once() -> None:
-    traffic = HourTraffic()
-    for number in range(2 * (MAX_INCIDENTS + 5)):
-        fields = {"message": "share", "channel": "noc", "outcome": "delivered", "incident_id": f"i{number // 2}"}
-        traffic.add(Line(NOW - 100 + number, fields | {"delivery_id": str(number)}), NOW)
-    found = traffic.of("noc", NOW).incidents
-    assert (len(set(found)), len(found) <= MAX_INCIDENTS, found[-1]) == (len(found), True, f"i{MAX_INCIDENTS + 4}")
-    assert traffic.of("unknown", NOW) == Traffic()
+    lines = [share(1000 - number, f"i{number // 2}") for number in range(2 * (MAX_INCIDENTS + 5))]
+    found, _ = count(FakeLogs(lines))
+    assert found.incidents == tuple(f"i{number}" for number in range(5, MAX_INCIDENTS + 5))

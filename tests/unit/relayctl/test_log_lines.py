@@ -1,5 +1,6 @@
 """Reader of log lines: bounded answers, filter patterns, and lines that are not the relay's."""
 
+import itertools
 import json
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relayctl import log_lines
-from relayctl.log_lines import MAX_LINES, Line, LogReader
+from relayctl.log_lines import FIRST_PIECE_SECONDS, Budget, Line, LogReader
 
 START = 1_790_000_000.0
 
@@ -31,15 +32,14 @@ def line(number: int = 0, **fields: Any) -> str:
     return json.dumps({"message": "share", "number": number, **fields})
 
 
-def read(logs: Any, **options: Any) -> log_lines.Slice:
-    return LogReader(logs, "relay").read("job-worker", "", START, START + 60, keep=lambda _: True, **options)
+def read(logs: Any, budget: Budget | None = None, seconds: float = 60) -> list[Line]:
+    return list(LogReader(logs, "relay").scan("job-worker", "", START, START + seconds, budget or Budget(200)))
 
 
 def test_all_pages_are_read_even_after_an_empty_one() -> None:
-    logs = FakeLogs([line(1)], [], [line(2)])
-    found = read(logs)
-    assert [each.fields["number"] for each in found.lines] == [1, 2]
-    assert found.notes == []
+    logs, budget = FakeLogs([line(1)], [], [line(2)]), Budget(3)
+    assert [each.fields["number"] for each in read(logs, budget)] == [1, 2]
+    assert (budget.is_cut, budget.problem, budget.complete_from) == (False, None, START)
     assert logs.asked[0] == {
         "logGroupName": "/aws/lambda/relay-job-worker",
         "startTime": int(START * 1000),
@@ -47,32 +47,32 @@ def test_all_pages_are_read_even_after_an_empty_one() -> None:
     }
 
 
-def test_number_of_answers_is_bounded_and_said() -> None:
-    logs = FakeLogs([line(1)], [line(2)], [line(3)])
-    found = read(logs, most_answers=2)
-    assert (len(found.lines), found.is_cut, len(logs.asked)) == (2, True, 2)
-    assert "were not read" in found.notes[0]
+def test_time_is_read_in_pieces_without_a_gap_the_newest_first() -> None:
+    logs = FakeLogs([line(1)])
+    assert len(read(logs, seconds=86_400)) == len(logs.asked) == 8
+    spans = [(each["startTime"] / 1000, (each["endTime"] + 1) / 1000) for each in logs.asked]
+    assert spans[0] == (START + 86_400 - FIRST_PIECE_SECONDS, START + 86_400)
+    assert all(newer[0] == older[1] for newer, older in itertools.pairwise(spans))
+    assert spans[-1][0] == START
 
 
-def test_last_answer_at_the_bound_is_not_called_cut() -> None:
-    assert not read(FakeLogs([line(1)], [line(2)]), most_answers=2).is_cut
-
-
-def test_newest_lines_are_kept_and_the_others_counted() -> None:
-    found = read(FakeLogs([line(number) for number in range(MAX_LINES + 3)]))
-    assert (len(found.lines), found.dropped) == (MAX_LINES, 3)
-    assert found.lines[-1].fields["number"] == MAX_LINES + 2
+def test_budget_that_ends_leaves_out_the_oldest_lines_and_says_so() -> None:
+    logs, budget = FakeLogs([line(1)], [line(2)], [line(3)]), Budget(5)
+    assert len(read(logs, budget, seconds=7200)) == 5
+    assert (budget.is_cut, budget.complete_from) == (True, START + 7200 - FIRST_PIECE_SECONDS)
+    assert budget.problem is not None
+    assert budget.problem.startswith("too many lines: those before 2026-")
 
 
 def test_texts_that_are_no_lines_of_the_relay_are_skipped() -> None:
     texts = ["START RequestId: 1", "{", "[]", "{}", '"x"', "{" * 100_000]
-    assert read(FakeLogs(texts)).lines == []
+    assert read(FakeLogs(texts)) == []
 
 
 def test_time_of_a_line_is_the_functions_own() -> None:
-    [found] = read(FakeLogs([line(timestamp="2026-03-04T02:58:14.301+00:00")])).lines
+    [found] = read(FakeLogs([line(timestamp="2026-03-04T02:58:14.301+00:00")]))
     assert found.at == 1_772_593_094.301
-    [found] = read(FakeLogs([line(timestamp="yesterday")])).lines
+    [found] = read(FakeLogs([line(timestamp="yesterday")]))
     assert found.at == START
 
 
@@ -83,7 +83,7 @@ def test_missing_log_group_has_no_lines_and_other_errors_are_raised(code: str) -
             raise ClientError({"Error": {"Code": code, "Message": ""}}, "FilterLogEvents")
 
     if code == "ResourceNotFoundException":
-        assert read(Refusing()).lines == []
+        assert read(Refusing()) == []
     else:
         with pytest.raises(ClientError):
             read(Refusing())

@@ -157,13 +157,6 @@ class TestFollow:
         following.run()
         assert following.dynamodb.calls.count("batch_get_item") == 2 + following.polls - 1
 
-    def test_following_asks_again_at_the_next_poll_if_a_batch_was_answered_empty(self) -> None:
-        following = Following(1)
-        following.put(0, ACCEPTED)
-        following.dynamodb.batch_size = 0
-        following.hooks = {3: lambda: setattr(following.dynamodb, "batch_size", 100)}
-        assert following.run()[0].became == Became.DELIVERED
-
     def test_following_waits_for_a_ledger_that_fails_for_a_while(self) -> None:
         following = Following(1)
         following.put(0, ACCEPTED)
@@ -178,12 +171,3 @@ class TestFollow:
         assert following.run() == [Fate(Became.WAITING)]
         assert following.polls == MAX_FAILED_POLLS
         assert following.follower.problem == "DynamoDB refused: AccessDeniedException"
-
-    def test_following_ends_when_interrupted(self) -> None:
-        following = Following(1)
-        assert list(following.follower.follow(following.jobs, lambda: True)) == []
-
-    def test_following_no_jobs_reads_nothing(self) -> None:
-        following = Following(0)
-        assert following.run() == []
-        assert following.dynamodb.calls == []

@@ -90,8 +90,8 @@ def test_status_below_severity_is_no_contradiction() -> None:
     assert linted(route(status="warning", severity="critical")).findings == ()
 
 
-def test_comparison_that_takes_too_long_is_named_as_undecided() -> None:
-    found = linted(route(tag_a="*a" + "?" * 14), route(tag_a="*[a]" + "?" * 14))
+def test_comparison_of_patterns_with_brackets_is_named_as_undecided() -> None:
+    found = linted(route(tag_a="[ab]*"), route(tag_a="a*"))
     assert found.findings == ()
     assert any("policy.routes.0 takes all that policy.routes.1" in each for each in found.undecided)
 
@@ -115,7 +115,7 @@ def test_policy_alone_has_no_findings_about_the_channel() -> None:
     assert any("the file has no recipients" in each for each in found.undecided)
 
 
-TEXTS = ["".join(letters) for length in range(6) for letters in itertools.product("abz", repeat=length)]
+TEXTS = ["".join(letters) for length in range(7) for letters in itertools.product("abz", repeat=length)]
 patterns = st.text("ab*?", max_size=4) | st.sampled_from(["[ab]", "[!a]*", "a[", "[]a]", "[a-b]?"])
 
 
@@ -130,18 +130,14 @@ patterns = st.text("ab*?", max_size=4) | st.sampled_from(["[ab]", "[!a]*", "a[",
         ("?*", "*", False),
         ("*db*", "*pay-db-?", True),
         ("a?c", "a*c", False),
-        ("[a-c]x", "bx", True),
-        ("[ac]x", "[a-c]x", False),
-        ("a[", "a[", True),
-        ("[é-ü]", "[ö]", None),
+        ("*?b*", "*b*", False),
+        ("[a-c]x", "[a-c]x", True),
+        ("[a-c]x", "bx", None),
+        ("*a*", "a" + "*b" * 9, None),
     ],
 )
 def test_inclusion_of_known_pairs(wide: str, narrow: str, expected: bool | None) -> None:
     assert includes(wide, narrow) is expected
-
-
-def test_pair_that_needs_a_long_search_is_undecided() -> None:
-    assert includes("*a" + "?" * 14, "*[a]" + "?" * 14) is None
 
 
 @given(patterns, patterns)
@@ -151,5 +147,5 @@ def test_inclusion_agrees_with_fnmatch_on_short_texts(wide: str, narrow: str) ->
     found = includes(wide, narrow)
     if found:
         assert missed == []
-    if "[" not in wide + narrow and len(wide) <= 3 and len(narrow) <= 3:
+    if "[" not in wide + narrow:
         assert found is (not missed)

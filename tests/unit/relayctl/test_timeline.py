@@ -13,11 +13,12 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
 from relay.ledger.row import Row
+from relay.xmatters.rest import RestApi
 from relayctl import moments
-from relayctl.incident import timeline, timeline_ledger, timeline_logs, timeline_vendors, verbs
-from relayctl.incident.timeline import LOG, MAX_EVENTS, Event
-from relayctl.incident.timeline_vendors import Histories, PageHistory, PersonAnswer
+from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors, verbs
+from relayctl.incident.timeline import LOG, MAX_EVENTS, Event, Timeline
 from relayctl.log_lines import Line
+from relayctl.readings import Readings
 from tests import samples
 from tests.fakes import Call, Clock, FakeSession
 from tests.unit.xmatters.test_directory import rest, said
@@ -100,21 +101,14 @@ def test_summary_names_all_that_a_person_has_to_know() -> None:
     )
 
 
-def test_texts_of_other_people_are_quoted_and_activities_without_time_left_out() -> None:
-    answer = PersonAnswer(NOW, "jdoe\n", "", "", "see https://evil.example")
-    history = PageHistory("u-1", "", "ACTIVE", NOW, None, (), (answer,))
-    texts = [each.text for each in timeline_vendors.of_page("noc", history)]
-    assert texts == [
-        "page u-1 made; xMatters names no recipients",
-        '"jdoe" commented on page u-1: "see https(:)//evil(.)example"',
-    ]
+def test_activities_without_a_time_are_left_out() -> None:
     times = [{"type": "incident_shared", "timestamp": at} for at in (NOW, NOW * 1000, "2027-01-15T08:00:00Z", -1, 1e30)]
-    assert [each.at for each in timeline_vendors.of_activities("", times)] == [NOW, NOW, NOW]
+    assert [each.at for each in timeline_vendors.of_activities(times)] == [NOW, NOW, NOW]
 
 
 def test_newest_events_are_kept_and_the_others_counted() -> None:
     made = [Event(NOW - number, LOG, "share", str(number)) for number in range(MAX_EVENTS + 5)]
-    found = timeline.of("i1", [], made, [])
+    found = Timeline("i1", "", (), (), Readings()).with_events(made)
     assert (len(found.events), found.dropped, found.events[-1].text) == (MAX_EVENTS, 5, "0")
     assert "5 older events are left out" in verbs.markdown(found, NOW)
 
@@ -182,36 +176,42 @@ PAGE = {
 }
 
 
-def history(page: Any, audits: Any) -> PageHistory:
+def history(page: Any, audits: Any) -> list[Event]:
     def answer(call: Call) -> HttpAnswer:
         found = audits if "/audits?" in call.url else page
         return found if isinstance(found, HttpAnswer) else said(found)
 
     clock = Clock()
-    session = FakeSession(answer)
-    return Histories(HttpClient(session, clock=clock)).of_page(rest(), "u-1", Deadline(5, clock))
+    api = RestApi(HttpClient(FakeSession(answer), clock=clock))
+    return list(timeline_vendors.of_page(api, rest(), "noc", "u-1", Deadline(5, clock)))
 
 
-def test_history_has_recipients_times_and_answers_oldest_first() -> None:
+def test_page_has_recipients_times_and_answers_whose_texts_are_quoted() -> None:
     device = {"name": "Work Phone", "owner": {"targetName": "jdoe"}}
     response = {"response": "Acknowledge", "comment": None, "received": "2026-03-04T02:59:14.000Z"}
-    annotation = {"author": {"targetName": "ann"}, "comment": "looking", "created": "2026-03-04T02:59:00Z"}
+    annotation = {
+        "author": {"targetName": "ann\n"},
+        "comment": "see https://evil.example",
+        "created": "2026-03-04T02:59:00Z",
+    }
     found = history(
-        PAGE, {"data": [{"response": response | {"notification": {"recipient": device}}}, {"annotation": annotation}]}
+        PAGE | {"terminated": "2026-03-04T03:00:00Z"},
+        {"data": [{"response": response | {"notification": {"recipient": device}}}, {"annotation": annotation}]},
     )
-    assert (found.number, found.status, found.created, found.terminated) == ("1001", "ACTIVE", 1_772_593_094.301, None)
-    assert found.recipients == ("Ops", "p-2")
-    assert found.answers == (
-        PersonAnswer(1_772_593_140.0, "ann", "", "", "looking"),
-        PersonAnswer(1_772_593_154.0, "jdoe", "Work Phone", "Acknowledge", ""),
-    )
+    assert [(each.at, each.kind, each.text) for each in found] == [
+        (1_772_593_094.301, "page", "page 1001 made; recipients: Ops, p-2"),
+        (1_772_593_154.0, "answer", 'jdoe answered "Acknowledge" to page 1001 on "Work Phone"'),
+        (1_772_593_140.0, "comment", 'ann commented on page 1001: "see https(:)//evil(.)example"'),
+        (1_772_593_200.0, "page", "page 1001 ended"),
+    ]
+    assert found[1].details["person"] == "jdoe"
 
 
 def test_members_of_other_types_count_as_missing() -> None:
     audits = {"data": [{"response": []}, {"response": {"received": 7, "notification": []}}, None, {"annotation": {}}]}
-    found = history({"id": "u-1", "recipients": 7, "created": "soon"}, audits)
-    assert (found.number, found.created, found.recipients) == ("", None, ())
-    assert {each.at for each in found.answers} == {None}
+    found = history({"id": "u-1", "recipients": 7, "created": "2026-03-04T02:58:14Z"}, audits)
+    assert [each.text for each in found if each.kind == "page"] == ["page u-1 made; xMatters names no recipients"]
+    assert history({"id": "u-1", "created": "soon"}, {"data": [None, {"annotation": {}}]}) == []
 
 
 @pytest.mark.parametrize(

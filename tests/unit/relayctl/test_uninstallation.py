@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from relayctl.stack.uninstallation import ChannelRemainder, Readiness, StackNames
+from relayctl.stack.owed import Account, OwedStates, UndeliveredJobs
+from relayctl.stack.uninstall import StackNames, reasons_against
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:relay-FallbackTopic-1"
 URLS = [
@@ -13,38 +14,33 @@ URLS = [
 ]
 
 
-def readiness(**members: Any) -> Readiness:
-    return Readiness((), 0, 0, 0, ())._replace(**members)
-
-
-def test_empty_stack_can_be_deleted() -> None:
-    assert readiness().reasons() == []
+def reasons(
+    *, present: tuple[str, ...] = (), owed: int = 0, waiting: int = 0, dead: int = 0, exported: int = 0, **account: Any
+) -> list[str]:
+    """Return the reasons against the deletion of a stack; `owed` and `dead` are those of a removed channel."""
+    channels = {"gone": OwedStates(others=owed, owed=owed, dead_lettered=dead)}
+    whole = Account(channels, UndeliveredJobs(waiting, dead), account.get("problems", []), has_ledger=True)
+    return reasons_against(whole, set(present), exported)
 
 
 @pytest.mark.parametrize(
-    ("members", "reason"),
+    ("left", "reason"),
     [
-        (
-            {"channels": [ChannelRemainder("noc", exists=True, owed=0, dead_lettered=0, last_share_at=None)]},
-            "1 channel takes",
-        ),
-        (
-            {"channels": [ChannelRemainder("gone", exists=False, owed=2, dead_lettered=0, last_share_at=None)]},
-            "2 states are",
-        ),
+        ({"present": ("noc",)}, "1 channel takes"),
+        ({"owed": 2}, "2 states are"),
         ({"waiting": 1}, "1 job waits on the retry and chore queues"),
-        ({"dead_lettered": 3, "exported": 1}, "2 dead-lettered, and not exported"),
+        ({"dead": 3, "exported": 1}, "2 dead-lettered, and not exported"),
         ({"problems": ["ledger: AccessDenied"]}, "not known: ledger: AccessDenied"),
     ],
 )
-def test_each_thing_that_is_left_is_a_reason(members: dict[str, Any], reason: str) -> None:
-    [found] = readiness(**members).reasons()
+def test_each_thing_that_is_left_is_a_reason(left: dict[str, Any], reason: str) -> None:
+    [found] = reasons(**left)
     assert found.startswith(reason)
 
 
-def test_exported_dead_letters_and_those_of_a_removed_channel_are_no_reason() -> None:
-    left = ChannelRemainder("gone", exists=False, owed=0, dead_lettered=3, last_share_at=None)
-    assert readiness(channels=[left], dead_lettered=3, exported=3).reasons() == []
+def test_empty_stack_and_exported_dead_letters_are_no_reason() -> None:
+    assert reasons() == []
+    assert reasons(dead=3, exported=3) == []
 
 
 def test_commands_name_stack_region_and_profile_and_delete_the_table_last_but_the_queues() -> None:

@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
-from typing import Any, Never
+from typing import Any
 
 from relay.failures.errors import InvalidChannel
 
@@ -20,7 +20,13 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def check(value: Any, schema: Mapping[str, Any], place: str) -> None:
-    """Raise InvalidChannel, which names the key at fault but never its value, if the value violates the schema.
+    """Raise InvalidChannel with the first fault of the value, if there is one; the arguments are those of `faults`."""
+    for fault in faults(value, schema, place):
+        raise InvalidChannel(fault)
+
+
+def faults(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Yield each violation of the schema, which names the key at fault but never its value.
 
     `place` is the dotted key of the value in the secret, such as `xmatters.auth`; empty for the whole secret.
     """
@@ -29,20 +35,22 @@ def check(value: Any, schema: Mapping[str, Any], place: str) -> None:
     if "type" in schema:
         wanted = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
         if not any(_is_of_type(value, name) for name in wanted):
-            _refuse(place, f"must be of type {' or '.join(wanted)}")
+            yield _fault(place, f"must be of type {' or '.join(wanted)}")
+            return
     # In Python, 1 and 1.0 equal True.
     if "enum" in schema and not any(type(value) is type(each) and value == each for each in schema["enum"]):
         choices = (each if isinstance(each, str) else json.dumps(each) for each in schema["enum"])
-        _refuse(place, f"must be one of {', '.join(choices)}")
+        yield _fault(place, f"must be one of {', '.join(choices)}")
+        return
     match value:
         case dict():
-            _check_object(value, schema, place)
+            yield from _object_faults(value, schema, place)
         case list():
-            _check_array(value, schema, place)
+            yield from _array_faults(value, schema, place)
         case str():
-            _check_text(value, schema, place)
+            yield from _text_faults(value, schema, place)
         case int() | float():
-            _check_number(value, schema, place)
+            yield from _number_faults(value, schema, place)
 
 
 def _is_of_type(value: Any, name: str) -> bool:
@@ -50,21 +58,18 @@ def _is_of_type(value: Any, name: str) -> bool:
     return type(value) in _TYPES[name] or (name == "integer" and is_whole)
 
 
-def _check_object(members: dict[str, Any], schema: Mapping[str, Any], place: str) -> None:
+def _object_faults(members: dict[str, Any], schema: Mapping[str, Any], place: str) -> Iterator[str]:
     if len(members) < schema.get("minProperties", 0):
-        _refuse(place, "must not be empty")
+        yield _fault(place, "must not be empty")
     if len(members) > schema.get("maxProperties", inf):
-        _refuse(place, f"must have {schema['maxProperties']} keys at most")
+        yield _fault(place, f"must have {schema['maxProperties']} keys at most")
     if missing := [key for key in schema.get("required", ()) if key not in members]:
-        _refuse(place, f"needs {', '.join(missing)}")
-    unknown = []
+        yield _fault(place, f"needs {', '.join(missing)}")
     for key, member in members.items():
         if (wanted := _schema_of(key, schema)) is False:
-            unknown.append(key)
+            yield _fault(place, f"unknown key {key}")
         else:
-            check(member, wanted, f"{place}.{key}" if place else key)
-    if unknown:
-        _refuse(place, f"unknown key {', '.join(sorted(unknown))}")
+            yield from faults(member, wanted, f"{place}.{key}" if place else key)
 
 
 def _schema_of(key: str, schema: Mapping[str, Any]) -> Any:
@@ -77,32 +82,32 @@ def _schema_of(key: str, schema: Mapping[str, Any]) -> Any:
     return schema.get("additionalProperties", {})
 
 
-def _check_array(items: list[Any], schema: Mapping[str, Any], place: str) -> None:
+def _array_faults(items: list[Any], schema: Mapping[str, Any], place: str) -> Iterator[str]:
     if len(items) > schema.get("maxItems", inf):
-        _refuse(place, f"must have {schema['maxItems']} items at most")
+        yield _fault(place, f"must have {schema['maxItems']} items at most")
     for index, item in enumerate(items):
-        check(item, schema.get("items", {}), f"{place}.{index}")
-    # The items are texts, by their own schema, so they can be hashed.
-    if schema.get("uniqueItems") and len(set(items)) < len(items):
-        _refuse(place, "must not name anything twice")
+        yield from faults(item, schema.get("items", {}), f"{place}.{index}")
+    texts = [item for item in items if isinstance(item, str)]
+    if schema.get("uniqueItems") and len(set(texts)) < len(texts):
+        yield _fault(place, "must not name anything twice")
 
 
-def _check_text(text: str, schema: Mapping[str, Any], place: str) -> None:
+def _text_faults(text: str, schema: Mapping[str, Any], place: str) -> Iterator[str]:
     if len(text) < schema.get("minLength", 0):
-        _refuse(place, "must not be empty")
+        yield _fault(place, "must not be empty")
     # Before the pattern, whose work the length bounds.
     if len(text) > schema.get("maxLength", inf):
-        _refuse(place, f"must have {schema['maxLength']} characters at most")
-    if "pattern" in schema and not re.search(schema["pattern"], text):
-        _refuse(place, schema["patternErrorMessage"])
+        yield _fault(place, f"must have {schema['maxLength']} characters at most")
+    elif "pattern" in schema and not re.search(schema["pattern"], text):
+        yield _fault(place, schema["patternErrorMessage"])
 
 
-def _check_number(number: float, schema: Mapping[str, Any], place: str) -> None:
+def _number_faults(number: float, schema: Mapping[str, Any], place: str) -> Iterator[str]:
     if number < schema.get("minimum", -inf):
-        _refuse(place, f"must be {schema['minimum']} or more")
+        yield _fault(place, f"must be {schema['minimum']} or more")
     if number > schema.get("maximum", inf):
-        _refuse(place, f"must be {schema['maximum']} or less")
+        yield _fault(place, f"must be {schema['maximum']} or less")
 
 
-def _refuse(place: str, complaint: str) -> Never:
-    raise InvalidChannel(f"{place or 'the secret'}: {complaint}")
+def _fault(place: str, complaint: str) -> str:
+    return f"{place or 'the secret'}: {complaint}"

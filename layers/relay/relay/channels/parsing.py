@@ -1,7 +1,7 @@
 """Parser of a channel's secret: JSON, schema, rules that a schema can't express, and allowed hosts."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Never
 
@@ -54,16 +54,13 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
 
 def check_secret(document: Any, hosts: VendorHosts) -> None:
     """Raise InvalidChannel unless the decoded secret is a valid channel whose URLs may be called."""
-    json_schema.check(document, CHANNEL, "")
+    for fault in schema_faults(document):
+        raise InvalidChannel(fault)
     _check_text(document)
     inbound, xmatters = document["inbound"], document["xmatters"]
     _check_endpoint(inbound, "inbound")
     if "callback" in xmatters:
         _check_endpoint(xmatters["callback"], "xmatters.callback")
-    json_schema.check(xmatters["auth"], AUTH[xmatters["auth"]["type"]], "xmatters.auth")
-    if "rest" in xmatters:
-        auth = xmatters["rest"]["auth"]
-        json_schema.check(auth, AUTH[auth["type"]], "xmatters.rest.auth")
     _check_names(xmatters.get("recipients", ()), "xmatters.recipients")
     for index, route in enumerate(document.get("policy", {}).get("routes", ())):
         _check_names(route["recipients"], f"policy.routes.{index}.recipients")
@@ -78,6 +75,17 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
             allowed.check(url)
         except ForbiddenUrl as error:
             raise InvalidChannel(f"{key}: {error}") from None
+
+
+def schema_faults(document: Any) -> Iterator[str]:
+    """Yield each violation of the schema of secrets, which names the key at fault but never its value."""
+    yield from json_schema.faults(document, CHANNEL, "")
+    match document:
+        case {"xmatters": {"auth": {"type": str(kind)} as auth}} if kind in AUTH:
+            yield from json_schema.faults(auth, AUTH[kind], "xmatters.auth")
+    match document:
+        case {"xmatters": {"rest": {"auth": {"type": str(kind)} as auth}}} if kind in AUTH:
+            yield from json_schema.faults(auth, AUTH[kind], "xmatters.rest.auth")
 
 
 def decode_secret(text: str) -> Any:

@@ -1,0 +1,88 @@
+"""Results of reading the sources of a report. A source that fails is named, and the others are still read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from relay.channels.channel import Channel
+from relay.channels.parsing import parse_channel
+from relay.failures.errors import InvalidChannel, SendError
+from relay.foreign_text import printable
+from relayctl.aws_errors import guarded
+from relayctl.channel.store import ChannelStore
+from relayctl.stack.deployed import Stack
+
+
+class Reading(NamedTuple):
+    """Result of reading one source.
+
+    Attributes:
+        source: Name of the source, with its channel if it is one channel's.
+        found: Number of events from the source.
+        problem: The reason why the source was not read, or only in part; None if it was read.
+        is_failure: True if the source failed; False if it was read, or the channel does not use it.
+    """
+
+    source: str
+    found: int = 0
+    problem: str | None = None
+    is_failure: bool = False
+
+
+@dataclass
+class Readings:
+    """Results of all sources of one report.
+
+    Attributes:
+        found: The results, in the order of the reading.
+    """
+
+    found: list[Reading] = field(default_factory=list)
+
+    def add(self, source: str, found: int = 0, problem: str | None = None, *, is_failure: bool = False) -> None:
+        """Add the result of a source."""
+        self.found.append(Reading(source, found, problem, is_failure))
+
+    def failed(self, source: str, error: Exception | str) -> None:
+        """Add the result of a source that failed."""
+        status = f" (HTTP {error.http_status})" if isinstance(error, SendError) and error.http_status else ""
+        self.add(source, problem=f"{error}{status}", is_failure=True)
+
+    def read[T](self, source: str, read: Callable[[], T]) -> T | None:
+        """Return the result of reading a source; if AWS, the ledger or a vendor fails, note that, and return None."""
+        return guarded(read, lambda error: self.failed(source, error))
+
+    def channel(self, stack: Stack, name: str, source: str, *, missing: Callable[[], object]) -> Channel | None:
+        """Return a channel of the stack; if its secret cannot be read or is not valid, note that, and return None.
+
+        `source` is the name of the source. `missing` is called if there is no such channel.
+        """
+        texts = self.read(source, lambda: [ChannelStore(stack).text(name)])
+        try:
+            if texts and texts[0] is not None:
+                return parse_channel(name, texts[0], stack.hosts)
+        except InvalidChannel as error:
+            self.failed(source, error)
+        if texts == [None]:
+            missing()
+        return None
+
+    @property
+    def has_failures(self) -> bool:
+        """True if a source failed, so that the report may lack something."""
+        return any(each.is_failure for each in self.found)
+
+    @property
+    def problems(self) -> list[str]:
+        """The sources that failed or were not read wholly, each once, in words."""
+        return list(dict.fromkeys(f"{each.source}: {each.problem}" for each in self.found if each.problem))
+
+    def notes(self) -> Iterator[str]:
+        """Yield a line for each source that is missing, failed, or was not read wholly."""
+        for each in self.found:
+            if each.problem:
+                yield printable(f"{'FAILED: ' if each.is_failure else ''}{each.source}: {each.problem}")
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Return the results as JSON objects."""
+        return [each._asdict() for each in self.found]
