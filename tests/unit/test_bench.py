@@ -18,7 +18,6 @@ from bench.__main__ import NAMES
 from bench.figures import Aim, Figure, Section, measured, number, render
 from bench.usage import MeteredRelay, MeteredTable, Usage
 from relay.incidents.share import parse_share
-from relay.ledger.row import SHARDS
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS
 from tests import samples
 
@@ -189,7 +188,7 @@ class TestMonth:
 
     def test_idle_sweeper_reads_each_shard_once_writes_its_lease_twice_and_asks_one_queue(self) -> None:
         idle = cost.idle_sweep()
-        assert (idle.half_read_units, idle.write_units, idle.sqs_requests) == (2 * SHARDS, 2, 1)
+        assert (idle.half_read_units, idle.write_units, idle.sqs_requests) == (2 * 8, 2, 1)
 
     def test_idle_reconcile_function_lists_the_secrets_and_reads_each_once(self) -> None:
         idle = cost.idle_reconcile_run()

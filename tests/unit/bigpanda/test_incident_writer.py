@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import requests
 
-from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
-from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.failures.errors import InvalidChannel
 from relay.http.session import HttpAnswer
 from relay.incidents.callback import Deed, ResponseAction
@@ -137,7 +135,7 @@ class TestActs:
         for second in range(3):
             relay.clock.now += 1
             relay.share(status="ok", changedOn=LATER, updatedOn=LATER + second)
-        relay.wake(LOOK_FOR_SECONDS)
+        relay.wake(180)
         assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["critical", "ok"]
         assert paths(relay) == ["resolve"]
         assert any(call.method == "POST" and b"TERMINATED" in call.body for call in relay.rest.calls)
@@ -149,7 +147,7 @@ class TestOnce:
         answer(relay, "Resolve")
         answer(relay, "Resolve")
         relay.wake(0)
-        relay.wake(WRITEBACK_LEASE_SECONDS)
+        relay.wake(60)
         assert paths(relay) == ["resolve"]
 
     @pytest.mark.parametrize("status", [429, 500, 503])

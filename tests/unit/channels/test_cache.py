@@ -4,12 +4,6 @@ import pytest
 
 from relay.channels import cache as channel_cache
 from relay.channels.cache import (
-    JOBS_UNKNOWN_SECONDS,
-    MALFORMED_SECONDS,
-    MAX_ABSENT,
-    RECENT_SECONDS,
-    REFRESH_SECONDS,
-    UNKNOWN_SECONDS,
     ChannelCache,
 )
 from relay.failures.errors import ChannelForbidden, ChannelUnreadable, UnknownChannel
@@ -28,7 +22,7 @@ class CachedChannels:
     `notices` has the name and the detail of each notice of the cache.
     """
 
-    def __init__(self, unknown_seconds: float = UNKNOWN_SECONDS, **texts: str | Exception) -> None:
+    def __init__(self, unknown_seconds: float = 60, **texts: str | Exception) -> None:
         self.clock = Clock()
         self.secrets = FakeSecrets(**texts)
         self.notices: list[tuple[str, str]] = []
@@ -72,7 +66,7 @@ class TestKnown:
         scene = CachedChannels(noc=OLD)
         scene.token()
         scene.secrets.texts["noc"] = NEW
-        scene.clock.now += REFRESH_SECONDS
+        scene.clock.now += 10
         assert scene.refreshed() == "new-token"
         assert scene.token() == "new-token"
 
@@ -103,7 +97,7 @@ class TestKnown:
         scene = CachedChannels(noc=OLD)
         scene.token()
         del scene.secrets.texts["noc"]
-        scene.clock.now += REFRESH_SECONDS
+        scene.clock.now += 10
         with pytest.raises(UnknownChannel):
             scene.refreshed()
 
@@ -152,14 +146,14 @@ class TestLastGoodCopy:
             scene.clock.now += 3600
             assert scene.token() == samples.TOKEN
         scene.secrets.texts["noc"] = NEW
-        scene.clock.now += REFRESH_SECONDS
+        scene.clock.now += 10
         assert scene.token() == "new-token"
 
     def test_failed_refresh_keeps_a_fresh_copy_fresh(self) -> None:
         scene = CachedChannels(noc=OLD)
         scene.token()
         scene.secrets.texts["noc"] = DOWN
-        scene.clock.now += REFRESH_SECONDS
+        scene.clock.now += 10
         assert scene.refreshed() == samples.TOKEN
         scene.clock.now += 200
         assert scene.token() == samples.TOKEN
@@ -175,7 +169,7 @@ class TestLastGoodCopy:
         with pytest.raises(ChannelUnreadable):
             scene.refreshed()
         scene.secrets.texts["noc"] = OLD
-        scene.clock.now += MALFORMED_SECONDS
+        scene.clock.now += 10
         assert scene.token() == samples.TOKEN
         assert scene.notices == []
 
@@ -186,7 +180,7 @@ class TestLastGoodCopy:
                 scene.token()
         assert len(scene.secrets.reads) == 1
         scene.secrets.texts["noc"] = OLD
-        scene.clock.now += MALFORMED_SECONDS
+        scene.clock.now += 10
         assert scene.token() == samples.TOKEN
 
     def test_failure_of_secrets_manager_without_a_cached_channel_is_not_remembered(self) -> None:
@@ -211,7 +205,7 @@ class TestRecent:
         scene = CachedChannels(noc=OLD)
         scene.token()
         scene.secrets.texts["noc"] = NEW
-        scene.clock.now += RECENT_SECONDS
+        scene.clock.now += 2
         assert scene.for_refusal() == "new-token"
 
     def test_reads_for_authentication_are_two_seconds_apart_however_often_they_are_asked_for(self) -> None:
@@ -230,7 +224,7 @@ class TestRecent:
         scene = CachedChannels(noc=OLD)
         scene.token()
         scene.secrets.texts["noc"] = trouble
-        scene.clock.now += RECENT_SECONDS
+        scene.clock.now += 2
         for _ in range(10):
             with pytest.raises(ChannelUnreadable):
                 scene.for_refusal()
@@ -242,11 +236,11 @@ class TestRecent:
         scene = CachedChannels(noc=OLD)
         scene.token()
         scene.secrets.texts["noc"] = DOWN
-        scene.clock.now += RECENT_SECONDS
+        scene.clock.now += 2
         with pytest.raises(ChannelUnreadable):
             scene.for_refusal()
         scene.secrets.texts["noc"] = NEW
-        scene.clock.now += RECENT_SECONDS
+        scene.clock.now += 2
         assert scene.for_refusal() == "new-token"
 
     def test_failed_read_for_a_share_counts_as_a_read_for_authentication(self) -> None:
@@ -263,10 +257,10 @@ class TestRecent:
         scene = CachedChannels(noc=OLD)
         scene.token()
         for _ in range(10):
-            scene.clock.now += RECENT_SECONDS
+            scene.clock.now += 2
             scene.for_refusal()
         scene.secrets.texts["noc"] = NEW
-        scene.clock.now += RECENT_SECONDS
+        scene.clock.now += 2
         scene.for_refusal()
         assert scene.refreshed() == "new-token"
 
@@ -288,7 +282,7 @@ class TestRecent:
         scene = CachedChannels(noc=OLD)
         scene.token()
         del scene.secrets.texts["noc"]
-        scene.clock.now += RECENT_SECONDS
+        scene.clock.now += 2
         with pytest.raises(UnknownChannel):
             scene.for_refusal()
 
@@ -319,12 +313,12 @@ class TestUnknown:
             with pytest.raises(UnknownChannel):
                 scene.token("ghost")
         assert scene.secrets.reads == ["ghost"]
-        scene.clock.now += UNKNOWN_SECONDS
+        scene.clock.now += 60
         scene.secrets.texts["ghost"] = OLD
         assert scene.token("ghost") == samples.TOKEN
 
     def test_worker_finds_a_channel_that_was_made_again_within_two_seconds(self) -> None:
-        scene = CachedChannels(unknown_seconds=JOBS_UNKNOWN_SECONDS)
+        scene = CachedChannels(unknown_seconds=2)
         with pytest.raises(UnknownChannel):
             scene.token()
         scene.secrets.texts["noc"] = OLD
@@ -357,11 +351,11 @@ class TestUnknown:
 
     def test_memory_for_guessed_channel_names_is_bounded(self) -> None:
         scene = CachedChannels()
-        for number in range(MAX_ABSENT + 200):
+        for number in range(1024 + 200):
             scene.clock.now += 1
             with pytest.raises(UnknownChannel):
                 scene.token(f"guess-{number}")
-        assert len(scene.cache._absent) == MAX_ABSENT
+        assert len(scene.cache._absent) == 1024
 
 
 def test_cache_times_are_those_of_the_contract() -> None:

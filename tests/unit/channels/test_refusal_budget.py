@@ -1,6 +1,6 @@
 import pytest
 
-from relay.channels.refusal_budget import CHECKED_AT_ONCE, MAX_BUDGETS, OPAQUE_AT_ONCE, RefusalBudgets, source
+from relay.channels.refusal_budget import RefusalBudgets, source
 from tests.fakes import Clock
 
 
@@ -13,14 +13,14 @@ def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) ->
 
 def test_each_source_has_its_own_budget() -> None:
     budgets = RefusalBudgets(Clock())
-    assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
+    assert taken(budgets, "192.0.2.1") == 20
     assert taken(budgets, "192.0.2.1") == 0
-    assert taken(budgets, "192.0.2.2") == OPAQUE_AT_ONCE
+    assert taken(budgets, "192.0.2.2") == 20
 
 
 def test_tokens_with_a_valid_checksum_have_a_larger_budget_of_their_own() -> None:
     budgets = RefusalBudgets(Clock())
-    assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == CHECKED_AT_ONCE
+    assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == 100
 
 
 def test_budget_is_refilled_by_one_a_second() -> None:
@@ -36,14 +36,14 @@ def test_clock_that_is_set_back_takes_nothing_from_a_budget() -> None:
     budgets = RefusalBudgets(clock)
     budgets.of("192.0.2.1", is_checked=False)
     clock.now -= 3600
-    assert taken(budgets, "192.0.2.1") == OPAQUE_AT_ONCE
+    assert taken(budgets, "192.0.2.1") == 20
 
 
 def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
     budgets = RefusalBudgets(Clock())
-    for number in range(MAX_BUDGETS + 10):
+    for number in range(2048 + 10):
         budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
-    assert len(budgets._budgets) == MAX_BUDGETS
+    assert len(budgets._budgets) == 2048
     assert ("10.0.0.0", False) not in budgets._budgets
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.routes import CALL_WORK, MAX_WORK, Route, Work, chosen, values_of
+from relay.channels.routes import Route, Work, chosen, values_of
 from relay.incidents.share import parse_share
 
 SHARE = {
@@ -103,7 +103,7 @@ class TestBoundedWork:
     def test_work_of_matching_is_the_length_of_patterns_times_that_of_values(self) -> None:
         work, share = Work(10_000), parse_share(json.dumps(SHARE).encode())
         assert chosen([route(tag_team=["x*", "payments"])], share, is_open=True, work=work) is not None
-        assert 10_000 - work.left == 2 * len("paymentsstorage") + 2 * CALL_WORK + len("payments") + CALL_WORK
+        assert 10_000 - work.left == 2 * len("paymentsstorage") + 2 * 250 + len("payments") + 250
 
     def test_share_beyond_the_bound_of_work_goes_to_every_route_that_was_not_ruled_out(self) -> None:
         share = parse_share(json.dumps(SHARE).encode())
@@ -114,14 +114,14 @@ class TestBoundedWork:
             route("a"),
             route("c"),
         ]
-        found = chosen(routes, share, is_open=True, work=Work(2 * CALL_WORK))
+        found = chosen(routes, share, is_open=True, work=Work(2 * 250))
         assert found == Route((), ("a", "b", "c"), is_undecided=True)
 
     def test_exact_pattern_costs_the_same_for_any_number_of_values(self) -> None:
         share = parse_share(json.dumps(many_values(200, 2000)).encode())
         work = Work(10_000)
         assert chosen([route(tag_t0="x"), route(tag_t1="y")], share, is_open=True, work=work) is None
-        assert work.left == 10_000 - 2 * (CALL_WORK + 1)
+        assert work.left == 10_000 - 2 * (250 + 1)
 
     def test_ordinary_routes_and_the_largest_real_incident_stay_far_below_the_bound_of_work(self) -> None:
         alerts = [{"id": n, "tags": {"host": f"db-{n}.prod.example", "team": "payments"}} for n in range(300)]
@@ -131,7 +131,7 @@ class TestBoundedWork:
         assert chosen([*routes, route("last", tag_team="pay*")], share, is_open=True, work=work) == route(
             "last", tag_team="pay*"
         )
-        assert work.left > MAX_WORK / 2
+        assert work.left > 300_000_000 / 2
 
 
 def test_values_of_a_fact_are_those_that_patterns_are_compared_with() -> None:

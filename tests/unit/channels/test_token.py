@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from relay.channels import token
-from relay.channels.token import ALPHABET, PATTERN, RANDOM_LENGTH
+from relay.channels.token import ALPHABET, PATTERN
 
 
 def made(channel: str = "noc", endpoint: Literal["inbound", "callback"] = "inbound") -> str:
@@ -21,10 +21,10 @@ def test_token_fits_its_own_channel_and_endpoint_alone() -> None:
 
 
 def test_token_has_190_random_bits() -> None:
-    assert len(ALPHABET) ** RANDOM_LENGTH > 2**190
+    assert len(ALPHABET) ** 32 > 2**190
     assert len(set(ALPHABET)) == len(ALPHABET)
     chosen = cycle(ALPHABET)
-    assert token.make("noc", "inbound", lambda _: next(chosen))[4 : 4 + RANDOM_LENGTH] == ALPHABET[:RANDOM_LENGTH]
+    assert token.make("noc", "inbound", lambda _: next(chosen))[4 : 4 + 32] == ALPHABET[:32]
 
 
 def test_secret_scanners_find_a_token_by_its_pattern() -> None:

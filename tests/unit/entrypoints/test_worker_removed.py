@@ -4,9 +4,7 @@ import json
 from copy import replace
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
-from relay.channels.cache import UNKNOWN_SECONDS
 from tests import samples
 from tests.fakes import FakeSecrets, Relay, new_relay, worked
 
@@ -45,17 +43,6 @@ def test_delivered_signal_of_a_removed_channel_leaves_no_dead_letter() -> None:
     assert (gone.dead_letters.messages, gone.retries.messages) == ([], [])
 
 
-def test_growth_that_only_the_removed_channel_announced_is_dead_lettered() -> None:
-    relay = new_relay(samples.accepted(), DOWN, policy={"notify_on": ["opened", "grew"]})
-    relay.share(alerts=["a1"])
-    relay.wake(36)
-    relay.share(alerts=["a1", "a2"], changedOn=1_800_000_001)
-    gone = removed_from(relay)
-    gone.wake(36)
-    assert [job.stamps.reason for job in gone.dead_letters.jobs()] == ["channel_removed"]
-    assert gone.retries.messages == []
-
-
 def test_followup_of_a_removed_channel_leaves_no_dead_letter() -> None:
     relay = owing("followup")
     relay.wake(0)
@@ -75,22 +62,12 @@ def test_fallback_is_notified_once_of_a_critical_of_a_removed_channel() -> None:
     assert (len(gone.dead_letters.messages), gone.retries.messages) == (1, [])
 
 
-def test_job_of_a_removed_channel_waits_while_the_dead_letter_queue_refuses_it() -> None:
-    relay = owing("signal")
-    relay.dead_letters.failure = EndpointConnectionError(endpoint_url="https://sqs")
-    relay.wake(0)
-    assert [job.stamps.reason for job in relay.retries.jobs()] == ["channel_removed"]
-    relay.dead_letters.failure = None
-    relay.wake(60)
-    assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
-
-
 def test_dead_letters_of_a_removed_channel_can_be_replayed_after_it_is_made_again() -> None:
     relay = owing("signal")
     secret = json.dumps(samples.secret(policy={"min_seconds_between_signals": 0}))
     relay.wake(0)
     relay.secrets.texts["noc"] = secret
-    relay.clock.now += UNKNOWN_SECONDS
+    relay.clock.now += 60
     [dead] = relay.dead_letters.jobs()
     relay.retries.messages.clear()
     worked(relay, dead)

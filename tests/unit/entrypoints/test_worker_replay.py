@@ -3,10 +3,8 @@
 import json
 from typing import Any
 
-import pytest
-
 from relay.delivery.task import entry_key_of
-from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
+from relay.failures.reasons import Reason
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relayctl.dlq.jsonl import line_of, read_line
@@ -22,11 +20,6 @@ DAYS = 3 * 86_400
 def sent(relay: Relay) -> list[str]:
     """Return the incidents of the signals to xMatters, in order."""
     return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
-
-
-def dies(_: Call) -> Any:
-    """Stop the worker while it waits for xMatters."""
-    raise SystemExit
 
 
 def moved(relay: Relay) -> Job:
@@ -52,13 +45,6 @@ class TestRevival:
         job = moved(relay)
         relay.ledger.change(entry_key_of(job), lambda each: each._replace(debt=each.debt._replace(plan=9)))
         relay.wake()
-        assert relay.entry().accepted_signals[-1].request_id == "r9"
-
-    def test_dead_lettered_job_is_attempted_however_old_it_is(self) -> None:
-        relay = dead_lettered(samples.accepted("r9"))
-        moved(relay)
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages, relay.dead_letters.messages) == (2, [], [])
         assert relay.entry().accepted_signals[-1].request_id == "r9"
 
     def test_entry_knows_the_revival_before_xmatters_is_asked(self) -> None:
@@ -117,14 +103,6 @@ class TestRevival:
         relay.wake()
         assert len(relay.session.calls) == 3
 
-    def test_revived_job_after_an_ambiguous_attempt_waits_and_says_may_repeat(self) -> None:
-        relay = dead_lettered(ZeroDivisionError("canary-words"), samples.accepted())
-        moved(relay)
-        relay.wake()
-        relay.wake(AMBIGUOUS_WAIT_SECONDS + 30)
-        assert relay.session.calls[-1].headers["X-Relay-May-Repeat"] == "true"
-        assert "canary-words" not in relay.recorder.written()
-
 
 class TestOnce:
     def test_copy_of_a_dead_letter_that_was_dead_lettered_again_sends_nothing(self) -> None:
@@ -134,14 +112,6 @@ class TestOnce:
         relay.retries.messages.clear()
         assert worked(relay, first) == []
         assert (len(relay.session.calls), len(relay.dead_letters.messages)) == (2, 1)
-
-    def test_copy_of_a_dead_letter_that_was_delivered_sends_nothing(self) -> None:
-        relay = dead_lettered(samples.accepted())
-        first = moved(relay)
-        relay.wake()
-        assert worked(relay, first, first) == []
-        assert len(relay.session.calls) == 2
-        assert relay.retries.messages == []
 
     def test_copy_of_a_dead_letter_that_waits_for_its_next_attempt_is_dropped(self) -> None:
         relay = dead_lettered(DOWN, REFUSED)
@@ -153,32 +123,11 @@ class TestOnce:
         relay.wake(1200)
         assert (len(relay.session.calls), len(relay.dead_letters.messages), relay.retries.messages) == (3, 1, [])
 
-    def test_age_of_a_second_copy_counts_from_the_first_revival(self) -> None:
-        relay = dead_lettered(dies, DOWN)
-        first = moved(relay)
-        relay.retries.messages.clear()
-        revived_at = relay.clock.now
-        with pytest.raises(SystemExit):
-            worked(relay, first)
-        relay.clock.now += 3600
-        worked(relay, first)
-        [copy] = relay.retries.jobs()
-        assert seconds_of(copy.revived_at or "") == revived_at
-
     def test_leftover_message_does_not_revive_a_dead_lettered_state(self) -> None:
         relay = dead_lettered(samples.accepted())
         leftover = samples.changed(relay.dead_letters.jobs()[0], dead_lettered_at=None)
         worked(relay, leftover)
         assert len(relay.session.calls) == 1
-
-    def test_leftover_message_does_not_expire_a_revived_state(self) -> None:
-        relay = dead_lettered(DOWN, samples.accepted())
-        leftover = samples.changed(relay.dead_letters.jobs()[0], dead_lettered_at=None)
-        moved(relay)
-        relay.wake()
-        worked(relay, leftover)
-        assert relay.dead_letters.messages == []
-        assert relay.entry().announced or relay.retries.messages
 
     def test_leftover_message_of_an_earlier_revival_does_not_expire_the_state(self) -> None:
         relay = dead_lettered(DOWN)
@@ -194,15 +143,6 @@ class TestOnce:
         worked(relay, leftover)
         assert relay.dead_letters.messages == []
 
-    def test_superseded_dead_letter_sends_nothing(self) -> None:
-        relay = dead_lettered(samples.accepted())
-        relay.share(status="warning", changedOn=LATER)
-        relay.retries.messages.clear()
-        moved(relay)
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.recorder.outcomes().count("superseded") == 1
-
     def test_dead_letter_of_an_incident_that_ended_unannounced_sends_nothing(self) -> None:
         relay = dead_lettered()
         relay.share(status="ok", changedOn=LATER)
@@ -213,16 +153,6 @@ class TestOnce:
 
 
 class TestWithoutTheLedger:
-    def test_revived_job_waits_until_the_ledger_is_back(self) -> None:
-        relay = dead_lettered(samples.accepted())
-        moved(relay)
-        relay.dynamodb.failure = TimeoutError()
-        relay.wake()
-        assert len(relay.session.calls) == 1
-        relay.dynamodb.failure = None
-        relay.wake()
-        assert len(relay.session.calls) == 2
-
     def test_dead_letter_that_the_ledger_could_not_record_is_sent_when_replayed(self) -> None:
         relay = new_relay(REFUSED, samples.accepted())
         relay.dynamodb.refuses_writes = True
@@ -246,17 +176,6 @@ class TestWithoutTheLedger:
         assert Flag.ACCEPTED in moved(relay).flags
         relay.wake()
         assert (len(relay.session.calls), relay.entry().announced is None) == (1, False)
-
-    def test_copy_of_a_dead_letter_that_waited_for_the_ledger_keeps_its_old_mark(self) -> None:
-        relay = dead_lettered()
-        first = moved(relay)
-        relay.wake()
-        relay.retries.messages.clear()
-        relay.dynamodb.failure = TimeoutError()
-        worked(relay, first)
-        relay.dynamodb.failure = None
-        relay.wake()
-        assert len(relay.session.calls) == 2
 
 
 class TestHolds:
@@ -309,11 +228,6 @@ class TestImport:
         assert sent(relay) == ["i1", "i1"], "the refused signal, and one more"
         assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
 
-    def test_import_of_a_job_that_is_still_dead_lettered_rings_once(self) -> None:
-        relay = dead_lettered(samples.accepted("r9"))
-        import_and_replay(relay, exported(relay), times=1)
-        assert len(relay.session.calls) == 2
-
     def test_import_of_a_file_whose_jobs_were_delivered_rings_nobody(self) -> None:
         relay = dead_lettered(samples.accepted("r9"))
         lines = exported(relay)
@@ -338,25 +252,3 @@ class TestImport:
         moved(relay)
         relay.wake()
         assert len(relay.session.calls) == 3
-
-    def test_import_of_a_superseded_job_rings_nobody(self) -> None:
-        relay = dead_lettered(samples.accepted("r9"))
-        lines = exported(relay)
-        relay.dead_letters.messages = []
-        relay.share(samples.body(status="warning", changedOn=LATER))
-        calls = len(relay.session.calls)
-        import_and_replay(relay, lines, times=2)
-        assert len(relay.session.calls) == calls
-
-
-class TestUnknownKind:
-    @pytest.mark.parametrize("envelope", ["", "{}", "not json", json.dumps({"schema": 2})])
-    def test_message_that_is_no_job_stays_and_sends_nothing(self, envelope: str) -> None:
-        relay = new_relay()
-        assert relay.worker.work([{"messageId": "m1", "body": envelope}]) == ["m1"]
-        assert relay.session.calls == []
-
-    def test_job_of_an_unknown_kind_stays_and_sends_nothing(self) -> None:
-        relay = new_relay()
-        assert worked(relay, samples.job(kind="from-a-newer-version")) == ["m1"]
-        assert relay.session.calls == []

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 import requests
 
-from relay.channels.schema import MOST_AGE_SECONDS
-from relay.delivery.debts import UNRECORDED_WAIT_SECONDS
 from relay.failures.errors import QueueError
 from relay.failures.reasons import Reason
 from relay.incidents.share import parse_share
@@ -16,7 +14,6 @@ from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSqs, HookedDynamoDb, Relay, Step, new_relay, table_down
 
 DOWN = samples.refused(503, b"down")
-REFUSED = samples.refused(404)
 NO = QueueError("no")
 NOW = "2027-01-15T08:00:00.000Z"
 LATER = 1_800_000_001
@@ -77,14 +74,6 @@ class TestNextMessage:
         assert woken(relay) == []
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_copy_that_a_crash_doubled_is_dropped_as_duplicate(self) -> None:
-        relay = new_relay(DOWN, samples.accepted())
-        woken(relay)
-        relay.retries.messages *= 2
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-        assert relay.recorder.outcomes().count("duplicate") == 1
-
     def spaced(self, seconds: float, *, has_ledger: bool = True) -> Relay:
         """Return a relay after a job woke whose incident was signalled just now, and is to be left alone so long."""
         relay = new_relay(policy={"min_seconds_between_signals": seconds})
@@ -104,29 +93,13 @@ class TestNextMessage:
         relay.wake(0)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_job_that_waits_as_long_as_a_message_can_has_a_message(self) -> None:
-        relay = self.spaced(900)
-        assert relay.retries.delays() == [900]
-        relay.wake(900)
-        assert (len(relay.session.calls), relay.retries.messages) == (2, [])
-
     def test_job_that_waits_long_has_a_message_while_the_ledger_is_down(self) -> None:
         relay = self.spaced(1500, has_ledger=False)
-        assert relay.retries.delays() == [UNRECORDED_WAIT_SECONDS]
+        assert relay.retries.delays() == [120]
         relay.dynamodb.refuses_writes = False
         relay.wake(120)
         assert (relay.retries.messages, len(relay.session.calls)) == ([], 1)
         assert relay.entry().debt.due == relay.clock.now + 1380
-
-    def test_job_of_an_older_state_is_superseded_by_the_newer_one(self) -> None:
-        relay = new_relay(*[DOWN] * 6, samples.accepted())
-        relay.share()
-        relay.share(changedOn=LATER, comments=["on it"])
-        assert len(relay.retries.messages) == 2
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages) == (7, [])
-        assert relay.recorder.outcomes().count("superseded") == 1
-        assert b"on it" in relay.session.calls[-1].body
 
 
 class TestSchedule:
@@ -154,12 +127,6 @@ class TestSchedule:
         woken(relay, age, recipients=())
         assert (relay.retries.delays(), waiting(relay).attempts) == ([delay], 1)
 
-    @pytest.mark.parametrize(("age", "delay"), [(120, 120), (9000, 900)])
-    def test_warning_waits_up_to_fifteen_minutes_between_attempts(self, age: int, delay: float) -> None:
-        relay = new_relay(DOWN, chance=1.0)
-        woken(relay, age, status="warning", body=samples.body(status="warning"))
-        assert relay.retries.delays() == [delay]
-
     def test_retry_after_a_timeout_says_may_repeat(self) -> None:
         relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
         woken(relay)
@@ -167,21 +134,6 @@ class TestSchedule:
         relay.wake()
         assert [call.headers.get("X-Relay-May-Repeat") for call in relay.session.calls] == [None, "true"]
         assert relay.session.calls[1].headers["X-Relay-Attempt"] == "2"
-
-    def test_job_is_sent_by_itself_after_its_key_was_corrected(self) -> None:
-        relay = new_relay(samples.refused(401), samples.accepted())
-        woken(relay)
-        assert waiting(relay).stamps.reason == "credentials"
-        relay.secrets.texts["noc"] = relay.secrets.texts["noc"].replace(samples.API_KEY, "mended")  # type: ignore[union-attr]
-        relay.wake(300)
-        assert ("apiKey=mended" in relay.session.calls[1].url, relay.retries.messages) == (True, [])
-
-    def test_worker_makes_one_attempt_per_wake(self) -> None:
-        relay = new_relay(DOWN)
-        woken(relay)
-        for number in range(2, 5):
-            relay.wake(900)
-            assert (len(relay.session.calls), waiting(relay).attempts) == (number, number)
 
 
 class TestNoAttempt:
@@ -261,13 +213,6 @@ class TestExpiry:
         relay.wake(101)
         assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_copy_that_a_crash_doubled_is_dead_lettered_once(self) -> None:
-        relay = new_relay(DOWN)
-        woken(relay, status="warning", body=samples.body(status="warning"))
-        relay.retries.messages *= 2
-        relay.wake(MAX_AGE + 1)
-        assert (len(relay.dead_letters.messages), relay.retries.messages) == (1, [])
-
     def test_job_is_attempted_until_the_end_of_its_age(self) -> None:
         relay = new_relay()
         relay.clock.now += MAX_AGE
@@ -290,27 +235,6 @@ class TestExpiry:
         relay.wake(60)
         assert (len(relay.dead_letters.messages), relay.retries.messages, relay.session.calls) == (1, [], [])
 
-    def test_refused_job_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
-        relay = new_relay(REFUSED)
-        relay.dead_letters.failure = NO
-        woken(relay, status="warning", body=samples.body(status="warning"))
-        assert (waiting(relay).stamps.reason, relay.retries.delays()) == ("refused", [60])
-
-    def test_max_age_of_the_channel_decides_when_a_job_expires(self) -> None:
-        relay = new_relay(policy={"max_age_seconds": 60})
-        relay.clock.now += 61
-        woken(relay)
-        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-
-
-class TestRefused:
-    def test_refused_job_is_dead_lettered_and_its_message_is_deleted(self) -> None:
-        relay = new_relay(REFUSED)
-        assert woken(relay, status="warning", body=samples.body(status="warning")) == []
-        [job] = relay.dead_letters.jobs()
-        assert (job.stamps.reason, job.attempts, job.stamps.http_status) == ("refused", 1, 404)
-        assert relay.retries.messages == []
-
 
 class TestChannelUnreadable:
     def test_job_of_an_unreadable_channel_waits_until_it_can_be_read(self) -> None:
@@ -322,26 +246,12 @@ class TestChannelUnreadable:
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    def test_job_of_an_unreadable_channel_does_not_expire_at_the_default_age(self) -> None:
-        # The channel's own age may be longer.
-        relay = unreadable()
-        relay.clock.now += MAX_AGE + 1
-        woken(relay)
-        assert (waiting(relay).stamps.reason, relay.dead_letters.messages) == ("internal", [])
-
     def test_job_of_an_unreadable_channel_expires_at_the_largest_age(self) -> None:
         relay = unreadable()
-        relay.clock.now += MOST_AGE_SECONDS + 1
+        relay.clock.now += 1_209_600 + 1
         assert woken(relay) == []
         assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
-
-    def test_expired_job_of_an_unreadable_channel_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
-        relay = unreadable()
-        relay.clock.now += MOST_AGE_SECONDS + 1
-        relay.dead_letters.failure = NO
-        assert woken(relay) == []
-        assert (waiting(relay).stamps.reason, relay.retries.delays()) == ("expired", [60])
 
 
 def unreadable() -> Relay:

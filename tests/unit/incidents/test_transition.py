@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.incidents.transition import MAX_ALERTS, PRESETS, State, Transition, compare
+from relay.incidents.transition import PRESETS, State, Transition, compare
 from tests import samples
 from tests.unit.states import NOW, over, state, unstamped
 
@@ -192,9 +192,9 @@ class TestState:
         assert state(alerts=ONE).alerts == {"f55ff16f"}
 
     def test_alerts_are_compared_up_to_a_limit(self) -> None:
-        many = [{"id": number} for number in range(MAX_ALERTS + 500)]
+        many = [{"id": number} for number in range(1000 + 500)]
         announced = state(alerts=many)
-        assert len(announced.alerts) == MAX_ALERTS
+        assert len(announced.alerts) == 1000
         assert compare(announced, state(9, alerts=many[::-1])).transition == Transition.TOUCHED
 
 

@@ -1,18 +1,12 @@
 import pytest
 
-from relay.ledger.accepted_signal import MAX_ACCEPTED_SIGNALS, AcceptedSignal, Audience, with_signal
-from tests.unit.states import NOW, over, state
+from relay.ledger.accepted_signal import AcceptedSignal, Audience, with_signal
+from tests.unit.states import NOW, state
 
 
 def signal(*recipients: str, is_for_one: bool = False) -> AcceptedSignal:
     """Return the signal of a critical state to these recipients."""
     return AcceptedSignal.of(state(), "r1", NOW, Audience(recipients, is_for_one=is_for_one))
-
-
-class TestOf:
-    def test_signal_has_the_facts_of_its_state_and_no_page(self) -> None:
-        assert signal() == AcceptedSignal("r1", NOW, is_open=True, is_critical=True)
-        assert AcceptedSignal.of(over(), "r2", NOW, Audience()) == AcceptedSignal("r2", NOW, is_open=False)
 
 
 class TestRecipients:
@@ -54,9 +48,3 @@ class TestWithSignal:
     def test_signal_that_is_known_stays_as_it_is(self) -> None:
         known = AcceptedSignal("r1", NOW, is_open=True, pages=("u-1",))
         assert with_signal((known,), AcceptedSignal("r1", NOW + 5, is_open=True)) == (known,)
-
-    def test_newest_signals_stay(self) -> None:
-        signals: tuple[AcceptedSignal, ...] = ()
-        for page_number in range(MAX_ACCEPTED_SIGNALS + 3):
-            signals = with_signal(signals, AcceptedSignal(f"r{page_number}", NOW + page_number, is_open=True))
-        assert (len(signals), signals[0].request_id) == (MAX_ACCEPTED_SIGNALS, "r3")

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from copy import replace
 
 import pytest
 
@@ -13,11 +12,6 @@ class TestRevival:
     def dead_lettered(self) -> Entry:
         return Entry().owing(state()).dead_lettering(state(), MARK, "refused", plan=1)
 
-    def test_revived_state_is_owed_and_no_longer_dead_lettered(self) -> None:
-        revived = self.dead_lettered().reviving(state(), MARK + 9)
-        assert (revived.is_given_up, revived.debt.revived_at, revived.debt.since) == (False, MARK + 9, NOW)
-        assert revived.newest == bare(state())
-
     def test_state_that_is_dead_lettered_again_is_not_revived(self) -> None:
         again = self.dead_lettered().reviving(state(), MARK + 9).dead_lettering(state(), MARK + 60, "expired", plan=1)
         assert (again.is_given_up, again.debt.dead_lettered_at, again.debt.reason) == (True, MARK + 60, "expired")
@@ -29,18 +23,8 @@ class TestRevival:
     def test_mark_of_a_dead_letter_never_goes_back(self) -> None:
         assert self.dead_lettered().dead_lettering(state(), MARK - 9, "refused", plan=1).debt.dead_lettered_at == MARK
 
-    def test_replayed_state_has_the_plan_of_the_dead_letter(self) -> None:
-        entry = Entry().owing(state())
-        entry = replace(entry, debt=replace(entry.debt, plan=3))
-        revived = entry.dead_lettering(state(), MARK, "refused", plan=4).reviving(state(), MARK + 9)
-        assert revived.debt.plan == 4
-
     def test_newer_state_clears_the_revival_of_an_older_one(self) -> None:
         assert self.dead_lettered().reviving(state(), MARK + 9).owing(state(5)).debt.revived_at == 0.0
-
-    def test_older_state_is_not_recorded_as_dead_lettered(self) -> None:
-        entry = Entry().owing(state(5))
-        assert entry.dead_lettering(state(), MARK, "refused", plan=1) == entry
 
     def test_state_that_the_entry_has_not_seen_is_owed_and_dead_lettered(self) -> None:
         entry = Entry(announced=state()).dead_lettering(state(5), MARK, "expired", plan=1)

@@ -4,14 +4,13 @@ from copy import replace
 import pytest
 
 from relay.incidents.transition import State
-from relay.ledger.debt import BEHIND_SECONDS, Debt
+from relay.ledger.debt import Debt
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
 from relay.ledger.row import Row, shard
-from tests.fake_dynamodb import FakeDynamoDb, size
+from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
-from tests.unit.states import NOW, announced, bare, over, state
+from tests.unit.states import NOW, announced, over, state
 
 MARK = NOW + 60.0
 ROW = Row(NOW + 216, "d" * 32, is_critical=True)
@@ -38,12 +37,6 @@ class TestRow:
         items = dynamodb.indexed()
         return (items[0]["due"]["S"], float(items[0]["due_at"]["N"])) if items else None
 
-    def test_waiting_state_is_owed_and_has_its_row(self) -> None:
-        entry = owing()
-        assert (entry.newest, entry.debt.since, entry.debt.row) == (bare(state()), NOW, ROW)
-        assert (entry.debt.due, entry.debt.job) == (ROW.due, ROW.job)
-        assert (Entry().debt.due, Entry().debt.job) == (0.0, "")
-
     @pytest.mark.parametrize("is_missed_first", [True, False])
     def test_row_of_a_missing_page_is_due_although_a_later_state_was_given_up(self, is_missed_first: bool) -> None:
         """Found by seed 7036 of the simulation: nobody was told that a critical had no page."""
@@ -56,11 +49,6 @@ class TestRow:
         for step in steps if is_missed_first else reversed(steps):
             entry = step(entry)
         assert entry.debt.due <= max(MARK, CALM.due)
-
-    def test_newer_state_takes_over_the_row_and_keeps_the_time(self) -> None:
-        later = Row(NOW + 500, "e" * 32)
-        entry = owing().waiting(state(5), later)
-        assert (entry.newest, entry.debt.since, entry.debt.row) == (bare(state(5)), NOW, later)
 
     @pytest.mark.parametrize(
         "entry",
@@ -103,27 +91,12 @@ class TestRow:
         entry = owing(state(5)).announcing(state(), "r1", NOW)
         assert (entry.debt.row, entry.debt.since) == (ROW, NOW + 5)
 
-    def test_row_moves_to_the_other_shards_if_a_warning_takes_it_over(self) -> None:
-        ledger, dynamodb = fresh()
-        before = ledger.write("k", Entry(), owing())
-        assert before
-        ledger.write("k", before, before.waiting(state(5, status="warning"), CALM))
-        assert self.place(dynamodb) == (shard("k", is_critical=False), ROW.due)
-
     def test_dead_lettered_critical_moves_behind_the_others_once_the_fallback_is_notified(self) -> None:
         entry = owing().dead_lettering(state(), MARK, "refused", plan=1)
         assert (entry.debt.row, entry.debt.since, entry.debt.reason) == (Row(MARK, is_critical=True), NOW, "refused")
         notified = entry.notified()
-        assert (notified.debt.row, notified.debt.is_notified) == (Row(MARK + BEHIND_SECONDS, is_critical=True), True)
+        assert (notified.debt.row, notified.debt.is_notified) == (Row(MARK + 7_776_000, is_critical=True), True)
         assert notified.is_given_up
-
-    def test_dead_lettered_warning_stays_in_the_index_behind_the_others(self) -> None:
-        warning = state(status="warning")
-        assert owing(warning).dead_lettering(warning, MARK, "refused", plan=1).debt.row == Row(MARK + BEHIND_SECONDS)
-
-    def test_notification_leaves_the_row_of_a_job_that_goes_on(self) -> None:
-        debt = owing().debt.notified(state())
-        assert (debt.row, debt.is_notified) == (ROW, True)
 
     def test_postponed_row_is_due_later_and_counts_anew(self) -> None:
         debt = replace(owing().debt, row=replace(ROW, rung=4, begun=3))
@@ -142,23 +115,10 @@ class TestRow:
         assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
         assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
 
-    def test_attempts_add_up_until_a_newer_state_comes(self) -> None:
-        debt = owing().debt.failed(3, "upstream").failed(1, "timeout")
-        assert (debt.attempts, debt.reason) == (4, "timeout")
-        assert debt.started_anew().attempts == 0
-
     def test_settled_debt_leaves_the_index(self) -> None:
         debt = replace(owing().debt, is_notified=True).settled()
         assert (debt.row, debt.since, debt.is_notified) == (None, None, False)
         assert owing().debt.with_page_missing(NOW).settled().row, "the notice that no page came is owed still"
-
-    def test_attributes_of_another_version_are_kept_when_the_entry_is_written(self) -> None:
-        ledger, dynamodb = fresh()
-        before = ledger.write("k", Entry(), owing())
-        assert before
-        dynamodb.items["k"]["colour"] = {"S": "blue"}
-        ledger.write("k", before, before.announcing(state(), "r1", NOW))
-        assert dynamodb.items["k"]["colour"] == {"S": "blue"}
 
     @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
     def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
@@ -172,12 +132,6 @@ class TestRow:
         ledger.write("k", lost, replace(lost, debt=lost.debt.rung(NOW + 400)))
         assert ledger.read("k").debt.row == replace(ROW, due=NOW + 400, rung=1)
         assert len(dynamodb.indexed()) == 1
-
-    def test_entry_with_a_row_costs_one_write_unit(self) -> None:
-        ledger, dynamodb = fresh()
-        name = key("noc", ("Network Operations",), "66b0a1b2c3d4e5f6a7b8c9d0")
-        ledger.write(name, Entry(), owing(state(alerts=[{"id": number} for number in range(10)])))
-        assert size(dynamodb.items[name]) < 1024
 
 
 def without_page(entry: Entry) -> Entry:

@@ -16,9 +16,6 @@ class TestKey:
     def test_key_does_not_depend_on_the_order_of_recipients(self) -> None:
         assert key("noc", ("a", "b"), "i1") == key("noc", ("b", "a"), "i1")
 
-    def test_key_separates_the_names_of_recipients(self) -> None:
-        assert len({key("noc", names, "i1") for names in [("a", "b"), ("a,b",), ("ab",), ('a","b',)]}) == 4
-
     def test_key_takes_an_incident_id_with_slashes(self) -> None:
         assert key("noc", (), "a/b/../c").endswith("/a/b/../c")
         assert key("noc", (), "a/b").split("/")[2] == key("noc", (), "c").split("/")[2]
@@ -31,9 +28,6 @@ class TestKey:
     def test_key_fits_into_dynamodb_whatever_the_incident_id_is(self, incident_id: str) -> None:
         name = key("a" * 48, ("x" * 200,) * 100, incident_id)
         assert 0 < len(name.encode()) <= MAX_KEY_BYTES
-
-    def test_key_shows_a_legal_incident_id_as_it_is(self) -> None:
-        assert key("noc", (), "ïd-✓").endswith("/ïd-✓")
 
     @given(st.text(st.characters(), min_size=1, max_size=4), st.text(st.characters(), min_size=1, max_size=4))
     def test_different_incident_ids_have_different_keys(self, one: str, other: str) -> None:

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from relay.channels.policy import FlapRule
 from relay.incidents.transition import State
 from relay.ledger.entry import Flap
-from relay.ledger.entry_json import encoded
-from tests.unit.states import NOW, announced, over, state
+from tests.unit.states import NOW, over, state
 
 RULE = FlapRule(3, 10)
 TEN_MINUTES = 600.0
@@ -31,16 +30,6 @@ def test_incident_flaps_after_as_many_changes_as_the_policy_says() -> None:
 
 def test_changes_that_are_too_far_apart_are_no_flap() -> None:
     assert seen([state(0), over(10), state(20), over(10 + TEN_MINUTES)]).calm_at == 0
-
-
-def test_first_state_comments_and_states_without_a_status_are_no_changes() -> None:
-    states = [state(0), state(1, comments=["seen"]), state(2, status=None, active=True), state(3)]
-    assert seen(states).changes == ()
-
-
-def test_each_further_change_moves_the_end_of_a_flap() -> None:
-    states = [state(0), over(10), state(20), over(30), state(30 + TEN_MINUTES - 1)]
-    assert seen(states).calm_at == NOW + 30 + 2 * TEN_MINUTES - 1
 
 
 def test_incident_that_was_calm_begins_anew() -> None:
@@ -67,10 +56,3 @@ def test_memory_holds_no_more_changes_than_the_policy_names(steps: list[tuple[fl
     flap = seen(states, FlapRule(transitions, 10))
     assert len(flap.changes) <= transitions
     assert list(flap.changes) == sorted(flap.changes)
-
-
-def test_entry_of_a_flapping_incident_stays_below_1_kb() -> None:
-    states = [state(second) if second % 2 else over(second) for second in range(40)]
-    entry = announced(states[-2])
-    entry = entry.owing(states[-1])._replace(flap=seen(states, FlapRule(4, 10)).announcing())
-    assert len(encoded(entry)) < 1024

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.ledger.entry_key import key
-from relay.ledger.row import ATTRIBUTES, CRITICAL, OTHER, SHARDS, Row, shard, shards, stored_key
+from relay.ledger.row import ATTRIBUTES, CRITICAL, OTHER, Row, shard, shards, stored_key
 
 NAMES = [key("noc", (), f"66b0a1b2c3d4e5f6a7b8c{number:03}") for number in range(1000)]
 
@@ -40,25 +40,12 @@ def test_item_without_a_place_in_the_index_has_no_row() -> None:
     assert Row.of({"due_at": 7.0, "job": "d"}) is None
 
 
-def test_row_of_an_older_version_has_defaults() -> None:
-    assert Row.of({"due": "critical#1", "due_at": 7.0}) == Row(7.0, is_critical=True)
-
-
 @pytest.mark.parametrize("is_critical", [True, False])
 def test_entry_has_one_of_the_shards_of_its_kind(is_critical: bool) -> None:
     kind = CRITICAL if is_critical else OTHER
     found = Counter(shard(name, is_critical=is_critical) for name in NAMES)
     assert set(found) == set(shards(kind))
     assert shard(NAMES[0], is_critical=is_critical) == shard(NAMES[0], is_critical=is_critical)
-
-
-def test_storm_of_one_channel_is_spread_over_all_shards() -> None:
-    found = Counter(shard(name, is_critical=True) for name in NAMES)
-    assert max(found.values()) < 2 * len(NAMES) / SHARDS
-
-
-def test_sixteen_queries_read_the_whole_index() -> None:
-    assert len({*shards(CRITICAL), *shards(OTHER)}) == 2 * SHARDS == 16
 
 
 def test_key_of_a_stored_job_names_entry_and_delivery() -> None:

@@ -8,7 +8,7 @@ import pytest
 from relay.failures.errors import UnknownChannel
 from relay.reconcile.plan import Listing
 from tests import samples
-from tests.unit.reconcile_scene import Scene, incident, listings, make_scene, with_channels
+from tests.unit.reconcile_scene import Scene, make_scene, with_channels
 
 
 def planned(scene: Scene) -> list[Listing]:
@@ -63,21 +63,10 @@ def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> Non
     assert groups(scene) == [["noc"]]
 
 
-def test_channel_with_two_environments_is_compared_with_each() -> None:
-    scene = make_scene(environments=["e2", "e1"])
-    assert sorted(each.environment_id for each in planned(scene)) == ["e1", "e2"]
-
-
 def test_channel_without_an_environment_is_not_compared_although_shares_name_one() -> None:
     scene = make_scene(environment_id=None)
     share(scene, "e1")
     assert scene.relay.reconciler.run() == []
-
-
-def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
-    scene = make_scene()
-    share(scene, "e-of-a-stranger", recipients=("mallory",))
-    assert [each.environment_id for each in planned(scene)] == ["e1"]
 
 
 @pytest.mark.parametrize("recipients", [(), ("dba",)])
@@ -99,27 +88,11 @@ def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own
     assert member.signals == rings
 
 
-def test_bigpanda_is_asked_once_for_all_channels_of_a_group() -> None:
-    scene = make_scene()
-    with_channels(scene, dba={}, net={})
-    scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(3)))
-    [(channels, _)] = scene.relay.reconciler.run()
-    assert channels == ["noc", "dba", "net"]
-    assert listings(scene) == 3
-
-
 def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:
     scene = make_scene()
     scene.relay.secrets.texts["removed"] = UnknownChannel("removed")
     assert groups(scene) == [["noc"]]
     assert "reconcile_failed" not in scene.relay.recorder.metrics()
-
-
-def test_channel_that_dynamodb_leaves_unprocessed_is_compared_with_all_recipients() -> None:
-    scene = make_scene()
-    scene.relay.dynamodb.batch_size = 0
-    [member] = planned(scene)[0].groups[0].members
-    assert member.names_recipients
 
 
 def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:

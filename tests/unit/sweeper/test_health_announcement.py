@@ -6,10 +6,6 @@ from itertools import pairwise
 import pytest
 
 from relay.sweeper.health_announcement import (
-    IN_A_ROW_SECONDS,
-    MOMENTARY_SECONDS,
-    RUNS_WELL,
-    TOLD_AGAIN_SECONDS,
     ChannelState,
     SickReasons,
     Told,
@@ -68,23 +64,18 @@ def test_well_is_told_after_five_runs_and_not_before_fifteen_minutes(watch: Watc
     assert watch.state.is_over(watch.now)
 
 
-def test_well_is_told_in_the_fifth_run_of_a_long_sickness(watch: Watch) -> None:
-    watch.run(*[SICK] * 30, *[WELL] * RUNS_WELL)
-    assert watch.messages == [(2, "notice"), (35, "well")]
-
-
 def test_channel_that_recovers_for_four_runs_stays_sick_since_its_start(watch: Watch) -> None:
-    watch.run(SICK, SICK, *[*[WELL] * (RUNS_WELL - 1), SICK] * 30)
+    watch.run(SICK, SICK, *[*[WELL] * (5 - 1), SICK] * 30)
     assert watch.messages == [(2, "notice")]
     assert watch.state.since == NOW + 60
 
 
 def test_flapping_channel_has_at_most_one_message_in_fifteen_minutes(watch: Watch) -> None:
-    watch.run(*[*[SICK] * 2, *[WELL] * RUNS_WELL] * 100)
+    watch.run(*[*[SICK] * 2, *[WELL] * 5] * 100)
     runs = [run for run, _ in watch.messages]
     assert len(runs) > 10
-    assert min(later - earlier for earlier, later in pairwise(runs)) >= TOLD_AGAIN_SECONDS / 60
-    assert watch.runs / len(runs) >= TOLD_AGAIN_SECONDS / 60
+    assert min(later - earlier for earlier, later in pairwise(runs)) >= 900 / 60
+    assert watch.runs / len(runs) >= 900 / 60
 
 
 def test_sickness_that_becomes_urgent_is_told_once_more_after_fifteen_minutes(watch: Watch) -> None:
@@ -93,13 +84,8 @@ def test_sickness_that_becomes_urgent_is_told_once_more_after_fifteen_minutes(wa
     assert watch.state.times_told == 2
 
 
-def test_urgent_sickness_that_calms_down_is_not_told_again(watch: Watch) -> None:
-    watch.run(URGENT, URGENT, *[SICK] * 30, *[URGENT] * 30)
-    assert watch.messages == [(2, "alarm")]
-
-
 def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
-    watch.run(SICK, SICK, SICK, seconds=IN_A_ROW_SECONDS + 1)
+    watch.run(SICK, SICK, SICK, seconds=180 + 1)
     assert watch.messages == []
     watch.run(SICK)
     assert watch.messages == [(4, "notice")]
@@ -112,9 +98,8 @@ def test_momentary_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch:
     assert [kind for _, kind in watch.messages] == ["alarm", "well"]
 
 
-def test_momentary_reason_ends_after_its_time(watch: Watch) -> None:
-    watch.run(SickReasons(momentary=("x",)), seconds=60)
-    watch.run(*[WELL] * int(MOMENTARY_SECONDS / 60))
+def test_momentary_reason_ends_after_five_minutes(watch: Watch) -> None:
+    watch.run(SickReasons(momentary=("x",)), *[WELL] * 5)
     assert watch.state.sick_runs == 0
 
 

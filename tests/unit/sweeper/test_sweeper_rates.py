@@ -1,17 +1,9 @@
 """Flood reports: the sweeper logs a channel that gets more than its rate limit for minutes in a row."""
 
-import json
 from typing import Any
 
-import pytest
-
-from relay.delivery.task import Task, new_job
-from relay.incidents.share import parse_share
-from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
-from relay.ledger.wait import gate_of
-from relay.sweeper.health_announcement import IN_A_ROW_SECONDS
 from tests import samples
-from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, new_relay, table_down
+from tests.fakes import HookedDynamoDb, Relay, new_relay, table_down
 
 LIMIT = 5
 DOWN = samples.refused(503, b"down")
@@ -53,48 +45,10 @@ class TestFlood:
         assert line["critical_wait_seconds"] > 60
         assert line["above_seconds"] == 120
 
-    def test_overloaded_channel_is_reported_in_each_run_until_the_flood_is_over(self) -> None:
-        relay = new_relay(policy={"max_per_minute": LIMIT})
-        flood(relay, 4, each=20)
-        assert overloaded(relay) == 2
-        flood(relay, 40, each=0)
-        assert relay.sweep(0)["owed"] == 0
-        before = overloaded(relay)
-        flood(relay, 3, each=LIMIT, prefix="g")
-        assert overloaded(relay) == before
-
     def test_flood_of_warnings_is_reported(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 3, each=20, status="warning")
         assert lines(relay)[0]["critical_wait_seconds"] == 0
-
-    def test_burst_that_fills_the_horizon_is_reported_although_little_comes_after_it(self) -> None:
-        relay = new_relay(policy={"max_per_minute": LIMIT})
-        flood(relay, 1, each=60)
-        flood(relay, 2, each=LIMIT, prefix="g")
-        [line] = lines(relay)
-        assert line["arrived_per_minute"] <= LIMIT
-        assert line["owed"] > LIMIT * HORIZON_SECONDS / 60
-
-    def test_overloaded_channel_is_judged_by_its_own_limit(self) -> None:
-        policies = {"noc": {"max_per_minute": LIMIT}, "db": {"max_per_minute": 50}}
-        texts = {name: json.dumps(samples.secret(policy=policy)) for name, policy in policies.items()}
-        relay = new_relay(secrets=FakeSecrets(**texts))
-        for part in "abc":
-            for number in range(20):
-                relay.webhook.serve(samples.request(samples.body(id=f"db-{part}-{number}"), channel="db"))
-            flood(relay, 1, each=20, channel="noc", prefix=f"noc-{part}")
-        assert [line["channel"] for line in lines(relay)] == ["noc"]
-
-    def test_flood_reports_take_no_write_per_share(self) -> None:
-        relay = new_relay(policy={"max_per_minute": LIMIT})
-        flood(relay, 3, each=20)
-        before = len(relay.dynamodb.calls)
-        relay.sweep()
-        counts = relay.dynamodb.calls[before:]
-        # One call each for the run's lease and for the gate of the one channel.
-        assert counts.count("get_item") == 2
-        assert counts.count("update_item") == 2
 
 
 class TestNoFlood:
@@ -115,15 +69,10 @@ class TestNoFlood:
         assert relay.sweep(0)["owed"] == 12 * LIMIT
         assert overloaded(relay) == 0
 
-    def test_flood_during_an_outage_is_reported(self) -> None:
-        relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
-        flood(relay, 3, each=4 * LIMIT)
-        assert overloaded(relay) == 1
-
     def test_overloaded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
         relay = new_relay(policy={"max_per_minute": LIMIT})
         flood(relay, 2, each=20)
-        relay.clock.now += IN_A_ROW_SECONDS
+        relay.clock.now += 180
         flood(relay, 2, each=20, prefix="g")
         assert overloaded(relay) == 0
 
@@ -147,12 +96,5 @@ class TestGateUnreadable:
         flood(relay, 1, each=60)
         for _ in range(5):
             table.before["get_item", table.calls.count("get_item") + 1] = table_down
-            assert relay.sweep()["owed"] > LIMIT * HORIZON_SECONDS / 60
+            assert relay.sweep()["owed"] > LIMIT * 300 / 60
         assert lines(relay) == []
-
-    @pytest.mark.parametrize("policy", [{}, {"max_per_minute_per_recipients": 3}], ids=str)
-    def test_sweeper_reads_the_gate_that_signals_pass(self, policy: dict[str, int]) -> None:
-        channel = samples.parsed(samples.secret(policy=policy))
-        share = parse_share(samples.body())
-        job = new_job(channel, share, samples.body(), (), "c1", 1_800_000_000.0)
-        assert Task.of_share(channel, share, job, "me").rules[0].gate == gate_of(channel.name)

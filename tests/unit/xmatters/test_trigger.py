@@ -10,7 +10,7 @@ from relay.failures.errors import NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relay.xmatters.logins import TOKEN_MARGIN_SECONDS, Login, Logins
+from relay.xmatters.logins import Login, Logins
 from tests import samples
 from tests.fakes import FakeSession, Trigger
 
@@ -86,7 +86,7 @@ class TestToken:
     def test_token_is_requested_once_and_used_until_shortly_before_its_end(self) -> None:
         trigger = Trigger(samples.token("t1", 900), samples.accepted(), auth=samples.OAUTH)
         trigger.send()
-        trigger.clock.now += 900 - TOKEN_MARGIN_SECONDS - 1
+        trigger.clock.now += 900 - 30 - 1
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", "Bearer t1"]
         assert trigger.urls()[0] == "https://acme.xmatters.com/api/xm/1/oauth2/token"
@@ -103,7 +103,7 @@ class TestToken:
             samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
         )
         trigger.send()
-        trigger.clock.now += 900 - TOKEN_MARGIN_SECONDS
+        trigger.clock.now += 900 - 30
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
 
