@@ -108,26 +108,6 @@ class TestActs:
         relay.wake(0)
         assert paths(relay) == ["comments"] * written
 
-    def test_other_response_is_a_comment_as_ever(self) -> None:
-        relay = new_relay()
-        answer(relay, "Not me")
-        relay.wake(0)
-        assert paths(relay) == ["comments"]
-
-    def test_without_actions_a_response_is_a_comment(self) -> None:
-        relay = new_relay(actions={"Fix": {"do": "resolve"}})
-        answer(relay, "Resolve")
-        relay.wake(0)
-        assert paths(relay) == ["comments"]
-
-    def test_acknowledgement_that_snoozes_assigns_the_incident_too(self) -> None:
-        users = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
-        relay = new_relay(users, DONE, DONE, actions={"Acknowledge": {"do": "snooze", "minutes": 5}}, assign=True)
-        answer(relay, "Acknowledge")
-        relay.wake(0)
-        assert paths(relay) == ["assignment", "snooze"]
-        assert "The incident is assigned to them." in writes(relay)[1][1]["comment"]
-
     def test_echo_of_a_resolve_ends_the_page_and_rings_once(self) -> None:
         relay = new_relay(ACCEPTED)
         answer(relay, "Resolve")
@@ -192,12 +172,6 @@ class TestOnce:
         assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
         [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
         assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
-
-    def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
-        relay = new_relay(samples.refused(404))
-        answer(relay, "Resolve")
-        relay.wake(0)
-        assert [job.stamps.http_status for job in relay.dead_letters.jobs()] == [404]
 
     def test_unknown_incident_that_is_over_settles(self) -> None:
         relay = new_relay(samples.refused(404))
@@ -265,15 +239,6 @@ class TestOnce:
         relay.wake(0)
         assert paths(relay) == ["resolve"]
 
-    def test_answer_that_comes_after_the_resolve_was_signalled_is_settled_by_bigpanda(self) -> None:
-        relay = new_relay(samples.refused(409), DONE)
-        relay.share(status="ok", changedOn=LATER)
-        relay.clock.now += 5
-        answer(relay, "Resolve")
-        relay.retries.messages.clear()
-        relay.wake(0)
-        assert paths(relay) == ["resolve", "comments"]
-
     def test_snooze_whose_time_is_over_when_bigpanda_can_be_asked_is_not_made(self) -> None:
         relay = new_relay(samples.refused(503), DONE)
         answer(relay, "Snooze 1 h")
@@ -300,13 +265,6 @@ class TestForged:
             relay.wake(30)
         assert paths(relay) == ["comments"]
         assert writes(relay)[0][1]["comment"].startswith("Unverified")
-
-    def test_unverified_answer_is_not_even_a_comment_where_the_channel_wants_none(self) -> None:
-        relay = new_relay(comments=["status"])
-        answer(relay, "Resolve", "mallory")
-        for _ in range(12):
-            relay.wake(30)
-        assert writes(relay) == []
 
     def test_status_or_comment_with_the_words_of_an_action_is_none(self) -> None:
         relay = new_relay(comments=["status", "annotation"])

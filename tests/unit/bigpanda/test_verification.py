@@ -88,9 +88,6 @@ class TestIncident:
         old = judged(callback(), entry(), rest=None, came=NOW - 61)
         assert old == CallbackVerdict(Verdict.UNVERIFIED, "it is older than the signals of the incident")
 
-    def test_callbacks_own_date_is_not_compared_without_the_rest_api(self) -> None:
-        assert judged(callback(at="2027-01-15T07:00:00Z"), entry(), rest=None).verdict == Verdict.VERIFIED
-
 
 class TestPage:
     @pytest.mark.parametrize("named", [{"page_id": PAGE}, {"page_id": None, "page_number": "408005"}])

@@ -9,10 +9,6 @@ from tests.fakes import FakeSession, Relay
 
 
 class TestAdmit:
-    def test_valid_credentials_are_admitted_to_the_channel(self) -> None:
-        relay = Relay(FakeSession())
-        assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
-
     @pytest.mark.parametrize(
         "request_",
         [
@@ -31,21 +27,6 @@ class TestAdmit:
         assert caught.value.status == 401
         assert relay.secrets.reads == []
 
-    def test_every_refusal_has_the_same_error(self) -> None:
-        relay = Relay(FakeSession())
-        wrong = [
-            samples.request(channel="ghost"),
-            samples.request(channel="No Name"),
-            samples.request(headers={}),
-            samples.request(headers={"x-api-key": "wrong"}),
-        ]
-        refusals = set()
-        for each in wrong:
-            with pytest.raises(BadRequest) as caught:
-                relay.webhook.authenticator.authenticate(each)
-            refusals.add((caught.value.status, caught.value.error, str(caught.value)))
-        assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
-
     def test_credentials_changed_two_seconds_ago_are_admitted_and_the_old_ones_refused(self) -> None:
         relay = Relay(FakeSession())
         relay.channels.get("noc")
@@ -58,16 +39,6 @@ class TestAdmit:
         with pytest.raises(BadRequest):
             relay.webhook.authenticator.authenticate(samples.request())
 
-    def test_wrong_credentials_cost_a_read_every_two_seconds_at_most(self) -> None:
-        relay = Relay(FakeSession())
-        for number in range(200):
-            relay.clock.now += 0.1
-            with pytest.raises(BadRequest):
-                relay.webhook.authenticator.authenticate(
-                    samples.request(headers={"x-api-key": "wrong"}, source=f"192.0.2.{number}")
-                )
-        assert 9 <= len(relay.secrets.reads) <= 11
-
     def test_credential_is_not_refused_while_the_secret_cannot_be_read(self) -> None:
         relay = Relay(FakeSession())
         relay.channels.get("noc")
@@ -78,9 +49,3 @@ class TestAdmit:
             with pytest.raises(ChannelUnreadable):
                 relay.webhook.authenticator.authenticate(new)
         assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
-
-    def test_authentication_raises_channel_unreadable_if_secret_and_cache_are_missing(self) -> None:
-        relay = Relay(FakeSession())
-        relay.secrets.texts["noc"] = ChannelUnreadable("down")
-        with pytest.raises(ChannelUnreadable):
-            relay.webhook.authenticator.authenticate(samples.request())

@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from relay.channels.policy import PRIORITIES, FlapRule, Policy
-from relay.channels.routes import Route
 from relay.incidents.own_body import BodyRule
 from relay.incidents.transition import PRESETS, State, Transition
 from tests import samples
@@ -55,15 +54,6 @@ def test_numbers_of_a_policy_are_taken_as_given_zero_included() -> None:
 def test_rule_for_flaps_is_none_unless_the_policy_has_one() -> None:
     assert Policy.of({}).flap is None
     assert Policy.of({"flap": {"transitions": 4, "minutes": 0.5}}).flap == FlapRule(4, 0.5)
-
-
-def test_policy_ignores_members_of_other_readers() -> None:
-    assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(notify_on=PRESETS["oncall"])
-
-
-def test_routes_of_a_policy_are_read_in_their_order() -> None:
-    routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
-    assert Policy.of({"routes": routes}).routes == tuple(map(Route.of, routes))
 
 
 def test_own_body_has_its_rules_from_the_policy() -> None:

@@ -31,14 +31,6 @@ def test_budget_is_refilled_by_one_a_second() -> None:
     assert taken(budgets, "192.0.2.1") == 3
 
 
-def test_clock_that_is_set_back_takes_nothing_from_a_budget() -> None:
-    clock = Clock()
-    budgets = RefusalBudgets(clock)
-    budgets.of("192.0.2.1", is_checked=False)
-    clock.now -= 3600
-    assert taken(budgets, "192.0.2.1") == 20
-
-
 def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
     budgets = RefusalBudgets(Clock())
     for number in range(2048 + 10):

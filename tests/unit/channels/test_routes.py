@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.routes import Route, Work, chosen, values_of
+from relay.channels.routes import Route, Work, chosen
 from relay.incidents.share import parse_share
 
 SHARE = {
@@ -81,10 +81,6 @@ def test_resolve_is_routed_by_the_worst_status_of_the_incident() -> None:
     assert first(route("a", status="critical"), route("b", status="ok"), document=unknown, is_open=False) == "b"
 
 
-def test_body_is_not_read_without_routes() -> None:
-    assert chosen((), parse_share(b'{"id": "i1"}'), is_open=True) is None
-
-
 def test_recipients_of_a_route_are_trimmed_and_deduplicated() -> None:
     found = Route.of({"when": {}, "recipients": [" a ", "b", "a"], "priority": "HIGH"})
     assert (found.recipients, found.priority) == (("a", "b"), "HIGH")
@@ -132,12 +128,3 @@ class TestBoundedWork:
             "last", tag_team="pay*"
         )
         assert work.left > 300_000_000 / 2
-
-
-def test_values_of_a_fact_are_those_that_patterns_are_compared_with() -> None:
-    share = parse_share(json.dumps(SHARE).encode())
-    assert values_of("tag.Team", share, is_open=True) == ("payments", "storage")
-    assert values_of("environment", share, is_open=True) == ("e1", "production")
-    assert values_of("tag.none", share, is_open=True) == ()
-    over = parse_share(b'{"id": "i1", "status": "ok", "severity": "Critical"}')
-    assert values_of("status", over, is_open=False) == ("critical",)
