@@ -2,8 +2,10 @@
 
 import json
 
+from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.delivery import sns_topic
 from relay.jobs.envelope import attributes_of
+from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES
 from relay.telemetry.metrics import METRICS
 from tests import samples
 from tests.fakes import Recorder
@@ -13,15 +15,15 @@ API_GATEWAY_HEADER_BYTES = 10_240
 
 
 def test_largest_body_fits_into_a_lambda_event_with_its_headers() -> None:
-    in_base64 = 4_194_304 * 4 / 3
+    in_base64 = MAX_BODY_BYTES * 4 / 3
     # API Gateway passes headers twice, and a query that is no longer than they are.
     assert in_base64 + 3 * API_GATEWAY_HEADER_BYTES < LAMBDA_EVENT_BYTES
 
 
 def test_message_has_no_more_attributes_and_waits_no_longer_than_sqs_allows() -> None:
     assert len(attributes_of(samples.job())) <= 10
-    assert 900 <= 900
-    assert 1_048_576 <= 1024 * 1024
+    assert MAX_DELAY_SECONDS <= 900
+    assert MAX_MESSAGE_BYTES <= 1024 * 1024
 
 
 def test_line_of_embedded_metrics_has_no_more_metrics_than_cloudwatch_reads() -> None:

@@ -13,11 +13,10 @@ import pytest
 from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
-from bench import bodies, cost, stranger
+from bench import cost, stranger
 from bench.__main__ import NAMES
-from bench.figures import Aim, Figure, Section, measured, number, render
+from bench.figures import Aim, Figure, Section, measured, render
 from bench.usage import MeteredRelay, MeteredTable, Usage
-from relay.incidents.share import parse_share
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS
 from tests import samples
 
@@ -42,10 +41,6 @@ class TestFigure:
         # A machine that slows down tenfold in the second round slows both.
         assert Figure("path", "ms", [2, 20, 2], "POST", [1, 10, 2]).ratios == [2, 2, 1]
 
-    def test_ratio_of_lists_of_different_lengths_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="shorter"):
-            _ = Figure("path", "ms", [1, 2], "POST", [1]).ratios
-
     @pytest.mark.parametrize(("limit", "is_met"), [(1.9, False), (2.0, True), (2.1, True)])
     def test_aim_at_most_a_limit_is_met_up_to_the_limit(self, limit: float, is_met: bool) -> None:
         assert Figure("path", "ms", [4, 4], "POST", [2, 2], Aim(limit)).is_met is is_met
@@ -53,9 +48,6 @@ class TestFigure:
     @pytest.mark.parametrize(("limit", "is_met"), [(94.9, True), (95.0, True), (95.1, False)])
     def test_aim_at_least_a_limit_is_met_from_the_limit(self, limit: float, is_met: bool) -> None:
         assert measured("rate", "%", 95.0, aim=Aim(limit, at_least=True)).is_met is is_met
-
-    def test_figure_without_an_aim_is_neither_met_nor_missed(self) -> None:
-        assert measured("size", "kB", 1.0).is_met is None
 
 
 class TestTable:
@@ -75,18 +67,6 @@ class TestTable:
         assert bad.split()[-1] == "missed"
         assert size.split() == ["size", "3,202", "kB"]
         assert note.strip() == "a note"
-
-    @pytest.mark.parametrize(
-        ("value", "text"), [(0, "0"), (0.0123, "0.012"), (0.5, "0.50"), (12.34, "12.3"), (1234.5, "1,234")]
-    )
-    def test_table_shows_significant_digits_only(self, value: float, text: str) -> None:
-        assert number(value) == text
-
-
-def test_body_is_a_share_with_the_requested_alerts() -> None:
-    share = parse_share(bodies.body("i1", 30, age=60))
-    assert (share.incident_id, share.status, len(share.alerts)) == ("i1", "critical", 30)
-    assert parse_share(bodies.body("i1", 1, status="ok")).active is False
 
 
 def written(**item: Any) -> dict[str, Any]:
@@ -163,17 +143,6 @@ class TestCost:
         assert f"about **${month.values[0]:.0f}** for five channels and 20,000 shares" in readme
         assert f"about **${million.values[0]:.0f} for a million owed shares**" in readme
 
-    def test_alarm_that_is_off_by_default_is_not_counted_and_one_on_two_metrics_twice(self) -> None:
-        alarms = [
-            each for each in yaml_parse(TEMPLATE)["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"
-        ]
-        on = [each["Properties"] for each in alarms if each.get("Condition") != "WatchesSilence"]
-        assert len(on) == len(alarms) - 1
-        watched = sum(
-            len([1 for each in alarm.get("Metrics", [{"MetricStat": 1}]) if "MetricStat" in each]) for alarm in on
-        )
-        assert cost.alarm_metrics_by_default(TEMPLATE) == watched > len(on)
-
 
 class TestMonth:
     def test_each_item_is_a_count_times_a_price(self) -> None:
@@ -244,11 +213,6 @@ class TestStranger:
         # The read and the message; the writes. Some shares also write the rate limit's item.
         assert 2 <= found.aws_calls - 2 < 2.5
         assert found.write_units > found.aws_calls - 2 + 1, "the index is written as well"
-
-    def test_forged_job_that_wakes_is_sent_again(self) -> None:
-        found = stranger.woken(stranger.SMALL)
-        # Received, deleted and sent.
-        assert 2.9 < found.sqs_requests <= 3
 
     def test_writes_beyond_the_tables_quota_cost_nothing(self, bills: dict[str, float]) -> None:
         most = 40_000 * 86_400 * cost.WRITE_UNITS / 1e6

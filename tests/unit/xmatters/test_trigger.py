@@ -33,11 +33,6 @@ class TestRequest:
             "X-Relay-May-Repeat": "true",
         }
 
-    def test_may_repeat_header_is_missing_by_default(self) -> None:
-        trigger = Trigger(samples.accepted())
-        trigger.send()
-        assert "X-Relay-May-Repeat" not in trigger.session.calls[0].headers
-
     @pytest.mark.parametrize("correlation_id", ["a\r\nX-Evil: 1", "ä✓\ud800", "\x00", "Root=1-5e1b"])
     def test_correlation_id_cannot_break_a_header(self, correlation_id: str) -> None:
         trigger = Trigger(samples.accepted())
@@ -121,12 +116,6 @@ class TestToken:
         trigger.failure()
         assert not trigger.xmatters.renew_token(trigger.channel)
 
-    def test_password_of_any_characters_is_sent_as_a_form(self) -> None:
-        auth = samples.OAUTH | {"password": "pä&=+ %✓"}
-        trigger = Trigger(samples.token(), samples.accepted(), auth=auth)
-        trigger.send()
-        assert parse_qs(trigger.session.calls[0].body.decode())["password"] == ["pä&=+ %✓"]
-
     @pytest.mark.parametrize(
         ("answer", "reason"),
         [
@@ -163,13 +152,6 @@ class TestToken:
         trigger.send()
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t", None, "Bearer t"]
-
-    def test_token_lifetime_may_be_a_text_of_digits(self) -> None:
-        token = HttpAnswer(200, {}, b'{"access_token": "t", "expires_in": "900"}')
-        trigger = Trigger(token, samples.accepted(), samples.accepted(), auth=samples.OAUTH)
-        trigger.send()
-        trigger.send()
-        assert trigger.authorizations() == [None, "Bearer t", "Bearer t"]
 
     @pytest.mark.parametrize("other", [{"username": "other"}, {"password": "another"}])
     def test_logins_of_one_host_have_their_own_tokens(self, other: dict[str, str]) -> None:
