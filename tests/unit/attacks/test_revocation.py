@@ -74,7 +74,6 @@ class TestRevoked:
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
 
-
     def test_second_mark_revokes_a_token_that_secrets_manager_served_again_after_the_first(
         self,
     ) -> None:
@@ -192,8 +191,6 @@ class TestCost:
         assert (calls["get_item"] in {4, 5}, calls["put_item"]) == (True, 1)
         assert relay.secrets.reads == ["other"]
 
-
-
     def test_marks_older_than_a_week_are_deleted(self) -> None:
         relay = relay_that_knows_the_leaked_token()
         table = relay.credentials.table(relay.clock)
@@ -241,7 +238,6 @@ class TestUses:
         relay.webhook.serve(showing(LEAKED, body=""))
         assert relay.credentials.items == {}
 
-
     def test_use_by_who_calls_himself_relayctl_is_recorded(self) -> None:
         relay = Relay(FakeSession(samples.accepted()), secrets=FakeSecrets(noc=secret(LEAKED)))
         relay.webhook.serve(samples.request(headers={"x-api-key": LEAKED, "user-agent": "relayctl/1.0"}))
@@ -256,7 +252,6 @@ class TestUses:
         relay.clock.now += 60
         status(relay, LEAKED)
         assert relay.credentials.calls.count("put_item") == 2
-
 
     def test_item_of_a_use_does_not_reveal_a_weak_password(self) -> None:
         """A password's fingerprint depends on the trigger URL's API key too, so a weak password cannot be guessed."""

@@ -1,11 +1,17 @@
 import json
+import re
+import secrets
+from typing import Literal
 
 import pytest
 
+from relay.channels import token
 from relay.channels.api_gateway import Request
+from relay.channels.refusal_budget import RefusalBudgets, source
+from relay.channels.token import PATTERN
 from relay.failures.errors import BadRequest, ChannelUnreadable
 from tests import samples
-from tests.fakes import FakeSession, Relay
+from tests.fakes import Clock, FakeSession, Relay
 
 
 class TestAdmit:
@@ -49,3 +55,94 @@ class TestAdmit:
             with pytest.raises(ChannelUnreadable):
                 relay.webhook.authenticator.authenticate(new)
         assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
+
+
+def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) -> int:
+    count = 0
+    while budgets.of(address, is_checked=is_checked).take():
+        count += 1
+    return count
+
+
+def test_each_source_has_its_own_budget() -> None:
+    budgets = RefusalBudgets(Clock())
+    assert taken(budgets, "192.0.2.1") == 20
+    assert taken(budgets, "192.0.2.1") == 0
+    assert taken(budgets, "192.0.2.2") == 20
+
+
+def test_tokens_with_a_valid_checksum_have_a_larger_budget_of_their_own() -> None:
+    budgets = RefusalBudgets(Clock())
+    assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == 100
+
+
+def test_budget_is_refilled_by_one_a_second() -> None:
+    clock = Clock()
+    budgets = RefusalBudgets(clock)
+    taken(budgets, "192.0.2.1")
+    clock.now += 3
+    assert taken(budgets, "192.0.2.1") == 3
+
+
+def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
+    budgets = RefusalBudgets(Clock())
+    for number in range(2048 + 10):
+        budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
+    assert len(budgets._budgets) == 2048
+    assert ("10.0.0.0", False) not in budgets._budgets
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("test-invoke-source-ip", ""),
+    ],
+)
+def test_addresses_of_one_ipv6_network_are_one_source_of_lookups(address: str, found: str) -> None:
+    assert source(address) == found
+
+
+def made(channel: str = "noc", endpoint: Literal["inbound", "callback"] = "inbound") -> str:
+    return token.make(channel, endpoint, secrets.choice)
+
+
+def test_token_fits_its_own_channel_and_endpoint_alone() -> None:
+    text = made()
+    assert token.fits(text, "noc", "inbound")
+    assert not token.fits(text, "noc", "callback")
+    assert not token.fits(text, "noc2", "inbound")
+
+
+def test_secret_scanners_find_a_token_by_its_pattern() -> None:
+    text = made()
+    assert re.fullmatch(PATTERN, text)
+    assert re.findall(rf"\b{PATTERN}\b", f'header: "Bearer {text}", x') == [text]
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda it: it[:-1], lambda it: it + "a", lambda it: it[:-1] + "-", lambda it: "bpr_"]
+)
+def test_truncated_or_extended_token_fits_no_channel(broken: object) -> None:
+    assert callable(broken)
+    assert not token.fits(broken(made()), "noc", "inbound")
+
+
+def test_token_with_one_wrong_character_fits_no_channel() -> None:
+    text = made()
+    for place in range(len(token.PREFIX), len(text)):
+        other = "b" if text[place] == "a" else "a"
+        assert not token.fits(text[:place] + other + text[place + 1 :], "noc", "inbound")
+
+
+def test_checksum_of_a_token_is_the_same_in_every_version() -> None:
+    # Stored tokens must stay valid.
+    assert token.make("noc", "inbound", lambda _: "a") == EXPECTED
+
+
+EXPECTED = "bpr_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaZDQc4H"

@@ -1,16 +1,19 @@
 """A channel's secret: what is parsed, what is refused and with which words, and what counts as a secret."""
 
+import base64
 import copy
+import hmac
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from relay.channels import channel
-from relay.channels.channel import is_channel_name
+from relay.channels import channel, misconfiguration
+from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
 from relay.failures.errors import InvalidChannel
+from relay.http.session import VendorHosts
 from tests import samples
 from tests.fakes import HOSTS
 
@@ -230,3 +233,195 @@ def test_header_for_bigpanda_is_admitted_by_the_channel(inbound: dict[str, Any])
     header = channel.header_for(inbound)
     found = samples.parsed(samples.secret(inbound=inbound))
     assert found.accepts({header["name"].lower(): header["value"]}, 1_800_000_000.0)
+
+
+NOW = 1_800_000_000.0
+
+
+def basic(text: bytes) -> str:
+    return "Basic " + base64.b64encode(text).decode()
+
+
+class TestAccepts:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": "Bearer new-token"},
+            {"authorization": "bearer   new-token "},
+            {"x-api-key": "new-token"},
+            {"x-api-key": " new-token "},
+            {"authorization": basic("bigpanda:pä:ss".encode())},
+            {"authorization": basic("bigpanda:pä:ss".encode()).replace("Basic", "BASIC")},
+            {"authorization": "Bearer wrong", "x-api-key": "new-token"},
+        ],
+    )
+    def test_valid_credentials_are_admitted_in_every_accepted_header(self, headers: dict[str, str]) -> None:
+        assert samples.ROTATED.accepts(headers, NOW)
+
+    # `Channel.accepts` takes `any` over the offered credentials, which is false for an empty list.
+    def test_missing_header_is_never_admitted(self) -> None:
+        for document in (samples.secret(), samples.secret(inbound={"basic": {"username": "u", "password": "p"}})):
+            assert not samples.parsed(document).accepts({}, NOW)
+            assert not samples.parsed(document).accepts({"content-type": "application/json"}, NOW)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": ""},
+            {"authorization": "Bearer "},
+            {"authorization": "new-token"},
+            {"authorization": "Bearer new-toke"},
+            {"authorization": "Bearer NEW-TOKEN"},
+            {"authorization": "Bearer \ud800"},
+            {"authorization": "Basic !!!"},
+            {"authorization": "Basic é"},
+            {"authorization": basic(b"")},
+            {"authorization": basic(b"new-token")},
+            {"authorization": basic(b"bigpanda:")},
+            {"authorization": basic(b"bigpanda:new-token")},
+            {"authorization": basic("bigpanda:pä:ss".encode("latin-1"))},
+            {"x-api-key": ""},
+            {"x-api-key": "bigpanda:pä:ss"},
+            {"x-api-key": "Bearer new-token"},
+        ],
+        ids=str,
+    )
+    def test_invalid_credentials_are_not_admitted(self, headers: dict[str, str]) -> None:
+        assert not samples.ROTATED.accepts(headers, NOW)
+
+    @pytest.mark.parametrize("headers", [{"x-api-key": "old-token"}, {"authorization": basic(b"bigpanda:old")}])
+    def test_previous_credentials_are_admitted_until_they_expire(self, headers: dict[str, str]) -> None:
+        assert samples.ROTATED.accepts(headers, NOW - 0.001)
+        assert not samples.ROTATED.accepts(headers, NOW)
+
+    def test_login_is_not_admitted_as_token_nor_token_as_login(self) -> None:
+        only_login = samples.parsed(samples.secret(inbound={"basic": {"username": "u", "password": "p"}}))
+        assert not only_login.accepts({"x-api-key": "u:p"}, NOW)
+        only_token = samples.parsed(samples.secret(inbound={"token": "u:p"}))
+        assert not only_token.accepts({"authorization": basic(b"u:p")}, NOW)
+
+    def test_every_credential_is_compared_in_constant_time_even_after_one_fits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compared, real = [], hmac.compare_digest
+
+        def spy(secret: bytes, offer: bytes) -> bool:
+            compared.append((secret, offer))
+            return real(secret, offer)
+
+        monkeypatch.setattr(hmac, "compare_digest", spy)
+        assert samples.ROTATED.accepts({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
+        assert len(compared) == 2 * 4
+
+
+UUID = "3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10"
+HOST = "https://acme.xmatters.com"
+TRIGGER = f"{HOST}/api/integration/1/functions/{UUID}/triggers"
+CANARY_TOKEN = "canary-90ab"
+TO_OPS = {"when": {"status": "warning"}, "recipients": ["Ops"]}
+
+
+def made(*, url: str = TRIGGER, routes: list[dict[str, Any]] | None = None, **xmatters: Any) -> Channel:
+    document = {
+        "inbound": {"token": CANARY_TOKEN},
+        "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
+        "policy": {"routes": routes or []},
+    }
+    return parse_channel("noc", json.dumps(document), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
+
+
+def keys(found: Channel) -> list[str]:
+    return [problem.key for problem in misconfiguration.problems(found)]
+
+
+@pytest.mark.parametrize(
+    ("found", "key"),
+    [
+        (made(recipients=["Ops"], routes=[TO_OPS, {"when": {}, "recipients": ["Ops"]}]), "policy.routes.1.when"),
+        (
+            made(recipients=["Ops"], routes=[{"when": {"status": "critical"}, "recipients": []}]),
+            "policy.routes.0.recipients",
+        ),
+        (made(), "xmatters.recipients"),
+        (made(recipients=[]), "xmatters.recipients"),
+        (made(url=f"{TRIGGER}?apiKey={CANARY_TOKEN}&recipients=%20,"), "xmatters.recipients"),
+        (made(url=f"{HOST}/?apiKey={CANARY_TOKEN}", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(url=f"{HOST}/api/xm/1/events", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(url=f"{HOST}/api/integration/1/functions//triggers", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(url=f"{TRIGGER}/more", recipients=["Ops"]), "xmatters.trigger_url"),
+    ],
+)
+def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:
+    assert keys(found) == [key]
+    assert CANARY_TOKEN not in repr(misconfiguration.problems(found))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/integration/1/functions/{UUID}/triggers",
+        f"/reapi/2015-04-01/forms/{UUID}/triggers",
+        f"/api/xm/1/forms/{UUID}/triggers",
+        f"/api/xm/1/plans/{UUID}/forms/My%20Form/triggers",
+    ],
+)
+def test_each_documented_trigger_path_is_accepted(path: str) -> None:
+    assert keys(made(url=f"{HOST}{path}?apiKey=k", recipients=["Ops"])) == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        made(recipients=["Ops"]),
+        made(routes=[TO_OPS]),
+        made(url=f"{TRIGGER}?apiKey=k&recipients=Ops"),
+        made(recipients_in="workflow"),
+        made(recipients_in="url"),
+        made(url=f"{HOST}/agent/7", any_trigger_path=True, recipients=["Ops"]),
+        samples.parsed(),
+    ],
+)
+def test_channel_that_notifies_somebody_has_no_problem(found: Channel) -> None:
+    assert keys(found) == []
+
+
+def test_misconfigured_channel_is_parsed() -> None:
+    found = made(url=f"{HOST}/", routes=[{"when": {}, "recipients": []}])
+    expected = ["policy.routes.0.when", "policy.routes.0.recipients", "xmatters.recipients", "xmatters.trigger_url"]
+    assert keys(found) == expected
+
+
+class TestCritical:
+    @pytest.mark.parametrize(
+        ("when", "is_reached"),
+        [
+            ({"status": "critical"}, True),
+            ({"status": ["warning", "CRIT*"]}, True),
+            ({"status": "*"}, True),
+            ({"status": "warning"}, False),
+            ({"status": "critical", "tag.team": "payments"}, False),
+            ({"severity": "critical"}, False),
+            ({"environment": "*"}, False),
+        ],
+    )
+    def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
+        self, when: dict[str, Any], is_reached: bool
+    ) -> None:
+        found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
+        assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            made(recipients=["Ops"], routes=[TO_OPS]),
+            made(recipients_in="workflow", routes=[TO_OPS]),
+            made(recipients_in="url", routes=[TO_OPS]),
+            made(url=f"{TRIGGER}?recipients=Ops", routes=[TO_OPS]),
+        ],
+    )
+    def test_critical_is_notified_by_recipients_outside_the_routes(self, found: Channel) -> None:
+        assert not misconfiguration.critical_may_notify_nobody(found)
+
+    def test_critical_that_a_route_without_recipients_takes_notifies_nobody(self) -> None:
+        found = made(recipients=[], routes=[{"when": {"status": "critical"}, "recipients": []}])
+        assert misconfiguration.critical_may_notify_nobody(found)

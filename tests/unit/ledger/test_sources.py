@@ -66,13 +66,6 @@ def test_source_is_written_once_and_again_after_a_day() -> None:
     assert item(relay) == {"environments": {"e1": relay.clock.now}, "names_recipients": False}
 
 
-def test_environment_that_no_share_named_for_long_is_not_suggested() -> None:
-    relay = relay_with()
-    post(relay)
-    relay.clock.now += 2_592_000 + 1
-    assert suggested(relay) == ()
-
-
 def test_channel_whose_webhook_named_recipients_is_remembered() -> None:
     relay = relay_with(environments=["e1"])
     channel = relay.channels.get("noc")

@@ -9,12 +9,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
 from relay.jobs.envelope import envelope_of
-from relay.jobs.outcome import Outcome
 from relay.ledger.entry_key import key
-from relay.reconcile.plan import listing_name
+from relay.reconcile.history import UnknownCounts
 from tests import samples
 from tests.fakes import Call
-from tests.unit.reconcile_scene import Scene, accepted, access_of, answer, incident, make_scene
+from tests.unit.reconcile_scene import Scene, accepted, answer, history_of, incident, make_scene, with_channels
 
 HOURS = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z"}
 QUEUE_DOWN = EndpointConnectionError(endpoint_url="x")
@@ -123,14 +122,6 @@ class TestMissed:
         [job] = scene.relay.retries.jobs()
         assert (job.stamps.status, job.version) == ("critical", (scene.tenant.incidents[0]["changed_at"],) * 2)
 
-    def test_relayed_incident_is_not_signalled_again_if_a_webhook_names_its_alerts_otherwise(self) -> None:
-        scene = make_scene(policy={"notify_on": ["opened", "grew"]})
-        scene.has(listed(scene))
-        scene.run_twice()
-        scene.relay.wake(0)
-        scene.shared(ago=0, alerts=[{"id": "another-name", "status": "critical"}])
-        assert scene.signalled() == ["critical"]
-
     @pytest.mark.parametrize(
         ("policy", "recipients"),
         [
@@ -200,15 +191,6 @@ class TestMissed:
         newest = relay.entry().newest
         assert newest is not None
         assert (scene.signalled(), newest.rank) == (["warning"], 2)
-
-    def test_late_share_of_a_relayed_incident_sends_no_second_signal(self) -> None:
-        scene = make_scene()
-        scene.has(listed(scene))
-        scene.run_twice()
-        stamp = scene.tenant.incidents[0]["changed_at"]
-        assert scene.relay.share(status="critical", changedOn=stamp, updatedOn=stamp).outcome == Outcome.DELIVERED
-        scene.relay.wake(60)
-        assert scene.signalled() == ["critical"]
 
     def test_run_lists_only_incidents_that_match_the_query_of_the_channel(self) -> None:
         scene = make_scene(reconcile_query='team = "payments"')
@@ -302,14 +284,6 @@ class TestKnown:
             scene.has(listed(scene, ago=200 + number))
             assert scene.run_twice()["missed"] == 0
         assert len(scene.relay.retries.messages) == waiting
-
-    def test_overtaken_dead_letter_does_not_keep_a_later_change_from_being_relayed(self) -> None:
-        scene = make_scene(samples.refused(400), accepted)
-        scene.shared()
-        scene.shared(status="warning", ago=300)
-        scene.relay.clock.now += 600
-        scene.has(listed(scene))
-        assert scene.run_twice()["missed"] == 1
 
     def test_debt_of_an_incident_whose_resolve_was_lost_is_dropped_and_never_announced(self) -> None:
         scene = make_scene(samples.refused(503))
@@ -422,19 +396,6 @@ class TestEnvironments:
         found = scene.run_twice()
         assert (found["missed"], found["failure"]) == (1, "HTTP 404")
 
-    def test_incident_in_two_environments_is_signalled_once(self) -> None:
-        scene = make_scene(environments=["e0"])
-        scene.has(listed(scene))
-        scene.run_twice()
-        scene.relay.wake(0)
-        assert len(scene.relay.session.calls) == 1
-
-    def test_incident_is_relayed_although_another_environment_is_compared_for_the_first_time(self) -> None:
-        scene = make_scene(environments=["e0"])
-        del scene.relay.dynamodb.items[f"reconcile/{listing_name(access_of(scene.relay), 'e0')}"]
-        scene.has(listed(scene))
-        assert scene.run_twice()["missed"] == 1
-
     def test_environment_that_was_not_compared_for_a_day_is_begun_anew(self) -> None:
         scene = make_scene()
         scene.run()
@@ -469,28 +430,6 @@ class TestSnoozed:
             scene.relay.wake(0)
         assert len(scene.signalled()) == 2
 
-    def test_critical_whose_snooze_ended_without_a_new_timestamp_is_signalled(self) -> None:
-        scene = make_scene()
-        open_ = listed(scene, ago=400)
-        scene.has(open_)
-        assert scene.run_twice()["missed"] == 1
-        scene.relay.wake(0)
-        for is_snoozed in (True, False, False):
-            scene.has(open_ | {"snooze": {"snoozed": is_snoozed}})
-            scene.relay.clock.now += 300
-            scene.run_twice()
-            scene.relay.wake(0)
-        assert scene.signalled() == ["critical", "critical"]
-
-    def test_acknowledgement_from_before_the_end_of_a_snooze_counts_no_more(self) -> None:
-        scene = self.slept()
-        scene.relay.ledger.change(key("noc", (), "i1"), lambda entry: entry.acknowledged("jdoe", scene.relay.clock.now))
-        assert scene.relay.entry().acknowledged_by == "jdoe"
-        scene.has(listed(scene, ago=800))
-        scene.run()
-        scene.relay.wake(60)
-        assert scene.relay.entry().acknowledged_by == ""
-
     @pytest.mark.parametrize(
         "shown",
         [{"snooze": {"snoozed": True}}, {"status": "Warning"}, {"status": "Ok"}],
@@ -507,30 +446,9 @@ class TestSnoozed:
         scene.has(listed(scene, ago=250))
         assert scene.run_twice()["snooze_over"] == 0
 
-    def test_ended_snooze_is_signalled_after_the_queue_was_down(self) -> None:
-        scene = self.slept()
-        scene.has(listed(scene, ago=10))
-        scene.relay.retries.failure = QUEUE_DOWN
-        assert scene.run()["failure"]
-        scene.relay.retries.failure = None
-        scene.relay.clock.now += 300
-        assert scene.run()["snooze_over"] == 1
-
 
 class TestEndedIncidents:
     """Listing of ended incidents: only those of the time since the last run."""
-
-    def test_resolve_during_an_outage_of_bigpanda_is_relayed_after_it(self) -> None:
-        scene = make_scene()
-        scene.shared()
-        scene.run()
-        scene.has(listed(scene, status="Ok", ago=0))
-        scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
-        for _ in range(6):
-            scene.relay.clock.now += 300
-            assert scene.run()["failure"]
-        scene.tenant.faults.clear()
-        assert scene.run_twice()["missed"] == 1
 
     def test_incidents_that_ended_before_the_last_run_are_not_listed(self) -> None:
         scene = make_scene()
@@ -549,3 +467,147 @@ class TestEndedIncidents:
         scene.tenant.faults["folder=snoozed"] = lambda _: answer({"items": [over | {"snooze": {"snoozed": True}}]})
         scene.has(over)
         assert scene.run_twice()["missed"] == 1
+
+
+def reporting(**access: Any) -> Scene:
+    """Return a scene whose channel has a BigPanda key and no setting for reconcile."""
+    return make_scene(reconcile=None, **access)
+
+
+def notices(scene: Scene) -> list[str]:
+    """Return the messages to the fallback topic."""
+    return [message["Message"] for message in scene.relay.sns.published]
+
+
+def shared(scene: Scene, channel: str = "noc", **said: Any) -> None:
+    """Let the relay handle a share whose incident changed ten minutes ago, then discard its signal and job."""
+    stamp = int(scene.relay.clock.now - 600)
+    body = samples.enveloped("e1", **{"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said)
+    scene.relay.webhook.serve(samples.request(body, channel=channel))
+    scene.relay.retries.messages.clear()
+    scene.relay.session.calls.clear()
+
+
+@pytest.mark.parametrize("setting", [None, True, "report"])
+def test_unknown_critical_is_reported_once_and_not_signalled(setting: Any) -> None:
+    scene = make_scene(reconcile=setting)
+    scene.has(incident(scene.relay.clock, description="disk full"))
+    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}, "its share has time to come"
+    scene.relay.clock.now += 90
+    assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0, "unknown": 1}
+    [message] = scene.relay.sns.published
+    assert message["Subject"] == "CRITICAL, not paged: incident i1"
+    assert 'i1: \\"disk full\\"' in message["Message"]
+    assert "channel noc" in message["Message"]
+    for _ in range(3):
+        scene.relay.clock.now += 3600
+        assert "unknown" not in scene.run()
+    assert len(notices(scene)) == 1
+    assert scene.relay.retries.messages == []
+    assert scene.relay.recorder.metrics()["unknown_incident"] == 1
+    assert "share_missed" not in scene.relay.recorder.metrics()
+
+
+def test_unknown_critical_is_reported_after_the_pause_of_its_only_channel() -> None:
+    pause = {"since": "2027-01-15T07:43:20Z", "until": "2027-01-17T00:00:00Z", "then": "keep"}
+    scene = make_scene(reconcile="report", policy={"pauses": [pause]})
+    scene.has(incident(scene.relay.clock))
+    scene.run_twice()
+    for _ in range(6):
+        scene.relay.clock.now += 6 * 3600
+        assert "unknown" not in scene.run()
+    assert notices(scene) == []
+    scene.relay.clock.now += 6 * 3600
+    assert scene.run()["unknown"] == 1
+    assert len(notices(scene)) == 1
+
+
+def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock, status="Warning"))
+    assert scene.run_twice()["unknown"] == 1
+    assert notices(scene) == []
+    [line] = [line for line in scene.relay.recorder.lines() if line["message"].startswith("unknown incident")]
+    assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
+
+
+def test_unknown_critical_among_more_incidents_than_a_history_can_hold_is_reported() -> None:
+    scene = reporting()
+    others = [incident(scene.relay.clock, f"a{number}", status="Warning") for number in range(2100)]
+    scene.has(*others, incident(scene.relay.clock, "z1"))
+    scene.run_twice()
+    [message] = notices(scene)
+    assert "z1" in message
+
+
+def test_missed_critical_is_relayed_if_any_share_of_the_incident_came_before() -> None:
+    scene = reporting()
+    shared(scene, status="ok")
+    scene.has(incident(scene.relay.clock))
+    assert scene.run_twice()["missed"] == 1
+    assert notices(scene) == []
+
+
+def test_incident_that_another_channel_of_the_group_knows_is_not_reported() -> None:
+    scene = reporting()
+    with_channels(scene, dba={})
+    shared(scene, "dba")
+    scene.has(incident(scene.relay.clock))
+    assert "unknown" not in scene.run_twice()
+    assert notices(scene) == []
+
+
+def test_incident_that_another_channel_of_the_group_relays_is_not_reported() -> None:
+    scene = reporting()
+    with_channels(scene, dba={"reconcile": "ring"})
+    scene.has(incident(scene.relay.clock))
+    assert scene.run_twice() == {"compared": 1, "missed": 1, "snooze_over": 0}
+    assert [job.channel for job in scene.relay.retries.jobs()] == ["dba"]
+    assert notices(scene) == []
+
+
+def test_one_message_names_the_criticals_of_a_run() -> None:
+    scene = reporting()
+    scene.has(*(incident(scene.relay.clock, f"i{number:02}") for number in range(13)))
+    assert scene.run_twice()["unknown"] == 13
+    [message] = scene.relay.sns.published
+    assert message["Subject"] == f"CRITICAL, not paged: incident i00 and {12} more"
+    assert "Incident i09" in message["Message"]
+    assert "Incident i10" not in message["Message"]
+    assert "And 3 more." in message["Message"]
+
+
+def test_report_that_the_topic_refuses_is_made_by_the_next_run() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
+    scene.relay.sns.failure = EndpointConnectionError(endpoint_url="x")
+    assert scene.run_twice()["unknown"] == 1
+    assert scene.relay.recorder.metrics()["critical_waits"] == 1
+    scene.relay.sns.failure = None
+    scene.relay.clock.now += 300
+    assert scene.run()["unknown"] == 1
+    assert len(notices(scene)) == 1
+
+
+def test_unknown_incident_that_did_not_change_lately_is_not_reported() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock, ago=600 + 900 + 60))
+    assert scene.run_twice() == {"compared": 1, "missed": 0, "snooze_over": 0}
+
+
+def test_share_that_comes_after_the_report_is_counted_for_doctor() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2", status="Warning"))
+    scene.run_twice()
+    shared(scene, changedOn=int(scene.relay.clock.now))
+    scene.relay.clock.now += 300
+    scene.run()
+    assert list(history_of(scene).days.values()) == [UnknownCounts(2, 1)]
+
+
+def test_report_holds_no_credential() -> None:
+    scene = reporting()
+    scene.has(incident(scene.relay.clock))
+    scene.run_twice()
+    for secret in scene.relay.channels.get("noc").secrets():
+        assert secret not in str(scene.relay.sns.published) + scene.relay.recorder.written()

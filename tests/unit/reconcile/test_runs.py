@@ -1,7 +1,6 @@
 """Reconcile runs as a whole: time, the lease, the order of signals and of listings, and groups of channels."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
@@ -133,15 +132,6 @@ class TestOrder:
         plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][20:]
         assert {tuple(each["alerts"][0]) for each in plain} == {("id", "alert_id")}
 
-    def test_many_channels_of_a_group_are_each_compared(self) -> None:
-        scene = make_scene()
-        with_channels(scene, **{f"c{number}": {} for number in range(5)})
-        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(1000 // 4)))
-        settled(scene)
-        assert scene.run() == {"compared": 250, "missed": 1500, "snooze_over": 0}
-        channels = Counter(job.channel for job in scene.relay.retries.jobs())
-        assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
-
 
 class TestTime:
     def test_run_out_of_time_ends_within_the_functions_time_and_the_next_run_takes_up_the_rest(self) -> None:
@@ -196,34 +186,6 @@ class TestTime:
         scene.run()
         assert queries(scene) == order[2:] + order[:2]
 
-    def test_run_after_one_that_died_begins_after_the_listing_with_which_it_died(self) -> None:
-        scene = make_scene()
-        with_queries(scene, 4)
-        scene.run()
-        order = queries(scene)
-        scene.relay.bigpanda.calls.clear()
-        items, leases = scene.relay.dynamodb.items, list[Any]()
-
-        def wait() -> None:
-            scene.relay.clock.now += 20
-            leases.append(dict(items[KEY]))
-
-        scene.tenant.before_answer = wait
-        scene.run()
-        # The fifth call is one for the second listing: the lease was never released.
-        items[KEY] = leases[4]
-        scene.relay.bigpanda.calls.clear()
-        scene.run()
-        assert queries(scene) == order[2:] + order[:2]
-
-    def test_no_details_are_requested_once_the_time_is_short(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        settled(scene)
-        slow(scene, (810 - 300) / 2 + 1)
-        assert scene.run()["missed"] == 1
-        assert [call for call in scene.relay.bigpanda.calls if "/incidents/i1" in call.url] == []
-
     @pytest.mark.parametrize(("seconds", "reason"), [(10, None), (140, "paced")])
     def test_run_waits_two_minutes_while_other_calls_use_the_rate_limit_of_bigpanda(
         self, seconds: int, reason: str | None
@@ -252,15 +214,6 @@ class TestFailures:
         found = scene.run_twice()
         assert (found["missed"], found["reason"]) == (1, "upstream")
         assert queued(scene) == ["i1"]
-
-    def test_channel_is_compared_from_its_first_run_on_although_that_run_failed(self) -> None:
-        scene = make_scene(since=0)
-        scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
-        scene.run()
-        scene.relay.clock.now += 3600
-        scene.tenant.faults.clear()
-        scene.has(incident(scene.relay.clock, ago=1800))
-        assert scene.run_twice()["missed"] == 1
 
     def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
         scene = make_scene()
@@ -401,17 +354,6 @@ class TestGroups:
             scene.relay.clock.now += 300
             assert {each.unknown for each in scene.relay.reconcile().values()} == {0}
         assert scene.relay.sns.published == []
-
-    def test_incident_that_no_channel_of_two_keys_knows_is_reported_once(self) -> None:
-        scene = make_scene(reconcile="report")
-        with_channels(scene, dba={"api_key": "BPU-other"})
-        scene.has(incident(scene.relay.clock))
-        for _ in range(4):
-            scene.relay.reconcile()
-            scene.relay.clock.now += 300
-        [message] = scene.relay.sns.published
-        assert "noc" in message["Message"]
-        assert "dba" in message["Message"]
 
     def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
         scene = make_scene()

@@ -11,7 +11,6 @@ from relay.failures.errors import ChannelUnreadable, QueueError
 from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Flag
 from relay.ledger.entry_key import key
-from relay.ledger.row import shard
 from tests import samples
 from tests.fakes import (
     Call,
@@ -60,11 +59,6 @@ def begun(relay: Relay) -> int:
     row = relay.entry().debt.row
     assert row
     return row.begun
-
-
-def sent(relay: Relay) -> list[str]:
-    """Return the incidents of the signals to xMatters, in order."""
-    return [json.loads(call.body)["incident"]["id"] for call in relay.session.calls]
 
 
 def dies(_: Call) -> Any:
@@ -117,11 +111,6 @@ class TestVanishedMessages:
         relay.ledger.write(key("noc", (), "i1"), entry, entry.claimed(claim, 1, queued=True))
         assert relay.sweep(14)["healed"] == 0
         assert relay.sweep(1)["healed"] == 1
-
-    def test_newer_state_takes_over_the_debt_of_an_older_one(self) -> None:
-        relay = vanished(DOWN, shares=({"status": "warning"}, {"status": "critical", "changedOn": LATER}))
-        relay.sweep(300)
-        assert [job.stamps.status for job in relay.retries.jobs()] == ["critical"]
 
 
 class TestOrder:
@@ -210,14 +199,6 @@ class TestQueueDown:
         assert worked(relay, job) == []
         assert relay.entry().debt.row is None
 
-    def test_job_that_a_worker_began_and_that_waits_is_sent_by_the_queue_again(self) -> None:
-        relay = vanished(DOWN)
-        sweep_at(relay, due(relay))
-        relay.wake(0)
-        relay.retries.messages.clear()
-        assert sweep_at(relay, due(relay))["healed"] == 1
-        assert (len(relay.retries.messages), relay.invoked) == (1, [])
-
     def test_debt_is_left_for_the_next_run_if_queue_and_invocation_fail(self) -> None:
         relay = self.down(DOWN)
         moment = due(relay)
@@ -280,11 +261,6 @@ class TestStoredJobs:
             assert relay.sweep(DAY - 60)["healed"] == 0
         relay.dynamodb.items[name]["text"] = text
         assert relay.sweep(180)["healed"] == 1
-
-    def test_stored_job_outlives_the_debt_by_two_days(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 600})
-        [item] = [item for name, item in relay.dynamodb.items.items() if name.startswith("job/")]
-        assert int(item["expires"]["N"]) == pytest.approx(relay.clock.now + 600 + 2 * DAY, abs=5)
 
 
 class TestPoison:
@@ -394,15 +370,6 @@ class TestTooOld:
         sweep_at(relay, due(relay))
         assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_overtaken_state_is_not_dead_lettered_when_its_age_ends(self) -> None:
-        relay = new_relay(DOWN, policy={"max_age_seconds": 100})
-        relay.share(status="warning")
-        relay.clock.now += 90
-        relay.share(changedOn=LATER)
-        relay.retries.messages.clear()
-        sweep_at(relay, relay.clock.now + 60)
-        assert relay.dead_letters.messages == []
-
     def test_state_of_an_unreadable_channel_does_not_expire(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": DAY})
         relay.clock.now += 7 * 3600
@@ -434,39 +401,6 @@ class TestTooOld:
         for _ in range(5):
             sweep_at(relay, relay.clock.now + 300)
         assert len(relay.dead_letters.messages) == 1
-
-    def test_age_of_a_revived_state_counts_from_its_revival(self) -> None:
-        relay = vanished(DOWN, policy={"max_age_seconds": 100})
-        sweep_at(relay, due(relay))
-        [job] = relay.dead_letters.jobs()
-        worked(relay, job)
-        revived = relay.clock.now
-        relay.retries.messages.clear()
-        assert due(relay) == pytest.approx(revived + 100 + 1 + 15, abs=0.01)
-        sweep_at(relay, revived + 90)
-        assert len(relay.dead_letters.messages) == 1
-        sweep_at(relay, due(relay))
-        assert len(relay.dead_letters.messages) == 2
-
-
-class TestLongWaits:
-    def test_state_with_a_spacing_of_a_day_is_sent_when_the_day_is_over(self) -> None:
-        relay = new_relay(policy={"min_seconds_between_signals": DAY, "max_age_seconds": 2 * DAY})
-        for second, status in enumerate(("critical", "ok", "critical")):
-            result = relay.share(status=status, changedOn=LATER + second)
-        assert result.reason == "paced"
-        began = relay.clock.now
-        relay.wake(900)
-        assert relay.retries.messages == [], "the row is enough"
-        assert due(relay) == result.until
-        healed = 0
-        while relay.clock.now < began + DAY + 120:
-            healed += relay.sweep()["healed"]
-            relay.wake(0)
-        assert healed == 1
-        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls][2:] == ["critical"]
-        assert 0 <= relay.entry().signal_times[-1] - (result.until or 0) <= 60
-        assert relay.entry().debt.row is None
 
 
 class TestRunLease:
@@ -605,31 +539,6 @@ class TestLedgerDown:
 class TestIndexChanges:
     """Index changes during a run: workers write rows while the sweeper reads the index page by page."""
 
-    def test_row_that_moves_to_a_later_page_during_a_run_is_one_debt(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(DOWN, dynamodb=table)
-        place = shard(key("noc", (), "i0"), is_critical=True)
-        names = [name for n in range(99) if shard(key("noc", (), name := f"i{n}"), is_critical=True) == place][:3]
-        for name in names:
-            relay.share(id=name)
-            relay.clock.now += 1
-        number = [f"critical#{number}" for number in range(8)].index(place)
-
-        def moves() -> None:
-            entry = relay.entry(names[0])
-            assert entry.debt.row
-            row = replace(entry.debt.row, due=relay.clock.now - 1)
-            after = replace(entry, debt=replace(entry.debt, row=row))
-            relay.ledger.write(key("noc", (), names[0]), entry, after)
-
-        relay.retries.messages.clear()
-        # The shard's second page is the next query after its first.
-        table.before["query", number + 1] = moves
-        assert relay.sweep(1000) == {"owed": 3, "notified": 1, "healed": 3}
-        [message] = relay.sns.published
-        assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
-        assert sorted(job.incident_id for job in relay.retries.jobs()) == sorted(names)
-
     def test_row_that_moves_to_another_shard_during_a_run_is_one_debt(self) -> None:
         table = HookedDynamoDb()
         relay = vanished(DOWN, dynamodb=table)
@@ -646,3 +555,97 @@ class TestIndexChanges:
         found = relay.sweep(0)
         assert (found["owed"], found["healed"]) == (1, 1)
         assert [job.stamps.status for job in relay.retries.jobs()] == ["warning"]
+
+
+LIMIT = 5
+OVERLOADED = "channel overloaded: more arrives than its limit lets through"
+
+
+def flood(relay: Relay, minutes: int, *, each: int, channel: str = "noc", prefix: str = "f", **said: Any) -> None:
+    """Share `each` new criticals in every minute. At a minute's end workers have all jobs, and the sweeper runs."""
+    start = int(relay.clock.now)
+    for _ in range(minutes):
+        for number in range(each):
+            content = samples.body(id=f"{prefix}-{int(relay.clock.now) - start}-{number}", **said)
+            relay.webhook.serve(samples.request(content, channel=channel))
+        relay.wake(30)
+        relay.wake(0)
+        relay.sweep(29)
+        relay.clock.now += 1
+
+
+def lines(relay: Relay) -> list[dict[str, Any]]:
+    return [line for line in relay.recorder.lines() if line["message"] == OVERLOADED]
+
+
+def overloaded(relay: Relay) -> int:
+    """Count the flood reports in the log, of all sweeper runs and all channels."""
+    return len(lines(relay))
+
+
+class TestFlood:
+    def test_overloaded_channel_is_reported_in_the_third_run(self) -> None:
+        relay = new_relay(policy={"max_per_minute": LIMIT})
+        flood(relay, 2, each=20)
+        assert lines(relay) == []
+        flood(relay, 1, each=20, prefix="g")
+        assert overloaded(relay) == 1
+        [line] = lines(relay)
+        assert (line["channel"], line["arrived_per_minute"], line["max_per_minute"]) == ("noc", 20, LIMIT)
+        assert 20 < line["owed"] <= 60
+        assert line["critical_wait_seconds"] > 60
+        assert line["above_seconds"] == 120
+
+    def test_flood_of_warnings_is_reported(self) -> None:
+        relay = new_relay(policy={"max_per_minute": LIMIT})
+        flood(relay, 3, each=20, status="warning")
+        assert lines(relay)[0]["critical_wait_seconds"] == 0
+
+
+class TestNoFlood:
+    def test_channel_within_its_rate_limit_is_not_reported_as_overloaded(self) -> None:
+        relay = new_relay(policy={"max_per_minute": LIMIT})
+        flood(relay, 10, each=LIMIT)
+        assert lines(relay) == []
+
+    def test_storm_of_a_minute_is_not_reported_as_flood(self) -> None:
+        relay = new_relay(policy={"max_per_minute": LIMIT})
+        flood(relay, 1, each=4 * LIMIT)
+        flood(relay, 6, each=0)
+        assert overloaded(relay) == 0
+
+    def test_debts_of_an_outage_are_not_reported_as_flood(self) -> None:
+        relay = new_relay(DOWN, policy={"max_per_minute": LIMIT})
+        flood(relay, 12, each=LIMIT)
+        assert relay.sweep(0)["owed"] == 12 * LIMIT
+        assert overloaded(relay) == 0
+
+    def test_overloaded_minutes_that_are_not_in_a_row_do_not_add_up(self) -> None:
+        relay = new_relay(policy={"max_per_minute": LIMIT})
+        flood(relay, 2, each=20)
+        relay.clock.now += 180
+        flood(relay, 2, each=20, prefix="g")
+        assert overloaded(relay) == 0
+
+
+class TestGateUnreadable:
+    def test_flood_is_judged_by_arrivals_if_the_gate_cannot_be_read(self) -> None:
+        table = HookedDynamoDb()
+        relay = new_relay(policy={"max_per_minute": LIMIT}, dynamodb=table)
+        flood(relay, 2, each=20)
+        for number in range(20):
+            relay.webhook.serve(samples.request(samples.body(id=f"last-{number}")))
+        # The first read of a run is its lease.
+        table.before["get_item", table.calls.count("get_item") + 1] = table_down
+        assert relay.sweep(58)["owed"] > 0
+        [line] = lines(relay)
+        assert "critical_wait_seconds" not in line
+
+    def test_old_debts_are_not_reported_as_flood_if_the_gate_cannot_be_read(self) -> None:
+        table = HookedDynamoDb()
+        relay = new_relay(policy={"max_per_minute": LIMIT}, dynamodb=table)
+        flood(relay, 1, each=60)
+        for _ in range(5):
+            table.before["get_item", table.calls.count("get_item") + 1] = table_down
+            assert relay.sweep()["owed"] > LIMIT * 300 / 60
+        assert lines(relay) == []

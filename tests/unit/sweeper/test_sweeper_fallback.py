@@ -57,35 +57,47 @@ def post(relay: Relay, channel: str, **said: Any) -> None:
     relay.webhook.serve(samples.request(samples.body(**said), channel=channel))
 
 
-class TestInTime:
-    def test_fallback_is_notified_once_of_a_critical_that_is_owed_for_too_long(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        let_pass(relay, 240)
+ON = "The relay goes on trying"
+GIVEN_UP = "the relay has given up: relayctl dlq list"
+
+
+@pytest.mark.parametrize(
+    ("step", "said", "policy", "after", "words"),
+    [
+        pytest.param(DOWN, {}, {}, 300, ("last reason: upstream", ON), id="owed"),
+        pytest.param(DOWN, {}, {"fallback_after_seconds": 60}, 60, (ON,), id="policy"),
+        pytest.param(DOWN, {}, {"fallback_after_seconds": 0}, 0, (ON,), id="at once"),
+        pytest.param(samples.refused(503, retry_after="900"), {}, {}, 300, (ON,), id="next attempt is later"),
+        pytest.param(REFUSED, {}, {}, 0, ("last reason: refused", GIVEN_UP), id="refused"),
+        pytest.param(DOWN, {}, {"max_age_seconds": 60}, 60.4, ("last reason: expired", GIVEN_UP), id="expired"),
+        pytest.param(DOWN, {"status": "warning"}, {}, None, (), id="warning"),
+        pytest.param(DOWN, {"status": "unknown"}, {}, None, (), id="unknown"),
+        pytest.param(REFUSED, {"status": "warning"}, {}, None, (), id="refused warning"),
+    ],
+)
+def test_fallback_is_notified_once_of_a_critical_that_is_owed_too_long_or_given_up(
+    step: Step, said: dict[str, Any], policy: dict[str, Any], after: float | None, words: tuple[str, ...]
+) -> None:
+    relay = new_relay(step, policy=policy)
+    relay.share(**said)
+    since = relay.entry().debt.since or relay.clock.now
+    if after:
+        relay.wake(since + after - 0.5 - relay.clock.now)
+        relay.sweep(0)
         assert subjects(relay) == []
-        let_pass(relay, 60)
+    if after is not None:
+        relay.wake(max(since + after - relay.clock.now, 0))
+        relay.sweep(0)
         assert subjects(relay) == ["incident i1 of channel noc"]
-        let_pass(relay, 3600)
-        assert len(subjects(relay)) == 1
-        assert relay.recorder.metrics()["critical_waits"] == 1
-        assert relay.entry().debt.is_notified
-        assert "last reason: upstream" in email(relay)
-        assert "The relay goes on trying" in email(relay)
+        assert [each for each in words if each not in email(relay)] == []
+        assert (ON in email(relay)) is (ON in words)
+    let_pass(relay, 1500)
+    assert len(subjects(relay)) == (after is not None)
+    assert relay.recorder.metrics().get("critical_waits", 0) == (after is not None)
 
-    def test_fallback_is_notified_in_time_although_the_next_attempt_is_later(self) -> None:
-        relay = new_relay(samples.refused(503, retry_after="900"))
-        relay.share()
-        relay.wake(36)
-        assert relay.retries.delays() == [900]
-        asked = len(relay.session.calls)
-        sweep_when_owed_for(relay, 299.5)
-        assert subjects(relay) == []
-        sweep_when_owed_for(relay, 300)
-        assert len(subjects(relay)) == 1
-        # The job still waits for its next attempt.
-        assert (relay.retries.delays(), len(relay.session.calls)) == ([900], asked)
 
-    def test_newer_state_is_owed_since_the_first_one_for_the_fallback(self) -> None:
+class TestSince:
+    def test_newer_state_is_owed_since_the_first_one(self) -> None:
         relay = new_relay(DOWN)
         relay.share()
         relay.clock.now += 200
@@ -93,28 +105,7 @@ class TestInTime:
         sweep_when_owed_for(relay, 299.5)
         assert subjects(relay) == []
         sweep_when_owed_for(relay, 300)
-        assert len(subjects(relay)) == 1
         assert f"owed since {NOW}" in email(relay)
-
-    @pytest.mark.parametrize("seconds", [0, 60, 900])
-    def test_fallback_after_seconds_of_the_channel_decides_when_to_notify(self, seconds: int) -> None:
-        relay = new_relay(DOWN, policy={"fallback_after_seconds": seconds})
-        relay.share()
-        if seconds:
-            sweep_when_owed_for(relay, seconds - 0.5)
-            assert subjects(relay) == []
-        sweep_when_owed_for(relay, seconds + 2)
-        assert len(subjects(relay)) == 1
-
-    def test_unreadable_channel_has_the_default_fallback_time(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        relay.secrets.texts["noc"] = "not json"
-        gone = relay.other(DOWN)
-        sweep_when_owed_for(gone, 299.5)
-        assert subjects(gone) == []
-        sweep_when_owed_for(gone, 300)
-        assert len(subjects(gone)) == 1
 
     def test_fallback_is_notified_of_an_unreadable_entry(self) -> None:
         relay = new_relay(DOWN)
@@ -123,56 +114,7 @@ class TestInTime:
         let_pass(relay, 900)
         assert subjects(relay)[0] == "incident i1 of channel noc"
 
-
-class TestGivenUp:
-    def test_fallback_is_notified_at_once_and_once_of_a_refused_critical(self) -> None:
-        relay = new_relay(REFUSED)
-        relay.share()
-        relay.wake()
-        assert relay.retries.messages == []
-        relay.sweep(0)
-        assert "last reason: refused; the relay has given up: relayctl dlq list" in email(relay)
-        assert "The relay goes on trying" not in email(relay)
-        assert (len(relay.dead_letters.messages), len(relay.session.calls)) == (1, 1)
-        let_pass(relay, 1200)
-        assert len(subjects(relay)) == 1
-
-    def test_criticals_that_are_refused_together_are_counted_in_one_message(self) -> None:
-        relay = new_relay(REFUSED, policy={"max_per_minute": 100})
-        for number in range(20):
-            relay.share(id=f"i{number}")
-        let_pass(relay, 600)
-        assert subjects(relay) == ["20 incidents of channel noc"]
-        assert email(relay).count("- Incident i") == 10
-        assert "And 10 more critical incidents." in email(relay)
-        assert relay.recorder.metrics()["critical_waits"] == 20
-        assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
-
-    def test_fallback_is_notified_at_once_of_a_critical_that_expires(self) -> None:
-        relay = new_relay(DOWN, policy={"max_age_seconds": 60, "fallback_after_seconds": 300})
-        relay.share()
-        relay.wake(61)
-        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
-        relay.sweep(0)
-        assert "last reason: expired; the relay has given up" in email(relay)
-
-    def test_refused_warning_is_not_notified(self) -> None:
-        relay = new_relay(REFUSED)
-        relay.share(status="warning")
-        let_pass(relay, 1200)
-        assert subjects(relay) == []
-
-
-class TestNotNotified:
-    @pytest.mark.parametrize("status", ["warning", "unknown"])
-    def test_fallback_is_not_notified_of_a_state_that_is_not_critical(self, status: str) -> None:
-        relay = new_relay(DOWN)
-        relay.share(status=status)
-        let_pass(relay, 1200)
-        assert subjects(relay) == []
-        assert len(relay.retries.messages) == 1
-
-    def test_fallback_is_not_notified_of_a_debt_that_was_settled_after_the_index_was_read(self) -> None:
+    def test_debt_that_was_settled_after_the_index_was_read_is_left_out(self) -> None:
         table = HookedDynamoDb()
         relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
         relay.share()
@@ -184,29 +126,33 @@ class TestNotNotified:
     def test_fallback_is_notified_again_only_after_the_critical_was_announced_in_between(self) -> None:
         down = [True]
         relay = new_relay(lambda _: DOWN if down[0] else samples.accepted())
-        relay.share()
-        let_pass(relay, 600)
-        relay.share(changedOn=LATER, comments=["still owed"])
-        let_pass(relay, 600)
-        assert len(subjects(relay)) == 1
-        down[0] = False
-        let_pass(relay, 900)
-        assert (relay.retries.messages, relay.entry().debt.is_notified, relay.entry().debt.row) == ([], False, None)
-        down[0] = True
-        relay.share(changedOn=LATER + 1, status="warning")
-        relay.share(changedOn=LATER + 2, status="critical", alerts=["another"])
-        let_pass(relay, 600)
-        assert len(subjects(relay)) == 1
-        relay.share(changedOn=LATER + 3, status="ok")
-        down[0] = False
-        let_pass(relay, 900)
-        down[0] = True
-        relay.share(changedOn=LATER + 4, status="critical")
-        let_pass(relay, 900)
-        assert len(subjects(relay)) == 2
+        story: list[tuple[bool, dict[str, Any], int]] = [
+            (True, {}, 1),
+            (True, {"comments": ["still owed"]}, 1),
+            (False, {}, 1),
+            (True, {"status": "warning"}, 1),
+            (False, {"status": "ok"}, 1),
+            (True, {"status": "critical"}, 2),
+        ]
+        for second, (is_down, said, count) in enumerate(story):
+            down[0] = is_down
+            relay.share(changedOn=LATER + second, **said)
+            let_pass(relay, 900)
+            assert len(subjects(relay)) == count, said
 
 
 class TestOneMessage:
+    def test_criticals_that_are_refused_together_are_counted_in_one_message(self) -> None:
+        relay = new_relay(REFUSED, policy={"max_per_minute": 100})
+        for number in range(20):
+            relay.share(id=f"i{number}")
+        let_pass(relay, 600)
+        assert subjects(relay) == ["20 incidents of channel noc"]
+        assert email(relay).count("- Incident i") == 10
+        assert "And 10 more critical incidents." in email(relay)
+        assert relay.recorder.metrics()["critical_waits"] == 20
+        assert (relay.retries.messages, len(relay.dead_letters.messages)) == ([], 20)
+
     def test_channel_has_no_more_than_one_fallback_message_in_five_minutes(self) -> None:
         relay = new_relay(DOWN, policy={"fallback_after_seconds": 60})
         relay.share()
@@ -307,12 +253,6 @@ class TestDuringARun:
         relay.sweep(0)
         entry = relay.entry()
         assert (len(subjects(relay)), entry.debt.is_notified, entry.debt.attempts) == (1, True, 4)
-
-    def test_debt_that_is_announced_while_the_topic_is_notified_is_not_marked(self) -> None:
-        relay, table = self.owing(DOWN, DOWN, DOWN, samples.accepted())
-        self.in_write(table, 2, lambda: relay.wake(0))
-        relay.sweep(0)
-        assert (len(subjects(relay)), relay.entry().debt.is_notified, relay.entry().debt.row) == (1, False, None)
 
     def test_mark_that_fails_leads_to_one_more_message_after_five_minutes(self) -> None:
         relay, table = self.owing(DOWN)
@@ -447,15 +387,6 @@ class TestWorkerWhileTheLedgerIsDown:
         relay = self.down(policy={"fallback_after_seconds": 0})
         self.put(relay, **changes)
         relay.wake(600)
-        assert subjects(relay) == []
-
-    def test_worker_does_not_notify_the_fallback_of_a_critical_that_xmatters_accepted_without_the_ledger(self) -> None:
-        relay = new_relay()
-        relay.dynamodb.failure = LEDGER_DOWN
-        relay.share()
-        for _ in range(30):
-            relay.wake(30)
-        assert len(relay.session.calls) == 1
         assert subjects(relay) == []
 
     def test_fault_of_the_fallback_is_logged_and_each_job_keeps_one_message(self) -> None:
