@@ -165,20 +165,6 @@ class TestRetries:
         relay.sweep(300)
         assert {job.channel for job in relay.retries.jobs()} == {"loud", "noc"}
 
-    def test_recovery_that_another_one_covers_reads_nothing(self) -> None:
-        relay = two_channels()
-        relay.sweeper.recover(relay.clock.now)
-        asked = Counter(relay.dynamodb.calls)
-        assert relay.sweeper.recover(relay.clock.now - 1) == 0
-        assert (Counter(relay.dynamodb.calls) - asked)["query"] == 0
-
-    def test_worker_handles_a_job_of_a_flood_without_calling_xmatters(self) -> None:
-        relay = two_channels()
-        flood(relay)
-        asked = len(relay.session.calls)
-        relay.wake(1)
-        assert len(relay.session.calls) == asked, "it takes a worker for calls of AWS alone"
-
     def test_critical_behind_a_flood_is_notified_in_time_and_handed_to_a_worker_by_the_sweeper(self) -> None:
         def answer(call: Call) -> Any:
             return DOWN if b'"i1"' in call.body else samples.accepted()

@@ -74,17 +74,6 @@ class TestRevoked:
         relay.clock.now += 2
         assert (status(relay, LEAKED), status(relay, NEW)) == (401, 200)
 
-    def test_second_mark_revokes_a_token_that_secrets_manager_served_again_after_the_first(
-        self,
-    ) -> None:
-        relay = relay_that_knows_the_leaked_token()
-        revoke(relay, "m1")
-        relay.clock.now += 10
-        assert status(relay, LEAKED) == 200, "Secrets Manager gave the old version"
-        relay.secrets.texts["noc"] = secret(NEW)
-        revoke(relay, "m2")
-        assert seconds_until_refused(relay) <= 10
-
     @pytest.mark.parametrize("mark", [credentials.revoke, credentials.mark_changed])
     @pytest.mark.parametrize("channel", ["noc", "other"])
     def test_revocation_acts_although_another_mark_is_written_before_functions_read_it(
@@ -124,16 +113,6 @@ class TestRevoked:
         revoke(relay)
         assert seconds_until_refused(relay) <= 10
         assert status(relay, LEAKED) == 401
-
-    def test_forgotten_mark_of_a_revocation_changes_nothing(self) -> None:
-        relay = relay_that_knows_the_leaked_token()
-        revoke(relay)
-        relay.clock.now += 10
-        assert status(relay, LEAKED) == 200
-        relay.credentials.items.clear()
-        relay.secrets.texts["noc"] = DOWN
-        relay.clock.now += 10
-        assert status(relay, LEAKED) == 200
 
 
 class TestOutages:

@@ -108,18 +108,6 @@ class TestActs:
         relay.wake(0)
         assert paths(relay) == ["comments"] * written
 
-    def test_echo_of_a_resolve_ends_the_page_and_rings_once(self) -> None:
-        relay = new_relay(ACCEPTED)
-        answer(relay, "Resolve")
-        relay.wake(0)
-        for second in range(3):
-            relay.clock.now += 1
-            relay.share(status="ok", changedOn=LATER, updatedOn=LATER + second)
-        relay.wake(180)
-        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["critical", "ok"]
-        assert paths(relay) == ["resolve"]
-        assert any(call.method == "POST" and b"TERMINATED" in call.body for call in relay.rest.calls)
-
 
 class TestOnce:
     def test_answer_that_comes_twice_acts_once(self) -> None:
@@ -129,15 +117,6 @@ class TestOnce:
         relay.wake(0)
         relay.wake(60)
         assert paths(relay) == ["resolve"]
-
-    @pytest.mark.parametrize("status", [429, 500, 503])
-    def test_failure_that_passes_is_retried(self, status: int) -> None:
-        relay = new_relay(samples.refused(status), ACCEPTED)
-        answer(relay, "Resolve")
-        relay.wake(0)
-        relay.wake(60)
-        assert paths(relay) == ["resolve", "resolve"]
-        assert relay.chores.messages == []
 
     def test_incident_that_is_over_already_gets_a_comment_that_says_so(self) -> None:
         relay = new_relay(samples.refused(409), DONE)

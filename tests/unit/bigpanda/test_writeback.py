@@ -300,24 +300,6 @@ class TestHanging:
         assert {waiting.stamps.reason for waiting in relay.chores.jobs()} == {"timeout", "circuit_open"}
         assert len(relay.chores.jobs()) == 5
 
-    def test_bigpanda_is_asked_again_after_its_silence(self) -> None:
-        def hangs(call: Call) -> HttpAnswer:
-            relay.clock.now += call.seconds
-            raise requests.ReadTimeout
-
-        relay = new_relay(hangs, HttpAnswer(200, {}, b"[]"), HttpAnswer(204, {}, b""))
-        put(relay, job(1), job(2, incident_id="i2"))
-        relay.wake(0)
-        relay.wake(30)
-        relay.wake(30)
-        assert (relay.chores.messages, len(comments(relay))) == ([], 3)
-
-    def test_fast_failure_of_bigpanda_holds_no_other_callback_back(self) -> None:
-        relay = new_relay(requests.ConnectionError("reset"), HttpAnswer(204, {}, b""))
-        put(relay, job(1), job(2, incident_id="i2"))
-        relay.wake(0)
-        assert len(relay.bigpanda.calls) == 2
-
 
 class TestConcurrentWorkers:
     def test_callback_that_two_workers_have_is_written_once(self) -> None:
@@ -375,7 +357,6 @@ class TestLedgerDown:
         assert relay.chores.messages == []
 
 
-DROPPED = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T08:30:00Z", "then": "drop"}
 LATER = 1_800_000_001
 
 
@@ -444,18 +425,6 @@ class TestAcknowledged:
         acknowledge(relay)
         change(relay, *statuses)
         assert signalled_to(relay)[sent:] == signalled
-
-    def test_acknowledgement_ends_in_a_pause_that_leaves_out_end_and_reopening(self) -> None:
-        relay = answering()
-        acknowledge(relay)
-        document = json.loads(str(relay.secrets.texts["noc"]))
-        document["policy"] |= {"pauses": [DROPPED]}
-        relay.secrets.texts["noc"] = json.dumps(document)
-        relay.clock.now += 301
-        change(relay, "ok", "critical")
-        relay.clock.now += 1900
-        relay.share(status="warning", changedOn=LATER + 9)
-        assert set(signalled_to(relay)[1:]) == {"Ops"}
 
     @pytest.mark.parametrize(
         ("before", "said", "acknowledged_by"),
@@ -533,12 +502,6 @@ class TestRelease:
         assert json.loads(call.body) == {"event_type": "incident#new", "incident_id": "i1", "app_key": "app-canary"}
         shared(relay, status="warning", changedOn=1_800_000_001)
         relay.wake(36)
-        assert len(relay.bigpanda.calls) == 1
-
-    def test_first_share_that_is_resolved_releases_its_incident(self) -> None:
-        relay = new_relay(**HELD)
-        shared(relay, status="ok")
-        relay.wake(0)
         assert len(relay.bigpanda.calls) == 1
 
     def test_incident_is_not_released_without_the_setting(self) -> None:

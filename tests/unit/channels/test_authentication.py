@@ -9,7 +9,7 @@ from relay.channels import token
 from relay.channels.api_gateway import Request
 from relay.channels.refusal_budget import RefusalBudgets, source
 from relay.channels.token import PATTERN
-from relay.failures.errors import BadRequest, ChannelUnreadable
+from relay.failures.errors import BadRequest
 from tests import samples
 from tests.fakes import Clock, FakeSession, Relay
 
@@ -44,17 +44,6 @@ class TestAdmit:
         assert relay.webhook.authenticator.authenticate(new).name == "noc"
         with pytest.raises(BadRequest):
             relay.webhook.authenticator.authenticate(samples.request())
-
-    def test_credential_is_not_refused_while_the_secret_cannot_be_read(self) -> None:
-        relay = Relay(FakeSession())
-        relay.channels.get("noc")
-        relay.secrets.texts["noc"] = ChannelUnreadable("down")
-        relay.clock.now += 2
-        new = samples.request(headers={"x-api-key": "new-token"})
-        for _ in range(3):
-            with pytest.raises(ChannelUnreadable):
-                relay.webhook.authenticator.authenticate(new)
-        assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
 
 
 def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) -> int:
@@ -123,14 +112,6 @@ def test_secret_scanners_find_a_token_by_its_pattern() -> None:
     text = made()
     assert re.fullmatch(PATTERN, text)
     assert re.findall(rf"\b{PATTERN}\b", f'header: "Bearer {text}", x') == [text]
-
-
-@pytest.mark.parametrize(
-    "broken", [lambda it: it[:-1], lambda it: it + "a", lambda it: it[:-1] + "-", lambda it: "bpr_"]
-)
-def test_truncated_or_extended_token_fits_no_channel(broken: object) -> None:
-    assert callable(broken)
-    assert not token.fits(broken(made()), "noc", "inbound")
 
 
 def test_token_with_one_wrong_character_fits_no_channel() -> None:

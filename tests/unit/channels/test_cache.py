@@ -139,25 +139,6 @@ class TestStaleCopy:
         assert scene.token() == samples.TOKEN
         assert len(scene.secrets.reads) == 2
 
-    def test_failed_read_for_a_share_counts_as_a_read_for_authentication(self) -> None:
-        scene = CachedChannels(noc=OLD)
-        scene.token()
-        scene.changes(DOWN, 300)
-        assert scene.token() == samples.TOKEN
-        with pytest.raises(ChannelUnreadable):
-            scene.for_refusal()
-        assert len(scene.secrets.reads) == 2
-        scene.changes(NEW, 2)
-        assert scene.for_refusal() == "new-token"
-
-    def test_reads_for_authentication_leave_no_outdated_outbound_credential(self) -> None:
-        scene = CachedChannels(noc=OLD)
-        scene.token()
-        for text in (OLD, OLD, OLD, OLD, OLD, NEW):
-            scene.changes(text, 2)
-            scene.for_refusal()
-        assert scene.refreshed() == "new-token"
-
 
 @pytest.mark.parametrize(
     ("trouble", "reads"),
@@ -202,15 +183,6 @@ class TestUnknown:
             read(scene)
         scene.clock.now += 0.1
         assert read(scene) == samples.TOKEN
-
-    def test_known_channel_is_read_again_after_many_guessed_names(self) -> None:
-        scene = CachedChannels(noc=OLD)
-        scene.token()
-        scene.changes(NEW, 300)
-        for number in range(100):
-            with pytest.raises((UnknownChannel, ChannelUnreadable)):
-                scene.token(f"guess-{number}")
-        assert scene.token() == "new-token"
 
     def test_clock_that_is_set_back_does_not_lock_new_channels_out(self) -> None:
         scene = CachedChannels(noc=OLD)

@@ -88,11 +88,6 @@ def test_complete_secret_is_parsed() -> None:
     assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
 
 
-def test_recipients_are_trimmed_and_deduplicated() -> None:
-    document = changed(("xmatters", "recipients"), [" jdoe ", "jdoe", "Net Ops"])
-    assert parse_channel("noc", json.dumps(document), HOSTS).recipients == ("jdoe", "Net Ops")
-
-
 # One row for each kind of complaint and each bound; `test_json_schema` compares all values with a reference.
 @pytest.mark.parametrize(
     ("place", "value", "message"),
@@ -294,12 +289,6 @@ class TestAccepts:
         assert samples.ROTATED.accepts(headers, NOW - 0.001)
         assert not samples.ROTATED.accepts(headers, NOW)
 
-    def test_login_is_not_admitted_as_token_nor_token_as_login(self) -> None:
-        only_login = samples.parsed(samples.secret(inbound={"basic": {"username": "u", "password": "p"}}))
-        assert not only_login.accepts({"x-api-key": "u:p"}, NOW)
-        only_token = samples.parsed(samples.secret(inbound={"token": "u:p"}))
-        assert not only_token.accepts({"authorization": basic(b"u:p")}, NOW)
-
     def test_every_credential_is_compared_in_constant_time_even_after_one_fits(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -409,18 +398,6 @@ class TestCritical:
     ) -> None:
         found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
         assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
-
-    @pytest.mark.parametrize(
-        "found",
-        [
-            made(recipients=["Ops"], routes=[TO_OPS]),
-            made(recipients_in="workflow", routes=[TO_OPS]),
-            made(recipients_in="url", routes=[TO_OPS]),
-            made(url=f"{TRIGGER}?recipients=Ops", routes=[TO_OPS]),
-        ],
-    )
-    def test_critical_is_notified_by_recipients_outside_the_routes(self, found: Channel) -> None:
-        assert not misconfiguration.critical_may_notify_nobody(found)
 
     def test_critical_that_a_route_without_recipients_takes_notifies_nobody(self) -> None:
         found = made(recipients=[], routes=[{"when": {"status": "critical"}, "recipients": []}])

@@ -90,12 +90,6 @@ def test_priority_follows_the_status_as_the_policy_says(members: dict[str, Any],
     assert policy.priority_of(State.of(samples.share(**members), 0.0)) == priority
 
 
-def test_policy_of_a_channel_is_read_from_its_secret() -> None:
-    policy = {"preset": "oncall", "body": "bigpanda", **NUMBERS}
-    assert samples.parsed(samples.secret(policy=policy)).policy == Policy.of(policy)
-    assert samples.parsed(samples.secret()).policy == Policy()
-
-
 NOON, ONE, TWO = "2027-01-15T12:00:00Z", "2027-01-15T13:00:00Z", "2027-01-15T14:00:00Z"
 AT_NOON = 1_800_014_400.0
 HOUR = 3600.0
@@ -245,11 +239,6 @@ def test_resolve_is_routed_by_the_worst_status_of_the_incident() -> None:
     assert first(route("a", status="critical"), route("b", status="ok"), document=unknown, is_open=False) == "b"
 
 
-def test_recipients_of_a_route_are_trimmed_and_deduplicated() -> None:
-    found = Route.of({"when": {}, "recipients": [" a ", "b", "a"], "priority": "HIGH"})
-    assert (found.recipients, found.priority) == (("a", "b"), "HIGH")
-
-
 def many_values(count: int, length: int = 100) -> dict[str, Any]:
     return {"incident": {"id": "i1", "status": "critical", "tags": {f"t{n}": f"{n:0{length}}" for n in range(count)}}}
 
@@ -352,9 +341,3 @@ def test_state_from_the_api_has_its_own_values_and_else_the_kept_ones(
     for each in (found, again):
         assert values_of(fact, each, is_open=True) == values
     assert found.digest == from_the_api(**members).digest
-
-
-@pytest.mark.parametrize("kept", ["text", {"tag.team": "web"}, {"tag.team": [{"a": 1}, None]}, None])
-def test_malformed_facts_in_a_body_are_ignored(kept: Any) -> None:
-    body = {"incident": {"id": "i1"}, "metadata": {"environment_id": "e1", "facts_of_last_share": kept}}
-    assert values_of("tag.team", parse_share(json.dumps(body).encode()), is_open=True) == ()

@@ -50,13 +50,6 @@ class TestAnswers:
         assert (job.kind, job.incident_id, json.loads(job.body)) == ("writeback", "i1", ANSWER)
         assert relay.chores.delays() == [0]
 
-    def test_repeated_callback_has_the_same_delivery_id_and_another_a_different_one(self) -> None:
-        relay = new_relay()
-        for document in (ANSWER, ANSWER, ANSWER | {"response": "Escalate"}):
-            answered(relay, request(document))
-        one, same, other = (job.delivery_id for job in relay.chores.jobs())
-        assert one == same != other
-
     @pytest.mark.parametrize(
         "document",
         [
@@ -69,11 +62,6 @@ class TestAnswers:
         relay = new_relay()
         answer = answered(relay, request(document))
         assert (answer.status, answer.document["outcome"], relay.chores.jobs()) == (200, "unchanged", [])
-
-    def test_channel_chooses_which_callbacks_become_comments(self) -> None:
-        relay = new_relay(bigpanda={"comments": ["status"]})
-        assert answered(relay, request(ANSWER | {"kind": "status", "status": "x"})).document["outcome"] == "queued"
-        assert answered(relay, request(ANSWER | {"response": "Escalate"})).document["outcome"] == "unchanged"
 
     @pytest.mark.parametrize(("response", "outcome"), [("Acknowledge", "queued"), ("Escalate", "unchanged")])
     def test_channel_without_a_bigpanda_key_queues_acknowledgements_alone(self, response: str, outcome: str) -> None:

@@ -315,18 +315,6 @@ class TestExpiry:
         relay.wake(101)
         assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
-    def test_job_is_attempted_until_the_end_of_its_age(self) -> None:
-        relay = new_relay()
-        relay.clock.now += MAX_AGE
-        woken(relay)
-        assert (len(relay.session.calls), relay.dead_letters.messages) == (1, [])
-
-    def test_job_past_its_age_is_not_dead_lettered_if_it_is_not_owed(self) -> None:
-        relay = new_relay()
-        relay.clock.now += MAX_AGE + 1
-        woken(relay, body=samples.body(status="ok"), status="ok")
-        assert (relay.dead_letters.messages, relay.retries.messages) == ([], [])
-
     def test_expired_job_waits_a_minute_if_the_dead_letter_queue_refuses_it(self) -> None:
         relay = new_relay()
         relay.dead_letters.failure = NO
@@ -455,16 +443,6 @@ class TestOnce:
         relay.retries.messages.clear()
         assert worked(relay, first) == []
         assert (len(relay.session.calls), len(relay.dead_letters.messages)) == (2, 1)
-
-    def test_copy_of_a_dead_letter_that_waits_for_its_next_attempt_is_dropped(self) -> None:
-        relay = dead_lettered(DOWN, REFUSED)
-        first = moved(relay)
-        relay.wake()
-        # SQS delivers the first dead letter once more.
-        assert worked(relay, first) == []
-        assert (len(relay.session.calls), len(relay.retries.messages)) == (2, 1)
-        relay.wake(1200)
-        assert (len(relay.session.calls), len(relay.dead_letters.messages), relay.retries.messages) == (3, 1, [])
 
     def test_leftover_message_does_not_revive_a_dead_lettered_state(self) -> None:
         relay = dead_lettered(samples.accepted())

@@ -66,12 +66,6 @@ class TestAlerts:
         ]
         assert [alert.description for alert in of_incident(alerts=alerts).alerts] == ["3", "5", "1", "2", "4", "0"]
 
-    def test_alert_is_read_in_camel_case_with_tags_as_an_object(self) -> None:
-        alert = {"primaryProperty": "h", "sourceSystem": "s", "tags": {"h": "db", "check": 7, "odd": {"x": 1}}}
-        [read] = of_incident(alerts=[alert]).alerts
-        assert (read.host, read.check, read.source_system, read.is_active) == ("db", "7", "s", True)
-        assert read.tags == (("h", "db"), ("check", "7"))
-
     def test_resolved_or_inactive_alert_is_not_active(self) -> None:
         assert not of_incident(alerts=[{"status": "ok"}]).alerts[0].is_active
         assert not of_incident(alerts=[{"status": "critical", "active": False}]).alerts[0].is_active

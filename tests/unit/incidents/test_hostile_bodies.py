@@ -34,7 +34,7 @@ from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
 from relay.xmatters.rest import Pages
 from tests import samples
-from tests.fakes import FakeSession, new_relay
+from tests.fakes import FakeSession
 
 # Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
 MOST_OPERATIONS = 20_000_000
@@ -253,24 +253,9 @@ def test_counter_notices_work_that_grows_with_the_square_of_a_share() -> None:
     assert operations(200) > 3.9 * operations(100)
 
 
-def test_counter_notices_characters_that_are_read_repeatedly() -> None:
-    text = "a" * 1_000_000
-    with pytest.raises(AssertionError, match="characters"):
-        check_work(lambda: [text.count("b") for _ in range(250)])
-
-
 def test_pattern_that_backtracks_without_end_is_interrupted() -> None:
     with pytest.raises(AssertionError, match="did not end"), interrupted_when_stuck(0.2):
         re.fullmatch("(a|aa)*b", "a" * 100)
-
-
-@pytest.mark.parametrize("length", [512, 500_000])
-def test_overlong_environment_id_does_not_cost_the_incident_its_entry(length: int) -> None:
-    relay = new_relay()
-    document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
-    result = relay.share(json.dumps(document).encode())
-    assert (result.outcome, result.notices.unguarded) == ("delivered", None)
-    assert len(relay.entry().environment_id) == (length if length <= 512 else 0)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])

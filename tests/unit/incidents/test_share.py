@@ -287,16 +287,3 @@ def test_any_document_is_a_share_or_a_bad_request(document: dict[str, Any]) -> N
             continue
         assert len(share.digest) == 64
         assert share.version is None or all(0 <= stamp < 1e11 for stamp in share.version)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"id": "", "incident_id": "x"}',
-        b'{"incident": {"id": " "}, "incident_id": "x"}',
-        b'{"Incident": {"id": "x"}}',
-        b'{"incident": {"id": []}, "id": "x"}',
-    ],
-)
-def test_blank_spelling_of_the_incident_id_hides_no_valid_one(body: bytes) -> None:
-    assert parse_share(body).incident_id == "x"

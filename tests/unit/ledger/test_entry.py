@@ -428,11 +428,6 @@ class TestRow:
         assert recorded.bell_begun() == recorded, "a bell from before the last result does not count"
         assert (Debt().rung(NOW), Debt().bell_begun()) == (Debt(), Debt())
 
-    def test_settled_debt_leaves_the_index(self) -> None:
-        debt = replace(owing().debt, is_notified=True).settled()
-        assert (debt.row, debt.since, debt.is_notified) == (None, None, False)
-        assert owing().debt.with_page_missing(NOW).settled().row, "the notice that no page came is owed still"
-
     @pytest.mark.parametrize("text", ["{", "[]", '{"newest": 7}'])
     def test_unreadable_entry_keeps_its_row(self, text: str) -> None:
         ledger, dynamodb = fresh()
@@ -492,12 +487,6 @@ class TestClaim:
 
     def test_resolve_is_asked_about_anew_after_a_while(self) -> None:
         assert claimed().begins_claim(NOW + 120)
-
-    def test_resolve_without_timestamps_gets_those_of_its_arrival(self) -> None:
-        assert claimed(None).version == STAMPS
-
-    def test_silence_of_an_earlier_claim_does_not_count(self) -> None:
-        assert End(silent_since=NOW).claimed(NOW + 900, STAMPS).silent_since == 0
 
 
 class TestAnsweredOpen:

@@ -15,7 +15,6 @@ from relay.ledger.channel_rate_limiter import (
 )
 from relay.ledger.wait import Rule, Slot, Ticket, Wait
 from tests.fake_dynamodb import size
-from tests.fakes import Clock
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW
 
@@ -76,12 +75,6 @@ class TestGate:
         there = gate(critical_line_end=critical_line_end, other_line_end=other_line_end)
         assert there.must_step_back(ONE_A_SECOND, NOW, is_critical=is_critical, is_due=is_due) == steps_back
 
-    @given(st.integers(1_000_000, 4_000_000_000))
-    def test_gate_finds_the_count_of_a_second_by_its_attribute(self, second: int) -> None:
-        line = Line(clock=Clock(float(second)))
-        line.ticket()
-        assert Gate.of(line.numbers()).counts == {second: 1}
-
 
 class TestMeetingAtASlot:
     """Two senders that ask at the same moment, when the minute has one place left."""
@@ -99,15 +92,6 @@ class TestMeetingAtASlot:
         line.rate_limiter.table.update(GATE, add={other_line_end: -2})
         line.clock.now = again.until
         line.ticket(is_critical=True, slot=again.slot)
-
-    def test_critical_gets_another_slot_once_the_grace_of_its_own_is_over(self) -> None:
-        line = Line(limit=2)
-        line.fill()
-        mine = line.closed(is_critical=True)
-        line.clock.now = mine.until + 3
-        line.rate_limiter.table.update(GATE, add={count_name(int(line.clock.now)): 2})
-        again = line.closed(is_critical=True, slot=mine.slot)
-        assert again.slot != mine.slot
 
 
 class TestEnter:
@@ -192,26 +176,12 @@ class TestSeveralGates:
         del line.rules[1]
         line.ticket()
 
-    def test_slot_is_reserved_at_the_gate_that_was_full(self) -> None:
-        line = self.both(5, 1)
-        line.ticket()
-        mine = line.closed()
-        assert "other" not in line.item()
-        assert "other" in line.dynamodb.items["gate/noc/people"]
-        line.clock.now = mine.until
-        line.ticket(slot=mine.slot)
-
 
 class TestLeave:
     def test_unused_ticket_is_given_back_at_every_gate(self) -> None:
         line = TestSeveralGates().both(1, 1)
         line.rate_limiter.leave(line.ticket())
         line.ticket()
-
-    def test_empty_ticket_is_given_back_without_a_call(self) -> None:
-        line = Line()
-        line.rate_limiter.leave(Ticket({}))
-        assert line.dynamodb.calls == []
 
 
 class TestHorizon:
@@ -385,14 +355,6 @@ class TestCircuit:
         line.report(line.ticket(), between)
         for _ in range(4):
             line.report(line.ticket(), Reason.UPSTREAM)
-        line.ticket()
-
-    @pytest.mark.parametrize("failure", HARMLESS[1:])
-    def test_failure_of_the_signal_alone_does_not_count_and_takes_no_call(self, failure: Reason) -> None:
-        line = Line()
-        for _ in range(9):
-            line.report(line.ticket(), failure)
-        assert line.dynamodb.calls == ["update_item"] * 9
         line.ticket()
 
     def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:

@@ -531,15 +531,6 @@ def test_unknown_incident_that_is_not_critical_is_logged_alone() -> None:
     assert (line["incident_id"], line["status"], line["channel"]) == ("i1", "warning", "noc")
 
 
-def test_unknown_critical_among_more_incidents_than_a_history_can_hold_is_reported() -> None:
-    scene = reporting()
-    others = [incident(scene.relay.clock, f"a{number}", status="Warning") for number in range(2100)]
-    scene.has(*others, incident(scene.relay.clock, "z1"))
-    scene.run_twice()
-    [message] = notices(scene)
-    assert "z1" in message
-
-
 def test_missed_critical_is_relayed_if_any_share_of_the_incident_came_before() -> None:
     scene = reporting()
     shared(scene, status="ok")

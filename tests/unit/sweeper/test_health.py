@@ -206,12 +206,6 @@ class TestGivenUp:
         runs(relay, 10)
         assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
 
-    def test_given_up_states_are_no_debts_in_logs_and_metrics(self) -> None:
-        relay = self.given_up()
-        before = len(relay.recorder.lines())
-        assert relay.sweep()["owed"] == 0
-        assert "channel owes signals" not in [line["message"] for line in relay.recorder.lines()[before:]]
-
     def test_given_up_warning_does_not_make_the_channel_sick(self) -> None:
         relay = watched(samples.refused(404))
         relay.share(status="warning")
@@ -551,14 +545,7 @@ def test_secret_that_cannot_be_read_does_not_make_a_silent_channel_well() -> Non
     assert len(told(relay.sns)) == 1
 
 
-def test_secret_that_cannot_be_read_does_not_repeat_the_survey() -> None:
-    relay = new_relay(alarm_topic_arn=ALARM, secrets=FakeSecrets(bad=ChannelUnreadable("no")))
-    minutes(relay, 2)
-    assert relay.secrets.reads == ["bad"] * 4, "two surveys, and two probes of credentials"
-
-
 HOUR_RUNS = 60
-PAUSE = {"since": "2027-01-14T00:00:00+00:00", "until": "2027-01-20T00:00:00+00:00", "then": "keep"}
 LISTED = HttpAnswer(200, {}, b'{"data": []}')
 PAGE = HttpAnswer(200, {}, b'{"items": [], "total": 0}')
 REST = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
@@ -690,14 +677,6 @@ class TestRefused:
         assert len(relay.rest.calls) == 1
         if change == "channel":
             assert read_probes(relay.table, relay.clock.now).channels == {}
-
-    def test_secret_that_cannot_be_read_does_not_make_the_channel_well(self) -> None:
-        relay = probing(rest=samples.refused(401))
-        runs(relay, 30)
-        again = relay.other()
-        again.secrets.texts["noc"] = ChannelUnreadable("no")
-        runs(again, 2 * HOUR_RUNS)
-        assert len(told(relay.sns)) == 1
 
     def test_refusal_of_an_old_copy_tells_nobody(self) -> None:
         relay = probing(rest=_by_user("new"))

@@ -81,12 +81,6 @@ class TestMetrics:
         recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
         assert tuple(recorder.metrics()) == ALWAYS
 
-    def test_loaded_function_has_written_nothing(self) -> None:
-        recorder = Recorder()
-        with contextlib.redirect_stdout(recorder.out):
-            recorder.telemetry.instrument(lambda event, context: event)
-        assert recorder.written() == ""
-
     def test_metrics_are_written_when_the_handler_returns(self) -> None:
         recorder = Recorder()
 
@@ -313,14 +307,6 @@ class TestLines:
         recorder.telemetry.worked(samples.job(kind="writeback"), result, {})
         assert recorder.metrics().get("signal_failed", 0) == (2 if is_failed else 0)
 
-    def test_unrouted_share_is_counted_and_logged_once(self) -> None:
-        recorder, undecided = Recorder(), Notices(routes_undecided=True)
-        recorder.telemetry.share(Result(Outcome.QUEUED, NOC, notices=undecided), {}, correlation_id="c1")
-        recorder.telemetry.worked(samples.job(), Result(Outcome.DELIVERED, NOC, notices=undecided), {})
-        assert recorder.metrics()["routes_undecided"] == 1
-        [line] = [line for line in recorder.lines() if line["message"] == "routes_undecided"]
-        assert line["detail"].startswith("channel noc, incident i1: ")
-
     @pytest.mark.parametrize(
         ("incident_id", "shown"),
         [
@@ -410,19 +396,6 @@ class TestChannelMetrics:
         recorder.telemetry.worked(samples.job(), self.result(Outcome.QUEUED, Reason.PACED), {})
         assert recorder.channel_metrics() == {("noc", "signal_failed"): 1}
 
-    def test_delivered_job_is_counted_for_its_channel_alone(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.worked(samples.job(), self.result(Outcome.DELIVERED), {})
-        assert recorder.metrics() == {}
-        assert recorder.channel_metrics() == {("noc", "signal_delivered"): 1}
-        [document] = self.documents(recorder)
-        assert document["service"].startswith("relay-")
-
-    def test_chore_is_no_signal(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.worked(samples.job(kind="writeback"), self.result(Outcome.DELIVERED), {})
-        assert recorder.channel_metrics() == {}
-
     def test_unsafe_share_makes_no_metric_of_the_name_in_the_request(self) -> None:
         recorder = self.recorder()
         recorder.telemetry.share(self.result(Outcome.UNSAFE, Reason.INTERNAL), {}, correlation_id="c1")
@@ -438,11 +411,6 @@ class TestChannelMetrics:
         assert len(found) == 100 + 1
         assert found[OTHERS, "share"] == 10
         assert found["channel0", "share"] == 2
-
-    def test_metrics_of_a_channel_are_written_once(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.share(self.result(Outcome.UNCHANGED), {}, correlation_id="c1")
-        assert recorder.written() == recorder.written()
 
     def test_only_documented_metrics_have_a_channel(self) -> None:
         recorder = self.recorder()

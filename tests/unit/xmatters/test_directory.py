@@ -113,11 +113,6 @@ class TestOneName:
         tenant = Tenant()
         assert tenant.check_one("nope") == RecipientCheck("nope", Kind.NOTHING)
 
-    def test_device_is_looked_for_by_its_user(self) -> None:
-        tenant = Tenant().people(jdoe=person("jdoe"))
-        assert tenant.check_one("jdoe|Work Phone").is_active
-        assert tenant.asked == ["people/jdoe"]
-
     @pytest.mark.parametrize(
         ("name", "path"),
         [
@@ -139,13 +134,6 @@ class TestOneName:
         tenant = Tenant()
         assert tenant.check_one(name).kind == Kind.NOT_KNOWN
         assert tenant.asked == []
-
-    def test_uuid_of_a_user_is_accepted_as_name(self) -> None:
-        tenant = Tenant().people(**{"5c1f": person("jdoe", id="5C1F")})
-        assert tenant.check_one("5c1f").kind == Kind.USER
-
-    def test_letter_case_of_a_name_does_not_matter(self) -> None:
-        assert Tenant().people(JDoe=person("jdoe")).check_one("JDoe").kind == Kind.USER
 
 
 class TestUnclearAnswers:
@@ -251,11 +239,6 @@ class TestFewRequests:
         assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
         assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
 
-    @pytest.mark.parametrize("status", [403, 500, 400])
-    def test_failure_of_one_name_does_not_end_the_requests_for_others(self, status: int) -> None:
-        tenant = Tenant().people(a=said({}, status), b=person("b"))
-        assert [each.kind for each in tenant.check("a", "b")] == [Kind.NOT_KNOWN, Kind.USER]
-
     def test_names_after_the_deadline_are_not_known(self) -> None:
         tenant = Tenant()
 
@@ -268,13 +251,6 @@ class TestFewRequests:
         found = tenant.check("a", "b", "c", seconds=15)
         assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
         assert len(tenant.session.calls) == 1
-
-    def test_missing_token_route_is_not_taken_for_a_missing_person(self) -> None:
-        session = FakeSession(said(NOT_FOUND, 404))
-        directory = Directory(HttpClient(session))
-        found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
-        assert [each.kind for each in found] == [Kind.NOT_KNOWN] * 2
-        assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]
 
 
 class TestTryCredentials:
