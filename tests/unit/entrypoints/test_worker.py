@@ -195,14 +195,6 @@ class TestNextMessage:
         relay.wake(0)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
-    def test_job_that_waits_long_has_a_message_while_the_ledger_is_down(self) -> None:
-        relay = self.spaced(1500, has_ledger=False)
-        assert relay.retries.delays() == [120]
-        relay.dynamodb.refuses_writes = False
-        relay.wake(120)
-        assert (relay.retries.messages, len(relay.session.calls)) == ([], 1)
-        assert relay.entry().debt.due == relay.clock.now + 1380
-
 
 class TestSchedule:
     @pytest.mark.parametrize(
@@ -254,15 +246,6 @@ class TestNoAttempt:
         woken(relay, attempts=2)
         self.unchanged(relay, Reason.CIRCUIT_OPEN, asked=1)
         assert 200 <= relay.retries.delays()[0] <= 205
-
-    def test_full_rate_limit_does_not_count_as_an_attempt(self) -> None:
-        relay = new_relay(policy={"max_per_minute": 1})
-        relay.share(id="i9")
-        relay.retries.messages.clear()
-        relay.clock.now += 1
-        woken(relay, attempts=2)
-        self.unchanged(relay, Reason.PACED, asked=1)
-        assert 60 <= relay.retries.delays()[0] <= 61
 
     def test_lease_of_another_sender_does_not_count_as_an_attempt(self) -> None:
         def meets(_: Call) -> Any:
@@ -391,16 +374,6 @@ class TestRevival:
         relay.wake()
         assert seen == [(False, relay.clock.now, True)]
 
-    def test_backoff_of_a_revived_job_counts_from_the_revival(self) -> None:
-        relay = dead_lettered(DOWN)
-        before = moved(relay)
-        relay.retries.messages.clear()
-        relay.clock.now += 3600
-        worked(relay, before)
-        [job] = relay.retries.jobs()
-        assert (job.attempts, job.stamps.replays) == (2, 1)
-        assert relay.retries.delays()[0] <= 30
-
     def test_age_of_a_revived_job_counts_from_the_revival(self) -> None:
         relay = dead_lettered(DOWN)
         moved(relay)
@@ -526,19 +499,6 @@ class TestImport:
             import_and_replay(relay, lines, times=2)
         assert len(relay.session.calls) == 2
         assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
-
-    def test_import_of_a_job_that_was_refused_again_keeps_the_newer_dead_letter(self) -> None:
-        relay = dead_lettered(REFUSED)
-        lines = exported(relay)
-        moved(relay)
-        relay.wake()
-        newer, relay.dead_letters.messages = relay.dead_letters.messages, []
-        import_and_replay(relay, lines, times=1)
-        assert len(relay.session.calls) == 2, "its mark is older than that of the ledger"
-        relay.dead_letters.messages = newer
-        moved(relay)
-        relay.wake()
-        assert len(relay.session.calls) == 3
 
 
 def owing(*kinds: str) -> Relay:

@@ -74,17 +74,6 @@ class TestExpiry:
         assert 2 * (LONGEST_SECONDS + MOST_AGE_SECONDS) + STORED_SECONDS < KEPT_SECONDS
 
 
-class TestStoredJobs:
-    def test_stored_job_is_read_by_entry_and_delivery_id(self) -> None:
-        ledger, dynamodb = fresh()
-        name = key("noc", (), "a/b")
-        ledger.store(name, "d" * 32, "envelope", lasts=60)
-        assert ledger.stored(name, "d" * 32) == "envelope"
-        assert ledger.stored(name, "e" * 32) is None
-        assert ledger.stored(key("noc", (), "a"), "d" * 32) is None
-        assert dynamodb.indexed() == []
-
-
 MARK = NOW + 60.0
 
 

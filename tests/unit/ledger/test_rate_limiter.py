@@ -100,13 +100,6 @@ class TestEnter:
         line.report(line.ticket())
         assert line.dynamodb.calls == ["update_item"]
 
-    def test_full_gate_answers_the_time_of_the_next_slot(self) -> None:
-        line = Line(limit=2)
-        line.fill()
-        line.clock.now += 10
-        closed = line.closed()
-        assert (closed.reason, closed.until) == (Reason.PACED, NOW + 61)
-
     def test_each_line_gives_its_slots_one_after_the_other(self) -> None:
         line = Line(limit=2)
         line.fill()
@@ -118,15 +111,6 @@ class TestEnter:
             *(Slot(closed.until, is_critical=False) for closed in others),
             Slot(critical_line_end.until, is_critical=True),
         ]
-
-    def test_signal_that_comes_at_its_slot_gets_a_ticket(self) -> None:
-        line = Line(limit=1)
-        line.fill()
-        mine, behind = line.closed(), line.closed()
-        line.clock.now = mine.until
-        line.ticket(slot=mine.slot)
-        line.clock.now = behind.until
-        line.ticket(slot=behind.slot)
 
     def test_signal_without_a_slot_does_not_jump_the_line(self) -> None:
         line = Line(limit=1)
@@ -155,6 +139,14 @@ class TestEnter:
         answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=False)
         assert isinstance(answer, Wait)
         assert answer.until == pytest.approx(moments[0] + 61)
+
+    def test_other_signals_go_on_after_the_last_critical_has_come(self) -> None:
+        line = Line(limit=10)
+        line.fill()
+        critical_line_end = line.closed(is_critical=True)
+        line.clock.now = critical_line_end.until
+        line.ticket(is_critical=True, slot=critical_line_end.slot)
+        line.ticket()
 
 
 class TestSeveralGates:

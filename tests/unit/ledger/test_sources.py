@@ -143,3 +143,15 @@ def test_worker_notes_the_recipients_of_an_incident_if_the_webhook_crashed_befor
     assert relay.sources.of_incident(channel, "i1") == ()
     relay.wake()
     assert relay.sources.of_incident(channel, "i1") == (("Ann",),)
+
+
+def test_recipients_of_an_incident_are_not_noted_without_key_and_callbacks() -> None:
+    relay = new_relay()
+    post(relay, recipients=("a",))
+    assert not any(name.startswith("shared/") for name in relay.dynamodb.items)
+
+
+def test_channel_that_dynamodb_leaves_unprocessed_counts_as_naming_recipients() -> None:
+    relay = relay_with(environment_id="e1")
+    relay.dynamodb.batch_size = 0
+    assert relay.sources.naming_recipients([relay.channels.get("noc")]) == {"noc"}

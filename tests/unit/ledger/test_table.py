@@ -137,6 +137,14 @@ class TestUpdate:
         table, _ = fresh()
         assert (table.update("g", put={"open_until": moment}) or {})["open_until"] == moment
 
+    def test_numbers_are_read_without_a_change(self) -> None:
+        table, dynamodb = fresh()
+        changed = table.update("k", add={"a": 2}, put={"b": 3.5})
+        before = dynamodb.items["k"].copy()
+        assert table.numbers("k") == changed
+        assert dynamodb.items["k"] == before
+        assert table.numbers("other") == {}
+
 
 def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "a value of the item: secret-1"}}, "PutItem")

@@ -166,14 +166,6 @@ class TestOneMessage:
         relay.sweep(0.5)
         assert subjects(relay) == ["incident i1 of channel noc", "2 incidents of channel noc"]
 
-    def test_five_minutes_between_fallback_messages_count_for_each_channel_alone(self) -> None:
-        relay = new_relay(DOWN, secrets=channels("noc", "db", fallback_after_seconds=60))
-        post(relay, "noc")
-        relay.sweep(60)
-        post(relay, "db")
-        relay.sweep(60)
-        assert subjects(relay) == ["incident i1 of channel noc", "incident i1 of channel db"]
-
     def test_oldest_debt_is_first_in_the_fallback_message(self) -> None:
         relay = new_relay(DOWN)
         for name in ("i3", "i1", "i2"):
