@@ -127,6 +127,7 @@ def test_complete_secret_is_parsed() -> None:
         ("policy.max_per_minute", True, ": must be of type integer"),
         ("policy.max_age_seconds", 59, ": must be 60 or more"),
         ("policy.max_age_seconds", 10**9, ": must be 1209600 or less"),
+        ("policy.expect_share_every", 604_801, ": must be 604800 or less"),
         ("policy.flap", {"transitions": 4}, ": needs minutes"),
         ("policy.flap", {"transitions": 21, "minutes": 5}, ".transitions: must be 20 or less"),
         ("policy.properties", {"team": 7}, ".team: must be of type string"),

@@ -10,7 +10,7 @@ from relay.channels.api_gateway import Request
 from relay.failures.errors import BadRequest, Unauthorized
 from relay.failures.reasons import Reason
 from relay.jobs.job import Job
-from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
+from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, OTHERS
 from relay.telemetry.telemetry import Telemetry
@@ -122,35 +122,6 @@ class TestLines:
         assert {name: line[name] for name in known} == known
         assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 13})
         assert not {"reason", "detail", "http_status", "last_copy", "queue", "attempts"} & set(line)
-
-    def test_log_line_of_a_share_has_transition_and_reason(self) -> None:
-        recorder = Recorder()
-        subject = Subject("noc", "i1", transition="worsened", why="its status is worse")
-        result = Result(Outcome.DELIVERED, subject).with_unguarded("no answer in time")
-        recorder.telemetry.share(result, {}, correlation_id="c1")
-        [line] = recorder.lines()
-        assert (line["transition"], line["why"]) == ("worsened", "its status is worse")
-        assert line["unguarded"] == "no answer in time"
-        assert recorder.metrics() == {"share": 1, "unguarded": 1}
-
-    def test_log_line_of_a_job_has_its_attempts_and_times(self) -> None:
-        recorder = Recorder()
-        result = Result(Outcome.QUEUED, NOC, Reason.UPSTREAM, queue="retry", exchange=Exchange(attempts=1))
-        recorder.telemetry.worked(samples.job(attempts=4, replays=1), result, {"send": 3.5})
-        [line] = recorder.lines()
-        expected = {
-            "message": "job",
-            "outcome": "queued",
-            "reason": "upstream",
-            "queue": "retry",
-            "kind": "signal",
-            "earlier_attempts": 4,
-            "replays": 1,
-            "received_at": "2027-01-15T08:00:00.000Z",
-            "correlation_id": "request-1",
-        }
-        assert {name: line[name] for name in expected} == expected
-        assert recorder.metrics() == {"signal_failed": 1}
 
     @pytest.mark.parametrize(
         ("job", "outcome", "is_logged"),
@@ -431,10 +402,3 @@ class TestTracing:
         recorder.telemetry.notice("stale_channel", "why")
         [line] = recorder.lines()
         assert line["xray_trace_id"] == "1-65a1b2c3-d4e5f60718293a4b5c6d7e8f"
-
-    def test_lines_of_other_functions_have_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", self.TRACE)
-        recorder = Recorder()
-        recorder.telemetry.notice("stale_channel", "why")
-        [line] = recorder.lines()
-        assert "xray_trace_id" not in line
