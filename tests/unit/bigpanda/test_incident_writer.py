@@ -226,6 +226,12 @@ class TestOnce:
         assert paths(relay) == ["snooze", "comments"]
         assert "(Not snoozed: that time is over.)" in writes(relay)[1][1]["comment"]
 
+    def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
+        relay = new_relay(samples.refused(404))
+        answer(relay, "Resolve")
+        relay.wake(0)
+        assert [job.stamps.http_status for job in relay.dead_letters.jobs()] == [404]
+
 
 class TestForged:
     @pytest.mark.parametrize(
