@@ -319,10 +319,11 @@ class TestChannelUnreadable:
         relay.wake(60)
         assert (len(relay.session.calls), relay.retries.messages) == (1, [])
 
-    def test_job_of_an_unreadable_channel_expires_at_the_largest_age(self) -> None:
+    @pytest.mark.parametrize("kind", ["signal", "followup"])
+    def test_job_of_an_unreadable_channel_expires_at_the_largest_age(self, kind: str) -> None:
         relay = unreadable()
         relay.clock.now += 1_209_600 + 1
-        assert woken(relay) == []
+        assert woken(relay, kind=kind) == []
         assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
         assert relay.retries.messages == []
 

@@ -405,6 +405,16 @@ class TestEnvironments:
         scene.has(listed(scene, "i2", ago=10))
         assert scene.run_twice()["missed"] == 1
 
+    def test_first_run_for_an_added_environment_relays_nothing_older(self) -> None:
+        scene = make_scene(environments=["e2"])
+        relay = scene.relay
+        old = incident(relay.clock, "old", ago=3600)
+        scene.tenant.faults["/e2/incidents?folder=shared"] = lambda _: answer({"items": [old], "total": 1})
+        scene.tenant.faults["/e2/"] = lambda _: answer({"items": [], "total": 0})
+        assert scene.run_twice()["missed"] == 0
+        old |= {"updated_at": int(relay.clock.now)}
+        assert scene.run_twice()["missed"] == 1
+
 
 class TestSnoozed:
     """Snoozes that end while the incident is still critical."""

@@ -212,6 +212,13 @@ class TestGivenUp:
         runs(relay, 30)
         assert told(relay.sns) == []
 
+    def test_removed_channel_is_not_sick_once_the_fallback_was_notified(self) -> None:
+        relay = self.given_up()
+        relay.secrets.texts.pop("noc")
+        again = relay.other()
+        runs(again, 30)
+        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
+
 
 class TestManyChannels:
     def owing(self, count: int) -> Relay:
