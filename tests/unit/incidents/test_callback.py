@@ -122,6 +122,23 @@ class TestFixedJson:
     def test_each_word_of_xmatters_for_a_kind_is_read(self, word: str, kind: Kind) -> None:
         assert parsed({"xmatters_callback_type": word, "incident_id": "i1"}).kind == kind
 
+    def test_commenter_and_terminator_are_read_from_a_callback(self) -> None:
+        comment = parsed({"incident_id": "i1", "comment": "c", "author": {"firstName": "Jane", "lastName": "Doe"}})
+        assert (comment.name, comment.note) == ("Jane Doe", "c")
+        assert parsed({"incident_id": "i1", "status": "terminated_external", "username": "jdoe"}).target == "jdoe"
+
+    def test_callback_with_lower_case_names_is_read(self) -> None:
+        found = parsed(
+            {
+                "eventidentifier": 408005,
+                "deliverystatus": "FAILED",
+                "recipient": "jdoe",
+                "additionalTokens": [{"incident_id": "i1"}],
+            }
+        )
+        assert (found.kind, found.page_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
+        assert found.is_failed_delivery()
+
 
 class TestRefused:
     @pytest.mark.parametrize(

@@ -287,3 +287,8 @@ def test_any_document_is_a_share_or_a_bad_request(document: dict[str, Any]) -> N
             continue
         assert len(share.digest) == 64
         assert share.version is None or all(0 <= stamp < 1e11 for stamp in share.version)
+
+
+@pytest.mark.parametrize("value", [7, True, [], {}, "", "  ", "x" * 101, "x" * 3_000_000])
+def test_status_that_is_no_word_is_none(value: Any) -> None:
+    assert parsed({"id": 1, "status": value}).status is None
