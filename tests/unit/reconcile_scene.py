@@ -8,12 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from relay.channels.channel import BigPandaAccess
 from relay.http.session import HttpAnswer
-from relay.reconcile.comparison import SETTLES_SECONDS
 from relay.reconcile.history import ChannelHistory, History
 from relay.reconcile.plan import listing_name
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
-from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, secrets_of
+from tests.fakes import Call, Clock, FakeSecrets, FakeSession, Relay, Step, secrets_of
 
 ACCESS = {"api_key": "BPU-canary", "environment_id": "e1", "reconcile": "ring"}
 LIST_PATH = "/resources/v2.0/environments/e1/incidents"
@@ -96,7 +95,7 @@ class Scene:
     def run_twice(self) -> dict[str, Any]:
         """Make a reconcile run, and a second one after differences had time to settle; return its findings."""
         self.run()
-        self.relay.clock.now += SETTLES_SECONDS
+        self.relay.clock.now += 90
         return self.run()
 
     def run(self) -> dict[str, Any]:
@@ -107,14 +106,21 @@ class Scene:
             name: value for name, value in members.items() if value or name in {"compared", "missed", "snooze_over"}
         }
 
+    def shared(self, recipients: tuple[str, ...] = (), *, ago: float = 600, **said: Any) -> None:
+        """Let BigPanda post a share of the incident `i1`, critical by default, that changed `ago` seconds before."""
+        stamp = int(self.relay.clock.now - ago)
+        content = samples.enveloped("e1", **{"status": "critical", "changedOn": stamp, "updatedOn": stamp} | said)
+        self.relay.webhook.serve(samples.request(content, recipients=recipients))
+
     def signalled(self) -> list[str]:
         """Return the statuses that were signalled, in order."""
         return [json.loads(call.body)["incident"]["status"] for call in self.relay.session.calls]
 
 
 def make_scene(
-    *, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any
+    *steps: Step, since: float = 86_400, policy: dict[str, Any] | None = None, rest: bool = False, **access: Any
 ) -> Scene:
+    """Return a scene. `steps` are the answers of xMatters' triggers; by default they accept every signal."""
     tenant, clock, table = Tenant(), Clock(), FakeDynamoDb()
     document: dict[str, Any] = {
         "bigpanda": {name: value for name, value in (ACCESS | access).items() if value is not None}
@@ -126,7 +132,9 @@ def make_scene(
         secret = json.loads(str(secrets.texts["noc"]))
         secret["xmatters"]["rest"] = REST
         secrets = FakeSecrets(noc=json.dumps(secret))
-    relay = Relay(FakeSession(accepted), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table)
+    relay = Relay(
+        FakeSession(*steps or (accepted,)), secrets=secrets, bigpanda=FakeSession(tenant), clock=clock, dynamodb=table
+    )
     if since:
         for place in ("e0", "e1"):
             known = {"noc": ChannelHistory(clock.now - since, clock.now - min(since, 600))}

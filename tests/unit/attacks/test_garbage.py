@@ -8,7 +8,6 @@ import pytest
 
 from relay.channels import token
 from relay.channels.api_gateway import Reply, Request
-from relay.channels.refusal_budget import CHECKED_AT_ONCE, OPAQUE_AT_ONCE
 from relay.channels.token import EndpointName
 from relay.failures.errors import ChannelForbidden, ChannelUnreadable
 from tests import samples
@@ -78,7 +77,7 @@ class TestLookUps:
     )
     def test_token_with_a_wrong_checksum_costs_no_lookup(self, credential: str) -> None:
         relay = relay_of()
-        replies = [relay.webhook.serve(asking("noc", credential)) for _ in range(3 * int(CHECKED_AT_ONCE))]
+        replies = [relay.webhook.serve(asking("noc", credential)) for _ in range(3 * 100)]
         assert {reply.status for reply in replies} == {401}
         assert relay.secrets.reads == []
 
@@ -86,13 +85,13 @@ class TestLookUps:
         relay = relay_of()
         forged = [token.make(f"guess-{number}", "inbound", secrets.choice) for number in range(150)]
         replies = [relay.webhook.serve(asking(f"guess-{number}", each)) for number, each in enumerate(forged)]
-        assert [reply.status for reply in replies] == [401] * int(CHECKED_AT_ONCE) + [503] * 50
-        assert len(relay.secrets.reads) == CHECKED_AT_ONCE
+        assert [reply.status for reply in replies] == [401] * 100 + [503] * 50
+        assert len(relay.secrets.reads) == 100
 
     def test_stranger_with_a_network_of_addresses_has_one_budget(self) -> None:
         relay = relay_of()
         replies = [relay.webhook.serve(asking(f"guess-{n}", "garbage", f"2001:db8:1:2::{n:x}")) for n in range(40)]
-        assert [reply.status for reply in replies].count(401) == OPAQUE_AT_ONCE
+        assert [reply.status for reply in replies].count(401) == 20
 
 
 class TestAnswers:
@@ -115,7 +114,7 @@ class TestAnswers:
             relay = relay_of()
             replies = [relay.webhook.serve(asking(name, "garbage")) for _ in range(30)]
             spent.append([reply.status for reply in replies])
-        assert spent[0] == spent[1] == [401] * int(OPAQUE_AT_ONCE) + [503] * 10
+        assert spent[0] == spent[1] == [401] * 20 + [503] * 10
 
 
 class TestAlarms:
@@ -127,15 +126,7 @@ class TestAlarms:
         webhook = {"inbound": relay.webhook, "callback": relay.callbacks}[endpoint]
         for _ in range(40):
             assert webhook.serve(asking("ghost", "garbage")).status == 503
-        assert relay.recorder.metrics() == {"stale_channel": OPAQUE_AT_ONCE, "rejected_request": 20}
-
-    def test_garbage_for_a_cached_channel_raises_no_alarm_for_lost_shares(self) -> None:
-        relay = relay_of()
-        relay.webhook.serve(asking("plain", samples.TOKEN, BIGPANDA))
-        relay.secrets.texts["plain"] = DOWN
-        relay.clock.now += 2
-        assert relay.webhook.serve(asking("plain", "garbage")).status == 503
-        assert "unsafe" not in relay.recorder.metrics()
+        assert relay.recorder.metrics() == {"stale_channel": 20, "rejected_request": 20}
 
     def test_share_with_a_valid_checksum_raises_the_alarm_if_its_secret_is_unreadable(self) -> None:
         relay = relay_of(noc=DOWN)
@@ -153,13 +144,6 @@ class TestAlarms:
             assert relay.webhook.serve(asking("noc", credential, BIGPANDA)).status == 503
             assert relay.recorder.metrics()["unsafe"] == number
         assert relay.secrets.reads == ["noc"], "it is remembered for some seconds"
-
-    def test_failure_of_secrets_manager_refuses_no_share_after_it(self) -> None:
-        relay = relay_of(plain=DOWN)
-        share = asking("plain", samples.TOKEN, BIGPANDA)
-        assert relay.webhook.serve(share).status == 503
-        relay.secrets.texts["plain"] = json.dumps(samples.secret())
-        assert relay.webhook.serve(share).status == 200
 
 
 class TestMisplacedTokens:

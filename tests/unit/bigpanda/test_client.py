@@ -7,13 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from relay.bigpanda.client import ACTIVITIES_A_PAGE, ACTIVITY_PAGES, BigPanda, Incident
+from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
 from relay.failures.errors import NoAnswer, SendError
 from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
-from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
+from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Clock, FakeSession, Step
 
@@ -57,11 +57,6 @@ class TestComment:
         api.client.comment(access(), INCIDENT, "words", api.deadline)
         assert api.asked() == [("POST", f"{PATH}/comments", {"comment": "words"})]
         assert api.session.calls[0].headers["Authorization"] == f"Bearer {KEY}"
-
-    def test_comment_is_posted_to_the_base_url_of_the_region(self) -> None:
-        api = Api(DONE)
-        api.client.comment(access(base_url="https://eu.bigpanda.io/"), INCIDENT, "w", api.deadline)
-        assert api.asked()[0][1].startswith("https://eu.bigpanda.io/resources/")
 
     @pytest.mark.parametrize(
         ("step", "reason", "may_be_done"),
@@ -108,43 +103,31 @@ class TestHasComment:
         assert (method, urlsplit(url).path) == ("GET", "/resources/v2.0/incidents/i%2F1/activities")
         assert parse_qs(urlsplit(url).query)["types"] == ["incident_commented"]
 
-    def test_has_comment_ends_with_the_last_page(self) -> None:
-        api = Api(page({"comment": "other"}))
-        assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
-        assert len(api.session.calls) == 1
-
     def test_has_comment_reads_on_after_a_truncated_page(self) -> None:
-        cut = json.dumps([{"comment": "x" * 4000}] * ACTIVITIES_A_PAGE).encode()[:MAX_ANSWER_BYTES]
+        cut = json.dumps([{"comment": "x" * 4000}] * 20).encode()[:65_536]
         api = Api(HttpAnswer(200, {}, cut), page({"comment": OURS}))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     def test_has_comment_reads_a_limited_number_of_full_pages(self) -> None:
-        api = Api(page(*[{"comment": str(number)} for number in range(ACTIVITIES_A_PAGE)]))
+        api = Api(page(*[{"comment": str(number)} for number in range(20)]))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
         pages = [parse_qs(urlsplit(url).query)["page"] for _, url, _ in api.asked()]
-        assert pages == [[str(number)] for number in range(1, ACTIVITY_PAGES + 1)]
+        assert pages == [[str(number)] for number in range(1, 3 + 1)]
 
     def test_has_comment_finds_a_comment_on_a_truncated_page(self) -> None:
-        cut = json.dumps([{"comment": OURS}, {"comment": "x" * MAX_ANSWER_BYTES}]).encode()[:MAX_ANSWER_BYTES]
+        cut = json.dumps([{"comment": OURS}, {"comment": "x" * 65_536}]).encode()[:65_536]
         api = Api(HttpAnswer(200, {}, cut))
         assert api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("ending", [b'"', b"\\", b'\\"', b"\\\\"], ids=repr)
     def test_has_comment_reads_an_unterminated_string_in_linear_time(self, ending: bytes) -> None:
-        api = Api(HttpAnswer(200, {}, (b'"' + ending * MAX_ANSWER_BYTES)[:MAX_ANSWER_BYTES]))
+        api = Api(HttpAnswer(200, {}, (b'"' + ending * 65_536)[:65_536]))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b'{"items": 7}'])
     def test_has_comment_is_false_for_an_unreadable_page(self, body: bytes) -> None:
         api = Api(HttpAnswer(200, {}, body))
         assert not api.client.has_comment(access(), INCIDENT, IS_OURS, api.deadline)
-
-
-class TestAssign:
-    def test_assignee_is_put_to_the_incident(self) -> None:
-        api = Api(DONE)
-        api.client.assign(access(), INCIDENT, "u1", api.deadline)
-        assert api.asked() == [("PUT", f"{PATH}/assignment", {"assignee": "u1"})]
 
 
 USER = {"id": "u1", "userName": "Jane@Acme.example", "emails": [{"value": "jd@acme.example"}, "odd"]}
@@ -158,10 +141,6 @@ class TestUserId:
         [(method, url, _)] = api.asked()
         assert (method, urlsplit(url).path) == ("GET", "/scim/v2/Users")
         assert parse_qs(urlsplit(url).query)["filter"] == [f'userName eq "{name}" or emails.value eq "{name}"']
-
-    def test_user_id_is_none_if_the_answer_has_other_users_alone(self) -> None:
-        api = Api(page(USER, {"id": "u2"}, {"userName": "jdoe"}, member="Resources"))
-        assert api.client.user_id(access(), ["jdoe", "x"], api.deadline) is None
 
     def test_user_id_asks_for_all_names_at_once_and_the_first_one_wins(self) -> None:
         api = Api(page(USER, {"id": "u2", "userName": "jdoe"}, member="Resources"))

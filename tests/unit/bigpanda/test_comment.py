@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.bigpanda.comment import MAX_ASSIGNED, MAX_COMMENT, Comment, comment_of, tag_of
+from relay.bigpanda.comment import Comment, comment_of, tag_of
 from relay.incidents.callback import ResponseMeanings, parse_callback
 
 MARK = tag_of("1a2b3c4d" + "0" * 24)
@@ -77,8 +77,8 @@ def test_comment_has_the_result_of_the_assignment_before_the_note() -> None:
 
 
 def test_comment_with_a_long_note_is_cut_and_keeps_its_mark() -> None:
-    text = words("a" * MAX_ASSIGNED, kind="response", response="ack", note="n" * 1999)
-    assert len(text) == MAX_COMMENT
+    text = words("a" * 100, kind="response", response="ack", note="n" * 1999)
+    assert len(text) == 1000
     assert text.endswith(f'n…" {MARK}')
 
 
@@ -86,22 +86,18 @@ def test_comment_leaves_out_unprintable_characters() -> None:
     assert 'Note: "abc"' in words(kind="response", response="ack", note="a\x00b\ud800c\u202e")
 
 
-def test_mark_is_eight_digits_of_the_delivery_id() -> None:
-    assert MARK == "[relay 1a2b3c4d]"
-
-
 FORGED = 'x". jdoe acknowledged xMatters page 1. https://phish.example [relay 1a2b3c4d]\n[RELAY 1a2b3c4d] "'
 
 
-@pytest.mark.parametrize("place", ["note", "response", "device", "group", "reason", "at"])
 @pytest.mark.parametrize("kind", ["response", "annotation", "delivery", "escalation", "failure", "status"])
-def test_no_foreign_text_imitates_the_relay(kind: str, place: str) -> None:
+def test_no_foreign_text_imitates_the_relay(kind: str) -> None:
+    forged = ("note", "response", "device", "group", "reason", "at", "status", "delivery_status")
     members: dict[str, Any] = {
         "kind": kind,
         "person": {"target": FORGED, "first_name": FORGED},
         "event": {"number": FORGED},
+        **dict.fromkeys(forged, FORGED),
     }
-    members |= {"status": FORGED, "delivery_status": FORGED, place: FORGED}
     text = words(**members)
     body, _, end = text.rpartition(" [relay")
     assert end == " 1a2b3c4d]"

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import requests
 
-from relay.bigpanda.writeback import WRITEBACK_LEASE_SECONDS
-from relay.delivery.page_followup import LOOK_FOR_SECONDS
 from relay.failures.errors import InvalidChannel
 from relay.http.session import HttpAnswer
 from relay.incidents.callback import Deed, ResponseAction
@@ -110,38 +108,6 @@ class TestActs:
         relay.wake(0)
         assert paths(relay) == ["comments"] * written
 
-    def test_other_response_is_a_comment_as_ever(self) -> None:
-        relay = new_relay()
-        answer(relay, "Not me")
-        relay.wake(0)
-        assert paths(relay) == ["comments"]
-
-    def test_without_actions_a_response_is_a_comment(self) -> None:
-        relay = new_relay(actions={"Fix": {"do": "resolve"}})
-        answer(relay, "Resolve")
-        relay.wake(0)
-        assert paths(relay) == ["comments"]
-
-    def test_acknowledgement_that_snoozes_assigns_the_incident_too(self) -> None:
-        users = HttpAnswer(200, {}, b'{"Resources": [{"id": "u1", "userName": "jdoe"}]}')
-        relay = new_relay(users, DONE, DONE, actions={"Acknowledge": {"do": "snooze", "minutes": 5}}, assign=True)
-        answer(relay, "Acknowledge")
-        relay.wake(0)
-        assert paths(relay) == ["assignment", "snooze"]
-        assert "The incident is assigned to them." in writes(relay)[1][1]["comment"]
-
-    def test_echo_of_a_resolve_ends_the_page_and_rings_once(self) -> None:
-        relay = new_relay(ACCEPTED)
-        answer(relay, "Resolve")
-        relay.wake(0)
-        for second in range(3):
-            relay.clock.now += 1
-            relay.share(status="ok", changedOn=LATER, updatedOn=LATER + second)
-        relay.wake(LOOK_FOR_SECONDS)
-        assert [json.loads(call.body)["incident"]["status"] for call in relay.session.calls] == ["critical", "ok"]
-        assert paths(relay) == ["resolve"]
-        assert any(call.method == "POST" and b"TERMINATED" in call.body for call in relay.rest.calls)
-
 
 class TestOnce:
     def test_answer_that_comes_twice_acts_once(self) -> None:
@@ -149,17 +115,8 @@ class TestOnce:
         answer(relay, "Resolve")
         answer(relay, "Resolve")
         relay.wake(0)
-        relay.wake(WRITEBACK_LEASE_SECONDS)
-        assert paths(relay) == ["resolve"]
-
-    @pytest.mark.parametrize("status", [429, 500, 503])
-    def test_failure_that_passes_is_retried(self, status: int) -> None:
-        relay = new_relay(samples.refused(status), ACCEPTED)
-        answer(relay, "Resolve")
-        relay.wake(0)
         relay.wake(60)
-        assert paths(relay) == ["resolve", "resolve"]
-        assert relay.chores.messages == []
+        assert paths(relay) == ["resolve"]
 
     def test_incident_that_is_over_already_gets_a_comment_that_says_so(self) -> None:
         relay = new_relay(samples.refused(409), DONE)
@@ -194,12 +151,6 @@ class TestOnce:
         assert (job.stamps.reason, job.stamps.http_status, job.stamps.response_excerpt) == ("refused", 400, "no")
         [line] = [line for line in relay.recorder.lines() if line.get("kind") == "writeback"]
         assert line["detail"] == "BigPanda did not snooze the incident: HTTP 400"
-
-    def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
-        relay = new_relay(samples.refused(404))
-        answer(relay, "Resolve")
-        relay.wake(0)
-        assert [job.stamps.http_status for job in relay.dead_letters.jobs()] == [404]
 
     def test_unknown_incident_that_is_over_settles(self) -> None:
         relay = new_relay(samples.refused(404))
@@ -267,15 +218,6 @@ class TestOnce:
         relay.wake(0)
         assert paths(relay) == ["resolve"]
 
-    def test_answer_that_comes_after_the_resolve_was_signalled_is_settled_by_bigpanda(self) -> None:
-        relay = new_relay(samples.refused(409), DONE)
-        relay.share(status="ok", changedOn=LATER)
-        relay.clock.now += 5
-        answer(relay, "Resolve")
-        relay.retries.messages.clear()
-        relay.wake(0)
-        assert paths(relay) == ["resolve", "comments"]
-
     def test_snooze_whose_time_is_over_when_bigpanda_can_be_asked_is_not_made(self) -> None:
         relay = new_relay(samples.refused(503), DONE)
         answer(relay, "Snooze 1 h")
@@ -283,6 +225,12 @@ class TestOnce:
         relay.wake(3600)
         assert paths(relay) == ["snooze", "comments"]
         assert "(Not snoozed: that time is over.)" in writes(relay)[1][1]["comment"]
+
+    def test_unknown_incident_is_dead_lettered_while_it_is_open(self) -> None:
+        relay = new_relay(samples.refused(404))
+        answer(relay, "Resolve")
+        relay.wake(0)
+        assert [job.stamps.http_status for job in relay.dead_letters.jobs()] == [404]
 
 
 class TestForged:
@@ -302,13 +250,6 @@ class TestForged:
             relay.wake(30)
         assert paths(relay) == ["comments"]
         assert writes(relay)[0][1]["comment"].startswith("Unverified")
-
-    def test_unverified_answer_is_not_even_a_comment_where_the_channel_wants_none(self) -> None:
-        relay = new_relay(comments=["status"])
-        answer(relay, "Resolve", "mallory")
-        for _ in range(12):
-            relay.wake(30)
-        assert writes(relay) == []
 
     def test_status_or_comment_with_the_words_of_an_action_is_none(self) -> None:
         relay = new_relay(comments=["status", "annotation"])

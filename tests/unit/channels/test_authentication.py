@@ -1,18 +1,20 @@
 import json
+import re
+import secrets
+from typing import Literal
 
 import pytest
 
+from relay.channels import token
 from relay.channels.api_gateway import Request
-from relay.failures.errors import BadRequest, ChannelUnreadable
+from relay.channels.refusal_budget import RefusalBudgets, source
+from relay.channels.token import PATTERN
+from relay.failures.errors import BadRequest
 from tests import samples
-from tests.fakes import FakeSession, Relay
+from tests.fakes import Clock, FakeSession, Relay
 
 
 class TestAdmit:
-    def test_valid_credentials_are_admitted_to_the_channel(self) -> None:
-        relay = Relay(FakeSession())
-        assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
-
     @pytest.mark.parametrize(
         "request_",
         [
@@ -31,21 +33,6 @@ class TestAdmit:
         assert caught.value.status == 401
         assert relay.secrets.reads == []
 
-    def test_every_refusal_has_the_same_error(self) -> None:
-        relay = Relay(FakeSession())
-        wrong = [
-            samples.request(channel="ghost"),
-            samples.request(channel="No Name"),
-            samples.request(headers={}),
-            samples.request(headers={"x-api-key": "wrong"}),
-        ]
-        refusals = set()
-        for each in wrong:
-            with pytest.raises(BadRequest) as caught:
-                relay.webhook.authenticator.authenticate(each)
-            refusals.add((caught.value.status, caught.value.error, str(caught.value)))
-        assert refusals == {(401, "unauthorized", "credentials: missing or wrong")}
-
     def test_credentials_changed_two_seconds_ago_are_admitted_and_the_old_ones_refused(self) -> None:
         relay = Relay(FakeSession())
         relay.channels.get("noc")
@@ -58,29 +45,85 @@ class TestAdmit:
         with pytest.raises(BadRequest):
             relay.webhook.authenticator.authenticate(samples.request())
 
-    def test_wrong_credentials_cost_a_read_every_two_seconds_at_most(self) -> None:
-        relay = Relay(FakeSession())
-        for number in range(200):
-            relay.clock.now += 0.1
-            with pytest.raises(BadRequest):
-                relay.webhook.authenticator.authenticate(
-                    samples.request(headers={"x-api-key": "wrong"}, source=f"192.0.2.{number}")
-                )
-        assert 9 <= len(relay.secrets.reads) <= 11
 
-    def test_credential_is_not_refused_while_the_secret_cannot_be_read(self) -> None:
-        relay = Relay(FakeSession())
-        relay.channels.get("noc")
-        relay.secrets.texts["noc"] = ChannelUnreadable("down")
-        relay.clock.now += 2
-        new = samples.request(headers={"x-api-key": "new-token"})
-        for _ in range(3):
-            with pytest.raises(ChannelUnreadable):
-                relay.webhook.authenticator.authenticate(new)
-        assert relay.webhook.authenticator.authenticate(samples.request()).name == "noc"
+def taken(budgets: RefusalBudgets, address: str, *, is_checked: bool = False) -> int:
+    count = 0
+    while budgets.of(address, is_checked=is_checked).take():
+        count += 1
+    return count
 
-    def test_authentication_raises_channel_unreadable_if_secret_and_cache_are_missing(self) -> None:
-        relay = Relay(FakeSession())
-        relay.secrets.texts["noc"] = ChannelUnreadable("down")
-        with pytest.raises(ChannelUnreadable):
-            relay.webhook.authenticator.authenticate(samples.request())
+
+def test_each_source_has_its_own_budget() -> None:
+    budgets = RefusalBudgets(Clock())
+    assert taken(budgets, "192.0.2.1") == 20
+    assert taken(budgets, "192.0.2.1") == 0
+    assert taken(budgets, "192.0.2.2") == 20
+
+
+def test_tokens_with_a_valid_checksum_have_a_larger_budget_of_their_own() -> None:
+    budgets = RefusalBudgets(Clock())
+    assert taken(budgets, "192.0.2.1") < taken(budgets, "192.0.2.1", is_checked=True) == 100
+
+
+def test_budget_is_refilled_by_one_a_second() -> None:
+    clock = Clock()
+    budgets = RefusalBudgets(clock)
+    taken(budgets, "192.0.2.1")
+    clock.now += 3
+    assert taken(budgets, "192.0.2.1") == 3
+
+
+def test_budgets_are_bounded_and_the_oldest_source_is_forgotten() -> None:
+    budgets = RefusalBudgets(Clock())
+    for number in range(2048 + 10):
+        budgets.of(f"10.0.{number // 256}.{number % 256}", is_checked=False)
+    assert len(budgets._budgets) == 2048
+    assert ("10.0.0.0", False) not in budgets._budgets
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("test-invoke-source-ip", ""),
+    ],
+)
+def test_addresses_of_one_ipv6_network_are_one_source_of_lookups(address: str, found: str) -> None:
+    assert source(address) == found
+
+
+def made(channel: str = "noc", endpoint: Literal["inbound", "callback"] = "inbound") -> str:
+    return token.make(channel, endpoint, secrets.choice)
+
+
+def test_token_fits_its_own_channel_and_endpoint_alone() -> None:
+    text = made()
+    assert token.fits(text, "noc", "inbound")
+    assert not token.fits(text, "noc", "callback")
+    assert not token.fits(text, "noc2", "inbound")
+
+
+def test_secret_scanners_find_a_token_by_its_pattern() -> None:
+    text = made()
+    assert re.fullmatch(PATTERN, text)
+    assert re.findall(rf"\b{PATTERN}\b", f'header: "Bearer {text}", x') == [text]
+
+
+def test_token_with_one_wrong_character_fits_no_channel() -> None:
+    text = made()
+    for place in range(len(token.PREFIX), len(text)):
+        other = "b" if text[place] == "a" else "a"
+        assert not token.fits(text[:place] + other + text[place + 1 :], "noc", "inbound")
+
+
+def test_checksum_of_a_token_is_the_same_in_every_version() -> None:
+    # Stored tokens must stay valid.
+    assert token.make("noc", "inbound", lambda _: "a") == EXPECTED
+
+
+EXPECTED = "bpr_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaZDQc4H"

@@ -1,19 +1,22 @@
+"""A channel's secret: what is parsed, what is refused and with which words, and what counts as a secret."""
+
+import base64
 import copy
+import hmac
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from relay.channels import channel
-from relay.channels.channel import is_channel_name
+from relay.channels import channel, misconfiguration
+from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
-from relay.channels.schema import AUTH
 from relay.failures.errors import InvalidChannel
+from relay.http.session import VendorHosts
 from tests import samples
 from tests.fakes import HOSTS
 
-NOW = 1_800_000_000.0
 CANARY = "canary-31c8"
 WHOLE: dict[str, Any] = {
     "inbound": {
@@ -72,235 +75,146 @@ def nested(depth: int) -> list[Any]:
     return found
 
 
-def complaint(document: Any) -> str:
+def routed(**route: Any) -> list[dict[str, Any]]:
+    return [{"when": {"status": "*"}, "recipients": ["a"]} | route]
+
+
+def test_complete_secret_is_parsed() -> None:
+    found = parse_channel("noc", json.dumps(WHOLE), HOSTS)
+    assert (found.name, found.trigger_url) == ("noc", f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}")
+    assert (found.auth.type, found.recipients) == ("oauth", (CANARY, "Network Operations"))
+    assert [each.expires_at for each in found.inbound] == [None, 1_896_091_200.0]
+    document = WHOLE | {"xmatters": WHOLE["xmatters"] | {"recipients": ["Network Operations"]}}
+    assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
+
+
+# One row for each kind of complaint and each bound; `test_json_schema` compares all values with a reference.
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("inbound", {}, ": needs basic or token"),
+        ("inbound.previous", {"token": "t"}, ": needs expires_at"),
+        ("inbound.previous", {"expires_at": "2030-01-31T12:00:00Z"}, ": needs basic or token"),
+        (
+            "inbound.previous.expires_at",
+            "2030-01-31T12:00:00",
+            ": must be an ISO 8601 time with an offset, such as 2030",
+        ),
+        ("inbound.token", "tok\n", ": must be printable ASCII without spaces"),
+        ("inbound.token", None, ": must be of type string"),
+        ("inbound.token", "x" * 4097, ": must have 4096 characters at most"),
+        ("xmatters.trigger_url", "https://acme.xmatters.com/a b", ": must be a URL"),
+        ("xmatters.trigger_url", "http://acme.xmatters.com/", ": it is not https"),
+        ("xmatters.trigger_url", "https://api.bigpanda.io/x", ": its host is not among the stack's XMattersHosts"),
+        ("xmatters.auth.type", "ntlm", ": must be one of url, basic, api_key, oauth"),
+        ("xmatters.auth", {"type": "api_key", "key": "k"}, ": needs secret"),
+        ("xmatters.auth", {"type": "url", "x": nested(2000)}, ": unknown key x"),
+        ("xmatters.recipients.0", "a,b", ": must not be blank or hold a comma"),
+        ("xmatters.recipients.0", "  ", ": must not be blank or hold a comma"),
+        ("xmatters.recipients", ["r"] * 101, ": must have 100 items at most"),
+        ("xmatters.recipients", [f"group {n} {'x' * 180}" for n in range(12)], ": must have 2048 characters in all"),
+        ("xmatters.rest.auth", {"type": "basic"}, ": needs username, password"),
+        ("xmatters.rest.base_url", "https://api.bigpanda.io", ": its host is not among the stack's XMattersHosts"),
+        ("xmatters.callback", {}, ": needs basic or token"),
+        ("bigpanda.base_url", "https://acme.xmatters.com", ": its host is not among the stack's BigPandaHosts"),
+        ("bigpanda.base_url", "https://api.bigpanda.io:99", ": it has a port other than 443"),
+        ("bigpanda.reconcile", "yes", ": must be one of report, ring, true, false"),
+        ("bigpanda.environments", [nested(2000)], ".0: must be of type string"),
+        ("bigpanda.comments", ["answers"], ".0: must be one of response,"),
+        ("policy.notify_on.0", "touched", ": must be one of opened, worsened, eased, grew"),
+        ("policy.notify_on", ["opened", "opened"], ": must not name anything twice"),
+        ("policy.max_per_minute", 0, ": must be 1 or more"),
+        ("policy.max_per_minute", True, ": must be of type integer"),
+        ("policy.max_age_seconds", 59, ": must be 60 or more"),
+        ("policy.max_age_seconds", 10**9, ": must be 1209600 or less"),
+        ("policy.expect_share_every", 604_801, ": must be 604800 or less"),
+        ("policy.flap", {"transitions": 4}, ": needs minutes"),
+        ("policy.flap", {"transitions": 21, "minutes": 5}, ".transitions: must be 20 or less"),
+        ("policy.properties", {"team": 7}, ".team: must be of type string"),
+        ("policy.routes", [{"when": {}}], ".0: needs recipients"),
+        ("policy.routes", routed(recipients=[f"{n} {'é' * 100}" for n in range(4)]), ".0.recipients: must have 2048"),
+        ("policy.routes", routed(when={"tag.": "x"}), ".0.when: unknown key tag."),
+        ("policy.routes", routed(when={"status": 7}), ".0.when.status: must be of type string or array"),
+        ("policy.routes", routed(when={"status": ""}), ".0.when.status: must not"),
+        ("policy.routes", routed(when={f"tag.{n}": "x" for n in range(11)}), ".0.when: must have 10 keys at most"),
+    ],
+)
+def test_invalid_secret_is_refused_with_the_key_that_is_wrong(place: str, value: Any, message: str) -> None:
+    path = tuple(int(step) if step.isdecimal() else step for step in place.split("."))
+    with pytest.raises(InvalidChannel) as caught:
+        parse_channel("noc", json.dumps(changed(path, value)), HOSTS)
+    assert str(caught.value).startswith(f"{place}{message}")
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (WHOLE | {"policies": {}}, "the secret: unknown key policies"),
+        ([], "the secret: must be of type object"),
+        ({}, "the secret: needs inbound, xmatters"),
+        (
+            changed(("xmatters", "trigger_url"), "https://a.xmatters.com/\ud800"),
+            "the secret holds a character that is cut in half (a lone surrogate)",
+        ),
+    ],
+    ids=["unknown key", "list", "empty", "half a character"],
+)
+def test_refusal_of_the_whole_secret_says_so(document: Any, message: str) -> None:
     with pytest.raises(InvalidChannel) as caught:
         parse_channel("noc", json.dumps(document), HOSTS)
-    return str(caught.value)
+    assert str(caught.value) == message
 
 
-class TestParse:
-    def test_complete_secret_is_parsed(self) -> None:
-        found = parse_channel("noc", json.dumps(WHOLE), HOSTS)
-        assert (found.name, found.trigger_url) == ("noc", f"https://acme.xmatters.com/{CANARY}?apiKey={CANARY}")
-        assert (found.auth.type, found.recipients) == ("oauth", (CANARY, "Network Operations"))
-        assert [each.expires_at for each in found.inbound] == [None, 1_896_091_200.0]
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", CANARY, "[" * 100_000, "null", *(f'{{"policy": {each}}}' for each in ("NaN", "Infinity", "-Infinity"))],
+)
+def test_secret_that_is_no_json_object_is_refused_without_quoting_it(text: str) -> None:
+    with pytest.raises(InvalidChannel) as caught:
+        parse_channel("noc", text, HOSTS)
+    assert CANARY not in str(caught.value)
 
-    def test_repr_of_a_channel_shows_no_secret(self) -> None:
-        document = WHOLE | {"xmatters": WHOLE["xmatters"] | {"recipients": ["Network Operations"]}}
-        assert CANARY not in repr(parse_channel("noc", json.dumps(document), HOSTS))
 
-    def test_recipients_are_trimmed_and_deduplicated(self) -> None:
-        document = changed(("xmatters", "recipients"), [" jdoe ", "jdoe", "Net Ops"])
-        assert parse_channel("noc", json.dumps(document), HOSTS).recipients == ("jdoe", "Net Ops")
-
-    @pytest.mark.parametrize(
-        ("path", "value", "message"),
-        [
-            (("inbound",), {}, "inbound: needs basic or token"),
-            (("inbound", "previous"), {"token": "t"}, "inbound.previous: needs expires_at"),
-            (
-                ("inbound", "previous"),
-                {"expires_at": "2030-01-31T12:00:00Z"},
-                "inbound.previous: needs basic or token",
-            ),
-            (
-                ("inbound", "previous", "expires_at"),
-                "2030-01-31T12:00:00",
-                "inbound.previous.expires_at: must be an ISO 8601 time with an offset, such as 2030-01-31T12:00:00Z",
-            ),
-            (("inbound", "token"), "", "inbound.token: must be printable ASCII without spaces"),
-            (("inbound", "token"), "t k", "inbound.token: must be printable ASCII without spaces"),
-            (("inbound", "token"), "tok\n", "inbound.token: must be printable ASCII without spaces"),
-            (("inbound", "token"), None, "inbound.token: must be of type string"),
-            (("inbound", "token"), "x" * 4097, "inbound.token: must have 4096 characters at most"),
-            (("inbound", "basic"), {"username": "u"}, "inbound.basic: needs password"),
-            (("inbound", "tokens"), "t", "inbound: unknown key tokens"),
-            (("xmatters", "trigger_url"), "acme.xmatters.com", "xmatters.trigger_url: must be a URL"),
-            (("xmatters", "trigger_url"), "https://acme.xmatters.com/a b", "xmatters.trigger_url: must be a URL"),
-            (("xmatters", "trigger_url"), "http://acme.xmatters.com/", "xmatters.trigger_url: it is not https"),
-            (("xmatters", "auth"), {"type": "ntlm"}, "xmatters.auth.type: must be one of url, basic, api_key, oauth"),
-            (("xmatters", "auth"), {"type": "api_key", "key": "k"}, "xmatters.auth: needs secret"),
-            (
-                ("xmatters", "auth"),
-                {"type": "url", "password": "p"},
-                "xmatters.auth: unknown key password",
-            ),
-            (("xmatters", "auth"), {"type": "url", "x": nested(2000)}, "xmatters.auth: unknown key x"),
-            (("xmatters", "recipients", 0), "a,b", "xmatters.recipients.0: must not be blank or hold a comma"),
-            (("xmatters", "recipients", 0), "  ", "xmatters.recipients.0: must not be blank or hold a comma"),
-            (("xmatters", "recipients"), ["r"] * 101, "xmatters.recipients: must have 100 items at most"),
-            (("xmatters", "rest", "auth"), {"type": "basic"}, "xmatters.rest.auth: needs username, password"),
-            (
-                ("xmatters", "rest", "base_url"),
-                "https://evil.com",
-                "xmatters.rest.base_url: its host is not among the stack's XMattersHosts",
-            ),
-            (
-                ("xmatters", "trigger_url"),
-                "https://api.bigpanda.io/x",
-                "xmatters.trigger_url: its host is not among the stack's XMattersHosts",
-            ),
-            (
-                ("xmatters", "rest", "base_url"),
-                "https://api.bigpanda.io",
-                "xmatters.rest.base_url: its host is not among the stack's XMattersHosts",
-            ),
-            (
-                ("bigpanda", "base_url"),
-                "https://acme.xmatters.com",
-                "bigpanda.base_url: its host is not among the stack's BigPandaHosts",
-            ),
-            (
-                ("bigpanda", "base_url"),
-                "https://api.bigpanda.io:99",
-                "bigpanda.base_url: it has a port other than 443",
-            ),
-            (("policy", "notify_on", 0), "touched", "policy.notify_on.0: must be one of opened, worsened, eased, grew"),
-            (("policy", "notify_on"), ["opened", "opened"], "policy.notify_on: must not name anything twice"),
-            (("policy", "max_per_minute"), 0, "policy.max_per_minute: must be 1 or more"),
-            (("policy", "max_age_seconds"), 10**9, "policy.max_age_seconds: must be 1209600 or less"),
-            (("policy", "max_per_minute"), True, "policy.max_per_minute: must be of type integer"),
-            (("policy", "max_per_minute"), 1.5, "policy.max_per_minute: must be of type integer"),
-            (
-                ("policy", "max_per_minute_per_recipients"),
-                0,
-                "policy.max_per_minute_per_recipients: must be 1 or more",
-            ),
-            (("policy", "max_age_seconds"), 59, "policy.max_age_seconds: must be 60 or more"),
-            (("policy", "flap"), {"transitions": 4}, "policy.flap: needs minutes"),
-            (("policy", "flap"), {"transitions": 1, "minutes": 5}, "policy.flap.transitions: must be 2 or more"),
-            (("policy", "flap"), {"transitions": 21, "minutes": 5}, "policy.flap.transitions: must be 20 or less"),
-            (("policy", "flap"), {"transitions": 4, "minutes": 0.5}, "policy.flap.minutes: must be 1 or more"),
-            (("policy", "flap"), {"transitions": 4, "minutes": 1441}, "policy.flap.minutes: must be 1440 or less"),
-            (("policy", "body"), "sms", "policy.body: must be one of bigpanda, xmatters"),
-            (("policy", "priorities"), {"critical": "URGENT"}, "policy.priorities.critical: must be one of HIGH,"),
-            (("policy", "properties"), {"team": 7}, "policy.properties.team: must be of type string"),
-            (("policy", "routes"), [{"when": {}}], "policy.routes.0: needs recipients"),
-            (
-                ("policy", "routes"),
-                [{"when": {"status": "*"}, "recipients": [f"{n} {'é' * 100}" for n in range(4)]}],
-                "policy.routes.0.recipients: must have 2048 characters in all",
-            ),
-            (
-                ("xmatters", "recipients"),
-                [f"group {n} {'x' * 180}" for n in range(12)],
-                "xmatters.recipients: must have 2048 characters in all",
-            ),
-            (
-                ("policy", "routes"),
-                [{"when": {"colour": "x"}, "recipients": ["a"]}],
-                "policy.routes.0.when: unknown key",
-            ),
-            (
-                ("policy", "routes"),
-                [{"when": {"tag.": "x"}, "recipients": ["a"]}],
-                "policy.routes.0.when: unknown key tag.",
-            ),
-            (
-                ("policy", "routes"),
-                [{"when": {"status": 7}, "recipients": ["a"]}],
-                "policy.routes.0.when.status: must be of type string or array",
-            ),
-            (
-                ("policy", "routes"),
-                [{"when": {"status": ""}, "recipients": ["a"]}],
-                "policy.routes.0.when.status: must not",
-            ),
-            (("policy", "routes"), [{"when": {}, "recipients": ["a,b"]}], "policy.routes.0.recipients.0: must not"),
-            (
-                ("policy", "routes"),
-                [{"when": {f"tag.{n}": "x" for n in range(11)}, "recipients": ["a"]}],
-                "policy.routes.0.when: must have 10 keys at most",
-            ),
-            (("xmatters", "callback"), {}, "xmatters.callback: needs basic or token"),
-            (("xmatters", "callback"), {"token": "a b"}, "xmatters.callback.token: must be printable ASCII"),
-            (("xmatters", "responses"), {"ack": []}, "xmatters.responses: unknown key ack"),
-            (("bigpanda", "reconcile"), "yes", "bigpanda.reconcile: must be one of report, ring, true, false"),
-            (("bigpanda", "reconcile"), 1, "bigpanda.reconcile: must be one of report, ring, true, false"),
-            (("bigpanda", "environments"), [nested(2000)], "bigpanda.environments.0: must be of type string"),
-            (("bigpanda", "comments"), ["answers"], "bigpanda.comments.0: must be one of response,"),
-            (("bigpanda", "assign"), "yes", "bigpanda.assign: must be of type boolean"),
-            (("policies",), {}, "the secret: unknown key policies"),
-            ((), [], "the secret: must be of type object"),
-            ((), {}, "the secret: needs inbound, xmatters"),
-            (
-                ("xmatters", "trigger_url"),
-                "https://a.xmatters.com/\ud800",
-                "the secret holds a character that is cut in half",
-            ),
-        ],
-    )
-    def test_invalid_secret_is_refused_with_the_key_that_is_wrong(
-        self, path: tuple[Any, ...], value: Any, message: str
-    ) -> None:
-        assert complaint(changed(path, value)).startswith(message)
-
-    @pytest.mark.parametrize("text", ["", "{", CANARY, "[" * 100_000, '{"policy": NaN}', "null"])
-    def test_secret_that_is_no_json_object_is_refused_without_quoting_it(self, text: str) -> None:
-        with pytest.raises(InvalidChannel) as caught:
-            parse_channel("noc", text, HOSTS)
-        assert CANARY not in str(caught.value)
-
-    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-    def test_secret_with_a_number_that_json_does_not_have_is_refused(self, number: str) -> None:
-        text = json.dumps(WHOLE).replace('"max_per_minute": 60', f'"max_per_minute": {number}')
-        with pytest.raises(InvalidChannel, match="not JSON"):
-            parse_channel("noc", text, HOSTS)
-
-    @pytest.mark.parametrize("path", list(positions(WHOLE)), ids=lambda path: ".".join(map(str, path)) or "whole")
-    def test_refusal_of_a_secret_never_quotes_a_value(self, path: tuple[Any, ...]) -> None:
-        wrong = [
-            CANARY,
-            f"{CANARY},{CANARY}",
-            f"https://{CANARY}.evil.com/?apiKey={CANARY}",
-            f"https://{CANARY}:{CANARY}@acme.xmatters.com/",
-            f"https://acme.xmatters.com:{CANARY}/",
-            f"{CANARY}\ud800",
-            CANARY * 1000,
-            [CANARY],
-            [CANARY, CANARY],
-            {"type": CANARY},
-            {"type": "basic", "username": CANARY},
-            {"x": CANARY},
-            7,
-            -1,
-            1e308,
-            True,
-            None,
-            "",
-        ]
+def test_refusal_of_a_secret_never_quotes_a_value() -> None:
+    wrong = [
+        *(CANARY, f"{CANARY},{CANARY}", f"https://{CANARY}.evil.com/?apiKey={CANARY}", f"{CANARY}\ud800"),
+        *(f"https://{CANARY}:{CANARY}@acme.xmatters.com/", f"https://acme.xmatters.com:{CANARY}/", CANARY * 1000),
+        *([CANARY], [CANARY, CANARY], {"type": CANARY}, {"type": "basic", "username": CANARY}, {"x": CANARY}),
+        *(7, -1, 1e308, True, None, ""),
+    ]
+    for path in positions(WHOLE):
         complaints = []
         for value in wrong:
             try:
                 parse_channel("noc", json.dumps(changed(path, value)), HOSTS)
             except InvalidChannel as error:
                 complaints.append(str(error))
-        assert complaints
-        assert CANARY not in "".join(complaints)
+        assert complaints, path
+        assert CANARY not in "".join(complaints), path
 
 
-class TestNames:
-    @pytest.mark.parametrize("name", ["a", "0", "noc-1_eu", "a" * 48])
-    def test_valid_channel_names_are_accepted(self, name: str) -> None:
-        assert is_channel_name(name)
-
-    @pytest.mark.parametrize("name", ["", "-a", "_a", "A", "a.b", "a/b", "a" * 49, "a\n", "ä", "a b", "../a", "%61"])
-    def test_invalid_channel_names_are_refused(self, name: str) -> None:
-        assert not is_channel_name(name)
+@pytest.mark.parametrize(
+    ("name", "is_valid"),
+    [
+        *((each, True) for each in ("a", "0", "noc-1_eu", "a" * 48)),
+        *((each, False) for each in ("", "-a", "_a", "A", "a.b", "a/b", "a" * 49, "a\n", "ä", "a b", "../a", "%61")),
+    ],
+)
+def test_channel_name_is_of_the_contracts_pattern(name: str, is_valid: bool) -> None:
+    assert is_channel_name(name) is is_valid
 
 
 class TestSecrets:
     @pytest.mark.parametrize("auth", [samples.BASIC, samples.KEY, samples.OAUTH], ids=lambda auth: auth["type"])
     def test_every_credential_of_a_channel_is_a_secret(self, auth: dict[str, str]) -> None:
         named = {"type", "username", "client_id"}
-        assert {value for name, value in auth.items() if name not in named} | {samples.TOKEN} <= samples.parsed(
-            samples.secret(auth=auth)
-        ).secrets()
+        secret = {value for name, value in auth.items() if name not in named}
+        assert secret | {samples.TOKEN} <= samples.parsed(samples.secret(auth=auth)).secrets()
 
     def test_previous_credentials_are_secrets(self) -> None:
         assert {"new-token", "old-token", "pä:ss", "old"} <= samples.ROTATED.secrets()
 
-    @pytest.mark.parametrize("name", ["apiKey", "apikey", "APIKEY", "api-key", "sig"])
+    @pytest.mark.parametrize("name", ["apiKey", "APIKEY", "api-key", "sig"])
     def test_api_key_in_the_trigger_url_is_a_secret_raw_and_decoded(self, name: str) -> None:
         url = f"https://acme.xmatters.com/x?a=1&{name}=k%2Fe+y&b=2"
         assert {url, "k%2Fe+y", "k/e y"} <= samples.parsed(samples.secret(url=url)).secrets()
@@ -310,12 +224,182 @@ class TestSecrets:
         assert samples.parsed(samples.secret(url=url)).secrets() == {url, samples.TOKEN}
 
 
-def test_every_kind_of_credentials_has_a_schema() -> None:
-    assert set(AUTH) == {"url", "basic", "api_key", "oauth"}
-
-
 @pytest.mark.parametrize("inbound", [{"token": "t~!"}, {"basic": {"username": "u", "password": "p:ä"}}])
 def test_header_for_bigpanda_is_admitted_by_the_channel(inbound: dict[str, Any]) -> None:
     header = channel.header_for(inbound)
     found = samples.parsed(samples.secret(inbound=inbound))
-    assert found.accepts({header["name"].lower(): header["value"]}, NOW)
+    assert found.accepts({header["name"].lower(): header["value"]}, 1_800_000_000.0)
+
+
+NOW = 1_800_000_000.0
+
+
+def basic(text: bytes) -> str:
+    return "Basic " + base64.b64encode(text).decode()
+
+
+class TestAccepts:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": "Bearer new-token"},
+            {"authorization": "bearer   new-token "},
+            {"x-api-key": "new-token"},
+            {"x-api-key": " new-token "},
+            {"authorization": basic("bigpanda:pä:ss".encode())},
+            {"authorization": basic("bigpanda:pä:ss".encode()).replace("Basic", "BASIC")},
+            {"authorization": "Bearer wrong", "x-api-key": "new-token"},
+        ],
+    )
+    def test_valid_credentials_are_admitted_in_every_accepted_header(self, headers: dict[str, str]) -> None:
+        assert samples.ROTATED.accepts(headers, NOW)
+
+    # `Channel.accepts` takes `any` over the offered credentials, which is false for an empty list.
+    def test_missing_header_is_never_admitted(self) -> None:
+        for document in (samples.secret(), samples.secret(inbound={"basic": {"username": "u", "password": "p"}})):
+            assert not samples.parsed(document).accepts({}, NOW)
+            assert not samples.parsed(document).accepts({"content-type": "application/json"}, NOW)
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"authorization": ""},
+            {"authorization": "Bearer "},
+            {"authorization": "new-token"},
+            {"authorization": "Bearer new-toke"},
+            {"authorization": "Bearer NEW-TOKEN"},
+            {"authorization": "Bearer \ud800"},
+            {"authorization": "Basic !!!"},
+            {"authorization": "Basic é"},
+            {"authorization": basic(b"")},
+            {"authorization": basic(b"new-token")},
+            {"authorization": basic(b"bigpanda:")},
+            {"authorization": basic(b"bigpanda:new-token")},
+            {"authorization": basic("bigpanda:pä:ss".encode("latin-1"))},
+            {"x-api-key": ""},
+            {"x-api-key": "bigpanda:pä:ss"},
+            {"x-api-key": "Bearer new-token"},
+        ],
+        ids=str,
+    )
+    def test_invalid_credentials_are_not_admitted(self, headers: dict[str, str]) -> None:
+        assert not samples.ROTATED.accepts(headers, NOW)
+
+    @pytest.mark.parametrize("headers", [{"x-api-key": "old-token"}, {"authorization": basic(b"bigpanda:old")}])
+    def test_previous_credentials_are_admitted_until_they_expire(self, headers: dict[str, str]) -> None:
+        assert samples.ROTATED.accepts(headers, NOW - 0.001)
+        assert not samples.ROTATED.accepts(headers, NOW)
+
+    def test_every_credential_is_compared_in_constant_time_even_after_one_fits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compared, real = [], hmac.compare_digest
+
+        def spy(secret: bytes, offer: bytes) -> bool:
+            compared.append((secret, offer))
+            return real(secret, offer)
+
+        monkeypatch.setattr(hmac, "compare_digest", spy)
+        assert samples.ROTATED.accepts({"authorization": "Bearer new-token", "x-api-key": "new-token"}, NOW - 1)
+        assert len(compared) == 2 * 4
+
+
+UUID = "3e1c8c1e-0f0e-4d8c-9d3d-1f6a2b7c9d10"
+HOST = "https://acme.xmatters.com"
+TRIGGER = f"{HOST}/api/integration/1/functions/{UUID}/triggers"
+CANARY_TOKEN = "canary-90ab"
+TO_OPS = {"when": {"status": "warning"}, "recipients": ["Ops"]}
+
+
+def made(*, url: str = TRIGGER, routes: list[dict[str, Any]] | None = None, **xmatters: Any) -> Channel:
+    document = {
+        "inbound": {"token": CANARY_TOKEN},
+        "xmatters": {"trigger_url": url, "auth": {"type": "url"}, **xmatters},
+        "policy": {"routes": routes or []},
+    }
+    return parse_channel("noc", json.dumps(document), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",)))
+
+
+def keys(found: Channel) -> list[str]:
+    return [problem.key for problem in misconfiguration.problems(found)]
+
+
+@pytest.mark.parametrize(
+    ("found", "key"),
+    [
+        (made(recipients=["Ops"], routes=[TO_OPS, {"when": {}, "recipients": ["Ops"]}]), "policy.routes.1.when"),
+        (
+            made(recipients=["Ops"], routes=[{"when": {"status": "critical"}, "recipients": []}]),
+            "policy.routes.0.recipients",
+        ),
+        (made(), "xmatters.recipients"),
+        (made(recipients=[]), "xmatters.recipients"),
+        (made(url=f"{TRIGGER}?apiKey={CANARY_TOKEN}&recipients=%20,"), "xmatters.recipients"),
+        (made(url=f"{HOST}/?apiKey={CANARY_TOKEN}", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(url=f"{HOST}/api/xm/1/events", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(url=f"{HOST}/api/integration/1/functions//triggers", recipients=["Ops"]), "xmatters.trigger_url"),
+        (made(url=f"{TRIGGER}/more", recipients=["Ops"]), "xmatters.trigger_url"),
+    ],
+)
+def test_channel_that_may_notify_nobody_has_a_problem_with_its_key(found: Channel, key: str) -> None:
+    assert keys(found) == [key]
+    assert CANARY_TOKEN not in repr(misconfiguration.problems(found))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/integration/1/functions/{UUID}/triggers",
+        f"/reapi/2015-04-01/forms/{UUID}/triggers",
+        f"/api/xm/1/forms/{UUID}/triggers",
+        f"/api/xm/1/plans/{UUID}/forms/My%20Form/triggers",
+    ],
+)
+def test_each_documented_trigger_path_is_accepted(path: str) -> None:
+    assert keys(made(url=f"{HOST}{path}?apiKey=k", recipients=["Ops"])) == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        made(recipients=["Ops"]),
+        made(routes=[TO_OPS]),
+        made(url=f"{TRIGGER}?apiKey=k&recipients=Ops"),
+        made(recipients_in="workflow"),
+        made(recipients_in="url"),
+        made(url=f"{HOST}/agent/7", any_trigger_path=True, recipients=["Ops"]),
+        samples.parsed(),
+    ],
+)
+def test_channel_that_notifies_somebody_has_no_problem(found: Channel) -> None:
+    assert keys(found) == []
+
+
+def test_misconfigured_channel_is_parsed() -> None:
+    found = made(url=f"{HOST}/", routes=[{"when": {}, "recipients": []}])
+    expected = ["policy.routes.0.when", "policy.routes.0.recipients", "xmatters.recipients", "xmatters.trigger_url"]
+    assert keys(found) == expected
+
+
+class TestCritical:
+    @pytest.mark.parametrize(
+        ("when", "is_reached"),
+        [
+            ({"status": "critical"}, True),
+            ({"status": ["warning", "CRIT*"]}, True),
+            ({"status": "*"}, True),
+            ({"status": "warning"}, False),
+            ({"status": "critical", "tag.team": "payments"}, False),
+            ({"severity": "critical"}, False),
+            ({"environment": "*"}, False),
+        ],
+    )
+    def test_route_covers_every_critical_only_if_its_condition_is_the_status_alone(
+        self, when: dict[str, Any], is_reached: bool
+    ) -> None:
+        found = made(routes=[TO_OPS, {"when": when, "recipients": ["Ops"]}])
+        assert misconfiguration.critical_may_notify_nobody(found) is not is_reached
+
+    def test_critical_that_a_route_without_recipients_takes_notifies_nobody(self) -> None:
+        found = made(recipients=[], routes=[{"when": {"status": "critical"}, "recipients": []}])
+        assert misconfiguration.critical_may_notify_nobody(found)

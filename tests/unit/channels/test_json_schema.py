@@ -87,21 +87,20 @@ def is_judged_alike(name: str, document: Any) -> bool:
     return is_accepted(name, document) is is_accepted_by_reference(name, document)
 
 
-@pytest.mark.parametrize(
-    ("name", "path"), [(name, path) for name, sample in SAMPLES.items() for path in places(sample)], ids=str
-)
-def test_secret_is_refused_if_and_only_if_fastjsonschema_refuses_it(name: str, path: tuple[Any, ...]) -> None:
-    root, holder, key = place_in(SAMPLES[name], path)
-    for value in VALUES:
-        holder[key] = value
-        assert is_judged_alike(name, root["root"]), value
-    if path:
-        holder.pop(key)
-        assert is_judged_alike(name, root["root"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_secret_is_refused_if_and_only_if_fastjsonschema_refuses_it(name: str) -> None:
+    for path in places(SAMPLES[name]):
         root, holder, key = place_in(SAMPLES[name], path)
-        if isinstance(holder, dict):
-            holder["unknown"] = 1
-            assert is_judged_alike(name, root["root"])
+        for value in VALUES:
+            holder[key] = value
+            assert is_judged_alike(name, root["root"]), (path, value)
+        if path:
+            holder.pop(key)
+            assert is_judged_alike(name, root["root"]), path
+            root, holder, key = place_in(SAMPLES[name], path)
+            if isinstance(holder, dict):
+                holder["unknown"] = 1
+                assert is_judged_alike(name, root["root"]), path
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)

@@ -1,12 +1,22 @@
+"""Pauses of a channel: which one applies, to which incidents, and the time from which a state's age counts."""
+
+import json
 from typing import Any
 
 import pytest
 
+from relay.channels.channel import Channel
+from relay.channels.kept_facts import facts_to_keep, with_facts
+from relay.channels.parsing import parse_channel
+from relay.channels.pause import Pause, active_pause, age_start, pauses_for
 from relay.channels.policy import PRIORITIES, FlapRule, Policy
-from relay.channels.routes import Route
+from relay.channels.routes import Route, Work, chosen, values_of
+from relay.failures.errors import InvalidChannel
 from relay.incidents.own_body import BodyRule
+from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import PRESETS, State, Transition
 from tests import samples
+from tests.fakes import HOSTS
 
 
 def test_empty_policy_has_the_documented_defaults() -> None:
@@ -57,15 +67,6 @@ def test_rule_for_flaps_is_none_unless_the_policy_has_one() -> None:
     assert Policy.of({"flap": {"transitions": 4, "minutes": 0.5}}).flap == FlapRule(4, 0.5)
 
 
-def test_policy_ignores_members_of_other_readers() -> None:
-    assert Policy.of({"body": "bigpanda", "preset": "oncall"}) == Policy(notify_on=PRESETS["oncall"])
-
-
-def test_routes_of_a_policy_are_read_in_their_order() -> None:
-    routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
-    assert Policy.of({"routes": routes}).routes == tuple(map(Route.of, routes))
-
-
 def test_own_body_has_its_rules_from_the_policy() -> None:
     assert Policy.of({"body": "xmatters"}).own_body == BodyRule()
     changed = {"max_property_length": 300, "properties": {"team": "payments"}}
@@ -89,7 +90,254 @@ def test_priority_follows_the_status_as_the_policy_says(members: dict[str, Any],
     assert policy.priority_of(State.of(samples.share(**members), 0.0)) == priority
 
 
-def test_policy_of_a_channel_is_read_from_its_secret() -> None:
-    policy = {"preset": "oncall", "body": "bigpanda", **NUMBERS}
-    assert samples.parsed(samples.secret(policy=policy)).policy == Policy.of(policy)
-    assert samples.parsed(samples.secret()).policy == Policy()
+NOON, ONE, TWO = "2027-01-15T12:00:00Z", "2027-01-15T13:00:00Z", "2027-01-15T14:00:00Z"
+AT_NOON = 1_800_014_400.0
+HOUR = 3600.0
+
+
+def pause(since: str = NOON, until: str = ONE, then: str = "keep", **members: Any) -> Pause:
+    return Pause.of({"since": since, "until": until, "then": then, **members})
+
+
+def test_pause_is_active_from_its_start_until_its_end() -> None:
+    assert pause().since == AT_NOON
+    moments = (AT_NOON - 1, AT_NOON, AT_NOON + HOUR - 1, AT_NOON + HOUR)
+    assert [active_pause([pause()], moment) is not None for moment in moments] == [False, True, True, False]
+
+
+def test_of_two_active_pauses_the_one_that_keeps_applies_and_then_the_longer_one() -> None:
+    kept, dropped, longer = pause(), pause(until=TWO, then="drop"), pause(until=TWO)
+    assert active_pause([dropped, kept], AT_NOON) == kept
+    assert active_pause([kept, longer], AT_NOON) == longer
+
+
+def test_pause_with_conditions_applies_to_the_incidents_that_meet_them_all() -> None:
+    share = parse_share(samples.body(status="critical", severity="critical"))
+    both = pause(when={"status": "crit*", "severity": ["warning", "critical"]})
+    assert pauses_for(share, [both, pause(), pause(when={"status": "warning"})], is_open=True) == (both, pause())
+
+
+def test_pause_whose_conditions_cost_too_much_does_not_apply() -> None:
+    share = parse_share(samples.body(tags={"host": [f"{number}{'a' * 2000}" for number in range(900)]}))
+    fitting, costly = (
+        pause(when={"tag.host": [*many, "9*"]}) for many in ((), [f"*b{'a*' * 90}{n}" for n in range(50)])
+    )
+    assert pauses_for(share, [fitting, costly], is_open=True) == (fitting,)
+
+
+@pytest.mark.parametrize(
+    ("pauses", "start"),
+    [
+        ([], AT_NOON),
+        ([pause()], AT_NOON + HOUR),
+        ([pause(), pause(ONE, TWO)], AT_NOON + 2 * HOUR),
+        # Only the end of the first pause brings the second one within the state's age.
+        (
+            [pause("2027-01-15T18:30:00Z", "2027-01-15T22:00:00Z"), pause(until="2027-01-15T18:00:00Z")],
+            AT_NOON + 10 * HOUR,
+        ),
+        # It had expired before the second pause began.
+        ([pause("2027-01-15T20:00:00Z", "2027-01-15T21:00:00Z")], AT_NOON),
+        ([pause("2027-01-15T10:00:00Z", "2027-01-15T11:00:00Z")], AT_NOON),
+    ],
+    ids=["no pause", "one", "two in a row", "two, stored in another order", "after its age", "before it came"],
+)
+def test_age_counts_from_the_end_of_a_pause(pauses: list[Pause], start: float) -> None:
+    assert age_start(pauses, AT_NOON, 6 * HOUR) == start
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ({"since": NOON, "until": "soon", "then": "keep"}, "policy.pauses.0.until: must be an ISO 8601 time"),
+        ({"since": ONE, "until": NOON, "then": "keep"}, "policy.pauses.0.until: must not be before since"),
+        ({"since": NOON, "until": ONE}, "policy.pauses.0: needs then"),
+        ({"since": NOON, "until": ONE, "then": "wait"}, "policy.pauses.0.then: must be one of keep, drop"),
+        ({"since": NOON, "until": ONE, "then": "keep", "when": {}}, "policy.pauses.0.when"),
+        (
+            {"since": NOON, "until": ONE, "then": "keep", "when": {"team": "a"}},
+            "policy.pauses.0.when: unknown key team",
+        ),
+    ],
+)
+def test_invalid_pause_is_refused_with_its_key(members: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidChannel) as caught:
+        parse_channel("noc", json.dumps(samples.secret(policy={"pauses": [members]})), HOSTS)
+    assert str(caught.value).startswith(complaint)
+
+
+SHARE = {
+    "incident": {
+        "id": "i1",
+        "status": "critical",
+        "severity": "critical",
+        "alerts": [
+            {"id": "a1", "source_system": "nagios.east", "tags": [{"name": "team", "value": "Payments"}]},
+            {"id": "a2", "source_system": "zabbix.prod", "tags": [{"name": "team", "value": "Storage"}]},
+        ],
+    },
+    "metadata": {"environment_id": "e1", "environment": "Production"},
+}
+
+
+def route(recipient: str = "r", **when: Any) -> Route:
+    conditions = {fact.replace("tag_", "tag."): pattern for fact, pattern in when.items()}
+    return Route.of({"when": conditions, "recipients": [recipient]})
+
+
+def first(*routes: Route, document: dict[str, Any] | None = None, is_open: bool = True) -> str | None:
+    share = parse_share(json.dumps(document or SHARE).encode())
+    found = chosen(routes, share, is_open=is_open)
+    return found.recipients[0] if found else None
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"status": "critical"},
+        {"status": ["warning", "CRIT*"]},
+        {"severity": "critical"},
+        {"environment": "e1"},
+        {"environment": "prod*"},
+        {"source_system": "zabbix.*"},
+        {"tag_team": "storage"},
+        {"tag_TEAM": "pay?ents"},
+        {"status": "critical", "tag_team": "payments"},
+        {},
+    ],
+    ids=str,
+)
+def test_conditions_of_a_route_match_the_share(when: dict[str, Any]) -> None:
+    assert first(route(**when)) == "r"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"status": "warning"},
+        {"status": "critica"},
+        {"source_system": "zabbix"},
+        {"tag_team": "network"},
+        {"tag_site": "*"},
+        {"status": "critical", "tag_team": "network"},
+        {"environment": []},
+    ],
+    ids=str,
+)
+def test_conditions_of_a_route_do_not_match_the_share(when: dict[str, Any]) -> None:
+    assert first(route(**when)) is None
+
+
+def test_first_matching_route_is_chosen() -> None:
+    assert first(route("a", status="warning"), route("b", tag_team="*"), route("c")) == "b"
+
+
+def test_resolve_is_routed_by_the_worst_status_of_the_incident() -> None:
+    over = {"incident": {"id": "i1", "status": "ok", "severity": "critical"}}
+    assert first(route("a", status="critical"), route("b", status="ok"), document=over, is_open=False) == "a"
+    unknown = {"incident": {"id": "i1", "status": "ok"}}
+    assert first(route("a", status="critical"), route("b", status="ok"), document=unknown, is_open=False) == "b"
+
+
+def many_values(count: int, length: int = 100) -> dict[str, Any]:
+    return {"incident": {"id": "i1", "status": "critical", "tags": {f"t{n}": f"{n:0{length}}" for n in range(count)}}}
+
+
+class TestBoundedWork:
+    """Bounded work: the comparisons of characters for a share's routes have a limit.
+
+    Beyond the limit the recipients of all routes that may match get the signal.
+    """
+
+    def test_work_of_matching_is_the_length_of_patterns_times_that_of_values(self) -> None:
+        work, share = Work(10_000), parse_share(json.dumps(SHARE).encode())
+        assert chosen([route(tag_team=["x*", "payments"])], share, is_open=True, work=work) is not None
+        assert 10_000 - work.left == 2 * len("paymentsstorage") + 2 * 250 + len("payments") + 250
+
+    def test_share_beyond_the_bound_of_work_goes_to_every_route_that_was_not_ruled_out(self) -> None:
+        share = parse_share(json.dumps(SHARE).encode())
+        routes = [
+            route("no", status="warning"),
+            route("a", tag_team="*x"),
+            route("b", status="critical"),
+            route("a"),
+            route("c"),
+        ]
+        found = chosen(routes, share, is_open=True, work=Work(2 * 250))
+        assert found == Route((), ("a", "b", "c"), is_undecided=True)
+
+    def test_exact_pattern_costs_the_same_for_any_number_of_values(self) -> None:
+        share = parse_share(json.dumps(many_values(200, 2000)).encode())
+        work = Work(10_000)
+        assert chosen([route(tag_t0="x"), route(tag_t1="y")], share, is_open=True, work=work) is None
+        assert work.left == 10_000 - 2 * (250 + 1)
+
+    def test_ordinary_routes_and_the_largest_real_incident_stay_far_below_the_bound_of_work(self) -> None:
+        alerts = [{"id": n, "tags": {"host": f"db-{n}.prod.example", "team": "payments"}} for n in range(300)]
+        share = parse_share(json.dumps({"incident": {"id": "i1", "status": "critical", "alerts": alerts}}).encode())
+        work = Work()
+        routes = [route(f"r{n}", tag_host=[f"web-{n}*.prod.*", f"*.team-{n}.example"]) for n in range(100)]
+        assert chosen([*routes, route("last", tag_team="pay*")], share, is_open=True, work=work) == route(
+            "last", tag_team="pay*"
+        )
+        assert work.left > 300_000_000 / 2
+
+
+ROUTE = {"when": {"tag.team": "web", "status": "critical"}, "recipients": ["Web"]}
+PAUSE = {"since": "2027-01-15T08:00:01Z", "until": "2027-01-15T20:00:00Z", "then": "keep", "when": {"tag.site": "a"}}
+
+
+def channel(**policy: Any) -> Channel:
+    access = {"api_key": "k", "environment_id": "e1"}
+    return parse_channel("noc", json.dumps(samples.secret(policy=policy, bigpanda=access)), HOSTS)
+
+
+def share(**tags: Any) -> Share:
+    found = [{"name": name, "value": value} for name, value in tags.items()]
+    incident = {"id": "i1", "status": "critical", "tags": found}
+    metadata = {"environment_id": "e1", "environment": "Prod"}
+    return parse_share(json.dumps({"incident": incident, "metadata": metadata}).encode())
+
+
+def from_the_api(**members: Any) -> Share:
+    metadata = {"environment_id": "e1"}
+    return parse_share(json.dumps({"incident": {"id": "i1"} | members, "metadata": metadata}).encode())
+
+
+def test_environments_and_what_routes_and_pauses_ask_about_are_kept() -> None:
+    found = facts_to_keep(channel(routes=[ROUTE], pauses=[PAUSE]), share(team="Web", site="A", host="h1"))
+    assert found == {"environment": ("e1", "prod"), "tag.team": ("web",), "tag.site": ("a",)}
+    assert facts_to_keep(channel(), share(team="Web")) == {"environment": ("e1", "prod")}
+
+
+def test_channel_without_bigpandas_api_keeps_nothing() -> None:
+    plain = parse_channel("noc", json.dumps(samples.secret(policy={"routes": [ROUTE]})), HOSTS)
+    assert facts_to_keep(plain, share(team="Web")) == {}
+
+
+def test_values_that_exceed_the_limits_are_left_out() -> None:
+    long = ["x" * (200 + 1), *(f"{number:0100}" for number in range(50))]
+    found = facts_to_keep(channel(routes=[ROUTE]), share(team=long))
+    assert found["environment"] == ("e1", "prod")
+    assert found["tag.team"][0] == f"{0:0100}"
+    assert 800 < sum(map(len, [*found, *(text for values in found.values() for text in values)])) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("fact", "members", "values"),
+    [
+        ("environment", {}, ("e1", "prod")),
+        ("tag.team", {}, ("web",)),
+        ("tag.team", {"tags": [{"name": "team", "value": "db"}]}, ("db",)),
+        ("status", {"status": "warning"}, ("warning",)),
+        ("tag.other", {}, ()),
+    ],
+)
+def test_state_from_the_api_has_its_own_values_and_else_the_kept_ones(
+    fact: str, members: dict[str, Any], values: tuple[str, ...]
+) -> None:
+    found = with_facts(from_the_api(**members), {"environment": ("e1", "prod"), "tag.team": ("web",)})
+    again = parse_share(json.dumps(found.document).encode())
+    for each in (found, again):
+        assert values_of(fact, each, is_open=True) == values
+    assert found.digest == from_the_api(**members).digest

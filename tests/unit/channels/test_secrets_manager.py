@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
 from botocore.stub import Stubber
 
-from relay.channels.secrets_manager import READ_SECONDS, Secrets
+from relay.channels.secrets_manager import Secrets
 from relay.failures.errors import ChannelUnreadable, UnknownChannel
 
 CLIENT = boto3.client(
@@ -74,7 +74,7 @@ def test_read_of_a_secret_that_hangs_times_out() -> None:
     let_go = threading.Event()
     client: Any = _Client(lambda **_: {"SecretString": str(let_go.wait(20))})
     # On this clock more time passes between two calls than a read may take.
-    ticks = itertools.count(0.0, READ_SECONDS + 1)
+    ticks = itertools.count(0.0, 3 + 1)
     with pytest.raises(ChannelUnreadable, match="TimeoutError"):
         Secrets(client, "relay", ticks=lambda: next(ticks)).read("noc")
     let_go.set()

@@ -52,11 +52,6 @@ def test_cold_start_of_one_test_leaves_garbage_to_be_collected_in_the_next(numbe
     bootstrap.webhook(ENVIRONMENT)
 
 
-def test_webhook_is_wired_without_a_call_to_aws() -> None:
-    webhook = bootstrap.webhook(ENVIRONMENT)
-    assert webhook.name == "inbound"
-
-
 @pytest.mark.parametrize(
     ("build", "endpoint"), [(bootstrap.webhook, "inbound"), (bootstrap.xmatters_callback, "callback")]
 )
@@ -66,15 +61,6 @@ def test_each_endpoint_reads_the_change_marks_and_records_uses_of_its_own_creden
     webhook = build(ENVIRONMENT)
     assert webhook.authenticator.channels._change_marks is not None
     assert webhook.authenticator.endpoint == webhook.uses.endpoint == endpoint
-
-
-@pytest.mark.parametrize("build", [bootstrap.job_worker, bootstrap.chore_worker])
-def test_parts_of_the_workers_share_channels_outbox_and_client(build: Callable[[dict[str, str]], Worker]) -> None:
-    worker = build(ENVIRONMENT)
-    assert worker.channels is worker.delivery.services.sender.channels
-    assert worker.outbox is worker.delivery.services.outbox
-    services = worker.delivery.services
-    assert services.ledger.table._client is services.rate_limiter.table._client
 
 
 ACCESS = BigPandaAccess(
@@ -119,19 +105,6 @@ def test_client_of_one_vendor_calls_no_host_of_the_other(
     assert not caught.value.may_have_acted
 
 
-def test_sweeper_is_wired_without_a_call_to_aws() -> None:
-    sweeper = bootstrap.sweeper(ENVIRONMENT)
-    assert sweeper.table is sweeper.rows.ledger.table is sweeper.notifier.table
-    assert sweeper.bells.backlog == sweeper.bells.outbox.retries.backlog
-    assert sweeper.rows is sweeper.notifier.rows is sweeper.bells.rows
-    assert sweeper.policies is sweeper.notifier.policies is sweeper.bells.policies
-
-
-def test_sweeper_without_topics_and_heartbeat_judges_no_health_and_calls_nobody() -> None:
-    sweeper = bootstrap.sweeper(ENVIRONMENT)
-    assert (sweeper.health, sweeper.heartbeat) == (None, None)
-
-
 def test_sweeper_judges_health_with_its_own_table_channels_and_topics() -> None:
     arns = {"RELAY_ALARM_TOPIC_ARN": "arn:wake", "RELAY_NOTICE_TOPIC_ARN": "arn:tomorrow"}
     sweeper = bootstrap.sweeper(ENVIRONMENT | arns)
@@ -159,12 +132,6 @@ def test_heartbeat_module_is_not_imported_without_a_url() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None False\n"
-
-
-def test_failed_heartbeat_has_a_reason_without_the_url() -> None:
-    sweeper = bootstrap.sweeper(ENVIRONMENT | {"RELAY_HEARTBEAT_URL": "https://switch.example.com:8443/canary"})
-    assert sweeper.heartbeat
-    assert sweeper.heartbeat(1.0) == "refused: the URL must not be called: it has a port other than 443"
 
 
 class FakeLambda:
@@ -225,11 +192,6 @@ def test_calls_to_aws_name_the_relay_and_its_sdk() -> None:
         table.read("key")
     assert agents
     assert all(each.startswith(f"bigpanda-xmatters-relay/{VERSION} Boto3/{boto3.__version__}") for each in agents)
-
-
-def test_every_sender_has_a_name_of_its_own() -> None:
-    delivery = bootstrap.job_worker(ENVIRONMENT).delivery
-    assert len({delivery.services.owner() for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("build", BUILDS)

@@ -13,6 +13,7 @@ from relay.channels.api_gateway import Request
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step
+from tests.unit.incidents.test_hostile_bodies import INCIDENT, JSON, SHARES, TEXT
 
 CANARIES = {name: f"canary-{name}" for name in ("token", "login", "old", "url", "password", "access")}
 SECRET = {
@@ -27,46 +28,6 @@ SECRET = {
         "recipients": ["Net Ops"],
     },
 }
-# Incident ids, statuses, alerts and tags in every spelling of BigPanda's, and in many that it never sends.
-TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(10**300, 10**310)
-    | st.floats()
-    | TEXT
-    | st.sampled_from(["critical", "OK", "1795564860", 1795564860, 1795564860123, "2026-11-25T00:01:00Z"])
-)
-JSON = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=10
-)
-TAGS = st.lists(st.fixed_dictionaries({"name": TEXT, "value": JSON}), max_size=3) | st.dictionaries(TEXT, JSON) | JSON
-ALERTS = st.lists(
-    st.fixed_dictionaries({}, optional={"id": SCALARS, "alert_id": SCALARS, "status": JSON, "tags": TAGS}) | JSON,
-    max_size=4,
-)
-INCIDENT = st.fixed_dictionaries(
-    {},
-    optional={
-        "id": SCALARS,
-        "incident_id": SCALARS,
-        "status": JSON,
-        "severity": JSON,
-        "active": JSON,
-        "resolved": JSON,
-        "flapping": JSON,
-        "snooze": JSON,
-        "changedOn": JSON,
-        "updated_at": JSON,
-        "alerts": ALERTS | JSON,
-        "tags": TAGS,
-        "event": JSON,
-        "metadata": JSON,
-    },
-)
-NAMED = st.builds(lambda incident, name: incident | {"id": name}, INCIDENT, TEXT.filter(str.strip) | st.integers())
-DOCUMENTS = NAMED | st.builds(lambda incident, rest: rest | {"incident": incident}, NAMED | INCIDENT | JSON, INCIDENT)
 
 
 def doubled(document: dict[str, Any], again: dict[str, Any]) -> bytes:
@@ -76,12 +37,12 @@ def doubled(document: dict[str, Any], again: dict[str, Any]) -> bytes:
 
 
 BODIES = (
-    DOCUMENTS.map(lambda document: json.dumps(document).encode())
-    | DOCUMENTS.map(lambda document: json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    SHARES.map(lambda document: json.dumps(document).encode())
+    | SHARES.map(lambda document: json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     | st.builds(doubled, INCIDENT, INCIDENT)
     | JSON.map(lambda document: json.dumps(document).encode())
     | st.binary(max_size=200)
-    | st.builds(lambda cut, document: json.dumps(document).encode()[:cut], st.integers(0, 80), DOCUMENTS)
+    | st.builds(lambda cut, document: json.dumps(document).encode()[:cut], st.integers(0, 80), SHARES)
 )
 REFUSED = samples.refused(503, b"down")
 

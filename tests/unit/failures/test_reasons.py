@@ -1,3 +1,5 @@
+"""Reasons of failures: what each means for retries, credentials, the circuit breaker, and dead letters."""
+
 import pytest
 
 from relay.failures.reasons import HANDLING, Handling, Reason, is_ambiguous_status, reason_for_status
@@ -7,45 +9,42 @@ def test_every_reason_has_a_handling() -> None:
     assert set(HANDLING) == set(Reason)
 
 
-def test_passing_failures_alone_are_retried_inline() -> None:
-    assert {reason for reason in Reason if HANDLING[reason].retries_inline} == {
-        Reason.RATE_LIMITED,
-        Reason.UPSTREAM,
-        Reason.UNREACHABLE,
-    }
+@pytest.mark.parametrize(
+    ("member", "reasons"),
+    [
+        ("retries_inline", {Reason.RATE_LIMITED, Reason.UPSTREAM, Reason.UNREACHABLE}),
+        ("renews_credentials", {Reason.CREDENTIALS}),
+        ("is_final", {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}),
+        ("breaks_circuit", {Reason.RATE_LIMITED, Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT}),
+    ],
+)
+def test_handling_holds_for_these_reasons_alone(member: str, reasons: set[Reason]) -> None:
+    assert {reason for reason in Reason if getattr(HANDLING[reason], member)} == reasons
 
 
-def test_refused_credentials_alone_are_renewed() -> None:
-    assert {reason for reason in Reason if HANDLING[reason].renews_credentials} == {Reason.CREDENTIALS}
+def test_refused_credentials_are_renewed_every_five_minutes() -> None:
     assert HANDLING[Reason.CREDENTIALS] == Handling(renews_credentials=True, constant_wait_seconds=300)
 
 
-def test_lasting_reasons_are_final() -> None:
-    final = {Reason.REFUSED, Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED}
-    assert {reason for reason in Reason if HANDLING[reason].is_final} == final
-
-
-@pytest.mark.parametrize("status", range(400, 600))
-def test_every_5xx_but_503_is_ambiguous(status: int) -> None:
-    assert is_ambiguous_status(status) == (status in set(range(500, 600)) - {503})
-
-
-def test_failures_of_the_channel_open_the_circuit_and_those_of_one_signal_do_not() -> None:
-    assert {reason for reason in Reason if HANDLING[reason].breaks_circuit} == {
-        Reason.RATE_LIMITED,
-        Reason.UPSTREAM,
-        Reason.UNREACHABLE,
-        Reason.TIMEOUT,
-    }
-
-
-@pytest.mark.parametrize("status", range(100, 600))
-def test_every_status_has_the_reason_of_the_table(status: int) -> None:
-    exceptions = {
-        401: Reason.CREDENTIALS,
-        403: Reason.CREDENTIALS,
-        408: Reason.UPSTREAM,
-        429: Reason.RATE_LIMITED,
-    }
-    usual = Reason.UPSTREAM if status >= 500 else Reason.REFUSED
-    assert reason_for_status(status) == exceptions.get(status, usual)
+@pytest.mark.parametrize(
+    ("status", "reason", "is_ambiguous"),
+    [
+        (100, Reason.REFUSED, False),
+        (301, Reason.REFUSED, False),
+        (400, Reason.REFUSED, False),
+        (401, Reason.CREDENTIALS, False),
+        (403, Reason.CREDENTIALS, False),
+        (404, Reason.REFUSED, False),
+        (408, Reason.UPSTREAM, False),
+        (429, Reason.RATE_LIMITED, False),
+        (499, Reason.REFUSED, False),
+        (500, Reason.UPSTREAM, True),
+        (502, Reason.UPSTREAM, True),
+        (503, Reason.UPSTREAM, False),
+        (504, Reason.UPSTREAM, True),
+        (599, Reason.UPSTREAM, True),
+    ],
+)
+def test_status_of_an_answer_has_its_reason(status: int, reason: Reason, is_ambiguous: bool) -> None:
+    assert reason_for_status(status) == reason
+    assert is_ambiguous_status(status) is is_ambiguous

@@ -94,18 +94,6 @@ class TestFixedJson:
     def test_empty_annotation_of_a_callback_is_none(self, annotation: Any) -> None:
         assert parsed(FIXED | {"incident_id": "i1", "annotation": annotation}).note is None
 
-    def test_callback_with_lower_case_names_is_read(self) -> None:
-        found = parsed(
-            {
-                "eventidentifier": 408005,
-                "deliverystatus": "FAILED",
-                "recipient": "jdoe",
-                "additionalTokens": [{"incident_id": "i1"}],
-            }
-        )
-        assert (found.kind, found.page_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
-        assert found.is_failed_delivery()
-
     @pytest.mark.parametrize(
         ("members", "kind"),
         [
@@ -138,6 +126,18 @@ class TestFixedJson:
         comment = parsed({"incident_id": "i1", "comment": "c", "author": {"firstName": "Jane", "lastName": "Doe"}})
         assert (comment.name, comment.note) == ("Jane Doe", "c")
         assert parsed({"incident_id": "i1", "status": "terminated_external", "username": "jdoe"}).target == "jdoe"
+
+    def test_callback_with_lower_case_names_is_read(self) -> None:
+        found = parsed(
+            {
+                "eventidentifier": 408005,
+                "deliverystatus": "FAILED",
+                "recipient": "jdoe",
+                "additionalTokens": [{"incident_id": "i1"}],
+            }
+        )
+        assert (found.kind, found.page_number, found.incident_id) == (Kind.DELIVERY, "408005", "i1")
+        assert found.is_failed_delivery()
 
 
 class TestRefused:

@@ -66,16 +66,6 @@ class TestAlerts:
         ]
         assert [alert.description for alert in of_incident(alerts=alerts).alerts] == ["3", "5", "1", "2", "4", "0"]
 
-    def test_alert_is_read_in_camel_case_with_tags_as_an_object(self) -> None:
-        alert = {"primaryProperty": "h", "sourceSystem": "s", "tags": {"h": "db", "check": 7, "odd": {"x": 1}}}
-        [read] = of_incident(alerts=[alert]).alerts
-        assert (read.host, read.check, read.source_system, read.is_active) == ("db", "7", "s", True)
-        assert read.tags == (("h", "db"), ("check", "7"))
-
-    @pytest.mark.parametrize("alerts", [None, 7, "x", [7, None, "a1"], {}])
-    def test_invalid_alerts_are_left_out(self, alerts: Any) -> None:
-        assert of_incident(alerts=alerts).alerts == ()
-
     def test_resolved_or_inactive_alert_is_not_active(self) -> None:
         assert not of_incident(alerts=[{"status": "ok"}]).alerts[0].is_active
         assert not of_incident(alerts=[{"status": "critical", "active": False}]).alerts[0].is_active
@@ -89,19 +79,10 @@ class TestIncident:
         }
         assert found(share).environments == ("e0", "Prod", "e1", "Payments")
 
-    def test_details_of_a_bare_body_are_read(self) -> None:
-        bare = found(
-            {"id": "i1", "environment_id": "e1", "description": "d", "incident_tags": [{"tag_id": "p", "tag_value": 1}]}
-        )
-        assert (bare.environments, bare.description, bare.tags) == (("e1",), "d", (("p", "1"),))
-
     def test_tags_of_the_incident_and_of_all_alerts_are_found_by_name(self) -> None:
         share = of_incident(incidentTags={"Team": "x"}, alerts=[ALERT, ALERT])
         assert share.tags_by_name()["team"] == ["x", "a", "b", "a", "b"]
         assert "none" not in share.tags_by_name()
-
-    def test_tags_are_read_up_to_a_limit(self) -> None:
-        assert len(of_incident(tags={str(number): "v" for number in range(5000)}).tags) == details.MAX_TAGS
 
 
 class TestLink:

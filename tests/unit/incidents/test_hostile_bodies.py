@@ -19,23 +19,22 @@ from relay.bigpanda import comment
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.channels.policy import Policy
-from relay.channels.routes import MAX_WORK, Route, Work, chosen
+from relay.channels.routes import Route, Work, chosen
 from relay.deadline import Deadline
 from relay.failures.errors import BadRequest, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.incidents import details
-from relay.incidents.callback import MAX_NAME, MAX_NOTE, Callback, ResponseMeanings, parse_callback
+from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
 from relay.incidents.details import details_of
-from relay.incidents.json_fields import MAX_ID_LENGTH
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
-from relay.xmatters.rest import MAX_PAGES, Pages
+from relay.xmatters.rest import Pages
 from tests import samples
-from tests.fakes import FakeSession, new_relay
+from tests.fakes import FakeSession
 
 # Measured: 10 million operations take about half a second, as do 100 million characters. BigPanda waits 8 seconds.
 MOST_OPERATIONS = 20_000_000
@@ -225,14 +224,6 @@ def test_work_for_a_hundred_costly_routes_is_bounded_for_a_large_real_incident()
     check_work(lambda: check_share(content, BodyRule(), routes))
 
 
-def test_work_for_routes_by_thousands_of_tags_is_bounded() -> None:
-    when = [{f"tag.t{place}-{n}": "a*" for n in range(10)} for place in range(100)]
-    routes = [Route.of({"when": each, "recipients": ["a"]}) for each in when]
-    alerts = [{"tags": {f"t{n}": "x" for n in range(200)}} for _ in range(1000)]
-    content = json.dumps({"id": 1, "alerts": alerts}).encode()
-    check_work(lambda: check_share(content, BodyRule(), routes))
-
-
 @pytest.mark.parametrize("pattern", ["*" + "a" * 190 + "b", "*" + "?" * 198 + "b", "*?" * 95 + "b", "*b"])
 @pytest.mark.parametrize("length", [1, 20, 2048])
 def test_share_with_too_many_values_for_its_routes_is_routed_within_the_bound_of_work(
@@ -247,7 +238,7 @@ def test_share_with_too_many_values_for_its_routes_is_routed_within_the_bound_of
     work, found = Work(), list[Route | None]()
     check_work(lambda: found.append(chosen(routes, share, is_open=True, work=work)))
     [route] = found
-    assert 0 <= work.left < MAX_WORK
+    assert 0 <= work.left < 300_000_000
     assert route is not None
     assert route.is_undecided
     assert route.recipients[-1] == "r99"
@@ -262,33 +253,9 @@ def test_counter_notices_work_that_grows_with_the_square_of_a_share() -> None:
     assert operations(200) > 3.9 * operations(100)
 
 
-def test_counter_notices_characters_that_are_read_repeatedly() -> None:
-    text = "a" * 1_000_000
-    with pytest.raises(AssertionError, match="characters"):
-        check_work(lambda: [text.count("b") for _ in range(250)])
-
-
 def test_pattern_that_backtracks_without_end_is_interrupted() -> None:
     with pytest.raises(AssertionError, match="did not end"), interrupted_when_stuck(0.2):
         re.fullmatch("(a|aa)*b", "a" * 100)
-
-
-def test_values_and_alerts_beyond_the_limits_are_left_out_and_the_rest_is_kept() -> None:
-    values = [f"v{n}" for n in range(details.MAX_VALUES + 5)]
-    alerts = [{"status": "warning"}] * (details.MAX_ALERTS + 5)
-    document = {"id": 1, "tags": {"team": values}, "environments": values, "alerts": alerts}
-    found = details_of(parse_share(json.dumps(document).encode()))
-    assert found.tags_by_name()["team"] == list(found.environments) == values[: details.MAX_VALUES]
-    assert len(found.alerts) == details.MAX_ALERTS
-
-
-@pytest.mark.parametrize("length", [512, 500_000])
-def test_overlong_environment_id_does_not_cost_the_incident_its_entry(length: int) -> None:
-    relay = new_relay()
-    document = {"incident": {"id": "i1", "status": "critical"}, "metadata": {"environment_id": "e" * length}}
-    result = relay.share(json.dumps(document).encode())
-    assert (result.outcome, result.notices.unguarded) == ("delivered", None)
-    assert len(relay.entry().about.environment_id) == (length if length <= MAX_ID_LENGTH else 0)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "a b", "a%2fb", "-x", "ä", ["env-1"], 5])
@@ -341,11 +308,11 @@ def check_callback(content: bytes) -> None:
     if isinstance(said, BadRequest):
         assert (said.status, len(str(said)) < 1000) == (400, True)
         return
-    assert 0 < len(said.incident_id) <= MAX_ID_LENGTH
-    assert len(said.environment_id or "") <= MAX_ID_LENGTH
+    assert 0 < len(said.incident_id) <= 512
+    assert len(said.environment_id or "") <= 512
     names = (said.page_id, said.page_number, said.target, said.email, said.device, said.text, said.group, said.at)
-    assert all(0 < len(name) <= MAX_NAME for name in names if name is not None)
-    assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= MAX_NOTE
+    assert all(0 < len(name) <= 200 for name in names if name is not None)
+    assert max(len(said.note or ""), len(said.reason or ""), len(said.name or "")) <= 2000
     assert len(said.digest) == 32
     whole = comment.comment_of(said, ResponseMeanings(), comment.tag_of("0" * 32), is_verified=False)
     words = whole.text("a" * comment.MAX_ASSIGNED)
@@ -459,8 +426,8 @@ def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: HttpAnswer) 
     tried(lambda: client.terminate(basic, "page-1", Deadline(8, time.monotonic)))
     pages = tried(lambda: client.of_request(basic, "r\ud800", Deadline(8, time.monotonic))) or []
     assert isinstance(pages, list)
-    assert len(pages) <= MAX_PAGES
-    assert all(0 < len(page.id) <= MAX_ID_LENGTH and len(page.number) <= MAX_ID_LENGTH for page in pages)
+    assert len(pages) <= 10
+    assert all(0 < len(page.id) <= 512 and len(page.number) <= 512 for page in pages)
     found = Directory(outward(reply)).check(basic, ["a", "\ud800|x", ".."], Deadline(8, time.monotonic))
     assert [each.name for each in found] == ["a", "\ud800|x", ".."]
     assert reply.status == 404 or Kind.NOTHING not in {each.kind for each in found}

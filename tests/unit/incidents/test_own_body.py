@@ -62,12 +62,6 @@ def test_own_body_of_a_flapping_incident_says_so() -> None:
     assert "CRITICAL db-1 lag" in properties["description"]
 
 
-def test_own_body_has_texts_alone_even_for_an_empty_share() -> None:
-    document = built(status=None, severity=None, alerts=[])
-    assert all(isinstance(value, str) for value in document["properties"].values())
-    assert document["properties"]["subject"] == "OPEN: BigPanda incident i1"
-
-
 def test_own_body_of_a_resolved_incident_says_resolved() -> None:
     document = built(status="ok", active=False)
     assert document["properties"]["is_over"] == "true"

@@ -1,14 +1,29 @@
 """The plan of a reconcile run: which channels are compared with which listings of BigPanda."""
 
 import json
+from copy import replace
 from typing import Any
 
 import pytest
 
-from relay.failures.errors import UnknownChannel
-from relay.reconcile.plan import Listing
+from relay.channels.channel import BigPandaAccess
+from relay.failures.errors import LedgerError, UnknownChannel
+from relay.incidents.share import parse_share
+from relay.ledger.table import Table
+from relay.reconcile.findings import Seen
+from relay.reconcile.history import (
+    ChannelHistory,
+    Difference,
+    History,
+    UnknownCounts,
+    read_unknown_counts,
+    short_name,
+)
+from relay.reconcile.plan import Listing, listing_name
 from tests import samples
-from tests.unit.reconcile_scene import Scene, incident, listings, make_scene, with_channels
+from tests.fake_dynamodb import MAX_ITEM_BYTES, FakeDynamoDb
+from tests.unit.reconcile_scene import Scene, make_scene, with_channels
+from tests.unit.states import state
 
 
 def planned(scene: Scene) -> list[Listing]:
@@ -63,11 +78,6 @@ def test_channel_that_is_not_reconciled_is_not_compared(off: bool | None) -> Non
     assert groups(scene) == [["noc"]]
 
 
-def test_channel_with_two_environments_is_compared_with_each() -> None:
-    scene = make_scene(environments=["e2", "e1"])
-    assert sorted(each.environment_id for each in planned(scene)) == ["e1", "e2"]
-
-
 def test_channel_without_an_environment_is_not_compared_although_shares_name_one() -> None:
     scene = make_scene(environment_id=None)
     share(scene, "e1")
@@ -99,27 +109,11 @@ def test_channel_relays_missed_incidents_only_if_its_secret_names_recipients(own
     assert member.signals == rings
 
 
-def test_bigpanda_is_asked_once_for_all_channels_of_a_group() -> None:
-    scene = make_scene()
-    with_channels(scene, dba={}, net={})
-    scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(3)))
-    [(channels, _)] = scene.relay.reconciler.run()
-    assert channels == ["noc", "dba", "net"]
-    assert listings(scene) == 3
-
-
 def test_removed_channel_that_secrets_manager_still_lists_is_left_out_and_no_failure() -> None:
     scene = make_scene()
     scene.relay.secrets.texts["removed"] = UnknownChannel("removed")
     assert groups(scene) == [["noc"]]
     assert "reconcile_failed" not in scene.relay.recorder.metrics()
-
-
-def test_channel_that_dynamodb_leaves_unprocessed_is_compared_with_all_recipients() -> None:
-    scene = make_scene()
-    scene.relay.dynamodb.batch_size = 0
-    [member] = planned(scene)[0].groups[0].members
-    assert member.names_recipients
 
 
 def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> None:
@@ -132,3 +126,126 @@ def test_run_that_has_no_time_to_read_all_channels_is_counted_as_failed() -> Non
     object.__setattr__(scene.relay.reconciler.planner, "names", slow)
     assert scene.run() == {}
     assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
+
+
+NOW = 1_800_000_000.123456
+ACCESS = BigPandaAccess("https://api.bigpanda.io", "BPU-1", (), assign=False, email_domain=None, comments=frozenset())
+
+
+@pytest.fixture
+def dynamodb() -> FakeDynamoDb:
+    return FakeDynamoDb()
+
+
+@pytest.fixture
+def table(dynamodb: FakeDynamoDb) -> Table:
+    return dynamodb.table(lambda: NOW)
+
+
+def test_history_is_read_as_it_was_written(table: Table) -> None:
+    history = History(
+        channels={"noc": ChannelHistory(NOW - 9, NOW, {"i2": Difference("13", NOW, NOW + 1)})},
+        snoozed_at={"i1": NOW},
+        unknown={"i3": Difference("12", NOW)},
+        days={"20833": UnknownCounts(2, 1)},
+    )
+    history.write(table, "g")
+    assert History.read(table, "g") == history
+    assert history.sequence == 1
+
+
+def test_history_that_another_run_changed_is_not_overwritten(table: Table) -> None:
+    one, other = History.read(table, "g"), History.read(table, "g")
+    one.write(table, "g")
+    with pytest.raises(LedgerError, match="another run"):
+        other.write(table, "g")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "7",
+        "{}",
+        '{"channels": {}, "snoozed_at": {}, "unknown": {}, "days": {"1": [1]}}',
+        '{"channels": {}, "snoozed_at": {"i": "x"}, "unknown": {}, "days": {}}',
+        '{"channels": {}, "snoozed_at": {}, "unknown": 1, "days": {}}',
+        '{"channels": {"noc": [1, 2]}, "snoozed_at": {}, "unknown": {}, "days": {}}',
+    ],
+)
+def test_unreadable_history_is_begun_anew(table: Table, text: str) -> None:
+    table.write("reconcile/g", 0, text)
+    assert History.read(table, "g") == History(sequence=1)
+
+
+@pytest.mark.parametrize("names", [["noc"], [f"channel-{number}" for number in range(5)]], ids=len)
+@pytest.mark.parametrize("length", [24, 48])
+def test_history_fits_into_an_item_however_many_incidents_there_are(
+    table: Table, dynamodb: FakeDynamoDb, names: list[str], length: int
+) -> None:
+    incidents = [f"{number:0{length}}" for number in range(2000 + 500)]
+    differing = {each: Difference("13", NOW + number, NOW) for number, each in enumerate(incidents)}
+    history = History(
+        {name: ChannelHistory(NOW, NOW, differing) for name in names},
+        {each: NOW + number for number, each in enumerate(incidents)},
+        differing,
+    )
+    history.write(table, "g")
+    read = History.read(table, "g")
+    kept = len(read.unknown)
+    latest = incidents[: -kept - 1 : -1]
+    assert list(read.unknown) == list(read.snoozed_at) == latest, "the latest stay"
+    assert all(list(each.differing) == latest for each in read.channels.values())
+    assert kept >= 2000 / (2 if len(names) == 1 else 4)
+    assert all(len(item["text"]["S"]) < MAX_ITEM_BYTES * 0.95 for item in dynamodb.items.values())
+
+
+def test_criticals_stay_in_a_full_history(table: Table) -> None:
+    share = parse_share(samples.body())
+    critical, warning = (Seen(share, state(status=status)).summary for status in ("critical", "warning"))
+    others = {f"w{number}": Difference(warning, NOW + 60) for number in range(2000)}
+    differing = {"i0": Difference(critical, NOW), **others}
+    History({"noc": ChannelHistory(NOW, NOW, differing)}, unknown=differing).write(table, "g")
+    read = History.read(table, "g")
+    assert "i0" in read.unknown
+    assert "i0" in read.channels["noc"].differing
+
+
+def test_unknown_incidents_are_counted_by_day_for_a_week(table: Table) -> None:
+    history = History()
+    for day in range(7 + 2):
+        history.count(NOW + day * 86_400, found=2, came=0)
+        history.count(NOW + day * 86_400, found=0, came=1)
+    history.write(table, listing_name(ACCESS, "e1"))
+    assert read_unknown_counts(table, ACCESS, ["e1", "e2"]) == UnknownCounts(2 * 7, 7)
+
+
+def test_what_no_run_saw_for_a_day_is_forgotten() -> None:
+    old, new = Difference("13", NOW - 86_400), Difference("13", NOW - 60)
+    history = History(
+        {
+            "noc": ChannelHistory(NOW - 99_999, NOW - 60, {"i1": old, "i2": new}),
+            "dba": ChannelHistory(NOW - 99_999, NOW - 86_400, {"i2": new}),
+        },
+        unknown={"i3": old, "i4": new},
+    )
+    history.begin(["noc", "dba"], NOW)
+    assert history.channels == {
+        "noc": ChannelHistory(NOW - 99_999, NOW - 60, {"i2": new}),
+        "dba": ChannelHistory(NOW, NOW),
+    }
+    assert history.unknown == {"i4": new}
+
+
+def test_name_of_a_listing_does_not_differ_by_api_key() -> None:
+    assert listing_name(ACCESS, "e1") == listing_name(replace(ACCESS, api_key="BPU-2"), "e1")
+    for other in (replace(ACCESS, base_url="https://eu-api.bigpanda.io"), replace(ACCESS, reconcile_query="a = 1")):
+        assert listing_name(ACCESS, "e1") != listing_name(other, "e1")
+    assert listing_name(ACCESS, "e1") != listing_name(ACCESS, "e2")
+
+
+@pytest.mark.parametrize("name", ["x" * (48 + 1), "a b", "\ud800", "\u00e9", '"'])
+def test_long_or_odd_incident_id_has_a_hash_as_short_name(name: str) -> None:
+    assert len(short_name(name)) == 48
+    assert short_name(name) == short_name(name) != name

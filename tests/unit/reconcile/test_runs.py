@@ -1,22 +1,29 @@
 """Reconcile runs as a whole: time, the lease, the order of signals and of listings, and groups of channels."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+import requests
 from botocore.exceptions import ClientError
 
-from relay.bigpanda.listing import SILENT_SECONDS
+from relay.failures.errors import ChannelUnreadable
 from relay.http.session import HttpAnswer
-from relay.reconcile.comparison import ENTRIES_AT_ONCE, SETTLES_SECONDS
-from relay.reconcile.lease import KEY, LEASE_SECONDS, RENEW_SECONDS, Lease
-from relay.reconcile.queueing import DETAILS_SECONDS, MAX_DETAILS
-from relay.reconcile.reconciler import OVERLAP_SECONDS, PACED_SECONDS, RUN_SECONDS
+from relay.reconcile.lease import KEY, Lease
 from tests.fakes import Call
-from tests.unit.reconcile_scene import Scene, access_of, history_of, incident, listings, make_scene, with_channels
+from tests.unit.reconcile_scene import (
+    Scene,
+    access_of,
+    answer,
+    history_of,
+    incident,
+    listings,
+    make_scene,
+    with_channels,
+)
 
 FUNCTION_SECONDS = 900
 
@@ -45,7 +52,7 @@ def slow(scene: Scene, seconds: float) -> None:
 def settled(scene: Scene) -> None:
     """Make a first reconcile run, which notes the differences, and wait until the next run may queue signals."""
     scene.run()
-    scene.relay.clock.now += SETTLES_SECONDS
+    scene.relay.clock.now += 90
 
 
 def queued(scene: Scene) -> list[str]:
@@ -74,15 +81,6 @@ def changed(scene: Scene, channel: str, **access: Any) -> None:
 
 
 class TestOrder:
-    def test_criticals_of_all_pages_are_queued_before_anything_else(self) -> None:
-        scene = make_scene()
-        pages(scene, 6, statuses=("Warning", "Critical"))
-        settled(scene)
-        found = scene.run()
-        assert (found["compared"], found["missed"]) == (60, 60)
-        status = [job.stamps.status for job in scene.relay.retries.jobs()]
-        assert status == ["critical"] * 30 + ["warning"] * 30
-
     def test_criticals_of_all_listings_are_queued_before_anything_else(self) -> None:
         scene = make_scene()
         with_queries(scene, 4)
@@ -117,31 +115,22 @@ class TestOrder:
 
         scene.tenant.faults["folder=resolved"] = resolved
         assert scene.run()["missed"] == 0
-        scene.relay.clock.now += SETTLES_SECONDS
+        scene.relay.clock.now += 90
         assert scene.run()["missed"] == 1
         assert [job.stamps.status for job in scene.relay.retries.jobs()] == ["ok"]
 
     def test_details_are_asked_for_a_few_incidents_criticals_first(self) -> None:
         scene = make_scene()
         clock = scene.relay.clock
-        warnings = [incident(clock, f"w{number}", status="Warning") for number in range(MAX_DETAILS)]
-        scene.has(*warnings, *(incident(clock, f"c{number}") for number in range(MAX_DETAILS - 5)))
+        warnings = [incident(clock, f"w{number}", status="Warning") for number in range(20)]
+        scene.has(*warnings, *(incident(clock, f"c{number}") for number in range(20 - 5)))
         settled(scene)
-        assert scene.run()["missed"] == 2 * MAX_DETAILS - 5
+        assert scene.run()["missed"] == 2 * 20 - 5
         asked = [call.url for call in scene.relay.bigpanda.calls if "/incidents/" in call.url]
-        assert len(asked) == MAX_DETAILS
-        assert sum("/incidents/c" in url for url in asked) == MAX_DETAILS - 5
-        plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][MAX_DETAILS:]
+        assert len(asked) == 20
+        assert sum("/incidents/c" in url for url in asked) == 20 - 5
+        plain = [json.loads(job.body)["incident"] for job in scene.relay.retries.jobs()][20:]
         assert {tuple(each["alerts"][0]) for each in plain} == {("id", "alert_id")}
-
-    def test_many_channels_of_a_group_are_each_compared(self) -> None:
-        scene = make_scene()
-        with_channels(scene, **{f"c{number}": {} for number in range(5)})
-        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(ENTRIES_AT_ONCE // 4)))
-        settled(scene)
-        assert scene.run() == {"compared": 250, "missed": 1500, "snooze_over": 0}
-        channels = Counter(job.channel for job in scene.relay.retries.jobs())
-        assert channels == dict.fromkeys(["c0", "c1", "c2", "c3", "c4", "noc"], 250)
 
 
 class TestTime:
@@ -167,19 +156,6 @@ class TestTime:
         assert scene.run()["missed"] == 30 - len(first)
         assert len(queued(scene)) == len(set(queued(scene))) == 30
 
-    def test_criticals_of_the_first_pages_are_queued_although_the_listing_takes_too_long(self) -> None:
-        scene = make_scene()
-        pages(scene, 3)
-        settled(scene)
-        slow(scene, 500.0)
-        began = scene.relay.clock.now
-        found = scene.run()
-        assert scene.relay.clock.now - began < FUNCTION_SECONDS + 500
-        assert (found["missed"], found["failure"]) == (0, "the run took too long")
-        slow(scene, 350.0)
-        found = scene.run()
-        assert (found["missed"], found["failure"]) == (10, "the run took too long")
-
     def test_next_run_begins_after_the_listing_that_took_all_the_time(self) -> None:
         scene = make_scene()
         with_queries(scene, 4)
@@ -187,7 +163,7 @@ class TestTime:
         order = queries(scene)
         assert len(order) == 5
         scene.relay.bigpanda.calls.clear()
-        slow(scene, RUN_SECONDS / 5)
+        slow(scene, 810 / 5)
         scene.run()
         began = queries(scene)
         assert began == order[:2]
@@ -197,49 +173,16 @@ class TestTime:
         scene.run()
         assert queries(scene) == order[2:] + order[:2]
 
-    def test_run_after_one_that_died_begins_after_the_listing_with_which_it_died(self) -> None:
-        scene = make_scene()
-        with_queries(scene, 4)
-        scene.run()
-        order = queries(scene)
-        scene.relay.bigpanda.calls.clear()
-        items, leases = scene.relay.dynamodb.items, list[Any]()
-
-        def wait() -> None:
-            scene.relay.clock.now += RENEW_SECONDS
-            leases.append(dict(items[KEY]))
-
-        scene.tenant.before_answer = wait
-        scene.run()
-        # The fifth call is one for the second listing: the lease was never released.
-        items[KEY] = leases[4]
-        scene.relay.bigpanda.calls.clear()
-        scene.run()
-        assert queries(scene) == order[2:] + order[:2]
-
-    def test_no_details_are_requested_once_the_time_is_short(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        settled(scene)
-        slow(scene, (RUN_SECONDS - DETAILS_SECONDS) / 2 + 1)
-        assert scene.run()["missed"] == 1
-        assert [call for call in scene.relay.bigpanda.calls if "/incidents/i1" in call.url] == []
-
-    def test_run_waits_while_other_calls_use_the_rate_limit_of_bigpanda(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        self.use_up_the_rate_limit(scene, 10)
-        assert scene.run()["compared"] == 1
-        assert "reconcile_failed" not in scene.relay.recorder.metrics()
-
-    def test_rate_limit_that_others_use_up_for_long_fails_the_listing(self) -> None:
+    @pytest.mark.parametrize(("seconds", "reason"), [(10, None), (140, "paced")])
+    def test_run_waits_two_minutes_while_other_calls_use_the_rate_limit_of_bigpanda(
+        self, seconds: int, reason: str | None
+    ) -> None:
         scene = make_scene()
         with_channels(scene, dba={"api_key": "BPU-other", "reconcile_query": "q = 1"})
         scene.has(incident(scene.relay.clock))
-        self.use_up_the_rate_limit(scene, int(PACED_SECONDS) + 20)
+        self.use_up_the_rate_limit(scene, seconds)
         found = scene.relay.reconcile()
-        assert (found["noc"].reason, found["dba"].reason) == ("paced", None)
-        assert found["dba"].compared == 1
+        assert (found["noc"].reason, found["dba"].reason, found["dba"].compared) == (reason, None, 1)
 
     def use_up_the_rate_limit(self, scene: Scene, seconds: int) -> None:
         """Let other functions make five calls in each of the next seconds."""
@@ -259,31 +202,6 @@ class TestFailures:
         assert (found["missed"], found["reason"]) == (1, "upstream")
         assert queued(scene) == ["i1"]
 
-    def test_first_run_lists_incidents_that_ended_in_the_last_minutes(self) -> None:
-        scene = make_scene(since=0)
-        scene.run()
-        [since] = [parse_qs(urlsplit(call.url).query)["from"] for call in scene.relay.bigpanda.calls[2:]]
-        assert since == [str(int(scene.relay.clock.now - OVERLAP_SECONDS))]
-
-    def test_channel_is_compared_from_its_first_run_on_although_that_run_failed(self) -> None:
-        scene = make_scene(since=0)
-        scene.tenant.faults["folder="] = lambda _: HttpAnswer(500, {}, b"")
-        scene.run()
-        scene.relay.clock.now += 3600
-        scene.tenant.faults.clear()
-        scene.has(incident(scene.relay.clock, ago=1800))
-        assert scene.run_twice()["missed"] == 1
-
-    def test_incident_whose_snooze_ended_is_not_remembered_as_snoozed(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock, snooze={"snoozed": True}))
-        scene.run()
-        assert list(history_of(scene).snoozed_at) == ["i1"]
-        scene.relay.clock.now += 300
-        scene.has(incident(scene.relay.clock))
-        scene.run()
-        assert history_of(scene).snoozed_at == {}
-
     def test_entries_that_dynamodb_leaves_unprocessed_do_not_count_as_missing(self) -> None:
         scene = make_scene()
         scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 600))
@@ -302,7 +220,7 @@ class TestFailures:
         found = scene.relay.reconcile()
         assert sorted(str(each.reason) for each in found.values()) == ["circuit_open", "upstream"]
         assert listings(scene) == 1
-        scene.relay.clock.now += SILENT_SECONDS
+        scene.relay.clock.now += 30
         scene.run()
         assert listings(scene) == 2
 
@@ -323,31 +241,21 @@ class TestFailures:
         scene.relay.clock.now += 1
         assert scene.run() == {"compared": 0, "missed": 0, "snooze_over": 0}
 
-    def test_history_that_cannot_be_read_fails_the_listing_alone(self) -> None:
-        scene = make_scene()
-        with_channels(scene, dba={"reconcile_query": "a = 1"})
-        read = scene.relay.dynamodb.get_item
-        reads: list[str] = []
-
-        def fails(**request: Any) -> Any:
-            if (key := request["Key"]["pk"]["S"]).startswith("reconcile/"):
-                reads.append(key)
-                if len(reads) == 1:
-                    raise ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
-            return read(**request)
-
-        scene.relay.dynamodb.get_item = fails  # type: ignore[method-assign]
-        found = scene.relay.reconcile()
-        assert sorted(str(each.failure) for each in found.values()) == [
-            "DynamoDB refused: InternalServerError",
-            "None",
-        ]
-
     def test_result_of_a_run_is_logged(self) -> None:
         scene = make_scene()
         scene.run()
         [line] = [line for line in scene.relay.recorder.lines() if line["message"] == "reconciled"]
         assert (line["channel"], line["environment_id"], line["compared"]) == ("noc", "e1", 0)
+
+    def test_incident_whose_snooze_ended_is_not_remembered_as_snoozed(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock, snooze={"snoozed": True}))
+        scene.run()
+        assert list(history_of(scene).snoozed_at) == ["i1"]
+        scene.relay.clock.now += 300
+        scene.has(incident(scene.relay.clock))
+        scene.run()
+        assert history_of(scene).snoozed_at == {}
 
 
 class TestLease:
@@ -369,11 +277,10 @@ class TestLease:
     def test_run_that_died_is_followed_by_another_before_the_next_schedule(self) -> None:
         scene = make_scene()
         self.other(scene)
-        scene.relay.clock.now += LEASE_SECONDS - 1
+        scene.relay.clock.now += 90 - 1
         assert scene.run() == {}
         scene.relay.clock.now += 2
         assert scene.run()["compared"] == 0
-        assert LEASE_SECONDS < 120
 
     def test_lease_is_renewed_during_a_long_run(self) -> None:
         scene = make_scene()
@@ -387,17 +294,17 @@ class TestLease:
         scene.tenant.before_answer = meanwhile
         began = scene.relay.clock.now
         assert scene.run()["compared"] == 200
-        assert scene.relay.clock.now - began > 2 * LEASE_SECONDS
+        assert scene.relay.clock.now - began > 2 * 90
         assert set(others) == {None}
 
     def test_run_that_loses_its_lease_stops(self) -> None:
         scene = make_scene()
-        pages(scene, 6, seconds=RENEW_SECONDS)
+        pages(scene, 6, seconds=20)
         settled(scene)
         asked = listings(scene)
 
         def stolen() -> None:
-            scene.relay.clock.now += RENEW_SECONDS
+            scene.relay.clock.now += 20
             scene.relay.table.update(KEY, put={"until": scene.relay.clock.now + 90, "taken_at": 7.0})
 
         scene.tenant.before_answer = stolen
@@ -407,57 +314,31 @@ class TestLease:
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
         assert scene.relay.table.numbers(KEY)["taken_at"] == 7.0
 
-    def test_state_that_two_runs_queue_rings_once(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        settled(scene)
-        before = dict(scene.relay.dynamodb.items)
-        scene.run()
-        scene.relay.dynamodb.items.update(before)
-        scene.run()
-        assert queued(scene) == ["i1", "i1"]
-        scene.relay.wake(0)
-        assert scene.signalled() == ["critical"]
-
 
 class TestGroups:
-    def test_channel_that_left_the_group_during_the_run_relays_nothing(self) -> None:
+    @pytest.mark.parametrize("change", [{"api_key": "BPU-of-another-tenant"}, {"reconcile": "report"}], ids=str)
+    def test_channel_that_left_the_group_or_changed_to_report_during_the_run_relays_nothing(
+        self, change: dict[str, str]
+    ) -> None:
         scene = make_scene()
         with_channels(scene, dba={})
         scene.has(incident(scene.relay.clock))
         settled(scene)
-        self.during(scene, lambda: changed(scene, "dba", api_key="BPU-of-another-tenant"))
-        scene.run()
-        assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
-
-    def test_channel_that_changed_to_report_during_the_run_relays_nothing(self) -> None:
-        scene = make_scene()
-        scene.has(incident(scene.relay.clock))
-        settled(scene)
-        self.during(scene, lambda: changed(scene, "noc", reconcile="report"))
-        scene.run()
-        assert queued(scene) == []
-
-    def during(self, scene: Scene, deed: Any) -> None:
-        """Let this happen while the next listing is read."""
 
         def once() -> None:
             scene.tenant.before_answer = lambda: None
-            deed()
+            changed(scene, "dba", **change)
 
         scene.tenant.before_answer = once
+        scene.run()
+        assert [each.channel for each in scene.relay.retries.jobs()] == ["noc"]
 
-    def test_incident_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
+    @pytest.mark.parametrize(("status", "ago"), [("Critical", 3600), ("Ok", 1400)])
+    def test_change_from_before_a_key_rotation_is_relayed_after_it(self, status: str, ago: float) -> None:
         scene = make_scene()
-        scene.has(incident(scene.relay.clock, ago=3600))
-        changed(scene, "noc", api_key="BPU-rotated")
-        assert scene.run_twice()["missed"] == 1
-
-    def test_resolve_from_before_a_key_rotation_is_relayed_after_it(self) -> None:
-        scene = make_scene()
-        scene.relay.share(status="critical", changedOn=int(scene.relay.clock.now - 3000))
-        scene.relay.retries.messages.clear()
-        scene.has(incident(scene.relay.clock, status="Ok", ago=1400))
+        if status == "Ok":
+            scene.shared(ago=3000)
+        scene.has(incident(scene.relay.clock, status=status, ago=ago))
         changed(scene, "noc", api_key="BPU-rotated")
         assert scene.run_twice()["missed"] == 1
 
@@ -470,17 +351,6 @@ class TestGroups:
             scene.relay.clock.now += 300
             assert {each.unknown for each in scene.relay.reconcile().values()} == {0}
         assert scene.relay.sns.published == []
-
-    def test_incident_that_no_channel_of_two_keys_knows_is_reported_once(self) -> None:
-        scene = make_scene(reconcile="report")
-        with_channels(scene, dba={"api_key": "BPU-other"})
-        scene.has(incident(scene.relay.clock))
-        for _ in range(4):
-            scene.relay.reconcile()
-            scene.relay.clock.now += 300
-        [message] = scene.relay.sns.published
-        assert "noc" in message["Message"]
-        assert "dba" in message["Message"]
 
     def test_failing_key_keeps_no_other_key_from_being_compared(self) -> None:
         scene = make_scene()
@@ -499,3 +369,102 @@ class TestGroups:
         assert (found["noc"].reason, found["dba"].missed) == ("credentials", 1)
         channels = history_of(scene).channels
         assert channels["noc"].seen < channels["dba"].seen == scene.relay.clock.now
+
+
+class TestListing:
+    @pytest.mark.parametrize("has_total", [True, False])
+    def test_run_reads_all_pages_of_a_folder(self, has_total: bool) -> None:
+        scene = make_scene()
+        scene.tenant.page_size, scene.tenant.has_total = 40, has_total
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(90)))
+        assert scene.run_twice()["missed"] == 90
+
+    def test_run_ends_if_bigpanda_repeats_the_same_page(self) -> None:
+        scene = make_scene()
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(3)))
+        everything = answer({"items": scene.tenant.incidents, "total": 500})
+        scene.tenant.faults["folder=shared"] = lambda _: everything
+        assert scene.run()["compared"] == 3
+        assert sum("folder=shared" in call.url for call in scene.relay.bigpanda.calls) == 2
+
+    def test_run_that_cannot_read_all_pages_is_counted_as_failed(self) -> None:
+        scene = make_scene()
+        scene.tenant.page_size = 1
+        scene.has(*(incident(scene.relay.clock, f"i{number}") for number in range(101)))
+        assert scene.run()["compared"] == 100
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
+
+    def test_run_waits_once_for_a_429(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+
+        def limited(call: Call) -> HttpAnswer:
+            scene.tenant.faults.clear()
+            return HttpAnswer(429, {}, b"")
+
+        scene.tenant.faults["folder=shared"] = limited
+        assert scene.run() == {"compared": 1, "missed": 0, "snooze_over": 0}
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            HttpAnswer(429, {}, b""),
+            HttpAnswer(500, {}, b"<html>"),
+            HttpAnswer(200, {}, b'{"items": [{"id": "i1", "stat'),
+            HttpAnswer(200, {}, b'{"total": 3, "items": []}'),
+            HttpAnswer(200, {}, b'{"total": 3}'),
+            requests.ReadTimeout("late"),
+        ],
+        ids=str,
+    )
+    def test_failed_listing_is_not_taken_for_an_empty_one_and_is_repeated(self, fault: HttpAnswer | Exception) -> None:
+        def fails(_: Call) -> HttpAnswer:
+            if isinstance(fault, Exception):
+                raise fault
+            return fault
+
+        scene = make_scene()
+        scene.shared()
+        scene.has(incident(scene.relay.clock, status="Ok"), incident(scene.relay.clock, "i2"))
+        scene.tenant.faults["folder="] = fails
+        before = history_of(scene).channels["noc"].seen
+        found = scene.run_twice()
+        assert (found["missed"], bool(found["failure"])) == (0, True)
+        assert history_of(scene).channels["noc"].seen == before
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
+        scene.tenant.faults.clear()
+        scene.relay.clock.now += 300
+        assert scene.run_twice()["missed"] == 2
+
+    def test_items_that_are_no_incidents_keep_no_other_from_being_relayed(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock), incident(scene.relay.clock, "i2"))
+        odd: list[Any] = [7, None, {}, {"id": None}, {"id": ""}]
+        odd += [{"id": "i9", "snooze": "x", "alerts": "x", "status": 4}]
+        items = [*odd, *scene.tenant.incidents]
+        scene.tenant.faults["folder=shared"] = lambda _: answer({"items": items, "total": len(items)})
+        assert scene.run_twice()["missed"] == 3
+
+    def test_run_without_the_ledger_is_counted_as_failed_and_relays_nothing(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        scene.relay.dynamodb.failure = ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
+        assert scene.run_twice() == {}
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
+        assert scene.relay.retries.messages == []
+
+    def test_unreadable_channel_does_not_keep_others_from_being_compared(self) -> None:
+        scene = make_scene()
+        scene.has(incident(scene.relay.clock))
+        scene.relay.secrets.texts = {"broken": ChannelUnreadable("no"), "odd": "{}", **scene.relay.secrets.texts}
+        assert scene.run()["compared"] == 1
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 2
+
+    def test_failed_listing_of_channels_is_counted(self) -> None:
+        def fails() -> list[str]:
+            raise ChannelUnreadable("Secrets Manager refused to list the channels: AccessDenied")
+
+        scene = make_scene()
+        object.__setattr__(scene.relay.reconciler.planner, "names", fails)
+        assert scene.run() == {}
+        assert scene.relay.recorder.metrics()["reconcile_failed"] == 1

@@ -1,6 +1,6 @@
 import contextlib
 import json
-from copy import replace
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ from relay.channels.api_gateway import Request
 from relay.failures.errors import BadRequest, Unauthorized
 from relay.failures.reasons import Reason
 from relay.jobs.job import Job
-from relay.jobs.outcome import Exchange, Found, Notices, Outcome, Result, Subject
+from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load
-from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, MAX_CHANNELS, METRIC_OF_NOTICE, METRICS, OTHERS
-from relay.telemetry.telemetry import MAX_LOGGED_TEXT
+from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS, METRIC_OF_NOTICE, METRICS, OTHERS
+from relay.telemetry.telemetry import Telemetry
 from tests import samples
 from tests.fakes import Recorder
 
@@ -81,20 +81,6 @@ class TestMetrics:
         recorder.telemetry.reconciled(["noc"], "e1", Found(), {})
         assert tuple(recorder.metrics()) == ALWAYS
 
-    def test_loaded_function_has_written_nothing(self) -> None:
-        recorder = Recorder()
-        with contextlib.redirect_stdout(recorder.out):
-            recorder.telemetry.instrument(lambda event, context: event)
-        assert recorder.written() == ""
-
-    def test_nothing_is_written_if_nothing_was_counted(self) -> None:
-        recorder = Recorder()
-        with contextlib.redirect_stdout(recorder.out):
-            instrumented = recorder.telemetry.instrument(lambda event, context: event)
-            before = recorder.out.getvalue()
-            instrumented({}, Context())
-        assert recorder.written() == before
-
     def test_metrics_are_written_when_the_handler_returns(self) -> None:
         recorder = Recorder()
 
@@ -137,125 +123,107 @@ class TestLines:
         assert (line["level"], line["milliseconds"]) == ("INFO", {"send": 13})
         assert not {"reason", "detail", "http_status", "last_copy", "queue", "attempts"} & set(line)
 
-    def test_log_line_of_a_share_has_transition_and_reason(self) -> None:
-        recorder = Recorder()
-        subject = Subject("noc", "i1", transition="worsened", why="its status is worse")
-        result = Result(Outcome.DELIVERED, subject).with_unguarded("no answer in time")
-        recorder.telemetry.share(result, {}, correlation_id="c1")
-        [line] = recorder.lines()
-        assert (line["transition"], line["why"]) == ("worsened", "its status is worse")
-        assert line["unguarded"] == "no answer in time"
-        assert recorder.metrics() == {"share": 1, "unguarded": 1}
-
-    def test_log_line_of_a_job_has_its_attempts_and_times(self) -> None:
-        recorder = Recorder()
-        result = Result(Outcome.QUEUED, NOC, Reason.UPSTREAM, queue="retry", exchange=Exchange(attempts=1))
-        recorder.telemetry.worked(samples.job(attempts=4, replays=1), result, {"send": 3.5})
-        [line] = recorder.lines()
-        expected = {
-            "message": "job",
-            "outcome": "queued",
-            "reason": "upstream",
-            "queue": "retry",
-            "kind": "signal",
-            "earlier_attempts": 4,
-            "replays": 1,
-            "received_at": "2027-01-15T08:00:00.000Z",
-            "correlation_id": "request-1",
-        }
-        assert {name: line[name] for name in expected} == expected
-        assert recorder.metrics() == {"signal_failed": 1}
-
-    def test_kept_job_that_wakes_as_duplicate_is_not_logged(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.worked(NEVER_FAILED, Result(Outcome.DUPLICATE, NOC), {})
-        assert (recorder.lines(), recorder.metrics()) == ([], {})
-
     @pytest.mark.parametrize(
-        ("job", "outcome"),
+        ("job", "outcome", "is_logged"),
         [
-            (samples.job(), Outcome.DUPLICATE),
-            (samples.changed(NEVER_FAILED, accepted=True), Outcome.DUPLICATE),
-            (NEVER_FAILED, Outcome.SUPERSEDED),
-            (NEVER_FAILED, Outcome.DELIVERED),
+            (NEVER_FAILED, Outcome.DUPLICATE, False),
+            (samples.job(), Outcome.DUPLICATE, True),
+            (samples.changed(NEVER_FAILED, accepted=True), Outcome.DUPLICATE, True),
+            (NEVER_FAILED, Outcome.SUPERSEDED, True),
+            (NEVER_FAILED, Outcome.DELIVERED, True),
         ],
-        ids=["failed before", "recorded late", "superseded", "delivered"],
+        ids=["kept job", "failed before", "recorded late", "superseded", "delivered"],
     )
-    def test_other_results_of_a_job_are_logged(self, job: Job, outcome: Outcome) -> None:
+    def test_result_of_a_job_is_logged_but_for_a_kept_one_that_was_not_needed(
+        self, job: Job, outcome: Outcome, is_logged: bool
+    ) -> None:
         recorder = Recorder()
         recorder.telemetry.worked(job, Result(outcome, NOC), {})
-        assert [line["outcome"] for line in recorder.lines()] == [outcome]
+        assert [line["outcome"] for line in recorder.lines()] == [outcome] * is_logged
 
-    def test_dead_lettered_job_is_counted_once(self) -> None:
+    @pytest.mark.parametrize(("reason", "times"), [(None, 0), (Reason.EXPIRED, 1)])
+    def test_dead_lettered_job_is_counted_once(self, reason: Reason | None, times: int) -> None:
         recorder = Recorder()
-        dead_lettered = Result(Outcome.QUEUED, NOC, queue="dead_letter")
-        recorder.telemetry.worked(samples.job(), dead_lettered, {})
-        assert "dead_lettered" not in recorder.metrics()
-        recorder.telemetry.worked(samples.job(), replace(dead_lettered, reason=Reason.EXPIRED), {})
-        assert recorder.metrics()["dead_lettered"] == 1
+        recorder.telemetry.worked(samples.job(), Result(Outcome.QUEUED, NOC, reason, queue="dead_letter"), {})
+        assert recorder.metrics().get("dead_lettered", 0) == times
 
-    def test_unreadable_message_is_logged_as_error_without_its_content(self) -> None:
+    @pytest.mark.parametrize(
+        ("do", "members", "metrics"),
+        [
+            pytest.param(
+                lambda it: it.unreadable("it is not an envelope of the relay"),
+                {"level": "ERROR", "detail": "it is not an envelope of the relay"},
+                {},  # It is counted when SQS dead-letters it.
+                id="unreadable message",
+            ),
+            pytest.param(
+                lambda it: it.notified("noc", ["i1", "i2"], is_notified=True),
+                {"level": "WARNING", "message": "fallback notified", "channel": "noc", "count": 2}
+                | {"incident_ids": ["i1", "i2"]},
+                {"critical_waits": 2},
+                id="notified",
+            ),
+            pytest.param(
+                lambda it: it.notified("noc", ["i1", "i2"], is_notified=False),
+                {"level": "WARNING"},
+                {"critical_waits": 1},
+                id="topic failed",
+            ),
+            pytest.param(
+                lambda it: it.swept({"noc": 1, "payments": 2}, 12.4, 0),
+                {"level": "INFO", "message": "swept", "owed": 3, "overdue_seconds": 12, "healed": 0},
+                {"sweeper_heartbeat": 1, "debts_owed": 3, "debt_overdue_seconds": 12},
+                id="swept",
+            ),
+            pytest.param(
+                lambda it: it.owes("noc", 2, 300.4, "upstream"),
+                {"level": "WARNING", "message": "channel owes signals", "channel": "noc", "owed": 2}
+                | {"oldest_seconds": 300, "reason": "upstream"},
+                {},
+                id="owes",
+            ),
+            pytest.param(lambda it: it.owes("noc", 2, 300.4, ""), {"reason": None}, {}, id="owes without a reason"),
+            pytest.param(
+                lambda it: it.overloaded({Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6): 120.4}),
+                {"level": "WARNING", "channel": "noc", "arrived_per_minute": 70, "max_per_minute": 60, "owed": 900}
+                | {"critical_wait_seconds": 300, "above_seconds": 120},
+                {"channels_overloaded": 1},
+                id="overloaded",
+            ),
+            pytest.param(
+                lambda it: it.overloaded({Load("db", limit=4, owed=9, arrived=8): 180.0}),
+                {"channel": "db", "critical_wait_seconds": None},
+                {"channels_overloaded": 1},
+                id="overloaded, unread gate",
+            ),
+            pytest.param(
+                lambda it: it.notice("stale_channel", "Secrets Manager could not be reached"),
+                {"level": "WARNING", "detail": "Secrets Manager could not be reached"},
+                {"stale_channel": 1},
+                id="notice",
+            ),
+            pytest.param(
+                lambda it: it.refused(samples.request(channel="<script>"), BadRequest("credentials", "", status=401)),
+                {"channel": "(not a channel name)"},
+                {"rejected_request": 1},
+                id="invalid channel name",
+            ),
+        ],
+    )
+    def test_what_happens_is_one_log_line_and_counted(
+        self, do: Callable[[Telemetry], None], members: dict[str, Any], metrics: dict[str, float]
+    ) -> None:
         recorder = Recorder()
-        recorder.telemetry.unreadable("it is not an envelope of the relay")
+        do(recorder.telemetry)
         [line] = recorder.lines()
-        assert (line["level"], line["detail"]) == ("ERROR", "it is not an envelope of the relay")
-        assert recorder.metrics() == {}, "it is counted when SQS dead-letters it"
-
-    def test_notified_fallback_topic_is_logged_as_warning_with_its_incidents(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=True)
-        [line] = recorder.lines()
-        assert (line["level"], line["message"], line["channel"]) == ("WARNING", "fallback notified", "noc")
-        assert (line["incident_ids"], line["count"]) == (["i1", "i2"], 2)
-        assert recorder.metrics() == {"critical_waits": 2}
-
-    def test_fallback_topic_that_failed_is_counted_once(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.notified("noc", ["i1", "i2"], is_notified=False)
-        assert [line["level"] for line in recorder.lines()] == ["WARNING"]
-        assert recorder.metrics() == {"critical_waits": 1}
+        assert {name: line.get(name) for name in members} == members
+        assert recorder.metrics() == metrics
 
     def test_log_line_of_a_notified_topic_names_fifty_incidents_at_most(self) -> None:
         recorder = Recorder()
         recorder.telemetry.notified("noc", [f"i{number}" for number in range(51)], is_notified=True)
         [line] = recorder.lines()
         assert (len(line["incident_ids"]), line["count"]) == (50, 51)
-
-    def test_run_of_the_sweeper_is_logged_and_counted_as_heartbeat(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.swept({"noc": 1, "payments": 2}, 12.4, 0)
-        [line] = recorder.lines()
-        expected = {"level": "INFO", "message": "swept", "owed": 3, "overdue_seconds": 12, "healed": 0}
-        assert {name: line[name] for name in expected} == expected
-        assert recorder.metrics() == {"sweeper_heartbeat": 1, "debts_owed": 3, "debt_overdue_seconds": 12}
-
-    def test_sick_channel_is_logged_as_warning_with_its_reason_if_known(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.owes("noc", 2, 300.4, "upstream")
-        recorder.telemetry.owes("noc", 2, 300.4, "")
-        [with_reason, without] = recorder.lines()
-        expected = {"level": "WARNING", "message": "channel owes signals", "channel": "noc", "owed": 2}
-        assert {name: with_reason[name] for name in expected} == expected
-        assert (with_reason["oldest_seconds"], with_reason["reason"]) == (300, "upstream")
-        assert "reason" not in without
-
-    def test_overloaded_channel_is_logged_as_warning_with_its_rate_and_debts(self) -> None:
-        recorder = Recorder()
-        overloaded = Load("noc", limit=60, owed=900, arrived=70, critical_wait=299.6)
-        recorder.telemetry.overloaded({overloaded: 120.4, Load("db", limit=4, owed=9, arrived=8): 180.0})
-        noc, db = recorder.lines()
-        expected = {
-            "level": "WARNING",
-            "channel": "noc",
-            "arrived_per_minute": 70,
-            "max_per_minute": 60,
-            "owed": 900,
-            "critical_wait_seconds": 300,
-            "above_seconds": 120,
-        }
-        assert {name: noc[name] for name in expected} == expected
-        assert (db["channel"], "critical_wait_seconds" in db) == ("db", False)
-        assert recorder.metrics() == {"channels_overloaded": 2}
 
     def test_last_copy_is_logged_as_critical_in_its_own_line(self) -> None:
         recorder = Recorder()
@@ -285,43 +253,30 @@ class TestLines:
         assert recorder.metrics() == expected
         assert [line.get("may_be_share", False) for line in recorder.lines()] == [counted]
 
-    @pytest.mark.parametrize("outcome", list(Outcome))
-    @pytest.mark.parametrize("reason", [None, *Reason])
-    def test_failed_signal_is_counted_and_a_waiting_one_is_not(self, outcome: Outcome, reason: Reason | None) -> None:
-        waits = {
-            None,
-            Reason.PACED,
-            Reason.FLAPPING,
-            Reason.CLAIMED,
-            Reason.IN_FLIGHT,
-            Reason.EXPIRED,
-            Reason.CHANNEL_REMOVED,
-            Reason.PAUSED,
-            Reason.SHADOWED,
-        }
-        failed = outcome in {Outcome.QUEUED, Outcome.UNSAFE} and reason not in waits
-        result = Result(outcome, NOC, reason=reason)
-        recorder = Recorder()
+    @pytest.mark.parametrize(
+        ("outcome", "reason", "is_failed"),
+        [
+            (Outcome.QUEUED, Reason.UPSTREAM, True),
+            (Outcome.QUEUED, Reason.REFUSED, True),
+            (Outcome.QUEUED, Reason.CIRCUIT_OPEN, True),
+            (Outcome.UNSAFE, Reason.INTERNAL, True),
+            (Outcome.DELIVERED, Reason.UPSTREAM, False),
+            (Outcome.QUEUED, None, False),
+            *(
+                (Outcome.QUEUED, reason, False)
+                for reason in (Reason.PACED, Reason.FLAPPING, Reason.CLAIMED, Reason.IN_FLIGHT, Reason.PAUSED)
+            ),
+            *((Outcome.QUEUED, reason, False) for reason in (Reason.EXPIRED, Reason.CHANNEL_REMOVED, Reason.SHADOWED)),
+        ],
+    )
+    def test_failed_signal_is_counted_and_a_waiting_one_is_not(
+        self, outcome: Outcome, reason: Reason | None, is_failed: bool
+    ) -> None:
+        result, recorder = Result(outcome, NOC, reason=reason), Recorder()
         recorder.telemetry.share(result, {}, correlation_id="c1")
-        assert ("signal_failed" in recorder.metrics()) is failed
-        # Powertools counts per process, so a new recorder begins at zero.
-        recorder = Recorder()
         recorder.telemetry.worked(samples.job(), result, {})
-        assert ("signal_failed" in recorder.metrics()) is failed
-
-    @pytest.mark.parametrize("kind", ["followup", "writeback", "release"])
-    def test_failed_chore_is_not_counted_as_failed_signal(self, kind: str) -> None:
-        recorder = Recorder()
-        recorder.telemetry.worked(samples.job(kind=kind), Result(Outcome.QUEUED, NOC, reason=Reason.UPSTREAM), {})
-        assert "signal_failed" not in recorder.metrics()
-
-    def test_unrouted_share_is_counted_and_logged_once(self) -> None:
-        recorder, undecided = Recorder(), Notices(routes_undecided=True)
-        recorder.telemetry.share(Result(Outcome.QUEUED, NOC, notices=undecided), {}, correlation_id="c1")
-        recorder.telemetry.worked(samples.job(), Result(Outcome.DELIVERED, NOC, notices=undecided), {})
-        assert recorder.metrics()["routes_undecided"] == 1
-        [line] = [line for line in recorder.lines() if line["message"] == "routes_undecided"]
-        assert line["detail"].startswith("channel noc, incident i1: ")
+        recorder.telemetry.worked(samples.job(kind="writeback"), result, {})
+        assert recorder.metrics().get("signal_failed", 0) == (2 if is_failed else 0)
 
     @pytest.mark.parametrize(
         ("incident_id", "shown"),
@@ -332,7 +287,7 @@ class TestLines:
             ("\x1b[2J\u202e", "\ufffd[2J\ufffd"),
             ("é😀", "é😀"),
             ('"}{', '"}{'),
-            ("x" * 1_000_000, "x" * (MAX_LOGGED_TEXT - 1) + "…"),
+            ("x" * 1_000_000, "x" * (4096 - 1) + "…"),
         ],
         ids=lambda value: ascii(value)[:20],
     )
@@ -346,7 +301,7 @@ class TestLines:
         assert [share["incident_id"], *notified["incident_ids"], notice["detail"]] == [shown] * 3
 
     def test_last_copy_is_logged_character_by_character(self) -> None:
-        recorder, only = Recorder(), "\x1b\u202e\n" + "x" * (MAX_LOGGED_TEXT + 1)
+        recorder, only = Recorder(), "\x1b\u202e\n" + "x" * (4096 + 1)
         recorder.telemetry.share(Result(Outcome.UNSAFE, NOC).with_last_copy(only), {}, correlation_id="c1")
         recorder.telemetry.crashed(KeyError(), raw_body=only)
         assert recorder.lines()[1]["last_copy"] == recorder.lines()[2]["raw_body"] == only
@@ -371,38 +326,12 @@ class TestLines:
         [line] = recorder.lines()
         assert (line["channel"], line["status"], line["field"]) == ("noc", 400, "body")
 
-    def test_invalid_channel_name_is_not_repeated_in_the_log(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.refused(samples.request(channel="<script>"), BadRequest("credentials", "", status=401))
-        assert recorder.lines()[0]["channel"] == "(not a channel name)"
-
-    def test_notice_is_logged_as_warning_and_counted(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.notice("stale_channel", "Secrets Manager could not be reached")
-        [line] = recorder.lines()
-        assert (line["level"], line["detail"]) == ("WARNING", "Secrets Manager could not be reached")
-        assert recorder.metrics() == {"stale_channel": 1}
-
     @pytest.mark.parametrize(("name", "metric"), METRIC_OF_NOTICE.items())
     def test_notices_that_one_alarm_shows_are_counted_together_and_logged_by_name(self, name: str, metric: str) -> None:
         recorder = Recorder()
         recorder.telemetry.notice(name, "why")
         assert (recorder.metrics(), [line["message"] for line in recorder.lines()]) == ({metric: 1}, [name])
         assert metric in METRICS
-
-    def test_share_and_answer_that_were_not_kept_are_counted_together_and_logged_apart(self) -> None:
-        recorder = Recorder()
-        recorder.telemetry.share(Result(Outcome.UNSAFE, NOC), {}, correlation_id="c1")
-        recorder.telemetry.called_back(Result(Outcome.UNSAFE, NOC), {}, correlation_id="c2")
-        assert recorder.metrics() == {"unsafe": 2}
-        assert [line["message"] for line in recorder.lines()] == ["share", "callback"]
-
-    def test_refuted_and_unanswered_resolve_are_counted_together_and_logged_apart(self) -> None:
-        recorder = Recorder()
-        for end in ("refuted", "unreachable"):
-            recorder.telemetry.worked(samples.job(), Result(Outcome.UNCHANGED, NOC, notices=Notices(end=end)), {})
-        assert recorder.metrics() == {"doubtful_resolve": 2}
-        assert [line["end"] for line in recorder.lines()] == ["refuted", "unreachable"]
 
 
 class TestChannelMetrics:
@@ -438,26 +367,6 @@ class TestChannelMetrics:
         recorder.telemetry.worked(samples.job(), self.result(Outcome.QUEUED, Reason.PACED), {})
         assert recorder.channel_metrics() == {("noc", "signal_failed"): 1}
 
-    def test_delivered_job_is_counted_for_its_channel_alone(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.worked(samples.job(), self.result(Outcome.DELIVERED), {})
-        assert recorder.metrics() == {}
-        assert recorder.channel_metrics() == {("noc", "signal_delivered"): 1}
-        [document] = self.documents(recorder)
-        assert document["service"].startswith("relay-")
-
-    def test_chore_is_no_signal(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.worked(samples.job(kind="writeback"), self.result(Outcome.DELIVERED), {})
-        assert recorder.channel_metrics() == {}
-
-    def test_debts_of_several_channels_have_a_line_each(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.swept({"noc": 2, "payments": 1}, 0.0, 0)
-        assert recorder.metrics() == {"sweeper_heartbeat": 1, "debts_owed": 3}
-        assert recorder.channel_metrics() == {("noc", "debts_owed"): 2, ("payments", "debts_owed"): 1}
-        assert [each.get("channel") for each in self.documents(recorder)] == [None, "noc", "payments"]
-
     def test_unsafe_share_makes_no_metric_of_the_name_in_the_request(self) -> None:
         recorder = self.recorder()
         recorder.telemetry.share(self.result(Outcome.UNSAFE, Reason.INTERNAL), {}, correlation_id="c1")
@@ -466,18 +375,13 @@ class TestChannelMetrics:
 
     def test_channels_beyond_the_bound_are_counted_together(self) -> None:
         recorder = self.recorder()
-        names = [f"channel{number}" for number in range(MAX_CHANNELS + 5)]
+        names = [f"channel{number}" for number in range(100 + 5)]
         for name in [*names, *names]:
             recorder.telemetry.share(self.result(Outcome.UNCHANGED, channel=name), {}, correlation_id="c1")
         found = recorder.channel_metrics()
-        assert len(found) == MAX_CHANNELS + 1
+        assert len(found) == 100 + 1
         assert found[OTHERS, "share"] == 10
         assert found["channel0", "share"] == 2
-
-    def test_metrics_of_a_channel_are_written_once(self) -> None:
-        recorder = self.recorder()
-        recorder.telemetry.share(self.result(Outcome.UNCHANGED), {}, correlation_id="c1")
-        assert recorder.written() == recorder.written()
 
     def test_only_documented_metrics_have_a_channel(self) -> None:
         recorder = self.recorder()
@@ -498,10 +402,3 @@ class TestTracing:
         recorder.telemetry.notice("stale_channel", "why")
         [line] = recorder.lines()
         assert line["xray_trace_id"] == "1-65a1b2c3-d4e5f60718293a4b5c6d7e8f"
-
-    def test_lines_of_other_functions_have_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", self.TRACE)
-        recorder = Recorder()
-        recorder.telemetry.notice("stale_channel", "why")
-        [line] = recorder.lines()
-        assert "xray_trace_id" not in line

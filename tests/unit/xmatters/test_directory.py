@@ -99,10 +99,6 @@ class TestOneName:
         assert tenant.check_one("jdoe") == RecipientCheck("jdoe", Kind.USER, is_active=True, id="id-jdoe")
         assert tenant.asked == ["people/jdoe"]
 
-    def test_inactive_user_is_reported_as_inactive(self) -> None:
-        tenant = Tenant().people(jdoe=person("jdoe", status="INACTIVE"))
-        assert of_shape(tenant.check_one("jdoe")) == (Kind.USER, False, None)
-
     def test_group_is_looked_for_after_users_and_its_on_call_people_are_counted(self) -> None:
         tenant = Tenant().groups(Net=group("Net")).on_call(said({"data": [shift("Net", "a", "b")], "total": 1}))
         assert of_shape(tenant.check_one("Net")) == (Kind.GROUP, True, 2)
@@ -116,11 +112,6 @@ class TestOneName:
     def test_name_of_neither_user_nor_group_is_nothing(self) -> None:
         tenant = Tenant()
         assert tenant.check_one("nope") == RecipientCheck("nope", Kind.NOTHING)
-
-    def test_device_is_looked_for_by_its_user(self) -> None:
-        tenant = Tenant().people(jdoe=person("jdoe"))
-        assert tenant.check_one("jdoe|Work Phone").is_active
-        assert tenant.asked == ["people/jdoe"]
 
     @pytest.mark.parametrize(
         ("name", "path"),
@@ -144,33 +135,21 @@ class TestOneName:
         assert tenant.check_one(name).kind == Kind.NOT_KNOWN
         assert tenant.asked == []
 
-    def test_uuid_of_a_user_is_accepted_as_name(self) -> None:
-        tenant = Tenant().people(**{"5c1f": person("jdoe", id="5C1F")})
-        assert tenant.check_one("5c1f").kind == Kind.USER
-
-    def test_letter_case_of_a_name_does_not_matter(self) -> None:
-        assert Tenant().people(JDoe=person("jdoe")).check_one("JDoe").kind == Kind.USER
-
 
 class TestUnclearAnswers:
     @pytest.mark.parametrize(
         "answer",
         [
             said([]),
-            said({}),
             said({"data": []}),
-            said("jdoe"),
             HttpAnswer(200, {}, b"<html>"),
-            HttpAnswer(200, {}, b""),
             HttpAnswer(204, {}, b""),
             HttpAnswer(200, {}, b'{"id": "id-jdoe", "targ'),
             person("somebody-else"),
             person("jdoe", recipientType="DEVICE"),
             person("jdoe", recipientType="GROUP"),
             person("jdoe", id=None),
-            person("jdoe", id={}, targetName=[]),
             HttpAnswer(404, {}, b"<html>404</html>"),
-            HttpAnswer(404, {}, b""),
             said({"error": "no such application"}, 404),
             said({"code": 404, "x": "[" * 5}, 400),
         ],
@@ -181,7 +160,7 @@ class TestUnclearAnswers:
         assert of_shape(finding) == (Kind.NOT_KNOWN, None, None)
         assert finding.detail
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 429, 302, 500, 503])
+    @pytest.mark.parametrize("status", [400, 403, 302, 503])
     @pytest.mark.parametrize("route", ["people", "groups"])
     def test_refused_request_for_a_name_is_not_known(self, status: int, route: str) -> None:
         tenant = Tenant(**{f"{route}/jdoe": said(NOT_FOUND, status)})
@@ -195,14 +174,6 @@ class TestUnclearAnswers:
         assert (finding.kind, finding.is_active) == (Kind.USER, None)
         assert "active" in finding.detail
 
-    def test_optional_members_of_a_user_may_be_missing(self) -> None:
-        answer = said({"id": "x", "status": "active"})
-        assert of_shape(Tenant().people(jdoe=answer).check_one("jdoe")) == (Kind.USER, True, None)
-
-    def test_detail_of_a_finding_shows_no_secret(self) -> None:
-        echo = said({"message": f"{samples.BASIC['password']}"}, 403)
-        assert samples.BASIC["password"] not in Tenant().people(jdoe=echo).check_one("jdoe").detail
-
 
 class TestOnCall:
     @pytest.mark.parametrize(
@@ -211,19 +182,16 @@ class TestOnCall:
             ({"data": [shift("Net", "a")], "total": 1}, 1),
             ({"data": [shift("Net", "a", "b"), shift("Net", "b", "c")]}, 3),
             ({"data": [shift("Net", "a", total=12)]}, 12),
-            ({"data": [shift("Net")]}, 0),
             ({"data": [], "count": 0, "total": 0}, 0),
             ({"data": [{"group": {"targetName": "net"}, "members": {"data": [{}, {"member": {"id": 1}}]}}]}, 2),
             ({"data": [shift("Net", "a")], "links": {"next": "/more"}}, 1),
             # An answer that lists no people is not taken for an empty list.
             ({"data": [], "links": {"next": "/more"}}, None),
             ({"data": [], "total": 5}, None),
-            ({"data": [{"members": {"data": []}}]}, None),
             ({"data": [7]}, None),
             ({"data": [{"group": {"id": "id-Net"}}]}, None),
             ({"data": [{"group": {"id": "id-Net"}, "members": {"data": "many"}}]}, None),
             ({"data": [shift("Net", "a"), {"group": {"id": "id-Net"}, "members": 3}]}, None),
-            ({"data": "none"}, None),
             ([], None),
             ("<html>", None),
         ],
@@ -233,7 +201,7 @@ class TestOnCall:
         assert of_shape(finding) == (Kind.GROUP, True, count)
         assert bool(finding.detail) is (count is None)
 
-    @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+    @pytest.mark.parametrize("status", [404, 500])
     def test_refused_on_call_request_leaves_the_group_known_without_a_count(self, status: int) -> None:
         finding = Tenant().groups(Net=group("Net")).on_call(said(NOT_FOUND, status)).check_one("Net")
         assert of_shape(finding) == (Kind.GROUP, True, None)
@@ -256,10 +224,6 @@ class TestFewRequests:
         assert [each.name for each in found] == ["jdoe|Phone", "jdoe", "jdoe|E-mail", "jdoe"]
         assert (tenant.asked, {each.kind for each in found}) == (["people/jdoe"], {Kind.USER})
 
-    def test_check_without_names_makes_no_request(self) -> None:
-        tenant = Tenant()
-        assert (tenant.check(), tenant.asked) == ([], [])
-
     @pytest.mark.parametrize(
         "reply",
         [said({}, 429), said({}, 401), requests.ConnectTimeout(), requests.ReadTimeout()],
@@ -275,11 +239,6 @@ class TestFewRequests:
         assert all("not asked, after" in found[place].detail for place in (0, 2, 3))
         assert tenant.asked == ["people/Net", "groups/Net", "people/b"]
 
-    @pytest.mark.parametrize("status", [403, 500, 400])
-    def test_failure_of_one_name_does_not_end_the_requests_for_others(self, status: int) -> None:
-        tenant = Tenant().people(a=said({}, status), b=person("b"))
-        assert [each.kind for each in tenant.check("a", "b")] == [Kind.NOT_KNOWN, Kind.USER]
-
     def test_names_after_the_deadline_are_not_known(self) -> None:
         tenant = Tenant()
 
@@ -292,13 +251,6 @@ class TestFewRequests:
         found = tenant.check("a", "b", "c", seconds=15)
         assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
         assert len(tenant.session.calls) == 1
-
-    def test_missing_token_route_is_not_taken_for_a_missing_person(self) -> None:
-        session = FakeSession(said(NOT_FOUND, 404))
-        directory = Directory(HttpClient(session))
-        found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
-        assert [each.kind for each in found] == [Kind.NOT_KNOWN] * 2
-        assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]
 
 
 class TestTryCredentials:

@@ -1,16 +1,23 @@
 import base64
-from urllib.parse import parse_qs
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.channels.channel import OutboundCredentials
 from relay.deadline import Deadline
-from relay.failures.errors import NoAnswer
+from relay.failures.errors import BadAnswer, NoAnswer
 from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
-from relay.http.session import HttpAnswer
-from relay.xmatters.logins import TOKEN_MARGIN_SECONDS, Login, Logins
+from relay.http.session import ForbiddenUrl, HttpAnswer
+from relay.xmatters.logins import Login, Logins
+from relay.xmatters.trigger import recipients_of, with_recipients
 from tests import samples
 from tests.fakes import FakeSession, Trigger
 
@@ -32,11 +39,6 @@ class TestRequest:
             "X-Relay-Attempt": "2",
             "X-Relay-May-Repeat": "true",
         }
-
-    def test_may_repeat_header_is_missing_by_default(self) -> None:
-        trigger = Trigger(samples.accepted())
-        trigger.send()
-        assert "X-Relay-May-Repeat" not in trigger.session.calls[0].headers
 
     @pytest.mark.parametrize("correlation_id", ["a\r\nX-Evil: 1", "ä✓\ud800", "\x00", "Root=1-5e1b"])
     def test_correlation_id_cannot_break_a_header(self, correlation_id: str) -> None:
@@ -86,7 +88,7 @@ class TestToken:
     def test_token_is_requested_once_and_used_until_shortly_before_its_end(self) -> None:
         trigger = Trigger(samples.token("t1", 900), samples.accepted(), auth=samples.OAUTH)
         trigger.send()
-        trigger.clock.now += 900 - TOKEN_MARGIN_SECONDS - 1
+        trigger.clock.now += 900 - 30 - 1
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", "Bearer t1"]
         assert trigger.urls()[0] == "https://acme.xmatters.com/api/xm/1/oauth2/token"
@@ -103,7 +105,7 @@ class TestToken:
             samples.token("t1"), samples.accepted(), samples.token("t2"), samples.accepted(), auth=samples.OAUTH
         )
         trigger.send()
-        trigger.clock.now += 900 - TOKEN_MARGIN_SECONDS
+        trigger.clock.now += 900 - 30
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
 
@@ -115,17 +117,6 @@ class TestToken:
         trigger = Trigger(samples.token("t1"), samples.refused(401), auth=samples.OAUTH)
         trigger.failure()
         assert not trigger.xmatters.renew_token(trigger.channel)
-
-    def test_credentials_without_a_token_cannot_be_renewed(self) -> None:
-        trigger = Trigger(samples.refused(401), auth=samples.BASIC)
-        trigger.failure()
-        assert not trigger.xmatters.renew_token(trigger.channel)
-
-    def test_password_of_any_characters_is_sent_as_a_form(self) -> None:
-        auth = samples.OAUTH | {"password": "pä&=+ %✓"}
-        trigger = Trigger(samples.token(), samples.accepted(), auth=auth)
-        trigger.send()
-        assert parse_qs(trigger.session.calls[0].body.decode())["password"] == ["pä&=+ %✓"]
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
@@ -164,13 +155,6 @@ class TestToken:
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t", None, "Bearer t"]
 
-    def test_token_lifetime_may_be_a_text_of_digits(self) -> None:
-        token = HttpAnswer(200, {}, b'{"access_token": "t", "expires_in": "900"}')
-        trigger = Trigger(token, samples.accepted(), samples.accepted(), auth=samples.OAUTH)
-        trigger.send()
-        trigger.send()
-        assert trigger.authorizations() == [None, "Bearer t", "Bearer t"]
-
     @pytest.mark.parametrize("other", [{"username": "other"}, {"password": "another"}])
     def test_logins_of_one_host_have_their_own_tokens(self, other: dict[str, str]) -> None:
         trigger = Trigger(
@@ -180,3 +164,192 @@ class TestToken:
         trigger.channel = samples.parsed(samples.secret(auth=samples.OAUTH | other))
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
+
+
+class TestAnswer:
+    @pytest.mark.parametrize(
+        ("answer", "request_id"),
+        [
+            (samples.accepted("r7"), "r7"),
+            (HttpAnswer(202, {"x-trace": "r8"}, b""), "r8"),
+            (HttpAnswer(202, {"x-trace": "r8"}, b'{"requestId": "r9"'), "r8"),
+            (HttpAnswer(202, {}, b'{"requestId": "r9"'), None),
+            (HttpAnswer(202, {}, b"[" * 60_000), None),
+            (HttpAnswer(202, {}, b"\xff\xfe"), None),
+            (HttpAnswer(202, {}, b'{"requestId": null}'), None),
+            (HttpAnswer(202, {}, b'{"requestId": 5}'), "5"),
+            (HttpAnswer(200, {}, b'{"id": "417"}'), "417"),
+            (HttpAnswer(200, {}, b'{"requestId": "r9"}'), "r9"),
+            (HttpAnswer(202, {}, b'{"requestId": "%s"}' % (b"x" * 999)), "x" * 200),
+        ],
+    )
+    def test_accepted_answer_gives_its_request_id(self, answer: HttpAnswer, request_id: str | None) -> None:
+        assert Trigger(answer).send() == request_id
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (HttpAnswer(200, {}, b"<html>log in</html>"), Reason.REFUSED),
+            (HttpAnswer(200, {}, b"{}"), Reason.REFUSED),
+            (HttpAnswer(200, {"x-trace": "r1"}, b""), Reason.REFUSED),
+            (HttpAnswer(204, {}, b""), Reason.REFUSED),
+            (samples.refused(301, location="https://evil.com"), Reason.REFUSED),
+            (samples.refused(401), Reason.CREDENTIALS),
+            (samples.refused(403), Reason.CREDENTIALS),
+            (samples.refused(429), Reason.RATE_LIMITED),
+            (HttpAnswer(500, {}, b'{"requestId": "r1"}'), Reason.UPSTREAM),
+            (samples.refused(502), Reason.UPSTREAM),
+            (samples.refused(503), Reason.UPSTREAM),
+        ],
+        ids=lambda value: str(value.status) if isinstance(value, HttpAnswer) else str(value),
+    )
+    def test_answer_that_is_no_acceptance_has_its_reason(self, answer: HttpAnswer, reason: Reason) -> None:
+        failure = Trigger(answer).failure()
+        assert isinstance(failure, BadAnswer)
+        assert (failure.reason, failure.http_status, failure.detail) == (
+            reason,
+            answer.status,
+            f"HTTP {answer.status}",
+        )
+        assert failure.was_sent
+        assert failure.may_have_acted == (answer.status in {500, 502, 504})
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            (None, None),
+            ("0", 0),
+            ("7", 7),
+            ("1.5", 1.5),
+            ("Fri, 15 Jan 2027 08:00:07 GMT", 7),
+            ("Fri, 15 Jan 2027 07:00:00 GMT", 0),
+            ("-5", None),
+            ("soon", None),
+            ("1e9", None),
+            ("Fri, 99 Jan 2027 08:00:07 GMT", None),
+        ],
+    )
+    def test_retry_after_is_read_as_seconds_or_as_a_date(self, header: str | None, seconds: float | None) -> None:
+        answer = samples.refused(429, retry_after=header) if header is not None else samples.refused(429)
+        assert Trigger(answer).failure().retry_after == seconds
+
+
+def _lost(error: Exception) -> requests.ConnectionError:
+    pool = urllib3.HTTPSConnectionPool("acme.xmatters.com")
+    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, samples.TRIGGER_URL, error))
+
+
+RESET = requests.ConnectionError(
+    urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(samples.TRIGGER_URL))
+)
+NO_CONNECTION = _lost(urllib3.exceptions.NewConnectionError(urllib3.connection.HTTPConnection("x"), "refused"))
+
+
+class TestNoAnswer:
+    @pytest.mark.parametrize(
+        ("error", "reason", "may_have_paged"),
+        [
+            (requests.ReadTimeout(samples.TRIGGER_URL), Reason.TIMEOUT, True),
+            (TimeoutError(samples.TRIGGER_URL), Reason.TIMEOUT, True),
+            (RESET, Reason.UNREACHABLE, True),
+            (requests.exceptions.ChunkedEncodingError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+            (NO_CONNECTION, Reason.UNREACHABLE, False),
+            (requests.ConnectTimeout(samples.TRIGGER_URL), Reason.UNREACHABLE, False),
+            (requests.exceptions.SSLError(samples.TRIGGER_URL), Reason.UNREACHABLE, True),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+    )
+    def test_connection_failure_has_its_reason_and_says_if_it_may_have_notified(
+        self, error: Exception, reason: Reason, may_have_paged: bool
+    ) -> None:
+        failure = Trigger(error).failure()
+        assert isinstance(failure, NoAnswer)
+        assert (failure.reason, failure.may_have_acted, failure.was_sent) == (reason, may_have_paged, True)
+        assert failure.http_status is None
+        for text in (str(failure), repr(failure), failure.detail, failure.excerpt):
+            assert samples.API_KEY not in text
+            assert "https" not in text
+
+    def test_forbidden_url_is_refused_without_a_call(self) -> None:
+        failure = Trigger(ForbiddenUrl("it is not https")).failure()
+        assert (failure.reason, failure.was_sent) == (Reason.REFUSED, False)
+
+
+ECHOES: list[tuple[str, Callable[[str, str], str]]] = [
+    ("url", lambda url, _: f"no such page: {url}"),
+    ("json", lambda url, header: json.dumps({"url": url, "headers": {"Authorization": header}})),
+    ("bare header", lambda _, header: "shown: " + header.partition(" ")[2] * 40),
+    ("headers", lambda _, header: f"authorization={header.replace(' ', '%20')}"),
+    ("query", lambda url, _: json.dumps(parse_qs(urlsplit(url).query))),
+    ("late", lambda url, header: "x" * 2000 + url + header),
+]
+
+
+class TestExcerpt:
+    @pytest.mark.parametrize("auth", [{"type": "url"}, samples.BASIC, samples.KEY, samples.OAUTH], ids=str)
+    def test_excerpt_of_an_error_page_that_echoes_the_request_shows_no_credential(self, auth: dict[str, str]) -> None:
+        for name, echo in ECHOES:
+            self.check(name, echo, auth)
+
+    def check(self, name: str, echo: Callable[[str, str], str], auth: dict[str, str]) -> None:
+        def answer(call: Any) -> HttpAnswer:
+            if call.url.endswith("/token"):
+                return samples.token("canary-token")
+            return HttpAnswer(500, {}, echo(call.url, call.headers.get("Authorization", "")).encode())
+
+        trigger = Trigger(answer, auth=auth)
+        excerpt = trigger.failure().excerpt
+        login = [":".join(auth[name] for name in names if name in auth) for names in [("username", "password")]]
+        login += [":".join(auth[name] for name in ("key", "secret") if name in auth)]
+        encoded = [base64.b64encode(text.encode()).decode() for text in login if ":" in text]
+        for hidden in (samples.API_KEY, "canary-token", *trigger.channel.secrets(), *encoded):
+            assert hidden not in excerpt, name
+        assert excerpt
+
+    def test_excerpt_does_not_end_in_a_part_of_a_credential(self) -> None:
+        content = (samples.API_KEY * 700).encode()
+        excerpt = Trigger(HttpAnswer(500, {}, content)).failure().excerpt
+        assert set(excerpt) == {"*"}
+
+    def test_excerpt_has_two_kibibytes_at_most_and_takes_any_bytes(self) -> None:
+        assert len(Trigger(HttpAnswer(500, {}, b"\xff" * 60_000)).failure().excerpt) == 2048
+
+
+class TestRecipients:
+    @pytest.mark.parametrize(
+        ("url", "names", "result"),
+        [
+            ("https://h/t?apiKey=k", (), "https://h/t?apiKey=k"),
+            ("https://h/t", (), "https://h/t"),
+            ("https://h/t", ("a",), "https://h/t?recipients=a"),
+            ("https://h/t?apiKey=k", ("a", "b"), "https://h/t?apiKey=k&recipients=a,b"),
+            ("https://h/t?recipients=z&apiKey=k", ("a", "z"), "https://h/t?apiKey=k&recipients=z,a"),
+            ("https://h/t?recipients=a%20b,c+d", ("a b", "c d"), "https://h/t?recipients=a%20b,c%20d"),
+            ("https://h/t?recipients=a,%20b&recipients=c", ("b",), "https://h/t?recipients=a,b,c"),
+            ("https://h/t?recipients=", ("a",), "https://h/t?recipients=a"),
+            ("https://h/t?recipients=", (), "https://h/t"),
+            (
+                "https://h/t?apiKey=k%2Fl%3D",
+                ("a&b=c?d#e/f",),
+                "https://h/t?apiKey=k%2Fl%3D&recipients=a%26b%3Dc%3Fd%23e%2Ff",
+            ),
+            (
+                "https://h/t?apiKey=k",
+                ("Café ✓", "jdoe|Work"),
+                "https://h/t?apiKey=k&recipients=Caf%C3%A9%20%E2%9C%93,jdoe%7CWork",
+            ),
+            ("https://h/t?apiKey=k#frag", ("a",), "https://h/t?apiKey=k&recipients=a#frag"),
+            ("https://h/t?my_recipients=z", ("a",), "https://h/t?my_recipients=z&recipients=a"),
+            ("https://h/t", ("a", "a"), "https://h/t?recipients=a"),
+            ("https://h/t", ("\ud800",), "https://h/t?recipients=%3F"),
+        ],
+    )
+    def test_recipients_join_those_of_the_trigger_url(self, url: str, names: tuple[str, ...], result: str) -> None:
+        assert with_recipients(url, recipients_of(url, names)) == result
+
+    @given(st.lists(st.text(min_size=1, max_size=20).filter(lambda name: name.strip() and "," not in name), max_size=5))
+    def test_every_recipient_can_be_read_from_the_url(self, names: list[str]) -> None:
+        url = with_recipients("https://h/t?apiKey=k", recipients_of("https://h/t", tuple(names)))
+        read = parse_qs(urlsplit(url).query, keep_blank_values=True)
+        assert read["apiKey"] == ["k"]
+        assert read.get("recipients", [""])[0].split(",") == (list(dict.fromkeys(names)) or [""])

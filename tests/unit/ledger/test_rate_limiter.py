@@ -1,0 +1,457 @@
+"""Rate limit of a channel: a number of signals a minute, criticals first, in an item of constant size."""
+
+import random
+from copy import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.failures.reasons import Reason
+from relay.ledger.channel_rate_limiter import (
+    Gate,
+    count_name,
+)
+from relay.ledger.wait import Rule, Slot, Ticket, Wait
+from tests.fake_dynamodb import size
+from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
+from tests.unit.states import NOW
+
+ONE_A_SECOND = Rule(GATE, 61)
+
+
+def gate(counts: dict[int, int] | None = None, *, critical_line_end: float = 0, other_line_end: float = 0) -> Gate:
+    """Return a gate with these counts of signals by second, and the ends of its two waiting lines.
+
+    Times are seconds after NOW. An end of 0 means that the line is empty.
+    """
+    return Gate(
+        counts={int(NOW) + second: count for second, count in (counts or {}).items()},
+        critical_line_end=NOW + critical_line_end if critical_line_end else 0.0,
+        other_line_end=NOW + other_line_end if other_line_end else 0.0,
+    )
+
+
+class TestGate:
+    def test_gate_counts_the_signals_of_the_last_minute(self) -> None:
+        assert gate({0: 2, -30: 3, -60: 4, -61: 5}).counted(NOW) == 9
+        assert gate({-60: 4}).counted(NOW + 0.999) == 4
+        assert gate({-60: 4}).counted(NOW + 1) == 0
+
+    @pytest.mark.parametrize(
+        ("counts", "limit", "free"),
+        [
+            ({}, 1, 0),
+            ({-5: 1}, 2, 0),
+            ({-5: 1}, 1, 61 - 5),
+            ({-50: 1, -5: 1}, 2, 61 - 50),
+            ({-50: 3, -5: 1}, 2, 61 - 50),
+            ({-50: 1, -5: 4}, 2, 61 - 5),
+            ({-70: 9}, 1, 0),
+        ],
+    )
+    def test_gate_has_room_when_enough_counts_leave_the_window(
+        self, counts: dict[int, int], limit: int, free: float
+    ) -> None:
+        assert gate(counts).free(NOW, limit) == NOW + free
+
+    @pytest.mark.parametrize(
+        ("critical_line_end", "other_line_end", "is_critical", "is_due", "steps_back"),
+        [
+            (0, 0, False, False, False),
+            (9, 0, False, False, True),
+            (9, 0, False, True, True),
+            (0, 9, False, False, True),
+            (0, 9, False, True, False),
+            (0, 9, True, False, False),
+            (9, 0, True, False, True),
+            (9, 9, True, True, False),
+        ],
+    )
+    def test_critical_signals_go_first_and_each_line_keeps_its_order(
+        self, critical_line_end: float, other_line_end: float, is_critical: bool, is_due: bool, steps_back: bool
+    ) -> None:
+        there = gate(critical_line_end=critical_line_end, other_line_end=other_line_end)
+        assert there.must_step_back(ONE_A_SECOND, NOW, is_critical=is_critical, is_due=is_due) == steps_back
+
+
+class TestMeetingAtASlot:
+    """Two senders that ask at the same moment, when the minute has one place left."""
+
+    def test_critical_keeps_its_slot_if_a_sender_that_steps_back_was_counted_at_the_same_moment(self) -> None:
+        line = Line(limit=2)
+        line.fill()
+        mine = line.closed(is_critical=True)
+        line.clock.now = mine.until
+        # The other sender is counted, and did not step back yet.
+        other_line_end = count_name(int(line.clock.now))
+        line.rate_limiter.table.update(GATE, add={other_line_end: 2})
+        again = line.closed(is_critical=True, slot=mine.slot)
+        assert (again.slot, round(again.until - line.clock.now)) == (mine.slot, 1)
+        line.rate_limiter.table.update(GATE, add={other_line_end: -2})
+        line.clock.now = again.until
+        line.ticket(is_critical=True, slot=again.slot)
+
+
+class TestEnter:
+    def test_ticket_costs_one_call_and_its_success_none(self) -> None:
+        line = Line()
+        line.report(line.ticket())
+        assert line.dynamodb.calls == ["update_item"]
+
+    def test_each_line_gives_its_slots_one_after_the_other(self) -> None:
+        line = Line(limit=2)
+        line.fill()
+        others, critical_line_end = [line.closed() for _ in range(3)], line.closed(is_critical=True)
+        first, *later = [closed.until for closed in others]
+        assert [each - first for each in later] == pytest.approx([61 / 2, 61])
+        assert critical_line_end.until == first
+        assert [closed.slot for closed in (*others, critical_line_end)] == [
+            *(Slot(closed.until, is_critical=False) for closed in others),
+            Slot(critical_line_end.until, is_critical=True),
+        ]
+
+    def test_signal_without_a_slot_does_not_jump_the_line(self) -> None:
+        line = Line(limit=1)
+        line.fill()
+        mine = line.closed()
+        line.clock.now = mine.until
+        assert line.closed().until >= mine.until + 61
+        line.ticket(slot=mine.slot)
+
+    def test_two_functions_that_reserve_a_slot_at_once_get_two_slots(self) -> None:
+        line = Line(limit=1)
+        line.fill()
+        other_line_end = Line(limit=1, clock=line.clock, dynamodb=line.dynamodb)
+        moments: list[float] = []
+        table = line.rate_limiter.table
+
+        class Slow:
+            """A fake table: another sender reserves a slot between a sender's read of the gate and its reservation."""
+
+            def update(self, name: str, **changes: Any) -> Any:
+                if changes.get("below") and not moments:
+                    moments.append(other_line_end.closed().until)
+                return table.update(name, **changes)
+
+        slow: Any = Slow()
+        answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=False)
+        assert isinstance(answer, Wait)
+        assert answer.until == pytest.approx(moments[0] + 61)
+
+    def test_other_signals_go_on_after_the_last_critical_has_come(self) -> None:
+        line = Line(limit=10)
+        line.fill()
+        critical_line_end = line.closed(is_critical=True)
+        line.clock.now = critical_line_end.until
+        line.ticket(is_critical=True, slot=critical_line_end.slot)
+        line.ticket()
+
+
+class TestSeveralGates:
+    def both(self, channel: int, people: int) -> Line:
+        line = Line(limit=channel)
+        line.rules.append(Rule("gate/noc/people", people))
+        return line
+
+    def test_ticket_needs_room_at_every_gate(self) -> None:
+        assert self.both(5, 5).ticket().taken.keys() == {GATE, "gate/noc/people"}
+        for line in (self.both(5, 1), self.both(1, 5)):
+            line.ticket()
+            assert line.closed().reason == Reason.PACED
+
+    def test_slot_of_the_first_gate_is_given_back_if_the_second_is_full(self) -> None:
+        line = self.both(2, 1)
+        line.ticket()
+        line.closed()
+        del line.rules[1]
+        line.ticket()
+
+
+class TestLeave:
+    def test_unused_ticket_is_given_back_at_every_gate(self) -> None:
+        line = TestSeveralGates().both(1, 1)
+        line.rate_limiter.leave(line.ticket())
+        line.ticket()
+
+
+class TestHorizon:
+    def test_no_slot_is_reserved_beyond_the_horizon_and_the_wait_ends_before_it(self) -> None:
+        line = Line(limit=1)
+        line.fill()
+        near = [line.closed() for _ in range(4)]
+        assert all(closed.slot for closed in near)
+        for _ in range(20):
+            far = line.closed()
+            assert (far.reason, far.slot) == (Reason.PACED, None)
+            assert 0.8 * 300 <= far.until - line.clock.now <= 300
+
+    def test_gate_with_a_full_line_is_not_asked_again_for_a_second(self) -> None:
+        line = Line(limit=1)
+        line.fill()
+        for _ in range(6):
+            line.closed()
+        line.dynamodb.calls.clear()
+        for _ in range(100):
+            line.closed()
+        assert line.dynamodb.calls == []
+        line.clock.now += 1
+        line.closed()
+        assert line.dynamodb.calls == ["update_item"] * 2
+
+    def test_open_circuit_is_not_asked_again_for_a_second(self) -> None:
+        line = Line()
+        line.report(line.ticket(), Reason.RATE_LIMITED, 60)
+        assert [line.closed(is_critical=is_critical).is_probe for is_critical in (True, False)] == [True, True]
+        line.dynamodb.calls.clear()
+        assert [line.closed(is_critical=is_critical).is_probe for is_critical in (True, False)] == [False, False]
+        assert {line.closed(is_critical=is_critical).reason for is_critical in (True, False)} == {Reason.CIRCUIT_OPEN}
+        assert line.dynamodb.calls == []
+
+
+class TestGrowth:
+    @pytest.mark.parametrize(("limit", "gap"), [(60, 1.1), (1000, 0.061)])
+    def test_item_stays_under_a_kilobyte_over_thousands_of_signals(self, limit: int, gap: float) -> None:
+        line, most = Line(limit=limit), 0
+        for number in range(3_000):
+            line.clock.now += gap
+            line.ask(is_critical=number % 3 == 0)
+            most = max(most, size(line.item()) if number % 7 == 0 else 0)
+        assert most <= 1024
+
+
+def test_burst_of_a_hundred_shares_a_second_stays_below_200_writes_a_second_on_one_key() -> None:
+    """DynamoDB's limit is 1,000 writes a second on one key; ours is 200. Twenty functions share the burst."""
+    first = Line(limit=60)
+    functions = [first, *(Line(limit=60, clock=first.clock, dynamodb=first.dynamodb) for _ in range(19))]
+    writes: list[int] = []
+    for second in range(120):
+        before = len(first.dynamodb.calls)
+        for number in range(100):
+            first.clock.now = NOW + second + number / 100
+            functions[(second * 100 + number) % 20].ask()
+        writes.append(len(first.dynamodb.calls) - before)
+    assert max(writes) <= 200
+    assert sum(writes[10:]) / len(writes[10:]) <= 60
+    given = [moment for function in functions for moment in function.given]
+    assert max(sum(start <= moment < start + 60 for moment in given) for start in given) <= 60
+
+
+@pytest.mark.parametrize("is_critical", [True, False])
+def test_jobs_that_never_come_cost_their_slots_alone(is_critical: bool) -> None:
+    line = Line(limit=10)
+    line.fill()
+    for _ in range(20):
+        line.expect(1, Asker(is_critical=is_critical, late=lambda: None))
+    here = [line.expect(2, Asker()) for _ in range(20)]
+    line.run()
+    assert max(each.went or 1e9 for each in here) < (10 + 40) / 10 * 61
+
+
+@pytest.mark.parametrize(
+    ("limit", "jobs", "critical", "within", "late", "asks"),
+    [
+        pytest.param(60, 200, 60, 0, 0, 3, id="all at once"),
+        pytest.param(60, 200, 60, 60, 0, 3, id="within a minute"),
+        pytest.param(60, 200, 60, 5, 2, 3, id="workers are seconds late"),
+        pytest.param(60, 600, 200, 30, 0, 5, id="beyond the horizon"),
+        pytest.param(4, 20, 5, 0, 0, 3, id="four a minute"),
+    ],
+)
+def test_backlog_drains_at_95_percent_of_the_rate_with_criticals_early_and_few_questions(
+    limit: int, jobs: int, critical: int, within: float, late: float, asks: int
+) -> None:
+    line, chance = Line(limit=limit), random.Random(7)
+    askers = storm(line, jobs, critical=critical, within=within, late=lambda: chance.uniform(0, late))
+    line.run()
+    assert all(asker.went is not None for asker in askers)
+    assert line.given[-1] <= jobs / limit * 60 / 0.95
+    assert line.busiest_minute() <= limit
+    assert max(moments(askers, is_critical=True)) <= (critical + limit) / limit * 60 / 0.95
+    assert sum(asker.asked for asker in askers) <= asks * len(askers)
+
+
+def test_critical_that_comes_during_a_backlog_goes_first() -> None:
+    line = Line()
+    storm(line, 200, critical=0)
+    line.run(until=100)
+    late_comers = [line.expect(100 + n, Asker(is_critical=True)) for n in range(5)]
+    assert 200 - len(line.given) > 60
+    line.run()
+    first_after = min(moment for moment in line.given if moment > 100)
+    assert max(moments(late_comers, is_critical=True)) <= first_after + 10
+
+
+LATE = st.sampled_from([0.0, 0.5, 3.0, 19.0, 40.0, 90.0, None])
+ASKERS = st.lists(
+    st.tuples(st.floats(0, 30), st.booleans(), st.lists(LATE, min_size=1, max_size=3)), min_size=1, max_size=25
+)
+
+
+@given(ASKERS, st.integers(1, 5), st.integers(0, 999))
+def test_no_minute_has_more_signals_than_the_limit(askers: Any, limit: int, seed: int) -> None:
+    line = Line(limit=limit, chance=random.Random(seed))
+    comes = 0.0
+    for gap, is_critical, lates in askers:
+        comes += gap
+        line.expect(comes, Asker(is_critical=is_critical, late=iter([*lates, *[0.0] * 50]).__next__))
+    line.run()
+    assert line.busiest_minute() <= limit
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), min_size=1, max_size=25), st.integers(1, 4))
+def test_no_signal_passes_a_waiting_critical_whose_workers_are_on_time(
+    askers: list[tuple[float, bool]], limit: int
+) -> None:
+    line = Line(limit=limit)
+    everyone, comes = list[Asker](), 0.0
+    for gap, is_critical in askers:
+        comes += gap
+        everyone.append(line.expect(comes, Asker(is_critical=is_critical)))
+    line.run()
+    others = moments(everyone, is_critical=False)
+    for critical in everyone:
+        if critical.is_critical and critical.came is not None and critical.went is not None:
+            assert not any(critical.came < other < critical.went for other in others)
+
+
+BREAKING = [Reason.UPSTREAM, Reason.UNREACHABLE, Reason.TIMEOUT]
+HARMLESS = [None, Reason.REFUSED, Reason.CREDENTIALS, Reason.INTERNAL]
+
+
+def broken() -> Line:
+    """Return a channel's gate and its senders, with a circuit that opened just now."""
+    line = Line()
+    for _ in range(5):
+        line.report(line.ticket(), Reason.UPSTREAM)
+    return line
+
+
+class TestCircuit:
+    @pytest.mark.parametrize("failure", BREAKING)
+    def test_circuit_opens_after_five_failures_in_a_row(self, failure: Reason) -> None:
+        line = Line()
+        for _ in range(4):
+            line.report(line.ticket(), failure)
+        line.report(line.ticket(), failure)
+        closed = line.closed()
+        assert (closed.reason, closed.slot) == (Reason.CIRCUIT_OPEN, None)
+        assert closed.until >= line.clock.now + 30
+
+    @pytest.mark.parametrize("between", HARMLESS, ids=str)
+    def test_other_result_between_failures_resets_the_count_of_the_circuit(self, between: Reason | None) -> None:
+        line = Line()
+        for _ in range(4):
+            line.report(line.ticket(), Reason.UPSTREAM)
+        line.report(line.ticket(), between)
+        for _ in range(4):
+            line.report(line.ticket(), Reason.UPSTREAM)
+        line.ticket()
+
+    def test_signals_that_wait_for_the_circuit_come_back_spread_out_criticals_first(self) -> None:
+        line = broken()
+        opens = line.clock.now + 30
+        is_critical = [line.closed(is_critical=True).until - opens for _ in range(50)]
+        others = [line.closed().until - opens for _ in range(50)]
+        assert 0 <= min(is_critical) < max(is_critical) <= 5 <= min(others) < max(others) <= 2 * 5
+        assert len(set(is_critical)) == 50
+
+    def test_single_probe_passes_after_the_circuit_was_open_for_its_time(self) -> None:
+        line = broken()
+        line.clock.now += 30 - 0.01
+        line.closed()
+        line.clock.now += 0.01
+        line.ticket()
+        closed = line.closed()
+        assert closed.reason == Reason.CIRCUIT_OPEN
+        assert closed.until >= line.clock.now + 12
+
+    def test_only_one_of_two_concurrent_probes_passes(self) -> None:
+        line, others = broken(), list[Ticket | Wait]()
+        line.clock.now += 30
+        table = line.rate_limiter.table
+
+        class Slow:
+            """A fake table: another sender claims the probe between a sender's read of the gate and its own claim."""
+
+            def update(self, name: str, **changes: Any) -> Any:
+                if changes.get("only_if") and not others:
+                    others.append(Ticket({}))
+                    others[0] = line.ask()
+                return table.update(name, **changes)
+
+        slow: Any = Slow()
+        answer = replace(line.rate_limiter, table=slow).enter(line.rules, is_critical=True)
+        assert isinstance(others[0], Ticket)
+        assert isinstance(answer, Wait)
+        assert answer.reason == Reason.CIRCUIT_OPEN
+        assert 5 <= answer.until - line.clock.now <= 2 * 5
+        assert Gate.of(line.numbers()).counted(line.clock.now) == 6
+
+    def test_second_probe_passes_if_the_first_never_reports(self) -> None:
+        line = broken()
+        line.clock.now += 30
+        line.ticket()
+        line.clock.now += 12
+        line.ticket()
+
+    def test_successful_probe_closes_the_circuit(self) -> None:
+        line = broken()
+        line.clock.now += 30
+        probe = line.ticket()
+        assert probe.troubled
+        line.report(probe)
+        assert line.item().keys().isdisjoint({"open_until", "failures"})
+        assert not line.ticket().troubled
+        for _ in range(4):
+            line.report(line.ticket(), Reason.UPSTREAM)
+        line.ticket()
+
+    @pytest.mark.parametrize("failure", BREAKING)
+    def test_failed_probe_opens_the_circuit_again_at_once(self, failure: Reason) -> None:
+        line = broken()
+        line.clock.now += 30
+        line.report(line.ticket(), failure)
+        assert line.closed().until >= line.clock.now + 30
+
+    @pytest.mark.parametrize("failure", HARMLESS, ids=str)
+    def test_probe_with_a_failure_of_the_signal_alone_closes_the_circuit(self, failure: Reason | None) -> None:
+        line = broken()
+        line.clock.now += 30
+        line.report(line.ticket(), failure)
+        line.ticket()
+        line.ticket()
+
+    def test_signal_without_room_at_another_gate_is_no_probe_and_blocks_none(self) -> None:
+        line = broken()
+        line.rules.append(Rule("gate/noc/people", 1))
+        line.clock.now += 30
+        Line(limit=1, clock=line.clock, dynamodb=line.dynamodb, gate="gate/noc/people").ticket()
+        assert line.closed().reason == Reason.PACED
+        line.rules[1] = Rule("gate/noc/others", 1)
+        assert line.ticket().troubled
+
+
+class TestRateLimited:
+    @pytest.mark.parametrize(
+        ("retry_after", "pause"), [(None, 30), (77, 77), (0, 5), (-3, 5), (5, 5), (900, 900), (86_400, 900)]
+    )
+    def test_answer_429_opens_the_circuit_for_its_clamped_retry_after(
+        self, retry_after: float | None, pause: float
+    ) -> None:
+        line = Line()
+        line.report(line.ticket(), Reason.RATE_LIMITED, retry_after)
+        closed = line.closed(is_critical=True)
+        assert closed.reason == Reason.CIRCUIT_OPEN
+        assert pause <= closed.until - line.clock.now <= pause + 5
+        line.clock.now += pause
+        assert line.ticket().troubled
+
+    def test_failure_of_an_earlier_signal_does_not_shorten_the_retry_after(self) -> None:
+        line = Line()
+        tickets = [line.ticket() for _ in range(6)]
+        line.report(tickets[0], Reason.RATE_LIMITED, 600)
+        for ticket in tickets[1:]:
+            line.report(ticket, Reason.TIMEOUT)
+        assert line.closed().until >= line.clock.now + 600

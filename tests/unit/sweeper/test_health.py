@@ -1,0 +1,709 @@
+"""Sweeper: it tells people by name which channel is sick, and when it is well again."""
+
+import json
+from collections.abc import Callable, Iterable
+from copy import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from relay.failures.errors import ChannelUnreadable, NoAnswer
+from relay.failures.reasons import Reason
+from relay.http.client import basic
+from relay.http.session import HttpAnswer
+from relay.ledger.entry_key import key
+from relay.ledger.wait import gate_of
+from relay.sweeper.credential_probe import PROBES_KEY, read_probes
+from relay.sweeper.health_announcement import (
+    ChannelState,
+    SickReasons,
+    Told,
+)
+from relay.sweeper.run import KEY, SweeperRun
+from tests import samples
+from tests.fakes import (
+    Call,
+    Clock,
+    FakeSecrets,
+    FakeSession,
+    FakeSns,
+    HookedDynamoDb,
+    Relay,
+    Step,
+    new_relay,
+    table_down,
+    worked,
+)
+
+ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
+NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
+DOWN = samples.refused(503, b"down")
+REFUSED = ClientError({"Error": {"Code": "NotFound"}}, "Publish")
+
+
+def watched(*steps: Step, **changes: Any) -> Relay:
+    """Return a relay with both topics about channels' health: one for alarms, one for notices."""
+    return new_relay(*steps, **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE} | changes)
+
+
+def runs(relay: Relay, count: int = 1, seconds: float = 60.0) -> None:
+    for _ in range(count):
+        relay.sweep(seconds)
+
+
+def told(sns: FakeSns) -> list[tuple[str, str]]:
+    """Return topic and subject of the messages about health."""
+    names = {ALARM: "alarm", NOTICE: "notice"}
+    return [(names[each["TopicArn"]], each["Subject"]) for each in sns.published if each["TopicArn"] in names]
+
+
+def texts(sns: FakeSns) -> list[str]:
+    return [json.loads(each["Message"])["email"] for each in sns.published if each["TopicArn"] in {ALARM, NOTICE}]
+
+
+def settle(relay: Relay, *names: str) -> None:
+    """Take the debts of these incidents out of the ledger."""
+    for name in names or ("i1",):
+        place = key("noc", (), name)
+        entry = relay.ledger.read(place)
+        relay.ledger.write(
+            place, entry, entry._replace(debt=entry.debt.settled()._replace(is_page_missing=False, row=None))
+        )
+
+
+def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
+    relay.table.update(gate_of(channel), put={"open_until": relay.clock.now + seconds, "failures": 5})
+
+
+def secrets(names: Iterable[str], **policy: Any) -> FakeSecrets:
+    document = samples.secret(policy={"min_seconds_between_signals": 0} | policy)
+    return FakeSecrets(**{name: json.dumps(document) for name in names})
+
+
+class TestSick:
+    def test_critical_owed_for_two_minutes_wakes_people_in_the_second_run(self) -> None:
+        relay = watched(DOWN)
+        relay.share()
+        runs(relay, 2, 100)
+        assert told(relay.sns) == []
+        runs(relay)
+        assert told(relay.sns) == [("alarm", "Channel noc is sick: 1 critical, 0 other incidents wait")]
+        [text] = texts(relay.sns)
+        assert "a critical is owed for 4m (" in text
+        assert "relayctl status --channel noc" in text
+        runs(relay, 30)
+        assert len(told(relay.sns)) == 1
+
+    def test_other_debt_is_told_on_the_notice_topic_after_fifteen_minutes(self) -> None:
+        relay = watched(DOWN)
+        relay.share(status="warning")
+        runs(relay, 15)
+        assert told(relay.sns) == []
+        runs(relay, 3)
+        assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 1 other incidents wait")]
+
+    def test_refused_credentials_are_told_without_a_wait_for_the_age_of_the_debt(self) -> None:
+        relay = watched(samples.refused(401))
+        relay.share(status="warning")
+        runs(relay, 2, 5)
+        assert texts(relay.sns)[0].splitlines()[1] == "Why: xMatters refuses the credentials."
+
+    def test_open_circuit_of_a_channel_that_owes_is_told(self) -> None:
+        relay = watched(DOWN)
+        relay.share(status="warning")
+        open_circuit(relay)
+        runs(relay, 2)
+        assert "its circuit is open after 5 failures in a row" in texts(relay.sns)[0]
+
+    def test_critical_signal_without_a_page_is_told_although_the_fallback_was_notified(self) -> None:
+        relay = watched()
+        relay.share()
+        place = key("noc", (), "i1")
+        entry = relay.ledger.read(place)
+        relay.ledger.write(place, entry, entry._replace(debt=entry.debt.with_page_missing(relay.clock.now)))
+        runs(relay)
+        assert relay.entry().debt.is_page_missing is False, "the fallback topic was notified"
+        runs(relay)
+        assert told(relay.sns)[0][0] == "alarm"
+        assert "1 critical signals made no page" in texts(relay.sns)[0]
+
+
+class TestWell:
+    def sick(self) -> Relay:
+        relay = watched(DOWN)
+        relay.share()
+        runs(relay, 20)
+        assert len(told(relay.sns)) == 1
+        return relay
+
+    def test_well_again_is_told_on_the_notice_topic_after_five_runs(self) -> None:
+        relay = self.sick()
+        settle(relay)
+        runs(relay, 4)
+        assert len(told(relay.sns)) == 1
+        runs(relay)
+        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
+        runs(relay, 60)
+        assert len(told(relay.sns)) == 2
+        assert json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"] == {}
+
+    def test_channel_is_not_judged_well_by_a_part_of_the_index(self) -> None:
+        relay = self.sick()
+        watch, run = relay.sweeper.health, SweeperRun.begin(relay.table, relay.clock.now)
+        assert watch
+        assert run
+        for is_whole in (False, True):
+            for _ in range(5):
+                relay.clock.now += 60
+                watch.judge(run, {}, relay.deadline(5), is_whole=is_whole)
+            assert len(told(relay.sns)) == 1 + is_whole
+
+
+class TestGivenUp:
+    """A channel with a dead-lettered, unannounced critical is sick until that is replayed, overtaken or dropped."""
+
+    LATER = 1_800_000_001
+
+    def given_up(self, *steps: Step, **policy: Any) -> Relay:
+        """Return a relay that gave up a critical, and told people that the channel is sick."""
+        relay = watched(samples.refused(404), *steps, policy=policy)
+        relay.share()
+        runs(relay, 30)
+        assert [topic for topic, _ in told(relay.sns)] == ["alarm"]
+        return relay
+
+    def test_channel_stays_sick_after_the_fallback_was_notified(self) -> None:
+        relay = self.given_up()
+        assert relay.entry().debt.is_notified
+        assert told(relay.sns)[0][1] == (
+            "Channel noc is sick: 0 critical, 0 other incidents wait; 1 critical, 0 other given up"
+        )
+        assert "Why: 1 critical was given up, and rang nobody." in texts(relay.sns)[0]
+        runs(relay, 600)
+        assert len(told(relay.sns)) == 1
+
+    def replay(self, relay: Relay) -> None:
+        [dead] = relay.dead_letters.jobs()
+        worked(relay, dead)
+
+    def resolve(self, relay: Relay) -> None:
+        relay.share(status="ok", changedOn=self.LATER)
+
+    def worsen(self, relay: Relay) -> None:
+        relay.share(changedOn=self.LATER, alerts=["another"])
+
+    def drop(self, relay: Relay) -> None:
+        relay.ledger.change(key("noc", (), "i1"), lambda entry: entry.dropped(relay.clock.now))
+
+    @pytest.mark.parametrize("end", [replay, resolve, worsen, drop])
+    def test_channel_is_well_once_the_state_is_replayed_overtaken_or_dropped(
+        self, end: "Callable[[TestGivenUp, Relay], None]"
+    ) -> None:
+        relay = self.given_up(samples.accepted())
+        end(self, relay)
+        runs(relay, 10)
+        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
+
+    def test_given_up_warning_does_not_make_the_channel_sick(self) -> None:
+        relay = watched(samples.refused(404))
+        relay.share(status="warning")
+        runs(relay, 30)
+        assert told(relay.sns) == []
+
+    def test_removed_channel_is_not_sick_once_the_fallback_was_notified(self) -> None:
+        relay = self.given_up()
+        relay.secrets.texts.pop("noc")
+        again = relay.other()
+        runs(again, 30)
+        assert told(relay.sns)[1:] == [("notice", "Channel noc is well again")]
+
+
+class TestManyChannels:
+    def owing(self, count: int) -> Relay:
+        names = [f"c{number}" for number in range(count)]
+        relay = watched(DOWN, secrets=secrets(names))
+        for number, name in enumerate(names):
+            status = "critical" if number == 1 else "warning"
+            relay.webhook.serve(samples.request(samples.body(id=f"i{number}", status=status), channel=name))
+            open_circuit(relay, name)
+        return relay
+
+    def test_many_channels_that_get_sick_in_one_run_are_told_with_one_message(self) -> None:
+        relay = self.owing(5)
+        runs(relay, 5)
+        assert told(relay.sns) == [("alarm", "5 channels are sick: 1 critical, 4 other incidents wait")]
+        assert all(f"- c{number}: since " in texts(relay.sns)[0] for number in range(5))
+
+    def test_few_channels_have_a_message_each_urgent_first(self) -> None:
+        relay = self.owing(5 - 1)
+        runs(relay, 5)
+        assert [topic for topic, _ in told(relay.sns)] == ["alarm", "notice", "notice", "notice"]
+        assert "Channel c1 is sick" in told(relay.sns)[0][1]
+
+
+def test_states_that_cannot_be_read_do_not_stop_the_sweeper() -> None:
+    relay = watched(DOWN)
+    relay.share()
+    relay.sweep(300)
+    item = relay.dynamodb.items[KEY]
+    document = json.loads(item["text"]["S"]) | {"health": {"noc": 7}, "expected": []}
+    relay.dynamodb.items[KEY] = item | {"text": {"S": json.dumps(document)}}
+    assert relay.sweep(60)["owed"] == 1
+    runs(relay, 3)
+    assert len(told(relay.sns)) == 1
+
+
+class Hanging(FakeSns):
+    """SNS whose topics about health hang."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock, self.calls = clock, 0
+
+    def publish(self, **message: Any) -> dict[str, str]:
+        if message["TopicArn"] in {ALARM, NOTICE}:
+            self.calls += 1
+            self.clock.now += 5
+            raise EndpointConnectionError(endpoint_url="https://sns")
+        return super().publish(**message)
+
+
+class TestFailures:
+    def test_refused_message_is_sent_again_by_the_next_run_and_counted(self) -> None:
+        relay = watched(DOWN)
+        relay.share(status="warning")
+        open_circuit(relay)
+        runs(relay)
+        relay.sns.failure = REFUSED
+        runs(relay, 2)
+        assert relay.recorder.metrics()["health_failed"] == 2
+        relay.sns.failure = None
+        runs(relay, 3)
+        assert len(told(relay.sns)) == 1
+        assert relay.recorder.metrics()["health_failed"] == 2
+
+    def test_topic_that_hangs_is_called_once_a_run_and_delays_neither_fallback_nor_healing(self) -> None:
+        clock = Clock()
+        sns = Hanging(clock)
+        relay = watched(DOWN, clock=clock, sns=sns, secrets=secrets(["a", "b", "c"]))
+        for name in ("a", "b", "c"):
+            relay.webhook.serve(samples.request(samples.body(id=f"i-{name}"), channel=name))
+        relay.retries.messages.clear()
+        runs(relay)
+        sns.calls = 0
+        began = clock.now + 400
+        assert relay.sweep(400) == {"owed": 3, "notified": 3, "healed": 3}
+        runs(relay)
+        assert sns.calls == 1
+        assert clock.now - began < 120
+        assert relay.recorder.metrics()["sweeper_heartbeat"] == 3
+
+    def test_message_is_recorded_before_the_next_one_is_published(self) -> None:
+        relay = TestManyChannels().owing(2)
+        runs(relay)
+        seen: list[int] = []
+        publish = relay.sns.publish
+
+        def spy(**message: Any) -> dict[str, str]:
+            health = json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"]
+            seen.append(sum("told" in each for each in health.values()))
+            return publish(**message)
+
+        relay.sns.publish = spy  # type: ignore[method-assign]
+        runs(relay)
+        assert seen == [0, 1]
+
+
+class Switch:
+    """A fake dead man's switch that records the time limit of each heartbeat, in seconds."""
+
+    def __init__(self) -> None:
+        self.beats: list[float] = []
+
+    def __call__(self, seconds: float) -> str:
+        self.beats.append(seconds)
+        return ""
+
+
+class TestHeartbeat:
+    def test_complete_run_calls_the_dead_mans_switch(self) -> None:
+        switch = Switch()
+        relay = new_relay(heartbeat=switch)
+        runs(relay, 2)
+        assert switch.beats == [2.0, 2.0]
+
+    def test_failed_heartbeat_is_logged_and_counted_and_fails_nothing(self) -> None:
+        relay = new_relay(heartbeat=lambda _: "HTTP 500")
+        assert relay.sweep() == {"owed": 0, "notified": 0, "healed": 0}
+        assert relay.recorder.metrics()["heartbeat_failed"] == 1
+
+    def test_run_that_another_run_keeps_out_or_that_fails_sends_no_heartbeat(self) -> None:
+        switch, dynamodb = Switch(), HookedDynamoDb()
+        relay = new_relay(dynamodb=dynamodb, heartbeat=switch)
+        dynamodb.before[("query", 1)] = table_down
+        assert relay.sweep() == {}
+        assert relay.sweep(1) == {}, "the lease of the failed run"
+        assert switch.beats == []
+
+
+NOW = 1_800_000_000.0
+SICK = SickReasons(("its circuit is open",))
+URGENT = SICK._replace(is_urgent=True)
+WELL = SickReasons()
+
+
+class Watch:
+    """A channel that is judged each minute, and whose messages are all accepted."""
+
+    def __init__(self) -> None:
+        self.state, self.now = ChannelState(), NOW
+        self.messages: list[tuple[int, str]] = []
+        self.runs = 0
+
+    def run(self, *findings: SickReasons, seconds: float = 60.0) -> None:
+        for found in findings:
+            self.now += seconds
+            self.runs += 1
+            self.state = self.state.judged(found, self.now)
+            if self.state.is_to_tell_sick(self.now):
+                told = Told.ALARM if self.state.is_urgent else Told.NOTICE
+                self.state = self.state.told_sick(told, self.now)
+                self.messages.append((self.runs, told))
+            elif self.state.is_to_tell_well(self.now):
+                self.state = self.state.told_well(self.now)
+                self.messages.append((self.runs, "well"))
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def test_sickness_is_told_in_the_second_run_that_finds_it(watch: Watch) -> None:
+    watch.run(SICK)
+    assert watch.messages == []
+    watch.run(SICK, SICK, SICK)
+    assert watch.messages == [(2, "notice")]
+    assert (watch.state.since, watch.state.times_told, watch.state.why) == (NOW + 60, 1, "its circuit is open")
+
+
+def test_well_is_told_after_five_runs_and_not_before_fifteen_minutes(watch: Watch) -> None:
+    watch.run(SICK, SICK, *[WELL] * 60)
+    assert watch.messages == [(2, "notice"), (17, "well")]
+    assert watch.state.is_over(watch.now)
+
+
+def test_channel_that_recovers_for_four_runs_stays_sick_since_its_start(watch: Watch) -> None:
+    watch.run(SICK, SICK, *[*[WELL] * (5 - 1), SICK] * 30)
+    assert watch.messages == [(2, "notice")]
+    assert watch.state.since == NOW + 60
+
+
+def test_flapping_channel_has_at_most_one_message_in_fifteen_minutes(watch: Watch) -> None:
+    watch.run(*[*[SICK] * 2, *[WELL] * 5] * 100)
+    runs = [run for run, _ in watch.messages]
+    assert len(runs) > 10
+    assert min(later - earlier for earlier, later in pairwise(runs)) >= 900 / 60
+    assert watch.runs / len(runs) >= 900 / 60
+
+
+def test_sickness_that_becomes_urgent_is_told_once_more_after_fifteen_minutes(watch: Watch) -> None:
+    watch.run(SICK, SICK, *[URGENT] * 60)
+    assert watch.messages == [(2, "notice"), (17, "alarm")]
+    assert watch.state.times_told == 2
+
+
+def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
+    watch.run(SICK, SICK, SICK, seconds=180 + 1)
+    assert watch.messages == []
+    watch.run(SICK)
+    assert watch.messages == [(4, "notice")]
+
+
+def test_momentary_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch: Watch) -> None:
+    watch.run(SickReasons(momentary=("1 critical signals made no page",)), *[WELL] * 30)
+    assert watch.messages[0] == (2, "alarm")
+    assert watch.state.why in {"", "1 critical signals made no page"}
+    assert [kind for _, kind in watch.messages] == ["alarm", "well"]
+
+
+def test_momentary_reason_ends_after_five_minutes(watch: Watch) -> None:
+    watch.run(SickReasons(momentary=("x",)), *[WELL] * 5)
+    assert watch.state.sick_runs == 0
+
+
+def test_state_survives_its_json_and_unknown_members(watch: Watch) -> None:
+    watch.run(URGENT, URGENT)
+    assert ChannelState.of(watch.state.members() | {"newer": 1}) == watch.state
+    assert ChannelState.of(ChannelState().members()) == ChannelState()
+
+
+def test_state_of_a_channel_has_a_bounded_size(watch: Watch) -> None:
+    watch.run(*[SickReasons(("é" * 5000,), ("ü" * 5000,))] * 3)
+    assert len(json.dumps(watch.state.members())) < 4096
+
+
+HOUR = 3600.0
+EVERY = 4 * HOUR
+
+
+def expecting(**changes: Any) -> Relay:
+    return new_relay(
+        **{"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE, "policy": {"expect_share_every": EVERY}} | changes
+    )
+
+
+def share(relay: Relay) -> None:
+    relay.webhook.serve(samples.request(samples.body(status="ok")))
+
+
+def minutes(relay: Relay, hours: float) -> None:
+    """Run the sweeper each minute for some hours."""
+    runs(relay, round(hours * 60))
+
+
+def test_channel_without_a_share_for_too_long_wakes_people() -> None:
+    relay = expecting()
+    share(relay)
+    minutes(relay, 4)
+    assert told(relay.sns) == []
+    runs(relay, 3)
+    assert told(relay.sns) == [("alarm", "Channel noc is sick: 0 critical, 0 other incidents wait")]
+    assert "no share came for 4h, and one is expected every 4h" in texts(relay.sns)[0]
+
+
+def test_channel_that_never_had_a_share_is_silent_from_the_first_run_on() -> None:
+    relay = expecting()
+    minutes(relay, 4)
+    assert told(relay.sns) == []
+    runs(relay, 5)
+    assert len(told(relay.sns)) == 1
+
+
+def test_share_with_a_rotated_credential_counts() -> None:
+    relay = expecting()
+    share(relay)
+    minutes(relay, 3)
+    document = samples.secret(policy={"expect_share_every": EVERY})
+    document["inbound"] = {"token": "another-token-of-the-channel"}
+    relay.secrets.texts["noc"] = json.dumps(document)
+    relay.clock.now += 400
+    relay.webhook.serve(
+        samples.request(samples.body(status="ok"), headers={"authorization": "Bearer another-token-of-the-channel"})
+    )
+    minutes(relay, 3)
+    assert told(relay.sns) == []
+
+
+@pytest.mark.parametrize("change", ["policy", "channel"])
+def test_removed_policy_or_channel_is_not_silent(change: str) -> None:
+    relay = expecting()
+    share(relay)
+    minutes(relay, 3)
+    if change == "policy":
+        relay.secrets.texts["noc"] = json.dumps(samples.secret())
+    else:
+        del relay.secrets.texts["noc"]
+    minutes(relay, 3)
+    assert told(relay.sns) == []
+
+
+def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() -> None:
+    relay = expecting()
+    assert relay.sweeper.health
+    survey = relay.sweeper.health.survey
+    asked: list[float] = []
+
+    def names() -> list[str]:
+        asked.append(relay.clock.now)
+        raise ChannelUnreadable("Secrets Manager refused to list the channels")
+
+    health = replace(relay.sweeper.health, survey=replace(survey, names=names))
+    relay.sweeper = replace(relay.sweeper, health=health)
+    runs(relay, 11)
+    assert len(asked) == 3
+    assert relay.recorder.metrics()["health_failed"] == 3
+    assert relay.recorder.metrics()["sweeper_heartbeat"] == 11
+
+
+def test_secret_that_cannot_be_read_does_not_make_a_silent_channel_well() -> None:
+    relay = expecting()
+    share(relay)
+    minutes(relay, 4.2)
+    assert len(told(relay.sns)) == 1
+    again = relay.other()
+    again.secrets.texts["noc"] = ChannelUnreadable("no")
+    runs(again, 30)
+    assert len(told(relay.sns)) == 1
+
+
+HOUR_RUNS = 60
+LISTED = HttpAnswer(200, {}, b'{"data": []}')
+PAGE = HttpAnswer(200, {}, b'{"items": [], "total": 0}')
+REST = {"base_url": "https://acme.xmatters.com", "auth": samples.BASIC}
+BIGPANDA = {"api_key": "bigpanda-key-77e2", "environments": ["e1"]}
+
+
+def document(*, rest: dict[str, Any] | None = REST, bigpanda: dict[str, Any] | None = BIGPANDA, **members: Any) -> str:
+    found = samples.secret(**members)
+    if rest:
+        found["xmatters"] |= {"rest": rest}
+    return json.dumps(found | ({"bigpanda": bigpanda} if bigpanda else {}))
+
+
+def probing(*, rest: Step = LISTED, bigpanda: Step = PAGE, **changes: Any) -> Relay:
+    """Return a relay with both health topics, whose channel has access to both APIs. They answer as the test says."""
+    parts: dict[str, Any] = {"alarm_topic_arn": ALARM, "notice_topic_arn": NOTICE}
+    parts |= {"rest": FakeSession(rest), "bigpanda": FakeSession(bigpanda)}
+    return new_relay(**parts | {"secrets": FakeSecrets(noc=document())} | changes)
+
+
+def calls(relay: Relay) -> tuple[int, int]:
+    """Return the number of calls of xMatters' REST API and of BigPanda's API."""
+    return len(relay.rest.calls), len(relay.bigpanda.calls)
+
+
+class TestRequests:
+    def test_each_api_is_asked_once_an_hour_with_a_get_and_no_trigger_is_called(self) -> None:
+        relay = probing()
+        runs(relay, 3 * HOUR_RUNS)
+        assert calls(relay) == (3, 3)
+        assert {call.method for call in [*relay.rest.calls, *relay.bigpanda.calls]} == {"GET"}
+        assert relay.rest.calls[0].url == "https://acme.xmatters.com/api/xm/1/events?limit=1"
+        assert relay.bigpanda.calls[0].url.endswith("/resources/v2.0/environments/e1/incidents?page_size=1")
+        assert relay.session.calls == []
+        assert told(relay.sns) == []
+
+    def test_run_probes_a_bounded_number_of_channels_and_each_has_its_turn(self) -> None:
+        names = [f"channel{number:02}" for number in range(3 * 10)]
+        logins = {name: {**samples.BASIC, "username": name} for name in names}
+        secrets = FakeSecrets(**{each: document(rest=REST | {"auth": logins[each]}) for each in names})
+        relay = probing(secrets=secrets)
+        for expected in (10, 20, 30, 30):
+            runs(relay)
+            assert len(relay.rest.calls) == expected
+        assert len({call.headers["Authorization"] for call in relay.rest.calls}) == 30
+
+    def test_key_that_channels_share_is_probed_once_for_all(self) -> None:
+        relay = probing(secrets=FakeSecrets(a=document(), b=document(), c=document()), bigpanda=samples.refused(401))
+        runs(relay, 3)
+        assert calls(relay) == (1, 1)
+        assert {each[1].split()[1] for each in told(relay.sns)} == {"a", "b", "c"}
+
+    @pytest.mark.parametrize("bigpanda", [None, {"api_key": "bigpanda-key-77e2"}])
+    def test_channel_without_a_credential_that_can_be_probed_causes_no_request(self, bigpanda: Any) -> None:
+        relay = probing(secrets=FakeSecrets(noc=document(rest=None, bigpanda=bigpanda)))
+        runs(relay, 2 * HOUR_RUNS)
+        assert calls(relay) == (0, 0)
+
+    def test_run_without_time_probes_nothing(self) -> None:
+        relay = probing()
+        relay.session.steps = [DOWN]
+        relay.share()
+        publish = relay.sns.publish
+
+        def slow(**message: Any) -> dict[str, str]:
+            relay.clock.now += 52
+            return publish(**message)
+
+        relay.sns.publish = slow  # type: ignore[method-assign]
+        runs(relay, 1, 700)
+        assert len(relay.sns.published) == 1, "the fallback topic was notified"
+        assert calls(relay) == (0, 0)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize(
+        ("api", "why"),
+        [
+            ("rest", "xMatters refuses xmatters.rest (type: relayctl channel rotate noc rest)"),
+            ("bigpanda", "BigPanda refuses bigpanda.api_key (type: relayctl channel rotate noc bigpanda)"),
+        ],
+    )
+    def test_refused_credential_makes_the_channel_sick_and_wakes_nobody(self, api: str, why: str, status: int) -> None:
+        answer = samples.refused(status)
+        relay = probing(rest=answer) if api == "rest" else probing(bigpanda=answer)
+        runs(relay, 5 * HOUR_RUNS)
+        assert told(relay.sns) == [("notice", "Channel noc is sick: 0 critical, 0 other incidents wait")]
+        assert f"Why: {why}." in texts(relay.sns)[0]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            *(samples.refused(429), DOWN, samples.refused(404), HttpAnswer(200, {}, b"<html>log in</html>")),
+            *(NoAnswer(Reason.TIMEOUT, "no answer"), NoAnswer(Reason.UNREACHABLE, "cut")),
+        ],
+    )
+    def test_other_answers_change_nothing(self, answer: Step) -> None:
+        relay = probing(rest=answer, bigpanda=answer)
+        runs(relay, 2 * HOUR_RUNS)
+        assert told(relay.sns) == []
+        assert calls(relay) == (2, 2)
+        relay.rest.steps, relay.bigpanda.steps = [samples.refused(401)], [samples.refused(401)]
+        runs(relay, HOUR_RUNS)
+        assert len(told(relay.sns)) == 1
+        relay.rest.steps, relay.bigpanda.steps = [answer], [answer]
+        runs(relay, 3 * HOUR_RUNS)
+        assert len(told(relay.sns)) == 1, "still sick"
+
+    @pytest.mark.parametrize("change", ["credential", "channel"])
+    def test_removed_credential_or_channel_is_not_sick(self, change: str) -> None:
+        relay = probing(rest=samples.refused(401))
+        runs(relay, 30)
+        if change == "credential":
+            relay.secrets.texts["noc"] = document(rest=None)
+        else:
+            del relay.secrets.texts["noc"]
+        runs(relay, 3 * HOUR_RUNS)
+        assert [subject for _, subject in told(relay.sns)][1:] == ["Channel noc is well again"]
+        assert len(relay.rest.calls) == 1
+        if change == "channel":
+            assert read_probes(relay.table, relay.clock.now).channels == {}
+
+    def test_refusal_of_an_old_copy_tells_nobody(self) -> None:
+        relay = probing(rest=_by_user("new"))
+        relay.channels.get("noc")
+        relay.secrets.texts["noc"] = document(rest=REST | {"auth": {**samples.BASIC, "username": "new"}})
+        runs(relay, 2 * HOUR_RUNS)
+        assert told(relay.sns) == []
+
+
+class TestRecord:
+    def test_item_has_no_credential(self) -> None:
+        relay = probing(rest=samples.refused(401), bigpanda=samples.refused(401))
+        runs(relay)
+        [text] = [item["text"]["S"] for name, item in relay.dynamodb.items.items() if name == PROBES_KEY]
+        assert set(json.loads(text)["channels"]["noc"][1]) == {"rest", "bigpanda"}
+        assert samples.BASIC["password"] not in text
+        assert BIGPANDA["api_key"] not in text
+
+    @pytest.mark.parametrize("text", ["", "[]", '{"channels": 1}', '{"listed_at": 0, "channels": {"noc": "no"}}'])
+    def test_item_that_cannot_be_read_is_written_anew(self, text: str) -> None:
+        relay = probing()
+        relay.table.store(PROBES_KEY, text, lasts=3600)
+        runs(relay)
+        assert calls(relay) == (1, 1)
+
+    def test_failed_list_is_repeated_after_five_minutes(self) -> None:
+        relay = probing()
+        asked: list[float] = []
+
+        def names() -> list[str]:
+            asked.append(relay.clock.now)
+            raise ChannelUnreadable("Secrets Manager refused to list the channels")
+
+        assert relay.sweeper.health
+        probe = replace(relay.sweeper.health.probe, names=names)
+        relay.sweeper = replace(relay.sweeper, health=replace(relay.sweeper.health, probe=probe))
+        runs(relay, 11)
+        assert len(asked) == 3
+        assert relay.recorder.metrics()["health_failed"] == 3
+
+
+def _by_user(name: str) -> Callable[[Call], HttpAnswer]:
+    """Return a function that answers requests of one user name with a success, and all others with 401."""
+    header = basic(name, samples.BASIC["password"])
+    return lambda call: LISTED if call.headers["Authorization"] == header else samples.refused(401)

@@ -1,0 +1,245 @@
+"""The project's habits: CI, pre-commit, the Makefile, the settings of a deployment, the one place of the version."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from samtranslator.yaml_helper import yaml_parse
+
+from relay.http.session import USER_AGENT
+from relay.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("workflow", "command"), [("ci.yml", ".ci/run"), ("nightly.yml", "make --silent bench QUICK=1")]
+)
+def test_workflow_runs_its_command_with_the_python_of_the_project(workflow: str, command: str) -> None:
+    [job] = yaml_parse((ROOT / ".github/workflows" / workflow).read_text())["jobs"].values()
+    *_, python, run = job["steps"]
+    assert run == {"run": command}
+    assert f">={python['with']['python-version']}" == PROJECT["project"]["requires-python"]
+
+
+def test_each_action_of_a_workflow_is_pinned_by_commit() -> None:
+    texts = [path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")]
+    used = re.findall(r"uses: (\S+)", "".join(texts))
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each)] == []
+
+
+def test_pre_commit_runs_each_check_of_make_lint() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\nlint: ")[2].partition("\n\n")[0]
+    checks = set(re.findall(r"\b(ruff format|ruff check|mypy|lint-imports|cfn-lint|bandit|checkov)\b", recipe))
+    hooks = yaml_parse((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    entries = " ".join(hook["entry"] for hook in hooks)
+    assert len(checks) == 7
+    assert [check for check in checks if check not in entries] == []
+
+
+def test_version_is_defined_in_one_place() -> None:
+    assert "version" not in PROJECT["project"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "relay.version.VERSION"}
+    assert USER_AGENT.endswith(f"/{VERSION}")
+
+
+def test_changelog_has_a_heading_for_the_version() -> None:
+    released = VERSION.partition(".dev")[0]
+    heading = rf"^## \[{re.escape(released)}\] - (?:unreleased|\d{{4}}-\d{{2}}-\d{{2}})$"
+    assert re.search(heading, (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+# What makes newer than 3.81, the make of macOS, know.
+NEWER_MAKE = r"--output-sync|\.SHELLFLAGS|\.ONESHELL|^define .*=|^undefine|^private|\$\(file |^\w+ *(?:::|!)="
+
+
+def test_makefile_keeps_to_what_the_make_of_macos_knows() -> None:
+    assert re.findall(NEWER_MAKE, (ROOT / "Makefile").read_text(), re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("target", ["demo", "lint", "sbom", "audit", "build"])
+def test_make_target_needs_no_package_of_npm(target: str) -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "pip install" in planned.stdout
+    assert "npm" not in planned.stdout
+
+
+def test_make_goes_on_without_the_npm_registry(tmp_path: Path) -> None:
+    done = make(f"BROWSER={tmp_path}", f"{tmp_path}/.done", npm_config_registry="http://127.0.0.1:9/")
+    assert (done.returncode, "the npm registry cannot be reached" in done.stderr) == (0, True), done.stderr
+    assert not (tmp_path / ".done").exists()
+
+
+def test_setup_with_another_python_says_which_one_is_needed(tmp_path: Path) -> None:
+    old = tmp_path / "python3.11"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o700)
+    done = make(f"PYTHON={old}", f"VENV={tmp_path}/v", f"{tmp_path}/v/.done")
+    assert done.returncode == 2
+    assert f"setup: {old} is not Python 3.13, which the functions run on" in done.stderr
+
+
+def make(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["make", "--silent", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_deployment_without_changes_succeeds() -> None:
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    assert settings["default"]["deploy"]["parameters"]["fail_on_empty_changeset"] is False
+    assert settings["default"]["deploy"]["parameters"]["confirm_changeset"] is True
+
+
+@pytest.mark.parametrize(("ecosystem", "name"), [("pip", "*.in"), ("npm", "package.json")])
+def test_dependabot_watches_each_folder_with_pins(ecosystem: str, name: str) -> None:
+    updates = yaml_parse((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    [watched] = (each["directories"] for each in updates if each["package-ecosystem"] == ecosystem)
+    found = {f"/{path.relative_to(ROOT).parent.as_posix()}" for path in ROOT.glob(f"[!.]*/**/{name}")}
+    assert set(watched) - {"/"} == found
+
+
+RELAYCTL = ROOT / "requirements/relayctl.txt"
+FILES = [*ROOT.glob("requirements/*.txt"), *ROOT.glob("layers/*/requirements.txt")]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Return the version of each package that a file pins."""
+    found = (re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line) for line in path.read_text().splitlines())
+    return {canonicalize_name(each[1]): each[2] for each in found if each}
+
+
+def asked_for() -> list[Requirement]:
+    """Return the requirements of relayctl, to build it from this repository and to run it."""
+    return [Requirement(each) for each in (*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"])]
+
+
+def closure(requirements: list[Requirement], seen: set[str] | None = None) -> Iterator[str]:
+    """Yield the names of these packages and of all that they need in turn, as they are installed here."""
+    known = set[str]() if seen is None else seen
+    for each in requirements:
+        name = canonicalize_name(each.name)
+        if name in known or not (each.marker is None or each.marker.evaluate({"extra": ""})):
+            continue
+        known.add(name)
+        yield name
+        yield from closure([Requirement(text) for text in metadata.requires(name) or ()], known)
+
+
+def test_pins_of_relayctl_match_pyproject() -> None:
+    pinned = pins(RELAYCTL)
+    for each in asked_for():
+        version = pinned.get(canonicalize_name(each.name))
+        assert version is not None, f"{each.name} is not pinned; run 'make lock'"
+        assert each.specifier.contains(version), f"{each}: {version}; run 'make lock'"
+
+
+def test_pins_of_relayctl_include_what_its_packages_need() -> None:
+    needed = set(closure(asked_for()))
+    assert needed >= {"botocore", "certifi", "urllib3"}
+    assert needed == set(pins(RELAYCTL))
+
+
+def test_build_pins_are_those_of_pyproject() -> None:
+    assert (ROOT / "requirements/build.in").read_text().split() == PROJECT["build-system"]["requires"]
+
+
+def test_relayctl_is_installed_with_the_versions_of_its_tests() -> None:
+    tested = pins(ROOT / "requirements/dev.txt")
+    assert {name: version for name, version in pins(RELAYCTL).items() if tested.get(name) != version} == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_is_pinned_with_a_hash_and_without_a_registry_or_a_path(path: Path) -> None:
+    text = path.read_text()
+    blocks = [block for block in re.split(r"\n(?=\S)", text.strip()) if block]
+    assert len(blocks) == len(pins(path)) > 0
+    assert [block.splitlines()[0] for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
+    assert re.findall(r"://|--(?:extra-)?index-url|--find-links|--trusted-host|^#|\s/\w", text, re.MULTILINE) == []
+
+
+def test_npm_packages_are_pinned_with_a_hash_and_without_a_registry() -> None:
+    folder = ROOT / "requirements/xmtoolbox"
+    asked = json.loads((folder / "package.json").read_text())["dependencies"]
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
+    assert packages.pop("")["dependencies"] == asked
+    assert {name.removeprefix("node_modules/"): each["version"] for name, each in packages.items()} == asked
+    assert [name for name, each in packages.items() if not each["integrity"].startswith("sha512-")] == []
+    assert [name for name, each in packages.items() if "resolved" in each] == []
+
+
+def test_audit_looks_up_every_file_of_pins_and_fails_for_an_unknown_package() -> None:
+    planned = subprocess.run(["make", "--dry-run", "audit"], cwd=ROOT, capture_output=True, text=True, check=True)
+    [(names, command)] = re.findall(r"for file in ([^;]+); do (.+?) \|\|", planned.stdout.replace("\\\n", ""))
+    assert {ROOT / name for name in names.split()} == set(FILES)
+    assert "pip-audit --strict " in command
+
+
+FOLDERS = ("layers/relay/relay", "functions", "relayctl", "tools")
+# One fault for each kind of rule that bandit has, the preview rules of ruff among them.
+FAULTS = {
+    "S101": "assert given",
+    "S102": "exec(given)",
+    "S105": 'password = "given"',
+    "S108": 'open("/tmp/given")',
+    "S113": "requests.get(given)",
+    "S403": "import pickle",
+    "S301": "pickle.loads(given)",
+    "S311": "random.random()",
+    "S324": "hashlib.md5(given)",
+    "S405": "import xml.etree.ElementTree",
+    "S501": "requests.get(given, verify=False, timeout=1)",
+    "S506": "yaml.load(given)",
+    "S602": "subprocess.run(given, shell=True)",
+    "S608": 'query = "SELECT a FROM b WHERE c = " + given',
+    "PLE2502": 'given = "\u202e"',
+}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_linter_finds_the_faults_that_bandit_finds(folder: str) -> None:
+    names = ("hashlib", "random", "requests", "subprocess", "yaml")
+    code = "\n".join([*(f"import {name}" for name in names), *FAULTS.values(), ""])
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=json"]
+    done = subprocess.run(
+        [*command, "--stdin-filename", f"{folder}/sample.py", "-"],
+        input=code,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    found = {each["code"] for each in json.loads(done.stdout)}
+    assert set(FAULTS) - found == set()
+
+
+def test_each_exception_from_a_security_rule_has_a_reason_beside_it() -> None:
+    sources = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    exceptions = [line for path in sources for line in path.read_text().splitlines() if re.search(r"noqa: S\d", line)]
+    config = (ROOT / "pyproject.toml").read_text()
+    files = re.findall(r'^"([^"]*)" = \[[^]]*"S(?:\d+)?".*', config, re.MULTILINE)
+    # An exception from bandit's rule stands beside the one from ruff's.
+    assert [
+        line for path in sources for line in path.read_text().splitlines() if "nosec" in line and line not in exceptions
+    ] == []
+    exceptions += [line for line in config.splitlines() if any(line.startswith(f'"{file}"') for file in files)]
+    assert len(exceptions) >= 5
+    assert [line for line in exceptions if not re.search(r"noqa: [S0-9, ]+ - \w+|\] # \w+", line)] == []

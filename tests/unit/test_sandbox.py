@@ -1,0 +1,360 @@
+"""The sandbox's clock: turning it ahead, the order of its actions, and its thread. Most tests fake the real time."""
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+from rich.console import Console
+
+from relay.failures.reasons import Reason
+from relay.incidents.own_body import BodyRule, build_body
+from relay.incidents.share import parse_share
+from relay.incidents.transition import State
+from relay.jobs.job import JobKind
+from relay.jobs.outcome import Outcome
+from sandbox.clock import MOST_AHEAD_SECONDS, Clock
+from sandbox.page import sentences
+from sandbox.steps import Steps
+from sandbox.xmatters import flow
+from sandbox.xmatters.flow import Order
+from sandbox.xmatters.signals import Signal
+from tools import terminal_picture
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """A clock whose real time stands still."""
+    clock = Clock(lambda: START)
+    yield clock
+    clock.close()
+
+
+def after(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def test_due_actions_run_in_the_order_of_their_time_and_see_it(clock: Clock) -> None:
+    seen: list[tuple[str, datetime]] = []
+    for name, seconds in (("late", 20), ("early", 10), ("too late", 31), ("late too", 20)):
+        clock.call_at(after(seconds), lambda name=name: seen.append((name, clock.now())))  # type: ignore[misc]
+    clock.turn(30)
+    assert seen == [("early", after(10)), ("late", after(20)), ("late too", after(20))]
+    assert clock.now() == after(30)
+
+
+def test_action_that_an_action_plans_within_the_turn_runs_at_its_own_time(clock: Clock) -> None:
+    seen: list[datetime] = []
+
+    def again() -> None:
+        seen.append(clock.now())
+        clock.call_at(clock.now() + timedelta(seconds=10), again)
+
+    clock.call_at(after(10), again)
+    clock.turn(35)
+    assert seen == [after(10), after(20), after(30)]
+
+
+def test_failing_action_is_logged_and_the_next_one_runs(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    def fail() -> None:
+        raise KeyError("broken")
+
+    clock.call_at(after(1), fail)
+    clock.call_at(after(2), lambda: seen.append("next"))
+    clock.turn(2)
+    assert seen == ["next"]
+    assert "broken" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), MOST_AHEAD_SECONDS + 1])
+def test_turn_that_is_no_turn_ahead_is_refused(clock: Clock, seconds: float) -> None:
+    with pytest.raises(ValueError, match="seconds must be above 0"):
+        clock.turn(seconds)
+    assert clock.now() == START
+
+
+def test_actions_run_as_the_real_time_goes_on() -> None:
+    clock, done = Clock(), threading.Event()
+    try:
+        clock.call_at(clock.now() + timedelta(seconds=0.05), done.set)
+        assert done.wait(60)
+    finally:
+        clock.close()
+
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def read(content: bytes, *recipients: str, **decision: Any) -> Order | None:
+    headers = CIMultiDictProxy(CIMultiDict({"X-Relay-Decision": json.dumps(decision)} if decision else {}))
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    return flow.read(Signal(0, now, "f1", "r1", recipients, "url", headers, content, 202, True, None))
+
+
+def sample(name: str) -> bytes:
+    return str(json.loads((EVENTS / name).read_text())["body"]).encode()
+
+
+def test_bigpandas_body_becomes_subject_priority_and_details() -> None:
+    found = read(sample("bigpanda_1_critical.json"), "dba")
+    assert found is not None
+    assert found.subject == "CRITICAL: pay-db-1 replication: Replica lag is 340 s (limit 30 s)"
+    assert (found.incident_id, found.environment_id) == ("66b0f1c2a94d3e0012ab34cd", "5f3c1a2b9d8e7f6a5b4c3d2e")
+    assert (found.priority, found.is_over, found.recipients) == ("HIGH", False, ("dba",))
+    details = dict(found.details)
+    assert (details["Status"], details["Alerts"]) == ("critical", "2 active of 2")
+    assert ("Alert", "WARNING pay-api-3 latency: p99 latency is 2.4 s (limit 1 s)") in found.details
+
+
+def test_the_relays_own_body_gives_texts_and_its_header_the_rest() -> None:
+    share = parse_share(sample("bigpanda_1_critical.json"))
+    body = build_body(share, State.of(share, 0.0), ("sam",), "HIGH", BodyRule())
+    decided = {"incident_id": "i1", "environment_id": "e1", "is_over": False, "status": "critical", "priority": "LOW"}
+    found = read(body, "dba", "kim", recipients=["dba", "kim"], body="xmatters", **decided)
+    assert found is not None
+    assert found.subject == "CRITICAL pay-db-1 replication: Replica lag is 340 s (limit 30 s)"
+    assert (found.recipients, found.priority, found.is_over) == (("dba", "kim"), "LOW", False)
+    assert (found.incident_id, found.environment_id) == ("i1", "e1")
+    assert dict(found.details)["Active alerts"] == "2"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_flow_fails_for_a_body_that_is_not_json(body: bytes) -> None:
+    assert read(body) is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["incident", "id", "status", "alerts", "tags", "metadata"]) | st.text(max_size=5),
+                inner,
+                max_size=6,
+            )
+        ),
+    )
+)
+def test_flow_reads_any_json(document: Any) -> None:
+    found = read(json.dumps(document).encode())
+    assert found is None if document is None else found is not None
+    assert found is None or len(found.subject) <= flow.PROPERTY_LIMIT + 20
+
+
+RUN = """
+import os, signal, time
+from sandbox import interrupts
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Finalized:
+    def __del__(self):
+        interrupt()
+        # The handler runs between two instructions of Python.
+        time.sleep(0)
+
+interrupts.AGAIN_SECONDS = 0.05
+interrupts.install()
+"""
+
+
+def output_of(script: str) -> list[str]:
+    """Return what a script printed, line by line; its first statements are RUN."""
+    command = [sys.executable, "-c", RUN + script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.split("\n")[:-1]
+
+
+def test_interrupt_that_a_finalizer_drops_is_raised_again() -> None:
+    script = """
+try:
+    Finalized()
+    print("dropped")
+    time.sleep(30)
+    print("never")
+except KeyboardInterrupt:
+    interrupts.settle()
+    print("interrupted")
+"""
+    assert output_of(script) == ["dropped", "interrupted"]
+
+
+def test_clean_up_after_an_interrupt_is_not_disturbed_by_more_signals() -> None:
+    script = """
+from contextlib import contextmanager
+
+@contextmanager
+def resource():
+    try:
+        yield
+    finally:
+        try:
+            raise OSError
+        except OSError:
+            interrupt()
+            time.sleep(0.3)
+        time.sleep(0.3)
+        print("cleaned up")
+
+try:
+    with resource():
+        interrupt()
+        time.sleep(30)
+except KeyboardInterrupt:
+    interrupts.settle()
+    print("interrupted")
+time.sleep(0.3)
+print("ended by itself")
+"""
+    assert output_of(script) == ["cleaned up", "interrupted", "ended by itself"]
+
+
+OPENED = "nothing of this open incident was announced"
+
+
+def line(**fields: Any) -> dict[str, Any]:
+    """Return a log line of a share."""
+    return {"message": "share", "outcome": "delivered", "transition": "opened", "why": OPENED} | fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, f"Sent to xMatters: {OPENED}."),
+        ({"message": "job"}, f"Sent to xMatters after a retry: {OPENED}."),
+        (
+            {"why": None, "transition": None, "unguarded": "DynamoDB refused: AccessDeniedException"},
+            "Sent to xMatters: the ledger did not answer, and a page too many is better than none.",
+        ),
+        (
+            {"outcome": "queued", "queue": "retry", "reason": "unreachable"},
+            "Owed: xMatters could not be reached; the relay tries again by itself.",
+        ),
+        (
+            {"outcome": "queued", "queue": "dead_letter", "reason": "refused", "http_status": 404},
+            "Dead-lettered: xMatters refused the signal (HTTP 404), and an operator has to replay it.",
+        ),
+        (
+            {"outcome": "unchanged", "transition": "grew", "why": "alerts joined since it was announced"},
+            "No signal: alerts joined since it was announced, and this channel does not signal a new alert.",
+        ),
+        (
+            {"outcome": "unchanged", "why": f"{OPENED}; left out: the channel is paused"},
+            f"No signal: {OPENED}; left out: the channel is paused.",
+        ),
+        (
+            {"outcome": "shadowed"},
+            "No signal: its channel is in shadow mode, which sends nothing; live, it would be signalled, since "
+            f"{OPENED}.",
+        ),
+        (
+            {"outcome": "unsafe", "reason": "internal"},
+            "Not kept: a part of the relay's own cloud failed; BigPanda is asked to send it again.",
+        ),
+        (
+            {"message": "job", "kind": "writeback", "outcome": "queued", "reason": "upstream", "http_status": 503},
+            "Writing xMatters' answer into BigPanda: the vendor answered with a server error (HTTP 503).",
+        ),
+        (
+            {"message": "callback", "outcome": "queued"},
+            "xMatters' answer was kept, and is written into BigPanda next.",
+        ),
+    ],
+)
+def test_log_line_is_told_in_one_sentence(fields: dict[str, Any], wanted: str) -> None:
+    assert sentences.why(line(**fields)) == wanted
+
+
+def test_each_outcome_is_a_sentence_without_gaps() -> None:
+    for outcome, message, kind in product(Outcome, ("share", "job", "callback"), JobKind):
+        said = sentences.why({"message": message, "outcome": str(outcome), "kind": str(kind)})
+        assert said.endswith("."), said
+        assert [gap for gap in (": .", ": ;", ": ,", "  ", "None") if gap in said] == [], said
+
+
+def test_each_reason_of_the_relay_has_words() -> None:
+    assert set(sentences.REASONS) == set(map(str, Reason))
+
+
+def test_unknown_line_of_a_newer_version_is_still_told() -> None:
+    assert sentences.why({"message": "share", "outcome": "postponed"}) == "postponed."
+    assert sentences.reason({"reason": "a_new_one"}) == "a new one"
+
+
+def heard(*, terminal: bool = False) -> tuple[io.StringIO, Steps]:
+    file = io.StringIO()
+    seconds = count(step=1.25)
+    console = Console(file=file, force_terminal=terminal, width=40, color_system=None)
+    return file, Steps("local", console, clock=lambda: next(seconds))
+
+
+def test_a_step_shows_before_it_is_done_and_how_long_it_took() -> None:
+    file, steps = heard()
+    with steps.step("starting [the cloud]"):
+        assert file.getvalue() == "local: starting [the cloud] … "
+    assert file.getvalue() == "local: starting [the cloud] … 1.2 s\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "word"), [(ValueError("no"), "failed after"), (KeyboardInterrupt(), "stopped after")]
+)
+def test_a_step_that_does_not_end_well_says_so_and_the_error_goes_on(problem: BaseException, word: str) -> None:
+    file, steps = heard()
+    with pytest.raises(type(problem)), steps.step("building"):
+        raise problem
+    assert file.getvalue() == f"local: building … {word} 1.2 s\n"
+
+
+def test_on_a_terminal_the_line_is_there_once_at_the_end() -> None:
+    file, steps = heard(terminal=True)
+    with steps.step("building"):
+        pass
+    assert file.getvalue().endswith("local: building … 1.2 s\n")
+
+
+def _said() -> str:
+    console = Console(record=True, width=terminal_picture.COLUMNS, file=io.StringIO())
+    console.print("demo: starting the cloud … 0.5 s")
+    for number in (1, 2, 3):
+        console.print()
+        console.rule(f"[bold]{number}  Act {number}", align="left")
+        console.print(f"[green]✓[/] claim of act {number}")
+        console.print(f"{number}  attempts")
+    return console.export_text(styles=True)
+
+
+@pytest.mark.parametrize(("numbers", "claims"), [((1,), ["1"]), ((2, 3), ["2", "3"])])
+def test_acts_are_cut_from_their_titles_to_the_next_act(numbers: tuple[int, ...], claims: list[str]) -> None:
+    lines = [line.plain for line in terminal_picture.acts(_said(), numbers)]
+    assert lines[0].startswith(f"{numbers[0]}  Act {numbers[0]} ─")
+    assert lines[-1].rstrip() == f"{numbers[-1]}  attempts"
+    assert [line.rstrip()[-1] for line in lines if "claim" in line] == claims
+
+
+def test_act_that_the_demo_did_not_print_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no act 4"):
+        terminal_picture.acts(_said(), (3, 4))
+
+
+def test_picture_has_the_styles_of_the_terminal_and_no_font_of_another_host() -> None:
+    picture = terminal_picture.svg(terminal_picture.acts(_said(), (1,)), "make demo")
+    green = "#{:02x}{:02x}{:02x}".format(*terminal_picture.THEME.ansi_colors[2])
+    assert green in picture
+    assert "make&#160;demo" in picture or "make demo" in picture
+    assert "@font-face" not in picture
