@@ -182,7 +182,6 @@ def test_scalar_below_a_secret_name_is_redacted_in_truncated_or_embedded_json(
     assert not shows(redact(f"<html>It failed: {text}</html>" if is_page else text, ()))
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "shape",
     [
@@ -212,10 +211,11 @@ def test_scalar_below_a_secret_name_is_redacted_in_truncated_or_embedded_json(
         "%22NAME%22%3A%5B%22HIDDEN%22%5D",
     ],
 )
-def test_value_beside_a_secret_name_is_redacted_in_any_text(shape: str, name: str) -> None:
-    redacted = redact(shape.replace("NAME", name), ())
-    assert "HIDDEN" not in redacted
-    assert "***" in redacted
+def test_value_beside_a_secret_name_is_redacted_in_any_text(shape: str) -> None:
+    for name in NAMES:
+        redacted = redact(shape.replace("NAME", name), ())
+        assert "HIDDEN" not in redacted, name
+        assert "***" in redacted, name
 
 
 @pytest.mark.parametrize(
