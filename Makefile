@@ -18,6 +18,8 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
+# The tests start hundreds of processes, each of which would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Use it
 .PHONY: demo
@@ -61,6 +63,15 @@ year: setup ## live through a channel's year in a local cloud, to its uninstalla
 .PHONY: mutations
 mutations: setup ## put known faults into the library, one at a time, and find each (N=2000: schedules; ONLY="circuit pace": words)
 	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)
+
+.PHONY: nightly
+nightly: setup ## what is too long for each change: 20,000 new schedules, 2,000 attacks, all mutations, each benchmark
+	@$(PY) -m tests.simulation --first $(NEW) --schedules 20000
+	@$(PY) -m tests.simulation --first $(NEW) --schedules 2000 --attacks
+	@$(PY) -m tests.simulation --mutations
+	@$(PY) -m bench --quick
+# Other seeds each day; a run that fails names its seeds.
+NEW := $(shell date +%y%m%d)00000
 
 .PHONY: bench
 bench: setup ## measure how fast it is, how soon it recovers, what it costs (ONLY="warm cost": those alone; QUICK=1: briefly)

@@ -55,8 +55,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 ROUTES = [
     # Of xMatters. "events" lists events, "one_event" reads one, and "event" changes the status of one; "annotations"
     # lists them, and "annotation" adds one.
-    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits", "deliveries"),
-    *("person", "people", "devices", "group", "groups", "shift", "shifts", "members", "on_call", "on_call_summary"),
+    *("trigger", "token", "events", "event", "one_event", "annotations", "annotation", "audits"),
+    *("person", "people", "devices", "group", "groups", "on_call"),
     # Of BigPanda; "incidents" are those of an environment.
     *("incidents", "incident", "comment", "assignment", "resolve", "snooze", "activities", "users", "release"),
 ]

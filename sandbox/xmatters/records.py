@@ -1,11 +1,9 @@
-"""Annotations, audits and user deliveries of events in xMatters' REST API.
+"""Annotations and audits of events in xMatters' REST API.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "The REST API"):
 
 - annotations: a POST with ``comment``, whose author is the authenticated user; a GET lists them;
 - audits: ``eventId`` and ``auditType``, with several types separated by commas; the members of a response's audit;
-- user deliveries: ``at`` is required; ``deliveryStatus`` is RESPONDED, DELIVERED, PENDING or FAILED; 404 until somebody
-  has been notified;
 - listings have ``limit`` and ``offset``; the form of the times; the error object; credentials as for events.
 
 python-xmatters, which tests/clients runs against this stand-in, differs from the recordings in one point: in a
@@ -15,15 +13,9 @@ Guesses, to be checked against a tenant:
 
 - 201 for a new annotation; audits without ``eventId`` are 400; audits are listed newest first;
 - the audit types that `sandbox.xmatters.pages` lists, other than EVENT_ANNOTATED and RESPONSE_RECEIVED;
-- user deliveries have the members that python-xmatters reads: ``event``, ``person``, ``deliveryStatus``, a listing
-  ``notifications``, ``response`` and ``links``; a notification's listing ``responses`` is always empty, since the
-  client can't read any other;
-- the ``deliveryStatus`` of a user is RESPONDED if the user answered on a device, else DELIVERED, since every
-  notification is delivered at once; ``at`` leaves out what came later;
 - an unknown parameter is 400; an unknown event is 404.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -32,23 +24,20 @@ from sandbox.http import answers
 from sandbox.http.answers import VendorAnswer
 from sandbox.http.calls import Change
 from sandbox.http.schema import InvalidError, compiled
-from sandbox.xmatters.directory import shown
-from sandbox.xmatters.events import EVENT_PATH, Events, listing, no_such_event
-from sandbox.xmatters.notifications import Notification
+from sandbox.xmatters.events import EVENT_PATH, Events, no_such_event
 from sandbox.xmatters.notifying import Notifier
-from sandbox.xmatters.pages import AUDIT_TYPES, EVENTS_PATH, Page, Pages
-from sandbox.xmatters.paging import limit_and_offset, moment, page
+from sandbox.xmatters.pages import AUDIT_TYPES, Pages
+from sandbox.xmatters.paging import limit_and_offset, page
 from sandbox.xmatters.rest import Rest
 
 ANNOTATIONS_PATH = EVENT_PATH + "/annotations"
 ANNOTATION_PATH = ANNOTATIONS_PATH + "/{annotation}"
 AUDITS_PATH = "/api/xm/1/audits"
-DELIVERIES_PATH = EVENT_PATH + "/user-deliveries"
 _COMMENT = compiled({"comment": {"type": "string", "minLength": 1, "maxLength": 4000}}, {})
 
 
 class Records:
-    """Routes of annotations, audits and user deliveries."""
+    """Routes of annotations and audits."""
 
     def __init__(self, pages: Pages, events: Events, notifier: Notifier, rest: Rest) -> None:
         self._pages = pages
@@ -63,7 +52,6 @@ class Records:
         app.router.add_post(ANNOTATIONS_PATH, self._rest.handler("annotation", self._annotated, log))
         app.router.add_get(ANNOTATION_PATH, self._rest.handler("annotations", self._annotation, log))
         app.router.add_get(AUDITS_PATH, self._rest.handler("audits", self._audits, log))
-        app.router.add_get(DELIVERIES_PATH, self._rest.handler("deliveries", self._deliveries, log))
 
     def _annotations(self, request: web.Request, _: Any) -> VendorAnswer:
         limit, offset = limit_and_offset(request.query, ())
@@ -107,33 +95,3 @@ class Records:
         found = [each for each in self._pages.audits(event.id) if not types or each["auditType"] in types]
         found = found if order == "ASCENDING" else found[::-1]
         return answers.document(200, page(request.path, query, found, limit, offset))
-
-    def _deliveries(self, request: web.Request, _: Any) -> VendorAnswer:
-        query = request.query
-        limit, offset = limit_and_offset(query, {"at", "embed"})
-        at = moment(query, "at")
-        if at is None:
-            raise InvalidError("at is missing")
-        event = self._events.visible(request.match_info["event"])
-        notifications = self._notifier.notifications.of_page(event.id) if event else []
-        told = [each for each in notifications if each.at <= at]
-        if event is None or not told:
-            return no_such_event()
-        names = dict.fromkeys(each.person.name for each in told)
-        found = [_delivery(event, [each for each in told if each.person.name == name]) for name in names]
-        return answers.document(200, page(request.path, query, found, limit, offset))
-
-
-def _delivery(event: Page, notifications: Sequence[Notification]) -> dict[str, Any]:
-    """Return a user delivery, as the REST API shows it; `notifications` are those of one user."""
-    answered = next((each for each in reversed(notifications) if each.answer), None)
-    person = shown(notifications[0].person)
-    response = {"text": answered.answer, "notification": answered.document()["id"]} if answered else None
-    return {
-        "event": event.reference(),
-        "person": {name: person[name] for name in ("id", "targetName", "recipientType", "links")},
-        "deliveryStatus": "RESPONDED" if answered else "DELIVERED",
-        "notifications": listing([each.document() | {"responses": listing([])} for each in notifications]),
-        **({"response": response} if response else {}),
-        "links": {"self": f"{EVENTS_PATH}/{event.id}/user-deliveries"},
-    }

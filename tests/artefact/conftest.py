@@ -72,5 +72,4 @@ def world(_world: World) -> Iterator[World]:
     _world.aws.empty_ledger()
     _world.waiting()
     _world.chores()
-    _world.notifications()
     assert _world.dead_letters() == [], "the test left a message on the dead-letter queue"

@@ -1,18 +1,23 @@
-"""The built webhook under AWS's own runtime client: sample shares, queued jobs and log lines."""
+"""The built functions under AWS's own runtime client: sample events, log lines, metrics and settings."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import read_envelope
+from relay.jobs.envelope import attributes_of, read_envelope
+from relay.jobs.job import Job
 from relay.telemetry.metrics import METRICS
+from sandbox import local
+from sandbox.bigpanda.incidents import ENVIRONMENT
 from tests.artefact import templates
 from tests.artefact.builds import Build
 from tests.artefact.runtime_api import FunctionError, loaded
 from tests.artefact.world import (
     API_KEY,
+    BIGPANDA_KEY,
     CALLBACKS,
     EVENTS,
     FOLLOWUPS,
@@ -25,32 +30,32 @@ from tests.artefact.world import (
     SWEEPS,
     TOKEN,
     WRITEBACKS,
+    Aws,
     World,
+    changed,
     in_base64,
     logged,
     read,
+    records,
     since,
 )
 
 # The field that the answer has to name, by sample.
-REFUSED = {"bigpanda_6_no_incident": "incident.id"}
+REFUSED = {"bigpanda_6_no_incident": "incident.id", "xmatters_callback_4_no_incident": "incident_id"}
 # A resolve of an incident that was never announced.
 CLAIMED = {"bigpanda_3_resolved"}
+NOTHING_STAYS: dict[str, Any] = {"batchItemFailures": []}
+ACKNOWLEDGED = (
+    '"Jane Doe" (jdoe) acknowledged xMatters page 408005 from "Work Phone". The incident is assigned to them. '
+    'Note: "Looking at the replica now" [relay {mark}]'
+)
 
 
 def test_every_sample_event_belongs_to_a_function() -> None:
-    assert SHARES
-    assert REPLAYS
-    assert RETRIES
-    assert CALLBACKS
-    assert WRITEBACKS
-    assert FOLLOWUPS
-    assert QUESTIONS
-    assert RECONCILES
-    assert SWEEPS
-    jobs = {*REPLAYS, *RETRIES, *WRITEBACKS, *FOLLOWUPS, *QUESTIONS}
-    assert {*SHARES, *CALLBACKS, *jobs, *RECONCILES, *SWEEPS} == set(EVENTS)
-    assert REFUSED.keys() | CLAIMED <= {path.stem for path in SHARES}
+    kinds = [SHARES, REPLAYS, RETRIES, CALLBACKS, WRITEBACKS, FOLLOWUPS, QUESTIONS, RECONCILES, SWEEPS]
+    assert all(kinds)
+    assert {path for kind in kinds for path in kind} == set(EVENTS)
+    assert REFUSED.keys() | CLAIMED <= {path.stem for path in EVENTS}
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
@@ -109,34 +114,86 @@ def test_share_is_on_the_retry_queue_before_it_is_sent(world: World) -> None:
     assert read_envelope(message["Body"]).delivery_id == answer["delivery_id"]
 
 
-def test_share_that_xmatters_refuses_is_dead_lettered(world: World) -> None:
-    world.box.script([{"kind": "status", "status": 400, "times": None}])
-    answer = world.share(read(SHARES[0]))
-    assert answer["status"] == 202
-    assert (answer["outcome"], answer["reason"], answer["queue"]) == ("queued", "refused", "dead_letter")
-    [message] = world.dead_letters()
-    assert message["MessageAttributes"]["reason"]["StringValue"] == "refused"
-    assert json.loads(message["Body"])["stamps"]["http_status"] == 400
+@pytest.mark.parametrize("path", [*REPLAYS, *RETRIES], ids=lambda path: path.stem)
+def test_every_sample_job_is_delivered_on_any_day(world: World, path: Path) -> None:
+    event = read(path)
+    assert world.worker.invoke(event) == NOTHING_STAYS
+    jobs = [read_envelope(record["body"]) for record in event["Records"]]
+    signals = world.box.signals()
+    assert [signal.incident_id for signal in signals] == [job.incident_id for job in jobs]
+    assert [signal.body_bytes for signal in signals] == [job.body for job in jobs]
+    assert [signal.recipients for signal in signals] == [job.stamps.recipients for job in jobs]
+    for record, job in zip(event["Records"], jobs, strict=True):
+        shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
+        assert shown == attributes_of(job)
+    assert (world.waiting(), world.dead_letters()) == ([], [])
 
 
-def test_unusual_json_reaches_xmatters_byte_for_byte(world: World) -> None:
-    body = (
-        '\r\n { "incident" : {"id":"é-\\u00e9","id":"x 1", "note": "\\ud83d\\ude00 \U0001f600\\/" , "n": 1.50e+01}}\t'
-    )
-    assert world.share(in_base64(read(SHARES[0]) | {"body": body}))["status"] == 200
-    [signal] = world.box.signals()
-    assert signal.body_bytes == body.encode()
+def test_poison_message_stays_on_the_queue_and_blocks_no_other_job(world: World) -> None:
+    before = world.worker.log()
+    sample = read(RETRIES[0])["Records"][0]["body"]
+    answer = world.worker.invoke(records("no job", sample, "{}"))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "2"}]}
+    assert len(world.box.signals()) == 1
+    lines = logged(since(world.worker, before))
+    assert [line["level"] for line in lines if line.get("message") == "unreadable job"] == ["ERROR", "ERROR"]
 
 
-def test_built_webhook_refuses_strangers_with_the_same_401(world: World) -> None:
-    event = read(SHARES[0])
-    wrong = event | {"headers": event["headers"] | {"Authorization": "Bearer wrong"}}
-    unknown = event | {"pathParameters": {"channel": "unknown"}}
-    nobody = event | {"headers": {}}
-    responses = [world.webhook.invoke(each) for each in (wrong, unknown, nobody)]
-    assert [response["statusCode"] for response in responses] == [401, 401, 401]
-    assert len({response["body"] for response in responses}) == 1
-    assert world.box.attempts() == []
+@pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
+@pytest.mark.parametrize("path", CALLBACKS, ids=lambda path: path.stem)
+def test_built_callback_answers_and_queues_every_sample(world: World, path: Path, encoded: bool) -> None:
+    event = read(path)
+    answer = world.call_back(in_base64(event) if encoded else event)
+    if path.stem in REFUSED:
+        assert (answer["status"], answer["error"]) == (400, "bad_request")
+        assert REFUSED[path.stem] in answer["detail"]
+        assert world.chores() == []
+        return
+    assert (answer["status"], answer["outcome"], answer["queue"]) == (200, "queued", "retry")
+    [message] = world.chores()
+    job = read_envelope(message["Body"])
+    assert (job.kind, job.delivery_id, job.body) == ("writeback", answer["delivery_id"], event["body"].encode())
+    assert message["MessageAttributes"]["kind"]["StringValue"] == "writeback"
+    assert world.box.bigpanda.calls.all() == [], "BigPanda is the worker's to ask"
+
+
+@pytest.mark.parametrize("path", WRITEBACKS, ids=lambda path: path.stem)
+def test_every_sample_write_back_event_matches_its_callback_and_is_written(world: World, path: Path) -> None:
+    event = read(path)
+    # The relay writes to announced incidents alone.
+    assert world.share(read(SHARES[0]))["outcome"] == "delivered"
+    world.waiting()
+    world.chores()
+    world.call_back(read(CALLBACKS[0]))
+    [message] = world.chores()
+    [record] = event["Records"]
+    was, sample = (read_envelope(body) for body in (message["Body"], record["body"]))
+    assert _at_any_time(was) == _at_any_time(sample)
+    shown = {name: value["stringValue"] for name, value in record["messageAttributes"].items()}
+    assert shown == attributes_of(sample)
+
+    assert world.chore_worker.invoke(event) == NOTHING_STAYS
+    comments = [call.document["comment"] for call in world.box.bigpanda.comments()]
+    assert comments == [ACKNOWLEDGED.format(mark=sample.delivery_id[:8])]
+    [assignment] = world.box.bigpanda.assignments()
+    assert (assignment.incident_id, assignment.environment_id) == (sample.incident_id, ENVIRONMENT)
+    assert (world.waiting(), world.chores(), world.dead_letters()) == ([], [], [])
+
+
+def _at_any_time(job: Job) -> Job:
+    return job._replace(received_at="")
+
+
+@pytest.mark.parametrize("path", [*FOLLOWUPS, *QUESTIONS], ids=lambda path: path.stem)
+def test_sample_chore_that_has_nothing_to_do_ends_silently(world: World, path: Path) -> None:
+    assert world.chore_worker.invoke(read(path)) == NOTHING_STAYS
+    assert (world.box.attempts(), world.chores(), world.dead_letters()) == ([], [], [])
+
+
+@pytest.mark.parametrize("event", [{}, {"anything": ["at", "all"]}, *map(read, (*RECONCILES, *SWEEPS))], ids=str)
+def test_scheduled_functions_accept_any_event(world: World, event: dict[str, Any]) -> None:
+    assert world.reconcile.invoke(event).keys() == {"runs", "channels"}
+    assert world.sweeper.invoke(event) == {"owed": 0, "notified": 0, "healed": 0}
 
 
 def test_every_log_line_is_json_and_each_share_has_one(world: World) -> None:
@@ -158,11 +215,18 @@ def test_no_secret_is_in_the_functions_logs_or_on_the_queues(world: World) -> No
     waiting = world.waiting()
     for message in waiting:
         world.worker.invoke({"Records": [{"messageId": "m1", "body": message["Body"]}]})
-    kept = [message["Body"] for message in (*waiting, *world.waiting(), *world.dead_letters())]
-    assert len(kept) >= 3
-    for text in (world.webhook.log(), world.worker.log(), *kept):
-        assert TOKEN not in text
-        assert API_KEY not in text
+    world.box.script([{"kind": "status", "status": 401, "on": route} for route in ("comment", "incidents")])
+    for path in CALLBACKS:
+        world.call_back(read(path))
+    chores = world.chores()
+    world.chore_worker.invoke(records(*(changed(message["Body"], not_before=None) for message in chores)))
+    world.reconcile.invoke({})
+    kept = (*waiting, *chores, *world.waiting(), *world.chores(), *world.dead_letters())
+    assert len(kept) >= 6
+    functions = (world.webhook, world.callback, world.worker, world.chore_worker, world.reconcile)
+    texts = [*(function.log() for function in functions), *(message["Body"] for message in kept)]
+    for secret in (TOKEN, API_KEY, BIGPANDA_KEY, local.CALLBACK_TOKEN, local.CALLBACK_PASSWORD):
+        assert [secret in text for text in texts] == [False] * len(texts)
 
 
 def test_metrics_have_the_namespace_and_the_dimensions_that_alarms_watch(world: World, built: Build) -> None:
@@ -170,6 +234,7 @@ def test_metrics_have_the_namespace_and_the_dimensions_that_alarms_watch(world: 
     # Alarms without dimensions watch the access log's metric, which no function writes.
     ours = [each for each in alarms if not each.get("Namespace", "AWS/").startswith("AWS/") and "Dimensions" in each]
     assert ours
+    world.share(read(SHARES[0]))
     written = [line for line in logged(world.webhook.log()) if "_aws" in line]
     assert {name for line in written for name in line} & set(METRICS)
     for line in written:
@@ -195,11 +260,10 @@ def test_function_without_its_settings_names_the_missing_ones(world: World, tmp_
     assert "RELAY_XMATTERS_HOSTS: must name" in str(caught.value)
 
 
-def test_share_without_a_ledger_table_is_sent_and_counted_as_unguarded(world: World, tmp_path: Path) -> None:
-    lost = {**world.webhook_as_deployed.variables, "RELAY_LEDGER_TABLE": "gone"}
-    with loaded(replace(world.webhook_as_deployed, variables=lost), tmp_path / "log") as webhook:
-        answer = json.loads(webhook.invoke(read(SHARES[0]))["body"])
-        counted = [sum(line["unguarded"]) for line in logged(webhook.log()) if "_aws" in line and "unguarded" in line]
-    assert answer["outcome"] == "delivered"
-    assert len(world.box.signals()) == 1
-    assert counted == [1]
+def test_worker_reports_a_malformed_event_and_goes_on(built: Build, aws: Aws, tmp_path: Path) -> None:
+    with loaded(built.deployed("JobWorkerFunction", aws.endpoint_url, aws.known), tmp_path / "log") as worker:
+        with pytest.raises(FunctionError) as caught:
+            worker.invoke({})
+        assert caught.value.type == "KeyError"
+        assert 'event["Records"]' in caught.value.stack[-1]
+        assert worker.invoke({"Records": []}) == NOTHING_STAYS

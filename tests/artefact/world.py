@@ -36,7 +36,7 @@ BIGPANDA_KEY = "BPU-canary-bigpanda-key"
 API_KEY = "canary-url-key"
 RECIPIENT = "Network Operations"
 
-RETRY_QUEUE, CHORE_QUEUE, DEAD_LETTER_QUEUE, TOLD = QUEUES = "retries", "chores", "dead-letters", "told"
+RETRY_QUEUE, CHORE_QUEUE, DEAD_LETTER_QUEUE = QUEUES = "retries", "chores", "dead-letters"
 LEDGER = "ledger"
 
 
@@ -121,19 +121,13 @@ class World:
         """Take all messages off the dead-letter queue."""
         return self.aws.taken_off(DEAD_LETTER_QUEUE)
 
-    def notifications(self) -> list[dict[str, Any]]:
-        """Take the fallback topic's notifications off its subscriber's queue, and return them."""
-        return [json.loads(message["Body"]) for message in self.aws.taken_off(TOLD)]
-
 
 def make_aws(endpoint_url: str) -> Aws:
-    """Make the template's resources in moto: queues, the ledger's table, and the fallback topic with a subscriber."""
+    """Make the template's resources in moto: queues, the ledger's table and the fallback topic."""
     bare = Aws(endpoint_url, {})
     sqs, sns = bare.client("sqs"), bare.client("sns")
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in QUEUES}
     topic = sns.create_topic(Name="fallback")["TopicArn"]
-    told = sqs.get_queue_attributes(QueueUrl=urls[TOLD], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=told)
     table = templates.of_clone().only("AWS::DynamoDB::Table")
     keys = {
         name: table[name] for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")

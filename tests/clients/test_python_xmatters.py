@@ -202,45 +202,6 @@ class TestDirectory:
         assert both[0]["start"] < both[0]["end"]
         assert [each["member"]["target_name"] for each in default[0]["members"]] == ["kim"]
 
-    def test_on_call_summary_is_in_the_order_of_escalation(self, box: Box) -> None:
-        [found] = values(box, ["oncall_summary_endpoint", ("get_oncall_summary", {"groups": "dba"})])
-        assert [(each["recipient"]["target_name"], each["delay"], each["escalation_level"]) for each in found] == [
-            *(("kim", 0, 1), ("jo", 7, 2))
-        ]
-        assert (found[0]["group"]["target_name"], found[0]["shift"]["name"]) == ("dba", "Default Shift")
-
-    def test_shifts_and_members_of_a_group_are_read(self, box: Box) -> None:
-        group = ["groups_endpoint", ("get_group_by_id", "dba")]
-        shifts, members, of_shift = values(
-            box,
-            [*group, ("get_shifts",)],
-            [*group, ("get_members",)],
-            [*group, ("get_shift_by_id", "Default Shift"), ("get_members",)],
-        )
-        assert [(each["name"], each["timezone"]) for each in shifts] == [("Default Shift", "UTC")]
-        # The client reads how many shifts a member has, and none of their names.
-        assert [(each["member"]["target_name"], len(each["shifts"])) for each in members] == [
-            *(("away", 1), ("kim", 1), ("jo", 1))
-        ]
-        assert [(each["position"], each["recipient"]["target_name"], each["delay"]) for each in of_shift] == [
-            *((1, "away", 0), (2, "kim", 5), (3, "jo", 7))
-        ]
-
-    def test_user_deliveries_say_how_far_each_user_was_notified(self, box: Box) -> None:
-        request_id = signal(box)
-        [made] = [each for each in box.events.all() if each.request_id == request_id]
-        acknowledge(box)
-        late = {"at": "2036-03-04T14:00:00.000Z"}
-        deliveries, none_yet = (
-            values(box, [*event(made.id), ("get_user_delivery_data", late)])[0],
-            outcomes(box, [*event(made.id), ("get_user_delivery_data", {"at": "2016-03-04T14:00:00.000Z"})])[0],
-        )
-        [delivery] = deliveries
-        assert (delivery["person"]["target_name"], delivery["delivery_status"]) == ("kim", "RESPONDED")
-        assert delivery["response"]["text"] == "Acknowledge"
-        assert delivery["event"]["id"] == made.id
-        assert none_yet.error == "NotFoundError"
-
 
 class TestErrors:
     def test_wrong_password_is_unauthorized(self, box: Box) -> None:

@@ -119,27 +119,18 @@ class TestDirectory:
         assert people == [person]
         assert [each["targetName"] for each in groups] == ["dba", group["targetName"]]
 
-    def test_on_call_and_its_summary_are_read(self, box: Box, run: Run) -> None:
+    def test_people_on_call_are_read(self, box: Box, run: Run) -> None:
         group = box.xmatters.people.group("dba")
         assert group
-        on_call, summary = values(
-            run(
-                ["onCall", "getMany", {"groups": group.id, "membersPerShift": 10, "embed": "shift,members.owner"}],
-                ["onCallSummary", "getMany", {"groups": "dba"}],
-            )
-        )
-        [shift] = on_call
+        query = {"groups": group.id, "membersPerShift": 10, "embed": "shift,members.owner"}
+        [[shift]] = values(run(["onCall", "getMany", query]))
         assert [each["member"]["targetName"] for each in shift["members"]["data"]] == ["kim", "jo"]
-        assert [each["recipient"]["targetName"] for each in summary] == ["kim", "jo"]
 
     def test_encoded_comma_is_part_of_a_groups_name(self, run: Run) -> None:
         one, none = values(
-            run(
-                ["onCallSummary", "getMany", {"groups": "Network, Ops"}],
-                ["onCallSummary", "getMany", {"groups": "dba,Network"}],
-            )
+            run(["onCall", "getMany", {"groups": "Network, Ops"}], ["onCall", "getMany", {"groups": "dba,Network"}])
         )
-        assert [each["group"]["name"] for each in one] == ["Network, Ops"]
+        assert [each["group"]["targetName"] for each in one] == ["Network, Ops"]
         assert none == []
 
 

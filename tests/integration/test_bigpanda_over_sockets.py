@@ -283,28 +283,19 @@ def answering(status: int, body: bytes) -> Script:
 
 FAILURES: list[tuple[dict[str, Any], Reason, bool]] = [
     ({"kind": "status", "status": 400}, Reason.REFUSED, False),
-    ({"kind": "status", "status": 401}, Reason.CREDENTIALS, False),
     ({"kind": "status", "status": 403}, Reason.CREDENTIALS, False),
-    ({"kind": "status", "status": 404}, Reason.REFUSED, False),
-    ({"kind": "status", "status": 409}, Reason.REFUSED, False),
-    ({"kind": "status", "status": 410}, Reason.REFUSED, False),
     ({"kind": "status", "status": 429}, Reason.RATE_LIMITED, False),
-    ({"kind": "status", "status": 500}, Reason.UPSTREAM, True),
-    ({"kind": "status", "status": 501}, Reason.UPSTREAM, True),
-    ({"kind": "html", "status": 404}, Reason.REFUSED, False),
     ({"kind": "html", "status": 503}, Reason.UPSTREAM, True),
     ({"kind": "redirect", "location": "https://evil.example/"}, Reason.REFUSED, False),
-    ({"kind": "reset"}, Reason.UNREACHABLE, True),
     ({"kind": "accept_then_reset"}, Reason.UNREACHABLE, True),
     # Slower than the test's deadline: a client without a deadline would accept this answer.
     ({"kind": "slow", "seconds": 60}, Reason.TIMEOUT, True),
 ]
-# A release that finds nothing to release (404, 409) is done, and not in this list.
-FAILURES_OF_ROUTES = [
-    (route, *failure)
-    for route in ROUTES
-    for failure in FAILURES
-    if (route, failure[0].get("status")) not in {("release", 404), ("release", 409)}
+# A release that finds nothing to release (404, 409) is done; for all others that is a failure.
+FAILURES_OF_ROUTES: list[tuple[str, dict[str, Any], Reason, bool]] = [
+    *(("comment", *failure) for failure in FAILURES),
+    *((route, {"kind": "status", "status": 404}, Reason.REFUSED, False) for route in ROUTES if route != "release"),
+    *((route, {"kind": "status", "status": 500}, Reason.UPSTREAM, True) for route in ROUTES),
 ]
 
 

@@ -141,13 +141,12 @@ class Functions:
         self._environment = environment
         self._numbers = itertools.count(1)
         self.callback = load("xmatters_callback", environment, account)
-        self.start_anew()
+        self.webhook = load("bigpanda_webhook", environment, account)
 
     def start_anew(self) -> None:
-        """Close all circuits and reload the functions, so that each channel may be signalled again."""
+        """Close all circuits and reload the webhook, so that each channel may be signalled again."""
         self.account.close_circuits()
         self.webhook = load("bigpanda_webhook", self._environment, self.account)
-        self.worker = load("job_worker", self._environment, self.account)
 
     def sweep(self) -> None:
         """Run the sweeper, which publishes to the fallback topic."""
@@ -172,11 +171,12 @@ class Functions:
         self.search.answers.append(invoke(self.callback, event(content, **shown)))
 
     def work(self, *envelopes: str) -> None:
-        """Work jobs as if the retry queue had delivered them."""
+        """Work jobs as if the retry queue had delivered them, each in a worker that has just started."""
         for envelope in envelopes:
-            self.start_anew()
+            self.account.close_circuits()
+            worker = load("job_worker", self._environment, self.account)
             records = [{"messageId": "m1", "body": envelope}]
-            self.search.answers.append(invoke(self.worker, {"Records": records}))
+            self.search.answers.append(invoke(worker, {"Records": records}))
 
 
 @pytest.mark.parametrize("kind", AUTHS)

@@ -143,24 +143,6 @@ class TestXMatters:
         xmatters.get("group", "groups/dba")
         xmatters.get("groupPage", "groups")
         assert len(xmatters.get("onCallPage", "on-call?groups=dba,empty&membersPerShift=100")["data"]) == 1
-        assert len(xmatters.get("onCallSummary", "on-call-summary?groups=dba,empty")) == 2
-        assert xmatters.get("onCallSummary", "on-call-summary?groups=empty") == []
-
-    def test_shifts_and_members(self, xmatters: XMattersTenant) -> None:
-        [shift] = xmatters.get("shiftPage", "groups/dba/shifts")["data"]
-        assert xmatters.get("wholeShift", f"groups/dba/shifts/{shift['id']}") == shift
-        members = xmatters.get("memberOfShiftPage", "groups/dba/shifts/Default%20Shift/members")
-        assert [each["recipient"]["targetName"] for each in members["data"]] == ["kim", "away", "jo"]
-        assert len(xmatters.get("membershipPage", "groups/dba/members?embed=shifts&limit=2")["data"]) == 2
-
-    def test_user_deliveries(self, xmatters: XMattersTenant) -> None:
-        made = xmatters.page()
-        path = f"events/{made}/user-deliveries?at=2136-03-04T14:00:00Z"
-        found = xmatters.get("userDeliveryPage", path)["data"]
-        assert [(each["person"]["targetName"], each["deliveryStatus"]) for each in found] == [
-            *(("kim", "DELIVERED"), ("jo", "DELIVERED"))
-        ]
-        xmatters.get("userDeliveryPage", f"{path}&limit=1&offset=1")
 
     def test_method_that_a_path_does_not_take_is_405_and_names_those_it_takes(self, xmatters: XMattersTenant) -> None:
         document = xmatters.call("DELETE", "people/kim", status=405)
@@ -172,19 +154,12 @@ class TestXMatters:
         [
             *((f"{each}/nope", 404) for each in ("events", "people", "groups")),
             ("people/nope/devices", 404),
-            *((f"groups/{each}", 404) for each in ("nope/shifts", "nope/members", "dba/shifts/nope")),
-            *((f"groups/{each}/members", 404) for each in ("nope/shifts/nope", "dba/shifts/nope")),
-            ("groups/dba/shifts?x=1", 400),
-            ("groups/dba/members?limit=0", 400),
-            ("events/nope/user-deliveries?at=2036-03-04T14:00:00Z", 404),
-            ("events/nope/user-deliveries", 400),
             ("nothing/here", 404),
             ("events/nope/annotations", 404),
             ("events/nope/annotations/nope", 404),
             ("audits?eventId=nope", 404),
             *((f"{each}?limit=0", 400) for each in ("events", "people", "groups", "audits")),
             ("on-call", 400),
-            ("on-call-summary", 400),
         ],
     )
     def test_errors_of_reading(self, xmatters: XMattersTenant, path: str, status: int) -> None:

@@ -41,7 +41,8 @@ def main() -> int:
             _print_shrunk(options.seed)
         return 1 if verdict.problems else 0
     began = time.monotonic()
-    failed = first_failures(judge, options.first, options.schedules, progress=_progress)
+    seeds = range(options.first, options.first + options.schedules)
+    failed = first_failures(judge, seeds, progress=_progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if failed:

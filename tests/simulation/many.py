@@ -8,24 +8,23 @@ from dataclasses import replace
 
 from tests.simulation.verdict import Verdict
 
-CHUNK = 50
+CHUNK = 10
 # More failures add no information.
 MOST_SHOWN = 5
 
 
 def first_failures(
     judge: Callable[[int], Verdict],
-    first: int,
-    schedules: int,
+    seeds: Sequence[int],
     *,
     progress: Callable[[int, int, Sequence[Verdict]], object] | None = None,
 ) -> list[Verdict]:
-    """Run schedules from the seed `first` on; stop after a few failures, and return those with the lowest seeds.
+    """Run the schedules of these seeds; stop after a few failures, and return those with the lowest seeds.
 
     `judge` runs the schedule of a seed; it is a function of a module. `progress` is called with the number of finished
     schedules, the number of all, and the failures since the last call.
     """
-    chunks = [range(start, min(start + CHUNK, first + schedules)) for start in range(first, first + schedules, CHUNK)]
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     # "spawn", since greenlets do not work in a fork of a process with threads.
     context = multiprocessing.get_context("spawn")
     failed: list[Verdict] = []
@@ -36,7 +35,7 @@ def first_failures(
             failed.extend(found)
             done += CHUNK
             if progress:
-                progress(min(done, schedules), schedules, found)
+                progress(min(done, len(seeds)), len(seeds), found)
             if len(failed) >= MOST_SHOWN:
                 pool.shutdown(cancel_futures=True)
                 break

@@ -10,8 +10,8 @@ from tests.simulation.attack_plans import ATTACKED, RECIPIENTS, Flood, Rhythm, T
 from tests.simulation.attacks import Attack, judge, play
 from tests.simulation.silence import silence
 
-# Half of them with each token.
-SCHEDULES = 200
+# Half of them with each token. Three of them are floods of resolves, which take the longest.
+SCHEDULES = 104
 
 
 @pytest.fixture(scope="module")
