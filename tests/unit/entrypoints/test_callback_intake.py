@@ -114,6 +114,9 @@ class TestEndpoint:
 
 
 class TestRefused:
+    def test_callback_that_is_too_large_is_answered_413(self) -> None:
+        assert answered(new_relay(), request(ANSWER | {"note": "n" * 262_144})).status == 413
+
     def test_invalid_callback_is_answered_400_with_the_missing_field(self) -> None:
         relay = new_relay()
         answer = answered(relay, request({"response": "Acknowledge"}))

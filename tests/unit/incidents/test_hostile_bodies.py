@@ -187,32 +187,35 @@ def test_any_share_is_routed_and_has_a_body_that_fits(
 
 
 # Bodies of the largest size, in many shapes.
-LARGE: dict[str, dict[str, Any]] = {
-    "ten thousand alerts": {
+LARGE: dict[str, Callable[[], dict[str, Any]]] = {
+    "ten thousand alerts": lambda: {
         "alerts": [{"id": n, "status": "critical", "tags": {"team": f"{n:0200}"}} for n in range(10_000)]
     },
-    "alerts that say nothing": {"alerts": [{}] * 1_000_000},
-    "tags without end": {"tags": [{"name": "team", "value": "x"}] * 100_000},
-    "a tag with values without end": {"tags": {"team": list(range(500_000))}},
-    "a tag of an alert with values without end": {"alerts": [{"tags": {"team": list(range(500_000))}}]},
-    "a tag with other values in each alert": {
+    "alerts that say nothing": lambda: {"alerts": [{}] * 1_000_000},
+    "tags without end": lambda: {"tags": [{"name": "team", "value": "x"}] * 100_000},
+    "a tag with values without end": lambda: {"tags": {"team": list(range(500_000))}},
+    "a tag of an alert with values without end": lambda: {"alerts": [{"tags": {"team": list(range(500_000))}}]},
+    "a tag with other values in each alert": lambda: {
         "alerts": [{"tags": {"team": [f"{n} {value}" for value in range(100)]}} for n in range(1000)]
     },
-    "a value without end": {"tags": {"team": "a" * 4_000_000}},
-    "a description without end": {"description": "a " * 2_000_000, "alerts": [{"description": " " * 1_000_000}]},
-    "environments without end": {"environments": list(range(500_000))},
-    "links without end": {"links": [{"href": "x"}] * 200_000},
-    "names without end": {str(n): n for n in range(250_000)},
+    "a value without end": lambda: {"tags": {"team": "a" * 4_000_000}},
+    "a description without end": lambda: {
+        "description": "a " * 2_000_000,
+        "alerts": [{"description": " " * 1_000_000}],
+    },
+    "environments without end": lambda: {"environments": list(range(500_000))},
+    "links without end": lambda: {"links": [{"href": "x"}] * 200_000},
+    "names without end": lambda: {str(n): n for n in range(250_000)},
 }
 COSTLY = ["*a*a*a*a*b", "*" + "a" * 190 + "b", "a*" * 95 + "b", "*?" * 95 + "b", "*[!b]" * 45 + "b"]
 MANY = [f"*{n}x" for n in range(45)]
 
 
 @pytest.mark.parametrize("large", LARGE.values(), ids=LARGE)
-def test_work_for_a_large_share_is_bounded(large: dict[str, Any]) -> None:
+def test_work_for_a_large_share_is_bounded(large: Callable[[], dict[str, Any]]) -> None:
     facts = ("tag.team", "environment", "source_system", "status")
     routes = [Route.of({"when": {fact: COSTLY + MANY}, "recipients": ["a"]}) for fact in facts for _ in range(5)]
-    content = json.dumps({"id": 1, "environment": "a" * 10_000} | large).encode()
+    content = json.dumps({"id": 1, "environment": "a" * 10_000} | large()).encode()
     check_work(lambda: check_share(content, BodyRule(20_000), routes))
 
 

@@ -75,6 +75,12 @@ class TestGate:
         there = gate(critical_line_end=critical_line_end, other_line_end=other_line_end)
         assert there.must_step_back(ONE_A_SECOND, NOW, is_critical=is_critical, is_due=is_due) == steps_back
 
+    def test_gate_waits_a_few_seconds_for_a_signal_that_does_not_come(self) -> None:
+        absent = gate(critical_line_end=10)
+        last = 10 - ONE_A_SECOND.spacing
+        assert absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 3 - 0.01)
+        assert not absent.is_waited_for(absent.critical_line_end, ONE_A_SECOND.spacing, NOW + last + 3)
+
 
 class TestMeetingAtASlot:
     """Two senders that ask at the same moment, when the minute has one place left."""

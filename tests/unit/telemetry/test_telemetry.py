@@ -129,10 +129,11 @@ class TestLines:
             (NEVER_FAILED, Outcome.DUPLICATE, False),
             (samples.job(), Outcome.DUPLICATE, True),
             (samples.changed(NEVER_FAILED, accepted=True), Outcome.DUPLICATE, True),
+            (samples.changed(NEVER_FAILED, kind="writeback"), Outcome.DUPLICATE, True),
             (NEVER_FAILED, Outcome.SUPERSEDED, True),
             (NEVER_FAILED, Outcome.DELIVERED, True),
         ],
-        ids=["kept job", "failed before", "recorded late", "superseded", "delivered"],
+        ids=["kept job", "failed before", "recorded late", "chore", "superseded", "delivered"],
     )
     def test_result_of_a_job_is_logged_but_for_a_kept_one_that_was_not_needed(
         self, job: Job, outcome: Outcome, is_logged: bool

@@ -252,6 +252,18 @@ class TestFewRequests:
         assert [each.kind for each in found[1:]] == [Kind.NOT_KNOWN] * 2
         assert len(tenant.session.calls) == 1
 
+    @pytest.mark.parametrize("status", [403, 500, 400])
+    def test_failure_of_one_name_does_not_end_the_requests_for_others(self, status: int) -> None:
+        tenant = Tenant().people(a=said({}, status), b=person("b"))
+        assert [each.kind for each in tenant.check("a", "b")] == [Kind.NOT_KNOWN, Kind.USER]
+
+    def test_missing_token_route_is_not_taken_for_a_missing_person(self) -> None:
+        session = FakeSession(said(NOT_FOUND, 404))
+        directory = Directory(HttpClient(session))
+        found = directory.check(rest(samples.OAUTH), ["a", "b"], Deadline(5, Clock()))
+        assert [each.kind for each in found] == [Kind.NOT_KNOWN] * 2
+        assert [urlsplit(call.url).path for call in session.calls] == ["/api/xm/1/oauth2/token"]
+
 
 class TestTryCredentials:
     def test_try_of_credentials_reads_one_page_as_the_followup_does(self) -> None:
