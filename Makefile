@@ -31,8 +31,8 @@ sandbox: setup ## both vendors, the relay and their page, until Ctrl-C (SCRIPT=d
 	@$(PY) -m sandbox sandbox $(if $(SCRIPT),--script "$(SCRIPT)") $(if $(BROWSER_OPEN),--open-browser)
 
 .PHONY: local-up
-local-up: setup ## start the local cloud and leave it running; writes .local/stack.json (SANDBOX=off: no stand-ins)
-	@$(PY) -m sandbox up $(if $(filter off,$(SANDBOX)),--no-xmatters)
+local-up: setup ## start the local cloud and leave it running; writes .local/stack.json
+	@$(PY) -m sandbox up
 
 .PHONY: local-down
 local-down: setup ## stop what local-up started
@@ -65,10 +65,11 @@ mutations: setup ## put known faults into the library, one at a time, and find e
 	@$(PY) -m tests.simulation --mutations $(ONLY) --schedules $(or $(N),2000)
 
 .PHONY: nightly
-nightly: setup ## what is too long for each change: 20,000 new schedules, 2,000 attacks, all mutations, each benchmark
+nightly: setup ## what is too long for each change: 20,000 new schedules, 2,000 attacks, all mutations, the year, each benchmark
 	@$(PY) -m tests.simulation --first $(NEW) --schedules 20000
 	@$(PY) -m tests.simulation --first $(NEW) --schedules 2000 --attacks
 	@$(PY) -m tests.simulation --mutations
+	@$(MAKE) --silent year
 	@$(PY) -m bench --quick
 # Other seeds each day; a run that fails names its seeds.
 NEW := $(shell date +%y%m%d)00000

@@ -41,8 +41,7 @@ def main() -> int:
 
 def _up(arguments: argparse.Namespace) -> int:
     steps = Steps("local", Console(stderr=True))
-    result = local.up(_places(arguments.state, "local"), steps, with_xmatters=not arguments.no_xmatters)
-    sys.stdout.write(_where(result))
+    sys.stdout.write(_where(local.up(_places(arguments.state, "local"), steps)))
     return 0
 
 
@@ -74,7 +73,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
 
 
 def _where(up: local.Local) -> str:
-    channel = [
+    lines = [
         f"the page           {up.sandbox_url}/",
         f"BigPanda posts to  {up.api_url}/bigpanda/{local.CHANNEL}",
         f"with the header    x-api-key: {local.INBOUND_TOKEN}",
@@ -82,10 +81,6 @@ def _where(up: local.Local) -> str:
         f"xMatters posts to  {up.api_url}/xmatters/{local.CHANNEL}",
         f"with the header    x-api-key: {local.CALLBACK_TOKEN}",
         f"BigPanda received  {up.sandbox_url}/bigpanda/comments",
-    ]
-    none = ["stand-ins          off: make a channel with relayctl channel set NAME --trigger-url @FILE"]
-    lines = [
-        *(channel if up.sandbox_url else none),
         f"relayctl, aws      {' '.join(f'{name}={value}' for name, value in local.credentials(up).items())}",
         "for programs       .local/stack.json",
         "to stop            make local-down",
@@ -105,7 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="folder for all files (default: .local)")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start the local cloud, deploy the relay, and leave both running")
-    up.add_argument("--no-xmatters", action="store_true", help="do not start the stand-ins for xMatters and BigPanda")
     up.set_defaults(run=_up)
     demo_ = commands.add_parser("demo", help="tell the relay's story in the terminal, check it, then stop everything")
     demo_.set_defaults(run=_demo)

@@ -97,9 +97,9 @@ class Local:
     stack_name, outputs
         Name and outputs of the relay's stack.
     sandbox_url
-        Base URL of the stand-ins' control API; None without stand-ins.
+        Base URL of the stand-ins' control API.
     xmatters_url, bigpanda_url
-        Base URLs of the stand-ins; None without them.
+        Base URLs of the stand-ins.
     pids
         Process ids: "cloud", and "xmatters" for the process of both stand-ins.
     """
@@ -109,9 +109,9 @@ class Local:
     region: str
     stack_name: str
     outputs: dict[str, str]
-    sandbox_url: str | None
-    xmatters_url: str | None
-    bigpanda_url: str | None
+    sandbox_url: str
+    xmatters_url: str
+    bigpanda_url: str
     pids: dict[str, int]
 
 
@@ -134,15 +134,14 @@ class Joined:
     stays: bool
 
 
-def up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
+def up(places: Places, steps: Steps) -> Local:
     """Start everything, or deploy changes into a running cloud; write `stack.json`.
 
     On a failure or Ctrl-C, everything that this call started is stopped again; a cloud that ran before keeps running.
-    With `with_xmatters`, both stand-ins are started, too, and the channel `demo` is made.
     """
     with alone(places.folder):
         places.owner.unlink(missing_ok=True)
-        return _up(places, steps, with_xmatters=with_xmatters)
+        return _up(places, steps)
 
 
 @contextmanager
@@ -193,15 +192,15 @@ def down(places: Places) -> bool:
     return ran
 
 
-def afresh(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
-    """Stop what is left of an earlier local cloud, and start a new one. The caller must hold the lock of `alone`.
-
-    With `with_xmatters`, both stand-ins are started, too.
-    """
+def afresh(places: Places, steps: Steps) -> Local:
+    """Stop what is left of an earlier local cloud, and start a new one. The caller must hold the lock of `alone`."""
     if stop(places):
         steps.say("stopped the remains of an earlier run")
     try:
-        cloud, vendors = _start(places, steps, with_xmatters=with_xmatters)
+        with steps.step("starting the cloud"):
+            cloud = emulator.start(places.cloud)
+        with steps.step("starting the stand-ins for xMatters and BigPanda"):
+            vendors = background.start(places.standin, places.root, places.stack_file)
         return _made_known(places, steps, cloud, vendors, _deploy(places, steps, cloud))
     except BaseException:
         stop(places)
@@ -264,43 +263,27 @@ def _leave(places: Places, steps: Steps, *, is_guest: bool, keeps_logs: bool = F
             clear(places)
 
 
-def _up(places: Places, steps: Steps, *, with_xmatters: bool = True) -> Local:
+def _up(places: Places, steps: Steps) -> Local:
     found = _running(places)
     if found is None:
-        return afresh(places, steps, with_xmatters=with_xmatters)
+        return afresh(places, steps)
     cloud, vendors, known = found
     is_deployed = places.deployed_file.exists() and places.deployed_file.read_text() == places.workshop.fingerprint()
     what = "nothing changed since it was deployed" if is_deployed else "deploying what changed"
     steps.say(f"already running on {cloud.endpoint_url}; {what}")
-    if with_xmatters and vendors is None:
-        vendors = _start_vendors(places, steps)
-    elif vendors and not with_xmatters:
-        background.stop(places.standin)
-        vendors = None
     outputs = known.outputs if is_deployed else _deploy(places, steps, cloud)
     return _made_known(places, steps, cloud, vendors, outputs, known)
 
 
-def _running(places: Places) -> tuple[Emulator, StandIn | None, Local] | None:
+def _running(places: Places) -> tuple[Emulator, StandIn, Local] | None:
     try:
         known = Local(**json.loads(places.stack_file.read_text()))
     except (OSError, ValueError, TypeError):
         return None
     cloud, vendors = emulator.running(places.cloud), background.running(places.standin)
-    if cloud is None or (known.sandbox_url is not None and vendors is None):
+    if cloud is None or vendors is None:
         return None
     return cloud, vendors, known
-
-
-def _start(places: Places, steps: Steps, *, with_xmatters: bool) -> tuple[Emulator, StandIn | None]:
-    with steps.step("starting the cloud"):
-        cloud = emulator.start(places.cloud)
-    return cloud, _start_vendors(places, steps) if with_xmatters else None
-
-
-def _start_vendors(places: Places, steps: Steps) -> StandIn:
-    with steps.step("starting the stand-ins for xMatters and BigPanda"):
-        return background.start(places.standin, places.root, places.stack_file)
 
 
 def _deploy(places: Places, steps: Steps, cloud: Emulator) -> dict[str, str]:
@@ -317,7 +300,7 @@ def _made_known(
     places: Places,
     steps: Steps,
     cloud: Emulator,
-    vendors: StandIn | None,
+    vendors: StandIn,
     outputs: dict[str, str],
     known: Local | None = None,
 ) -> Local:
@@ -325,21 +308,20 @@ def _made_known(
 
     `known` is what `stack.json` says; None for a new cloud.
     """
-    is_known = vendors and known and known.sandbox_url == vendors.control_url and _has_channel(cloud, outputs)
-    if vendors and not is_known:
+    is_known = known and known.sandbox_url == vendors.control_url and _has_channel(cloud, outputs)
+    if not is_known:
         with steps.step(f"setting up the channel {CHANNEL!r}"):
             _set_up_channel(cloud, vendors, _api_url(outputs))
-    pids = {"cloud": cloud.process.pid} | ({"xmatters": vendors.process.pid} if vendors else {})
     result = Local(
         api_url=_api_url(outputs),
         aws_endpoint_url=cloud.endpoint_url,
         region=REGION,
         stack_name=stack.STACK_NAME,
         outputs=outputs,
-        sandbox_url=vendors.control_url if vendors else None,
-        xmatters_url=vendors.xmatters_url if vendors else None,
-        bigpanda_url=vendors.bigpanda_url if vendors else None,
-        pids=pids,
+        sandbox_url=vendors.control_url,
+        xmatters_url=vendors.xmatters_url,
+        bigpanda_url=vendors.bigpanda_url,
+        pids={"cloud": cloud.process.pid, "xmatters": vendors.process.pid},
     )
     processes.write_atomically(places.stack_file, json.dumps(asdict(result), indent=2) + "\n")
     return result

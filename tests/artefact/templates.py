@@ -1,8 +1,10 @@
 """The template after SAM's transform, as CloudFormation gets it, for given parameters."""
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,13 @@ class Stack:
 
 def read(path: Path) -> dict[str, Any]:
     """Return the template before any transform, with YAML's short tags such as `!Ref` in their long form."""
-    return dict(yaml_parse(path.read_text()))
+    return copy.deepcopy(_parsed(path.read_text()))
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse a template, which takes longer than most tests."""
+    return dict(yaml_parse(text))
 
 
 def stack(path: Path, parameters: Mapping[str, str], known: Mapping[str, str] | None = None) -> Stack:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import requests
 
-from relay.ledger.entry_key import channel_of
-from relay.ledger.row import CRITICAL, OTHER, shards
 from relay.ledger.table import Table
-from relay.sweeper.due_rows import MAX_ROWS
 from sandbox import local
 from sandbox.cloud.relayctl import set_channel
 from sandbox.environment import REGION
@@ -61,12 +58,6 @@ class Channel:
             "dynamodb", region_name=REGION, endpoint_url=self.cloud.aws_endpoint_url
         )
         return Table(dynamodb, self.cloud.outputs["LedgerTableName"], time.time)
-
-    def owing(self) -> list[str]:
-        """Return the keys of the channel's entries that have a row in the table's index."""
-        names = [*shards(CRITICAL), *shards(OTHER)]
-        found = [row.key for shard in names for row in self.ledger().due(shard, MAX_ROWS)]
-        return [key for key in found if channel_of(key) == self.name]
 
 
 def _posted(url: str, body: bytes, headers: Mapping[str, str]) -> requests.Response:

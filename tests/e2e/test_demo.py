@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -54,23 +53,19 @@ def test_demo_keeps_every_promise_within_80_columns_and_leaves_no_process(built_
     assert str(state) not in _command_lines()
 
 
-def test_demo_reports_a_broken_promise_and_keeps_the_logs(own_places: local.Places, tmp_path: Path) -> None:
-    for name in (".cache", ".venv", ".venv-sam", "sandbox"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    # Copies, since the SAM CLI builds relative paths that do not exist behind a symbolic link.
-    for name in ("functions", "layers"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("samconfig.toml", "template.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    # A relay that announces no transition breaks the first promise.
-    with (tmp_path / "layers" / "relay" / "relay" / "incidents" / "transition.py").open("a") as module:
-        module.write("\nPRESETS = dict.fromkeys(PRESETS, frozenset())\n")
-    places = local.Places(tmp_path, own_places.folder, tmp_path / "build")
-    with pytest.raises(SandboxError, match=f"Jane, first of database-oncall(.|\n)*logs are in {places.folder}"):
-        acts.play(places, Console(file=io.StringIO()), patience_seconds=10)
-    assert not places.cloud.exists()
-    assert "RequestId" in (places.folder / "functions.log").read_text()
-    assert str(places.folder) not in _command_lines()
+def test_demo_reports_a_broken_promise_and_keeps_the_logs(built_places: local.Places) -> None:
+    # A relay that announces no transition breaks the first promise. Its bytecode would hide the change.
+    module = built_places.build / "built/RelayLayer/python/relay/incidents/transition.py"
+    with module.open("a") as source:
+        source.write("\nPRESETS = dict.fromkeys(PRESETS, frozenset())\n")
+    [bytecode] = (module.parent / "__pycache__").glob("transition.*.pyc")
+    bytecode.unlink()
+    logs = built_places.folder
+    with pytest.raises(SandboxError, match=f"Jane, first of database-oncall(.|\n)*logs are in {logs}"):
+        acts.play(built_places, Console(file=io.StringIO()), patience_seconds=10)
+    assert not built_places.cloud.exists()
+    assert "RequestId" in (logs / "functions.log").read_text()
+    assert str(logs) not in _command_lines()
 
 
 def test_ctrl_c_stops_all_processes_of_the_demo_in_a_terminal_that_is_not_utf_8(built_places: local.Places) -> None:

@@ -1,5 +1,7 @@
 """The installed relayctl: its wheel has every module, and each verb runs where nothing of the clone is."""
 
+import json
+import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -7,12 +9,12 @@ from pathlib import Path
 from sandbox import local
 from sandbox.server.client import StandIn
 from tests.e2e import channels
-from tests.e2e.relayctl_operator import SECONDS, Operator
+from tests.e2e.relayctl_operator import Operator
 from tests.installed import SOURCES
 
-# Prints each verb, and runs its help.
-_HELP = """
-import sys
+# Runs the help of each verb, and then each command line of the standard input; prints the verbs and the results.
+_RUNS = """
+import json, sys
 from click import Context, Group
 from click.testing import CliRunner
 from relayctl.__main__ import main
@@ -21,12 +23,16 @@ def walk(command, way):
     if isinstance(command, Group):
         context = Context(command)
         for name in command.list_commands(context):
-            walk(command.get_command(context, name), [*way, name])
+            yield from walk(command.get_command(context, name), [*way, name])
     else:
         assert CliRunner().invoke(main, [*way, "--help"]).exit_code == 0
-        print(*way)
+        yield " ".join(way)
 
-walk(main, [])
+def run(words):
+    done = CliRunner().invoke(main, words.split())
+    return [done.exit_code, done.output]
+
+print(json.dumps([list(walk(main, [])), {words: run(words) for words in json.load(sys.stdin)}]))
 """
 
 
@@ -39,14 +45,6 @@ def test_wheel_has_the_files_of_the_source_tree_and_no_others(wheel: Path) -> No
     }
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == sources
-
-
-def verbs(relayctl: Path) -> list[str]:
-    """Return all verbs of the installed program, after a run of the help of each."""
-    python = relayctl.with_name("python")
-    done = subprocess.run([python, "-c", _HELP], cwd=relayctl.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def test_each_verb_of_the_installed_program_runs(
@@ -87,12 +85,20 @@ def test_each_verb_of_the_installed_program_runs(
         "uninstall": 1,
         f"channel remove {name} --yes": 0,
     }
-    wrong = []
-    for words, code in runs.items():
-        with operator.start(*words.split()) as child:
-            out, err = child.communicate(timeout=SECONDS)
-        # A channel of another test may be sick, which ends doctor with 1.
-        if child.returncode not in {code, int(words == "doctor")} or "Traceback" in err:
-            wrong.append(f"{words}: {child.returncode} {out} {err}")
-    assert not wrong, "\n".join(wrong)
-    assert [verb for verb in verbs(relayctl) if not any(words.startswith(verb) for words in runs)] == []
+    done = subprocess.run(
+        [relayctl.with_name("python"), "-c", _RUNS],
+        cwd=relayctl.parent,
+        env=os.environ | {"AWS_ENDPOINT_URL": operator.cloud.aws_endpoint_url},
+        input=json.dumps([*runs]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    verbs, results = json.loads(done.stdout)
+    # A channel of another test may be sick, which ends doctor with 1.
+    wrong = {
+        words: results[words] for words, code in runs.items() if results[words][0] not in {code, int(words == "doctor")}
+    }
+    assert wrong == {}
+    assert [verb for verb in verbs if not any(words.startswith(verb) for words in runs)] == []

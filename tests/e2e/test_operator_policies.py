@@ -85,6 +85,14 @@ class Person:
                 statement["Resource"] = [each.removesuffix(":*") for each in statement["Resource"]]
         self._iam.put_user_policy(UserName=self.name, PolicyName="relay", PolicyDocument=json.dumps(document))
 
+    def is_denied(self, *arguments: str) -> None:
+        """Run relayctl with the whole policy, and assert that AWS denies it, in one line."""
+        self.may_do_all()
+        done = self.run(*arguments)
+        assert (done.exit_code, done.stdout) == (1, ""), arguments
+        assert "AccessDenied" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
 
 def _actions(statement: dict[str, Any]) -> list[str]:
     found: str | list[str] = statement["Action"]
@@ -124,6 +132,24 @@ def keeper(cloud: local.Local) -> Person:
 @pytest.fixture(scope="module")
 def looker(cloud: local.Local) -> Person:
     return Person(cloud, "doctor")
+
+
+@pytest.fixture(scope="module")
+def folder(keeper: Person, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Make the channel policy-2 with an older version, and a removed one, policy-4; return a folder of settings."""
+    keeper.may_do_all()
+    for verb in (
+        ["set", "policy-2", "--trigger-url", URL],
+        ["set", "policy-4", "--trigger-url", URL],
+        ["set", "policy-2", "--set", "policy.max_per_minute=30"],
+        ["set", "policy-2", "--set", "policy.max_per_minute=60"],
+        ["remove", "policy-4", "--yes", "--drop-owed"],
+    ):
+        done = keeper.run("channel", *verb)
+        assert done.exit_code == 0, done.output
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / "policy-2.yaml").write_text(SETTINGS)
+    return str(folder)
 
 
 class TestReplayPolicy:
@@ -181,15 +207,9 @@ class TestReplayPolicy:
         assert "AccessDenied" in done.output
         assert len(done.stdout.splitlines()) in {0, 7, 8}, "either nothing was done, or it is told what was"
 
-    @pytest.mark.parametrize("verb", [["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]])
-    def test_replay_policy_gives_no_access_to_channels(
-        self, operator: Operator, replayer: Person, verb: list[str]
-    ) -> None:
-        replayer.may_do_all()
-        done = replayer.run("channel", *verb)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "AccessDenied" in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    def test_replay_policy_gives_no_access_to_channels(self, replayer: Person) -> None:
+        for verb in (["show", local.CHANNEL], ["list"], ["remove", local.CHANNEL, "--yes"]):
+            replayer.is_denied("channel", *verb)
 
     def test_replay_policy_names_no_secret_and_no_other_stack(self, cloud: local.Local) -> None:
         policy = printed(cloud, "replay")
@@ -219,15 +239,10 @@ class TestImportPolicy:
         assert done.exit_code == 1
         assert "AccessDenied" in done.stderr
 
-    @pytest.mark.parametrize("verb", [["list"], ["replay", "--yes"], ["drop", "--all", "--reason", "x", "--yes"]])
-    def test_import_policy_gives_no_access_to_incidents(
-        self, operator: Operator, importer: Person, verb: list[str]
-    ) -> None:
-        importer.may_do_all()
+    def test_import_policy_gives_no_access_to_incidents(self, operator: Operator, importer: Person) -> None:
         operator.jobs(1)
-        done = importer.run("dlq", *verb)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "AccessDenied" in done.stderr
+        for verb in (["list"], ["replay", "--yes"], ["drop", "--all", "--reason", "x", "--yes"]):
+            importer.is_denied("dlq", *verb)
         assert len(operator.visible()) == 1
 
 
@@ -274,29 +289,17 @@ class TestChannelsPolicy:
         ],
     )
     def test_every_action_of_the_channels_policy_is_needed(
-        self, keeper: Person, tmp_path: Path, action: str, verb: list[str]
+        self, keeper: Person, folder: str, action: str, verb: list[str]
     ) -> None:
         assert action in actions("channels")
-        keeper.may_do_all()
-        for name in ("policy-2", "policy-4"):
-            assert keeper.run("channel", "set", name, "--trigger-url", URL).exit_code == 0
-        (tmp_path / "policy-2.yaml").write_text(SETTINGS)
-        for value in ("30", "60"):
-            done = keeper.run("channel", "set", "policy-2", "--set", f"policy.max_per_minute={value}")
-            assert done.exit_code == 0
-        removed = keeper.run("channel", "remove", "policy-4", "--yes", "--drop-owed")
-        assert removed.exit_code == 0, removed.output
         keeper.may_not(action)
-        done = keeper.run("channel", *(str(tmp_path) if each == "DIR" else each for each in verb))
+        done = keeper.run("channel", *(folder if each == "DIR" else each for each in verb))
         assert (done.exit_code, done.stdout) == (1, "")
         assert "AccessDenied" in done.stderr
 
-    @pytest.mark.parametrize("verb", [["list"], ["replay"]])
-    def test_channels_policy_gives_no_access_to_incidents(self, keeper: Person, verb: list[str]) -> None:
-        keeper.may_do_all()
-        done = keeper.run("dlq", *verb)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "AccessDenied" in done.stderr
+    def test_channels_policy_gives_no_access_to_incidents(self, keeper: Person) -> None:
+        for verb in ("list", "replay"):
+            keeper.is_denied("dlq", verb)
 
 
 class TestDoctorPolicy:
@@ -331,14 +334,13 @@ class TestDoctorPolicy:
         else:
             assert done.exit_code == 1
 
-    @pytest.mark.parametrize(
-        "verb", [["channel", "set", local.CHANNEL, "--recipient", "x"], ["dlq", "list"], ["dlq", "replay", "--yes"]]
-    )
     def test_doctor_policy_changes_nothing_and_gives_no_access_to_incidents(
-        self, operator: Operator, looker: Person, verb: list[str]
+        self, operator: Operator, looker: Person
     ) -> None:
-        looker.may_do_all()
         operator.jobs(1)
-        done = looker.run(*verb)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert "AccessDenied" in done.stderr
+        for verb in (
+            ["channel", "set", local.CHANNEL, "--recipient", "x"],
+            ["dlq", "list"],
+            ["dlq", "replay", "--yes"],
+        ):
+            looker.is_denied(*verb)

@@ -4,7 +4,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
 import requests
 
 from sandbox import local, processes
@@ -13,69 +12,50 @@ from sandbox.steps import Steps
 from tests.e2e.sandbox_process import command
 
 
-def test_sandbox_names_its_page_plays_a_script_and_stops_all_processes_on_ctrl_c(
+def test_sandbox_plays_a_script_and_the_next_one_takes_over_from_a_killed_one_and_stops_everything_on_ctrl_c(
     built_places: local.Places, tmp_path: Path
 ) -> None:
-    with command(built_places, tmp_path / "said.txt", "--script", "incident") as running:
-        running.until("Ctrl-C stops everything.")
+    with command(built_places, tmp_path / "first.txt", "--script", "incident") as first:
+        first.until("Ctrl-C stops everything.")
         vendors = background.running(built_places.standin)
         assert vendors
-        assert f"The page:  {vendors.control_url}/" in running.said
-        running.until("The script is over.")
-        assert "skipped" not in running.said
-        assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in running.said
+        assert f"The page:  {vendors.control_url}/" in first.said
+        first.until("The script is over.")
+        assert "skipped" not in first.said
+        assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in first.said
         [incident] = vendors.live()["incidents"]
         assert (incident["is_open"], incident["assignee"]) == (False, "epearson@acme.example")
-        assert running.end(signal.SIGINT) == 0
-        assert "Stopped by Ctrl-C." in running.said
-    assert [line for line in running.said.splitlines() if len(line) > 80 and "http" not in line] == []
-    assert str(built_places.folder) not in _command_lines()
-    assert [each.name for each in built_places.folder.iterdir()] == ["build"]
-
-
-def test_sandbox_after_a_killed_one_takes_its_cloud_over_and_stops_it(
-    built_places: local.Places, tmp_path: Path
-) -> None:
-    with command(built_places, tmp_path / "first.txt") as first:
-        first.until("Ctrl-C stops everything.")
         first.end(signal.SIGKILL)
+    assert [line for line in first.said.splitlines() if len(line) > 80 and "http" not in line] == []
     assert background.running(built_places.standin)
     with command(built_places, tmp_path / "second.txt") as second:
         second.until("Ctrl-C stops everything.")
         assert "already running" in second.said
         assert second.end(signal.SIGINT) == 0
+        assert "Stopped by Ctrl-C." in second.said
     assert str(built_places.folder) not in _command_lines()
+    assert [each.name for each in built_places.folder.iterdir()] == ["build"]
 
 
-def test_sandbox_whose_cloud_is_taken_over_by_local_up_leaves_it_up(
+def test_sandbox_leaves_a_cloud_of_local_up_running_and_ends_with_an_error_when_it_is_stopped(
     built_places: local.Places, tmp_path: Path, quiet: Steps
 ) -> None:
-    with command(built_places, tmp_path / "said.txt") as running:
-        running.until("Ctrl-C stops everything.")
+    with command(built_places, tmp_path / "owner.txt") as owner:
+        owner.until("Ctrl-C stops everything.")
         up = local.up(built_places, quiet)
-        assert running.end(signal.SIGINT) == 0
+        assert owner.end(signal.SIGINT) == 0
     assert processes.recorded(processes.record_in(built_places.cloud))
+    with command(built_places, tmp_path / "guest.txt") as guest:
+        guest.until("the local cloud was up before, and stays up")
+        assert f"{up.sandbox_url}/" in guest.said
+        assert guest.end(signal.SIGTERM) == 0
+        assert "The local cloud stays up" in guest.said
     assert requests.get(f"{up.sandbox_url}/health", timeout=10).ok
-
-
-def test_sandbox_ends_with_an_error_when_its_cloud_is_stopped(built_places: local.Places, tmp_path: Path) -> None:
-    with command(built_places, tmp_path / "said.txt") as running:
-        running.until("Ctrl-C stops everything.")
+    with command(built_places, tmp_path / "last.txt") as last:
+        last.until("the local cloud was up before, and stays up")
         local.down(built_places)
-        assert running.wait() == 1
-        assert "the local cloud was stopped by another command" in running.said
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_sandbox_interrupted_while_it_starts_leaves_no_process(
-    own_places: local.Places, tmp_path: Path, number: signal.Signals
-) -> None:
-    with command(own_places, tmp_path / "said.txt") as running:
-        running.until("building the functions")
-        assert running.end(number) == 130
-        assert "nothing that it started is left running" in running.said
-    assert str(own_places.folder) not in _command_lines()
-    assert not own_places.owner.exists()
+        assert last.wait() == 1
+        assert "the local cloud was stopped by another command" in last.said
 
 
 def test_unknown_script_is_refused_before_anything_starts(own_places: local.Places, tmp_path: Path) -> None:

@@ -103,6 +103,14 @@ def test_outage_leaves_an_owed_state_and_a_refusal_a_dead_letter_that_is_replaye
     expect(page.locator("#dead")).not_to_contain_text("Certificate expires")
 
 
+def test_ledger_that_is_denied_makes_an_unguarded_signal(page: Page) -> None:
+    page.get_by_label("its ledger (DynamoDB)").check()
+    expect(page.locator("#trouble-sum")).to_contain_text("AWS denies the relay a service")
+    _open(page, "Router is gone")
+    expect(page.locator("#shares > li").first).to_contain_text("the ledger did not answer")
+    _ringing(page, "Kim Lee", "Router is gone").wait_for()
+
+
 def _open(page: Page, title: str) -> None:
     page.get_by_label("New incident").fill(title)
     page.get_by_role("button", name="Open", exact=True).click()

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from sandbox import local
 from sandbox.bigpanda.users import USERS
-from sandbox.environment import REGION
 from sandbox.server.client import StandIn
 from tests.e2e import channels
 from tests.e2e.channels import Channel
@@ -68,15 +66,6 @@ def announced(channel: Channel, incident_id: str) -> None:
     assert channel.post(share(incident_id)).json()["outcome"] == "delivered"
 
 
-def outcomes(cloud: local.Local, delivery_id: str) -> list[str]:
-    """Return the outcomes of a job in the worker's log, one for each time that it woke."""
-    logs = boto3.client("logs", region_name=REGION, endpoint_url=cloud.aws_endpoint_url)
-    group = f"/aws/lambda/{cloud.stack_name}-chore-worker"
-    texts = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
-    lines = [json.loads(text) for text in texts if delivery_id in text and text.startswith("{")]
-    return [line["outcome"] for line in lines if line["message"] == "job"]
-
-
 def comments(xmatters: StandIn, incident_id: str) -> list[str]:
     return [each["document"]["comment"] for each in xmatters.comments(incident_id)]
 
@@ -104,31 +93,6 @@ def test_acknowledgement_becomes_a_comment_and_an_assignment_and_signals_nothing
     assert operator.rang() == {incident_id: 1}
 
 
-def test_repeated_callback_makes_one_comment(operator: Operator, xmatters: StandIn) -> None:
-    incident_id = f"{operator.tag}-twice"
-    announced(operator.channel, incident_id)
-    delivery_id = called_back(operator.channel, answer(incident_id))
-    until(lambda: outcomes(operator.cloud, delivery_id) == ["delivered"])
-    assert called_back(operator.channel, answer(incident_id)) == delivery_id
-    until(lambda: outcomes(operator.cloud, delivery_id) == ["delivered", "duplicate"])
-    assert len(comments(xmatters, incident_id)) == 1
-    assert len(xmatters.assignments(incident_id)) == 1
-
-
-def test_connection_cut_after_a_comment_was_written_makes_no_second_comment(
-    operator: Operator, xmatters: StandIn
-) -> None:
-    incident_id = f"{operator.tag}-cut"
-    announced(operator.channel, incident_id)
-    operator.script({"kind": "accept_then_reset", "on": "comment"})
-    delivery_id = called_back(operator.channel, answer(incident_id))
-    until(lambda: outcomes(operator.cloud, delivery_id) == ["queued", "delivered"])
-    [comment] = comments(xmatters, incident_id)
-    assert f"[relay {delivery_id[:8]}]" in comment
-    tries = [(call["route"], call["fault"]) for call in xmatters.calls(incident_id) if call["route"] != "assignment"]
-    assert tries == [("comment", "accept_then_reset"), ("activities", None)]
-
-
 def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
     operator: Operator, xmatters: StandIn
 ) -> None:
@@ -147,14 +111,6 @@ def test_callback_that_bigpanda_refuses_is_dead_lettered_until_it_is_replayed(
     until(lambda: comments(xmatters, incident_id) != [])
     [comment] = comments(xmatters, incident_id)
     assert comment.startswith('"Jane Doe" (jdoe) escalated xMatters page 408005 from "Work Phone".')
-
-
-def test_webhook_credentials_are_refused_for_callbacks(channel: Channel, xmatters: StandIn) -> None:
-    nobody = Channel("no-such-channel", channel.function, channel.cloud, xmatters)
-    unknown, refused = nobody.call_back(answer("i1")), channel.call_back(answer("i1"), channels.HEADERS)
-    assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
-    assert refused.status_code == 401
-    assert channel.post(share("i1"), channels.CALLBACK_HEADERS).status_code == 401
 
 
 def test_webhook_and_callback_functions_may_record_the_use_of_a_credential(

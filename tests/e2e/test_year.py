@@ -16,7 +16,6 @@ from relayctl.stack.draining import STILL_COME_SECONDS
 from sandbox import local
 from sandbox.environment import REGION
 from sandbox.server import background
-from sandbox.server.client import StandIn
 from sandbox.steps import Steps
 from tests.e2e import channels
 from tests.e2e.channels import UNPACED, Channel
@@ -77,33 +76,6 @@ class Year:
         functions.invoke(FunctionName=self.channel.cloud.outputs["SweeperFunction"])
 
 
-def test_year_of_a_channel_from_shadow_to_removal_loses_no_share(
-    cloud: local.Local, xmatters: StandIn, operator: Operator, tmp_path: Path
-) -> None:
-    year = Year(channels.made(cloud, xmatters, (*UNPACED, "policy.mode=shadow")), operator)
-    _tries_in_shadow(year)
-    _goes_live(year)
-    _rotates(year)
-    _pauses(year)
-    _survives_an_outage(year)
-    _changes_settings(year, tmp_path)
-    # Its retry waits for half a minute.
-    until(lambda: year.rang()["outage"] == 1)
-    _leaves(year)
-    assert year.answers == {
-        "shadow": ["shadowed", "duplicate", "shadowed"],
-        "open": ["shadowed", "delivered", "delivered"],
-        "rotated": ["delivered"],
-        "maintenance": ["queued"],
-        "brief": ["queued", "unchanged"],
-        "outage": ["queued"],
-        "refused": ["queued"],
-        "last": ["delivered"],
-        "gone": ["401"],
-    }
-    assert year.rang() == Counter(open=2, rotated=1, maintenance=1, outage=1, refused=1, last=1)
-
-
 @pytest.mark.whole_year
 def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
     own_places: local.Places, quiet: Steps, relayctl: Path, tmp_path: Path
@@ -124,6 +96,16 @@ def test_whole_year_ends_with_a_drained_and_uninstalled_relay(
     document = json.loads(last)
     assert (document["can_be_deleted"], document["waiting"], document["dead_lettered"]) == (True, 0, 0)
     assert any("sam delete" in line for line in document["commands"])
+    assert year.answers == {
+        "shadow": ["shadowed", "duplicate", "shadowed"],
+        "open": ["shadowed", "delivered", "delivered"],
+        "rotated": ["delivered"],
+        "maintenance": ["queued"],
+        "brief": ["queued", "unchanged"],
+        "outage": ["queued"],
+        "refused": ["queued"],
+        "last": ["delivered"],
+    }
     assert year.rang() == Counter(open=2, rotated=1, maintenance=1, outage=1, refused=1, last=1)
 
 
@@ -213,20 +195,3 @@ def _changes_settings(year: Year, folder: Path) -> None:
     year.relayctl("channel", "apply", str(folder), "--yes")
     year.relayctl("channel", "plan", str(folder))
     assert year.share("last")["status"] == 200
-
-
-def _leaves(year: Year) -> None:
-    """Remove the channel.
-
-    relayctl refuses `--drain` while shares come, and reports that nothing is owed. After the removal shares get 401.
-    """
-    name = year.channel.name
-    refused = year.operator.run("channel", "remove", name, "--drain", "--yes", code=1)
-    assert "AutoShare" in refused.stderr, refused.stderr
-    counted = year.relayctl("uninstall", code=1)
-    [mine] = [each for each in counted["channels"] if each["channel"] == name]
-    assert (mine["owed"], mine["dead_lettered"]) == (0, 0)
-    year.relayctl("channel", "remove", name, "--yes", "--drop-owed")
-    headers = {"x-api-key": year.token}
-    until(lambda: year.channel.post(b"{}", headers).status_code == 401)
-    assert year.share("gone")["status"] == 401

@@ -388,39 +388,6 @@ def test_no_credential_is_written_when_bigpanda_echoes_a_comment(account: Aws, s
     search.finds_nothing(live.recorder.written())
 
 
-# A vendor's own credentials, unknown to the relay, in answers of many shapes.
-FRESH = {
-    "list": '{"access_token":["canary"], "error": "denied"}',
-    "object": '{"error": {"auth": {"clientSecret": {"current": "canary", "old": ["x", "canary"]}}}}',
-    "nested json": json.dumps({"error": "denied", "body": json.dumps({"api-key": ["canary", {"a": "canary"}]})}),
-    "pair": '{"headers": [{"name": "Authorization", "value": "Bearer canary"}]}',
-    "cut off": '{"error": "denied", "refreshToken": {"a": ["two words", "canary',
-    "form": "error=denied&client%5Fsecret=canary+two&tokens[0]=canary",
-    "page": '<td>API key</td><td>canary</td><input name="password" value="a canary"><token>canary</token>',
-    "headers": "Set-Cookie: session=canary; path=/\nAuthorization: Basic canary",
-}
-
-
-@pytest.mark.parametrize("shape", FRESH)
-def test_no_credential_is_written_when_an_answer_contains_unknown_credentials(
-    account: Aws, search: Search, shape: str
-) -> None:
-    live = Live(account)
-    with site(lambda _: (500, {}, FRESH[shape].encode())) as server:
-        account.put_secret("noc", document(f"{server.url}/triggers", AUTHS["basic"], server.url, rest_url=None))
-        account.announce("noc", "i2")
-        shared = samples.request(samples.body(), headers={"x-api-key": "canary-token"})
-        called_back = samples.request(acknowledgement(2).encode(), headers={"authorization": "Bearer canary-callback"})
-        search.answers += [live.webhook.serve(shared).to_response(), live.callbacks.serve(called_back).to_response()]
-        live.ahead += 60
-        for mailbox in (account.retries, account.chores):
-            for number, envelope in enumerate(search.empty(mailbox)):
-                assert live.worker.work([{"messageId": f"m{number}", "body": envelope}]) == []
-    again = [read_envelope(each) for mailbox in (account.retries, account.chores) for each in search.empty(mailbox)]
-    assert {job.kind for job in again if "***" in job.stamps.response_excerpt} == {"signal", "writeback"}
-    search.finds_nothing(live.recorder.written())
-
-
 def test_no_credential_is_written_when_the_relays_code_crashes(box: Box, account: Aws, search: Search) -> None:
     account.put_secret("noc", document(box.declare(AUTHS["url"]).url, AUTHS["url"]))
     live = Live(account)

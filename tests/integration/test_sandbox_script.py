@@ -8,12 +8,10 @@ import pytest
 
 from sandbox.bigpanda.life import ACTIONS
 from sandbox.demo.script import SCRIPTS, Player, Step
-from sandbox.errors import SandboxError
 from sandbox.server import background
 from sandbox.server.client import StandIn
 
 ROOT = Path(__file__).parents[2]
-URL_KEY = "canary-url-key"
 
 
 class Time:
@@ -122,32 +120,3 @@ def test_step_that_is_no_longer_possible_is_skipped_with_its_reason(
         "the incident was not opened",
         "no phone rings that takes Acknowledge",
     ]
-
-
-def test_answer_is_given_on_the_first_device_of_the_person_who_was_notified_last(
-    vendors: StandIn, player: Player, heard: Listener
-) -> None:
-    kim = {"name": "kim", "devices": [{"name": "App", "kind": "APPLE_PUSH"}, {"name": "Mail", "kind": "EMAIL"}]}
-    vendors.have_phones([kim], [{"name": "dba", "members": [{"name": "kim"}, {"name": "jo"}]}])
-    trigger_url = vendors.add_function("8f1c0a52-6d0b-4b5e-9a43-1f0c6f1f7a0a", URL_KEY)
-    vendors.share_with(f"{trigger_url}&recipients=dba", ("x-unused", "none"))
-    player.play(
-        [
-            Step(0, "It opens.", "open", "lag", {"title": "Replica lag"}),
-            Step(1, "Kim escalates.", "escalate", "lag"),
-            Step(2, "Jo acknowledges.", "acknowledge", "lag", {"comment": "on it"}),
-        ]
-    )
-    assert heard.skipped == []
-    said = vendors.phones()["notifications"]
-    assert [(each["person"], each["device"], each["answer"]) for each in said] == [
-        ("kim", "App", "Escalate"),
-        ("kim", "Mail", None),
-        ("jo", "Work Email", "Acknowledge"),
-    ]
-
-
-def test_stand_ins_that_ended_end_the_script(tmp_path: Path, player: Player) -> None:
-    background.stop(tmp_path / "standin")
-    with pytest.raises(SandboxError, match="failed at GET /health"):
-        player.play([Step(0, "It opens.", "open", "lag", {"title": "Replica lag"})])
