@@ -19,12 +19,6 @@ from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
 
-# Advice for a problem, by the problem's key.
-_REMEDIES = {
-    "xmatters.recipients": "name recipients with --recipient, or give --recipients-in-workflow or --recipients-in-url",
-    "xmatters.trigger_url": "copy it from the trigger, or give --any-trigger-path if it is right",
-}
-
 
 @click.command("set", cls=CredentialCommand)
 @NAME
@@ -90,7 +84,7 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
     kept = store.read(name)
     after = SecretDocument(kept.document if kept else None)
     apply(after, options, name)
-    change = write_path.prepare(stack, name, kept, after, _REMEDIES)
+    change = write_path.prepare(stack, name, kept, after)
     done = write_path.put(stack, store, change)
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh

@@ -1,7 +1,6 @@
 """relayctl channel test: check one channel, and on request share a test incident, resolved at once."""
 
 import json
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -156,8 +155,8 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.nothing(f"there is no channel {name}")
     if yes and not rings:
         raise click.UsageError("--yes is only for --ring")
-    if rings and not yes and not sys.stdin.isatty():
-        raise click.UsageError("not a terminal: give --yes to share a test incident without being asked")
+    if rings:
+        terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(ChannelChecks(stack, store).of(name))
         status = StatusReader(stack, name, has_pages=False).read()
