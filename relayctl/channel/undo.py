@@ -9,8 +9,7 @@ import click
 from relay.channels import token
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.options import add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
