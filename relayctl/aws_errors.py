@@ -1,12 +1,10 @@
-"""One-line messages for failed AWS calls, and readings of sources of which each may fail."""
+"""One-line messages for failed AWS calls."""
 
 import re
 import traceback
-from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.failures.errors import LedgerError, SendError
 from relay.foreign_text import one_line
 
 # Longer than any message of AWS about a refused call.
@@ -46,17 +44,6 @@ def aws_failure(error: Exception) -> str | None:
             f"AWS could not be asked: {kind}: the endpoint's URL or its answer is not AWS's; check AWS_ENDPOINT_URL "
             "and the region"
         )
-    return None
-
-
-def guarded[T](read: Callable[[], T], note: Callable[[Exception | str], object]) -> T | None:
-    """Return the result of reading a source; if AWS, the ledger or a vendor fails, call `note`, and return None."""
-    try:
-        return read()
-    except (LedgerError, SendError) as error:
-        note(error)
-    except (ClientError, BotoCoreError) as error:
-        note(aws_failure(error) or type(error).__name__)
     return None
 
 

@@ -95,12 +95,15 @@ class LogReader:
         never ran, or its lines expired.
         """
         for begin, until in pieces(start, end):
+            if budget.left <= 0:
+                budget.is_cut = True
+                return
             for page in self._pages(function, pattern, begin, until):
-                if budget.left <= 0:
-                    budget.is_cut = True
-                    return
                 budget.left -= 1
                 yield from filter(None, map(parsed, page["events"]))
+                if budget.left <= 0 and page.get("nextToken"):
+                    budget.is_cut = True
+                    return
             budget.complete_from = begin
 
     def _pages(self, function: str, pattern: str, start: float, end: float) -> Iterator[Mapping[str, Any]]:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.failures.errors import InvalidChannel, SendError
+from relay.failures.errors import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
-from relayctl.aws_errors import guarded
+from relayctl.aws_errors import aws_failure
 from relayctl.channel.store import ChannelStore
 from relayctl.stack.deployed import Stack
 
@@ -50,7 +52,13 @@ class Readings:
 
     def read[T](self, source: str, read: Callable[[], T]) -> T | None:
         """Return the result of reading a source; if AWS, the ledger or a vendor fails, note that, and return None."""
-        return guarded(read, lambda error: self.failed(source, error))
+        try:
+            return read()
+        except (LedgerError, SendError) as error:
+            self.failed(source, error)
+        except (ClientError, BotoCoreError) as error:
+            self.failed(source, aws_failure(error) or type(error).__name__)
+        return None
 
     def channel(self, stack: Stack, name: str, source: str, *, missing: Callable[[], object]) -> Channel | None:
         """Return a channel of the stack; if its secret cannot be read or is not valid, note that, and return None.

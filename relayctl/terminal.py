@@ -96,6 +96,13 @@ def nothing(message: str) -> NoReturn:
     click.get_current_context().exit(3)
 
 
+def refuse_unasked(what: str, *, yes: bool, as_json: bool = False) -> None:
+    """Raise UsageError if the operator cannot be asked and did not give --yes; `what` is what relayctl would do."""
+    if not yes and (as_json or not sys.stdin.isatty()):
+        why = "not a terminal, or --json" if as_json else "not a terminal"
+        raise click.UsageError(f"{why}: give --yes to {what} without being asked")
+
+
 @contextmanager
 def status(text: str) -> Iterator[None]:
     """Show `text` with a spinner while the block runs, if stderr is a terminal. The block must print nothing."""

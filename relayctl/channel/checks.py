@@ -1,15 +1,13 @@
 """Checks of a channel, from its secret to its recipients. They notify no person."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels import misconfiguration
-from relay.channels.channel import Channel
+from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause
 from relay.channels.policy import Mode
@@ -17,8 +15,7 @@ from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
 from relay.failures.errors import InvalidChannel, LedgerError
-from relay.http.client import HttpClient
-from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
+from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
 from relay.reconcile.history import UnknownCounts, read_unknown_counts
 from relay.xmatters.directory import Directory
@@ -43,49 +40,17 @@ _ANYBODY = (
 )
 
 
-class ReconcileFacts(NamedTuple):
-    """Facts about a channel in the ledger's table: counts from reconcile runs, and environments that shares named.
-
-    Attributes:
-        unknown: Counts of the last week for the environments in the channel's secret. `found` counts the incidents that
-            reconcile runs reported as unknown; `came` counts those for which a share arrived later.
-        suggested: Environments that recent shares named and that the secret lacks. Do not trust them: any holder of the
-            webhook's token can send a share.
-    """
-
-    unknown: UnknownCounts = UnknownCounts()
-    suggested: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class ChannelChecks:
-    """Checks channels.
+    """Checks channels of a stack.
 
     Attributes:
+        stack: The stack.
         store: The channels' secrets.
-        hosts: The allow-lists of the vendors' hosts.
-        bigpanda: HTTP client for BigPanda.
-        directory: Client for people and groups of xMatters.
-        deadlines: Makes a deadline of a number of seconds.
-        reconcile: Reads the ReconcileFacts of a channel from the ledger's table; raises LedgerError.
-        clock: Returns epoch seconds.
     """
 
+    stack: Stack
     store: ChannelStore
-    hosts: VendorHosts
-    bigpanda: HttpClient
-    directory: Directory
-    deadlines: Callable[[float], Deadline]
-    reconcile: Callable[[Channel], ReconcileFacts]
-    clock: Callable[[], float]
-
-    @classmethod
-    def of_stack(cls, stack: Stack, store: ChannelStore) -> Self:
-        """Return the object that checks channels of a stack. Nothing is checked yet."""
-        hosts, effects = stack.hosts, stack.effects
-        directory = Directory(effects.outward(hosts.xmatters))
-        bigpanda = effects.outward(hosts.bigpanda)
-        return cls(store, hosts, bigpanda, directory, stack.deadline, partial(_reconcile, stack), effects.clock)
 
     def of(self, name: str) -> Iterator[Check]:
         """Check a channel, and yield the result of each check. A check whose precondition failed is left out."""
@@ -94,7 +59,7 @@ class ChannelChecks:
             yield found
             return
         yield ok("secret", "it can be read, and is valid")
-        yield from _modes(found, self.clock())
+        yield from _modes(found, self.stack.effects.clock())
         yield from _tokens(found)
         yield from _settings(found)
         urls = list(self._urls(found))
@@ -104,9 +69,9 @@ class ChannelChecks:
             return
         hosts = dict.fromkeys(f"{urlsplit(url).hostname} is one of {allowed.parameter}" for _, url, allowed in urls)
         yield ok("hosts", "; ".join(hosts))
-        deadline = self.deadlines(SECONDS)
+        deadline, outward = self.stack.deadline(SECONDS), self.stack.effects.outward
         yield from self._xmatters(found, deadline)
-        yield credential_checks.bigpanda(self.bigpanda, found.bigpanda, deadline)
+        yield credential_checks.bigpanda(outward(self.stack.hosts.bigpanda), found.bigpanda, deadline)
         yield from self._missed_shares(found)
         if not found.callback:
             yield warning("answers", "off: without xmatters.callback the relay does not receive people's answers")
@@ -126,7 +91,7 @@ class ChannelChecks:
             yield warning(what, "off: bigpanda.reconcile is false, so a share that never arrives is not noticed")
             return
         try:
-            found, suggested = self.reconcile(channel)
+            found, suggested = self._reconciled(channel, access)
         except LedgerError as error:
             yield warning(what, f"not known, the ledger cannot be read: {error}")
             found, suggested = UnknownCounts(), ()
@@ -149,6 +114,18 @@ class ChannelChecks:
         lost = f"; shares of {never} never arrived: they were lost, or sent to other receivers only"
         yield warning(what, said + lost) if never else ok(what, said)
 
+    def _reconciled(self, channel: Channel, access: BigPandaAccess) -> tuple[UnknownCounts, tuple[str, ...]]:
+        """Return counts of the incidents that reconcile runs reported as unknown in a week, and suggested environments.
+
+        The latter are environments that recent shares named and that the secret lacks. Do not trust them: any holder of
+        the webhook's token can send a share. Without a ledger both are empty. Raises LedgerError.
+        """
+        if "LedgerTableName" not in self.stack.outputs:
+            return UnknownCounts(), ()
+        table = self.stack.table()
+        suggested = Sources(table, self.stack.effects.clock).suggested(channel)
+        return read_unknown_counts(table, access, access.environments), suggested
+
     def _read(self, name: str) -> Channel | Check:
         try:
             text = self.store.text(name)
@@ -167,11 +144,12 @@ class ChannelChecks:
 
     def _urls(self, channel: Channel) -> Iterator[tuple[str, str, AllowList]]:
         """Yield each URL of the secret: its key, the URL, and the allow-list of its vendor."""
-        yield "xmatters.trigger_url", channel.trigger_url, self.hosts.xmatters
+        hosts = self.stack.hosts
+        yield "xmatters.trigger_url", channel.trigger_url, hosts.xmatters
         if channel.rest:
-            yield "xmatters.rest.base_url", channel.rest.base_url, self.hosts.xmatters
+            yield "xmatters.rest.base_url", channel.rest.base_url, hosts.xmatters
         if channel.bigpanda:
-            yield "bigpanda.base_url", channel.bigpanda.base_url, self.hosts.bigpanda
+            yield "bigpanda.base_url", channel.bigpanda.base_url, hosts.bigpanda
 
     def _xmatters(self, channel: Channel, deadline: Deadline) -> Iterator[Check]:
         names = credential_checks.of_channel(channel)
@@ -181,26 +159,14 @@ class ChannelChecks:
             off = "off: without xmatters.rest every page is unconfirmed by design, and no recipient is checked"
             yield warning("xMatters REST API", off)
             return
-        found = credential_checks.rest(self.directory, channel.rest, deadline)
+        directory = Directory(self.stack.effects.outward(self.stack.hosts.xmatters))
+        found = credential_checks.rest(directory, channel.rest, deadline)
         yield found
         if found.state != State.OK:
             if names:
                 yield warning("recipients", "not checked: the REST API could not be used")
             return
-        yield from map(credential_checks.judged, self.directory.check(channel.rest, names, deadline))
-
-
-def _reconcile(stack: Stack, channel: Channel) -> ReconcileFacts:
-    """Read the facts that reconcile runs and shares left about a channel in the ledger's table. Raises LedgerError.
-
-    They are counts of unknown incidents, and environments that the channel's secret may lack. Without access to
-    BigPanda's API or without a ledger, both are empty.
-    """
-    if channel.bigpanda is None or "LedgerTableName" not in stack.outputs:
-        return ReconcileFacts()
-    table = stack.table()
-    reported = read_unknown_counts(table, channel.bigpanda, channel.bigpanda.environments)
-    return ReconcileFacts(reported, Sources(table, stack.effects.clock).suggested(channel))
+        yield from map(credential_checks.judged, directory.check(channel.rest, names, deadline))
 
 
 def _modes(channel: Channel, now: float) -> Iterator[Check]:

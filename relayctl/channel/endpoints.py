@@ -1,10 +1,12 @@
 """Endpoints of a channel: the URLs that BigPanda and xMatters call, and the headers with their credentials."""
 
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import click
 
+from relay.channels import token
 from relay.channels.channel import header_for
 from relay.channels.token import EndpointName
 from relayctl import terminal
@@ -78,6 +80,19 @@ def headers(document: SecretDocument, key: str) -> list[dict[str, str]]:
     """
     members: Mapping[str, Any] = document.get(key)
     return [header_for({kind: members[kind]}) for kind in ("token", "basic") if kind in members]
+
+
+def needs_endpoint(document: SecretDocument, key: str) -> bool:
+    """True if the endpoint needs credentials: `inbound` always, `xmatters.callback` only with bigpanda.api_key."""
+    return key == "inbound" or document.has("bigpanda.api_key")
+
+
+def add_missing_tokens(document: SecretDocument, name: str) -> None:
+    """Make a token for each endpoint that needs credentials (as `needs_endpoint` says) and has none."""
+    if not document.has("inbound.token") and not document.has("inbound.basic"):
+        document.set("inbound.token", token.make(name, "inbound", secrets.choice))
+    if document.has("bigpanda.api_key") and not document.has("xmatters.callback"):
+        document.set("xmatters.callback.token", token.make(name, "callback", secrets.choice))
 
 
 def show(urls_by_key: Mapping[str, str], headers_by_key: Mapping[str, Iterable[Mapping[str, str]]]) -> None:

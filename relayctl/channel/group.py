@@ -1,7 +1,6 @@
 """relayctl channel: the group with all of its verbs, and the verbs show, list and remove."""
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -189,8 +188,7 @@ def remove(stack: Stack, name: str, yes: bool, as_json: bool, **options: Any) ->
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("not a terminal: give --yes to remove without being asked")
+    terminal.refuse_unasked("remove", yes=yes)
     owed = OwedStates().document() | {"unknown": None}
     if options["drain"]:
         _drain(stack, name, options["quiet"], options["timeout"], yes=yes)

@@ -1,7 +1,6 @@
 """relayctl channel revoke: end a leaked credential in every function, and make a new one."""
 
 import json
-import sys
 
 import click
 
@@ -86,8 +85,7 @@ def _revoked(before: SecretDocument, name: str, keys: list[str]) -> SecretDocume
 def _confirm(name: str, keys: list[str], *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise click.UsageError("not a terminal: give --yes to revoke without being asked")
+    terminal.refuse_unasked("revoke", yes=yes)
     vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
     click.confirm(
         f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?", abort=True, err=True

@@ -22,7 +22,6 @@ from relayctl.channel.store import ChannelStore, StoredSecret
 from relayctl.channel.write_path import ChannelChange
 from relayctl.channel_names import NAME
 from relayctl.check_results import Check, State
-from relayctl.settings.plan import REMEDIES
 from relayctl.stack.deployed import Stack, on_stack
 
 _FLAGS = ("overlap", "retire", "now", "unchecked")
@@ -79,7 +78,7 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     stored = store.existing(name)
     if kind in VENDORS:
         after = rotation.renewed(SecretDocument(stored.document), name, kind, options)
-        change = write_path.prepare(stack, name, stored, after, REMEDIES)
+        change = write_path.prepare(stack, name, stored, after)
         is_done = _rotate_outward(stack, store, change, kind, unchecked=flags["unchecked"], as_json=as_json)
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
@@ -142,9 +141,7 @@ class _Endpoint(NamedTuple):
         before = SecretDocument(self.stored.document)
         after = SecretDocument(self.stored.document)
         rotation.renew(after, self.key, self.name)
-        change = write_path.prepare(
-            self.stack, self.name, self.stored, after, REMEDIES, overlap_seconds=overlap_seconds
-        )
+        change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=overlap_seconds)
         used = LastUses.of(credential_uses.of_channel(self.stack, self.name, before) or (), self.key).current
         done = write_path.put(self.stack, self.store, change)
         endpoint, urls = ENDPOINTS[self.key], {self.key: change.urls[self.key]}

@@ -11,19 +11,27 @@ from relay.channels.schema import AUTH
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel import endpoints, write_path
-from relayctl.channel.credential_input import CredentialCommand, credential_option
-from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.options import apply, resolved
-from relayctl.channel.secret_document import Change, SecretDocument
+from relayctl.channel.credential_input import (
+    ASK,
+    CredentialCommand,
+    CredentialInput,
+    ask,
+    credential_option,
+    flag_of,
+)
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
+from relayctl.channel.secret_document import Change, SecretDocument, typed_value, unknown_key
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import NAME
 from relayctl.stack.deployed import Stack, on_stack
 
-# Advice for a problem, by the problem's key.
-_REMEDIES = {
-    "xmatters.recipients": "name recipients with --recipient, or give --recipients-in-workflow or --recipients-in-url",
-    "xmatters.trigger_url": "copy it from the trigger, or give --any-trigger-path if it is right",
+_AUTH_MEMBERS = ("client_id", "username", "password", "key", "secret")
+# Keys of the secret that credential options set, by the options' names.
+_CREDENTIALS = {
+    "trigger_url": "xmatters.trigger_url",
+    **{name: f"xmatters.auth.{name}" for name in ("password", "key", "secret")},
 }
+_FORMS = "KEY=VALUE, KEY=@FILE, KEY=- or KEY"
 
 
 @click.command("set", cls=CredentialCommand)
@@ -85,12 +93,12 @@ def set_(stack: Stack, name: str, as_json: bool, reveal: bool, **options: Any) -
       pass show bigpanda | relayctl channel set --set bigpanda.api_key=- payments
       relayctl channel set payments --unset policy.max_per_minute
     """
-    options = resolved(options)
+    options = _resolved(options)
     store = ChannelStore(stack)
     kept = store.read(name)
     after = SecretDocument(kept.document if kept else None)
-    apply(after, options, name)
-    change = write_path.prepare(stack, name, kept, after, _REMEDIES)
+    _apply(after, options, name)
+    change = write_path.prepare(stack, name, kept, after)
     done = write_path.put(stack, store, change)
     shown = {key: header_for(after.get(key)) for key in change.urls} if reveal else {}
     shown |= done.fresh
@@ -121,3 +129,99 @@ def _show(changes: list[Change] | None, urls: Mapping[str, str], shown: dict[str
     if changes is not None and not changes:
         click.echo("nothing changed")
     endpoints.show(urls, {key: [header] for key, header in shown.items()})
+
+
+def _resolved(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with values read from files, standard input and prompts. Raises UsageError.
+
+    Each item of `settings`, a value of --set, becomes a pair of key and value. Warnings about credentials are written
+    to stderr.
+    """
+    source = CredentialInput()
+    given = {name: options[name] for name in _CREDENTIALS if options[name] is not None}
+    settings = [_key_and_text(each) for each in options["settings"]]
+    try:
+        read = {name: source.read(flag_of(name), _CREDENTIALS[name], text) for name, text in given.items()}
+        pairs = [(key, source.read(f"--set {key}", key, text)) for key, text in settings]
+    finally:
+        source.warn()
+    return {**options, **read, "settings": pairs}
+
+
+def _key_and_text(setting: str) -> tuple[str, str]:
+    key, equals, text = setting.partition("=")
+    if not key or (not equals and unknown_key(key)):
+        # The setting is not quoted: it may be a credential without its key.
+        raise click.UsageError(f"--set takes {_FORMS}{_hint(key) if key else ''}")
+    if complaint := unknown_key(key):
+        raise click.UsageError(complaint)
+    return key, text if equals else ASK
+
+
+def _apply(document: SecretDocument, options: dict[str, Any], name: str) -> None:
+    """Set the options in `document`, a channel's secret in memory; nothing is stored.
+
+    Then a token is made for each endpoint that needs a credential and has none. Raises UsageError if an option does not
+    fit, or if `--unset` would remove a credential that an endpoint needs. Raises InvalidChannel if the secret has
+    another structure than a channel's.
+    """
+    had = [key for key in ENDPOINTS if _has_credentials(document, key)]
+    _apply_options(document, options)
+    _apply_settings(document, options["settings"], options["removals"])
+    for key in had:
+        if needs_endpoint(document, key) and not _has_credentials(document, key):
+            raise click.UsageError(
+                f"--unset {key}: channel {name} needs a credential for {ENDPOINTS[key].vendor}; for a new one: "
+                f"relayctl channel rotate {name} {ENDPOINTS[key].name}"
+            )
+    add_missing_tokens(document, name)
+
+
+def _has_credentials(document: SecretDocument, key: str) -> bool:
+    return document.has(f"{key}.token") or document.has(f"{key}.basic")
+
+
+def _apply_options(document: SecretDocument, options: dict[str, Any]) -> None:
+    if options["trigger_url"] is None and not document.has("xmatters.trigger_url"):
+        options["trigger_url"] = _ask("trigger_url", " for a new channel")
+    if options["trigger_url"] is not None:
+        document.set("xmatters.trigger_url", options["trigger_url"])
+    kind = options["auth"] or document.get("xmatters.auth.type") or "url"
+    if kind != document.get("xmatters.auth.type"):
+        document.set("xmatters.auth", {"type": kind})
+    _apply_auth(document, kind, {name: options[name] for name in _AUTH_MEMBERS})
+    if options["recipients"]:
+        document.set("xmatters.recipients", list(options["recipients"]))
+    if options["recipients_in"]:
+        document.set("xmatters.recipients_in", options["recipients_in"])
+    if options["any_trigger_path"]:
+        document.set("xmatters.any_trigger_path", True)
+
+
+def _apply_auth(document: SecretDocument, kind: str, given: dict[str, str | None]) -> None:
+    known = AUTH[kind]["properties"] if kind in list(AUTH) else {}
+    if unsuitable := [flag_of(member) for member, value in given.items() if value is not None and member not in known]:
+        raise click.UsageError(f"{', '.join(unsuitable)}: cannot be combined with --auth {kind}")
+    for member in (member for member in given if member in known):
+        key, value = f"xmatters.auth.{member}", given[member]
+        if value is not None:
+            document.set(key, value)
+        elif not document.has(key):
+            document.set(key, _ask(member, f" with --auth {kind}"))
+
+
+def _ask(name: str, why: str) -> str:
+    return ask(flag_of(name), f" is needed{why}", is_hidden=name in _CREDENTIALS)
+
+
+def _apply_settings(document: SecretDocument, settings: list[tuple[str, str]], removals: tuple[str, ...]) -> None:
+    for key, text in settings:
+        document.set(key, typed_value(key, text))
+    for key in removals:
+        if not document.unset(key):
+            raise click.UsageError(f"--unset {key}: the channel has no such key{_hint(key)}")
+
+
+def _hint(key: str) -> str:
+    _, mark, hint = (unknown_key(key) or "").partition("; ")
+    return mark + hint

@@ -1,10 +1,8 @@
 """relayctl channel test: check one channel, and on request share a test incident, resolved at once."""
 
 import json
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -12,10 +10,9 @@ import click
 from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.routes import chosen
-from relay.deadline import Deadline
 from relay.failures.errors import InvalidChannel, NoAnswer
 from relay.foreign_text import printable
-from relay.http.client import HttpClient, json_object
+from relay.http.client import json_object
 from relay.http.session import HttpAnswer
 from relay.incidents.json_fields import scalar
 from relay.incidents.share import TEST_PREFIX, parse_share
@@ -73,44 +70,34 @@ def recipients_of(channel: Channel) -> tuple[str, ...]:
     return route.recipients if route else channel.recipients
 
 
-@dataclass(frozen=True)
-class SampleShare:
-    """Posts a test incident to the relay.
+def ring(stack: Stack, url: str, header: Mapping[str, str], incident_id: str) -> Iterator[Check]:
+    """Share a test incident, then its resolve, and yield a result for each.
 
-    Attributes:
-        outward: The HTTP client.
+    The first result is FAILED unless xMatters accepted the signal. If the relay answers 4xx, the resolve is not shared,
+    and there is no second result.
+
+    Args:
+        stack: The stack.
         url: The channel's URL for BigPanda's webhook.
         header: `name` and `value` of the header with BigPanda's credential.
-        deadlines: Makes a deadline of a number of seconds.
-        clock: Returns epoch seconds.
+        incident_id: The id of the test incident.
     """
+    outward = stack.effects.outward(stack.api_host(url))
+    headers = {"Content-Type": "application/json", header["name"]: header["value"]}
 
-    outward: HttpClient
-    url: str
-    header: Mapping[str, str]
-    deadlines: Callable[[float], Deadline]
-    clock: Callable[[], float]
-
-    def ring(self, incident_id: str) -> Iterator[Check]:
-        """Share the incident, then its resolve, and yield a result for each.
-
-        The first result is FAILED unless xMatters accepted the signal. If the relay answers 4xx, the resolve is not
-        shared, and there is no second result.
-        """
-        started = int(self.clock())
-        shared = self._post(body(incident_id, "warning", started, started))
-        yield _shared(incident_id, shared)
-        if isinstance(shared, HttpAnswer) and 400 <= shared.status < 500:
-            return
-        # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
-        yield _resolved(self._post(body(incident_id, "ok", started, max(int(self.clock()), started + 1))))
-
-    def _post(self, content: bytes) -> HttpAnswer | NoAnswer:
-        headers = {"Content-Type": "application/json", self.header["name"]: self.header["value"]}
+    def post(content: bytes) -> HttpAnswer | NoAnswer:
         try:
-            return self.outward.ask("POST", self.url, content, headers, self.deadlines(SECONDS))
+            return outward.ask("POST", url, content, headers, stack.deadline(SECONDS))
         except NoAnswer as error:
             return error
+
+    started = int(stack.effects.clock())
+    shared = post(body(incident_id, "warning", started, started))
+    yield _shared(incident_id, shared)
+    if isinstance(shared, HttpAnswer) and 400 <= shared.status < 500:
+        return
+    # An undelivered share may still be delivered later, or may have been: the resolve is shared in any case.
+    yield _resolved(post(body(incident_id, "ok", started, max(int(stack.effects.clock()), started + 1))))
 
 
 def _shared(incident_id: str, answer: HttpAnswer | NoAnswer) -> Check:
@@ -143,10 +130,10 @@ def _said(answer: HttpAnswer) -> str:
 
 @click.command()
 @NAME
-@click.option("--ring", is_flag=True, help="Share a test incident with the channel: it notifies people.")
+@click.option("--ring", "rings", is_flag=True, help="Share a test incident with the channel: it notifies people.")
 @click.option("--yes", is_flag=True, help="With --ring: do not ask.")
 @on_stack
-def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
+def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None:
     """Check a channel: its secret, hosts, credentials, recipients, and refused requests to its webhook.
 
     Without --ring, nobody is notified.
@@ -166,17 +153,17 @@ def test(stack: Stack, name: str, ring: bool, yes: bool, as_json: bool) -> None:
     store = ChannelStore(stack)
     if not store.exists(name):
         terminal.nothing(f"there is no channel {name}")
-    if yes and not ring:
+    if yes and not rings:
         raise click.UsageError("--yes is only for --ring")
-    if ring and not yes and not sys.stdin.isatty():
-        raise click.UsageError("not a terminal: give --yes to share a test incident without being asked")
+    if rings:
+        terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
-        found = list(ChannelChecks.of_stack(stack, store).of(name))
+        found = list(ChannelChecks(stack, store).of(name))
         status = StatusReader(stack, name, has_pages=False).read()
         found += status_views.refused_requests(status, name)
     if not as_json:
         check_results.show(found)
-    if ring:
+    if rings:
         rung = list(_ring(stack, store, name, yes=yes)) if _can_ring(found) else [_not_rung()]
         if not as_json:
             check_results.show(rung)
@@ -206,8 +193,5 @@ def _ring(stack: Stack, store: ChannelStore, name: str, *, yes: bool) -> Iterato
         recipients = ", ".join(map(printable, recipients_of(channel))) or "the recipients of xMatters' form"
         click.confirm(f"Notify {recipients} now, by a test incident in channel {name}?", abort=True, err=True)
     url = endpoints.urls(stack, name, document)["inbound"]
-    effects = stack.effects
-    outward = effects.outward(stack.api_host(url))
-    share = SampleShare(outward, url, header_for(document.get("inbound")), stack.deadline, effects.clock)
     with terminal.status("sharing a test incident …"):
-        yield from share.ring(f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")
+        yield from ring(stack, url, header_for(document.get("inbound")), f"{TEST_PREFIX}{uuid.uuid4().hex[:12]}")

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sys
 from typing import Any
 
 import click
@@ -10,15 +9,13 @@ import click
 from relay.channels import token
 from relayctl import terminal
 from relayctl.channel import write_path
-from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.options import add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore
 from relayctl.channel.write_path import ChannelChange
 from relayctl.channel_names import NAME
 from relayctl.settings import plan
-from relayctl.settings.plan import REMEDIES
 from relayctl.stack.deployed import Stack, on_stack
 
 
@@ -42,8 +39,7 @@ def undo(stack: Stack, name: str, yes: bool, as_json: bool) -> None:
     """
     store = ChannelStore(stack)
     change = _change(stack, store, name)
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise click.UsageError("not a terminal, or --json: give --yes to undo without being asked")
+    terminal.refuse_unasked("undo", yes=yes, as_json=as_json)
     if not as_json:
         plan.show_changes(change.changes)
     if not yes:
@@ -69,7 +65,7 @@ def _change(stack: Stack, store: ChannelStore, name: str) -> ChannelChange:
     if earlier is None:
         terminal.nothing(f"channel {name} has no earlier version")
     after = _with_endpoints_of(SecretDocument(kept.document), SecretDocument(earlier.document), name)
-    change = write_path.prepare(stack, name, kept, after, REMEDIES)
+    change = write_path.prepare(stack, name, kept, after)
     if not change.changes:
         terminal.nothing(
             f"nothing to undo: the last change of channel {name} changed only what BigPanda or xMatters show to the "

@@ -26,6 +26,13 @@ from relayctl.stack.deployed import Stack
 
 # Keys whose change must reach all functions within seconds.
 AT_ONCE = frozenset({"policy.mode"})
+# Advice for settings that may notify nobody, by key: in words of `channel set`, and of a settings file.
+_REMEDIES = {
+    "xmatters.recipients": "name recipients (--recipient), or set xmatters.recipients_in to workflow or url "
+    "(--recipients-in-workflow or --recipients-in-url)",
+    "xmatters.trigger_url": "copy it from the trigger, or set xmatters.any_trigger_path to true (--any-trigger-path) "
+    "if it is right",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,6 @@ def prepare(
     name: str,
     stored: StoredSecret | None,
     after: SecretDocument,
-    remedies: Mapping[str, str],
     *,
     overlap_seconds: float = rotation.OVERLAP_SECONDS,
 ) -> ChannelChange:
@@ -97,13 +103,11 @@ def prepare(
         name: The name of the channel.
         stored: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
-        remedies: Advice for the operator by the key of a setting. It is given if that setting may leave an incident
-            without recipients.
         overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
     """
     before = SecretDocument(stored.document if stored else None)
     expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
-    channel = _checked(stack, name, after, remedies)
+    channel = _checked(stack, name, after)
     _refuse_short_tokens(before, after)
     urls = endpoints.urls(stack, name, after)
     return ChannelChange(name, stored.version if stored else None, before, after, channel, urls, expiries)
@@ -148,7 +152,7 @@ def _rotate(
     return rotation.keep_previous(before, after, now, name, overlap_seconds)
 
 
-def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mapping[str, str]) -> Channel:
+def _checked(stack: Stack, name: str, document: SecretDocument) -> Channel:
     """Parse and check a channel's new secret, and return the channel.
 
     Raises InvalidChannel if the secret is not valid. Raises UsageError if the secret is too long, or if the channel may
@@ -159,7 +163,7 @@ def _checked(stack: Stack, name: str, document: SecretDocument, remedies: Mappin
     if (size := len(document.text().encode())) > MAX_BYTES:
         raise click.UsageError(f"the channel has {size:,} bytes; Secrets Manager takes {MAX_BYTES:,} at most")
     if problems := misconfiguration.problems(channel):
-        lines = [f"{each}; {remedies[each.key]}" if each.key in remedies else str(each) for each in problems]
+        lines = [f"{each}; {_REMEDIES[each.key]}" if each.key in _REMEDIES else str(each) for each in problems]
         raise click.UsageError("\n".join(lines))
     return channel
 

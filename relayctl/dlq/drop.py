@@ -1,7 +1,6 @@
 """relayctl dlq drop: delete dead-lettered messages for good."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -209,8 +208,7 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
     """
     if is_all == (wanted != Filter()):
         raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise click.UsageError("not a terminal, or --json: give --yes to drop without being asked")
+    terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
     asked = {"filters": described(wanted, limit) | ({"all": True} if is_all else {}), "reason": reason}
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
         queue = dead_letters(stack, pool.map)

@@ -1,11 +1,9 @@
 """relayctl explain: explain a share without sending anything, and lint a channel's policy."""
 
 import json
-import sys
 from collections.abc import Callable
 from copy import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import click
 from rich.text import Text
@@ -28,7 +26,6 @@ from relayctl.settings.policy_file import PolicyFile, parse_policy_file
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.outputs import StackMissingError
 
-_STDIN = "-"
 _LABEL_COLUMNS = 15
 # Shorter texts stand in many bodies by chance, such as a version in the trigger's URL.
 _LEAST_SECRET = 8
@@ -54,7 +51,7 @@ class _Source(NamedTuple):
 
 
 @click.command(short_help="Explain what a share would do, or check a channel's routes.")
-@click.argument("file", required=False, metavar="[FILE|-]")
+@click.argument("file", required=False, metavar="[FILE|-]", type=click.File("rb"))
 @click.option(
     "--channel",
     metavar="NAME",
@@ -65,7 +62,11 @@ class _Source(NamedTuple):
 @click.option("--incident", metavar="ID", help="Compare with this incident in the ledger, not with that of the body.")
 @click.option("--recipients", default="", metavar="A,B", help="The ?recipients= of BigPanda's URL.")
 @click.option(
-    "--policy", "policy_file", metavar="FILE", help="A policy, or a whole secret, in place of the stored one."
+    "--policy",
+    "policy_file",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="A policy, or a whole secret, in place of the stored one.",
 )
 @click.option("--offline", is_flag=True, help="Ask no AWS service; needs --policy.")
 @click.option("--lint", "is_lint", is_flag=True, help="Check the routes; takes no FILE.")
@@ -92,9 +93,9 @@ def explain(stack: Stack, as_json: bool, *, is_lint: bool, **options: Any) -> No
       relayctl explain share.json --channel new --policy policy.json --offline
       relayctl explain --lint --channel payments
     """
-    name, path = options["channel"], options["policy_file"]
+    name, file = options["channel"], options["policy_file"]
     _check_usage(options, is_lint=is_lint)
-    policy = parse_policy_file(name or "policy", _policy_text(path)) if path else None
+    policy = parse_policy_file(name or "policy", _policy_text(file)) if file else None
     if is_lint:
         _lint(_source(stack, name, policy, offline=options["offline"] or name is None), as_json=as_json)
         return
@@ -122,20 +123,8 @@ def _check_usage(options: dict[str, Any], *, is_lint: bool) -> None:
         raise click.UsageError("--offline needs --policy FILE: without AWS the channel's policy is not known")
 
 
-def _read(what: str, path: str, limit: int) -> bytes:
-    """Return the first `limit` + 1 bytes of a file or of standard input. Raises UsageError."""
-    if path == _STDIN:
-        return sys.stdin.buffer.read(limit + 1)
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        cause = (error.strerror if isinstance(error, OSError) else None) or "unreadable"
-        raise click.UsageError(f"cannot read {what} {printable(path)}: {cause}") from error
-
-
-def _policy_text(path: str) -> str:
-    content = _read("the policy file", path, _MAX_POLICY_BYTES)
+def _policy_text(file: IO[bytes]) -> str:
+    content = file.read(_MAX_POLICY_BYTES + 1)
     if len(content) > _MAX_POLICY_BYTES:
         raise click.UsageError(f"the policy file has more than {_MAX_POLICY_BYTES:,} bytes, which no secret can hold")
     try:
@@ -144,8 +133,8 @@ def _policy_text(path: str) -> str:
         raise click.UsageError("the policy file is not UTF-8 text") from None
 
 
-def _body(path: str) -> bytes:
-    body = _read("the share", path, MAX_BODY_BYTES)
+def _body(file: IO[bytes]) -> bytes:
+    body = file.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise click.ClickException(f"the relay would answer 413: body: has more than {MAX_BODY_BYTES} bytes")
     return body

@@ -16,7 +16,6 @@ from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import NO_CHANNELS, ChannelStore
 from relayctl.channel_names import CHANNELS
 from relayctl.settings import settings_file, settings_schema
-from relayctl.settings.plan import REMEDIES
 from relayctl.settings.settings_file import SCHEMA_FILE, SUFFIX, SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -80,7 +79,7 @@ def _exported(stack: Stack, store: ChannelStore, folder: Path, name: str) -> str
     text = settings_file.exported(name, stored)
     file = SettingsFile(_path(folder, name), settings_file.parse(text.encode()))
     after = settings_file.resolved(file, stored, CredentialInput())
-    if changes := write_path.prepare(stack, name, kept, after, REMEDIES).changes:
+    if changes := write_path.prepare(stack, name, kept, after).changes:
         raise InvalidChannel(f"{changes[0].key}: cannot be in a file")
     return text
 

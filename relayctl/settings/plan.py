@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +24,6 @@ from relayctl.settings import settings_file
 from relayctl.settings.settings_file import SettingsFile
 from relayctl.stack.deployed import Stack, on_stack
 
-# Advice for settings that may notify nobody, by key.
-REMEDIES = {
-    "xmatters.recipients": "name them there, or set xmatters.recipients_in to workflow or url",
-    "xmatters.trigger_url": "copy it from the trigger, or set xmatters.any_trigger_path to true if it is right",
-}
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
@@ -92,7 +86,7 @@ def _changes(stack: Stack, store: ChannelStore, files: Iterable[SettingsFile]) -
         try:
             kept = store.read(file.channel)
             after = settings_file.resolved(file, SecretDocument(kept.document if kept else None), source)
-            changes.append(write_path.prepare(stack, file.channel, kept, after, REMEDIES))
+            changes.append(write_path.prepare(stack, file.channel, kept, after))
         except (InvalidChannel, click.UsageError) as error:
             message = error.message if isinstance(error, click.UsageError) else str(error)
             problems += [f"{file.path}: {line}" for line in message.splitlines()]
@@ -210,8 +204,7 @@ def apply(stack: Stack, folder: Path, names: tuple[str, ...], yes: bool, as_json
       relayctl channel apply channels
       relayctl channel apply channels --channel payments --yes
     """
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise click.UsageError("not a terminal, or --json: give --yes to apply without being asked")
+    terminal.refuse_unasked("apply", yes=yes, as_json=as_json)
     store = ChannelStore(stack)
     made = _plan(stack, store, folder, names, as_json=as_json)
     if not made.changes and not as_json:

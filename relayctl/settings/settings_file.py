@@ -18,8 +18,7 @@ from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check_secret, schema_faults
 from relay.failures.errors import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
-from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.options import add_missing_tokens, needs_endpoint
+from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY
 from relayctl.channel.secret_document import (
     SecretDocument,

@@ -66,7 +66,7 @@ def _channels(store: ChannelStore) -> tuple[list[str], Check]:
 
 def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bool) -> dict[str, list[Check]]:
     """Return the results of all checks by channel; print them after each channel, unless `as_json`."""
-    checks = ChannelChecks.of_stack(stack, store)
+    checks = ChannelChecks(stack, store)
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):

@@ -140,15 +140,18 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            (["nowhere.json", "--channel", "payments"], "cannot read the share nowhere.json: No such file"),
-            (["docs", "--channel", "payments"], "cannot read the share docs: Is a directory"),
+            (["nowhere.json", "--channel", "payments"], "'nowhere.json': No such file"),
+            (["docs", "--channel", "payments"], "'docs': Is a directory"),
             ([], "Missing argument"),
             (["-"], "name the channel with --channel"),
             (["--lint"], "or give --policy"),
-            (["x", "--lint", "--channel", "payments"], "takes no FILE"),
+            (["-", "--lint", "--channel", "payments"], "takes no FILE"),
             (["-", "--channel", "payments", "--offline"], "--offline needs --policy"),
             (["-", "--channel", "No Name"], "use 1 to 48"),
-            (["-", "--channel", "payments", "--policy", "nowhere"], "cannot read the policy file nowhere"),
+            (
+                ["-", "--channel", "payments", "--policy", "nowhere"],
+                "Invalid value for '--policy': 'nowhere': No such file",
+            ),
             (["-", "--channel", "payments", "--policy", "README.md"], "the policy file is not JSON"),
         ],
     )

@@ -278,7 +278,7 @@ def parse(words: list[str]) -> None:
     command: click.Command = main
     names = list(words)
     while isinstance(command, click.Group) and names and not names[0].startswith("-"):
-        found = command.commands.get(names[0])
+        found = command.get_command(click.Context(command), names[0])
         if found is None:
             raise click.UsageError(f"no such command: {' '.join(words)}")
         command = found

@@ -58,10 +58,16 @@ def test_time_is_read_in_pieces_without_a_gap_the_newest_first() -> None:
 
 def test_budget_that_ends_leaves_out_the_oldest_lines_and_says_so() -> None:
     logs, budget = FakeLogs([line(1)], [line(2)], [line(3)]), Budget(5)
-    assert len(read(logs, budget, seconds=7200)) == 5
+    assert len(read(logs, budget, seconds=7200)) == len(logs.asked) == 5
     assert (budget.is_cut, budget.complete_from) == (True, START + 7200 - FIRST_PIECE_SECONDS)
     assert budget.problem is not None
     assert budget.problem.startswith("too many lines: those before 2026-")
+
+
+def test_last_answer_within_the_budget_is_not_called_cut() -> None:
+    budget = Budget(2)
+    assert len(read(FakeLogs([line(1)], [line(2)]), budget)) == 2
+    assert not budget.is_cut
 
 
 def test_texts_that_are_no_lines_of_the_relay_are_skipped() -> None:
