@@ -14,7 +14,7 @@ from relay.reconcile.comparison import QUEUED_SECONDS, SETTLES_SECONDS
 from relay.reconcile.history import UnknownCounts
 from relay.reconcile.reconciler import OVERLAP_SECONDS
 from tests import samples
-from tests.unit.delivery.test_pauses import moment
+from tests.samples import moment
 from tests.unit.reconcile_scene import Scene, history_of, incident, make_scene, with_channels
 
 
