@@ -21,6 +21,7 @@ from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Wiring
 from relay.failures.errors import SendError, UnknownChannel
+from relay.failures.reasons import Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
@@ -28,6 +29,7 @@ from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue
+from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.reconciler import Ran
@@ -157,6 +159,10 @@ class HookedDynamoDb(FakeDynamoDb):
         super().__init__()
         self.before: dict[tuple[str, int], Callable[[], object]] = {}
 
+    def before_next(self, hook: Callable[[], object], name: str = "update_item", *, after: int = 0) -> None:
+        """Call a hook before the next call of an operation, or before the one that follows `after` more calls."""
+        self.before[name, self.calls.count(name) + after] = hook
+
     def _called(self, name: str) -> None:
         hook = self.before.pop((name, self.calls.count(name)), None)
         super()._called(name)
@@ -164,9 +170,17 @@ class HookedDynamoDb(FakeDynamoDb):
             hook()
 
 
+TABLE_DOWN = ClientError({"Error": {"Code": "InternalServerError", "Message": "come again"}}, "PutItem")
+
+
 def table_down() -> None:
     """Raise the error that a call of the table raises while DynamoDB is down."""
-    raise ClientError({"Error": {"Code": "InternalServerError", "Message": "come again"}}, "PutItem")
+    raise TABLE_DOWN
+
+
+def dies(*_: object) -> Any:
+    """Stop the function at this point, as a crash does."""
+    raise SystemExit
 
 
 class FakeSns:
@@ -330,6 +344,8 @@ class Relay:
         self.sender = self.delivery.services.sender
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
         self.sweeper = wiring.sweeper
+        # Status of the last share that `play` sent.
+        self.status = "critical"
 
     def _adapters(self) -> Adapters:
         sns: Any = self.sns
@@ -408,6 +424,65 @@ class Relay:
             correlation_id="c1",
             deadline=self.deadline(seconds),
         )
+
+    def play(self, events: str, **said: Any) -> list[str]:
+        """Let things happen to the incident `i1`, one after the other; return what becomes of each share.
+
+        `events` are words. A status is a share with that status, which comes a second after the event before it.
+        `comment` is a share that differs from the one before it in a comment alone. A number lets so many seconds pass,
+        and workers work. `sweep` is a run of the sweeper. What becomes of a share is its outcome, with the reason, or
+        else the transition. `said` are further members of all shares.
+        """
+        became = []
+        for event in events.split():
+            if event.replace(".", "").isdecimal():
+                self.wake(float(event))
+                continue
+            if event == "sweep":
+                self.sweep(0)
+                continue
+            self.clock.now += 1
+            is_comment = event == "comment"
+            self.status = self.status if is_comment else event
+            comments = {"comments": [str(self.clock.now)]} if is_comment else {}
+            content = {"status": self.status, "changedOn": int(self.clock.now)} | comments | said
+            result = self.share(samples.body(**content))
+            became.append(" ".join(filter(None, (result.outcome, result.reason or result.subject.transition))))
+        return became
+
+    def resume(self, job: Job, given_up: Reason | None = None) -> Result:
+        """Let the worker's delivery resume a job, and return the result."""
+        share, channel = parse_share(job.body), self.channels.get("noc")
+        return self.delivery.resume(job, share, channel, self.deadline(15), given_up=given_up)
+
+    def statuses(self) -> str:
+        """Return the statuses of all signals as words, in the order in which they were sent."""
+        return " ".join(json.loads(call.body)["incident"]["status"] for call in self.session.calls)
+
+    def repeats(self) -> list[str | None]:
+        """Return, for each signal, if it said that it may be a repeat: `true` or None."""
+        return [call.headers.get("X-Relay-May-Repeat") for call in self.session.calls]
+
+    def stored_job(self) -> Job:
+        """Return the job that the ledger stores for the owed state of the incident `i1`."""
+        return read_envelope(self.ledger.stored(key("noc", (), "i1"), self.entry().debt.job) or "")
+
+    def sweep_for(self, seconds: float, step: float = 60.0) -> None:
+        """Let time pass. In each step the sweeper runs, and then workers work the jobs that woke."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.sweep(min(step, end - self.clock.now))
+            self.wake(0)
+
+    def change_policy(self, **policy: Any) -> None:
+        """Give the channel another policy, as relayctl does, and let all functions notice it."""
+        document = json.loads(str(self.secrets.texts["noc"]))
+        document["policy"] = {"min_seconds_between_signals": 0, **policy}
+        self.secrets.texts["noc"] = json.dumps(document)
+        mark_changed(self.credentials.table(self.clock), "noc", f"changed {self.clock.now}", self.clock.now)
+        self.clock.now += 15
+        # `share` uses the cached channel.
+        self.channels.for_work("noc")
 
     def wake(self, seconds: float = 30.0) -> None:
         """Let time pass, and let the worker process all jobs of both queues, one by one.
@@ -492,6 +567,12 @@ def new_relay(*steps: Step, policy: Mapping[str, Any] | None = None, **changes: 
     document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
     parts = {"secrets": FakeSecrets(noc=json.dumps(document))} | changes
     return Relay(FakeSession(*steps or (samples.accepted("r7"),)), **parts)
+
+
+def hooked(*steps: Step, **changes: Any) -> tuple[Relay, HookedDynamoDb]:
+    """Return a relay as `new_relay` does, and its table, whose calls a test can interrupt."""
+    table = HookedDynamoDb()
+    return new_relay(*steps, dynamodb=table, **changes), table
 
 
 class Trigger:

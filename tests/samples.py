@@ -1,7 +1,9 @@
 """Samples of secrets, shares, requests, jobs and answers, which tests change as they need."""
 
 import json
+import random
 from copy import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from relay.channels.api_gateway import Request
@@ -45,6 +47,22 @@ def parsed(document: dict[str, Any] | None = None) -> Channel:
     return parse_channel(
         "noc", json.dumps(document or secret()), VendorHosts.of(("*.xmatters.com",), ("*.bigpanda.io",))
     )
+
+
+def moment(seconds: float) -> str:
+    """Return epoch seconds as a channel's settings write a time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pause(then: str, since: float = -10.0, until: float = 3600.0, **members: Any) -> dict[str, Any]:
+    """Return a pause of a channel's policy. Its times are seconds after the start of `fakes.Clock`."""
+    start = 1_800_000_000.0
+    return {"since": moment(start + since), "until": moment(start + until), "then": then, **members}
+
+
+def noise(size: int) -> str:
+    """Return so many hexadecimal digits, which compress to half their size at best."""
+    return random.Random(size).randbytes(size // 2).hex()
 
 
 def body(**members: Any) -> bytes:
@@ -99,6 +117,12 @@ def job(**members: Any) -> Job:
         ),
     )
     return changed(plain, **members)
+
+
+def unfailed_job(**members: Any) -> Job:
+    """Return the job of a share that just came, by the request `c1`, with other members as in `job`."""
+    never = {"first_failed_at": None, "last_failed_at": None, "http_status": None, "response_excerpt": ""}
+    return job(attempts=0, reason="in_flight", correlation_id="c1", **never, **{"digest": share().digest, **members})
 
 
 def changed(job: Job, **members: Any) -> Job:

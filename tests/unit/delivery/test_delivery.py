@@ -1,473 +1,351 @@
 """Delivery of a share: an owed state is kept, claimed, sent and recorded; any other sends no signal."""
 
 import json
-import random
+from copy import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from relay.delivery.debts import FIRST_WAKE_SECONDS, OVERDUE_SECONDS
-from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
-from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Flag
-from relay.jobs.outcome import Outcome
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.entry import LEASE_SECONDS
-from relay.ledger.entry_key import key
-from relay.ledger.row import Row
+from relay.ledger.entry_key import key, shadow_of
 from tests import samples
-from tests.fakes import Call, FakeSecrets, HookedDynamoDb, new_relay, table_down
+from tests.fakes import Call, Relay, Step, new_relay, secrets_of
 
 if TYPE_CHECKING:
     from relay.jobs.job import Job
 
-DOWN = samples.refused(503, b"<h1>Service Unavailable</h1>")
+OK, DOWN, LATE = samples.accepted(), samples.refused(503), requests.ReadTimeout("late")
 LATER = 1_800_000_001
 # A read, the gate, a claim and a record: no row and no stored job.
 DELIVERED = ["get_item", "update_item", "update_item", "update_item"]
+ONCALL: dict[str, Any] = {"preset": "oncall"}
 
 
-def noise(size: int) -> str:
-    return random.Random(size).randbytes(size // 2).hex()
+# Policy, answers of xMatters, events (see `Relay.play`), what becomes of each share, and the signals' statuses.
+STORIES: dict[str, tuple[dict[str, Any], list[Step], str, list[str], str]] = {
+    "each transition": (
+        {},
+        [OK],
+        "warning critical 60 warning ok critical",
+        [f"delivered {each}" for each in ("opened", "worsened", "eased", "resolved", "reopened")],
+        "warning critical warning ok critical",
+    ),
+    "comment": ({}, [OK], "critical comment", ["delivered opened", "unchanged touched"], "critical"),
+    "end of nothing": ({}, [OK], "ok", ["unchanged touched"], ""),
+    "not named by the policy": (
+        ONCALL,
+        [OK],
+        "critical warning critical",
+        ["delivered opened", "unchanged eased", "delivered worsened"],
+        "critical critical",
+    ),
+    "opens and ends within an outage": (
+        {},
+        [DOWN, DOWN, DOWN, OK],
+        "critical ok 40",
+        ["queued upstream", "unchanged touched"],
+        "critical critical critical",
+    ),
+    "comment on an owed critical": (
+        {},
+        [DOWN, DOWN, DOWN, OK],
+        "critical comment 40",
+        ["queued upstream", "delivered opened"],
+        "critical critical critical critical",
+    ),
+    "end after a time-out": ({}, [LATE, OK], "critical ok", ["queued timeout", "delivered resolved"], "critical ok"),
+    "new state after a refused one": (
+        {},
+        [samples.refused(404), OK],
+        "critical comment",
+        ["queued refused", "delivered opened"],
+        "critical critical",
+    ),
+}
 
 
-def huge() -> bytes:
-    return samples.body(alerts=[{"id": f"a{number}", "text": noise(10_000 + 2 * number)} for number in range(300)])
+@pytest.mark.parametrize("name", STORIES)
+def test_only_owed_states_are_sent(name: str) -> None:
+    policy, answers, events, became, statuses = STORIES[name]
+    relay = new_relay(*answers, policy=policy)
+    assert (relay.play(events), relay.statuses()) == (became, statuses)
+    relay.drain()
+    assert (relay.statuses(), relay.entry().debt.since, relay.entry().lease) == (statuses, None, None)
 
 
-class TestDelivered:
-    def test_accepted_share_is_delivered(self) -> None:
-        relay = new_relay()
-        result = relay.share()
-        assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == (Outcome.DELIVERED, "r7", 1)
-        assert (result.subject.channel, result.subject.incident_id, result.reason) == ("noc", "i1", None)
-        assert (result.subject.transition, result.subject.why) == (
-            "opened",
-            "nothing of this open incident was announced",
-        )
-        assert (result.queue, result.notices.unguarded) == (None, None)
-        assert relay.dead_letters.messages == []
-
-    def test_delivered_share_takes_one_read_two_writes_and_one_rate_limit_call(self) -> None:
-        relay = new_relay()
-        relay.share()
-        assert relay.dynamodb.calls == DELIVERED
-        assert len(relay.retries.messages) == 1
-
-    def test_share_that_is_delivered_at_once_leaves_no_row_and_no_stored_job(self) -> None:
-        relay = new_relay()
-        for number, status in enumerate(("critical", "warning", "critical", "ok")):
-            relay.share(status=status, changedOn=LATER + number)
-        assert relay.dynamodb.indexed() == []
-        assert [name for name in relay.dynamodb.items if name.startswith("job/")] == []
-        assert relay.dynamodb.calls == DELIVERED * 4
-
-    def test_announced_state_is_recorded_in_the_ledger(self) -> None:
-        relay = new_relay()
-        relay.share()
-        entry = relay.entry()
-        assert entry.announced
-        assert entry.announced.is_same(entry.newest)
-        assert (entry.announced.version, entry.announced.is_critical) == ((1_800_000_000, 1_800_000_000), True)
-        assert (entry.lease, entry.debt.since, entry.is_given_up) == (None, None, False)
-        assert entry.signal_times == (relay.clock.now,)
-        assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
-
-    def test_job_is_on_the_retry_queue_before_the_signal_is_sent_and_sleeps_past_the_lease(self) -> None:
-        on_queue: list[Job] = []
-
-        def accept(call: Call) -> HttpAnswer:
-            on_queue.extend(relay.retries.jobs())
-            return samples.accepted()
-
-        relay = new_relay(accept)
-        relay.share(recipients=("jdoe",))
-        assert on_queue == [
-            samples.job(
-                kind="signal",
-                channel="noc",
-                incident_id="i1",
-                version=(1_800_000_000, 1_800_000_000),
-                transition="opened",
-                status="critical",
-                recipients=("jdoe",),
-                body=samples.body(),
-                received_at="2027-01-15T08:00:00.000Z",
-                first_failed_at=None,
-                last_failed_at=None,
-                attempts=0,
-                reason="in_flight",
-                http_status=None,
-                response_excerpt="",
-                correlation_id="c1",
-                digest=samples.share().digest,
-                url_recipients=("jdoe",),
-                plan=1,
-            )
-        ]
-        assert relay.retries.delays() == [FIRST_WAKE_SECONDS]
-        assert FIRST_WAKE_SECONDS > LEASE_SECONDS
-
-    def test_share_is_claimed_before_it_is_sent(self) -> None:
-        leases: list[float] = []
-
-        def accept(call: Call) -> HttpAnswer:
-            entry = relay.entry()
-            assert entry.lease
-            assert entry.newest
-            assert [job.plan for job in relay.retries.jobs()] == [entry.debt.plan]
-            leases.append(entry.lease.until - relay.clock.now)
-            return samples.accepted()
-
-        relay = new_relay(accept)
-        assert relay.share().outcome == Outcome.DELIVERED
-        assert leases == [LEASE_SECONDS]
-
-    def test_job_of_a_delivered_share_is_deleted_when_it_wakes(self) -> None:
-        relay = new_relay()
-        relay.share()
-        relay.wake()
-        assert (relay.retries.messages, relay.dead_letters.messages) == ([], [])
-        assert len(relay.session.calls) == 1
-        assert relay.recorder.lines() == []
-
-    def test_recipients_are_the_channels_and_then_the_urls_without_repetition(self) -> None:
-        document = samples.secret()
-        document["xmatters"]["recipients"] = ["Net Ops", "jdoe"]
-        relay = new_relay(secrets=FakeSecrets(noc=json.dumps(document)))
-        relay.share(recipients=("jdoe", "night shift"))
-        assert relay.session.calls[0].url.endswith("&recipients=Net%20Ops,jdoe,night%20shift")
-
-    def test_body_too_large_for_a_queue_is_sent_whole_and_kept_without_alert_details(self) -> None:
-        relay = new_relay()
-        body = huge()
-        assert len(body) > 3_000_000
-        assert relay.share(body).outcome == Outcome.DELIVERED
-        assert relay.session.calls[0].body == body
-        [job] = relay.retries.jobs()
-        assert Flag.BODY_REDUCED in job.flags
-        kept = json.loads(job.body)["incident"]
-        assert (kept["id"], len(kept["alerts"])) == ("i1", 300)
-        assert kept["relay_note"] == "cut to fit: alerts are here by id and status alone"
-
-    def test_job_with_a_reduced_body_is_a_duplicate_of_its_announced_share(self) -> None:
-        relay = new_relay()
-        relay.share(huge())
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages) == (1, [])
-
-    def test_share_with_a_giant_status_is_kept_on_the_retry_queue(self) -> None:
-        relay = new_relay(DOWN)
-        assert relay.share(status=noise(3_000_000)).queue == "retry"
-        assert relay.entry().debt.job
+def test_accepted_share_is_delivered_and_recorded_by_one_read_two_writes_and_one_rate_limit_call() -> None:
+    relay = new_relay()
+    result, entry = relay.share(), relay.entry()
+    assert (result.outcome, result.exchange.request_id, result.exchange.attempts) == ("delivered", "r7", 1)
+    assert (result.subject.channel, result.subject.incident_id, result.subject.is_first) == ("noc", "i1", True)
+    assert result.subject.why == "nothing of this open incident was announced"
+    assert (result.queue, result.reason, result.notices.unguarded) == (None, None, None)
+    assert (relay.dynamodb.calls[:4], len(relay.retries.messages), relay.dead_letters.messages) == (DELIVERED, 1, [])
+    assert entry.announced
+    assert (entry.announced.version, entry.announced.is_same(entry.newest)) == ((1_800_000_000,) * 2, True)
+    assert (entry.lease, entry.debt.since, entry.is_given_up) == (None, None, False)
+    assert entry.accepted_signals == (AcceptedSignal("r7", relay.clock.now, is_open=True, is_critical=True),)
 
 
-class TestTitle:
-    @pytest.mark.parametrize(
-        ("answer", "policy", "mode"),
-        [
-            (samples.accepted(), {}, "incident"),
-            (samples.refused(503), {}, "incident"),
-            (samples.accepted(), {"notify_on": ["resolved"]}, "incident"),
-            (samples.accepted(), {"mode": "shadow"}, "shadow"),
-        ],
-        ids=["announced", "owed", "not announced by the policy", "shadow mode"],
-    )
-    def test_entry_has_the_incidents_title_for_operators(self, answer: Any, policy: dict[str, Any], mode: str) -> None:
-        relay = new_relay(answer, policy=policy)
-        relay.share(description="Disk full on db-1")
-        relay.share(changedOn=1_800_000_001)
-        name = key("noc", (), "i1").replace("incident/", f"{mode}/", 1)
-        assert relay.ledger.read(name).about.title == "Disk full on db-1", "a share without a title keeps the known one"
+def test_job_is_on_the_retry_queue_and_the_incident_is_claimed_before_the_signal_is_sent() -> None:
+    on_queue: list[Job] = []
+
+    def accept(_: Call) -> HttpAnswer:
+        on_queue.extend(relay.retries.jobs())
+        entry = relay.entry(recipients=("jdoe",))
+        assert entry.lease
+        assert (entry.lease.until - relay.clock.now, entry.debt.plan) == (15, 1)
+        return OK
+
+    relay = new_relay(accept)
+    assert relay.share(recipients=("jdoe",)).outcome == "delivered"
+    job = samples.unfailed_job(transition="opened", recipients=("jdoe",), plan=1)
+    # The message wakes after the lease.
+    assert (on_queue, relay.retries.delays()) == ([job], [36])
 
 
-class TestRow:
-    """Row and stored job of a state that is owed after its inline attempts."""
+def test_job_of_a_delivered_share_is_deleted_when_it_wakes() -> None:
+    relay = new_relay()
+    relay.play("critical 40")
+    assert (relay.retries.messages, relay.dead_letters.messages, relay.recorder.lines()) == ([], [], [])
+    assert relay.statuses() == "critical"
 
-    def test_failed_share_stores_its_job_before_its_row(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(DOWN, dynamodb=table)
-        # Calls before the job is stored: a read, the gate, and the claim.
-        table.before["put_item", 0] = lambda: relay.dynamodb.indexed() == [] or pytest.fail("the row came first")
-        result = relay.share()
-        assert table.calls == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
-        assert relay.entry().debt.row == Row(
-            relay.clock.now + FIRST_WAKE_SECONDS + OVERDUE_SECONDS,
-            result.job.stored_name if result.job else "",
-            is_critical=True,
-        )
-        assert [item["pk"]["S"] for item in table.indexed()] == [key("noc", (), "i1")]
-        stored = read_envelope(
-            relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
-        )
-        [waiting] = relay.retries.jobs()
-        # The stored job knows the failure, which came after the message was queued.
-        assert (stored.stored_name, stored.body, stored.plan) == (waiting.stored_name, waiting.body, waiting.plan)
-        assert (waiting.attempts, stored.attempts) == (0, 3)
 
-    def test_share_that_waits_stores_its_job_before_its_row(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(dynamodb=table, policy={"min_seconds_between_signals": 60})
-        relay.share(status="warning")
-        table.calls.clear()
-        result = relay.share(status="unknown", changedOn=LATER)
-        assert table.calls == ["get_item", "put_item", "update_item"]
-        assert relay.entry().debt.row == Row(
-            (result.until or 0) + OVERDUE_SECONDS, result.job.stored_name if result.job else ""
-        )
-        stored = read_envelope(
-            relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
-        )
-        assert (stored.not_before, stored.stamps.status) == (None, "unknown")
+@pytest.mark.parametrize(
+    ("answer", "policy", "is_shadow"),
+    [(OK, {}, False), (DOWN, {}, False), (OK, {"notify_on": ["resolved"]}, False), (OK, {"mode": "shadow"}, True)],
+    ids=["announced", "owed", "not announced by the policy", "shadow mode"],
+)
+def test_entry_keeps_the_incidents_title_also_after_a_share_without_one(
+    answer: Any, policy: dict[str, Any], is_shadow: bool
+) -> None:
+    relay = new_relay(answer, policy=policy)
+    relay.share(description="Disk full on db-1")
+    relay.share(changedOn=LATER)
+    name = key("noc", (), "i1")
+    assert relay.ledger.read(shadow_of(name) if is_shadow else name).about.title == "Disk full on db-1"
 
-    def test_share_is_sent_after_a_crash_between_stored_job_and_row(self) -> None:
-        def stops() -> None:
-            raise SystemExit
 
-        table = HookedDynamoDb()
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
-        # The claim is the second write of an item that is there, and the record with the row is the third.
-        table.before["update_item", 2] = stops
-        with pytest.raises(SystemExit):
-            relay.share()
-        assert relay.dynamodb.indexed() == []
-        relay.wake(FIRST_WAKE_SECONDS)
-        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+@pytest.mark.parametrize(
+    ("answer", "second", "became", "calls"),
+    [
+        (OK, {}, "duplicate", ["get_item"]),
+        (DOWN, {}, "duplicate", ["get_item"]),
+        (samples.refused(404), {}, "duplicate", ["get_item"]),
+        (OK, {"changedOn": LATER - 2, "status": "warning"}, "superseded", ["get_item"]),
+        (OK, {"changedOn": LATER, "comments": ["on it"]}, "unchanged", ["get_item", "update_item"]),
+    ],
+    ids=["announced", "on the retry queue", "dead-lettered", "older", "comment"],
+)
+def test_share_that_is_not_owed_sends_nothing_and_writes_only_news(
+    answer: Step, second: dict[str, Any], became: str, calls: list[str]
+) -> None:
+    relay = new_relay(answer)
+    first, sent = relay.share(), len(relay.session.calls)
+    relay.dynamodb.calls.clear()
+    again = relay.share(**second)
+    assert (again.outcome, relay.dynamodb.calls, len(relay.session.calls)) == (became, calls, sent)
+    assert (again.subject.delivery_id == first.subject.delivery_id) == (second == {})
+    assert len(relay.retries.messages) == 1
 
-    def test_job_that_cannot_be_stored_is_kept_by_its_message_alone(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
-        table.before["put_item", 0] = table_down
-        result = relay.share()
-        assert (result.outcome, result.queue, relay.entry().debt.row) == (Outcome.QUEUED, "retry", None)
-        assert relay.entry().debt.reason == "upstream"
-        relay.wake(FIRST_WAKE_SECONDS)
-        assert len(relay.session.calls) == 4
 
-    def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim(self) -> None:
-        def dies(_: Call) -> HttpAnswer:
-            raise SystemExit
+def test_share_older_than_an_unchanged_one_is_superseded() -> None:
+    relay = new_relay()
+    relay.share(status="ok", changedOn=LATER)
+    assert (relay.share(changedOn=LATER - 1).outcome, relay.session.calls) == ("superseded", [])
 
-        table = HookedDynamoDb()
-        relay = new_relay(DOWN, DOWN, DOWN, dies, dynamodb=table)
-        relay.share(status="warning")
-        table.calls.clear()
-        with pytest.raises(SystemExit):
-            relay.share(changedOn=LATER)
-        assert table.calls == ["get_item", "update_item", "put_item", "update_item"]
-        entry = relay.entry()
-        stored = read_envelope(relay.ledger.stored(key("noc", (), "i1"), entry.debt.job) or "")
-        assert stored.stamps.status == "critical"
-        assert entry.debt.due == relay.clock.now + LEASE_SECONDS + OVERDUE_SECONDS
-        [item] = table.indexed()
-        assert item["due"]["S"].startswith("critical#")
 
-    def test_newer_share_is_sent_although_its_job_cannot_be_stored(self) -> None:
-        table = HookedDynamoDb()
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted(), dynamodb=table)
-        relay.share(status="warning")
-        table.before["put_item", table.calls.count("put_item")] = table_down
-        assert relay.share(changedOn=LATER).outcome == Outcome.DELIVERED
-        assert relay.dynamodb.indexed() == []
+@pytest.mark.parametrize("ahead", [365 * 24 * 3600, 7200, 6])
+def test_timestamp_in_the_future_does_not_mute_the_incident(ahead: float) -> None:
+    relay = new_relay()
+    relay.share(status="warning", updatedOn=1_800_000_000 + ahead)
+    assert relay.share(status="critical", changedOn=LATER).outcome == "delivered"
 
-    def test_next_attempt_of_a_state_does_not_store_its_job_again(self) -> None:
-        relay = new_relay(DOWN)
-        relay.share()
-        for _ in range(3):
-            relay.dynamodb.calls.clear()
-            relay.wake(60)
-            assert "put_item" not in relay.dynamodb.calls
-            assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + OVERDUE_SECONDS
 
-    def test_announced_state_leaves_the_index_by_the_write_that_records_it(self) -> None:
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
-        relay.share()
-        relay.dynamodb.calls.clear()
-        relay.wake(FIRST_WAKE_SECONDS)
-        # A read, the gate, the claim, the record, and the circuit that closes again.
-        assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
-        assert relay.dynamodb.indexed() == []
+def test_share_without_timestamps_is_newer_than_an_earlier_one_of_a_function_whose_clock_is_ahead() -> None:
+    relay, became = new_relay(), []
+    for status, passed in (("warning", 2), ("critical", -1.5), ("ok", 0.5)):
+        relay.clock.now += passed
+        became.append(relay.share(status=status, changedOn=None).subject.transition)
+    assert became == ["opened", "worsened", "resolved"]
 
-    def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent(self) -> None:
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
-        alerts = [{"id": f"a{number}", "text": noise(60_000 + 2 * number)} for number in range(20)]
-        result = relay.share(alerts=alerts)
-        [kept] = relay.retries.jobs()
-        assert Flag.BODY_REDUCED not in kept.flags, "the message holds it whole"
-        stored = read_envelope(
-            relay.ledger.stored(key("noc", (), "i1"), result.job.stored_name if result.job else "") or ""
-        )
-        assert Flag.BODY_REDUCED in stored.flags
+
+def urls(relay: Relay) -> list[str]:
+    """Return the recipients in the URL of each signal."""
+    return [call.url.partition("&recipients=")[2] for call in relay.session.calls]
+
+
+def test_recipients_are_the_channels_and_then_the_urls_and_each_set_of_the_url_has_signals_of_its_own() -> None:
+    document = samples.secret()["xmatters"] | {"recipients": ["Net Ops", "jdoe"]}
+    relay = new_relay(secrets=secrets_of(xmatters=document))
+    for recipients in ((), ("jdoe", "night shift"), ("night shift", "jdoe")):
+        relay.share(recipients=recipients)
+    assert urls(relay) == ["Net%20Ops,jdoe", "Net%20Ops,jdoe,night%20shift"]
+    # The incident stays the same after the channel changes its recipients.
+    relay.secrets.texts["noc"] = json.dumps(samples.secret(xmatters=document | {"recipients": ["new"]}))
+    relay.clock.now += 301
+    assert relay.share(status="ok", changedOn=LATER).subject.transition == "resolved"
+    assert urls(relay)[2:] == ["new"]
+
+
+def test_route_replaces_the_recipients_of_the_channel_and_does_not_part_an_incident() -> None:
+    routes = [
+        {"when": {"status": "critical"}, "recipients": ["a"], "priority": "LOW"},
+        {"when": {"status": "ok"}, "recipients": ["b c"]},
+    ]
+    relay = new_relay(policy={"routes": routes})
+    assert relay.play("critical ok warning") == ["delivered opened", "delivered resolved", "delivered reopened"]
+    assert urls(relay) == ["a", "b%20c", ""]
+    job, *_ = relay.retries.jobs()
+    assert (job.stamps.recipients, job.url_recipients) == (("a",), ())
+    assert json.loads(relay.session.calls[0].headers["X-Relay-Decision"])["priority"] == "LOW"
+
+
+def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas() -> None:
+    relay = new_relay(policy={"body": "xmatters", "properties": {"team": "payments"}})
+    relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
+    document = json.loads(relay.session.calls[0].body)
+    assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
+    assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
+    # The job keeps BigPanda's body, so that a replay makes its own from the channel's settings of then.
+    assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
+
+
+def test_body_too_large_for_a_queue_is_sent_whole_and_kept_without_alert_details() -> None:
+    relay = new_relay()
+    body = samples.body(alerts=[{"id": f"a{n}", "text": samples.noise(10_000 + 2 * n)} for n in range(300)])
+    assert len(body) > 3_000_000
+    assert relay.share(body).outcome == "delivered"
+    assert relay.session.calls[0].body == body
+    [job] = relay.retries.jobs()
+    assert Flag.BODY_REDUCED in job.flags
+    assert len(json.loads(job.body)["incident"]["alerts"]) == 300
+    relay.wake()
+    assert (len(relay.session.calls), relay.retries.messages) == (1, []), "the job is a duplicate of its share"
+
+
+# ---- Jobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("may_have_paged", [True, False])
+def test_resumed_job_is_sent_once_to_its_own_recipients_with_its_delivery_id_and_next_attempt(
+    may_have_paged: bool,
+) -> None:
+    relay = new_relay(DOWN)
+    job = samples.job(recipients=("a b", "c"), digest=samples.share().digest, may_have_paged=may_have_paged)
+    result = relay.resume(job)
+    assert (result.outcome, result.queue, result.exchange.attempts) == ("queued", "retry", 1)
+    [call], [_] = relay.session.calls, relay.retries.messages
+    assert (call.body, call.url) == (samples.body(), samples.TRIGGER_URL + "&recipients=a%20b,c")
+    assert (call.headers["X-Relay-Delivery-Id"], call.headers["X-Relay-Attempt"]) == (job.delivery_id, "4")
+    assert relay.repeats() == ["true" if may_have_paged else None]
+
+
+def test_attempts_of_the_worker_count_on_from_the_inline_attempts_with_the_same_delivery_id() -> None:
+    relay = new_relay(DOWN, DOWN, DOWN, OK)
+    relay.play("critical 40")
+    assert [call.headers["X-Relay-Attempt"] for call in relay.session.calls] == ["1", "2", "3", "4"]
+    assert len({call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls}) == 1
+    assert (relay.retries.messages, relay.entry().debt.since) == ([], None)
+
+
+def test_resumed_job_that_the_ledger_does_not_owe_is_not_sent() -> None:
+    relay = new_relay()
+    relay.share(changedOn=LATER)
+    same = replace(relay.retries.jobs()[0], received_at="2027-01-15T09:00:00.000Z")
+    newer = samples.job(recipients=(), version=(LATER + 1, LATER + 1))
+    became = [relay.resume(job).outcome for job in (samples.job(recipients=()), same, newer)]
+    assert (became, len(relay.session.calls)) == (["superseded", "duplicate", "unchanged"], 1)
+
+
+@pytest.mark.parametrize("inherited", [(LATER, LATER), None], ids=["a share before", "no share"])
+def test_late_share_stays_superseded_after_a_job_without_timestamps_inherited_those_of(
+    inherited: tuple[float, float] | None,
+) -> None:
+    relay = new_relay()
+    relay.share(changedOn=LATER)
+    came = {"received_at": "2027-01-15T09:00:00.000Z", "digest": "another"}
+    job = samples.job(recipients=(), version=inherited, borrowed_version=inherited is not None, **came)
+    # Recorded after the job was queued, although it came before.
+    relay.clock.now += 60
+    relay.share(changedOn=LATER + 20, comments=["seen"])
+    assert relay.resume(job).outcome == "unchanged"
+    relay.clock.now += 7200
+    assert relay.share(changedOn=LATER + 10, status="ok").outcome == "superseded"
+    assert len(relay.session.calls) == 1
+
+
+# ---- Shares with bad timestamps --------------------------------------------------------------------------------------
+
+AHEAD = 1_800_000_000 + 7200
+# Shares that come 20 s apart, by status and timestamp; and what becomes of the last one.
+STAMPS: dict[str, tuple[list[tuple[str, int | None]], str]] = {
+    "older share after an end from the future": (
+        [("ok", LATER + 5), ("ok", AHEAD), ("critical", LATER)],
+        "superseded",
+    ),
+    "end after a critical from the future": (
+        [("warning", LATER), ("critical", AHEAD), ("ok", LATER + 1)],
+        "delivered resolved",
+    ),
+    "end as one from the future, after a return": (
+        [("critical", LATER), ("ok", AHEAD), ("critical", LATER), ("ok", LATER)],
+        "delivered resolved",
+    ),
+    "copy of one from the future": ([("critical", LATER), ("warning", AHEAD), ("warning", AHEAD)], "unchanged touched"),
+    "open after an end from the near future": (
+        [("critical", LATER), ("ok", LATER + 60), ("critical", LATER + 30)],
+        "delivered reopened",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STAMPS)
+def test_share_is_ordered_although_another_one_has_a_stamp_in_the_future(name: str) -> None:
+    shares, became = STAMPS[name]
+    relay = new_relay()
+    for status, stamp in shares:
+        relay.clock.now += 20
+        result = relay.share(status=status, changedOn=stamp, updatedOn=stamp)
+    transition = result.subject.transition
+    assert " ".join(filter(None, (result.outcome, transition))) == became
+
+
+@pytest.mark.parametrize("ahead", [6, 3599])
+def test_resolve_with_a_stamp_in_the_future_does_not_hide_the_next_critical(ahead: float) -> None:
+    relay = new_relay()
+    relay.share()
+    stamp = relay.clock.now + ahead
+    relay.share(status="ok", active=False, resolved=True, changedOn=stamp, updatedOn=stamp)
+    relay.clock.now += 10
+    assert relay.share(changedOn=LATER + 9, updatedOn=LATER + 9).subject.transition == "reopened"
+
+
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "last first"])
+@pytest.mark.parametrize(
+    ("answers", "between", "queues"),
+    [([OK], "ok", ["retry", "retry"]), ([DOWN, DOWN, DOWN, OK], "unknown", ["retry", None])],
+    ids=["announced", "owed"],
+)
+def test_critical_without_timestamps_that_returns_while_the_ledger_takes_no_writes_is_heard_last(
+    answers: list[Step], between: str, queues: list[str | None], is_reversed: bool
+) -> None:
+    def share(status: str) -> str | None:
+        relay.clock.now += 3
+        return relay.share(status=status, active=status != "ok", resolved=status == "ok", changedOn=None).queue
+
+    relay = new_relay(*answers)
+    share("critical")
+    if relay.entry().announced:
         relay.retries.messages.clear()
-        assert relay.sweep(300)["healed"] == 1
-        relay.wake(0)
-        rang = json.loads(relay.session.calls[-1].body)["incident"]
-        assert (rang["id"], len(rang["alerts"])) == ("i1", 20)
-        assert relay.entry().debt.row is None
-
-
-class TestNotOwed:
-    def test_repeated_share_is_a_duplicate_after_one_read(self) -> None:
-        relay = new_relay()
-        first = relay.share()
-        relay.dynamodb.calls.clear()
-        again = relay.share()
-        assert (again.outcome, again.subject.delivery_id) == (Outcome.DUPLICATE, first.subject.delivery_id)
-        assert relay.dynamodb.calls == ["get_item"]
-        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
-
-    def test_repeated_share_is_a_duplicate_of_one_on_the_retry_queue(self) -> None:
-        relay = new_relay(DOWN)
-        assert relay.share().outcome == Outcome.QUEUED
-        asked = len(relay.session.calls)
-        assert relay.share().outcome == Outcome.DUPLICATE
-        assert (len(relay.session.calls), len(relay.retries.messages)) == (asked, 1)
-
-    def test_share_older_than_the_announced_state_is_superseded_after_one_read(self) -> None:
-        relay = new_relay()
-        relay.share()
-        relay.dynamodb.calls.clear()
-        assert relay.share(changedOn=LATER - 2, status="warning").outcome == Outcome.SUPERSEDED
-        assert relay.dynamodb.calls == ["get_item"]
-        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
-
-    def test_unchanged_share_is_noted_by_one_write(self) -> None:
-        relay = new_relay()
-        relay.share()
-        relay.dynamodb.calls.clear()
-        touched = relay.share(changedOn=LATER, comments=["on it"])
-        assert (touched.outcome, touched.subject.transition) == (Outcome.UNCHANGED, "touched")
-        assert relay.dynamodb.calls == ["get_item", "update_item"]
-        assert (len(relay.session.calls), len(relay.retries.messages)) == (1, 1)
-        newest, announced = relay.entry().newest, relay.entry().announced
-        assert newest
-        assert announced
-        assert (newest.version, announced.version) == ((LATER, LATER), (LATER - 1, LATER - 1))
-
-    def test_share_older_than_an_unchanged_one_is_superseded(self) -> None:
-        relay = new_relay()
-        relay.share(status="ok", changedOn=LATER)
-        assert relay.share(changedOn=LATER - 1).outcome == Outcome.SUPERSEDED
-        assert relay.session.calls == []
-
-    def test_transition_that_the_policy_does_not_name_is_not_signalled(self) -> None:
-        relay = new_relay(policy={"preset": "oncall"})
-        relay.share()
-        eased = relay.share(status="warning", changedOn=LATER)
-        assert (eased.outcome, eased.subject.transition) == (Outcome.UNCHANGED, "eased")
-        assert len(relay.session.calls) == 1
-
-    def test_critical_after_an_unsignalled_easing_is_signalled(self) -> None:
-        relay = new_relay(policy={"preset": "oncall"})
-        relay.share()
-        relay.share(status="warning", changedOn=LATER)
-        assert relay.share(status="critical", changedOn=LATER + 1).subject.transition == "worsened"
-        assert len(relay.session.calls) == 2
-
-    def test_other_url_recipients_get_signals_of_their_own(self) -> None:
-        relay = new_relay()
-        for recipients in ((), ("jdoe",), ("jdoe", "ops"), ("ops", "jdoe")):
-            relay.share(recipients=recipients)
-        assert len(relay.session.calls) == 3
-
-    def test_route_replaces_the_recipients_of_the_channel(self) -> None:
-        routes = [{"when": {"tag.team": "storage"}, "recipients": ["Storage On-Call"], "priority": "HIGH"}]
-        relay = new_relay(policy={"routes": routes})
-        tags = [{"name": "team", "value": "Storage"}]
-        relay.share(id="i1", alerts=[{"id": "a1", "tags": tags}], recipients=("jdoe",))
-        relay.share(id="i2")
-        urls = [call.url.partition("&")[2] for call in relay.session.calls]
-        assert urls == ["recipients=Storage%20On-Call,jdoe", ""]
-        job, _ = relay.retries.jobs()
-        assert (job.stamps.recipients, job.url_recipients) == (("Storage On-Call", "jdoe"), ("jdoe",))
-        decision = json.loads(relay.session.calls[0].headers["X-Relay-Decision"])
-        assert decision["priority"] == "HIGH"
-
-    def test_resolve_finds_its_incident_although_another_route_matches(self) -> None:
-        routes = [{"when": {"status": "critical"}, "recipients": ["a"]}, {"when": {}, "recipients": ["b"]}]
-        relay = new_relay(policy={"routes": routes})
-        relay.share(severity="critical")
-        assert relay.share(status="ok", severity="critical", changedOn=LATER).subject.transition == "resolved"
-        relay.share(status="warning", severity="warning", changedOn=LATER + 1)
-        assert [call.url.rpartition("=")[2] for call in relay.session.calls] == ["a", "a", "b"]
-
-    def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas(self) -> None:
-        relay = new_relay(policy={"body": "xmatters", "properties": {"team": "payments"}})
-        relay.share(alerts=[{"id": "a1", "status": "critical", "description": "lag"}])
-        document = json.loads(relay.session.calls[0].body)
-        assert (document["priority"], document["properties"]["subject"]) == ("HIGH", "CRITICAL lag")
-        assert (document["properties"]["incident_id"], document["properties"]["team"]) == ("i1", "payments")
-        # The job keeps BigPanda's body, so that a replay makes its own from the channel's settings of then.
-        assert json.loads(relay.retries.jobs()[0].body)["incident"]["id"] == "i1"
-
-    def test_incident_stays_the_same_after_the_channel_changes_its_recipients(self) -> None:
-        relay = new_relay()
-        relay.share()
-        document = samples.secret(policy={"min_seconds_between_signals": 0})
-        document["xmatters"]["recipients"] = ["somebody new"]
-        relay.secrets.texts["noc"] = json.dumps(document)
-        relay.clock.now += 301
-        resolved = relay.share(changedOn=LATER, status="ok")
-        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
-        assert relay.session.calls[-1].url.endswith("&recipients=somebody%20new")
-
-    def test_timestamp_of_next_year_does_not_mute_the_incident(self) -> None:
-        relay = new_relay()
-        relay.share(status="warning", updatedOn=1_800_000_000 + 365 * 24 * 3600)
-        assert relay.share(status="critical", changedOn=LATER).outcome == Outcome.DELIVERED
-
-
-class TestOwedAgainstAnnounced:
-    def test_incident_that_opens_and_resolves_within_an_outage_is_not_signalled(self) -> None:
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
-        assert relay.share().outcome == Outcome.QUEUED
-        assert relay.share(status="ok", changedOn=LATER).outcome == Outcome.UNCHANGED
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages) == (3, [])
-        assert relay.entry().debt.since is None
-
-    def test_comment_does_not_swallow_an_owed_page(self) -> None:
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
-        relay.share()
-        commented = relay.share(changedOn=LATER, comments=["on it"])
-        assert (commented.outcome, commented.subject.transition) == (Outcome.DELIVERED, "opened")
-        relay.wake()
-        assert (len(relay.session.calls), relay.retries.messages) == (4, [])
-
-    def test_resolve_is_owed_after_a_timeout(self) -> None:
-        relay = new_relay(requests.ReadTimeout("late"), samples.accepted())
-        assert relay.share().reason == Reason.TIMEOUT
-        resolved = relay.share(status="ok", changedOn=LATER)
-        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
-
-    def test_each_transition_is_signalled(self) -> None:
-        relay = new_relay()
-        story = [("warning", "opened"), ("critical", "worsened"), ("warning", "eased"), ("ok", "resolved")]
-        for number, (status, transition) in enumerate([*story, ("critical", "reopened")]):
-            relay.clock.now += 20
-            result = relay.share(status=status, changedOn=LATER + number)
-            assert (result.outcome, result.subject.transition) == (Outcome.DELIVERED, transition)
-        assert len(relay.session.calls) == 5
-
-    def test_share_without_timestamps_is_newer_than_an_earlier_one_of_a_function_whose_clock_is_ahead(self) -> None:
-        relay = new_relay()
-        relay.clock.now += 2
-        relay.share(status="warning", changedOn=None)
-        # The next share comes to a function whose clock is two seconds behind the first one's.
-        relay.clock.now -= 1.5
-        worse = relay.share(status="critical", changedOn=None)
-        assert (worse.outcome, worse.subject.transition) == (Outcome.DELIVERED, "worsened")
-        relay.clock.now += 0.5
-        resolved = relay.share(status="ok", changedOn=None)
-        assert (resolved.outcome, resolved.subject.transition) == (Outcome.DELIVERED, "resolved")
-
-
-class TestDeliveryId:
-    def test_delivery_id_is_the_same_over_attempts(self) -> None:
-        relay = new_relay(DOWN, DOWN, DOWN, samples.accepted())
-        result = relay.share()
-        relay.wake()
-        assert {call.headers["X-Relay-Delivery-Id"] for call in relay.session.calls} == {result.subject.delivery_id}
-        assert len(relay.session.calls) == 4
+    relay.dynamodb.refuses_writes = True
+    assert [share(status) for status in (between, "critical")] == queues
+    relay.dynamodb.refuses_writes = False
+    if is_reversed:
+        relay.retries.messages.reverse()
+    for _ in range(4):
+        relay.wake(60)
+    assert relay.statuses().split()[-1] == "critical"

@@ -1,0 +1,395 @@
+"""Debts: the queue or the ledger row that keeps a state that xMatters did not accept, and its messages' numbers."""
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from relay.failures.errors import QueueError
+from relay.jobs.envelope import read_envelope
+from relay.jobs.job import Flag
+from relay.ledger.row import Row
+from tests import samples
+from tests.fakes import Call, FakeSqs, Relay, Step, dies, hooked, new_relay, table_down, worked
+
+OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(404, b"no such trigger")
+LATE = requests.ReadTimeout("late")
+NO = QueueError("SQS refused the message: AccessDenied")
+LATER = 1_800_000_001
+# A message is due 180 s after it should have woken, and the first one wakes 36 s after its share.
+FIRST_DUE = 36 + 180
+
+
+# A relay that answers 400 while the provider is down makes the sender give up; ours answers `queued`.
+@pytest.mark.parametrize(
+    ("failure", "reason", "attempts", "repeats"),
+    [
+        (DOWN, "upstream", 3, None),
+        (samples.refused(429), "rate_limited", 3, None),
+        (samples.refused(401), "credentials", 1, None),
+        (LATE, "timeout", 1, "true"),
+        (requests.ConnectTimeout("gone"), "unreachable", 3, None),
+        (ZeroDivisionError(), "internal", 1, "true"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_share_that_is_not_accepted_waits_on_the_retry_queue(
+    failure: Step, reason: str, attempts: int, repeats: str | None
+) -> None:
+    relay = new_relay(failure, chance=0.5)
+    result, entry = relay.share(), relay.entry()
+    assert (result.outcome, result.reason, result.queue) == ("queued", reason, "retry")
+    assert [job.body for job in relay.retries.jobs()] == [samples.body()]
+    assert (entry.debt.since, entry.debt.attempts, entry.debt.reason) == (1_800_000_000, attempts, reason)
+    assert (entry.lease, entry.announced, entry.is_given_up) == (None, None, False)
+    assert (len(entry.doubtful), len(entry.signal_times)) == ((1, 1) if repeats else (0, 0))
+    assert result.exchange.may_have_acted == bool(repeats)
+    relay.close_circuits()
+    relay.wake(300)
+    assert relay.repeats()[-1] == repeats, "it says so only after an attempt that may have notified"
+
+
+def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing() -> None:
+    relay = new_relay()
+    result = relay.share(seconds=1.5)
+    assert (result.outcome, result.reason, result.exchange.attempts) == ("queued", "timeout", 0)
+    assert (result.exchange.may_have_acted, relay.session.calls, relay.entry().debt.attempts) == (False, [], 0)
+
+
+# ---- Refused shares --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [404, 302])
+def test_refused_share_is_dead_lettered_at_once_with_its_whole_body(status: int) -> None:
+    relay = new_relay(samples.refused(status, b"no such trigger"))
+    result = relay.share(recipients=("jdoe",))
+    assert (result.outcome, result.reason, result.queue) == ("queued", "refused", "dead_letter")
+    now = "2027-01-15T08:00:00.000Z"
+    failed = {"reason": "refused", "http_status": status, "first_failed_at": now, "last_failed_at": now}
+    job = samples.changed(
+        samples.unfailed_job(transition="opened", recipients=("jdoe",), plan=2, dead_lettered_at=now),
+        attempts=1,
+        response_excerpt="no such trigger",
+        **failed,
+    )
+    assert (relay.dead_letters.jobs(), relay.dead_letters.delays()) == ([job], [0])
+    relay.wake(40)
+    assert (relay.retries.messages, len(relay.session.calls)) == ([], 1), "its message is deleted when it wakes"
+    assert relay.entry(recipients=("jdoe",)).is_given_up
+
+
+def test_refused_share_stays_on_the_retry_queue_if_the_dead_letter_queue_fails() -> None:
+    relay = new_relay(REFUSED)
+    relay.dead_letters.failure = NO
+    result = relay.share(status="warning")
+    assert (result.outcome, result.reason, result.queue) == ("queued", "refused", "retry")
+    assert not relay.entry().is_given_up
+    relay.dead_letters.failure = None
+    relay.wake()
+    [job] = relay.dead_letters.jobs()
+    assert (job.attempts, len(relay.session.calls), relay.retries.messages) == (2, 2, [])
+
+
+def test_refused_share_is_dead_lettered_although_the_sender_used_up_its_time() -> None:
+    def slow(_: Call) -> Any:
+        relay.clock.now += 9
+        return REFUSED
+
+    relay = new_relay(slow)
+    assert (relay.share().queue, relay.entry().is_given_up) == ("dead_letter", True)
+
+
+# ---- Rows and stored jobs --------------------------------------------------------------------------------------------
+
+
+def test_failed_share_stores_its_job_before_its_row() -> None:
+    relay, table = hooked(DOWN)
+    table.before_next(lambda: table.indexed() == [] or pytest.fail("the row came first"), "put_item")
+    relay.share()
+    assert table.calls[:6] == ["get_item", "update_item", "update_item", "put_item", "update_item", "update_item"]
+    stored, [waiting] = relay.stored_job(), relay.retries.jobs()
+    assert relay.entry().debt.row == Row(relay.clock.now + FIRST_DUE, stored.stored_name, is_critical=True)
+    assert (stored.stored_name, stored.body, stored.plan) == (waiting.stored_name, waiting.body, waiting.plan)
+    # The stored job knows the failure, which came after the message was queued.
+    assert (waiting.attempts, stored.attempts, len(table.indexed())) == (0, 3, 1)
+
+
+def test_share_that_waits_stores_its_job_and_has_a_row() -> None:
+    relay = new_relay(policy={"min_seconds_between_signals": 60})
+    relay.play("warning unknown")
+    stored, debt = relay.stored_job(), relay.entry().debt
+    assert debt.row == Row(1_800_000_000 + 61 + 180, stored.stored_name)
+    assert (stored.not_before, stored.stamps.status) == (None, "unknown")
+
+
+def test_next_attempts_store_nothing_and_move_the_row_which_the_record_of_the_signal_removes() -> None:
+    relay = new_relay(*[DOWN] * 5, OK)
+    relay.play("critical")
+    for _ in range(2):
+        relay.dynamodb.calls.clear()
+        relay.wake(60)
+        assert "put_item" not in relay.dynamodb.calls
+        assert relay.entry().debt.due == relay.clock.now + relay.retries.delays()[0] + 180
+    relay.dynamodb.calls.clear()
+    relay.wake(60)
+    # A read, the gate, the claim, the record, and the circuit that closes again.
+    assert relay.dynamodb.calls == ["get_item", *["update_item"] * 4]
+    assert (relay.dynamodb.indexed(), len(relay.session.calls)) == ([], 6)
+
+
+@pytest.mark.parametrize("fault", [dies, table_down], ids=["crash between job and row", "job not stored"])
+def test_share_without_a_row_is_sent_when_its_message_wakes(fault: Any) -> None:
+    relay, table = hooked(DOWN, DOWN, DOWN, OK)
+    if fault is dies:
+        # The writes of the table: the gate, the claim, and the record with the row.
+        table.before_next(dies, after=2)
+        with pytest.raises(SystemExit):
+            relay.share()
+    else:
+        table.before_next(table_down, "put_item")
+        assert relay.share().queue == "retry"
+        assert relay.entry().debt.reason == "upstream"
+    assert (relay.dynamodb.indexed(), relay.entry().debt.row) == ([], None)
+    relay.wake(36)
+    assert (len(relay.session.calls), relay.retries.messages) == (4, [])
+
+
+def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim() -> None:
+    relay, table = hooked(DOWN, DOWN, DOWN, dies)
+    relay.play("warning")
+    table.calls.clear()
+    with pytest.raises(SystemExit):
+        relay.play("critical")
+    assert table.calls == ["get_item", "update_item", "put_item", "update_item"]
+    assert (relay.stored_job().stamps.status, relay.entry().debt.due) == ("critical", relay.clock.now + 15 + 180)
+    [item] = table.indexed()
+    assert item["due"]["S"].startswith("critical#")
+
+
+def test_newer_share_is_sent_although_its_job_cannot_be_stored() -> None:
+    relay, table = hooked(DOWN, DOWN, DOWN, OK)
+    relay.play("warning")
+    table.before_next(table_down, "put_item")
+    assert relay.play("critical") == ["delivered opened"]
+    assert table.indexed() == []
+
+
+def test_share_too_large_for_an_item_is_stored_without_alert_details_and_sent_by_the_sweeper() -> None:
+    relay = new_relay(DOWN, DOWN, DOWN, OK)
+    relay.share(alerts=[{"id": f"a{n}", "text": samples.noise(60_000 + 2 * n)} for n in range(20)])
+    [kept] = relay.retries.jobs()
+    assert [Flag.BODY_REDUCED in job.flags for job in (kept, relay.stored_job())] == [False, True]
+    relay.retries.messages.clear()
+    assert relay.sweep(300)["healed"] == 1
+    relay.wake(0)
+    rang = json.loads(relay.session.calls[-1].body)["incident"]
+    assert (rang["id"], len(rang["alerts"]), relay.entry().debt.row) == ("i1", 20, None)
+
+
+# ---- No retry queue --------------------------------------------------------------------------------------------------
+
+
+def broken(*steps: Step, **changes: Any) -> Relay:
+    """Return a relay whose retry queue takes nothing."""
+    relay = new_relay(*steps, **changes)
+    relay.retries.failure = NO
+    return relay
+
+
+@pytest.mark.parametrize("failure", [NO, TimeoutError("hangs")])
+def test_share_is_sent_although_the_retry_queue_does_not_take_its_job(failure: Exception) -> None:
+    relay = broken()
+    relay.retries.failure = failure
+    result = relay.share()
+    assert (result.outcome, result.notices.unguarded, relay.dead_letters.messages) == ("delivered", None, [])
+    assert relay.share().outcome == "duplicate"
+
+
+# Policy, answers of xMatters, events, what becomes of the last share, seconds until its row is due, and the number of
+# signals after the sweeper's first run then.
+LEDGER_ALONE: dict[str, tuple[dict[str, Any], list[Step], str, str, float, int]] = {
+    "not accepted": ({}, [DOWN, DOWN, DOWN, OK], "critical", "queued upstream", 36, 4),
+    "spacing": ({"min_seconds_between_signals": 60}, [OK], "warning unknown", "queued paced", 59, 2),
+    "flood control": ({}, [OK], "critical ok critical ok critical", "queued paced", 57, 5),
+}
+
+
+@pytest.mark.parametrize("name", LEDGER_ALONE)
+def test_state_is_kept_in_the_ledger_and_sent_by_the_sweeper_without_the_retry_queue(name: str) -> None:
+    policy, answers, events, last, due, signals = LEDGER_ALONE[name]
+    relay = broken(*answers, policy=policy, chance=0.0)
+    assert relay.play(events)[-1] == last
+    sent, debt = len(relay.session.calls), relay.entry().debt
+    assert (debt.due, debt.job) == (relay.clock.now + due, relay.stored_job().stored_name)
+    assert relay.dead_letters.messages == []
+    assert relay.share(status=relay.status, changedOn=int(relay.clock.now)).outcome == "duplicate"
+    relay.retries.failure = None
+    relay.sweep(due - 1)
+    assert (relay.retries.messages, len(relay.session.calls)) == ([], sent)
+    relay.sweep(1)
+    relay.wake(0)
+    assert (len(relay.session.calls), relay.entry().debt.row) == (signals, None)
+
+
+def test_share_that_meets_a_live_lease_is_kept_in_the_ledger_without_the_retry_queue() -> None:
+    def meanwhile(_: Call) -> Any:
+        assert other.play("critical") == ["queued in_flight"]
+        return samples.accepted("r7")
+
+    relay = broken(meanwhile)
+    other = relay.other(OK)
+    assert relay.play("warning") == ["delivered opened"]
+    assert (relay.clock.slept, relay.retries.messages) == ([], []), "the share does not wait for the other sender"
+    relay.retries.failure = None
+    assert relay.sweep()["healed"] == 1
+    other.wake(0)
+    assert [call.headers["X-Relay-Attempt"] for call in other.session.calls] == ["1"]
+
+
+def test_worker_that_the_sweeper_invokes_sends_the_share_while_the_queue_is_down() -> None:
+    relay = broken(DOWN, DOWN, DOWN, samples.accepted("r9"))
+    relay.share()
+    assert relay.sweep()["healed"] == 1
+    assert worked(relay, *relay.invoked) == []
+    assert [each.request_id for each in relay.entry().accepted_signals] == ["r9"]
+    assert relay.entry().debt.row is None
+
+
+def test_state_that_is_refused_is_dead_lettered_without_the_retry_queue() -> None:
+    relay = broken(REFUSED)
+    assert (relay.share().queue, relay.entry().is_given_up) == ("dead_letter", True)
+    [job] = relay.dead_letters.jobs()
+    assert (job.stamps.reason, job.attempts, job.dead_lettered_at) == ("refused", 1, "2027-01-15T08:00:00.000Z")
+
+
+def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger() -> None:
+    relay = broken(REFUSED)
+    relay.dead_letters.failure = NO
+    result = relay.share()
+    assert (result.outcome, result.reason, result.queue) == ("queued", "refused", "ledger")
+    assert result.notices.last_copy is None, "it is not the only copy"
+    relay.retries.failure = relay.dead_letters.failure = None
+    relay.sweep()
+    relay.wake(0)
+    assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["refused"]
+
+
+def test_share_is_dead_lettered_if_retry_queue_and_ledger_refuse_it() -> None:
+    relay = broken(DOWN)
+    relay.dynamodb.refuses_writes = True
+    assert (relay.share().queue, len(relay.dead_letters.messages)) == ("dead_letter", 1)
+
+
+def nowhere(*steps: Step) -> Relay:
+    """Return a relay whose queues and table take nothing."""
+    relay = broken(*steps)
+    relay.dead_letters.failure = NO
+    relay.dynamodb.refuses_writes = True
+    return relay
+
+
+def test_unsafe_result_holds_the_last_copy_of_the_share() -> None:
+    result = nowhere(DOWN).share()
+    assert (result.outcome, result.reason, result.queue) == ("unsafe", "upstream", None)
+    assert result.detail == "HTTP 503; no queue took it"
+    copy = read_envelope(result.notices.last_copy or "")
+    assert (copy.body, copy.stamps.reason, copy.attempts) == (samples.body(), "upstream", 3)
+
+
+def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone() -> None:
+    relay, table = hooked(DOWN)
+    relay.retries.failure = relay.dead_letters.failure = NO
+    # The writes of the table: the gate, the claim, and the record with the row.
+    table.before_next(table_down, after=2)
+    result = relay.share()
+    assert (result.outcome, result.queue, bool(result.notices.last_copy)) == ("unsafe", None, True)
+
+
+@pytest.mark.parametrize("failure", [DOWN, REFUSED, LATE], ids=["down", "refused", "late"])
+def test_no_share_is_a_duplicate_of_an_unsafe_one_or_superseded_by_it(failure: Step) -> None:
+    relay = nowhere(failure)
+    relay.share(changedOn=LATER)
+    before = len(relay.session.calls)
+    assert relay.share(changedOn=LATER).outcome == "unsafe"
+    assert len(relay.session.calls) > before
+    relay.retries.failure, relay.dynamodb.refuses_writes = None, False
+    assert relay.share(changedOn=LATER - 1).outcome in {"queued", "unsafe"}
+
+
+def test_share_is_unsafe_if_the_dead_letter_queue_does_not_answer_in_time() -> None:
+    def slow(_: Call) -> Any:
+        relay.clock.now += 9
+        return DOWN
+
+    relay = nowhere(slow)
+    relay.dead_letters.failure = TimeoutError("hangs")
+    assert relay.share().outcome == "unsafe"
+
+
+def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:
+    asked: list[str] = []
+
+    class Counting(FakeSqs):
+        def send_message(self, **message: Any) -> dict[str, str]:
+            asked.append(message["MessageBody"])
+            return super().send_message(**message)
+
+    relay = new_relay(DOWN, retries=Counting(), dead_letters=Counting())
+    relay.retries.failure = relay.dead_letters.failure = NO
+    relay.share()
+    assert len(asked) == 2
+    relay.dynamodb.refuses_writes = True
+    relay.share(id="i2")
+    assert len(asked) == 5
+
+
+# ---- Plans: the numbers of a state's messages, of which the entry records the last one -------------------------------
+
+
+def test_each_failed_wake_queues_a_higher_plan_than_a_copy_that_met_its_lease_and_records_it() -> None:
+    relay = new_relay(DOWN)
+    relay.share()
+    for plan in (1, 3, 5):
+        assert ([job.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
+        relay.wake(60)
+
+
+def test_wait_queues_the_next_plan_and_records_it() -> None:
+    relay = new_relay(policy={"min_seconds_between_signals": 60})
+    relay.play("warning")
+    relay.retries.messages.clear()
+    relay.play("unknown")
+    for plan in (2, 3):
+        assert ([job.plan for job in relay.retries.jobs()], relay.entry().debt.plan) == ([plan], plan)
+        relay.wake(10)
+
+
+@pytest.mark.parametrize(
+    ("more", "became"),
+    [(-1, "queued"), (0, "delivered"), (1, "delivered")],
+    ids=["replaced by a later one", "the recorded one", "one whose record was lost"],
+)
+def test_message_acts_if_its_plan_is_not_lower_than_the_recorded_one(more: int, became: str) -> None:
+    relay = new_relay(DOWN, DOWN, DOWN, OK)
+    relay.share()
+    [job] = relay.retries.jobs()
+    plan = job.plan + more
+    result = relay.resume(job.planned(plan))
+    assert (result.outcome, len(relay.session.calls)) == (became, 3 if more < 0 else 4)
+    assert (result.queue, result.reason) == ("retry" if more < 0 else None, None)
+    assert relay.entry().debt.plan == max(plan, job.plan), "the claim records it"
+
+
+def test_failure_that_could_not_be_recorded_is_retried_by_the_message_that_was_queued_before() -> None:
+    relay, table = hooked(DOWN, DOWN, DOWN, DOWN, OK)
+    relay.share()
+    [first] = relay.retries.jobs()
+    relay.retries.messages.clear()
+    # The wake's writes: the gate, the claim, and the record of the failure.
+    table.before_next(table_down, after=2)
+    relay.resume(first)
+    [second] = relay.retries.jobs()
+    assert second.plan > relay.entry().debt.plan
+    relay.wake(16)
+    assert (len(relay.session.calls), relay.entry().debt.since, relay.retries.messages) == (5, None, [])

@@ -1,0 +1,243 @@
+"""Concurrent senders of one incident: another function changes the entry during the send, or between read and claim."""
+
+from collections.abc import Callable
+from copy import replace
+from typing import Any
+
+import pytest
+
+from relay.http.session import HttpAnswer
+from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.entry_key import key
+from relay.ledger.row import SHARD
+from tests import samples
+from tests.fake_dynamodb import FakeDynamoDb, condition_failed
+from tests.fakes import Call, Relay, dies, hooked, new_relay
+
+OK, DOWN = samples.accepted(), samples.refused(503)
+LATER = 1_800_000_001
+
+
+def counted(relay: Relay) -> int:
+    """Return the signals of the last minute, as the channel's gate counts them."""
+    numbers = {name: float(each["N"]) for name, each in relay.dynamodb.items["gate/noc"].items() if "N" in each}
+    return Gate.of(numbers).counted(relay.clock.now)
+
+
+def conflict() -> None:
+    raise condition_failed("UpdateItem")
+
+
+def crash(relay: Relay, **said: Any) -> None:
+    """Let another function take a share, and crash while it waits for xMatters."""
+    with pytest.raises(SystemExit):
+        relay.other(dies).share(**said)
+
+
+def met(events: str, answer: HttpAnswer = OK, **changes: Any) -> tuple[Relay, list[str]]:
+    """Return a relay that sends a critical meanwhile further shares come; and what became of these."""
+
+    def meets(_: Call) -> HttpAnswer:
+        became.extend(relay.play(events))
+        return answer
+
+    became: list[str] = []
+    relay = new_relay(meets, OK, **changes)
+    relay.play("critical")
+    return relay, became
+
+
+# ---- During the send -------------------------------------------------------------------------------------------------
+
+
+def test_share_that_meets_a_live_lease_waits_and_is_woken_by_the_sender() -> None:
+    relay, became = met("warning")
+    assert (became, relay.statuses()) == (["queued in_flight"], "critical")
+    entry, [_, waiting, woken] = relay.entry(), relay.retries.jobs()
+    # Past the end of the lease, which lasts 15 s from the first share; and at once, since the sender is ready.
+    assert (relay.retries.delays(), waiting.stamps.reason) == ([36, 15, 0], "in_flight")
+    assert (woken.delivery_id, woken.plan) == (waiting.delivery_id, waiting.plan)
+    assert entry.newest
+    assert entry.announced
+    assert (entry.announced.precedes(entry.newest), entry.debt.since is None) == (True, False)
+    relay.wake(1)
+    assert (relay.statuses(), relay.retries.messages) == ("critical warning", [])
+
+
+def test_sender_that_failed_wakes_no_waiting_share() -> None:
+    relay, _ = met("warning", samples.refused(400))
+    assert relay.retries.delays() == [36, 15]
+
+
+def test_woken_share_waits_for_its_rate_limit_slot_if_the_channel_is_full() -> None:
+    relay, _ = met("warning", policy={"max_per_minute": 1})
+    relay.wake(1)
+    [job] = relay.retries.jobs()
+    assert job.stamps.reason == "paced", "the other message was replaced by this one"
+    relay.wake(relay.retries.delays()[0])
+    assert (len(relay.session.calls), relay.retries.messages) == (2, [])
+
+
+def test_incident_that_ended_unannounced_while_its_signal_was_sent_rings_when_it_reopens() -> None:
+    relay, became = met("ok", policy={"notify_on": ["opened", "reopened"]})
+    assert became == ["unchanged touched"]
+    relay.drain()
+    assert relay.play("critical") == ["delivered reopened"]
+
+
+def test_incident_is_as_bad_again_after_an_eased_share_whose_message_vanished_behind_a_failed_resolve() -> None:
+    def meets(_: Call) -> HttpAnswer:
+        became.extend(relay.play("unknown") if not became else [])
+        return DOWN
+
+    became: list[str] = []
+    relay = new_relay(OK, *[meets] * 3, OK, policy={"preset": "oncall"})
+    assert relay.play("warning 60 ok") == ["delivered opened", "queued upstream"]
+    assert became == ["queued in_flight"]
+    relay.retries.messages.clear()
+    assert relay.play("60 warning") == ["delivered worsened"]
+
+
+def test_crashed_sender_leaves_a_message_that_is_sent_as_a_possible_repeat_and_a_resolve_that_is_owed() -> None:
+    relay = new_relay()
+    crash(relay)
+    assert relay.entry().lease
+    relay.wake()
+    assert (relay.repeats(), relay.retries.messages, relay.entry().announced is None) == (["true"], [], False)
+    crash(relay, id="i2")
+    relay.clock.now += 15
+    assert relay.share(id="i2", changedOn=LATER, status="ok").subject.transition == "resolved"
+
+
+def test_resolve_is_owed_again_if_an_older_state_is_accepted_after_it() -> None:
+    def resolves(_: Call) -> HttpAnswer:
+        relay.clock.now += 15
+        became.extend(other.play("ok"))
+        return OK
+
+    became: list[str] = []
+    relay = new_relay(resolves)
+    other = relay.other(OK)
+    relay.share(seconds=60)
+    assert (became, len(relay.entry().doubtful)) == (["delivered resolved"], 1)
+    assert other.play("ok") == ["delivered resolved"]
+
+
+# ---- Between read and claim ------------------------------------------------------------------------------------------
+
+
+def sends_later(other: Relay) -> None:
+    other.clock.now += 0.5
+    other.share()
+
+
+# Function that acts as another sender meanwhile, what becomes of the share, and the signals that the gate counts.
+MEANWHILE: dict[str, tuple[Callable[[Relay], object], str, int]] = {
+    "announces the same share": (sends_later, "duplicate", 1),
+    "announces a newer state": (lambda other: other.share(changedOn=LATER), "superseded", 1),
+    "announces an older state": (
+        lambda other: other.share(changedOn=LATER - 2, status="warning"),
+        "delivered worsened",
+        2,
+    ),
+    "sends a copy": (crash, "queued in_flight", 1),
+    "sends an older state": (
+        lambda other: crash(other, changedOn=LATER - 2, status="warning"),
+        "queued in_flight",
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEANWHILE)
+def test_share_is_judged_anew_and_an_unused_slot_is_given_back_if_another_sender_claims_first(name: str) -> None:
+    meanwhile, became, signals = MEANWHILE[name]
+    relay, table = hooked()
+    table.before_next(lambda: meanwhile(relay.other(samples.accepted("r8"))), after=1)
+    result = relay.share()
+    reason_or_transition = result.reason or (result.subject.transition if result.outcome == "delivered" else None)
+    assert " ".join(filter(None, (result.outcome, reason_or_transition))) == became
+    assert (counted(relay), len(relay.session.calls)) == (signals, int(result.outcome == "delivered"))
+    if name == "sends an older state":
+        first, _, last = relay.retries.jobs()
+        assert first.delivery_id == last.delivery_id
+        assert first.plan < last.plan == relay.entry().debt.plan
+    relay.wake(40)
+    assert (relay.retries.messages, relay.entry().debt.since) == ([], None)
+
+
+def test_only_one_of_two_copies_that_meet_at_the_last_slot_of_the_minute_is_sent_at_once() -> None:
+    copies: list[str | None] = []
+    relay, table = hooked(policy={"max_per_minute": 2})
+    relay.share(id="i2")
+    table.before_next(lambda: copies.append(relay.other().share().reason), after=1)
+    assert (relay.share().outcome, copies, counted(relay)) == ("delivered", ["paced"], 2)
+    # Both copies' jobs wake, and find that it was announced.
+    relay.wake(90)
+    assert (len(relay.session.calls), relay.retries.messages, relay.entry().debt.since) == (2, [], None)
+
+
+def test_critical_wakes_at_its_slot_if_the_lease_that_it_met_ends_before_its_wait_is_recorded() -> None:
+    relay, table = hooked(OK, policy={"max_per_minute": 2})
+    relay.share(id="i2")
+    relay.clock.now += 50
+    crash(relay, status="warning")
+    relay.retries.messages.clear()
+    table.before_next(lambda: relay.ledger.change(key("noc", (), "i1"), lambda entry: replace(entry, lease=None)))
+    assert relay.play("critical") == ["queued paced"]
+    first, last = relay.retries.jobs()
+    assert first.plan < last.plan == relay.entry().debt.plan
+    assert relay.retries.delays()[1] < relay.retries.delays()[0]
+    relay.wake(relay.retries.delays()[1])
+    assert relay.statuses() == "critical critical"
+
+
+def test_share_waits_on_the_queue_and_gives_its_slot_back_after_six_conflicting_writes() -> None:
+    relay, table = hooked()
+    # The first write enters the gate, and each further one is a claim. The slot is kept between claims.
+    for number in range(6):
+        table.before_next(conflict, after=1 + number)
+    assert relay.play("critical") == ["queued in_flight"]
+    assert (table.before, counted(relay), relay.session.calls, len(relay.retries.messages)) == ({}, 0, [], 1)
+    relay.wake(36)
+    assert relay.statuses() == "critical"
+
+
+def test_share_is_kept_and_answered_duplicate_if_the_answer_to_its_own_record_was_lost() -> None:
+    class ForgetfulDynamoDb(FakeDynamoDb):
+        """A table that writes an entry with a row, and fails the condition, as botocore's repeated call does."""
+
+        def update_item(self, **request: Any) -> dict[str, Any]:
+            answer = super().update_item(**request)
+            if SHARD in request["ExpressionAttributeNames"].values() and not lost:
+                lost.append("answer")
+                raise condition_failed("UpdateItem")
+            return answer
+
+    lost: list[str] = []
+    relay = new_relay(OK, dynamodb=ForgetfulDynamoDb(), policy={"max_per_minute": 1})
+    relay.share(id="i2")
+    assert (relay.share().outcome, lost) == ("duplicate", ["answer"])
+    assert relay.retries.jobs()[-1].incident_id == "i1"
+    relay.wake(120)
+    assert (len(relay.session.calls), relay.entry().debt.since) == (2, None)
+
+
+def test_alerts_that_joined_are_announced_after_a_conflicting_write() -> None:
+    relay, table = hooked(OK, DOWN, DOWN, DOWN, OK, policy={"notify_on": ["opened", "grew"]})
+    relay.play("critical", alerts=[{"id": "a1"}])
+    grown = relay.share(changedOn=LATER + 1, alerts=[{"id": "a1"}, {"id": "a2"}])
+    assert (grown.outcome, grown.subject.transition) == ("queued", "grew")
+    # The first write of the job enters the gate, the second is the claim.
+    table.before_next(conflict, after=1)
+    relay.wake(120)
+    assert (table.before, len(relay.session.calls)) == ({}, 5)
+
+
+def test_unchanged_state_is_noted_although_another_write_came_between() -> None:
+    relay, table = hooked()
+    relay.share()
+    table.before_next(lambda: relay.other(OK).share(changedOn=LATER, tags=["first"]))
+    assert relay.share(changedOn=LATER + 1, comments=["second"]).outcome == "unchanged"
+    assert table.before == {}
+    assert relay.share(changedOn=LATER).outcome == "superseded"

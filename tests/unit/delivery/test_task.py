@@ -1,0 +1,66 @@
+"""Task of a share: its job, its recipients by the channel's routes, and the id of its delivery."""
+
+from copy import replace
+from typing import Any
+
+import pytest
+
+from relay.deadline import Deadline
+from relay.delivery.task import Task, new_job
+from relay.incidents.share import Share
+from relay.jobs.envelope import envelope_of, read_envelope
+from tests import samples
+from tests.fakes import Clock
+
+CAME = 1_800_000_000.0
+
+
+def test_new_job_has_its_share_and_no_failure_and_is_read_back_from_its_envelope() -> None:
+    share = samples.share(status="warning", id="\ud800\x00")
+    job = new_job(samples.parsed(), share, b"\x00\xff", ("ü", "a"), "c1", CAME + 0.25)
+    came: dict[str, Any] = {
+        "received_at": "2027-01-15T08:00:00.250Z",
+        "incident_id": "\ud800\x00",
+        "digest": share.digest,
+    }
+    came |= {"url_recipients": ("ü", "a"), "recipients": (), "status": "warning"}
+    came |= {"digest": share.digest, "body": b"\x00\xff"}
+    assert job == samples.unfailed_job(**came)
+    assert read_envelope(envelope_of(job)) == job
+
+
+def test_share_beyond_the_work_for_routes_goes_to_the_channel_and_every_possible_route() -> None:
+    values = [f"{n:02000}" for n in range(100)]
+    share = samples.share(alerts=[{"id": n, "tags": {"team": values}} for n in range(20)])
+    routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
+    channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
+    job = new_job(channel, share, b"{}", ("url",), "c1", CAME)
+    task = Task.of_share(channel, share, job, "owner", Deadline(8, Clock()))
+    assert (task.routes_undecided, task.recipients[0], task.recipients[-2:]) == (True, "own", ("r29", "url"))
+    assert task.job.stamps.recipients == task.recipients
+
+
+@pytest.mark.parametrize(("ahead", "counts"), [(-60, True), (5, True), (5.1, False), (7200, False)])
+def test_stamp_counts_if_it_is_at_most_five_seconds_ahead_of_arrival(ahead: float, counts: bool) -> None:
+    share = samples.share(changedOn=CAME + ahead, updatedOn=CAME + ahead)
+    assert new_job(samples.parsed(), share, b"{}", (), "c1", CAME).version == (share.version if counts else None)
+
+
+def delivery_id(share: Share, channel: str = "noc", recipients: tuple[str, ...] = ("a",)) -> str:
+    return new_job(replace(samples.parsed(), name=channel), share, b"{}", recipients, "c1", CAME).delivery_id
+
+
+def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() -> None:
+    others: list[dict[str, Any]] = [{"id": "i2"}, {"changedOn": 5}, {"changedOn": None}, {"flapping": True}]
+    ids = [
+        *(delivery_id(samples.share(**members)) for members in [{}, *others]),
+        delivery_id(samples.share(), channel="ops"),
+        *(delivery_id(samples.share(), recipients=each) for each in [("b",), ("a", "b")]),
+    ]
+    assert len(set(ids)) == 8
+    assert all(len(each) == 32 and set(each) <= set("0123456789abcdef") for each in ids)
+
+
+def test_delivery_id_of_a_repeated_share_is_the_same() -> None:
+    first, again = samples.share(alerts=["x", "y"]), samples.share(alerts=["y", "x"], comments=["new"])
+    assert delivery_id(first) == delivery_id(again)
