@@ -25,7 +25,6 @@ from relay.sweeper.run import KEY, SweeperRun
 from tests import samples
 from tests.fakes import (
     Call,
-    Clock,
     FakeSecrets,
     FakeSession,
     FakeSns,
@@ -255,21 +254,6 @@ def test_states_that_cannot_be_read_do_not_stop_the_sweeper() -> None:
     assert len(told(relay.sns)) == 1
 
 
-class Hanging(FakeSns):
-    """SNS whose topics about health hang."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock, self.calls = clock, 0
-
-    def publish(self, **message: Any) -> dict[str, str]:
-        if message["TopicArn"] in {ALARM, NOTICE}:
-            self.calls += 1
-            self.clock.now += 5
-            raise EndpointConnectionError(endpoint_url="https://sns")
-        return super().publish(**message)
-
-
 class TestFailures:
     def test_refused_message_is_sent_again_by_the_next_run_and_counted(self) -> None:
         relay = watched(DOWN)
@@ -285,33 +269,37 @@ class TestFailures:
         assert relay.recorder.metrics()["health_failed"] == 2
 
     def test_topic_that_hangs_is_called_once_a_run_and_delays_neither_fallback_nor_healing(self) -> None:
-        clock = Clock()
-        sns = Hanging(clock)
-        relay = watched(DOWN, clock=clock, sns=sns, secrets=secrets(["a", "b", "c"]))
+        relay = watched(DOWN, secrets=secrets(["a", "b", "c"]))
+        calls: list[float] = []
+
+        def hang(message: dict[str, Any]) -> None:
+            if message["TopicArn"] in {ALARM, NOTICE}:
+                calls.append(relay.clock.now)
+                relay.clock.now += 5
+                raise EndpointConnectionError(endpoint_url="https://sns")
+
+        relay.sns.before = hang
         for name in ("a", "b", "c"):
             relay.webhook.serve(samples.request(samples.body(id=f"i-{name}"), channel=name))
         relay.retries.messages.clear()
         runs(relay)
-        sns.calls = 0
-        began = clock.now + 400
+        began = relay.clock.now + 400
         assert relay.sweep(400) == {"owed": 3, "notified": 3, "healed": 3}
         runs(relay)
-        assert sns.calls == 1
-        assert clock.now - began < 120
+        assert len(calls) == 1
+        assert relay.clock.now - began < 120
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 3
 
     def test_message_is_recorded_before_the_next_one_is_published(self) -> None:
         relay = TestManyChannels().owing(2)
         runs(relay)
         seen: list[int] = []
-        publish = relay.sns.publish
 
-        def spy(**message: Any) -> dict[str, str]:
+        def spy(_: object) -> None:
             health = json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"]
             seen.append(sum("told" in each for each in health.values()))
-            return publish(**message)
 
-        relay.sns.publish = spy  # type: ignore[method-assign]
+        relay.sns.before = spy
         runs(relay)
         assert seen == [0, 1]
 
@@ -602,13 +590,7 @@ class TestRequests:
         relay = probing()
         relay.session.steps = [DOWN]
         relay.share()
-        publish = relay.sns.publish
-
-        def slow(**message: Any) -> dict[str, str]:
-            relay.clock.now += 52
-            return publish(**message)
-
-        relay.sns.publish = slow  # type: ignore[method-assign]
+        relay.sns.before = lambda _: relay.clock.sleep(52)
         runs(relay, 1, 700)
         assert len(relay.sns.published) == 1, "the fallback topic was notified"
         assert calls(relay) == (0, 0)
