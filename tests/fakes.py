@@ -112,12 +112,15 @@ class FakeSqs:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        # Called before each message is sent; it may let time pass, or raise.
+        self.before: Callable[[dict[str, Any]], object] = lambda _: None
         # Number of messages that can be received now, as the queue's attributes tell it.
         self.visible = 0
         # Number of times that the queue was asked for its attributes.
         self.asked = 0
 
     def send_message(self, **message: Any) -> dict[str, str]:
+        self.before(message)
         if self.failure:
             raise self.failure
         self.messages.append(message)
@@ -189,8 +192,11 @@ class FakeSns:
     def __init__(self) -> None:
         self.published: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        # Called before each message is published; it may let time pass, or raise.
+        self.before: Callable[[dict[str, Any]], object] = lambda _: None
 
     def publish(self, **message: Any) -> dict[str, str]:
+        self.before(message)
         if self.failure:
             raise self.failure
         self.published.append(message)

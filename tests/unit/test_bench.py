@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
 from bench import cost, stranger
 from bench.__main__ import NAMES
-from bench.figures import Aim, Figure, Section, measured, render
+from bench.figures import Aim, measured
 from bench.usage import MeteredTable, Usage
 from relay.telemetry.metrics import ALWAYS, CHANNEL_METRICS
 
@@ -35,36 +34,9 @@ def test_unknown_benchmark_is_a_usage_error_that_names_the_known_ones() -> None:
 
 
 class TestFigure:
-    def test_ratio_is_computed_for_each_round(self) -> None:
-        # A machine that slows down tenfold in the second round slows both.
-        assert Figure("path", "ms", [2, 20, 2], "POST", [1, 10, 2]).ratios == [2, 2, 1]
-
-    @pytest.mark.parametrize(("limit", "is_met"), [(1.9, False), (2.0, True), (2.1, True)])
-    def test_aim_at_most_a_limit_is_met_up_to_the_limit(self, limit: float, is_met: bool) -> None:
-        assert Figure("path", "ms", [4, 4], "POST", [2, 2], Aim(limit)).is_met is is_met
-
     @pytest.mark.parametrize(("limit", "is_met"), [(94.9, True), (95.0, True), (95.1, False)])
     def test_aim_at_least_a_limit_is_met_from_the_limit(self, limit: float, is_met: bool) -> None:
         assert measured("rate", "%", 95.0, aim=Aim(limit, at_least=True)).is_met is is_met
-
-
-class TestTable:
-    def test_table_row_shows_the_comparison_and_whether_the_aim_is_met(self) -> None:
-        figures = [
-            Figure("delivered", "ms", [6.0, 6.0], "bare POST", [4.0, 4.0], Aim(1.5)),
-            Figure("slow", "ms", [8.0, 8.0], "bare POST", [4.0, 4.0], Aim(1.5)),
-            measured("size", "kB", 3202.4),
-        ]
-        console = Console(file=io.StringIO(), width=112)
-        console.print(*render(Section("Warm path", figures, ("a note",))))
-        assert isinstance(console.file, io.StringIO)
-        _, title, head, _, good, bad, size, note = console.file.getvalue().splitlines()
-        assert title == "Warm path"
-        assert head.split() == ["median", "quartiles", "against", "there", "ratio", "quartiles", "aim"]
-        assert " ".join(good.split()) == "delivered 6.00 ms 6.00…6.00 bare POST 4.00 1.50 1.50…1.50 ≤ 1.5x met"
-        assert bad.split()[-1] == "missed"
-        assert size.split() == ["size", "3,202", "kB"]
-        assert note.strip() == "a note"
 
 
 def written(**item: Any) -> dict[str, Any]:
@@ -72,12 +44,6 @@ def written(**item: Any) -> dict[str, Any]:
 
 
 class TestUsage:
-    @pytest.mark.parametrize(("size", "units"), [(0, 1), (1024 - 10, 1), (1024 - 9, 2)])
-    def test_write_units_are_one_for_each_kib_begun(self, size: int, units: int) -> None:
-        table = MeteredTable()
-        table.put_item(**written(text="x" * size, at=""))
-        assert table.units == Counter(write_units=units)
-
     @pytest.mark.parametrize(("due_at", "units"), [("1", 2), ("2", 3)])
     def test_row_of_the_index_is_written_too_and_twice_if_it_moves(self, due_at: str, units: int) -> None:
         table = MeteredTable()

@@ -89,23 +89,6 @@ class TestLiveShares:
         post(relay, "noc")
         assert own & set(writes(relay)) == set()
 
-    def test_debts_of_a_flood_are_spread_over_all_shards_of_the_index(self) -> None:
-        relay = two_channels()
-        flood(relay)
-        shards = Counter(item["due"]["S"] for item in relay.dynamodb.items.values() if "due" in item)
-        assert len(shards) == 8
-        assert max(shards.values()) < 1.5 * shards.total() / 8
-
-    def test_full_gate_is_not_written_for_each_share_of_a_flood(self) -> None:
-        relay = two_channels()
-        flood(relay)
-        writes(relay).clear()
-        flood(relay, 500, prefix="g")
-        # DynamoDB's limit is 1,000 writes a second on a key. A function that found the line full asks once a second.
-        assert writes(relay)["gate/loud"] <= 2
-        # Each share writes its entry and its stored job; the sources of the channel are written now and then.
-        assert writes(relay).total() <= 2 * 500 + 3
-
 
 class TestRetries:
     """Retries: all channels use the same retry queue and workers."""

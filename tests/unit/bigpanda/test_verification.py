@@ -68,89 +68,68 @@ def no_answer(_: str) -> Any:
     raise NoAnswer(Reason.TIMEOUT, "no answer", was_sent=True)
 
 
-class TestIncident:
-    def test_callback_of_an_unknown_incident_is_strange(self) -> None:
-        assert judged(callback(), Entry()).verdict == Verdict.STRANGE
-        assert judged(callback()).verdict == Verdict.STRANGE
-
-    def test_callback_of_an_unannounced_incident_is_unverified(self) -> None:
-        assert judged(callback(), Entry(newest=state(), sequence=1)).verdict == Verdict.UNVERIFIED
-
-    @pytest.mark.parametrize("entries", [(), (Entry(newest=state(), sequence=1),)])
-    def test_callback_shortly_before_an_announcement_is_early(self, entries: tuple[Entry, ...]) -> None:
-        assert judged(callback(), *entries, now=LATE - 0.1).verdict == Verdict.EARLY
-
-    def test_callback_of_an_announced_incident_is_verified_without_the_rest_api(self) -> None:
-        strange = callback(page_id=None, target="anybody")
-        assert judged(strange, entry(), rest=None) == CallbackVerdict(Verdict.VERIFIED)
-
-    def test_callback_older_than_the_first_signal_is_unverified(self) -> None:
-        old = judged(callback(), entry(), rest=None, came=NOW - 61)
-        assert old == CallbackVerdict(Verdict.UNVERIFIED, "it is older than the signals of the incident")
+UNKNOWN, UNANNOUNCED, KNOWN = (), (Entry(newest=state(), sequence=1),), (entry(),)
+PAGED = (entry(RAISED),)
+UNFOLLOWED = (entry(RAISED._replace(pages=(), page_number="")),)
+WITHOUT_PAGE = (entry(RAISED._replace(pages=(), page_number="", is_page_missing=True)),)
+OLD, NO_PAGE, NOBODY = (
+    "it is older than the signals of the incident",
+    "it names no page of the incident",
+    "xMatters does not know who it says acknowledged",
+)
+NUMBER = {"page_id": None, "page_number": "408005"}
+NO_REST: dict[str, Any] = {"rest": None}
 
 
-class TestPage:
-    @pytest.mark.parametrize("named", [{"page_id": PAGE}, {"page_id": None, "page_number": "408005"}])
-    def test_callback_that_names_a_page_of_the_incident_is_verified(self, named: dict[str, Any]) -> None:
-        assert judged(callback(**named), entry(RAISED)) == CallbackVerdict(Verdict.VERIFIED, signal=RAISED)
-
-    @pytest.mark.parametrize(
-        "named",
-        [{"page_id": None}, {"page_id": PAGE.replace("1", "2")}, {"page_id": None, "page_number": "408006"}],
-    )
-    def test_callback_that_names_no_page_of_the_incident_is_unverified(self, named: dict[str, Any]) -> None:
-        found = judged(callback(**named), entry(RAISED))
-        assert found == CallbackVerdict(Verdict.UNVERIFIED, "it names no page of the incident")
-        assert judged(callback(**named), entry(RAISED), now=CAME).verdict == Verdict.EARLY
-
-    def test_xmatters_is_asked_for_pages_that_no_followup_found_yet(self) -> None:
-        unfollowed = RAISED._replace(pages=(), page_number="")
-        found = judged(callback(), entry(unfollowed), now=CAME, pages_of=lambda name: {PAGE} if name == "r1" else set())
-        assert found.verdict == Verdict.VERIFIED
-
-    def test_xmatters_is_not_asked_for_the_page_of_a_signal_without_one(self) -> None:
-        lost = RAISED._replace(pages=(), page_number="", is_page_missing=True)
-        assert judged(callback(), entry(lost), pages_of=no_answer).why == "it names no page of the incident"
-
-    def test_callback_is_unverified_if_xmatters_does_not_answer_for_its_page(self) -> None:
-        unfollowed = RAISED._replace(pages=(), page_number="")
-        assert judged(callback(), entry(unfollowed), now=CAME, pages_of=no_answer).verdict == Verdict.EARLY
-        assert judged(callback(), entry(unfollowed), pages_of=no_answer).verdict == Verdict.UNVERIFIED
-
-    @pytest.mark.parametrize(
-        ("at", "verdict"),
-        [
-            ("2027-01-15T07:58:58Z", Verdict.UNVERIFIED),
-            ("2027-01-15T07:59:05Z", Verdict.VERIFIED),
-            ("Fri, 15 Jan 2027", Verdict.VERIFIED),
-            ("2027-01-15T07:00:00", Verdict.VERIFIED),
-        ],
-    )
-    def test_callback_older_than_its_page_is_unverified(self, at: str, verdict: Verdict) -> None:
-        assert judged(callback(at=at), entry(RAISED)).verdict == verdict
+def in_r1(request: str) -> set[str]:
+    return {PAGE} if request == "r1" else set()
 
 
-class TestPerson:
-    def test_acknowledger_who_was_notified_is_verified_without_a_call(self) -> None:
-        assert judged(callback(), entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED
+def is_jane(name: str) -> bool:
+    return name == "jane"
 
-    def test_acknowledger_from_a_group_is_looked_up_in_xmatters(self) -> None:
-        asked: list[str] = []
 
-        def is_person(name: str) -> bool:
-            asked.append(name)
-            return True
-
-        assert judged(callback(target="jane"), entry(RAISED), is_person=is_person).verdict == Verdict.VERIFIED
-        assert asked == ["jane"]
-
-    @pytest.mark.parametrize(("target", "says"), [("mallory", False), ("mallory", None), (None, True)])
-    def test_acknowledgement_by_a_person_unknown_to_xmatters_is_unverified(
-        self, target: str | None, says: bool | None
-    ) -> None:
-        found = judged(callback(target=target), entry(RAISED), is_person=lambda _: says)
-        assert found == CallbackVerdict(Verdict.UNVERIFIED, "xMatters does not know who it says acknowledged")
-
-    def test_person_of_a_callback_that_is_no_acknowledgement_is_not_looked_up(self) -> None:
-        said = callback(kind=Kind.ANNOTATION, target="mallory")
-        assert judged(said, entry(RAISED), is_person=no_answer).verdict == Verdict.VERIFIED
+@pytest.mark.parametrize(
+    ("said", "entries", "how", "verdict", "why"),
+    [
+        # The incident.
+        ({}, UNKNOWN, {}, Verdict.STRANGE, None),
+        ({}, (Entry(),), {}, Verdict.STRANGE, None),
+        ({}, UNKNOWN, {"now": LATE - 0.1}, Verdict.EARLY, None),
+        ({}, UNANNOUNCED, {}, Verdict.UNVERIFIED, None),
+        ({}, UNANNOUNCED, {"now": LATE - 0.1}, Verdict.EARLY, None),
+        ({"page_id": None, "target": "anybody"}, KNOWN, NO_REST, Verdict.VERIFIED, ""),
+        ({}, KNOWN, NO_REST | {"came": NOW - 61}, Verdict.UNVERIFIED, OLD),
+        # The page.
+        ({}, PAGED, {}, Verdict.VERIFIED, ""),
+        (NUMBER, PAGED, {}, Verdict.VERIFIED, ""),
+        ({"page_id": None}, PAGED, {}, Verdict.UNVERIFIED, NO_PAGE),
+        ({"page_id": PAGE.replace("1", "2")}, PAGED, {}, Verdict.UNVERIFIED, NO_PAGE),
+        (NUMBER | {"page_number": "408006"}, PAGED, {}, Verdict.UNVERIFIED, NO_PAGE),
+        ({"page_id": None}, PAGED, {"now": CAME}, Verdict.EARLY, None),
+        ({}, UNFOLLOWED, {"now": CAME, "pages_of": in_r1}, Verdict.VERIFIED, None),
+        ({}, UNFOLLOWED, {"now": CAME, "pages_of": no_answer}, Verdict.EARLY, None),
+        ({}, UNFOLLOWED, {"pages_of": no_answer}, Verdict.UNVERIFIED, None),
+        ({}, WITHOUT_PAGE, {"pages_of": no_answer}, Verdict.UNVERIFIED, NO_PAGE),
+        # The date of the callback.
+        ({"at": "2027-01-15T07:58:58Z"}, PAGED, {}, Verdict.UNVERIFIED, None),
+        ({"at": "2027-01-15T07:59:05Z"}, PAGED, {}, Verdict.VERIFIED, None),
+        ({"at": "Fri, 15 Jan 2027"}, PAGED, {}, Verdict.VERIFIED, None),
+        ({"at": "2027-01-15T07:00:00"}, PAGED, {}, Verdict.VERIFIED, None),
+        # The person: who was notified is not looked up, nor is who did not acknowledge.
+        ({}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
+        ({"target": "jane"}, PAGED, {"is_person": is_jane}, Verdict.VERIFIED, None),
+        ({"target": "mallory"}, PAGED, {"is_person": is_jane}, Verdict.UNVERIFIED, NOBODY),
+        ({"target": "mallory"}, PAGED, {"is_person": lambda _: None}, Verdict.UNVERIFIED, NOBODY),
+        ({"target": None}, PAGED, {"is_person": lambda _: True}, Verdict.UNVERIFIED, NOBODY),
+        ({"kind": Kind.ANNOTATION, "target": "mallory"}, PAGED, {"is_person": no_answer}, Verdict.VERIFIED, None),
+    ],
+)
+def test_callback_is_verified_by_its_incident_its_page_and_its_person(
+    said: dict[str, Any], entries: tuple[Entry, ...], how: dict[str, Any], verdict: Verdict, why: str | None
+) -> None:
+    found = judged(callback(**said), *entries, **how)
+    assert found.verdict == verdict
+    assert why is None or found.why == why
+    if verdict == Verdict.VERIFIED and entries == PAGED:
+        assert found.signal == RAISED

@@ -283,6 +283,14 @@ class TestFailing:
         [dead] = relay.dead_letters.jobs()
         assert (dead.stamps.reason, relay.bigpanda.calls) == ("expired", [])
 
+    def test_callback_has_six_hours_although_the_policy_gives_signals_a_minute(self) -> None:
+        relay = new_relay()
+        document = json.loads(str(relay.secrets.texts["noc"])) | {"policy": {"max_age_seconds": 60}}
+        relay.secrets.texts["noc"] = json.dumps(document)
+        put(relay, job())
+        relay.wake(21_600)
+        assert len(comments(relay)) == 1
+
 
 class TestHanging:
     """BigPanda does not answer: a worker must not wait for it again and again."""

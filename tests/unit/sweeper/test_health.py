@@ -25,7 +25,6 @@ from relay.sweeper.run import KEY, SweeperRun
 from tests import samples
 from tests.fakes import (
     Call,
-    Clock,
     FakeSecrets,
     FakeSession,
     FakeSns,
@@ -255,21 +254,6 @@ def test_states_that_cannot_be_read_do_not_stop_the_sweeper() -> None:
     assert len(told(relay.sns)) == 1
 
 
-class Hanging(FakeSns):
-    """SNS whose topics about health hang."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock, self.calls = clock, 0
-
-    def publish(self, **message: Any) -> dict[str, str]:
-        if message["TopicArn"] in {ALARM, NOTICE}:
-            self.calls += 1
-            self.clock.now += 5
-            raise EndpointConnectionError(endpoint_url="https://sns")
-        return super().publish(**message)
-
-
 class TestFailures:
     def test_refused_message_is_sent_again_by_the_next_run_and_counted(self) -> None:
         relay = watched(DOWN)
@@ -285,33 +269,37 @@ class TestFailures:
         assert relay.recorder.metrics()["health_failed"] == 2
 
     def test_topic_that_hangs_is_called_once_a_run_and_delays_neither_fallback_nor_healing(self) -> None:
-        clock = Clock()
-        sns = Hanging(clock)
-        relay = watched(DOWN, clock=clock, sns=sns, secrets=secrets(["a", "b", "c"]))
+        relay = watched(DOWN, secrets=secrets(["a", "b", "c"]))
+        calls: list[float] = []
+
+        def hang(message: dict[str, Any]) -> None:
+            if message["TopicArn"] in {ALARM, NOTICE}:
+                calls.append(relay.clock.now)
+                relay.clock.now += 5
+                raise EndpointConnectionError(endpoint_url="https://sns")
+
+        relay.sns.before = hang
         for name in ("a", "b", "c"):
             relay.webhook.serve(samples.request(samples.body(id=f"i-{name}"), channel=name))
         relay.retries.messages.clear()
         runs(relay)
-        sns.calls = 0
-        began = clock.now + 400
+        began = relay.clock.now + 400
         assert relay.sweep(400) == {"owed": 3, "notified": 3, "healed": 3}
         runs(relay)
-        assert sns.calls == 1
-        assert clock.now - began < 120
+        assert len(calls) == 1
+        assert relay.clock.now - began < 120
         assert relay.recorder.metrics()["sweeper_heartbeat"] == 3
 
     def test_message_is_recorded_before_the_next_one_is_published(self) -> None:
         relay = TestManyChannels().owing(2)
         runs(relay)
         seen: list[int] = []
-        publish = relay.sns.publish
 
-        def spy(**message: Any) -> dict[str, str]:
+        def spy(_: object) -> None:
             health = json.loads(relay.dynamodb.items[KEY]["text"]["S"])["health"]
             seen.append(sum("told" in each for each in health.values()))
-            return publish(**message)
 
-        relay.sns.publish = spy  # type: ignore[method-assign]
+        relay.sns.before = spy
         runs(relay)
         assert seen == [0, 1]
 
@@ -352,6 +340,7 @@ NOW = 1_800_000_000.0
 SICK = SickReasons(("its circuit is open",))
 URGENT = SICK._replace(is_urgent=True)
 WELL = SickReasons()
+MOMENTARY = SickReasons(momentary=("1 critical signals made no page",))
 
 
 class Watch:
@@ -381,24 +370,33 @@ def watch() -> Watch:
     return Watch()
 
 
-def test_sickness_is_told_in_the_second_run_that_finds_it(watch: Watch) -> None:
-    watch.run(SICK)
-    assert watch.messages == []
-    watch.run(SICK, SICK, SICK)
-    assert watch.messages == [(2, "notice")]
+@pytest.mark.parametrize(
+    ("findings", "messages"),
+    [
+        pytest.param([SICK], [], id="one run"),
+        pytest.param([SICK] * 4, [(2, "notice")], id="second run"),
+        pytest.param([SICK, WELL] * 60, [], id="single runs"),
+        pytest.param([SICK] * 2 + [WELL] * 60, [(2, "notice"), (17, "well")], id="not before fifteen minutes"),
+        pytest.param([SICK] * 30 + [WELL] * 5, [(2, "notice"), (35, "well")], id="after five runs"),
+        pytest.param([SICK] * 2 + ([WELL] * 4 + [SICK]) * 30, [(2, "notice")], id="well for four runs"),
+        pytest.param([SICK] * 2 + [URGENT] * 60, [(2, "notice"), (17, "alarm")], id="gets urgent"),
+        pytest.param([URGENT] * 2 + [SICK] * 30 + [URGENT] * 30, [(2, "alarm")], id="urgent already"),
+        pytest.param([MOMENTARY] + [WELL] * 30, [(2, "alarm"), (17, "well")], id="momentary reason"),
+    ],
+)
+def test_people_are_told_when_a_channel_gets_sick_urgent_or_well(
+    watch: Watch, findings: list[SickReasons], messages: list[tuple[int, str]]
+) -> None:
+    watch.run(*findings)
+    assert watch.messages == messages
+
+
+def test_state_of_a_sick_channel_has_its_start_and_reason_until_it_is_well_for_long(watch: Watch) -> None:
+    watch.run(SICK, SICK, WELL, SICK)
     assert (watch.state.since, watch.state.times_told, watch.state.why) == (NOW + 60, 1, "its circuit is open")
-
-
-def test_well_is_told_after_five_runs_and_not_before_fifteen_minutes(watch: Watch) -> None:
-    watch.run(SICK, SICK, *[WELL] * 60)
-    assert watch.messages == [(2, "notice"), (17, "well")]
+    assert not watch.state.is_over(watch.now)
+    watch.run(*[WELL] * 60)
     assert watch.state.is_over(watch.now)
-
-
-def test_channel_that_recovers_for_four_runs_stays_sick_since_its_start(watch: Watch) -> None:
-    watch.run(SICK, SICK, *[*[WELL] * (5 - 1), SICK] * 30)
-    assert watch.messages == [(2, "notice")]
-    assert watch.state.since == NOW + 60
 
 
 def test_flapping_channel_has_at_most_one_message_in_fifteen_minutes(watch: Watch) -> None:
@@ -409,12 +407,6 @@ def test_flapping_channel_has_at_most_one_message_in_fifteen_minutes(watch: Watc
     assert watch.runs / len(runs) >= 900 / 60
 
 
-def test_sickness_that_becomes_urgent_is_told_once_more_after_fifteen_minutes(watch: Watch) -> None:
-    watch.run(SICK, SICK, *[URGENT] * 60)
-    assert watch.messages == [(2, "notice"), (17, "alarm")]
-    assert watch.state.times_told == 2
-
-
 def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
     watch.run(SICK, SICK, SICK, seconds=180 + 1)
     assert watch.messages == []
@@ -422,15 +414,8 @@ def test_runs_far_apart_do_not_agree(watch: Watch) -> None:
     assert watch.messages == [(4, "notice")]
 
 
-def test_momentary_reason_of_one_run_holds_for_some_minutes_and_is_urgent(watch: Watch) -> None:
-    watch.run(SickReasons(momentary=("1 critical signals made no page",)), *[WELL] * 30)
-    assert watch.messages[0] == (2, "alarm")
-    assert watch.state.why in {"", "1 critical signals made no page"}
-    assert [kind for _, kind in watch.messages] == ["alarm", "well"]
-
-
 def test_momentary_reason_ends_after_five_minutes(watch: Watch) -> None:
-    watch.run(SickReasons(momentary=("x",)), *[WELL] * 5)
+    watch.run(MOMENTARY, *[WELL] * 5)
     assert watch.state.sick_runs == 0
 
 
@@ -602,13 +587,7 @@ class TestRequests:
         relay = probing()
         relay.session.steps = [DOWN]
         relay.share()
-        publish = relay.sns.publish
-
-        def slow(**message: Any) -> dict[str, str]:
-            relay.clock.now += 52
-            return publish(**message)
-
-        relay.sns.publish = slow  # type: ignore[method-assign]
+        relay.sns.before = lambda _: relay.clock.sleep(52)
         runs(relay, 1, 700)
         assert len(relay.sns.published) == 1, "the fallback topic was notified"
         assert calls(relay) == (0, 0)

@@ -13,11 +13,8 @@ from relay.jobs.job import Flag
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
-    Call,
     Clock,
     FakeSecrets,
-    FakeSns,
-    FakeSqs,
     HookedDynamoDb,
     Relay,
     Step,
@@ -61,8 +58,8 @@ def begun(relay: Relay) -> int:
     return row.begun
 
 
-def dies(_: Call) -> Any:
-    """Stop the worker while it waits for xMatters."""
+def dies(_: object) -> Any:
+    """Stop the function while it waits for an answer."""
     raise SystemExit
 
 
@@ -136,18 +133,9 @@ class TestOrder:
         assert relay.sweep(60)["healed"] == 2 - healed
 
     def test_run_without_time_left_leaves_the_rest_to_the_next_one(self) -> None:
-        class Slow(FakeSqs):
-            takes = 0.0
-
-            def send_message(self, **message: Any) -> dict[str, str]:
-                clock.now += self.takes
-                return super().send_message(**message)
-
-        queue, clock = Slow(), Clock()
-        shares = tuple({"id": f"i{n}", "status": "warning"} for n in range(5))
-        relay = vanished(DOWN, shares=shares, retries=queue, clock=clock)
+        relay = vanished(DOWN, shares=tuple({"id": f"i{n}", "status": "warning"} for n in range(5)))
         relay.close_circuits()
-        queue.takes = 20
+        relay.retries.before = lambda _: relay.clock.sleep(20)
         assert relay.sweep(300)["healed"] == 3
         assert relay.sweep(60)["healed"] == 2
 
@@ -210,20 +198,11 @@ class TestQueueDown:
         assert relay.sweep(60)["healed"] == 1
 
     def test_queue_that_hangs_does_not_delay_the_criticals_of_a_run(self) -> None:
-        class Hanging(FakeSqs):
-            hangs = False
-
-            def send_message(self, **message: Any) -> dict[str, str]:
-                if self.hangs:
-                    clock.now += 2
-                    raise EndpointConnectionError(endpoint_url="https://sqs")
-                return super().send_message(**message)
-
-        queue, clock = Hanging(), Clock()
         shares = tuple({"id": f"i{number}"} for number in range(100))
-        relay = vanished(DOWN, shares=shares, retries=queue, clock=clock, policy={"max_per_minute": 1000})
+        relay = vanished(DOWN, shares=shares, policy={"max_per_minute": 1000})
         relay.close_circuits()
-        queue.hangs = True
+        relay.retries.before = lambda _: relay.clock.sleep(2)
+        relay.retries.failure = EndpointConnectionError(endpoint_url="https://sqs")
         assert relay.sweep(1000)["healed"] == 100
 
     def test_unknown_backlog_of_the_retry_queue_holds_no_job_back(self) -> None:
@@ -405,13 +384,9 @@ class TestTooOld:
 
 class TestRunLease:
     def test_second_run_during_a_run_does_nothing(self) -> None:
-        class Meeting(FakeSns):
-            def publish(self, **message: Any) -> dict[str, str]:
-                others.append(relay.sweeper.sweep())
-                return super().publish(**message)
-
         others: list[dict[str, Any]] = []
-        relay = vanished(DOWN, sns=Meeting())
+        relay = vanished(DOWN)
+        relay.sns.before = lambda _: others.append(relay.sweeper.sweep())
         assert relay.sweep(300) == {"owed": 1, "notified": 1, "healed": 1}
         assert others == [{}]
         assert (len(relay.sns.published), len(relay.retries.messages)) == (1, 1)
@@ -432,16 +407,12 @@ class TestRunLease:
         assert relay.sweep(0)["owed"] == 1
 
     def test_next_run_waits_for_the_lease_of_a_run_that_crashed(self) -> None:
-        class Dying(FakeSns):
-            def publish(self, **message: Any) -> dict[str, str]:
-                raise SystemExit
-
-        relay = vanished(DOWN, sns=Dying())
+        relay = vanished(DOWN)
+        relay.sns.before = dies
         with pytest.raises(SystemExit):
             relay.sweep(300)
+        relay.sns.before = lambda _: None
         other = relay.other(DOWN)
-        other.sns = FakeSns()
-        other = replace(other)
         assert other.sweep(55 - 1) == {}
         assert other.sweep(1) == {"owed": 1, "notified": 1, "healed": 1}
 

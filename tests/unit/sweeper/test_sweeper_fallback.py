@@ -12,7 +12,7 @@ from relay.failures.errors import ChannelUnreadable
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import FakeSecrets, FakeSns, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
+from tests.fakes import FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
 DOWN = samples.refused(503, b"down")
 REFUSED = samples.refused(404)
@@ -209,13 +209,10 @@ class TestTopicDown:
         assert relay.sweep(400)["notified"] == 40
 
     def test_topic_that_hangs_does_not_keep_vanished_messages_from_being_replaced(self) -> None:
-        class Hanging(FakeSns):
-            def publish(self, **message: str) -> dict[str, str]:
-                relay.clock.now += 1
-                raise SNS_DOWN
-
         names = [f"c{number}" for number in range(60)]
-        relay = new_relay(DOWN, secrets=channels(*names), sns=Hanging())
+        relay = new_relay(DOWN, secrets=channels(*names))
+        relay.sns.before = lambda _: relay.clock.sleep(1)
+        relay.sns.failure = SNS_DOWN
         for name in names:
             post(relay, name)
         relay.retries.messages.clear()
@@ -382,11 +379,8 @@ class TestWorkerWhileTheLedgerIsDown:
         assert subjects(relay) == []
 
     def test_fault_of_the_fallback_is_logged_and_each_job_keeps_one_message(self) -> None:
-        class Broken(FakeSns):
-            def publish(self, **message: str) -> dict[str, str]:
-                raise ZeroDivisionError
-
-        relay = self.down(sns=Broken(), policy={"fallback_after_seconds": 0})
+        relay = self.down(policy={"fallback_after_seconds": 0})
+        relay.sns.failure = ZeroDivisionError()
         self.put(relay)
         self.put(relay, "i2", status="warning")
         jobs = relay.retries.jobs()
@@ -418,13 +412,8 @@ class TestBurstOfAnotherChannel:
         assert '"loud"' not in relay.sns.published[0]["Message"]
 
     def test_burst_that_takes_all_time_of_the_topic_delays_its_own_marks_alone(self) -> None:
-        class Slow(FakeSns):
-            def publish(self, **message: str) -> dict[str, str]:
-                if "channel loud" in message["Subject"]:
-                    relay.clock.now += 20
-                return super().publish(**message)
-
-        relay = self.owing("noc", sns=Slow())
+        relay = self.owing("noc")
+        relay.sns.before = lambda message: relay.clock.sleep(20 if "channel loud" in message["Subject"] else 0)
         run = relay.sweep(300)
         assert (run["notified"], len(relay.sns.published)) == (2, 2)
         assert not any(
