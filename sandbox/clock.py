@@ -53,10 +53,7 @@ class Clock:
 
     A thread of its own runs the actions that become due as the real time goes on. It starts with the first action.
 
-    Parameters
-    ----------
-    real
-        Returns the real time, in UTC.
+    `real` returns the real time, in UTC.
     """
 
     def __init__(self, real: Callable[[], datetime] = utc_now) -> None:
@@ -99,10 +96,7 @@ class Clock:
         While an action runs, `now` returns the time for which the action was planned. So an action that plans the next
         one relative to `now` gets the right time.
 
-        Raises
-        ------
-        ValueError
-            If `seconds` is not above 0, or if the clock would be ahead by more than `MOST_AHEAD_SECONDS`.
+        Raises ValueError if `seconds` is not above 0, or if the clock would be ahead by more than `MOST_AHEAD_SECONDS`.
         """
         with self._running:
             if not 0 < seconds <= MOST_AHEAD_SECONDS - self.ahead_seconds:

@@ -39,14 +39,10 @@ EMAIL_DOMAIN = "acme.example"
 class Places:
     """Folders of one local cloud.
 
-    Attributes
-    ----------
-    root
-        The clone of the project.
-    folder
-        Files of the running cloud; removed when it stops.
-    build
-        Files that make the next build quick; kept.
+    Attributes:
+        root: The clone of the project.
+        folder: Files of the running cloud; removed when it stops.
+        build: Files that make the next build quick; kept.
     """
 
     root: Path
@@ -88,20 +84,13 @@ class Places:
 class Local:
     """Addresses and process ids of a running local cloud, exactly as `stack.json` holds them.
 
-    Attributes
-    ----------
-    api_url
-        Base URL of the relay: BigPanda posts to `/bigpanda/demo` under it, xMatters to `/xmatters/demo`.
-    aws_endpoint_url, region
-        Address and region of the emulator, for AWS clients.
-    stack_name, outputs
-        Name and outputs of the relay's stack.
-    sandbox_url
-        Base URL of the stand-ins' control API.
-    xmatters_url, bigpanda_url
-        Base URLs of the stand-ins.
-    pids
-        Process ids: "cloud", and "xmatters" for the process of both stand-ins.
+    Attributes:
+        api_url: Base URL of the relay: BigPanda posts to `/bigpanda/demo` under it, xMatters to `/xmatters/demo`.
+        aws_endpoint_url, region: Address and region of the emulator, for AWS clients.
+        stack_name, outputs: Name and outputs of the relay's stack.
+        sandbox_url: Base URL of the stand-ins' control API.
+        xmatters_url, bigpanda_url: Base URLs of the stand-ins.
+        pids: Process ids: "cloud", and "xmatters" for the process of both stand-ins.
     """
 
     api_url: str
@@ -119,14 +108,10 @@ class Local:
 class Joined:
     """A running local cloud that a command uses.
 
-    Attributes
-    ----------
-    up
-        Its addresses.
-    vendors
-        Client of both stand-ins.
-    stays
-        True if the cloud ran before, and stays up after the command.
+    Attributes:
+        up: Its addresses.
+        vendors: Client of both stand-ins.
+        stays: True if the cloud ran before, and stays up after the command.
     """
 
     up: Local
@@ -150,10 +135,7 @@ def joined(places: Places, steps: Steps) -> Iterator[Joined]:
 
     A cloud of an earlier command that was killed is taken over, and stopped at the end.
 
-    Raises
-    ------
-    SandboxError
-        If the cloud does not start.
+    Raises SandboxError if the cloud does not start.
     """
     is_guest = True
     try:

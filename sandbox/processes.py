@@ -23,12 +23,9 @@ POLL_SECONDS = 0.02
 class Process:
     """A started process: leader of a process group of its own, which holds its children.
 
-    Attributes
-    ----------
-    pid
-        The process id.
-    began
-        Its start time, as the operating system writes it; "" if it ended before that could be read.
+    Attributes:
+        pid: The process id.
+        began: Its start time, as the operating system writes it; "" if it ended before that could be read.
     """
 
     pid: int

@@ -56,14 +56,10 @@ class BigPanda:
 
     With `is_paced`, requests above the rate limits are answered 429.
 
-    Attributes
-    ----------
-    url
-        Base URL of the API.
-    calls
-        Log of every request, refused requests included.
-    live
-        Incidents that people and callers of the API open and change, and their sharing.
+    Attributes:
+        url: Base URL of the API.
+        calls: Log of every request, refused requests included.
+        live: Incidents that people and callers of the API open and change, and their sharing.
     """
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime], *, is_paced: bool = False) -> None:

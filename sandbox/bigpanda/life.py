@@ -44,16 +44,11 @@ class Impossible(Exception):
 class Change:
     """The effect of an action.
 
-    Attributes
-    ----------
-    incident
-        The incident after the change.
-    event
-        Trigger of a sharing update, by its name in webhook v2; None if the change triggers none.
-    activity
-        Type of the entry in the incident's activities; None if BigPanda documents none.
-    text
-        One sentence for the incident's log.
+    Attributes:
+        incident: The incident after the change.
+        event: Trigger of a sharing update, by its name in webhook v2; None if the change triggers none.
+        activity: Type of the entry in the incident's activities; None if BigPanda documents none.
+        text: One sentence for the incident's log.
     """
 
     incident: Incident
@@ -65,12 +60,9 @@ class Change:
 class Action(NamedTuple):
     """An action on an incident.
 
-    Attributes
-    ----------
-    why_not
-        Returns the reason that forbids the action now, or None.
-    change
-        Returns the effect, from the incident, the time (epoch seconds) and the options of a request to the API.
+    Attributes:
+        why_not: Returns the reason that forbids the action now, or None.
+        change: Returns the effect, from the incident, the time (epoch seconds) and the options of a request to the API.
     """
 
     why_not: Callable[[Incident], str | None]

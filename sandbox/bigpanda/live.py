@@ -66,14 +66,8 @@ class Live:
 
         `options` are those of a request to the API.
 
-        Raises
-        ------
-        InvalidError
-            If there is no such action.
-        UnknownIncident
-            If there is no such incident.
-        Impossible
-            If the incident's state forbids the action.
+        Raises InvalidError if there is no such action. Raises UnknownIncident if there is no such incident. Raises
+        Impossible if the incident's state forbids the action.
         """
         if action not in life.ACTIONS:
             raise InvalidError(f"action must be one of {', '.join(life.ACTIONS)}")

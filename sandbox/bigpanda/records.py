@@ -26,14 +26,10 @@ MOST_TEXT = 300
 class Record:
     """Data about one live incident that its object of API v2 does not have.
 
-    Attributes
-    ----------
-    title
-        Title that the sandbox's web page shows; BigPanda's own title comes from the primary alert.
-    is_opened
-        True if the incident was opened; False if it was declared.
-    log
-        The newest entries of the incident's log, oldest first; each has ``at``, ``kind`` and ``text``.
+    Attributes:
+        title: Title that the sandbox's web page shows; BigPanda's own title comes from the primary alert.
+        is_opened: True if the incident was opened; False if it was declared.
+        log: The newest entries of the incident's log, oldest first; each has ``at``, ``kind`` and ``text``.
     """
 
     title: str

@@ -25,12 +25,9 @@ MOST_ANSWER_BYTES = 65_536
 class WebhookAnswer:
     """The receiver's answer to a webhook.
 
-    Attributes
-    ----------
-    status
-        HTTP status; None if no answer came.
-    document
-        The answer's body, if it is a JSON object; None if it is anything else, or too large.
+    Attributes:
+        status: HTTP status; None if no answer came.
+        document: The answer's body, if it is a JSON object; None if it is anything else, or too large.
     """
 
     status: int | None

@@ -33,14 +33,10 @@ _ALERT_TEXTS = ("primary_property", "secondary_property", "source_system", "desc
 class Channel:
     """Settings of BigPanda's sharing channel, through which live incidents are shared by webhooks.
 
-    Attributes
-    ----------
-    url
-        Address that webhooks are posted to, on this machine.
-    header
-        Name and value of the header by which the receiver authenticates BigPanda.
-    resend_seconds
-        Seconds between the attempts to send a webhook that fails.
+    Attributes:
+        url: Address that webhooks are posted to, on this machine.
+        header: Name and value of the header by which the receiver authenticates BigPanda.
+        resend_seconds: Seconds between the attempts to send a webhook that fails.
     """
 
     url: str
@@ -63,18 +59,12 @@ class Channel:
 class Webhook:
     """One webhook to send: an incident's state at one moment.
 
-    Attributes
-    ----------
-    channel
-        The channel to post to.
-    environment_id
-        Id of the incident's environment.
-    incident
-        The incident as it was when the update was triggered.
-    event
-        The trigger's name in webhook v2, for the log.
-    attempt
-        Number of the attempt, from 1.
+    Attributes:
+        channel: The channel to post to.
+        environment_id: Id of the incident's environment.
+        incident: The incident as it was when the update was triggered.
+        event: The trigger's name in webhook v2, for the log.
+        attempt: Number of the attempt, from 1.
     """
 
     channel: Channel

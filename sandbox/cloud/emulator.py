@@ -38,10 +38,7 @@ def start(folder: Path) -> Emulator:
 
     Its log is a file beside `folder`: the folder's name with `.log` appended. The log stays when the folder is removed.
 
-    Raises
-    ------
-    SandboxError
-        If the emulator does not start; the message holds the end of its log.
+    Raises SandboxError if the emulator does not start; the message holds the end of its log.
     """
     for _ in range(START_ATTEMPTS):
         started = _try_to_start(folder, _free_port())

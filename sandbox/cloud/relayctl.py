@@ -18,10 +18,7 @@ VERB_SECONDS = 120.0
 def run(endpoint_url: str, arguments: Sequence[str], *, columns: int = 80) -> str:
     """Run `relayctl` with `arguments` on the cloud at `endpoint_url`; return what it wrote to stdout.
 
-    Raises
-    ------
-    SandboxError
-        If relayctl fails or takes too long; the message of a failure holds everything that it printed.
+    Raises SandboxError if relayctl fails or takes too long; the message of a failure holds everything that it printed.
     """
     environment = without_aws(os.environ) | aws_environment(endpoint_url)
     name = f"relayctl {' '.join(arguments[:2])}"

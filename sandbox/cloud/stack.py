@@ -33,14 +33,10 @@ SETTINGS = ("samconfig.toml", "template.yaml", "requirements/sam.txt")
 class Workshop:
     """Folders of the SAM CLI.
 
-    Attributes
-    ----------
-    root
-        The clone of the project.
-    build
-        Build results and cache, kept for the next build.
-    state
-        Logs, and a temporary home folder for each command.
+    Attributes:
+        root: The clone of the project.
+        build: Build results and cache, kept for the next build.
+        state: Logs, and a temporary home folder for each command.
     """
 
     root: Path
@@ -71,10 +67,7 @@ class Workshop:
 def build(shop: Workshop) -> None:
     """Run `sam build`, unless nothing changed since the last one; unchanged parts come from its cache.
 
-    Raises
-    ------
-    SandboxError
-        If the build fails or takes too long; the message holds the end of its log.
+    Raises SandboxError if the build fails or takes too long; the message holds the end of its log.
     """
     shop.build.mkdir(parents=True, exist_ok=True)
     fingerprint = shop.fingerprint()
@@ -97,10 +90,7 @@ def build(shop: Workshop) -> None:
 def deploy(shop: Workshop, endpoint_url: str) -> dict[str, str]:
     """Run `sam deploy --config-env local` into the cloud at `endpoint_url`; return the outputs, with local URLs.
 
-    Raises
-    ------
-    SandboxError
-        If the deployment fails or takes too long; the message holds the end of its log.
+    Raises SandboxError if the deployment fails or takes too long; the message holds the end of its log.
     """
     _sam(
         [

@@ -21,10 +21,7 @@ def play(places: local.Places, console: Console, patience_seconds: float = PATIE
     Each act makes claims, such as "the retry queue is empty", and checks them. A claim that does not hold after
     `patience_seconds` ends the demo.
 
-    Raises
-    ------
-    SandboxError
-        If a claim does not hold, or the cloud fails; the logs then stay in `places.folder`.
+    Raises SandboxError if a claim does not hold, or the cloud fails; the logs then stay in `places.folder`.
     """
     began = time.monotonic()
     console.print(Panel("From BigPanda to xMatters, on this machine", style="bold cyan", expand=False))

@@ -28,16 +28,11 @@ BACK_SECONDS = 120.0
 class Outage:
     """The incidents that changed during the outage, by their ids.
 
-    Attributes
-    ----------
-    short
-        Id of the incident that opened, changed and resolved.
-    warnings
-        Ids of the incidents that opened as warnings and stayed warnings.
-    critical
-        Id of the incident that opened last, as a warning, and worsened to critical.
-    signals
-        Number of signals that xMatters had accepted before the outage.
+    Attributes:
+        short: Id of the incident that opened, changed and resolved.
+        warnings: Ids of the incidents that opened as warnings and stayed warnings.
+        critical: Id of the incident that opened last, as a warning, and worsened to critical.
+        signals: Number of signals that xMatters had accepted before the outage.
     """
 
     short: str

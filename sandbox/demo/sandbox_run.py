@@ -17,12 +17,8 @@ POLL_SECONDS = 0.5
 def run(places: local.Places, console: Console, *, script: str = "", opens_browser: bool = False) -> None:
     """Start the local cloud, print the URL of the sandbox's web page, play `script`, and wait until Ctrl-C.
 
-    Raises
-    ------
-    SandboxError
-        If there is no such script, or if the local cloud does not start or ends by itself.
-    KeyboardInterrupt
-        On Ctrl-C while the cloud is being started.
+    Raises SandboxError if there is no such script, or if the local cloud does not start or ends by itself. Raises
+    KeyboardInterrupt on Ctrl-C while the cloud is being started.
     """
     if script and script not in SCRIPTS:
         raise SandboxError(f"there is no script {script!r}; SCRIPT= takes {' or '.join(SCRIPTS)}")

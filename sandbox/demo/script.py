@@ -23,19 +23,13 @@ _ANSWERS: Mapping[Act, str] = {"acknowledge": "Acknowledge", "escalate": "Escala
 class Step:
     """One step of a script.
 
-    Attributes
-    ----------
-    at
-        Seconds after the start.
-    says
-        One sentence for the terminal.
-    act
-        Name of the action.
-    incident
-        The script's own name of an incident; "" for acts without one.
-    options
-        For "open", the members of `StandIn.open_incident`; for an answer, its `comment`; for "turn_clock", the
-        `seconds`.
+    Attributes:
+        at: Seconds after the start.
+        says: One sentence for the terminal.
+        act: Name of the action.
+        incident: The script's own name of an incident; "" for acts without one.
+        options: For "open", the members of `StandIn.open_incident`; for an answer, its `comment`; for "turn_clock", the
+            `seconds`.
     """
 
     at: float
@@ -48,14 +42,8 @@ class Step:
 class Player:
     """Plays scripts on running stand-ins.
 
-    Parameters
-    ----------
-    vendors
-        Client of both stand-ins.
-    say
-        Writes a line to the terminal.
-    clock, sleep
-        A monotonic clock, and a wait; both in seconds.
+    `vendors` is a client of both stand-ins; `say` writes a line to the terminal; `clock` is a monotonic clock, and
+    `sleep` a wait, both in seconds.
     """
 
     def __init__(

@@ -33,18 +33,12 @@ type Json = Mapping[str, Any]
 class Stage:
     """A running relay to show; its methods raise SandboxError on failure.
 
-    Attributes
-    ----------
-    up
-        Addresses of the local cloud.
-    vendors
-        Client of both stand-ins.
-    steps
-        Progress lines.
-    console
-        The terminal.
-    patience_seconds
-        Time within which a claim has to hold, unless the claim names a longer one.
+    Attributes:
+        up: Addresses of the local cloud.
+        vendors: Client of both stand-ins.
+        steps: Progress lines.
+        console: The terminal.
+        patience_seconds: Time within which a claim has to hold, unless the claim names a longer one.
     """
 
     up: local.Local

@@ -22,25 +22,16 @@ _SECRETS = frozenset({"apiKey", "app_key"})
 class Call:
     """One request to a vendor's API, logged before it is answered.
 
-    Attributes
-    ----------
-    index
-        Number of the request, from 0; never reused.
-    route
-        A route of BigPanda or xMatters, by its name in `sandbox.http.faults`.
-    environment_id, incident_id
-        BigPanda's ids in the path; for a release of the callback lock, the incident's id in the body. None without
-        them.
-    query
-        The last value of each parameter, without secrets.
-    document
-        The body as parsed JSON, without secrets; None if it is not JSON.
-    status
-        Status of the answer; None if the connection was cut before an answer.
-    accepted
-        True if the vendor did what was asked, even if a fault hid the answer.
-    fault
-        Kind of the scripted fault that met the request; None without a fault.
+    Attributes:
+        index: Number of the request, from 0; never reused.
+        route: A route of BigPanda or xMatters, by its name in `sandbox.http.faults`.
+        environment_id, incident_id: BigPanda's ids in the path; for a release of the callback lock, the incident's id
+            in the body. None without them.
+        query: The last value of each parameter, without secrets.
+        document: The body as parsed JSON, without secrets; None if it is not JSON.
+        status: Status of the answer; None if the connection was cut before an answer.
+        accepted: True if the vendor did what was asked, even if a fault hid the answer.
+        fault: Kind of the scripted fault that met the request; None without a fault.
     """
 
     index: int
@@ -90,13 +81,10 @@ class CallLog[Entry]:
 class Change:
     """A change that a request asks for.
 
-    Attributes
-    ----------
-    answer
-        The answer to the request.
-    change
-        Makes the change, and may return an answer to send instead. It is not called if a scripted fault prevents the
-        change.
+    Attributes:
+        answer: The answer to the request.
+        change: Makes the change, and may return an answer to send instead. It is not called if a scripted fault
+            prevents the change.
     """
 
     answer: VendorAnswer
@@ -110,16 +98,9 @@ type Unscripted = Callable[[web.Request, Any], VendorAnswer | Change]
 class Api:
     """Serving of a vendor's routes. Safe to use from several threads.
 
-    Parameters
-    ----------
-    script
-        The scripted faults.
-    now
-        Returns the time for the log.
-    error
-        Makes the vendor's error object.
-    refusal
-        Gets a route and a request; returns the answer to a request that is refused, as for its credentials, or None.
+    `script` has the scripted faults; `now` returns the time for the log; `error` makes the vendor's error object.
+    `refusal` gets a route and a request, and returns the answer to a request that is refused, as for its credentials,
+    or None.
     """
 
     def __init__(

@@ -77,24 +77,15 @@ class ErrorObject(Protocol):
 class Fault:
     """One entry of a script.
 
-    Attributes
-    ----------
-    kind
-        One of `KINDS`.
-    on
-        One of `ROUTES`.
-    times
-        Number of requests that still meet the fault; None: until the script is replaced.
-    status
-        Status to answer; None: the status of the answer without the fault.
-    retry_after
-        Value of the Retry-After header; None: no such header.
-    location
-        Target of a redirect; None for the other kinds.
-    seconds
-        Duration of a slow or dripping answer.
-    accept
-        True if the vendor does what was asked, although the client gets another answer, a late one or none.
+    Attributes:
+        kind: One of `KINDS`.
+        on: One of `ROUTES`.
+        times: Number of requests that still meet the fault; None: until the script is replaced.
+        status: Status to answer; None: the status of the answer without the fault.
+        retry_after: Value of the Retry-After header; None: no such header.
+        location: Target of a redirect; None for the other kinds.
+        seconds: Duration of a slow or dripping answer.
+        accept: True if the vendor does what was asked, although the client gets another answer, a late one or none.
     """
 
     kind: str
@@ -145,10 +136,7 @@ class Script:
     def rewrite(self, entries: object) -> None:
         """Replace the whole list of scripted faults, also those that no request has met yet.
 
-        Raises
-        ------
-        InvalidError
-            If an entry is invalid; the message names the entry and the key, and nothing has changed.
+        Raises InvalidError if an entry is invalid; the message names the entry and the key, and nothing has changed.
         """
         faults = parse(entries)
         with self._lock:

@@ -30,10 +30,7 @@ class InvalidError(ValueError):
 def parse_json(content: bytes) -> Any:
     """Parse strict JSON: UTF-8, without NaN and Infinity, which Python would accept.
 
-    Raises
-    ------
-    InvalidError
-        If the content is not JSON, or nested too deep to be read.
+    Raises InvalidError if the content is not JSON, or nested too deep to be read.
     """
     try:
         return json.loads(content.decode(), parse_constant=_refuse_constant)
@@ -54,10 +51,7 @@ def compiled(required: dict[str, Any], optional: dict[str, Any]) -> Callable[[ob
 
     The checker takes the object and its name in messages. It returns the object with the schemas' defaults filled in.
 
-    Raises
-    ------
-    InvalidError
-        From the checker, if the object does not fit.
+    Raises InvalidError from the checker, if the object does not fit.
     """
     validate = fastjsonschema.compile(
         {
@@ -84,10 +78,7 @@ def compiled(required: dict[str, Any], optional: dict[str, Any]) -> Callable[[ob
 def one_of(document: object, key: str, choices: list[str], name: str) -> str:
     """Return the value of `key` in `document`, if it is one of `choices`; `name` is the document's name in messages.
 
-    Raises
-    ------
-    InvalidError
-        If the key is missing, or its value is not one of the choices.
+    Raises InvalidError if the key is missing, or its value is not one of the choices.
     """
     word = document.get(key) if isinstance(document, dict) else None
     if not isinstance(word, str) or word not in choices:

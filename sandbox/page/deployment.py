@@ -23,12 +23,9 @@ _QUICK = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts"
 class Deployment:
     """A deployed relay.
 
-    Attributes
-    ----------
-    aws_endpoint_url, region
-        Address and region of the emulator.
-    stack_name, outputs
-        Name and outputs of the relay's stack.
+    Attributes:
+        aws_endpoint_url, region: Address and region of the emulator.
+        stack_name, outputs: Name and outputs of the relay's stack.
     """
 
     aws_endpoint_url: str

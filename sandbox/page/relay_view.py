@@ -78,12 +78,9 @@ class RelayView:
 class _Log:
     """Log lines about shares, retries and answers, read once each.
 
-    Attributes
-    ----------
-    groups
-        Names of the functions' log groups; a group appears with the first call of its function.
-    since
-        Time of the newest line that was read (epoch milliseconds); 0 before the first read.
+    Attributes:
+        groups: Names of the functions' log groups; a group appears with the first call of its function.
+        since: Time of the newest line that was read (epoch milliseconds); 0 before the first read.
     """
 
     def __init__(self) -> None:

@@ -21,10 +21,7 @@ def start(folder: Path, root: Path, stack_file: Path | None = None) -> StandIn:
 
     Its log is a file beside `folder`: the folder's name with `.log` appended. The log stays when the folder is removed.
 
-    Raises
-    ------
-    SandboxError
-        If the server does not start; the message holds the end of its log.
+    Raises SandboxError if the server does not start; the message holds the end of its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")

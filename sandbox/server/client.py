@@ -19,14 +19,10 @@ _REFUSALS = {400, 404, 409}
 class StandIn:
     """Running stand-ins of both vendors; every method raises SandboxError if the control API fails.
 
-    Attributes
-    ----------
-    control_url
-        Base URL of the control API, for people and tests.
-    xmatters_url, bigpanda_url
-        Base URLs of the two vendors, for the relay.
-    process
-        The process that serves all three.
+    Attributes:
+        control_url: Base URL of the control API, for people and tests.
+        xmatters_url, bigpanda_url: Base URLs of the two vendors, for the relay.
+        process: The process that serves all three.
     """
 
     control_url: str

@@ -26,22 +26,15 @@ from sandbox.xmatters.triggers import Trigger
 class Box:
     """A running sandbox, for use from any thread except the one of its event loop.
 
-    Attributes
-    ----------
-    xmatters_url, control_url
-        Base URLs of the xMatters stand-in and of the control API.
-    xmatters_authority
-        File with the certificate that a client of xMatters has to trust; None if xMatters speaks http.
-    xmatters, bigpanda
-        The two stand-ins.
-    faults
-        The scripted faults.
-    vendor
-        The listener of xMatters' port.
-    events
-        xMatters' events, and their REST API.
-    directory
-        xMatters' people, groups and on-call, and their REST API.
+    Attributes:
+        xmatters_url, control_url: Base URLs of the xMatters stand-in and of the control API.
+        xmatters_authority: File with the certificate that a client of xMatters has to trust; None if xMatters speaks
+            http.
+        xmatters, bigpanda: The two stand-ins.
+        faults: The scripted faults.
+        vendor: The listener of xMatters' port.
+        events: xMatters' events, and their REST API.
+        directory: xMatters' people, groups and on-call, and their REST API.
     """
 
     def __init__(

@@ -34,28 +34,17 @@ SHOWN_PAGES, SHOWN_NOTIFICATIONS = 200, 500
 class XMatters:
     """The stand-in's state and routes. Its methods may be called from any thread.
 
-    Attributes
-    ----------
-    clock
-        The clock of pages and phones, which can be turned.
-    triggers
-        HTTP triggers, and the signals that they received.
-    tokens, token_requests
-        OAuth tokens, and every request for one.
-    pages
-        Pages that signals made, with their logs, annotations and audits.
-    people
-        People with devices, and groups with members.
-    notifier
-        Notifies people of pages, and takes their answers.
-    callbacks
-        xMatters' callbacks to the relay.
-    workflow
-        The flow behind the triggers, and its settings.
-    events
-        Events made by signals, and their REST API.
-    directory
-        REST API of people and groups.
+    Attributes:
+        clock: The clock of pages and phones, which can be turned.
+        triggers: HTTP triggers, and the signals that they received.
+        tokens, token_requests: OAuth tokens, and every request for one.
+        pages: Pages that signals made, with their logs, annotations and audits.
+        people: People with devices, and groups with members.
+        notifier: Notifies people of pages, and takes their answers.
+        callbacks: xMatters' callbacks to the relay.
+        workflow: The flow behind the triggers, and its settings.
+        events: Events made by signals, and their REST API.
+        directory: REST API of people and groups.
     """
 
     def __init__(self, url: str, script: Script, now: Callable[[], datetime]) -> None:

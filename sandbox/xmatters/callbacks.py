@@ -48,14 +48,10 @@ class Target:
 class Callback:
     """A callback to send.
 
-    Attributes
-    ----------
-    kind
-        response, delivery or status.
-    page, at
-        The page, and the time of what is reported.
-    members
-        Members of the body that depend on the kind; those that are None or empty are left out.
+    Attributes:
+        kind: response, delivery or status.
+        page, at: The page, and the time of what is reported.
+        members: Members of the body that depend on the kind; those that are None or empty are left out.
     """
 
     kind: str
@@ -99,10 +95,7 @@ class Callbacks:
         With ``function``, the UUID of a trigger, the destination is for the pages of that trigger only. Without it, the
         destination is for the pages of all triggers that have none of their own.
 
-        Raises
-        ------
-        InvalidError
-            If the declaration is invalid; the message names the key, never the value.
+        Raises InvalidError if the declaration is invalid; the message names the key, never the value.
         """
         wanted = _DECLARATION(document, "callbacks")
         function, header = wanted["function"], wanted["header"]

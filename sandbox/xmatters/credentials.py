@@ -22,12 +22,9 @@ API_KEY_PREFIX = "x-api-key-"
 class Auth:
     """Credentials that a trigger or the REST API accepts.
 
-    Attributes
-    ----------
-    type
-        Accepted kind of credentials, a key of `KEYS`.
-    values
-        The credentials by name, such as ``username``.
+    Attributes:
+        type: Accepted kind of credentials, a key of `KEYS`.
+        values: The credentials by name, such as ``username``.
     """
 
     type: str
@@ -37,10 +34,7 @@ class Auth:
     def parse(cls, declared: object) -> "Auth":
         """Read a declaration such as ``{"type": "basic", "username": …, "password": …}``.
 
-        Raises
-        ------
-        InvalidError
-            If a key is missing, unknown or no text; the message holds no value.
+        Raises InvalidError if a key is missing, unknown or no text; the message holds no value.
         """
         kind = one_of(declared, "type", list(KEYS), "auth")
         checked = _checker(kind)(declared, "auth")

@@ -39,10 +39,8 @@ GROUP_PATH = "/api/xm/1/groups/{name}"
 class Directory:
     """REST API of people and groups.
 
-    Attributes
-    ----------
-    calls
-        Log of every request for people, groups and on-call.
+    Attributes:
+        calls: Log of every request for people, groups and on-call.
     """
 
     def __init__(self, people: People, rest: Rest) -> None:

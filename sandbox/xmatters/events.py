@@ -59,12 +59,9 @@ class Events:
 
     `now` returns the time on the clock of pages, which can be turned ahead.
 
-    Attributes
-    ----------
-    calls
-        Log of every request to the routes about events.
-    per_signal
-        Number of events that each later signal makes.
+    Attributes:
+        calls: Log of every request to the routes about events.
+        per_signal: Number of events that each later signal makes.
     """
 
     def __init__(

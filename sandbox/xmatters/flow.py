@@ -48,22 +48,14 @@ _OWN_LABELS = {
 class Order:
     """A page to make, as a flow's *Create Alert* step gets it.
 
-    Attributes
-    ----------
-    incident_id, environment_id
-        BigPanda's ids; None if there are none.
-    status
-        BigPanda's status, in lower case; "" if there is none.
-    is_over
-        True if the incident is resolved: the page is then for information.
-    subject
-        Headline of the page.
-    details
-        Pairs of a label and a text, which a person sees after acknowledging.
-    priority
-        HIGH, MEDIUM or LOW.
-    recipients
-        Names of users, groups, and devices as ``user|device``.
+    Attributes:
+        incident_id, environment_id: BigPanda's ids; None if there are none.
+        status: BigPanda's status, in lower case; "" if there is none.
+        is_over: True if the incident is resolved: the page is then for information.
+        subject: Headline of the page.
+        details: Pairs of a label and a text, which a person sees after acknowledging.
+        priority: HIGH, MEDIUM or LOW.
+        recipients: Names of users, groups, and devices as ``user|device``.
     """
 
     incident_id: str | None

@@ -21,28 +21,17 @@ _SOURCES = {"ANDROID_PUSH": "ANDROID", "APPLE_PUSH": "APPLE"}
 class Notification:
     """One notification to one device.
 
-    Attributes
-    ----------
-    id
-        Its number, from 1; never reused.
-    page
-        The page, as it was when the device was notified.
-    person, device
-        The user and the user's device.
-    group
-        Name of the group that the user was notified for; None for a user who is a recipient.
-    at
-        Time of the notification.
-    text
-        What the device shows or says.
-    responses
-        Responses that are possible now; empty if it can no longer be answered.
-    state
-        "ringing" until it is "answered", or "over" without an answer.
-    answer
-        The chosen response; None without one.
-    delivery_status
-        DELIVERED or RESPONDED.
+    Attributes:
+        id: Its number, from 1; never reused.
+        page: The page, as it was when the device was notified.
+        person, device: The user and the user's device.
+        group: Name of the group that the user was notified for; None for a user who is a recipient.
+        at: Time of the notification.
+        text: What the device shows or says.
+        responses: Responses that are possible now; empty if it can no longer be answered.
+        state: "ringing" until it is "answered", or "over" without an answer.
+        answer: The chosen response; None without one.
+        delivery_status: DELIVERED or RESPONDED.
     """
 
     id: int

@@ -75,12 +75,8 @@ class Notifier:
 
         Acknowledge ends the page; Escalate notifies the group's next member.
 
-        Raises
-        ------
-        UnknownError
-            If there is no such notification.
-        InvalidError
-            If `response` is not one of the notification's possible responses.
+        Raises UnknownError if there is no such notification. Raises InvalidError if `response` is not one of the
+        notification's possible responses.
         """
         with self._lock:
             asked = self.notifications.get(notification_id)

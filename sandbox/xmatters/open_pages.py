@@ -13,12 +13,9 @@ from sandbox.xmatters.people import Group, Person
 class Escalation:
     """Progress of a page through the members of a group.
 
-    Attributes
-    ----------
-    left
-        The active members who are still to be notified, each with the wait after the previous one, in seconds.
-    next_step
-        Alarm that notifies the next member; None before the first member was notified.
+    Attributes:
+        left: The active members who are still to be notified, each with the wait after the previous one, in seconds.
+        next_step: Alarm that notifies the next member; None before the first member was notified.
     """
 
     group: Group
@@ -30,16 +27,11 @@ class Escalation:
 class OpenPage:
     """State of a page that has not ended.
 
-    Attributes
-    ----------
-    alarms
-        Actions that wait for their time, and those that have run.
-    stopped
-        People who escalated, each with the group; their further devices stay silent.
-    escalations
-        Progress through the groups that the page notifies, by the group's name.
-    waiting_devices
-        Number of devices that are to be notified after a delay.
+    Attributes:
+        alarms: Actions that wait for their time, and those that have run.
+        stopped: People who escalated, each with the group; their further devices stay silent.
+        escalations: Progress through the groups that the page notifies, by the group's name.
+        waiting_devices: Number of devices that are to be notified after a delay.
     """
 
     alarms: list[Alarm] = field(default_factory=list)

@@ -31,22 +31,14 @@ _FORM = {"id": "8f1c0a52-6d0b-4b5e-9a43-1f0c6f1f7a02", "name": "Sandbox"}
 class Page:
     """A page that a signal made.
 
-    Attributes
-    ----------
-    id
-        The event's UUID.
-    number
-        The id that people see.
-    request_id
-        xMatters' id of the signal.
-    function
-        UUID of the trigger.
-    order
-        Content and recipients of the page, as the flow read them from the signal.
-    status
-        One of `STATUSES`.
-    terminated, ended_because
-        Time and reason of the page's end; None until then.
+    Attributes:
+        id: The event's UUID.
+        number: The id that people see.
+        request_id: xMatters' id of the signal.
+        function: UUID of the trigger.
+        order: Content and recipients of the page, as the flow read them from the signal.
+        status: One of `STATUSES`.
+        terminated, ended_because: Time and reason of the page's end; None until then.
     """
 
     id: str

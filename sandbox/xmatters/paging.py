@@ -21,10 +21,7 @@ def check_parameters(query: Mapping[str, str], known: Collection[str]) -> None:
 def limit_and_offset(query: Mapping[str, str], known: Collection[str]) -> tuple[int, int]:
     """Return ``limit`` and ``offset`` of a query; `known` are the other parameters that it may have.
 
-    Raises
-    ------
-    InvalidError
-        If a parameter is unknown, or its number not allowed.
+    Raises InvalidError if a parameter is unknown, or its number not allowed.
     """
     check_parameters(query, {*known, "limit", "offset"})
     limit = whole_number(query, "limit", PAGE_SIZE, range(1, LARGEST_PAGE + 1))

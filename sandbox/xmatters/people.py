@@ -125,10 +125,7 @@ class People:
         ``kind`` and ``delay_seconds`` (0). A group has a ``name``, and may have ``status`` and ``members``, each with
         ``name`` and ``after_seconds`` (300; 0 for the first).
 
-        Raises
-        ------
-        InvalidError
-            If an entry is invalid; the message names the entry and the key, and nothing has changed.
+        Raises InvalidError if an entry is invalid; the message names the entry and the key, and nothing has changed.
         """
         checked = _DECLARATION(document, "phones")
         people = [_person(each, name) for name, each in _entries(checked["people"], _PERSON, "people")]

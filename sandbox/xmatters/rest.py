@@ -18,10 +18,8 @@ from sandbox.xmatters.tokens import TOKEN_SECONDS, Account, Tokens
 class Rest:
     """Credentials of the REST API. Safe to use from several threads.
 
-    Attributes
-    ----------
-    handler
-        Returns the handler of a route: `Api.handler`.
+    Attributes:
+        handler: Returns the handler of a route: `Api.handler`.
     """
 
     def __init__(self, script: Script, tokens: Tokens, now: Callable[[], datetime]) -> None:
@@ -33,10 +31,7 @@ class Rest:
     def declare(self, auth: object) -> None:
         """Set the only credentials that the REST API accepts. Until they are set, the API refuses every request.
 
-        Raises
-        ------
-        InvalidError
-            If the declaration is invalid; the message names the key, never the value.
+        Raises InvalidError if the declaration is invalid; the message names the key, never the value.
         """
         accepts = Auth.parse(auth)
         if accepts.type == "url":

@@ -15,28 +15,17 @@ from sandbox.http.schema import json_or_none
 class Signal:
     """One POST to a trigger, logged before it is answered.
 
-    Attributes
-    ----------
-    index
-        Number of the request, from 0; never reused.
-    function
-        The trigger's uuid, as written in the URL.
-    request_id
-        xMatters' id of an accepted signal; else None.
-    recipients
-        The names in the URL's ``recipients``; empty if there are none.
-    auth
-        Kind of the credentials in the request: those that the trigger accepts, else the first. None without any.
-    headers
-        Headers without credentials and cookies; names in any letter case.
-    body_bytes
-        The body, byte for byte.
-    status
-        Status of the answer; None if the connection was cut before an answer.
-    accepted
-        True if xMatters accepted the signal, even if a fault hid the answer: phones may ring.
-    fault
-        Kind of the scripted fault that met the request; None without a fault.
+    Attributes:
+        index: Number of the request, from 0; never reused.
+        function: The trigger's uuid, as written in the URL.
+        request_id: xMatters' id of an accepted signal; else None.
+        recipients: The names in the URL's ``recipients``; empty if there are none.
+        auth: Kind of the credentials in the request: those that the trigger accepts, else the first. None without any.
+        headers: Headers without credentials and cookies; names in any letter case.
+        body_bytes: The body, byte for byte.
+        status: Status of the answer; None if the connection was cut before an answer.
+        accepted: True if xMatters accepted the signal, even if a fault hid the answer: phones may ring.
+        fault: Kind of the scripted fault that met the request; None without a fault.
     """
 
     index: int

@@ -51,14 +51,10 @@ class Account:
 class TokenRequest:
     """One request to the token route.
 
-    Attributes
-    ----------
-    grant_type
-        The grant that the form names; None if it names none.
-    status
-        Status of the answer; None if the connection was cut before an answer.
-    fault
-        Kind of the scripted fault that met the request; None without a fault.
+    Attributes:
+        grant_type: The grant that the form names; None if it names none.
+        status: Status of the answer; None if the connection was cut before an answer.
+        fault: Kind of the scripted fault that met the request; None without a fault.
     """
 
     received_at: datetime

@@ -42,16 +42,11 @@ CREDENTIAL_HEADERS = {"authorization", "proxy-authorization", "cookie"}
 class Trigger:
     """A declared HTTP trigger.
 
-    Attributes
-    ----------
-    function
-        The uuid in its path.
-    url
-        Its URL, with the API key if the trigger takes one.
-    auth
-        The credentials that it takes.
-    token_seconds
-        Lifetime of the OAuth tokens for it.
+    Attributes:
+        function: The uuid in its path.
+        url: Its URL, with the API key if the trigger takes one.
+        auth: The credentials that it takes.
+        token_seconds: Lifetime of the OAuth tokens for it.
     """
 
     function: str
@@ -104,10 +99,7 @@ class Triggers:
     def declare(self, auth: object, function: str | None = None, token_seconds: int = TOKEN_SECONDS) -> Trigger:
         """Make a trigger, or replace the trigger of this uuid; `token_seconds` is the lifetime of its OAuth tokens.
 
-        Raises
-        ------
-        InvalidError
-            If the declaration is invalid; the message names the key, never the value.
+        Raises InvalidError if the declaration is invalid; the message names the key, never the value.
         """
         accepts = Auth.parse(auth)
         name = _uuid(function) if function else str(uuid.uuid4())

@@ -39,10 +39,7 @@ class Workflow:
     def set(self, document: object) -> None:
         """Change the workflow's setting from a JSON object: ``mode`` is page or no_page.
 
-        Raises
-        ------
-        InvalidError
-            If the setting is invalid; the message names the key, and nothing has changed.
+        Raises InvalidError if the setting is invalid; the message names the key, and nothing has changed.
         """
         self._mode = _SETTINGS(document, "flow")["mode"]
 

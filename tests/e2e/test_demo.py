@@ -74,7 +74,7 @@ def test_ctrl_c_stops_all_processes_of_the_demo_in_a_terminal_that_is_not_utf_8(
     with subprocess.Popen(
         command, cwd=ROOT, env=ascii_only, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as child:
-        until(built_places.stack_file.exists, 300)
+        until((built_places.cloud / "process.json").exists)
         child.send_signal(signal.SIGINT)
         said, _ = child.communicate(timeout=120)
     assert child.returncode == 130

@@ -1,0 +1,113 @@
+"""Starts and ends of local clouds: sources that changed, other commands, kills, Ctrl-C and failures."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from sandbox import local, processes
+from sandbox.cloud import emulator, relayctl, stack
+from sandbox.errors import SandboxError
+from sandbox.steps import Steps
+from tests.e2e.channels import HEADERS
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_fingerprint_changes_with_a_source_and_not_with_compiled_files(tmp_path: Path) -> None:
+    source = tmp_path / "functions" / "webhook" / "app.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("one = 1")
+    shop = stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state")
+    before = shop.fingerprint()
+    (source.parent / "app.pyc").write_text("compiled")
+    assert shop.fingerprint() == before
+    source.write_text("two = 2")
+    assert shop.fingerprint() != before
+
+
+def test_concurrent_local_cloud_command_is_refused(own_places: local.Places, quiet: Steps) -> None:
+    with local.alone(own_places.folder), pytest.raises(SandboxError, match="another command is at work"):
+        local.up(own_places, quiet)
+
+
+def test_local_up_after_a_kill_starts_anew_and_makes_a_removed_channel_again_and_local_down_leaves_no_process(
+    built_places: local.Places, quiet: Steps
+) -> None:
+    first = local.up(built_places, quiet)
+    # An invoked function leaves a worker process of the cloud.
+    requests.post(f"{first.api_url}/bigpanda/demo", json={}, timeout=30)
+    os.kill(first.pids["xmatters"], signal.SIGKILL)
+    second = local.up(built_places, quiet)
+    assert set(first.pids.values()).isdisjoint(second.pids.values())
+    relayctl.run(second.aws_endpoint_url, ["channel", "remove", "demo", "--yes"])
+    assert local.up(built_places, quiet) == second
+    assert requests.post(f"{second.api_url}/bigpanda/demo", json={}, headers=HEADERS, timeout=30).status_code == 400
+    assert local.down(built_places) is True
+    for pid in (*first.pids.values(), *second.pids.values()):
+        _until_gone(pid)
+    assert [each.name for each in built_places.folder.iterdir()] == ["build"]
+    assert local.down(built_places) is False
+
+
+def test_interrupted_local_up_stops_its_processes(own_places: local.Places) -> None:
+    command = [sys.executable, "-m", "sandbox", "--state", str(own_places.folder), "up"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
+        until((own_places.folder / "sam-build.log").exists)
+        its_cloud = processes.recorded(own_places.cloud / "process.json")
+        child.send_signal(signal.SIGTERM)
+        _, said = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert "nothing that it started is left running" in said
+    assert its_cloud
+    _until_gone(its_cloud.pid)
+    assert not own_places.cloud.exists()
+    assert not own_places.stack_file.exists()
+
+
+def test_failed_build_of_the_stack_shows_the_end_of_its_log(own_places: local.Places, tmp_path: Path) -> None:
+    for name in (".venv", ".venv-sam", "samconfig.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "template.yaml").write_text("Resources: {F: {Type: AWS::Serverless::Function}}")
+    with pytest.raises(SandboxError, match=r"sam build failed \(exit code 1\)(.|\n)*Error"):
+        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
+
+
+def test_build_in_a_clone_without_setup_names_make_setup(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="`make setup` installs it"):
+        stack.build(stack.Workshop(tmp_path, tmp_path / "build", tmp_path / "state"))
+
+
+def test_emulator_that_answers_with_another_token_is_not_taken_for_ours(tmp_path: Path) -> None:
+    with emulator.started(tmp_path / "one") as one:
+        process = emulator.running(tmp_path / "one")
+        assert process == one
+        shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("tmp"))
+        (tmp_path / "two" / "address").write_text(f"{one.endpoint_url} another-token")
+        assert emulator.running(tmp_path / "two") is None
+    assert emulator.running(tmp_path / "one") is None
+    # A child that was killed with the emulator may hold the socket a moment longer.
+    until(lambda: _refuses(urlsplit(one.endpoint_url).port or 0))
+
+
+def _refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _until_gone(group: int) -> None:
+    until(lambda: group not in _groups())
+
+
+def _groups() -> set[int]:
+    shown = subprocess.run(["ps", "-A", "-o", "stat=,pgid="], capture_output=True, text=True, check=True).stdout
+    # A killed worker stays listed as a zombie (Z) until the machine's first process reaps it.
+    return {int(line.split()[1]) for line in shown.splitlines() if not line.startswith("Z")}
