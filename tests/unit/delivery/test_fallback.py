@@ -9,9 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.fallback import MAX_NAMED, MAX_WORDS, Fallback, OverdueDebt, UnknownCritical
-from relay.delivery.sns_topic import MAX_SMS
-from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.delivery.fallback import Fallback, OverdueDebt, UnknownCritical
 from tests import samples
 from tests.fakes import FakeSns
 
@@ -24,13 +22,22 @@ MAX_MESSAGE_BYTES = 256 * 1024
 HOSTILE = ["x" * 512, "ü\n\x00\ud800✓", "\U0001f600" * 512, " ", "", 'a"b\\c{}', "%s{0}$(id)"]
 
 
-def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
-    """Notify the fallback topic of these debts; return the message that SNS got, with its text for each protocol."""
-    sns = FakeSns()
+def fallback(sns: FakeSns) -> Fallback:
     client: Any = sns
-    assert Fallback(lambda: client, TOPIC).notify(channel, debts, others)
+    return Fallback(lambda: client, TOPIC)
+
+
+def read(sns: FakeSns) -> dict[str, Any]:
+    """Return the only message that SNS got, with its text for each protocol."""
     [message] = sns.published
     return message | {"Message": json.loads(message["Message"])}
+
+
+def published(*debts: OverdueDebt, others: int = 0, channel: str = "noc") -> dict[str, Any]:
+    """Notify the fallback topic of these debts; return the message."""
+    sns = FakeSns()
+    assert fallback(sns).notify(channel, debts, others)
+    return read(sns)
 
 
 def lines(*debts: OverdueDebt, others: int = 0) -> list[str]:
@@ -43,154 +50,184 @@ def owed(incident_id: str = "i1", **changes: Any) -> OverdueDebt:
     return replace(OverdueDebt(incident_id, NOW), **changes)
 
 
-class TestWholeMessages:
-    def test_message_of_one_debt_is_complete(self) -> None:
-        debt = OverdueDebt.of_job(samples.job(body=samples.body(alerts=[{"id": "a1", "description": "disk full"}])))
-        whole = (
-            "xMatters did not notify people of 1 critical incident of channel noc.\n"
-            "Notify the recipients by other means now.\n"
-            "\n"
-            '- Incident i1: "disk full"\n'
-            "  owed since 2027-01-15T08:00:00.000Z; last reason: upstream\n"
-            '  recipients: "Network Operations"\n'
-            f"  {LINK}i1\n"
-            "\n"
-            "The relay goes on trying, so pages may still come.\n"
-            "What to do: docs/operate.md, FallbackAlarm."
-        )
-        assert published(debt) == {
-            "TopicArn": TOPIC,
-            "Subject": "CRITICAL, xMatters did not notify: incident i1 of channel noc",
-            "Message": {
-                "default": whole,
-                "email": whole,
-                "sms": 'CRITICAL noc: 1 critical incident not notified by xMatters. Worst: i1: "disk full"',
-            },
-            "MessageStructure": "json",
-            "MessageAttributes": {"channel": {"DataType": "String", "StringValue": "noc"}},
-        }
+def of(**changes: Any) -> OverdueDebt:
+    return OverdueDebt.of_job(samples.job(**changes))
 
-    def test_message_of_several_debts_is_complete(self) -> None:
-        dead_lettered = owed(
-            "i2", reason="refused", is_dead_lettered=True, description="router down", recipients=("A", "B")
-        )
-        page_missing = owed(
-            "i3", since=NOW + 60, is_page_missing=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
-        )
-        message = published(dead_lettered, page_missing, owed("i1", since=NOW + 90))
-        whole = (
-            "xMatters did not notify people of 3 critical incidents of channel noc.\n"
-            "Notify the recipients by other means now.\n"
-            "\n"
-            '- Incident i2: "router down"\n'
-            "  owed since 2027-01-15T08:00:00.000Z; last reason: refused; the relay has given up: relayctl dlq list\n"
-            '  recipients: "A", "B"\n'
-            f"  {LINK}i2\n"
-            "\n"
-            "- Incident i3\n"
-            "  received 2027-01-15T08:01:00.000Z; xMatters accepted its signal (request id r1, r2) "
-            "and made no page of it\n"
-            "  https://eu.bigpanda.io/i3\n"
-            "\n"
-            "- Incident i1\n"
-            "  owed since 2027-01-15T08:01:30.000Z\n"
-            f"  {LINK}i1\n"
-            "\n"
-            "The relay goes on trying, so pages may still come.\n"
-            "What to do: docs/operate.md, FallbackAlarm."
-        )
-        assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
-        assert message["Message"] == {
+
+def test_message_of_one_debt_is_complete() -> None:
+    whole = (
+        "xMatters did not notify people of 1 critical incident of channel noc.\n"
+        "Notify the recipients by other means now.\n"
+        "\n"
+        '- Incident i1: "disk full"\n'
+        "  owed since 2027-01-15T08:00:00.000Z; last reason: upstream\n"
+        '  recipients: "Network Operations"\n'
+        f"  {LINK}i1\n"
+        "\n"
+        "The relay goes on trying, so pages may still come.\n"
+        "What to do: docs/operate.md, FallbackAlarm."
+    )
+    assert published(of(body=samples.body(alerts=[{"id": "a1", "description": "disk full"}]))) == {
+        "TopicArn": TOPIC,
+        "Subject": "CRITICAL, xMatters did not notify: incident i1 of channel noc",
+        "Message": {
             "default": whole,
             "email": whole,
-            "sms": 'CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i2: "router down"',
-        }
+            "sms": 'CRITICAL noc: 1 critical incident not notified by xMatters. Worst: i1: "disk full"',
+        },
+        "MessageStructure": "json",
+        "MessageAttributes": {"channel": {"DataType": "String", "StringValue": "noc"}},
+    }
 
-    @pytest.mark.parametrize(
-        "debt", [owed(is_dead_lettered=True), owed(is_page_missing=True)], ids=["given up", "no page"]
+
+def test_message_of_several_debts_is_complete() -> None:
+    dead_lettered = owed(
+        "i2", reason="refused", is_dead_lettered=True, description="router down", recipients=("A", "B")
     )
-    def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(self, debt: OverdueDebt) -> None:
-        assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
-
-
-class TestManyDebts:
-    def test_message_names_ten_debts_and_counts_the_others(self) -> None:
-        text = lines(*(owed(f"i{number}") for number in range(MAX_NAMED)), others=32)
-        assert text[0] == "xMatters did not notify people of 42 critical incidents of channel noc."
-        assert [line for line in text if line.startswith("- ")] == [f"- Incident i{number}" for number in range(10)]
-        assert "And 32 more critical incidents." in text
-
-    def test_message_counts_debts_beyond_the_tenth(self) -> None:
-        message = published(*(owed(f"i{number}") for number in range(12)), others=1)
-        assert message["Subject"] == "CRITICAL, xMatters did not notify: 13 incidents of channel noc"
-        assert message["Message"]["email"].count("- Incident") == 10
-        assert "And 3 more critical incidents." in message["Message"]["email"]
-
-    def test_message_of_exactly_ten_debts_counts_no_others(self) -> None:
-        assert "more critical" not in "\n".join(lines(*(owed(f"i{number}") for number in range(10))))
-
-    def test_short_message_names_channel_count_and_first_debt(self) -> None:
-        sms = published(owed("i7", description="disk full"), owed("i8"), others=90)["Message"]["sms"]
-        assert sms == 'CRITICAL noc: 92 critical incidents not notified by xMatters. Worst: i7: "disk full"'
-
-
-class TestSnsLimits:
-    @pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
-    def test_subject_and_short_message_are_printable_ascii_of_their_length(self, hostile: str) -> None:
-        channel = "c" * 48
-        for debts in ([owed(hostile, description=hostile)], [owed(hostile), owed()]):
-            message = published(*debts, channel=channel)
-            subject, sms = message["Subject"], message["Message"]["sms"]
-            assert 0 < len(subject) < 100
-            assert 0 < len(sms) <= MAX_SMS == 140
-            assert (subject + sms).isascii()
-            assert (subject + sms).isprintable()
-            assert subject.startswith("CRITICAL")
-            assert sms.startswith(f"CRITICAL {channel}: ")
-
-    @pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
-    def test_debt_keeps_its_lines_whatever_its_incident_id_is(self, hostile: str) -> None:
-        plain = lines(owed(description="d", recipients=("r",)))
-        text = lines(owed(hostile, description=hostile + "d", recipients=(hostile + "r",), link=f"https://{hostile}"))
-        assert len(text) == len(plain)
-        assert [line[:4] for line in text if line.startswith("- ")] == ["- In"]
-        "\n".join(text).encode()
-
-    @pytest.mark.parametrize("words", ["line one\nline two", "line one\r\n  line two", "line one\tline two"])
-    def test_description_of_several_lines_stands_on_one(self, words: str) -> None:
-        assert '- Incident i1: "line one line two"' in lines(owed(description=words))
-        assert published(owed(description=words))["Message"]["sms"].endswith('Worst: i1: "line one line two"')
-
-    def test_characters_that_sns_refuses_in_a_subject_become_question_marks(self) -> None:
-        subject = published(owed("é~ a\n"))["Subject"]
-        assert subject == 'CRITICAL, xMatters did not notify: incident "?~ a" of channel noc'
-
-    @pytest.mark.parametrize("character", ["x", "é", "漢", "\U0001f600", '"', "\x00", "\ud800"], ids=ascii)
-    def test_largest_message_is_no_larger_than_sns_takes(self, character: str) -> None:
-        sns = FakeSns()
-        client: Any = sns
-        debt = owed(
-            character * MAX_ID_LENGTH,
-            description=character * 9999,
-            recipients=(character * 200,) * 100,
-            link="https://" + character * 9999,
-            reason="channel_removed",
-            is_dead_lettered=True,
-        )
-        assert Fallback(lambda: client, TOPIC).notify("c" * 48, [debt] * 20, others=100_000)
-        assert len(sns.published[0]["Message"].encode()) <= MAX_MESSAGE_BYTES
-
-    @given(
-        st.lists(
-            st.builds(OverdueDebt, incident_id=st.text(), since=st.floats(0, 4e9), description=st.text()), min_size=1
-        )
+    page_missing = owed(
+        "i3", since=NOW + 60, is_page_missing=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
     )
-    def test_any_debts_make_a_message(self, debts: list[OverdueDebt]) -> None:
-        message = published(*debts)
-        assert message["Message"].keys() == {"default", "email", "sms"}
-        assert message["Subject"].isprintable()
-        assert message["Message"]["sms"].isprintable()
+    message = published(dead_lettered, page_missing, owed("i1", since=NOW + 90))
+    whole = (
+        "xMatters did not notify people of 3 critical incidents of channel noc.\n"
+        "Notify the recipients by other means now.\n"
+        "\n"
+        '- Incident i2: "router down"\n'
+        "  owed since 2027-01-15T08:00:00.000Z; last reason: refused; the relay has given up: relayctl dlq list\n"
+        '  recipients: "A", "B"\n'
+        f"  {LINK}i2\n"
+        "\n"
+        "- Incident i3\n"
+        "  received 2027-01-15T08:01:00.000Z; xMatters accepted its signal (request id r1, r2) "
+        "and made no page of it\n"
+        "  https://eu.bigpanda.io/i3\n"
+        "\n"
+        "- Incident i1\n"
+        "  owed since 2027-01-15T08:01:30.000Z\n"
+        f"  {LINK}i1\n"
+        "\n"
+        "The relay goes on trying, so pages may still come.\n"
+        "What to do: docs/operate.md, FallbackAlarm."
+    )
+    assert message["Subject"] == "CRITICAL, xMatters did not notify: 3 incidents of channel noc"
+    assert (message["Message"]["email"], message["Message"]["default"]) == (whole, whole)
+    sms = 'CRITICAL noc: 3 critical incidents not notified by xMatters. Worst: i2: "router down"'
+    assert message["Message"]["sms"] == sms
 
+
+@pytest.mark.parametrize("debt", [owed(is_dead_lettered=True), owed(is_page_missing=True)], ids=["given up", "no page"])
+def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(debt: OverdueDebt) -> None:
+    assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
+
+
+@pytest.mark.parametrize(("debts", "others", "more"), [(10, 0, 0), (10, 32, 32), (12, 1, 3)])
+def test_message_names_ten_debts_and_counts_the_others(debts: int, others: int, more: int) -> None:
+    message = published(*(owed(f"i{number}") for number in range(debts)), others=others)
+    text, count = message["Message"]["email"], debts + others
+    assert text.startswith(f"xMatters did not notify people of {count} critical incidents of channel noc.")
+    assert f"{count} incidents of channel noc" in message["Subject"]
+    assert message["Message"]["sms"].endswith(f"{count} critical incidents not notified by xMatters. Worst: i0")
+    assert text.count("- Incident i") == 10
+    assert (f"And {more} more critical incidents." in text, "more critical" in text) == (more > 0, more > 0)
+
+
+def test_recipients_beyond_the_tenth_are_counted() -> None:
+    [line] = [each for each in lines(owed(recipients=("dba",) * 13)) if "recipients:" in each]
+    assert (line.count('"dba"'), line[-11:]) == (10, " and 3 more")
+
+
+# ---- What SNS takes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+def test_subject_and_short_message_are_printable_ascii_of_their_length(hostile: str) -> None:
+    channel = "c" * 48
+    for debts in ([owed(hostile, description=hostile)], [owed(hostile), owed()]):
+        message = published(*debts, channel=channel)
+        subject, sms = message["Subject"], message["Message"]["sms"]
+        assert 0 < len(subject) < 100
+        assert 0 < len(sms) <= 140
+        assert (subject + sms).isascii()
+        assert (subject + sms).isprintable()
+        assert subject.startswith("CRITICAL")
+        assert sms.startswith(f"CRITICAL {channel}: ")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+def test_debt_keeps_its_lines_whatever_its_incident_id_is(hostile: str) -> None:
+    plain = lines(owed(description="d", recipients=("r",)))
+    text = lines(owed(hostile, description=hostile + "d", recipients=(hostile + "r",), link=f"https://{hostile}"))
+    assert len(text) == len(plain)
+    assert [line[:4] for line in text if line.startswith("- ")] == ["- In"]
+    "\n".join(text).encode()
+
+
+@pytest.mark.parametrize("words", ["line one\nline two", "line one\r\n  line two", "line one\tline two"])
+def test_description_of_several_lines_stands_on_one(words: str) -> None:
+    assert '- Incident i1: "line one line two"' in lines(owed(description=words))
+    assert published(owed(description=words))["Message"]["sms"].endswith('Worst: i1: "line one line two"')
+
+
+def test_characters_that_sns_refuses_in_a_subject_become_question_marks() -> None:
+    subject = published(owed("é~ a\n"))["Subject"]
+    assert subject == 'CRITICAL, xMatters did not notify: incident "?~ a" of channel noc'
+
+
+@pytest.mark.parametrize("character", ["x", "é", "漢", "\U0001f600", '"', "\x00", "\ud800"], ids=ascii)
+def test_largest_message_is_no_larger_than_sns_takes(character: str) -> None:
+    sns = FakeSns()
+    debt = owed(
+        character * 512,
+        description=character * 9999,
+        recipients=(character * 200,) * 100,
+        link="https://" + character * 9999,
+        reason="channel_removed",
+        is_dead_lettered=True,
+    )
+    assert fallback(sns).notify("c" * 48, [debt] * 20, others=100_000)
+    assert len(sns.published[0]["Message"].encode()) <= MAX_MESSAGE_BYTES
+
+
+@given(
+    st.lists(st.builds(OverdueDebt, incident_id=st.text(), since=st.floats(0, 4e9), description=st.text()), min_size=1)
+)
+def test_any_debts_make_a_message(debts: list[OverdueDebt]) -> None:
+    message = published(*debts)
+    assert message["Message"].keys() == {"default", "email", "sms"}
+    assert (message["Subject"] + message["Message"]["sms"]).isprintable()
+
+
+def test_description_of_a_megabyte_is_cut() -> None:
+    message = published(owed("i" * 1_000_000, description="x" * 1_000_000))
+    assert len(message["Message"]["email"]) < 4000
+    assert message["Message"]["sms"].endswith("...")
+
+
+@pytest.mark.parametrize("failure", [REFUSED, EndpointConnectionError(endpoint_url="https://sns"), ZeroDivisionError()])
+def test_failing_topic_is_reported_and_a_programming_error_is_raised(failure: Exception) -> None:
+    sns = FakeSns()
+    sns.failure = failure
+    if isinstance(failure, ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):
+            fallback(sns).notify("noc", [owed()])
+        return
+    assert not fallback(sns).notify("noc", [owed()])
+
+
+def test_sns_client_is_made_at_the_first_notification() -> None:
+    made: list[FakeSns] = []
+
+    def client() -> Any:
+        made.append(FakeSns())
+        return made[-1]
+
+    topic = Fallback(client, TOPIC)
+    assert made == []
+    topic.notify("noc", [owed()])
+    assert len(made) == 1
+
+
+# ---- Forgery ---------------------------------------------------------------------------------------------------------
 
 # A text that ends our quotation, begins lines of its own, and offers a link.
 FORGED = """i9" is resolved.
@@ -214,137 +251,97 @@ def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
         assert not any(each in text for each in ("https://phish", "phish.example", "mailto:", "tel:"))
 
 
-class TestForgery:
-    @pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids", "recipients"])
-    def test_no_text_of_a_share_forges_a_line_or_a_link(self, place: str) -> None:
-        forged: Any = (FORGED,) if place in {"request_ids", "recipients"} else FORGED
-        debt = owed(
-            "i1", description="d", is_page_missing=place == "request_ids", request_ids=("r1",), recipients=("Ops",)
-        )
-        check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
-
-    @pytest.mark.parametrize("name", ["phish.example", "mailto:x", "a@phish.example"])
-    def test_incident_id_that_a_mail_program_would_link_is_quoted_and_broken(self, name: str) -> None:
-        message = published(owed(name))
-        texts = [message["Subject"], *(message["Message"][each] for each in ("sms", "email"))]
-        assert not any(name in text.replace(f"{LINK}{name}", "") for text in texts)
-
-    def test_recipients_beyond_the_tenth_are_counted(self) -> None:
-        [line] = [each for each in lines(owed(recipients=("dba",) * 13)) if "recipients:" in each]
-        assert (line.count('"dba"'), line[-11:]) == (10, " and 3 more")
-
-    def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link(self) -> None:
-        forged, like = (
-            self.missed(UnknownCritical(FORGED, FORGED, FORGED)),
-            self.missed(UnknownCritical("i1", "d", f"{LINK}i1")),
-        )
-        check_forgery(forged, like)
-
-    def missed(self, missed: UnknownCritical) -> dict[str, Any]:
-        sns = FakeSns()
-        client: Any = sns
-        assert Fallback(lambda: client, TOPIC).notify_of_unknown(["noc"], [missed])
-        [message] = sns.published
-        return message | {"Message": json.loads(message["Message"])}
-
-    def test_description_of_a_megabyte_is_cut(self) -> None:
-        message = published(owed("i" * 1_000_000, description="x" * 1_000_000))
-        assert len(message["Message"]["email"]) < 4000
-        assert message["Message"]["sms"].endswith("...")
+@pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids", "recipients"])
+def test_no_text_of_a_share_forges_a_line_or_a_link(place: str) -> None:
+    forged: Any = (FORGED,) if place in {"request_ids", "recipients"} else FORGED
+    debt = owed("i1", description="d", is_page_missing=place == "request_ids", request_ids=("r1",), recipients=("Ops",))
+    check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
 
 
-class TestTopicDown:
-    @pytest.mark.parametrize("failure", [REFUSED, EndpointConnectionError(endpoint_url="https://sns")])
-    def test_notify_returns_false_if_the_topic_fails(self, failure: Exception) -> None:
-        sns = FakeSns()
-        sns.failure = failure
-        client: Any = sns
-        assert not Fallback(lambda: client, TOPIC).notify("noc", [owed()])
-
-    def test_programming_error_of_the_client_is_raised(self) -> None:
-        sns = FakeSns()
-        sns.failure = ZeroDivisionError()
-        client: Any = sns
-        with pytest.raises(ZeroDivisionError):
-            Fallback(lambda: client, TOPIC).notify("noc", [owed()])
-
-    def test_sns_client_is_made_at_the_first_notification(self) -> None:
-        made: list[FakeSns] = []
-
-        def client() -> Any:
-            made.append(FakeSns())
-            return made[-1]
-
-        fallback = Fallback(client, TOPIC)
-        assert made == []
-        fallback.notify("noc", [owed()])
-        assert len(made) == 1
+@pytest.mark.parametrize("name", ["phish.example", "mailto:x", "a@phish.example"])
+def test_incident_id_that_a_mail_program_would_link_is_quoted_and_broken(name: str) -> None:
+    message = published(owed(name))
+    texts = [message["Subject"], *(message["Message"][each] for each in ("sms", "email"))]
+    assert not any(name in text.replace(f"{LINK}{name}", "") for text in texts)
 
 
-def of(**changes: Any) -> OverdueDebt:
-    return OverdueDebt.of_job(samples.job(**changes))
+def missed(*found: UnknownCritical, channels: int = 1) -> dict[str, Any]:
+    """Notify the fallback topic of criticals without a webhook; return the message."""
+    sns = FakeSns()
+    assert fallback(sns).notify_of_unknown([f"c{number}" for number in range(channels)], found)
+    return read(sns)
 
 
-class TestDebtOfAJob:
-    def test_debt_of_a_job_that_never_failed_has_no_reason(self) -> None:
-        assert of(reason="in_flight").reason == ""
-        assert of(reason="credentials").reason == "credentials"
+def test_no_text_of_an_incident_that_was_missed_forges_a_line_or_a_link() -> None:
+    check_forgery(missed(UnknownCritical(FORGED, FORGED, FORGED)), like=missed(UnknownCritical("i1", "d", f"{LINK}i1")))
 
-    def test_debt_of_a_job_is_owed_since_the_share_came(self) -> None:
-        assert of(received_at="2027-01-15T08:00:07.000Z").since == NOW + 7
 
-    @pytest.mark.parametrize(
-        ("body", "words"),
-        [
-            (samples.body(alerts=[{"id": 1, "description": "first"}, {"id": 2, "description": "second"}]), "first"),
-            (samples.body(alerts=[{"id": 1}], description="of the incident"), "of the incident"),
-            (samples.body(alerts=[{"id": 1, "description": "of the alert"}], description="other"), "of the alert"),
-            (b'{"id": "i1", "description": "bare"}', "bare"),
-            (samples.body(description=7), "7"),
-            (samples.body(description="x" * 9999), "x" * (MAX_WORDS - 3) + "…"),
-            (samples.body(description="a\x00b"), "ab"),
-        ],
-        ids=lambda value: value[:40] if isinstance(value, str) else "",
-    )
-    def test_debt_of_a_job_has_the_description_of_its_first_alert(self, body: bytes, words: str) -> None:
-        assert f'- Incident i1: "{words}"' in lines(of(body=body))
+@pytest.mark.parametrize(
+    ("count", "channels", "subject", "more", "named"),
+    [
+        (1, 1, "CRITICAL, not paged: incident i0", [], "channel c0, or belong"),
+        (2, 10, "CRITICAL, not paged: incident i0 and 1 more", [], "c9, or belong"),
+        (12, 11, "CRITICAL, not paged: incident i0 and 11 more", ["And 2 more."], "c9 or others, or belong"),
+    ],
+)
+def test_message_of_missed_criticals_names_ten_of_them_and_ten_channels(
+    count: int, channels: int, subject: str, more: list[str], named: str
+) -> None:
+    message = missed(*(UnknownCritical(f"i{n}", "d", f"{LINK}i{n}") for n in range(count)), channels=channels)
+    text: str = message["Message"]["email"]
+    assert (message["Subject"], message["MessageAttributes"]) == (subject, {})
+    assert text.count("- Incident i") == min(count, 10)
+    assert [line for line in text.splitlines() if line.startswith("And ")] == more
+    assert named in text
+    assert message["Message"]["sms"] == f"CRITICAL, not paged: {count} incidents without a webhook. First: i0"
 
-    @pytest.mark.parametrize(
-        "body",
-        [
-            samples.body(),
-            samples.body(alerts=[]),
-            samples.body(alerts={"a": 1}),
-            samples.body(alerts=["a1"]),
-            samples.body(alerts=[{"id": 1, "description": ""}]),
-            b"no JSON",
-            b"[]",
-            b"",
-        ],
-        ids=str,
-    )
-    def test_debt_without_a_description_is_named_by_its_incident_alone(self, body: bytes) -> None:
-        assert "- Incident i1" in lines(of(body=body))
 
-    def test_debt_without_recipients_has_no_line_for_them(self) -> None:
-        assert [line for line in lines(of(recipients=())) if "recipients:" in line] == []
+# ---- The debt of a job -----------------------------------------------------------------------------------------------
 
-    def test_body_and_answers_of_xmatters_are_not_in_the_message(self) -> None:
-        debt = of(response_excerpt="canary-1", body=samples.body(tags=[{"name": "t", "value": "canary-2"}]))
-        assert "canary" not in repr(published(debt))
 
-    @pytest.mark.parametrize(
-        ("links", "expected"),
-        [
-            ([7, {"href": 7}, {"href": "http://a"}, {"href": "https://b.bigpanda.io/1"}], "https://b.bigpanda.io/1"),
-            ([{"href": "https://b.bigpanda.io/\x00c"}], f"{LINK}i1"),
-            ([{"href": "https://phish.example/"}], f"{LINK}i1"),
-            (None, f"{LINK}i1"),
-        ],
-        ids=str,
-    )
-    def test_link_of_a_debt_leads_to_the_incident_in_bigpanda(self, links: Any, expected: str) -> None:
-        assert f"  {expected}" in lines(of(body=samples.body(links=links)))
+def test_debt_of_a_job_is_owed_since_the_share_came_with_the_reason_of_its_last_failure() -> None:
+    assert of(received_at="2027-01-15T08:00:07.000Z").since == NOW + 7
+    assert [of(reason=each).reason for each in ("in_flight", "credentials")] == ["", "credentials"]
+    assert [line for line in lines(of(recipients=())) if "recipients:" in line] == []
 
-    def test_link_of_a_debt_is_made_from_the_incident_id_if_the_body_is_unreadable(self) -> None:
-        assert f"  {LINK}a%2Fb%3F" in lines(of(body=b"no JSON", incident_id="a/b\ud800"))
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (samples.body(alerts=[{"id": 1, "description": "first"}, {"id": 2, "description": "second"}]), "first"),
+        (samples.body(alerts=[{"id": 1}], description="of the incident"), "of the incident"),
+        (samples.body(alerts=[{"id": 1, "description": "of the alert"}], description="other"), "of the alert"),
+        (b'{"id": "i1", "description": "bare"}', "bare"),
+        (samples.body(description=7), "7"),
+        (samples.body(description="x" * 9999), "x" * 197 + "…"),
+        (samples.body(description="a\x00b"), "ab"),
+        *((samples.body(alerts=alerts), "") for alerts in ([], {"a": 1}, ["a1"], [{"id": 1, "description": ""}])),
+        *((body, "") for body in (samples.body(), b"no JSON", b"[]", b"")),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_debt_of_a_job_has_the_description_of_its_first_alert(body: bytes, words: str) -> None:
+    assert (f'- Incident i1: "{words}"' if words else "- Incident i1") in lines(of(body=body))
+
+
+def test_body_and_answers_of_xmatters_are_not_in_the_message() -> None:
+    debt = of(response_excerpt="canary-1", body=samples.body(tags=[{"name": "t", "value": "canary-2"}]))
+    assert "canary" not in repr(published(debt))
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (
+            {"body": samples.body(links=[7, {"href": 7}, {"href": "http://a"}, {"href": "https://b.bigpanda.io/1"}])},
+            "https://b.bigpanda.io/1",
+        ),
+        ({"body": samples.body(links=[{"href": "https://b.bigpanda.io/\x00c"}])}, f"{LINK}i1"),
+        ({"body": samples.body(links=[{"href": "https://phish.example/"}])}, f"{LINK}i1"),
+        ({"body": samples.body(links=None)}, f"{LINK}i1"),
+        ({"body": b"no JSON", "incident_id": "a/b\ud800"}, f"{LINK}a%2Fb%3F"),
+    ],
+    ids=["BigPanda's", "control character", "another host", "none", "unreadable body"],
+)
+def test_link_of_a_debt_leads_to_the_incident_in_bigpanda(members: dict[str, Any], expected: str) -> None:
+    assert f"  {expected}" in lines(of(**members))

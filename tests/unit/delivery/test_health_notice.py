@@ -7,8 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.delivery.channel_health import Debts
-from relay.delivery.health_notice import MAX_DESCRIBED, ChannelNotice, HealthTopics
-from relay.delivery.sns_topic import MAX_SMS, MAX_SUBJECT
+from relay.delivery.health_notice import ChannelNotice, HealthTopics
 from tests.fakes import FakeSns
 
 NOW = 1_800_000_000.0
@@ -16,6 +15,7 @@ ALARM = "arn:aws:sns:eu-central-1:000000000000:wake"
 NOTICE = "arn:aws:sns:eu-central-1:000000000000:tomorrow"
 WHY = "a critical is owed for 2m (credentials 3)"
 SICK = ChannelNotice("payments", NOW - 120, WHY, Debts(critical=3, other=4), is_urgent=True)
+GIVEN_UP = Debts(critical=3, other=4, given_up=20, given_up_other=60)
 
 
 def topics(sns: FakeSns, alarm: str = ALARM, notice: str = NOTICE) -> HealthTopics:
@@ -32,38 +32,66 @@ def published(*notices: ChannelNotice, health: str = "sick") -> dict[str, Any]:
     return message | {"Message": json.loads(message["Message"])}
 
 
-def test_message_names_channel_start_reason_incidents_and_command() -> None:
-    message = published(SICK)
-    assert message["Subject"] == "Channel payments is sick: 3 critical, 4 other incidents wait"
+@pytest.mark.parametrize(
+    ("health", "debts", "subject", "text", "sms"),
+    [
+        (
+            "sick",
+            SICK.debts,
+            "Channel payments is sick: 3 critical, 4 other incidents wait",
+            [
+                "Channel payments is sick since 2027-01-15T07:58:00.000Z (2m).",
+                f"Why: {WHY}.",
+                "Incidents: 3 critical, 4 other wait.",
+                "",
+                "Type: relayctl status --channel payments",
+                'What to do: docs/operate.md, "A channel is sick".',
+            ],
+            f"payments is sick (3 critical, 4 other wait): {WHY}",
+        ),
+        (
+            "well",
+            GIVEN_UP,
+            "Channel payments is well again",
+            [
+                "Channel payments is well again. It was sick since 2027-01-15T07:58:00.000Z (2m).",
+                f"Why it was sick: {WHY}.",
+                "Incidents: 3 critical, 4 other wait; 20 critical, 60 other given up.",
+                "",
+                "Type: relayctl status --channel payments",
+                "Dead-lettered signals are not sent again by themselves: relayctl dlq list",
+            ],
+            "payments is well again (3 critical, 4 other wait; 20 critical, 60 other given up)",
+        ),
+    ],
+)
+def test_message_about_one_channel_is_complete(
+    health: str, debts: Debts, subject: str, text: list[str], sms: str
+) -> None:
+    message = published(SICK._replace(debts=debts), health=health)
+    assert (message["Subject"], message["Message"]["sms"]) == (subject, sms)
+    assert message["Message"]["email"].splitlines() == text
     assert message["Message"]["default"] == message["Message"]["email"]
-    assert message["Message"]["email"].splitlines() == [
-        "Channel payments is sick since 2027-01-15T07:58:00.000Z (2m).",
-        "Why: a critical is owed for 2m (credentials 3).",
-        "Incidents: 3 critical, 4 other wait.",
-        "",
-        "Type: relayctl status --channel payments",
-        'What to do: docs/operate.md, "A channel is sick".',
-    ]
-    assert message["MessageAttributes"]["channel"]["StringValue"] == "payments"
-    assert message["MessageAttributes"]["health"]["StringValue"] == "sick"
-
-
-def test_message_of_a_well_channel_says_how_long_it_was_sick_and_why() -> None:
-    message = published(SICK._replace(debts=Debts()), health="well")
-    assert message["Subject"] == "Channel payments is well again"
-    assert "It was sick since 2027-01-15T07:58:00.000Z (2m)." in message["Message"]["email"]
-    assert f"Why it was sick: {WHY}." in message["Message"]["email"]
-    assert "Type: relayctl status --channel payments" in message["Message"]["email"]
+    attributes = {name: each["StringValue"] for name, each in message["MessageAttributes"].items()}
+    assert attributes == {"channel": "payments", "health": health}
 
 
 @pytest.mark.parametrize("health", ["sick", "well"])
-def test_given_up_incidents_are_counted_apart_from_those_that_wait(health: str) -> None:
-    debts = Debts(critical=3, other=4, given_up=20, given_up_other=60)
+def test_message_about_many_channels_names_each_and_has_no_channel_to_filter_by(health: str) -> None:
+    notices = [SICK._replace(channel=f"c{n}", is_urgent=n == 1, debts=GIVEN_UP) for n in range(52)]
+    message = published(*notices, health=health)
+    assert message["Subject"].startswith("52 channels are ")
+    assert (message["TopicArn"], list(message["MessageAttributes"])) == (
+        ALARM if health == "sick" else NOTICE,
+        ["health"],
+    )
+    first, _, *described, more, _, status, one, _ = message["Message"]["email"].splitlines()
+    assert first.endswith("Incidents: 156 critical, 208 other wait; 1040 critical, 3120 other given up.")
     counts = "3 critical, 4 other wait; 20 critical, 60 other given up"
-    assert f"Incidents: {counts}." in published(SICK._replace(debts=debts), health=health)["Message"]["email"]
-    many = published(*[SICK._replace(debts=debts)] * 5, health=health)["Message"]["email"]
-    assert "Incidents: 15 critical, 20 other wait; 100 critical, 300 other given up." in many
-    assert f"; {counts}; " in many
+    assert (len(described), described[0]) == (50, f"- c0: since 2027-01-15T07:58:00.000Z; {counts}; {WHY}")
+    assert (more, status) == ("And 2 more channels.", "Type: relayctl status")
+    assert one.endswith("relayctl status --channel c0")
+    assert message["Message"]["sms"].endswith("c0, c1 and 50 more")
 
 
 @pytest.mark.parametrize(
@@ -79,26 +107,12 @@ def test_only_topic_gets_all_messages(alarm: str, notice: str, topic: str) -> No
 
 
 @pytest.mark.parametrize("health", ["sick", "well"])
-def test_message_about_many_channels_names_each_and_has_no_channel_to_filter_by(health: str) -> None:
-    notices = [SICK._replace(channel=f"c{number}", is_urgent=number == 1) for number in range(MAX_DESCRIBED + 2)]
-    message = published(*notices, health=health)
-    assert message["Subject"].startswith("52 channels are ")
-    assert message["TopicArn"] == (ALARM if health == "sick" else NOTICE)
-    assert message["MessageAttributes"].keys() == {"health"}
-    text = message["Message"]["email"]
-    assert f"- c0: since 2027-01-15T07:58:00.000Z; 3 critical, 4 other wait; {WHY}" in text
-    assert "And 2 more channels." in text
-    assert "relayctl status --channel c0" in text
-    assert message["Message"]["sms"].endswith("c0, c1 and 50 more")
-
-
-@pytest.mark.parametrize("health", ["sick", "well"])
 @pytest.mark.parametrize("count", [1, 200])
 def test_longest_messages_fit_into_what_sns_takes(count: int, health: str) -> None:
     longest = ChannelNotice("c" * 48, NOW, "x" * 5000, Debts(1_000_000, 1_000_000, 1_000_000, 1_000_000))
     message = published(*[longest] * count, health=health)
-    assert len(message["Subject"]) <= MAX_SUBJECT
-    assert len(message["Message"]["sms"]) <= MAX_SMS
+    assert len(message["Subject"]) < 100
+    assert len(message["Message"]["sms"]) <= 140
     assert len(json.dumps(message)) < 256 * 1024
 
 

@@ -1,23 +1,29 @@
-"""Follow-up of signals: pages are found or reported missing."""
+"""Follow-up of signals: their pages are found or reported missing, and those of past states end."""
 
 import json
+from typing import Any
 
 import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
-from relay.delivery.page_followup import LOOK_FOR_SECONDS
-from relay.entrypoints.chores import BRIEF_SECONDS
 from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
-from relay.xmatters.rest import MAX_PAGES
+from relay.ledger.entry import Entry
+from relay.ledger.entry_key import key
 from tests import samples
-from tests.fakes import Call, FakeSession, Relay, Step, worked
+from tests.fakes import Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
+from tests.fakes import new_relay as relay_without_pages
 from tests.unit.paging_tenant import Tenant, new_relay, pages
+from tests.unit.states import NOW, over, state
 
 DEAD = "2027-01-15T07:30:00.000Z"
-LATER = 1_800_000_001
 DOWN = samples.refused(503)
+UNREACHABLE = EndpointConnectionError(endpoint_url="https://aws")
+# After so long, the page of a signal counts as missing.
+MISSING = 180
+UNREPLACED: dict[str, Any] = {"replace": False}
+SILENT: dict[str, Any] = {"notify_on": ["opened", "worsened", "reopened"], "replace": False}
 
 
 @pytest.fixture
@@ -25,310 +31,535 @@ def tenant() -> Tenant:
     return Tenant()
 
 
-class TestConfirm:
-    def test_kept_job_finds_the_page_of_its_signal(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        relay.share()
-        assert tenant.asked == []
-        relay.wake(36)
-        assert pages(relay) == [(("page-1",), "408001", False, False)]
-        assert (tenant.asked, relay.delays()) == (["r1"], [])
-        [call] = relay.rest.calls
-        assert call.url.startswith("https://acme.xmatters.com/api/xm/1/events?requestId=r1")
-        assert call.headers["Authorization"].startswith("Basic ")
-
-    def test_late_page_is_looked_for_a_few_times(self, tenant: Tenant) -> None:
-        tenant.after = 100
-        relay = new_relay(tenant)
-        relay.share()
-        relay.drain()
-        assert pages(relay)[0][0] == ("page-1",)
-        assert 2 <= len(tenant.asked) <= 6
-        assert "page missing" not in {line["message"][:12] for line in relay.recorder.lines()}
-
-    def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(self, tenant: Tenant) -> None:
-        tenant.makes_pages = False
-        relay = new_relay(tenant)
-        relay.share(description="disk full")
-        began = relay.clock.now
-        relay.drain()
-        assert LOOK_FOR_SECONDS < relay.clock.now - began < LOOK_FOR_SECONDS + 90
-        assert relay.recorder.metrics()["page_missing"] == 1
-        assert (relay.sns.published, relay.entry().debt.is_page_missing) == ([], True)
-        for _ in range(10):
-            relay.sweep()
-        [message] = relay.sns.published
-        assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
-        assert "xMatters accepted its signal (request id r1) and made no page of it" in message["Message"]
-        assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
-        assert "in_flight" not in message["Message"]
-        [line] = [line for line in relay.recorder.lines() if line["message"].startswith("page missing")]
-        assert line["request_id"] == "r1"
-        assert pages(relay)[0][3]
-        # The fallback topic was notified, so nothing is left to do.
-        assert (relay.entry().debt.is_page_missing, relay.entry().debt.row) == (False, None)
-        assert len(relay.session.calls) == 1
-
-    def test_fallback_topic_is_not_notified_of_a_warning_without_a_page(self, tenant: Tenant) -> None:
-        tenant.makes_pages = False
-        relay = new_relay(tenant)
-        relay.share(status="warning")
-        relay.drain()
-        relay.sweep()
-        assert (relay.sns.published, relay.recorder.metrics()["page_missing"]) == ([], 1)
-
-    def test_fallback_is_notified_of_a_critical_without_a_page_although_the_job_of_a_warning_looks_for_it(
-        self, tenant: Tenant
-    ) -> None:
-        tenant.makes_pages = False
-        relay = new_relay(tenant)
-        relay.share(status="warning")
-        warning = relay.retries.messages
-        relay.share(changedOn=LATER)
-        relay.retries.messages = warning
-        relay.drain()
-        for _ in range(3):
-            relay.sweep()
-        [message] = relay.sns.published
-        assert "made no page of it" in message["Message"]
-
-    def test_fallback_is_not_notified_if_a_later_signal_has_a_page(self, tenant: Tenant) -> None:
-        tenant.makes_pages = False
-        relay = new_relay(tenant)
-        relay.share()
-        relay.clock.now += 100
-        tenant.makes_pages = True
-        tenant.after = 0.0
-        tenant.hidden = {"r1"}
-        relay.share(changedOn=LATER, alerts=[{"id": "a1"}], status="warning")
-        relay.share(changedOn=LATER + 1)
-        relay.drain()
-        for _ in range(3):
-            relay.sweep()
-        assert pages(relay)[0][3], "the first page is lost"
-        assert relay.sns.published == []
-
-    def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(self, tenant: Tenant) -> None:
-        def meets(call: Call) -> HttpAnswer:
-            relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
-            assert relay.share(status="warning", changedOn=LATER).queue == "ledger"
-            relay.retries.failure = None
-            return tenant.accept(call)
-
-        tenant.makes_pages = False
-        relay = new_relay(tenant, meets)
-        relay.share()
-        relay.drain()
-        assert [each[3] for each in pages(relay)] == [True, True]
-        assert relay.entry().debt.is_page_missing
-
-    def test_resolve_without_a_page_is_not_reported_as_missing(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        relay.share()
-        relay.wake(36)
-        tenant.makes_pages = False
-        relay.share(status="ok", changedOn=LATER)
-        relay.drain()
-        relay.sweep()
-        assert (relay.sns.published, relay.recorder.metrics().get("page_missing")) == ([], None)
-
-    def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(self, tenant: Tenant) -> None:
-        tenant.makes_pages = False
-        relay = new_relay(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
-        relay.share()
-        relay.clock.now += LOOK_FOR_SECONDS
-        relay.share(status="warning", changedOn=LATER)
-        relay.wake(36)
-        assert tenant.asked == ["r1", "r2"]
-        relay.sweep()
-        assert (len(relay.sns.published), relay.recorder.metrics()["page_missing"]) == (1, 1)
-
-    @pytest.mark.parametrize("content", [b"<html>log in, rest-pw", b'{"data": [{"id": "page-1', b'{"data": {}}', b"[]"])
-    def test_unreadable_answer_of_xmatters_does_not_count_as_no_page(self, tenant: Tenant, content: bytes) -> None:
-        relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, content)))
-        relay.share()
-        relay.wake(LOOK_FOR_SECONDS + 36)
-        assert [(job.kind, job.stamps.reason) for job in relay.chores.jobs()] == [("followup", "upstream")]
-        assert not pages(relay)[0][3]
-        assert "rest-pw" not in repr(relay.chores.jobs()) + relay.recorder.written()
-
-    def test_page_of_another_request_is_not_taken_for_ours(self, tenant: Tenant) -> None:
-        theirs = {"id": "page-9", "eventId": "1", "status": "ACTIVE", "requestId": "another"}
-        ours = {"id": "page-1", "eventId": "2", "status": "ACTIVE", "requestId": "R1"}
-        found = HttpAnswer(200, {}, json.dumps({"data": [theirs, ours]}).encode())
-        relay = new_relay(tenant, rest=FakeSession(found))
-        relay.share()
-        relay.wake(36)
-        assert pages(relay)[0][:2] == (("page-1",), "2")
-
-    def test_pages_and_numbers_are_cut_to_the_size_that_the_ledger_keeps(self, tenant: Tenant) -> None:
-        many = [{"id": f"p{number}", "eventId": "7" * 9000} for number in range(1000)]
-        relay = new_relay(
-            tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": [{"id": "x" * 101}, *many]}).encode()))
-        )
-        relay.share()
-        relay.wake(36)
-        found = relay.entry().accepted_signals[0]
-        assert (found.pages, len(found.page_number)) == (tuple(f"p{number}" for number in range(MAX_PAGES)), 100)
-
-    def test_page_is_looked_for_past_the_channels_max_age(self, tenant: Tenant) -> None:
-        tenant.makes_pages = False
-        relay = new_relay(tenant, policy={"max_age_seconds": 60})
-        relay.share()
-        relay.drain()
-        assert (relay.dead_letters.messages, relay.recorder.metrics()["page_missing"]) == ([], 1)
-
-    def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
-        relay.wake(10)
-        assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
-
-    def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        relay.share()
-        relay.clock.now += 36
-        assert relay.worker.work(relay.retries.records()) == []
-        [followup] = relay.chores.jobs()
-        assert (followup.kind, followup.incident_id, relay.chores.delays()) == ("followup", "i1", [0])
-        assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
-
-    def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        relay.share()
-        relay.chores.failure = EndpointConnectionError(endpoint_url="https://sqs")
-        relay.wake(36)
-        assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
-        assert relay.recorder.metrics().get("signal_failed") is None
-        relay.chores.failure = None
-        relay.drain()
-        assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
-
-    def test_followup_on_the_retry_queue_is_worked(self, tenant: Tenant) -> None:
-        tenant.after = 60
-        relay = new_relay(tenant)
-        relay.share()
-        relay.wake(36)
-        # AWS's own redrive moves jobs of all kinds to one queue.
-        relay.retries.messages, relay.chores.messages = relay.chores.messages, []
-        relay.wake(18)
-        assert tenant.asked == ["r1", "r1"]
-        assert [job.kind for job in relay.chores.jobs()] == ["followup"], "its next wait is on the chore queue"
-        relay.drain()
-        assert pages(relay)[0][0] == ("page-1",)
-
-    def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(self, tenant: Tenant) -> None:
-        tenant.after = 100
-        relay = new_relay(tenant)
-        relay.share(status="warning")
-        relay.share(status="critical", changedOn=LATER)
-        overtaken, newest = relay.retries.messages
-        relay.retries.messages = [overtaken]
-        relay.wake(36)
-        assert tenant.asked == ["r1", "r2"]
-        relay.retries.messages = [newest]
-        relay.drain()
-        assert [found[0] for found in pages(relay)] == [("page-1",), ("page-2",)]
-
-    def test_signal_from_the_retry_queue_is_followed(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant, DOWN, DOWN, DOWN)
-        relay.share()
-        relay.wake(36)
-        assert [job.kind for job in relay.chores.jobs()] == ["followup"]
-        relay.wake(10)
-        assert pages(relay)[0][0] == ("page-1",)
-        assert relay.delays() == []
-
-    def test_page_of_a_revived_signal_is_followed(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        worked(relay, samples.job(recipients=(), dead_lettered_at=DEAD))
-        relay.wake(10)
-        assert tenant.asked == ["r1"]
-
-    def test_pages_are_not_looked_for_without_credentials_for_the_rest_api(self) -> None:
-        relay = Relay(FakeSession(samples.accepted()))
-        relay.share()
-        relay.wake(36)
-        assert (relay.rest.calls, relay.delays()) == ([], [])
+def followup(**members: Any) -> Any:
+    """Return the follow-up job of the incident `i1`."""
+    return samples.job(kind="followup", recipients=(), attempts=0, **members)
 
 
-class TestFailing:
-    @pytest.mark.parametrize(
-        ("step", "reason"),
-        [(DOWN, "upstream"), (requests.ReadTimeout(), "timeout"), (samples.refused(401), "credentials")],
-    )
-    def test_failed_followup_is_retried_later(self, tenant: Tenant, step: Step, reason: str) -> None:
-        relay = new_relay(tenant, rest=FakeSession(step, tenant.rest))
-        relay.share()
-        relay.wake(36)
-        [waiting] = relay.chores.jobs()
-        assert (waiting.kind, waiting.stamps.reason, waiting.attempts) == ("followup", reason, 1)
-        relay.wake(301)
-        assert (pages(relay)[0][0], len(relay.session.calls)) == (("page-1",), 1)
-
-    @pytest.mark.parametrize("makes_pages", [True, False])
-    def test_followup_outlives_an_outage_of_hours(self, tenant: Tenant, makes_pages: bool) -> None:
-        tenant.makes_pages = makes_pages
-        rest: list[Step] = [DOWN]
-
-        def answer(call: Call) -> HttpAnswer:
-            step = rest[0]
-            return step if isinstance(step, HttpAnswer) else tenant.rest(call)
-
-        relay = new_relay(tenant, rest=FakeSession(answer))
-        relay.share()
-        began = relay.clock.now
-        while delays := relay.delays():
-            relay.wake(max(1, min(delays)))
-            rest = [DOWN if relay.clock.now < began + 4 * 3600 else tenant.rest]
-        assert relay.dead_letters.messages == []
-        assert (pages(relay)[0][0], relay.recorder.metrics().get("page_missing", 0)) == (
-            (("page-1",), 0) if makes_pages else ((), 1)
-        )
-
-    def test_followup_that_hangs_ends_within_its_time_limit(self, tenant: Tenant) -> None:
-        def hangs(call: Call) -> HttpAnswer:
-            relay.clock.now += call.seconds
-            raise requests.ReadTimeout
-
-        relay = new_relay(tenant, rest=FakeSession(hangs))
-        relay.share()
-        began = relay.clock.now
-        relay.wake(36)
-        assert relay.clock.now - began == pytest.approx(36 + BRIEF_SECONDS)
-
-    def test_followup_with_a_wrong_base_url_is_dead_lettered(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant, rest=FakeSession(samples.refused(404)))
-        relay.share()
-        relay.wake(36)
-        [dead] = relay.dead_letters.jobs()
-        assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
-
-    def test_followup_is_retried_after_a_failure_of_the_ledger(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant)
-        relay.share()
-        relay.dynamodb.refuses_writes = True
-        relay.wake(36)
-        assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"]
-        relay.dynamodb.refuses_writes = False
-        relay.wake(60)
-        assert pages(relay)[0][0] == ("page-1",)
-
-    def test_credential_is_not_in_jobs_or_logs_of_a_failed_followup(self, tenant: Tenant) -> None:
-        relay = new_relay(tenant, rest=FakeSession(samples.refused(400, b"rest-pw is odd")))
-        relay.share()
-        relay.wake(36)
-        kept = relay.dead_letters.messages[0]["MessageBody"]
-        assert "is odd" in kept
-        assert "rest-pw" not in kept + relay.recorder.written()
+def found(relay: Relay) -> list[tuple[str, ...]]:
+    """Return the pages of each signal."""
+    return [ids for ids, _, _, _ in pages(relay)]
 
 
-def test_followup_asks_nothing_while_the_table_is_down(tenant: Tenant) -> None:
+# ---- Pages are found -------------------------------------------------------------------------------------------------
+
+
+def test_kept_job_finds_the_page_of_its_signal(tenant: Tenant) -> None:
     relay = new_relay(tenant)
     relay.share()
-    relay.dynamodb.failure = EndpointConnectionError(endpoint_url="https://dynamodb")
     relay.wake(36)
-    assert tenant.asked == []
-    relay.dynamodb.failure = None
+    assert pages(relay) == [(("page-1",), "408001", False, False)]
+    assert (tenant.asked, relay.delays()) == (["r1"], [])
+    [call] = relay.rest.calls
+    assert call.url.startswith("https://acme.xmatters.com/api/xm/1/events?requestId=r1")
+    assert call.headers["Authorization"].startswith("Basic ")
+
+
+def test_late_page_is_looked_for_a_few_times(tenant: Tenant) -> None:
+    tenant.after = 100
+    relay = new_relay(tenant)
+    relay.share()
+    relay.drain()
+    assert (found(relay), 2 <= len(tenant.asked) <= 6) == ([("page-1",)], True)
+    assert "page_missing" not in relay.recorder.metrics()
+
+
+@pytest.mark.parametrize(
+    ("data", "ids", "number"),
+    [
+        ([{"id": "page-9", "requestId": "another"}, {"id": "page-1", "requestId": "R1"}], ("page-1",), "1"),
+        ([{"id": "x" * 101}, *({"id": f"p{n}"} for n in range(1000))], tuple(f"p{n}" for n in range(10)), "7" * 100),
+    ],
+    ids=["page of another request", "more than the ledger keeps"],
+)
+def test_pages_are_those_of_the_request_and_cut_to_what_the_ledger_keeps(
+    tenant: Tenant, data: list[dict[str, str]], ids: tuple[str, ...], number: str
+) -> None:
+    said = [{"eventId": "7" * 9000 if number != "1" else "1", "status": "ACTIVE", **each} for each in data]
+    relay = new_relay(tenant, rest=FakeSession(HttpAnswer(200, {}, json.dumps({"data": said}).encode())))
+    relay.share()
+    relay.wake(36)
+    assert pages(relay)[0][:2] == (ids, number)
+
+
+def test_page_is_looked_for_past_the_channels_max_age(tenant: Tenant) -> None:
+    tenant.makes_pages = False
+    relay = new_relay(tenant, policy={"max_age_seconds": 60})
+    relay.share()
+    relay.drain()
+    assert (relay.dead_letters.messages, relay.recorder.metrics()["page_missing"]) == ([], 1)
+
+
+def test_page_of_a_revived_signal_is_followed_however_old_the_signal_is(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    worked(relay, samples.job(recipients=(), received_at="2027-01-15T01:00:00.000Z", dead_lettered_at=DEAD))
+    relay.wake(10)
+    assert (tenant.asked, relay.dead_letters.messages) == (["r1"], [])
+
+
+def test_worker_of_signals_leaves_the_followup_to_the_chore_queue(tenant: Tenant) -> None:
+    relay = new_relay(tenant, DOWN, DOWN, DOWN)
+    relay.share()
+    relay.clock.now += 36
+    assert relay.worker.work(relay.retries.records()) == []
+    [job] = relay.chores.jobs()
+    assert (job.kind, job.incident_id) == ("followup", "i1")
+    assert relay.rest.calls == [], "an API that hangs must not take the time of signals"
+    relay.wake(10)
+    assert (found(relay), relay.delays()) == ([("page-1",)], [])
+
+
+def test_signal_stays_on_the_retry_queue_while_no_queue_takes_its_followup(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.chores.failure = UNREACHABLE
+    relay.wake(36)
+    assert [(job.kind, job.stamps.reason) for job in relay.retries.jobs()] == [("signal", "in_flight")]
+    assert relay.recorder.metrics().get("signal_failed") is None
+    relay.chores.failure = None
+    relay.drain()
+    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
+
+
+def test_followup_on_the_retry_queue_is_worked(tenant: Tenant) -> None:
+    tenant.after = 60
+    relay = new_relay(tenant)
+    relay.share()
+    relay.wake(36)
+    # AWS's own redrive moves jobs of all kinds to one queue.
+    relay.retries.messages, relay.chores.messages = relay.chores.messages, []
+    relay.wake(18)
+    assert ([job.kind for job in relay.chores.jobs()], tenant.asked) == (["followup"], ["r1", "r1"])
+    relay.drain()
+    assert found(relay) == [("page-1",)]
+
+
+def test_followup_of_an_overtaken_signal_looks_at_once_for_the_pages_of_all_signals(tenant: Tenant) -> None:
+    tenant.after = 100
+    relay = new_relay(tenant)
+    relay.play("warning critical")
+    overtaken, newest = relay.retries.messages
+    relay.retries.messages = [overtaken]
+    relay.wake(36)
+    assert tenant.asked == ["r1", "r2"]
+    relay.retries.messages = [newest]
+    relay.drain()
+    assert found(relay) == [("page-1",), ("page-2",)]
+
+
+def test_pages_are_not_looked_for_without_credentials_for_the_rest_api() -> None:
+    relay = relay_without_pages(policy=SILENT)
+    relay.play("critical ok 36")
+    assert (relay.rest.calls, relay.delays()) == ([], [])
+
+
+# ---- Pages are missing -----------------------------------------------------------------------------------------------
+
+
+def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: Tenant) -> None:
+    tenant.makes_pages = False
+    relay = new_relay(tenant)
+    relay.share(description="disk full")
+    began = relay.clock.now
+    relay.drain()
+    assert MISSING < relay.clock.now - began < MISSING + 90
+    assert relay.recorder.metrics()["page_missing"] == 1
+    assert (relay.sns.published, relay.entry().debt.is_page_missing) == ([], True)
+    [line] = [line for line in relay.recorder.lines() if line["message"].startswith("page missing")]
+    assert (line["request_id"], pages(relay)[0][3]) == ("r1", True)
+    relay.sweep_for(600)
+    [message] = relay.sns.published
+    assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+    assert "xMatters accepted its signal (request id r1) and made no page of it" in message["Message"]
+    assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
+    assert "in_flight" not in message["Message"]
+    # The fallback topic was notified, so nothing is left to do.
+    assert (relay.entry().debt.is_page_missing, relay.entry().debt.row) == (False, None)
+    assert len(relay.session.calls) == 1
+
+
+# Events (see `Relay.play`), request ids of signals without a page, the counted missing pages, and the number of
+# notifications of the fallback topic.
+LOST: dict[str, tuple[str, set[str], int, int]] = {
+    "warning": ("warning", {"r1"}, 1, 0),
+    "end": ("critical 36 ok", {"r2"}, 0, 0),
+    "a later signal has a page": ("critical 100 warning critical", {"r1"}, 1, 0),
+    "a later warning has no page": ("critical warning", {"r1", "r2"}, 1, 1),
+    "over before it counts as missing": ("critical ok", {"r1", "r2"}, 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_fallback_is_notified_only_of_an_open_critical_that_no_page_covers(name: str, tenant: Tenant) -> None:
+    events, tenant.hidden, missing, notified = LOST[name]
+    relay = new_relay(tenant)
+    relay.play(events)
+    relay.drain()
+    relay.sweep_for(180)
+    assert (relay.recorder.metrics().get("page_missing", 0), len(relay.sns.published)) == (missing, notified)
+
+
+def test_fallback_is_notified_of_a_critical_without_a_page_although_the_job_of_a_warning_looks_for_it(
+    tenant: Tenant,
+) -> None:
+    tenant.makes_pages = False
+    relay = new_relay(tenant)
+    relay.play("warning")
+    warning = relay.retries.messages
+    relay.play("critical")
+    relay.retries.messages = warning
+    relay.drain()
+    relay.sweep_for(180)
+    assert len(relay.sns.published) == 1
+
+
+def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(tenant: Tenant) -> None:
+    def meets(call: Call) -> HttpAnswer:
+        relay.retries.failure = QueueError("SQS refused the message: AccessDenied")
+        assert relay.play("warning") == ["queued in_flight"]
+        relay.retries.failure = None
+        return tenant.accept(call)
+
+    tenant.makes_pages = False
+    relay = new_relay(tenant, meets)
+    relay.play("critical")
+    relay.drain()
+    assert ([each[3] for each in pages(relay)], relay.entry().debt.is_page_missing) == ([True, True], True)
+
+
+def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(tenant: Tenant) -> None:
+    tenant.makes_pages = False
+    relay = new_relay(tenant, rest=FakeSession(tenant.rest, DOWN, tenant.rest))
+    relay.play("critical")
+    relay.clock.now += MISSING
+    relay.play("warning 36")
+    assert tenant.asked == ["r1", "r2"]
+    relay.sweep()
+    assert (len(relay.sns.published), relay.recorder.metrics()["page_missing"]) == (1, 1)
+
+
+# ---- The follow-up fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (DOWN, "upstream"),
+        (requests.ReadTimeout(), "timeout"),
+        (samples.refused(401), "credentials"),
+        *((HttpAnswer(200, {}, content), "upstream") for content in (b"<html>rest-pw", b'{"data": {}}', b"[]")),
+    ],
+)
+def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
+    tenant: Tenant, step: Step, reason: str
+) -> None:
+    relay = new_relay(tenant, rest=FakeSession(step, tenant.rest))
+    relay.share()
+    relay.wake(MISSING + 36)
+    [waiting] = relay.chores.jobs()
+    assert (waiting.kind, waiting.stamps.reason, waiting.attempts) == ("followup", reason, 1)
+    assert (pages(relay)[0][3], "rest-pw" in repr(waiting) + relay.recorder.written()) == (False, False)
+    relay.wake(301)
+    assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
+
+
+@pytest.mark.parametrize("makes_pages", [True, False])
+def test_followup_outlives_an_outage_of_hours(tenant: Tenant, makes_pages: bool) -> None:
+    tenant.makes_pages = makes_pages
+    relay = new_relay(tenant, rest=FakeSession(DOWN))
+    relay.share()
+    began = relay.clock.now
+    while delays := relay.delays():
+        relay.wake(max(1, min(delays)))
+        if relay.clock.now >= began + 4 * 3600:
+            relay.rest.steps[:] = [tenant.rest]
+    assert relay.dead_letters.messages == []
+    assert found(relay) == [("page-1",) if makes_pages else ()]
+    assert relay.recorder.metrics().get("page_missing", 0) == (not makes_pages)
+
+
+def test_followup_with_a_wrong_base_url_is_dead_lettered_without_the_credential(tenant: Tenant) -> None:
+    relay = new_relay(tenant, rest=FakeSession(samples.refused(404, b"rest-pw is odd")))
+    relay.share()
+    relay.wake(36)
+    [dead] = relay.dead_letters.jobs()
+    assert (dead.kind, dead.stamps.reason, relay.delays()) == ("followup", "refused", [])
+    kept = relay.dead_letters.messages[0]["MessageBody"]
+    assert ("is odd" in kept, "rest-pw" in kept + relay.recorder.written()) == (True, False)
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_followup_is_retried_after_a_failure_of_the_ledger(tenant: Tenant, is_readable: bool) -> None:
+    relay = new_relay(tenant)
+    relay.share()
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = True, None if is_readable else UNREACHABLE
+    relay.wake(36)
+    assert [job.stamps.reason for job in relay.chores.jobs()] == ["internal"] * is_readable
+    assert tenant.asked == (["r1"] if is_readable else [])
+    relay.dynamodb.refuses_writes, relay.dynamodb.failure = False, None
     relay.wake(60)
-    assert tenant.asked == ["r1"]
+    assert found(relay) == [("page-1",)]
+
+
+def test_followup_that_hangs_ends_within_its_time_limit_and_waits_for_its_backoff(tenant: Tenant) -> None:
+    def hangs(call: Call) -> HttpAnswer:
+        relay.clock.now += call.seconds
+        raise requests.ReadTimeout
+
+    relay = new_relay(tenant, rest=FakeSession(hangs))
+    relay.share()
+    began = relay.clock.now
+    relay.wake(36)
+    assert relay.clock.now - began == pytest.approx(36 + 5)
+    [again] = relay.chores.jobs()
+    assert (again.stamps.reason, again.attempts, relay.chores.delays()[0] > 0) == ("timeout", 1, True)
+
+
+def test_followup_out_of_time_goes_on_at_once_if_it_made_progress(tenant: Tenant) -> None:
+    def slow(call: Call) -> HttpAnswer:
+        relay.clock.now += 2
+        return tenant.rest(call)
+
+    relay = new_relay(tenant, rest=FakeSession(slow))
+    relay.play("critical ok critical ok")
+    worked(relay, followup())
+    [again] = relay.chores.jobs()
+    assert (again.stamps.reason, again.attempts, relay.chores.delays()) == ("in_flight", 0, [0])
+    relay.drain()
+    assert tenant.ended == ["page-1", "page-2", "page-3"]
+
+
+# ---- Pages end -------------------------------------------------------------------------------------------------------
+
+# Policy, events (see `Relay.play`), and the pages that the relay ends.
+ENDS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "over": ({}, "critical 36 ok 36", ["page-1"]),
+    "over, before its page was looked for": ({}, "critical ok 36", ["page-1"]),
+    "newer page": ({}, "warning critical 36", ["page-1"]),
+    "newer page, but replace is off": (UNREPLACED, "warning 36 critical 36", []),
+    "over after two pages": (UNREPLACED, "warning 36 critical 36 ok 36", ["page-1", "page-2"]),
+    "open again": (UNREPLACED, "critical ok critical 36", ["page-1"]),
+    "over without a signal": (SILENT, "critical 36 ok 0", ["page-1"]),
+    "open again after an end without a signal": (SILENT, "critical ok critical 36", ["page-1"]),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> None:
+    policy, events, ended = ENDS[name]
+    relay = new_relay(tenant, policy=policy)
+    relay.play(events)
+    assert (tenant.ended, relay.delays()) == (ended, [])
+    is_over = [f"page-{number}" in ended for number in range(1, len(tenant.signals) + 1)]
+    assert [each[2] for each in pages(relay)] == is_over
+
+
+def test_older_page_is_not_ended_before_the_newer_one_is_found(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.play("warning 36")
+    tenant.after = 100
+    relay.play("critical 36")
+    assert tenant.ended == []
+    relay.drain()
+    assert tenant.ended == ["page-1"]
+
+
+@pytest.mark.parametrize(
+    ("events", "page"), [("warning critical 36", "page-2"), ("critical ok 36", "page-1")], ids=["newer", "older"]
+)
+def test_page_that_is_over_when_it_is_found_ends_no_other_and_is_not_ended_again(
+    tenant: Tenant, events: str, page: str
+) -> None:
+    relay = new_relay(tenant)
+    # xMatters ended it by itself, perhaps because it could notify nobody; or a person did.
+    tenant.ended.append(page)
+    relay.play(events)
+    assert tenant.ended == [page]
+
+
+def test_followup_of_a_resolve_ends_the_page_although_the_incident_is_open_again(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy=UNREPLACED)
+    for status in ("critical", "ok", "critical"):
+        relay.clock.now += 20
+        relay.play(status)
+    assert tenant.ended == []
+    relay.retries.messages[:] = [each for each in relay.retries.messages if '"status":"ok"' in each["MessageBody"]]
+    relay.wake(16)
+    assert (tenant.ended, relay.delays()) == (["page-1"], []), "the newer one's job sees to the rest"
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_page_that_xmatters_says_is_over_already_counts_as_ended(tenant: Tenant, status: int) -> None:
+    relay = new_relay(tenant)
+    relay.play("critical 36")
+    relay = relay.with_rest(FakeSession(tenant.rest, tenant.rest, samples.refused(status)))
+    relay.play("ok 36")
+    assert ([each[2] for each in pages(relay)], relay.delays()) == ([True, False], [])
+
+
+def test_resolve_that_is_noted_late_does_not_end_a_page_that_was_raised_after_it(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy=UNREPLACED)
+    # The sender of the resolve was so slow to record it that another sender announced the next state meanwhile.
+    entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
+    entry = entry.announcing(over(20), "r2", NOW + 20)
+    assert relay.ledger.write(key("noc", (), "i1"), Entry(), entry)
+    tenant.signals = [NOW, NOW + 20, NOW + 40]
+    relay.retries.queue().send(followup())
+    relay.wake(60)
+    assert tenant.ended == ["page-1"]
+
+
+def test_page_that_one_of_two_concurrent_followups_found_is_not_lost(tenant: Tenant) -> None:
+    def meanwhile() -> None:
+        # The first follow-up has asked for the last time, and found nothing.
+        relay.clock.now += 1
+        worked(other, followup())
+
+    table = HookedDynamoDb()
+    relay = new_relay(tenant, dynamodb=table)
+    tenant.after = MISSING + 1
+    relay.share()
+    other = relay.with_rest(FakeSession(tenant.rest))
+    relay.clock.now += MISSING + 0.5
+    table.before_next(meanwhile)
+    worked(relay, followup())
+    assert found(relay) == [("page-1",)]
+
+
+def test_all_pages_of_a_signal_are_ended_by_the_resolve_also_one_that_a_flow_made_later(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    relay.play("critical 36")
+    late, ended = [{"id": f"page-{number}", "eventId": str(number), "status": "ACTIVE"} for number in (1, 2)], []
+
+    def rest(call: Call) -> HttpAnswer:
+        if call.method == "POST":
+            ended.append(json.loads(call.body)["id"])
+        return HttpAnswer(200, {}, json.dumps({"data": late if "requestId=r1" in call.url else []}).encode())
+
+    relay.play("ok")
+    relay.with_rest(FakeSession(rest)).wake(36)
+    assert ended == ["page-1", "page-2"]
+
+
+@pytest.mark.parametrize(
+    ("between", "ended"), [("", ["page-1"]), ("critical 36", ["page-1", "page-2"])], ids=["missing", "replaced"]
+)
+def test_page_that_came_after_the_search_is_ended_by_the_resolve(
+    tenant: Tenant, between: str, ended: list[str]
+) -> None:
+    tenant.hidden.add("r1")
+    relay = new_relay(tenant)
+    relay.play(f"warning 36 {MISSING} {between}")
+    assert [each[2:] for each in pages(relay)] == [(False, True), (False, False)][: len(ended)]
+    tenant.hidden.clear()
+    relay.play("ok 36")
+    assert tenant.ended == ended
+
+
+def test_page_for_the_acknowledger_alone_does_not_end_the_page_of_all(tenant: Tenant) -> None:
+    relay = new_relay(tenant)
+    document = json.loads(str(relay.secrets.texts["noc"]))
+    document["xmatters"]["callback"] = {"token": "t"}
+    relay.secrets.texts["noc"] = json.dumps(document)
+    relay.play("critical 36")
+    entry = relay.entry()
+    relay.ledger.write(key("noc", (), "i1"), entry, entry.acknowledged("jdoe", relay.clock.now))
+    relay.play("warning 36")
+    assert ([each.is_for_one for each in relay.entry().accepted_signals], tenant.ended) == ([False, True], [])
+    relay.play("critical 36")
+    assert tenant.ended == ["page-1", "page-2"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ended"),
+    [
+        (["A"], ["A", "B"], ["page-1"]),
+        (["A", "B"], ["B", "A"], ["page-1"]),
+        (["A", "B"], ["A"], []),
+        ([], ["A"], []),
+        (["A"], [], []),
+        ([], [], ["page-1"]),
+    ],
+)
+def test_newer_page_ends_the_older_one_only_if_it_notifies_the_same_people_or_more(
+    tenant: Tenant, first: list[str], second: list[str], ended: list[str]
+) -> None:
+    routes = [{"when": {"status": "warning"}, "recipients": first}, {"when": {}, "recipients": second}]
+    relay = new_relay(tenant, policy={"routes": routes})
+    relay.play("warning critical 36")
+    assert tenant.ended == ended
+
+
+def test_fault_while_pages_are_ended_leaves_the_rest_for_later_and_ends_none_twice(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy=UNREPLACED)
+    relay.play("warning critical ok")
+    # Each of the three jobs meets a fault; the last one retries.
+    relay = relay.with_rest(FakeSession(*[tenant.rest] * 6, DOWN, DOWN, DOWN, tenant.rest))
+    relay.wake(36)
+    assert tenant.ended == ["page-1"]
+    relay.wake(60)
+    assert tenant.ended == ["page-1", "page-2"]
+
+
+# ---- A resolve that the policy does not signal ends the pages all the same -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "jobs"), [("ok", []), ("critical ok ok ok", ["critical", "ok"])], ids=["no page", "repeated"]
+)
+def test_unannounced_resolve_keeps_one_job_if_there_is_a_page(
+    tenant: Tenant, events: str, jobs: list[str | None]
+) -> None:
+    relay = new_relay(tenant, policy=SILENT)
+    relay.play(events)
+    assert [job.stamps.status for job in relay.retries.jobs()] == jobs
+
+
+@pytest.mark.parametrize("hook", [dies, None], ids=["crash", "worker is faster"])
+def test_unannounced_resolve_ends_the_page_before_the_ledger_notes_it(tenant: Tenant, hook: Any) -> None:
+    table = HookedDynamoDb()
+    relay = new_relay(tenant, policy=SILENT, dynamodb=table)
+    relay.play("critical 36")
+    table.before_next(hook or (lambda: relay.wake(0)))
+    if hook:
+        with pytest.raises(SystemExit):
+            relay.play("ok")
+        relay.wake(0)
+    else:
+        relay.play("ok")
+    assert tenant.ended == ["page-1"]
+    relay.wake(60)
+    assert relay.delays() == []
+
+
+def test_unannounced_resolve_ends_the_page_of_a_signal_that_was_in_flight(tenant: Tenant) -> None:
+    def meets(call: Call) -> HttpAnswer:
+        assert relay.play("ok") == ["unchanged touched"]
+        return tenant.accept(call)
+
+    relay = new_relay(tenant, meets, policy=SILENT)
+    relay.play("critical 36")
+    assert tenant.ended == ["page-1"]
+
+
+def test_unannounced_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy=SILENT)
+    relay.play("critical 36")
+    relay.retries.failure = UNREACHABLE
+    said: dict[str, Any] = {"status": "ok", "changedOn": int(relay.clock.now)}
+    result = relay.share(**said)
+    assert (result.outcome, bool(result.notices.last_copy)) == ("unsafe", True)
+    relay.retries.failure = None
+    assert relay.share(**said).outcome == "unchanged"
+    relay.wake(0)
+    assert tenant.ended == ["page-1"]
+
+
+def test_unannounced_resolve_from_the_retry_queue_ends_the_pages(tenant: Tenant) -> None:
+    relay = new_relay(tenant, policy=SILENT)
+    relay.play("critical 36")
+    stamp = int(relay.clock.now)
+    body = samples.body(status="ok", changedOn=stamp)
+    relay.retries.queue().send(samples.job(recipients=(), body=body, version=(stamp,) * 2, status="ok", digest=None))
+    relay.wake(0)
+    assert (tenant.ended, len(tenant.signals)) == (["page-1"], 1)
