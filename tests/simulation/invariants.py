@@ -909,8 +909,8 @@ class Invariants:
             announced = [_End(self.states[incident, ring.share], ring.began, ring.at) for ring in later if ring in over]
             resolves = [*announced, *self._silent_ends(page)]
             ends = [end.at for end in resolves if not self._is_open_again(page, end)]
-            # A page that xMatters makes long after its signal, and after the end of the incident, is not looked for: not
-            # by a further resolve either.
+            # A page that comes long after its signal, and after the end of its incident, is not looked for, not even
+            # after a further resolve.
             ends = [at for at in ends if not page.is_slow or page.found_from < min(ends)]
             if self.has_rest and is_open and page in told and page.ended_at is None and ends:
                 self._problem(f"{page.name} of {incident} goes on, although it is over")

@@ -312,8 +312,10 @@ DOCUMENTED = [
 def test_each_relayctl_command_in_a_document_parses(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Some commands take a folder that must exist.
+    # Some commands take a folder, or files, that must exist.
     (tmp_path / "channels").mkdir()
+    for name in ("policy.json", "new-policy.json", "share.json"):
+        (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     parse(words)
 
