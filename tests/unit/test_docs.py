@@ -284,7 +284,8 @@ def parse(words: list[str]) -> None:
         command = found
         names.pop(0)
     if not isinstance(command, click.Group):
-        command.make_context("relayctl", names)
+        with command.make_context("relayctl", names):
+            return
 
 
 def commands_in_sentences(text: str) -> list[list[str]]:
