@@ -104,3 +104,11 @@ class TestLink:
     def test_link_to_the_console_is_made_if_the_body_has_no_bigpanda_link(self, links: Any) -> None:
         assert of_incident(links=links).link == f"{CONSOLE}i1"
         assert details.console_link("a/b ?#é\ud800") == f"{CONSOLE}a%2Fb%20%3F%23%C3%A9%3F"
+
+
+def test_values_alerts_and_tags_beyond_the_limits_are_left_out_and_the_rest_is_kept() -> None:
+    values = [f"v{number}" for number in range(105)]
+    alerts = of_incident(tags={"team": values}, environments=values, alerts=[{"status": "warning"}] * 1005)
+    assert alerts.tags_by_name()["team"] == list(alerts.environments) == values[:100]
+    assert len(alerts.alerts) == 1000
+    assert len(of_incident(tags={str(number): "v" for number in range(5000)}).tags) == 200

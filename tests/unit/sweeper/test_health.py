@@ -582,6 +582,7 @@ class TestRequests:
         relay = probing(secrets=FakeSecrets(noc=document(rest=None, bigpanda=bigpanda)))
         runs(relay, 2 * HOUR_RUNS)
         assert calls(relay) == (0, 0)
+        assert "crash" not in relay.recorder.metrics()
 
     def test_run_without_time_probes_nothing(self) -> None:
         relay = probing()
