@@ -284,8 +284,7 @@ def parse(words: list[str]) -> None:
         command = found
         names.pop(0)
     if not isinstance(command, click.Group):
-        with command.make_context("relayctl", names):
-            return
+        command.make_context("relayctl", names).close()
 
 
 def commands_in_sentences(text: str) -> list[list[str]]:
@@ -313,9 +312,9 @@ DOCUMENTED = [
 def test_each_relayctl_command_in_a_document_parses(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Some commands take a folder, or files, that must exist.
+    # Some commands take a folder or a file that must exist.
     (tmp_path / "channels").mkdir()
-    for name in ("policy.json", "new-policy.json", "share.json"):
+    for name in ("share.json", "policy.json", "new-policy.json"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     parse(words)
