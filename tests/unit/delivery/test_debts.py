@@ -11,7 +11,7 @@ from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Flag
 from relay.ledger.row import Row
 from tests import samples
-from tests.fakes import Call, FakeSqs, Relay, Step, dies, hooked, new_relay, table_down, worked
+from tests.fakes import Call, FakeSqs, Relay, Step, dies, hooked, new_relay, table_down
 
 OK, DOWN, REFUSED = samples.accepted(), samples.refused(503), samples.refused(404, b"no such trigger")
 LATE = requests.ReadTimeout("late")
@@ -50,6 +50,56 @@ def test_share_that_is_not_accepted_waits_on_the_retry_queue(
     assert relay.repeats()[-1] == repeats, "it says so only after an attempt that may have notified"
 
 
+# What takes nothing, the answer of xMatters, and the place that keeps the share: None if it is unsafe.
+PLACES: list[tuple[set[str], Step, str | None]] = [
+    (set(), DOWN, "retry"),
+    ({"retries"}, DOWN, "ledger"),
+    ({"retries", "table"}, DOWN, "dead_letter"),
+    ({"retries", "row"}, DOWN, "dead_letter"),
+    ({"retries", "row", "dead_letters"}, DOWN, None),
+    ({"retries", "table", "dead_letters"}, DOWN, None),
+    ({"retries", "table", "dead_letters"}, LATE, None),
+    (set(), REFUSED, "dead_letter"),
+    ({"retries"}, REFUSED, "dead_letter"),
+    ({"dead_letters"}, REFUSED, "retry"),
+    ({"retries", "dead_letters"}, REFUSED, "ledger"),
+    ({"retries", "table", "dead_letters"}, REFUSED, None),
+]
+
+
+@pytest.mark.parametrize(("broken", "answer", "place"), PLACES)
+def test_share_that_is_not_accepted_is_kept_where_something_takes_it_or_is_unsafe(
+    broken: set[str], answer: Step, place: str | None
+) -> None:
+    relay, table = hooked(answer)
+    relay.retries.failure = NO if "retries" in broken else None
+    relay.dead_letters.failure = NO if "dead_letters" in broken else None
+    table.refuses_writes = "table" in broken
+    if "row" in broken:
+        # The writes of the table: the gate, the claim, and the record with the row.
+        table.before_next(table_down, after=2)
+    result = relay.share(status="warning", changedOn=LATER)
+    assert (result.outcome, result.queue) == ("queued" if place else "unsafe", place)
+    assert (relay.entry().is_given_up, bool(result.notices.last_copy)) == (
+        place == "dead_letter" and not broken & {"table", "row"},
+        place is None,
+    )
+    if place is None:
+        copy = read_envelope(result.notices.last_copy or "")
+        assert (copy.body, copy.attempts) == (relay.session.calls[0].body, len(relay.session.calls))
+        assert (copy.stamps.reason, (result.detail or "")[-18:]) == (result.reason, "; no queue took it")
+    again, older = (relay.share(status="warning", changedOn=each) for each in (LATER, LATER - 1))
+    if "row" not in broken:
+        is_known = (again.outcome, older.outcome) == ("duplicate", "superseded")
+        assert is_known == ("table" not in broken), "no share is a duplicate of an unsafe one, or superseded by it"
+    relay.retries.failure = relay.dead_letters.failure = None
+    table.refuses_writes = False
+    relay.close_circuits()
+    relay.sweep_for(300, 20)
+    is_dead = answer is REFUSED and place is not None
+    assert bool([job for job in relay.dead_letters.jobs() if job.stamps.reason == "refused"]) == is_dead
+
+
 def test_share_without_time_for_an_attempt_is_queued_and_sends_nothing() -> None:
     relay = new_relay()
     result = relay.share(seconds=1.5)
@@ -77,18 +127,6 @@ def test_refused_share_is_dead_lettered_at_once_with_its_whole_body(status: int)
     relay.wake(40)
     assert (relay.retries.messages, len(relay.session.calls)) == ([], 1), "its message is deleted when it wakes"
     assert relay.entry(recipients=("jdoe",)).is_given_up
-
-
-def test_refused_share_stays_on_the_retry_queue_if_the_dead_letter_queue_fails() -> None:
-    relay = new_relay(REFUSED)
-    relay.dead_letters.failure = NO
-    result = relay.share(status="warning")
-    assert (result.outcome, result.reason, result.queue) == ("queued", "refused", "retry")
-    assert not relay.entry().is_given_up
-    relay.dead_letters.failure = None
-    relay.wake()
-    [job] = relay.dead_letters.jobs()
-    assert (job.attempts, len(relay.session.calls), relay.retries.messages) == (2, 2, [])
 
 
 def test_refused_share_is_dead_lettered_although_the_sender_used_up_its_time() -> None:
@@ -245,86 +283,6 @@ def test_share_that_meets_a_live_lease_is_kept_in_the_ledger_without_the_retry_q
     assert relay.sweep()["healed"] == 1
     other.wake(0)
     assert [call.headers["X-Relay-Attempt"] for call in other.session.calls] == ["1"]
-
-
-def test_worker_that_the_sweeper_invokes_sends_the_share_while_the_queue_is_down() -> None:
-    relay = broken(DOWN, DOWN, DOWN, samples.accepted("r9"))
-    relay.share()
-    assert relay.sweep()["healed"] == 1
-    assert worked(relay, *relay.invoked) == []
-    assert [each.request_id for each in relay.entry().accepted_signals] == ["r9"]
-    assert relay.entry().debt.row is None
-
-
-def test_state_that_is_refused_is_dead_lettered_without_the_retry_queue() -> None:
-    relay = broken(REFUSED)
-    assert (relay.share().queue, relay.entry().is_given_up) == ("dead_letter", True)
-    [job] = relay.dead_letters.jobs()
-    assert (job.stamps.reason, job.attempts, job.dead_lettered_at) == ("refused", 1, "2027-01-15T08:00:00.000Z")
-
-
-def test_refused_state_that_the_dead_letter_queue_does_not_take_is_kept_in_the_ledger() -> None:
-    relay = broken(REFUSED)
-    relay.dead_letters.failure = NO
-    result = relay.share()
-    assert (result.outcome, result.reason, result.queue) == ("queued", "refused", "ledger")
-    assert result.notices.last_copy is None, "it is not the only copy"
-    relay.retries.failure = relay.dead_letters.failure = None
-    relay.sweep()
-    relay.wake(0)
-    assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["refused"]
-
-
-def test_share_is_dead_lettered_if_retry_queue_and_ledger_refuse_it() -> None:
-    relay = broken(DOWN)
-    relay.dynamodb.refuses_writes = True
-    assert (relay.share().queue, len(relay.dead_letters.messages)) == ("dead_letter", 1)
-
-
-def nowhere(*steps: Step) -> Relay:
-    """Return a relay whose queues and table take nothing."""
-    relay = broken(*steps)
-    relay.dead_letters.failure = NO
-    relay.dynamodb.refuses_writes = True
-    return relay
-
-
-def test_unsafe_result_holds_the_last_copy_of_the_share() -> None:
-    result = nowhere(DOWN).share()
-    assert (result.outcome, result.reason, result.queue) == ("unsafe", "upstream", None)
-    assert result.detail == "HTTP 503; no queue took it"
-    copy = read_envelope(result.notices.last_copy or "")
-    assert (copy.body, copy.stamps.reason, copy.attempts) == (samples.body(), "upstream", 3)
-
-
-def test_share_is_unsafe_if_the_ledger_refuses_its_row_alone() -> None:
-    relay, table = hooked(DOWN)
-    relay.retries.failure = relay.dead_letters.failure = NO
-    # The writes of the table: the gate, the claim, and the record with the row.
-    table.before_next(table_down, after=2)
-    result = relay.share()
-    assert (result.outcome, result.queue, bool(result.notices.last_copy)) == ("unsafe", None, True)
-
-
-@pytest.mark.parametrize("failure", [DOWN, REFUSED, LATE], ids=["down", "refused", "late"])
-def test_no_share_is_a_duplicate_of_an_unsafe_one_or_superseded_by_it(failure: Step) -> None:
-    relay = nowhere(failure)
-    relay.share(changedOn=LATER)
-    before = len(relay.session.calls)
-    assert relay.share(changedOn=LATER).outcome == "unsafe"
-    assert len(relay.session.calls) > before
-    relay.retries.failure, relay.dynamodb.refuses_writes = None, False
-    assert relay.share(changedOn=LATER - 1).outcome in {"queued", "unsafe"}
-
-
-def test_share_is_unsafe_if_the_dead_letter_queue_does_not_answer_in_time() -> None:
-    def slow(_: Call) -> Any:
-        relay.clock.now += 9
-        return DOWN
-
-    relay = nowhere(slow)
-    relay.dead_letters.failure = TimeoutError("hangs")
-    assert relay.share().outcome == "unsafe"
 
 
 def test_retry_queue_is_tried_again_after_the_attempts_and_the_dead_letter_queue_only_without_a_row() -> None:

@@ -9,13 +9,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.failures.errors import QueueError
 from relay.http.session import HttpAnswer
-from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.fakes import new_relay as relay_without_pages
 from tests.unit.paging_tenant import Tenant, new_relay, pages
-from tests.unit.states import NOW, over, state
 
 DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
@@ -197,20 +195,6 @@ def test_fallback_is_notified_only_of_an_open_critical_that_no_page_covers(name:
     relay.drain()
     relay.sweep_for(180)
     assert (relay.recorder.metrics().get("page_missing", 0), len(relay.sns.published)) == (missing, notified)
-
-
-def test_fallback_is_notified_of_a_critical_without_a_page_although_the_job_of_a_warning_looks_for_it(
-    tenant: Tenant,
-) -> None:
-    tenant.makes_pages = False
-    relay = new_relay(tenant)
-    relay.play("warning")
-    warning = relay.retries.messages
-    relay.play("critical")
-    relay.retries.messages = warning
-    relay.drain()
-    relay.sweep_for(180)
-    assert len(relay.sns.published) == 1
 
 
 def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(tenant: Tenant) -> None:
@@ -397,18 +381,6 @@ def test_page_that_xmatters_says_is_over_already_counts_as_ended(tenant: Tenant,
     assert ([each[2] for each in pages(relay)], relay.delays()) == ([True, False], [])
 
 
-def test_resolve_that_is_noted_late_does_not_end_a_page_that_was_raised_after_it(tenant: Tenant) -> None:
-    relay = new_relay(tenant, policy=UNREPLACED)
-    # The sender of the resolve was so slow to record it that another sender announced the next state meanwhile.
-    entry = Entry().announcing(state(), "r1", NOW).announcing(state(40), "r3", NOW + 40)
-    entry = entry.announcing(over(20), "r2", NOW + 20)
-    assert relay.ledger.write(key("noc", (), "i1"), Entry(), entry)
-    tenant.signals = [NOW, NOW + 20, NOW + 40]
-    relay.retries.queue().send(followup())
-    relay.wake(60)
-    assert tenant.ended == ["page-1"]
-
-
 def test_page_that_one_of_two_concurrent_followups_found_is_not_lost(tenant: Tenant) -> None:
     def meanwhile() -> None:
         # The first follow-up has asked for the last time, and found nothing.
@@ -553,13 +525,3 @@ def test_unannounced_resolve_is_unsafe_and_not_noted_if_no_queue_takes_the_job(t
     assert relay.share(**said).outcome == "unchanged"
     relay.wake(0)
     assert tenant.ended == ["page-1"]
-
-
-def test_unannounced_resolve_from_the_retry_queue_ends_the_pages(tenant: Tenant) -> None:
-    relay = new_relay(tenant, policy=SILENT)
-    relay.play("critical 36")
-    stamp = int(relay.clock.now)
-    body = samples.body(status="ok", changedOn=stamp)
-    relay.retries.queue().send(samples.job(recipients=(), body=body, version=(stamp,) * 2, status="ok", digest=None))
-    relay.wake(0)
-    assert (tenant.ended, len(tenant.signals)) == (["page-1"], 1)
