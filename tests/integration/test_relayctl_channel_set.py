@@ -98,14 +98,6 @@ class TestChannelThatMayNotifyNobody:
 
 
 class TestRotation:
-    def test_second_rotation_is_refused_while_the_previous_token_is_valid(self, operator: Operator) -> None:
-        make(operator)
-        set_(operator, "--set", "inbound.token=second-token-of-24-characters")
-        done = set_(operator, "--set", "inbound.token=third-token-of-24-characters", code=2)
-        assert "inbound: the credential before the last change works until 2027-01-16T08:00:05" in done.stderr
-        assert operator.secret("payments")["inbound"]["token"] == "second-token-of-24-characters"
-        assert "relayctl channel rotate payments inbound --retire" in " ".join(done.stderr.split())
-
     @pytest.mark.parametrize(("key", "endpoint"), [("inbound.token", "inbound"), ("xmatters.callback", "callback")])
     def test_unset_of_the_only_credential_of_an_endpoint_is_refused_with_the_rotate_command(
         self, operator: Operator, key: str, endpoint: str

@@ -3,7 +3,6 @@
 import pytest
 from click.testing import Result
 
-from relay.jobs.queue import Queue
 from tests.integration.relayctl_cloud import Operator
 from tests.integration.relayctl_logs import Logs
 from tests.samples import job
@@ -54,14 +53,6 @@ class TestDrain:
         began = operator.clock.now
         remove(operator, "--yes", "--quiet", "5m")
         assert 210 <= operator.clock.now - began <= 240
-
-    def test_debts_and_dead_letters_of_another_channel_do_not_matter(self, operator: Operator, logs: Logs) -> None:
-        operator.keep("noc", "other")
-        operator.owe("other", "i1", 300)
-        operator.put(job(channel="other"))
-        Queue(operator.sqs, operator.retry_queue_url).send(job(), delay_seconds=300)
-        remove(operator, "--yes")
-        assert not exists(operator)
 
     def test_drain_is_refused_at_once_while_shares_still_come(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc")
