@@ -309,6 +309,11 @@ def test_job_waits_two_minutes_for_the_gate_and_is_then_sent_guarded_by_the_ledg
     assert relay.repeats() == [None, "true"]
 
 
+def test_critical_from_the_retry_queue_waits_for_the_gate_too() -> None:
+    relay = new_relay(dynamodb=GateDown())
+    assert (relay.resume(samples.job()).reason, relay.session.calls) == ("internal", [])
+
+
 def test_long_outage_of_xmatters_without_the_gate_leaves_one_message_and_no_dead_letter() -> None:
     relay = new_relay(DOWN, dynamodb=GateDown())
     relay.share()

@@ -261,6 +261,15 @@ def test_resumed_job_that_the_ledger_does_not_owe_is_not_sent() -> None:
     assert (became, len(relay.session.calls)) == (["superseded", "duplicate", "unchanged"], 1)
 
 
+def test_job_of_an_announced_state_clears_a_debt_that_still_names_it() -> None:
+    relay = new_relay()
+    relay.share()
+    entry = relay.entry()
+    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest or pytest.fail()))
+    [job] = relay.retries.jobs()
+    assert (relay.resume(job).outcome, relay.entry().debt.since) == ("duplicate", None)
+
+
 @pytest.mark.parametrize("inherited", [(LATER, LATER), None], ids=["a share before", "no share"])
 def test_late_share_stays_superseded_after_a_job_without_timestamps_inherited_those_of(
     inherited: tuple[float, float] | None,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relay.failures.reasons import Reason
 from relay.http.session import HttpAnswer
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import key
@@ -109,6 +110,17 @@ def test_crashed_sender_leaves_a_message_that_is_sent_as_a_possible_repeat_and_a
     assert relay.share(id="i2", changedOn=LATER, status="ok").subject.transition == "resolved"
 
 
+def test_state_that_must_not_be_sent_is_not_dead_lettered_while_another_sender_has_the_lease() -> None:
+    relay = new_relay()
+    crash(relay)
+    became = []
+    for seconds in (0, 16):
+        relay.clock.now += seconds
+        result = relay.resume(relay.retries.jobs()[-1], Reason.CHANNEL_REMOVED)
+        became.append((result.queue, len(relay.dead_letters.messages)))
+    assert became == [("retry", 0), ("dead_letter", 1)]
+
+
 def test_resolve_is_owed_again_if_an_older_state_is_accepted_after_it() -> None:
     def resolves(_: Call) -> HttpAnswer:
         relay.clock.now += 15
@@ -203,24 +215,36 @@ def test_share_waits_on_the_queue_and_gives_its_slot_back_after_six_conflicting_
     assert relay.statuses() == "critical"
 
 
+class ForgetfulDynamoDb(FakeDynamoDb):
+    """A table that makes one write, and fails its condition, as botocore's repeated call does if an answer was lost."""
+
+    def __init__(self, is_lost: Callable[[dict[str, Any]], bool]) -> None:
+        super().__init__()
+        self.is_lost = is_lost
+        self.lost = 0
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        answer = super().update_item(**request)
+        if not self.lost and self.is_lost(request):
+            self.lost = 1
+            raise condition_failed("UpdateItem")
+        return answer
+
+
 def test_share_is_kept_and_answered_duplicate_if_the_answer_to_its_own_record_was_lost() -> None:
-    class ForgetfulDynamoDb(FakeDynamoDb):
-        """A table that writes an entry with a row, and fails the condition, as botocore's repeated call does."""
-
-        def update_item(self, **request: Any) -> dict[str, Any]:
-            answer = super().update_item(**request)
-            if SHARD in request["ExpressionAttributeNames"].values() and not lost:
-                lost.append("answer")
-                raise condition_failed("UpdateItem")
-            return answer
-
-    lost: list[str] = []
-    relay = new_relay(OK, dynamodb=ForgetfulDynamoDb(), policy={"max_per_minute": 1})
+    table = ForgetfulDynamoDb(lambda request: SHARD in request["ExpressionAttributeNames"].values())
+    relay = new_relay(OK, dynamodb=table, policy={"max_per_minute": 1})
     relay.share(id="i2")
-    assert (relay.share().outcome, lost) == ("duplicate", ["answer"])
+    assert (relay.share().outcome, table.lost) == ("duplicate", 1)
     assert relay.retries.jobs()[-1].incident_id == "i1"
     relay.wake(120)
     assert (len(relay.session.calls), relay.entry().debt.since) == (2, None)
+
+
+def test_share_is_sent_at_once_if_the_answer_to_its_own_claim_was_lost() -> None:
+    table = ForgetfulDynamoDb(lambda request: request["Key"]["pk"]["S"].startswith("incident/"))
+    relay = new_relay(OK, dynamodb=table)
+    assert (relay.play("critical"), table.lost) == (["delivered opened"], 1)
 
 
 def test_alerts_that_joined_are_announced_after_a_conflicting_write() -> None:

@@ -66,7 +66,9 @@ def test_room_for_signals_is_what_flood_control_leaves_of_the_last_minute(
 
 
 FOUR = "critical ok critical ok"
+EASED = "warning critical warning critical"
 SPACED: dict[str, Any] = {"min_seconds_between_signals": 15}
+PAUSED: dict[str, Any] = {"pauses": [samples.pause("keep", since=2)]}
 # Policy, answers of xMatters, events (see `Relay.play`), what becomes of the last share, and the signals' statuses.
 WAITS: dict[str, tuple[dict[str, Any], list[Step], str, str, str]] = {
     "spacing": (SPACED, [OK], "warning unknown", "queued paced", "warning"),
@@ -75,7 +77,8 @@ WAITS: dict[str, tuple[dict[str, Any], list[Step], str, str, str]] = {
     "end needs no spacing": (SPACED, [OK], "warning ok", "delivered resolved", "warning ok"),
     "fifth in a minute": ({}, [OK], f"{FOUR} critical", "queued paced", FOUR),
     "fifth after a minute": ({}, [OK], f"{FOUR} critical 60", "queued paced", f"{FOUR} critical"),
-    "one attempt is left of four": ({}, [OK, OK, OK, RESET], FOUR, "queued unreachable", FOUR),
+    "one attempt is left of four": ({}, [OK, OK, OK, RESET], EASED, "queued unreachable", EASED),
+    "latest of two holds": (SPACED | PAUSED, [OK], "warning 2 unknown", "queued paused", "warning"),
     "worse than one that may have rung": ({}, [LATE, OK], "warning critical", "delivered opened", "warning critical"),
     "ambiguous attempts count": (
         {},
