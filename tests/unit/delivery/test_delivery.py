@@ -265,7 +265,7 @@ def test_job_of_an_announced_state_clears_a_debt_that_still_names_it() -> None:
     relay = new_relay()
     relay.share()
     entry = relay.entry()
-    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest or pytest.fail("nothing is sent")))
+    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest or pytest.fail("no state")))
     [job] = relay.retries.jobs()
     assert (relay.resume(job).outcome, relay.entry().debt.since) == ("duplicate", None)
 
