@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from bench.figures import Aim, Section, measured
 from bench.simulated import DelayedQueue, SlowTable
 from relay.http.session import HttpAnswer
-from relay.jobs.envelope import read_envelope
+from relay.jobs.queue import read_envelope
 from relay.reconcile.comparison import SETTLES_SECONDS
 from tests import samples
 from tests.fakes import Call, Clock, FakeSession, Relay, secrets_of

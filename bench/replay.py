@@ -11,9 +11,8 @@ from typing import Any
 from bench import bodies
 from bench.figures import Aim, Section, measured
 from bench.simulated import overlapping
-from relay.jobs.envelope import envelope_of
 from relay.jobs.job import timestamp
-from relay.jobs.queue import Queue
+from relay.jobs.queue import Queue, envelope_of
 from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover
 from relayctl.dlq.queue import DeadLetters
 from tests import samples

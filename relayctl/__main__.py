@@ -146,7 +146,7 @@ def _known(error: Exception) -> click.ClickException | None:
         # Imported here: `relayctl --help` must not import the AWS SDK, and has no error of it.
         from botocore.exceptions import NoCredentialsError, NoRegionError, ProfileNotFound  # noqa: PLC0415
 
-        from relay.failures.errors import InvalidChannel  # noqa: PLC0415
+        from relay.failures import InvalidChannel  # noqa: PLC0415
         from relayctl.aws_errors import aws_failure  # noqa: PLC0415
         from relayctl.channel.store import ChannelChangedError  # noqa: PLC0415
         from relayctl.stack.deployed import EndpointUrlError  # noqa: PLC0415

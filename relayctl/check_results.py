@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from relay.failures.errors import SendError
-from relay.failures.reasons import Reason
+from relay.failures import Reason, SendError
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.aws_errors import aws_failure

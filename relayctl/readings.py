@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.failures.errors import InvalidChannel, LedgerError, SendError
+from relay.failures import InvalidChannel, LedgerError, SendError
 from relay.foreign_text import printable
 from relayctl.aws_errors import aws_failure
 from relayctl.channel.store import ChannelStore

@@ -20,15 +20,13 @@ from relay.deadline import Deadline
 from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Wiring
-from relay.failures.errors import SendError, UnknownChannel
-from relay.failures.reasons import Reason
+from relay.failures import Reason, SendError, UnknownChannel
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
-from relay.jobs.queue import Queue
+from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key

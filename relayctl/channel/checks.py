@@ -14,7 +14,7 @@ from relay.channels.policy import Mode
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.failures.errors import InvalidChannel, LedgerError
+from relay.failures import InvalidChannel, LedgerError
 from relay.http.session import AllowList, ForbiddenUrl
 from relay.ledger.sources import Sources
 from relay.reconcile.history import UnknownCounts, read_unknown_counts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.deadline import Deadline
-from relay.failures.errors import NoAnswer
+from relay.failures import NoAnswer
 from relay.http.client import HttpClient
 from relayctl import terminal
 from relayctl.channel.endpoints import ENDPOINTS

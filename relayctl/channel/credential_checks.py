@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 from relay.bigpanda.client import BigPanda
 from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer, SendError
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, Reason, SendError
 from relay.foreign_text import printable
 from relay.http.client import HttpClient
 from relay.xmatters.directory import Directory, Kind, RecipientCheck

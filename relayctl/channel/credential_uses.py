@@ -7,7 +7,7 @@ from typing import NamedTuple
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
-from relay.failures.errors import InvalidChannel, LedgerError
+from relay.failures import InvalidChannel, LedgerError
 from relay.foreign_text import printable
 from relay.jobs.job import seconds_of
 from relay.ledger import credentials

@@ -11,7 +11,7 @@ from rich.text import Text
 from relay.channels.parsing import parse_channel
 from relay.channels.policy import Policy
 from relay.delivery.channel_health import age
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.channel import credential_uses, endpoints, modes

@@ -8,7 +8,7 @@ import click
 
 from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import audit, terminal
 from relayctl.audit import Audit

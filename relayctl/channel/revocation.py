@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 
-from relay.channels.change_marks import MARKS_SECONDS
+from relay.channels.cache import MARKS_SECONDS
 from relay.deadline import Deadline
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.ledger import credentials
 from relay.ledger.table import Table
 from relayctl import moments, terminal

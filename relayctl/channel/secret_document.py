@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from relay.channels.parsing import decode_secret
 from relay.channels.schema import CHANNEL
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 
 MASK = "***"
 # Keys whose values are shown. An allow-list: a key of a later version is masked.

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.parsing import decode_secret
 from relay.channels.secrets_manager import list_channels
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.stack.deployed import Stack
 

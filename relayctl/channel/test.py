@@ -10,12 +10,11 @@ import click
 from relay.channels.channel import Channel, header_for
 from relay.channels.parsing import parse_channel
 from relay.channels.routes import chosen
-from relay.failures.errors import InvalidChannel, NoAnswer
+from relay.failures import InvalidChannel, NoAnswer
 from relay.foreign_text import printable
 from relay.http.client import json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.json_fields import scalar
-from relay.incidents.share import TEST_PREFIX, parse_share
+from relay.incidents.share import TEST_PREFIX, parse_share, scalar
 from relayctl import check_results, terminal
 from relayctl.channel import endpoints
 from relayctl.channel.checks import ChannelChecks

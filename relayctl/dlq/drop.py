@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import click
 
 from relay.delivery.task import entry_key_of
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, Reason
 from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job, JobKind
 from relay.ledger.ledger import Ledger
 from relayctl import audit, terminal

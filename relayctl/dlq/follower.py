@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relay.delivery.task import entry_key_of
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, Reason
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relayctl.dlq.mover import LONGEST_SLEEP_SECONDS, Became, Fate, Moved

@@ -8,10 +8,9 @@ import json
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from relay.failures.errors import QueueError
-from relay.jobs.envelope import UnreadableMessage, attributes_of, read_envelope
+from relay.failures import QueueError
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, check_message
+from relay.jobs.queue import Message, UnreadableMessage, attributes_of, check_message, read_envelope
 
 # Twice SQS's limit, since each quote of an envelope is escaped, and room for the attributes.
 MAX_LINE_BYTES = 3 * 1024 * 1024

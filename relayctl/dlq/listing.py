@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.details import title_of
-from relay.incidents.json_fields import MAX_ID_LENGTH
-from relay.incidents.share import parse_share
-from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.incidents.share import MAX_ID_LENGTH, parse_share
 from relay.jobs.job import Flag, Job, seconds_of
+from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl.dlq.mover import NO_STATUS
 from relayctl.dlq.queue import Depth, HeldMessage
 

@@ -14,12 +14,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.delivery.task import recorded_state
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.envelope import attributes_of, read_envelope
 from relay.jobs.job import Job, JobKind, seconds_of
-from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue
+from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue, attributes_of, read_envelope
 from relayctl.dlq.queue import DeadLetters, HeldMessage, Run
 
 # Batches that are moved in parallel. botocore keeps ten connections.

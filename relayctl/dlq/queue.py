@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Job
+from relay.jobs.queue import UnreadableMessage, read_envelope
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

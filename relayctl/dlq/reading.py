@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.jobs.job import Job, JobKind
 from relayctl import channel_names, moments, terminal
 from relayctl.dlq import listing

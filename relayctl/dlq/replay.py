@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from relay.foreign_text import identifier, printable
-from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.incidents.share import MAX_ID_LENGTH
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of, key, shadow_of
 from relay.ledger.ledger import Ledger

@@ -5,7 +5,7 @@ from copy import replace
 from typing import Any
 
 from relay.delivery.channel_health import age, next_attempt
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.foreign_text import identifier
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal

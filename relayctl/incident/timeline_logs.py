@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay.channels.channel import is_channel_name
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.foreign_text import identifier, quoted
 from relay.incidents.transition import Transition
 from relayctl.channel import modes

@@ -10,11 +10,10 @@ from urllib.parse import quote, urlencode
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess, Rest
 from relay.deadline import Deadline
-from relay.failures.errors import BadRequest, SendError
+from relay.failures import BadRequest, SendError
 from relay.foreign_text import identifier, quoted
 from relay.http.client import json_object
-from relay.incidents.json_fields import Fields, fields_of, nested, scalar
-from relay.incidents.share import parse_share
+from relay.incidents.share import Fields, fields_of, nested, parse_share, scalar
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
 from relayctl.incident.timeline import BIGPANDA, XMATTERS, Event
 

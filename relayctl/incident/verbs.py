@@ -10,7 +10,7 @@ from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
 from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.json_fields import MAX_ID_LENGTH
+from relay.incidents.share import MAX_ID_LENGTH
 from relayctl import moments, terminal
 from relayctl.channel.store import ChannelStore
 from relayctl.channel_names import CHANNEL

@@ -11,7 +11,7 @@ from rich.text import Text
 from relay.channels.api_gateway import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
-from relay.failures.errors import BadRequest, LedgerError
+from relay.failures import BadRequest, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate

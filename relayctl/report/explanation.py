@@ -15,16 +15,16 @@ from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, new_job
 from relay.delivery.trigger_retries import content, decision_of
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.channel_rate_limiter import Gate, Rule
+from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-from relay.ledger.wait import Rule, Wait
 from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import modes

@@ -6,7 +6,7 @@ Its explanations come from the module `explanation`, and for a transition from `
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.foreign_text import one_line, printable
 from relayctl.channel import modes
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.http.client import HttpClient, json_object
-from relay.incidents.json_fields import Fields, scalar
+from relay.incidents.share import Fields, scalar
 from relay.incidents.transition import Transition
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relayctl import terminal
 from relayctl.channel import write_path
 from relayctl.channel.credential_input import CredentialInput

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 from rich.text import Text
 
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.aws_errors import aws_failure

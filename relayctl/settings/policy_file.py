@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
 from relay.channels.parsing import decode_secret, parse_channel
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import AllowList, VendorHosts
 
 _WHOLE = {"inbound", "xmatters"}

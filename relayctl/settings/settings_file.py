@@ -16,7 +16,7 @@ import click
 from relay.channels import token
 from relay.channels.channel import is_channel_name
 from relay.channels.parsing import check_secret, schema_faults
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import MAX_BYTES, CredentialInput
 from relayctl.channel.endpoints import ENDPOINTS, add_missing_tokens, needs_endpoint
 from relayctl.channel.pauses_in_secret import KEY as PAUSES_KEY

@@ -14,7 +14,7 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
     owed_reasons,
 )
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.jobs.job import seconds_of
 from relay.ledger.channel_rate_limiter import Gate
 from relayctl import moments

@@ -8,7 +8,7 @@ import click
 
 from relay.deadline import Deadline
 from relay.delivery.channel_health import age
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.moments import Span

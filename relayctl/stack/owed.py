@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.foreign_text import identifier
 from relay.jobs.job import Job
+from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import CRITICAL, OTHER, shards
 from relayctl.channel.revocation import bounded_table
 from relayctl.dlq import reading
 from relayctl.readings import Readings

@@ -9,13 +9,12 @@ from typing import NamedTuple
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
-from relay.failures.errors import InvalidChannel
-from relay.ledger.channel_rate_limiter import Gate
+from relay.failures import InvalidChannel
+from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.entry_key import channel_of, key
 from relay.ledger.ledger import Ledger
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
-from relay.ledger.wait import gate_of
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relayctl.channel import credential_uses
 from relayctl.channel.credential_uses import Use

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import attributes_of, read_envelope
 from relay.jobs.job import Job
+from relay.jobs.queue import attributes_of, read_envelope
 from relay.telemetry.metrics import METRICS
 from sandbox import local
 from sandbox.bigpanda.incidents import ENVIRONMENT

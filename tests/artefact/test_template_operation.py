@@ -16,7 +16,7 @@ import pytest
 
 from relay.channels.policy import Policy
 from relay.jobs.queue import MAX_DELAY_SECONDS, MAX_MESSAGE_BYTES, MAX_RECEIVES
-from relay.ledger.row import AT, INDEX, SHARD, Row
+from relay.ledger.debt import AT, INDEX, SHARD, Row
 from relay.telemetry.metrics import METRICS
 from relayctl.stack.checks import WORKER_QUEUES
 from sandbox.environment import without_aws

@@ -9,9 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, timestamp
-from relay.jobs.queue import Queue
+from relay.jobs.queue import Queue, read_envelope
 from sandbox.cloud import queues
 from tests import samples
 from tests.e2e.channels import Channel

@@ -15,9 +15,8 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
 from relay.incidents.transition import State
-from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job
-from relay.jobs.queue import Queue
+from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key

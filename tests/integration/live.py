@@ -18,9 +18,9 @@ from relay.entrypoints.watchdog import Watchdog
 from relay.entrypoints.wiring import Wiring
 from relay.http.session import Session, VendorHosts
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Result
+from relay.jobs.queue import envelope_of
 from relay.ledger.table import Table
 from tests import samples
 from tests.fakes import Recorder, by_channel, one_by_one

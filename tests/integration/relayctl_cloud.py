@@ -26,15 +26,13 @@ from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job, seconds_of
-from relay.jobs.queue import Queue
+from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import Row
 from relay.ledger.table import Table
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.integration.account import Aws

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from relay.entrypoints import bootstrap
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from tests.unit.entrypoints.test_bootstrap import ENVIRONMENT
 
 

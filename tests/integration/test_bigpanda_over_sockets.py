@@ -11,8 +11,7 @@ import pytest
 from relay.bigpanda.client import ACTIVITIES_A_PAGE, INCIDENTS_A_PAGE, BigPanda, Incident, Listing
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer, SendError
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
 from sandbox.bigpanda.users import USERS

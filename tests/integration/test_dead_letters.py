@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from relay.jobs.envelope import envelope_of, read_envelope
-from relay.jobs.queue import Queue
+from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relayctl.dlq.queue import HOLD_SECONDS, DeadLetters
 from tests.fakes import Clock
 from tests.integration.relayctl_cloud import REGION, new_session, short_polls

@@ -10,8 +10,7 @@ import pytest
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer, NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import Session, VendorHosts
 from relay.xmatters.directory import Directory, Kind, RecipientCheck

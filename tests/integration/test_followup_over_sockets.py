@@ -10,8 +10,7 @@ import pytest
 from relay.channels.channel import Rest
 from relay.channels.parsing import parse_channel
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer, SendError
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import Session
 from relay.ledger.entry_key import key

@@ -18,8 +18,7 @@ from relay.channels.api_gateway import Reply
 from relay.deadline import Deadline, limited, time_limit
 from relay.entrypoints import bootstrap
 from relay.entrypoints.watchdog import Watchdog
-from relay.failures.errors import LedgerError, NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, never_sent
 from relay.ledger.ledger import Ledger

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job
+from relay.jobs.queue import read_envelope
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.reconcile.comparison import SETTLES_SECONDS

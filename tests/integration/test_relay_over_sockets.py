@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay.failures.reasons import HANDLING, Reason
-from relay.jobs.envelope import read_envelope
+from relay.failures import HANDLING, Reason
 from relay.jobs.outcome import Outcome
+from relay.jobs.queue import read_envelope
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.account import Aws

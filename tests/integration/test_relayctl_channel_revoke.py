@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from relay.channels.change_marks import MARKS_SECONDS
+from relay.channels.cache import MARKS_SECONDS
 from relay.channels.token import fits
 from relay.deadline import Deadline
 from relay.ledger.credentials import Uses

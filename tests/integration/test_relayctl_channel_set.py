@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.failures.errors import NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from tests.integration.relayctl_cloud import Operator
 

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import Result
 
-from relay.jobs.envelope import envelope_of
+from relay.jobs.queue import envelope_of
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.dlq import jsonl
 from tests.integration.relayctl_cloud import Operator, failing

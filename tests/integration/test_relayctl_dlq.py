@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 from relay.delivery.task import entry_key_of
 from relay.incidents.transition import State
-from relay.jobs.envelope import attributes_of, envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
+from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry
 from relayctl.__main__ import main
 from relayctl.dlq.mover import state_of as state_of_message

@@ -8,10 +8,9 @@ import pytest
 from relay.incidents.transition import State
 from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
-from relay.ledger.row import Row
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site

@@ -329,7 +329,7 @@ class TestUnexpectedError:
         assert "RELAYCTL_TRACEBACK=1" in line
         assert "canary" not in line
 
-    @pytest.mark.parametrize("module", ["relay.failures.errors", "botocore.exceptions"])
+    @pytest.mark.parametrize("module", ["relay.failures", "botocore.exceptions"])
     def test_missing_module_is_one_line_though_the_error_handler_needs_it(
         self, bare: Callable[..., Result], faulty: list[str], monkeypatch: pytest.MonkeyPatch, module: str
     ) -> None:

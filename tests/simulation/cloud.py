@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from relay.http.session import HttpAnswer
-from relay.jobs.envelope import SCHEMA
+from relay.jobs.queue import SCHEMA
 
 # The largest difference of two functions' clocks in most schedules.
 USUAL_CLOCKS_DIFFER = 0.6

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby, pairwise, permutations
 from typing import Any
 
-from relay.jobs.envelope import SCHEMA
+from relay.jobs.queue import SCHEMA
 from tests.simulation.cloud import Cloud
 from tests.simulation.phones import AMBIGUOUS, Phones, Post
 from tests.simulation.services import SimulatedSns, SimulatedSqs

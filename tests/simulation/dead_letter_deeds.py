@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.failures.errors import QueueError
+from relay.failures import QueueError
 from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table

@@ -152,7 +152,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a signal that may have paged is tried again within seconds",
-        "failures.reasons:",
+        "failures:",
         "AMBIGUOUS_WAIT_SECONDS = 30.0",
         "AMBIGUOUS_WAIT_SECONDS = 3.0",
         seed=117,
@@ -250,7 +250,7 @@ MUTATIONS = (
     ),
     Mutation(
         "500, 502 and 504 are taken for a signal that did not ring",
-        "failures.reasons:is_ambiguous_status",
+        "failures:is_ambiguous_status",
         "status >= 500 and status != 503",
         "False",
         seed=111,
@@ -496,14 +496,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a backoff lasts for hours",
-        "failures.reasons:",
+        "failures:",
         "LONGEST_WAIT_SECONDS = 900.0",
         "LONGEST_WAIT_SECONDS = 9000.0",
         seed=24,
     ),
     Mutation(
         "the backoff of a critical doubles as that of others",
-        "jobs.backoff:wait_seconds",
+        "failures:wait_seconds",
         "CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS",
         "LONGEST_WAIT_SECONDS",
         seed=95,
@@ -788,7 +788,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an early end of a pause is not noticed",
-        "sweeper.debt_timing:is_resumed",
+        "sweeper.policies:is_resumed",
         "debt.paused_until > now and not is_sent and not is_paused(policies, row, now)",
         "False",
         seed=300,
@@ -809,7 +809,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the fallback's time counts through a pause",
-        "sweeper.debt_timing:delay_start_after_pauses",
+        "sweeper.policies:delay_start_after_pauses",
         "max([row.delay_start, *held, *past, *([debt.paused_until] if is_recorded_end else [])])",
         "row.since",
         seed=38,
@@ -1031,7 +1031,7 @@ MUTATIONS = (
     ),
     Mutation(
         "members that this version does not know are dropped",
-        "ledger.entry_json:encoded",
+        "ledger.ledger:encoded",
         "{**entry.others, **members}",
         "members",
         seed=6,
@@ -1052,7 +1052,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a message with a member that this version does not know is unreadable",
-        "jobs.envelope:read_envelope",
+        "jobs.queue:read_envelope",
         'members["schema"] != SCHEMA',
         'members["schema"] != SCHEMA or members.keys() - {*_MEMBERS, "schema"}',
         seed=31,
@@ -1073,7 +1073,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the end of a pause that is planned delays the fallback topic",
-        "sweeper.debt_timing:delay_start_after_pauses",
+        "sweeper.policies:delay_start_after_pauses",
         "not each.when and row.since < each.until <= now",
         "not each.when and row.since < each.until",
         seed=244,

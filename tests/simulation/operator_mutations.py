@@ -58,7 +58,7 @@ OPERATOR_MUTATIONS = (
     ),
     Mutation(
         "a reconcile run works beside another one",
-        "reconcile.lease:Lease.take",
+        "reconcile.findings:Lease.take",
         '("until", now)',
         '("until", now + LEASE_SECONDS + 60)',
         seed=9,

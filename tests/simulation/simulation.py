@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.channels.change_marks import settings_name
+from relay.channels.cache import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline

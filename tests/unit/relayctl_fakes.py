@@ -7,9 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.jobs.envelope import read_envelope
 from relay.jobs.job import Job
-from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue
+from relay.jobs.queue import MAX_MESSAGE_BYTES, Queue, read_envelope
 from relayctl.dlq.queue import DeadLetters, HeldMessage, Run
 from tests.fakes import Clock
 

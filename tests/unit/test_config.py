@@ -1,7 +1,7 @@
 import pytest
 
 from relay.config import Config
-from relay.failures.errors import ConfigError
+from relay.failures import ConfigError
 
 GOOD = {
     "RELAY_SECRET_PREFIX": "relay",

@@ -13,7 +13,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from relay.channels.schema import CHANNEL
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.incidents.share import parse_share
 from relay.telemetry.metrics import METRICS
 from relayctl.__main__ import main

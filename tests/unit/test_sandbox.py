@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from rich.console import Console
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.incidents.own_body import BodyRule, build_body
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
 from relay.ledger.entry_key import key, page_key

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from relay.failures.errors import ConfigError
+from relay.failures import ConfigError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from relay.channels import token
 from relay.channels.api_gateway import Reply, Request
 from relay.channels.token import EndpointName
-from relay.failures.errors import ChannelForbidden, ChannelUnreadable
+from relay.failures import ChannelForbidden, ChannelUnreadable
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
 

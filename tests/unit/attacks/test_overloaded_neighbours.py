@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.jobs.outcome import Outcome
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb

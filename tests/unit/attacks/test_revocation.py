@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.failures.errors import ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.ledger import credentials
 from relay.ledger.table import Table
 from tests import samples

@@ -10,8 +10,7 @@ import requests
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.failures.errors import NoAnswer, SendError
-from relay.failures.reasons import Reason
+from relay.failures import NoAnswer, Reason, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from tests import samples

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import HttpAnswer
 from relay.incidents.callback import Deed, ResponseAction
 from tests import samples

@@ -8,8 +8,7 @@ import pytest
 from relay.bigpanda.verification import CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import OutboundCredentials, Rest
 from relay.deadline import Deadline
-from relay.failures.errors import NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import NoAnswer, Reason
 from relay.incidents.callback import Callback, Kind
 from relay.ledger.accepted_signal import AcceptedSignal, hashes_of
 from relay.ledger.entry import Entry

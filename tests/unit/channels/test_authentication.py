@@ -7,9 +7,9 @@ import pytest
 
 from relay.channels import token
 from relay.channels.api_gateway import Request
-from relay.channels.refusal_budget import RefusalBudgets, source
+from relay.channels.authentication import RefusalBudgets, source
 from relay.channels.token import PATTERN
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 from tests import samples
 from tests.fakes import Clock, FakeSession, Relay
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channels.cache import ChannelCache
-from relay.failures.errors import ChannelForbidden, ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelForbidden, ChannelUnreadable, UnknownChannel
 from tests import samples
 from tests.fakes import HOSTS, Clock, FakeSecrets
 

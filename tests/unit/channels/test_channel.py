@@ -12,7 +12,7 @@ import pytest
 from relay.channels import channel, misconfiguration
 from relay.channels.channel import Channel, is_channel_name
 from relay.channels.parsing import parse_channel
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import VendorHosts
 from tests import samples
 from tests.fakes import HOSTS

@@ -9,7 +9,7 @@ import pytest
 
 from relay.channels import json_schema
 from relay.channels.schema import AUTH, CHANNEL
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from tests.every_setting import every_setting
 
 SCHEMAS = {"channel": CHANNEL} | AUTH

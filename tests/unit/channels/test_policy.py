@@ -11,7 +11,7 @@ from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause, active_pause, age_start, pauses_for
 from relay.channels.policy import PRIORITIES, FlapRule, Policy
 from relay.channels.routes import Route, Work, chosen, values_of
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.incidents.own_body import BodyRule
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import PRESETS, State, Transition

@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
 from botocore.stub import Stubber
 
 from relay.channels.secrets_manager import Secrets
-from relay.failures.errors import ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelUnreadable, UnknownChannel
 
 CLIENT = boto3.client(
     "secretsmanager", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"

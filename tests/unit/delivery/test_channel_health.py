@@ -12,10 +12,8 @@ from relay.delivery.channel_health import (
     ongoing_reasons,
 )
 from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import Entry
-from relay.ledger.row import Row
-from relay.ledger.wait import Slot
 
 NOW = 1_800_000_000.0
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import requests
 
-from relay.failures.errors import QueueError
-from relay.jobs.envelope import read_envelope
+from relay.failures import QueueError
 from relay.jobs.job import Flag
-from relay.ledger.row import Row
+from relay.jobs.queue import read_envelope
+from relay.ledger.debt import Row
 from tests import samples
 from tests.fakes import Call, FakeSqs, Relay, Step, dies, hooked, new_relay, table_down
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from relay.failures.errors import QueueError
-from relay.failures.reasons import Reason
+from relay.failures import QueueError, Reason
 from relay.jobs.job import Flag, Job, timestamp
 from relay.ledger.channel_rate_limiter import Gate
 from relay.ledger.entry_key import key

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.failures.errors import QueueError
+from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import Result
 from relay.ledger.entry_key import key

@@ -7,7 +7,7 @@ import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
-from relay.failures.errors import QueueError
+from relay.failures import QueueError
 from relay.http.session import HttpAnswer
 from relay.ledger.entry_key import key
 from tests import samples

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures.errors import ChannelUnreadable
+from relay.failures import ChannelUnreadable
 from relay.ledger.credentials import mark_changed
 from tests import samples
 from tests.fakes import Relay, Step, hooked, new_relay, table_down

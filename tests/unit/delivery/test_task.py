@@ -8,7 +8,7 @@ import pytest
 from relay.deadline import Deadline
 from relay.delivery.task import Task, new_job
 from relay.incidents.share import Share
-from relay.jobs.envelope import envelope_of, read_envelope
+from relay.jobs.queue import envelope_of, read_envelope
 from tests import samples
 from tests.fakes import Clock
 

@@ -7,8 +7,7 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.failures.errors import ChannelUnreadable
-from relay.failures.reasons import Reason
+from relay.failures import ChannelUnreadable, Reason
 from relay.http.session import HttpAnswer
 from relay.jobs.outcome import SendResult
 from tests import samples

@@ -11,7 +11,7 @@ import requests
 from relay.channels.api_gateway import Request
 from relay.deadline import Deadline
 from relay.entrypoints.authenticated_endpoint import Endpoint
-from relay.failures.errors import ChannelUnreadable, QueueError
+from relay.failures import ChannelUnreadable, QueueError
 from relay.ledger.credentials import Uses
 from tests import samples
 from tests.fakes import Call, FakeSession, Relay, Step

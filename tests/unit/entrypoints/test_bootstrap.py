@@ -18,7 +18,7 @@ from relay.deadline import Deadline
 from relay.entrypoints import bootstrap
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.entrypoints.worker import Worker
-from relay.failures.errors import ConfigError, LedgerError, SendError
+from relay.failures import ConfigError, LedgerError, SendError
 from relay.version import VERSION
 from tests import samples
 

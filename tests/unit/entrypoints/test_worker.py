@@ -10,11 +10,10 @@ import pytest
 import requests
 
 from relay.delivery.task import entry_key_of
-from relay.failures.errors import QueueError
-from relay.failures.reasons import Reason
+from relay.failures import QueueError, Reason
 from relay.incidents.share import parse_share
-from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
+from relay.jobs.queue import envelope_of, read_envelope
 from relayctl.dlq.jsonl import line_of, read_line
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down, worked

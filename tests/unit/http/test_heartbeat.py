@@ -4,8 +4,7 @@ import pytest
 import requests
 
 from relay.deadline import Deadline
-from relay.http.client import HttpClient
-from relay.http.heartbeat import beat
+from relay.http.client import HttpClient, beat
 from relay.http.session import AllowList, HttpAnswer, Session
 from tests.fakes import Clock, FakeSession, Step
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.redaction import redact
 from relay.http.session import HttpAnswer

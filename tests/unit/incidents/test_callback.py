@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 from relay.incidents.callback import Callback, Kind, ResponseMeanings, parse_callback
 
 UUID = "10f3cb42-0b4d-4ce0-9c33-1c2c8a4c1a5b"

@@ -21,7 +21,7 @@ from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
 from relay.channels.policy import Policy
 from relay.channels.routes import Route, Work, chosen
 from relay.deadline import Deadline
-from relay.failures.errors import BadRequest, SendError
+from relay.failures import BadRequest, SendError
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.incidents.callback import Callback, ResponseMeanings, parse_callback

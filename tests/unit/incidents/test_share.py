@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 from relay.incidents.share import Alert, Share, parse_share
 from tests import samples
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.envelope import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from relay.jobs.job import Job, Stamps, timestamp
+from relay.jobs.queue import UnreadableMessage, attributes_of, envelope_of, fits, legal_text, read_envelope
 from tests import samples
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=40)

@@ -5,9 +5,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.failures.errors import QueueError
-from relay.jobs.envelope import read_envelope
-from relay.jobs.queue import check_message
+from relay.failures import QueueError
+from relay.jobs.queue import check_message, read_envelope
 from tests import samples
 from tests.fakes import FakeSqs
 

@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from relay.channels.policy import FlapRule
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience, with_signal
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row, Slot, shard
 from relay.ledger.entry import Entry, Flap, Lease
 from relay.ledger.incident_end import End
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import Row, shard
-from relay.ledger.wait import Slot
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.ledger.channel_rate_limiter import (
     Gate,
+    Rule,
+    Ticket,
     count_name,
 )
-from relay.ledger.wait import Rule, Slot, Ticket, Wait
+from relay.ledger.debt import Slot, Wait
 from tests.fake_dynamodb import size
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.ledger.table import Table, Text
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channels.channel import BigPandaAccess
-from relay.failures.errors import LedgerError, UnknownChannel
+from relay.failures import LedgerError, UnknownChannel
 from relay.incidents.share import parse_share
 from relay.ledger.table import Table
 from relay.reconcile.findings import Seen

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.http.session import HttpAnswer
-from relay.jobs.envelope import envelope_of
+from relay.jobs.queue import envelope_of
 from relay.ledger.entry_key import key
 from relay.reconcile.history import UnknownCounts
 from tests import samples

@@ -10,9 +10,9 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from relay.failures.errors import ChannelUnreadable
+from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
-from relay.reconcile.lease import KEY, Lease
+from relay.reconcile.findings import KEY, Lease
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
     Scene,

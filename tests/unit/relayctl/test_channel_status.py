@@ -7,9 +7,8 @@ import pytest
 from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
 from relay.incidents.transition import State
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry, Flap
-from relay.ledger.row import Row
 from relayctl import moments
 from relayctl.channel.credential_uses import Use
 from relayctl.stack import channel_status

@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 
-from relay.failures.errors import NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
 from relayctl.channel.credential_acceptance import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
 from tests.fakes import Clock

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from relay.delivery.task import entry_key_of, recorded_state
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job, seconds_of
+from relay.jobs.queue import envelope_of
 from relay.ledger.entry import Entry
 from relayctl.dlq.drop import Drop, criticals
 from relayctl.dlq.queue import HeldMessage

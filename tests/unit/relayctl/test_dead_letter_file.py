@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.envelope import attributes_of, envelope_of
 from relay.jobs.job import Job
-from relay.jobs.queue import Message, Queue
+from relay.jobs.queue import Message, Queue, attributes_of, envelope_of
 from relayctl.dlq.import_ import Import, check
 from relayctl.dlq.jsonl import MAX_LINE_BYTES, BadLineError, line_of, raw_lines, read_line
 from tests.fakes import Clock

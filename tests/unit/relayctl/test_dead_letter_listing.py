@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from relay.jobs.envelope import envelope_of
 from relay.jobs.job import Job
+from relay.jobs.queue import envelope_of
 from relayctl import moments
 from relayctl.dlq import listing
 from relayctl.dlq.queue import Depth, HeldMessage

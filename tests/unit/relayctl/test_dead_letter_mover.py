@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jobs.envelope import envelope_of, read_envelope
 from relay.jobs.job import Job, timestamp
+from relay.jobs.queue import envelope_of, read_envelope
 from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover, Moved, in_order, waves
 from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage, Run
 from tests.fakes import Clock

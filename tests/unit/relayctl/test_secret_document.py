@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.channels.parsing import check_secret
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import VendorHosts
 from relayctl.channel.secret_document import SecretDocument, is_credential, typed_value
 from tests.every_setting import CANARY, every_setting

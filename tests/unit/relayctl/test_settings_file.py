@@ -11,7 +11,7 @@ import pytest
 
 from relay.channels import token
 from relay.channels.schema import CHANNEL
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relayctl.channel.credential_input import CredentialInput
 from relayctl.channel.secret_document import SecretDocument, holds_credential
 from relayctl.settings import settings_schema

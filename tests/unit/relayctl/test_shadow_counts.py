@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer
+from relay.failures import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relayctl.log_lines import Line

@@ -5,14 +5,13 @@ from typing import Any
 import pytest
 
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer
+from relay.failures import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
-from relay.ledger.row import Row
 from relay.xmatters.rest import RestApi
 from relayctl import moments
 from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors, verbs

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from relay.failures.errors import ChannelUnreadable, NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
+from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.entry_key import key
-from relay.ledger.wait import gate_of
 from relay.sweeper.credential_probe import PROBES_KEY, read_probes
 from relay.sweeper.health_announcement import (
     ChannelState,

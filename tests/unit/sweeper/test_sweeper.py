@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.failures.errors import ChannelUnreadable, QueueError
-from relay.jobs.envelope import read_envelope
+from relay.failures import ChannelUnreadable, QueueError
 from relay.jobs.job import Flag
+from relay.jobs.queue import read_envelope
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.failures.errors import ChannelUnreadable
+from relay.failures import ChannelUnreadable
 from relay.jobs.job import timestamp
 from relay.ledger.entry_key import key
 from tests import samples

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channels.api_gateway import Request
-from relay.failures.errors import BadRequest, Unauthorized
-from relay.failures.reasons import Reason
+from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject
 from relay.ledger.overload_detector import Load

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from relay.channels.channel import OutboundCredentials
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer, NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import ForbiddenUrl, HttpAnswer
 from relay.xmatters.logins import Login, Logins

@@ -17,11 +17,10 @@ from urllib.parse import quote, urlencode
 
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer, NoAnswer
-from relay.failures.reasons import Reason, reason_for_status
+from relay.failures import BadAnswer, NoAnswer, Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import MAX_ANSWER_BYTES, HttpAnswer
-from relay.incidents.json_fields import Fields, nested, scalar
+from relay.incidents.share import Fields, nested, scalar
 from relay.ledger.table import Table
 
 # Limits of one endpoint: docs/vendors.md, "BigPanda's API".

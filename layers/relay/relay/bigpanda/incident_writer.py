@@ -11,8 +11,7 @@ from relay.bigpanda.client import ACTIVITY_PAGES, BigPanda, Incident, RateLimit
 from relay.bigpanda.comment import Comment
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.failures.errors import BadAnswer
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, Reason
 from relay.incidents.callback import Callback, Deed, ResponseAction, ResponseMeanings
 
 MINUTE_SECONDS = 60.0

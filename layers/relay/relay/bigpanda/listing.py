@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from relay.bigpanda.client import BigPanda, Incident, RateLimit, as_webhook
 from relay.channels.channel import BigPandaAccess
 from relay.deadline import Deadline
-from relay.failures.errors import BadRequest, NoAnswer, SendError
-from relay.failures.reasons import Reason
+from relay.failures import BadRequest, NoAnswer, Reason, SendError
 from relay.incidents.share import Share, parse_share
 
 # Snoozed incidents first: an incident may be in two folders, and its snooze must be known before it is compared.

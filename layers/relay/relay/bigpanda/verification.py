@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.failures.errors import SendError
+from relay.failures import SendError
 from relay.incidents.callback import Callback
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry

@@ -19,8 +19,7 @@ from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, Inci
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
-from relay.failures.errors import LedgerError, SendError
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-from relay.failures.errors import BadRequest
+from relay.failures import BadRequest
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 

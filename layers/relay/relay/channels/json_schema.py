@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 
 # Compared with the exact type of a value, since bool is a subclass of int in Python.
 _TYPES: Mapping[str, tuple[type, ...]] = {

@@ -18,7 +18,7 @@ from relay.channels.channel import (
 )
 from relay.channels.policy import Policy
 from relay.channels.schema import AUTH, CHANNEL
-from relay.failures.errors import InvalidChannel
+from relay.failures import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
 from relay.incidents.callback import (
     ACKNOWLEDGE,

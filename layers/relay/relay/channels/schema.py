@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relay.incidents.json_fields import ENVIRONMENT_ID
+from relay.incidents.share import ENVIRONMENT_ID
 
 # Upper bound of `max_age_seconds`: the longest time that SQS keeps a message.
 MOST_AGE_SECONDS = 1_209_600

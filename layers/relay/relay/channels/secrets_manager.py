@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.channel import is_channel_name
 from relay.deadline import Deadline
-from relay.failures.errors import ChannelForbidden, ChannelMalformed, ChannelUnreadable, UnknownChannel
+from relay.failures import ChannelForbidden, ChannelMalformed, ChannelUnreadable, UnknownChannel
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

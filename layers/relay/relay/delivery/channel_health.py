@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay.channels.channel import ApiKind
 from relay.delivery.debts import OVERDUE_SECONDS
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 

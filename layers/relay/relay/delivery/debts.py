@@ -5,7 +5,7 @@ a failure queues a message with the next plan, and then records the plan in the 
 a lower plan is dropped when it wakes. So of many messages of one state, the last one counts.
 
 The first message is queued before the first attempt, with a delay past the sender's lease (`FIRST_WAKE_SECONDS`). Later
-waits are those of `jobs.backoff`. The row is written when the first attempts failed, or when the state has to wait
+waits are those of `failures`. The row is written when the first attempts failed, or when the state has to wait
 before them. The sweeper uses the row to wake a state whose message vanished.
 """
 
@@ -14,15 +14,12 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery.task import Services, Task, next_plan, planned
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import HANDLING, LONGEST_WAIT_SECONDS, Reason
-from relay.jobs.backoff import wait_seconds
-from relay.jobs.envelope import envelope_of
+from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, LedgerError, Reason, wait_seconds
 from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure
+from relay.jobs.queue import envelope_of
+from relay.ledger.debt import FALLBACK_DESCRIPTION, Row, Wait
 from relay.ledger.entry import Entry
-from relay.ledger.row import FALLBACK_DESCRIPTION, Row
-from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:
     from relay.ledger.ledger import Ledger

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from relay.delivery import debts
 from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.task import Services, Task
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.ledger.accepted_signal import Audience
+from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
-from relay.ledger.wait import Wait
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause

@@ -19,15 +19,15 @@ from relay.channels.policy import Mode
 from relay.delivery import debts, degraded
 from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
 from relay.delivery.task import Services, Task, entry_key_of, new_job, next_plan, planned
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import Reason
-from relay.jobs.envelope import UnreadableMessage, read_envelope
+from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.outbox import RECOVERY_SECONDS, last_copy, recovery_job
 from relay.jobs.outcome import Outcome, Result, SendResult
+from relay.jobs.queue import UnreadableMessage, read_envelope
 from relay.ledger.accepted_signal import Audience
+from relay.ledger.channel_rate_limiter import Ticket
+from relay.ledger.debt import Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
-from relay.ledger.wait import Ticket, Wait
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel

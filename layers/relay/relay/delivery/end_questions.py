@@ -27,8 +27,7 @@ from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.debts import row_of, store_job
 from relay.delivery.task import Task, entry_key_of, new_job, planned
-from relay.failures.errors import LedgerError, SendError
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.job import Flag, Job, timestamp

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.delivery import sns_topic
-from relay.failures.errors import BadRequest
-from relay.failures.reasons import Reason
+from relay.failures import BadRequest, Reason
 from relay.foreign_text import MAX_IDENTIFIER, identifier, is_bigpanda_link, quoted
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share

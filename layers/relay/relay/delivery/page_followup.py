@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.delivery.task import entry_key_of
-from relay.failures.errors import LedgerError, SendError
-from relay.failures.reasons import Reason
-from relay.jobs.envelope import envelope_of
+from relay.failures import LedgerError, Reason, SendError
 from relay.jobs.job import Job
 from relay.jobs.outbox import storable
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
+from relay.jobs.queue import envelope_of
 from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
-from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.xmatters.rest import Pages
 
 

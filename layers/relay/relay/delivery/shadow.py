@@ -12,13 +12,12 @@ from functools import partial
 
 from relay.delivery.step import Settle, step
 from relay.delivery.task import Services, Task
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import Reason
+from relay.failures import LedgerError, Reason
 from relay.jobs.outcome import Outcome, Result
 from relay.ledger.accepted_signal import Audience
+from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import shadow_of
-from relay.ledger.wait import Wait
 
 # Reads of the entry for one share. More conflicts than this mean that other functions record shares of the incident.
 MAX_READS = 4

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share, with_superseded_ease
 from relay.delivery.task import Task
-from relay.failures.reasons import AMBIGUOUS_WAIT_SECONDS, Reason
+from relay.failures import AMBIGUOUS_WAIT_SECONDS, Reason
 from relay.incidents.transition import State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outbox import question_job
 from relay.jobs.outcome import Outcome
+from relay.ledger.debt import Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
-from relay.ledger.wait import Wait
 
 # xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control"). One second more
 # covers the difference of two functions' clocks.

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.kept_facts import Facts, facts_to_keep
 from relay.channels.policy import Mode
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.incidents.details import title_of
 from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
+from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
+from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
 from relay.ledger.entry_key import key, named
-from relay.ledger.wait import Rule, Ticket, Wait, gate_of
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel

@@ -15,8 +15,7 @@ from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
 from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.task import Task
-from relay.failures.errors import ChannelError, SendError
-from relay.failures.reasons import HANDLING, Reason
+from relay.failures import HANDLING, ChannelError, Reason, SendError
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag
 from relay.jobs.outcome import SendResult

@@ -17,8 +17,7 @@ from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline, times_collected
 from relay.entrypoints.watchdog import Watch
-from relay.failures.errors import BadRequest, ChannelUnreadable, LookupsLimited, UncheckableSender
-from relay.failures.reasons import Reason
+from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
 from relay.jobs.outcome import Outcome, Result, Subject
 from relay.ledger.credentials import Uses
 from relay.telemetry.telemetry import Telemetry

@@ -219,8 +219,11 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
         return None
     from urllib.parse import urlsplit  # noqa: PLC0415
 
-    from relay.http.client import HttpClient  # noqa: PLC0415
-    from relay.http.heartbeat import MAX_BYTES, beat  # noqa: PLC0415
+    from relay.http.client import (  # noqa: PLC0415
+        MAX_BYTES,
+        HttpClient,
+        beat,
+    )
 
     hosts = AllowList("HeartbeatUrl", ((urlsplit(url).hostname or "").lower(),))
     client = HttpClient(Session(hosts, most=MAX_BYTES))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from relay.channels.api_gateway import Request, read_body
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.outbox import Outbox, last_copy

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
 from relay.delivery.page_followup import Followup
-from relay.failures.reasons import HANDLING, Reason
+from relay.failures import HANDLING, Reason
 from relay.jobs.job import Job, JobKind
 from relay.jobs.outbox import Outbox
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.ledger.wait import Wait
+from relay.ledger.debt import Wait
 
 if TYPE_CHECKING:
     from relay.bigpanda.writeback import Writeback

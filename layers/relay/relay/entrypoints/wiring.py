@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
     from relay.bigpanda.writeback import Writeback
     from relay.channels.authentication import Authenticator
-    from relay.channels.change_marks import ChangeMarks
+    from relay.channels.cache import ChangeMarks
     from relay.channels.token import EndpointName
     from relay.delivery.end_questions import EndQuestions
     from relay.delivery.fallback import Fallback
@@ -213,7 +213,7 @@ class Wiring:
 
     @property
     def _change_marks(self) -> "ChangeMarks":
-        from relay.channels.change_marks import ChangeMarks
+        from relay.channels.cache import ChangeMarks
         from relay.ledger.credentials import read_marks
 
         run = limited(self._deadlines, MARKS_READ_SECONDS, "change_marks")
@@ -225,8 +225,7 @@ class Wiring:
 
     def authenticator(self, endpoint: "EndpointName") -> "Authenticator":
         """Return the check of credentials at one endpoint: `inbound` (BigPanda's webhook) or `callback` (xMatters')."""
-        from relay.channels.authentication import Authenticator
-        from relay.channels.refusal_budget import RefusalBudgets
+        from relay.channels.authentication import Authenticator, RefusalBudgets
 
         return Authenticator(self.channels, RefusalBudgets(self._clock), self._clock, endpoint)
 

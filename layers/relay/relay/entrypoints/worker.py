@@ -23,18 +23,15 @@ from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
 from relay.delivery.delivery import Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.entrypoints.chores import Chores
-from relay.failures.errors import BadRequest, ChannelError
-from relay.failures.reasons import HANDLING, Reason
+from relay.failures import HANDLING, BadRequest, ChannelError, Reason, wait_seconds
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State, is_open
-from relay.jobs.backoff import wait_seconds
-from relay.jobs.envelope import UnreadableMessage, read_envelope
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outbox import Outbox, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.jobs.queue import MAX_RECEIVES
+from relay.jobs.queue import MAX_RECEIVES, UnreadableMessage, read_envelope
+from relay.ledger.debt import Wait
 from relay.ledger.sources import Sources
-from relay.ledger.wait import Wait
 from relay.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:

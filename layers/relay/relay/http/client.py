@@ -1,4 +1,4 @@
-"""HTTP client for vendor APIs: bound to a deadline, failures mapped to reasons, secrets redacted."""
+"""HTTP client for vendor APIs and the heartbeat: bound to a deadline, failures mapped to reasons, secrets redacted."""
 
 import base64
 import contextlib
@@ -13,8 +13,7 @@ from typing import Any
 import requests
 
 from relay.deadline import Deadline, seconds_left
-from relay.failures.errors import BadAnswer, NoAnswer
-from relay.failures.reasons import Reason
+from relay.failures import BadAnswer, NoAnswer, Reason
 from relay.http.session import MAX_ANSWER_BYTES, ForbiddenUrl, HttpAnswer, Session, cause, never_sent
 
 # With less time left, a request is not started.
@@ -104,3 +103,19 @@ def _retry_after(value: str | None, now: float) -> float | None:
             else max(0.0, parsedate_to_datetime(value).timestamp() - now)
         )
     return None
+
+
+# The answer's body is not read further.
+MAX_BYTES = 1024
+
+
+def beat(client: HttpClient, url: str, deadline: Deadline) -> str:
+    """Send the heartbeat to the URL of the dead man's switch.
+
+    Returns the cause of a failure as text, without the URL. The text is empty if the answer is 2xx.
+    """
+    try:
+        answer = client.ask("GET", url, None, {}, deadline)
+    except NoAnswer as error:
+        return str(error)
+    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

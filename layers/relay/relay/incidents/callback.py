@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from relay.failures.errors import BadRequest
-from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, environment_id, nested, scalar
+from relay.failures import BadRequest
+from relay.incidents.share import MAX_ID_LENGTH, Fields, environment_id, nested, scalar
 
 FLOW_VERSION = 1
 MAX_NAME = 200

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from relay.foreign_text import is_bigpanda_link, one_line
-from relay.incidents.json_fields import MAX_ID_LENGTH, Fields, fields_of, nested, scalar
-from relay.incidents.share import Share
+from relay.incidents.share import MAX_ID_LENGTH, Fields, Share, fields_of, nested, scalar
 
 # BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
 _WORST_FIRST = ("critical", "warning", "unknown", "ok")

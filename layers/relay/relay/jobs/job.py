@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 from relay.incidents.share import Version
 
 # The resolution of `timestamp`.

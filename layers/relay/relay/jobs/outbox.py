@@ -8,11 +8,10 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from relay.failures.errors import BadRequest, QueueError
-from relay.failures.reasons import LONGEST_WAIT_SECONDS, Reason
+from relay.failures import LONGEST_WAIT_SECONDS, BadRequest, QueueError, Reason
 from relay.incidents.share import Share, parse_share
-from relay.jobs.envelope import envelope_of, fits
 from relay.jobs.job import Flag, Job, JobKind, Stamps, timestamp
+from relay.jobs.queue import envelope_of, fits
 
 if TYPE_CHECKING:
     from relay.deadline import Run

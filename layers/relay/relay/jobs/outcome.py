@@ -3,8 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from relay.failures.errors import SendError
-from relay.failures.reasons import Reason
+from relay.failures import Reason, SendError
 from relay.jobs.job import Flag, Job, timestamp
 
 

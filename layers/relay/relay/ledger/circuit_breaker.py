@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from relay.failures.reasons import HANDLING, Reason
-from relay.ledger.wait import Wait
+from relay.failures import HANDLING, Reason
+from relay.ledger.debt import Wait
 
 # Failures in a row that open the circuit.
 FAILURES_IN_A_ROW = 5

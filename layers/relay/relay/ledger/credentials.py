@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.change_marks import settings_name
+from relay.channels.cache import settings_name
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.ledger.table import Table, Text
 
 MARKS_KEY = "channels/marks"

@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 from relay.channels.policy import FlapRule
 from relay.incidents.transition import State, Transition, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
-from relay.ledger.debt import Debt
+from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.incident_end import CLAIM_SECONDS, NEVER_ENDED, End
-from relay.ledger.row import Row
-from relay.ledger.wait import Slot
 
 
 class Flap(NamedTuple):

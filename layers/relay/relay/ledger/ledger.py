@@ -1,17 +1,191 @@
-"""The ledger: entries of incidents in DynamoDB, and the stored jobs of their debts.
+"""The ledger: entries of incidents in DynamoDB, their JSON, and the stored jobs of their debts.
 
 Writes use optimistic locking: an entry is written only if its item did not change since it was read. Of two concurrent
 writers one succeeds, and the other reads the entry again.
+
+The members of the JSON are flat. Members that this version does not know are kept and written back. The row of the
+entry's debt is not part of the JSON: it is stored in separate attributes of the table item.
 """
 
-from collections.abc import Callable, Collection, Iterator
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass
+from typing import Any
 
-from relay.ledger.entry import Entry
-from relay.ledger.entry_json import decoded, encoded
-from relay.ledger.row import ATTRIBUTES, stored_key
-from relay.ledger.table import Table, until_written
+from relay.incidents.share import Version
+from relay.incidents.transition import ALERT_NAME_LENGTH, State
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.debt import ATTRIBUTES, Debt, Row, Slot, stored_key
+from relay.ledger.entry import About, Acknowledgement, Entry, Flap, Lease
+from relay.ledger.incident_end import End
+from relay.ledger.table import Table, Text, until_written
+
+# Stands for a state that may have been announced, and of which nothing else is known.
+_UNKNOWN = State(None, "", 0.0, is_open=True, rank=None, alerts=frozenset())
+# Members of a state that are always written.
+_MEMBERS_OF_A_STATE = 5
+
+
+def encoded(entry: Entry) -> str:
+    """Return the JSON of an entry, without the row of its debt. Members with a default value are left out."""
+    members = {name: value for name, value in _members(entry).items() if value}
+    return json.dumps({**entry.others, **members}, separators=(",", ":"))
+
+
+def decoded(found: Text) -> Entry:
+    """Read an entry from its table item.
+
+    If the item can't be parsed, the result stands for an incident of which an unknown state may have been announced: so
+    its resolve will be signalled. Its `is_unreadable` is True.
+    """
+    row = Row.of(found.others)
+    try:
+        entry = _entry(json.loads(found.text), row)
+    except (ValueError, TypeError, AttributeError, LookupError):
+        # Another version or an operator wrote it. A state may have been announced, so a resolve is owed and the debt
+        # stays.
+        debt = Debt(since=row.due if row else None, row=row)
+        return Entry(doubtful=(_UNKNOWN,), debt=debt, sequence=found.sequence, is_unreadable=True)
+    return replace(entry, sequence=found.sequence)
+
+
+def _members(entry: Entry) -> dict[str, Any]:
+    lease, debt, end = entry.lease, entry.debt, entry.end
+    return {
+        "newest": _state_members(entry.newest),
+        "seen_digests": entry.seen_digests,
+        "announced": _state_members(entry.announced),
+        "doubtful": [_state_members(state) for state in entry.doubtful],
+        "eased": _state_members(entry.eased),
+        "acknowledged": entry.acknowledgement,
+        "lease": [lease.owner, lease.until, lease.began, _state_members(lease.state)] if lease else None,
+        "times": entry.signal_times,
+        "accepted": entry.accepted_signals,
+        "owed_since": debt.since,
+        "is_notified": debt.is_notified,
+        "plan": debt.plan,
+        "attempts": debt.attempts,
+        "reason": debt.reason,
+        "slot": debt.slot,
+        "paused_until": debt.paused_until,
+        "paused_by": debt.paused_by,
+        "is_page_missing": debt.is_page_missing,
+        "claim_hold_until": debt.claim_hold_until,
+        "dead_lettered_at": debt.dead_lettered_at,
+        "revived_at": debt.revived_at,
+        "over_at": end.at,
+        "claimed_at": end.claimed_at,
+        "end_version": end.version,
+        "silent_since": end.silent_since,
+        "flap": entry.flap if entry.flap != Flap() else None,
+        "about": {name: value for name, value in entry.about._asdict().items() if value},
+    }
+
+
+def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
+    return Entry(
+        newest=_known_state(members.get("newest")),
+        seen_digests=tuple(members.get("seen_digests", ())),
+        announced=_known_state(members.get("announced")),
+        doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
+        eased=_known_state(members.get("eased")),
+        acknowledgement=_acknowledgement(members.get("acknowledged")),
+        lease=_lease(members.get("lease")),
+        signal_times=tuple(members.get("times", ())),
+        accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
+        debt=_debt(members, row),
+        end=End(
+            at=members.get("over_at", 0.0),
+            claimed_at=members.get("claimed_at", 0.0),
+            version=_version(members.get("end_version")),
+            silent_since=members.get("silent_since", 0.0),
+        ),
+        flap=_flap(members.get("flap")),
+        about=_about(members.get("about", {})),
+        others={name: value for name, value in members.items() if name not in _MEMBERS},
+    )
+
+
+def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
+    slot = members.get("slot")
+    return Debt(
+        since=members.get("owed_since"),
+        is_notified=members.get("is_notified", False),
+        plan=members.get("plan", 0),
+        attempts=members.get("attempts", 0),
+        reason=members.get("reason", ""),
+        slot=Slot(slot[0], slot[1]) if slot else None,
+        row=row,
+        paused_until=members.get("paused_until", 0.0),
+        paused_by=members.get("paused_by", ""),
+        is_page_missing=members.get("is_page_missing", False),
+        claim_hold_until=members.get("claim_hold_until", 0.0),
+        dead_lettered_at=members.get("dead_lettered_at", 0.0),
+        revived_at=members.get("revived_at", 0.0),
+    )
+
+
+def _flap(members: Sequence[Any] | None) -> Flap:
+    if not members:
+        return Flap()
+    changes, calm_at, is_signalled = members[: len(Flap._fields)]
+    return Flap(tuple(changes), calm_at, bool(is_signalled))
+
+
+def _acknowledgement(members: Sequence[Any] | None) -> Acknowledgement | None:
+    return Acknowledgement(members[0], members[1]) if members else None
+
+
+def _about(members: Mapping[str, Any]) -> About:
+    facts = {fact: tuple(values) for fact, values in members.get("facts", {}).items()}
+    return About(members.get("title", ""), members.get("environment_id", ""), facts)
+
+
+def _lease(members: Sequence[Any] | None) -> Lease | None:
+    return Lease(members[0], members[1], members[2], _state(members[3])) if members else None
+
+
+def _accepted_signal(members: Sequence[Any]) -> AcceptedSignal:
+    # A newer version may know more of a signal.
+    request_id, at, is_open, pages, *others = members[: len(AcceptedSignal._fields)]
+    return AcceptedSignal(request_id, at, is_open, tuple(pages), *others)
+
+
+def _state_members(state: State | None) -> list[Any] | None:
+    """Return the members of a state as a JSON list; None for None.
+
+    To save bytes, flags are 1 or 0, and the last members are left out if they are empty.
+    """
+    if state is None:
+        return None
+    members = [state.version, state.digest, state.came, int(state.is_open), state.rank]
+    members += ["".join(sorted(state.alerts)), int(state.has_borrowed_version)]
+    while len(members) > _MEMBERS_OF_A_STATE and not members[-1]:
+        members.pop()
+    return members
+
+
+def _known_state(members: Sequence[Any] | None) -> State | None:
+    return None if members is None else _state(members)
+
+
+def _state(members: Sequence[Any]) -> State:
+    version, digest, came, is_open, rank, *more = members
+    alerts, is_borrowed, *_ = (*more, "", 0)
+    names = (alerts[start : start + ALERT_NAME_LENGTH] for start in range(0, len(alerts), ALERT_NAME_LENGTH))
+    return State(
+        _version(version), digest, came, bool(is_open), rank, frozenset(names), has_borrowed_version=bool(is_borrowed)
+    )
+
+
+def _version(members: Sequence[float] | None) -> Version | None:
+    return (members[0], members[1]) if members else None
+
+
+# Names of the members that this version knows.
+_MEMBERS = frozenset(_members(Entry()))
+
 
 # Time limit of a call for a share or job. DynamoDB answers in milliseconds: the ledger counts as down after this time.
 LEDGER_SECONDS = 1.0
@@ -41,7 +215,7 @@ class Ledger:
     def store(self, name: str, stored_name: str, envelope: str, *, lasts: float) -> None:
         """Store the envelope (the queue message's text) of a job for `lasts` seconds, as a table item of its own.
 
-        `name` is the entry's key. `stored_name` tells the stored jobs of one entry apart (see `row.stored_key`).
+        `name` is the entry's key. `stored_name` tells the stored jobs of one entry apart (see `stored_key`).
         """
         self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.channels.policy import Policy
-from relay.failures.errors import LedgerError
-from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, Gate
+from relay.failures import LedgerError
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.circuit_breaker import CLOSED
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
-from relay.ledger.wait import gate_of
 
 MINUTE = 60.0
 # Length of a full line, in minutes of the rate limit. Further signals get no slot.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.ledger.entry_key import legal
 from relay.ledger.table import Table, Text
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.deadline import Run
-from relay.failures.errors import LedgerError
-from relay.ledger.row import INDEX, SHARD
+from relay.failures import LedgerError
+from relay.ledger.debt import INDEX, SHARD
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import batched
 
 from relay.delivery.needs_signal import Standing, judge_change, was_shared
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key, shadow_of
 from relay.ledger.ledger import Ledger

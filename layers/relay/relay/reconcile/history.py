@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
 from relay.channels.channel import BigPandaAccess
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.incidents.transition import RANKS
 from relay.ledger.table import Table, Text
 from relay.reconcile.plan import listing_name

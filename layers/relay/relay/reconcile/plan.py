@@ -10,7 +10,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.misconfiguration import needs_url_recipients
 from relay.deadline import Deadline
-from relay.failures.errors import ChannelError, LedgerError, UnknownChannel
+from relay.failures import ChannelError, LedgerError, UnknownChannel
 from relay.ledger.sources import Sources
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
 from relay.channels.kept_facts import with_facts
 from relay.delivery.task import new_job
-from relay.failures.errors import ChannelError, QueueError, SendError, UnknownChannel
+from relay.failures import ChannelError, QueueError, SendError, UnknownChannel
 from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
 from relay.reconcile.findings import Cause, Finding, GroupProgress, Progress, Seen, as_seen

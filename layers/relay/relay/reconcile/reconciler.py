@@ -12,14 +12,12 @@ from typing import NamedTuple
 
 from relay.bigpanda.listing import Lister, Position
 from relay.deadline import Deadline, times_collected
-from relay.failures.errors import ChannelError, LedgerError, QueueError, SendError
-from relay.failures.reasons import Reason
+from relay.failures import ChannelError, LedgerError, QueueError, Reason, SendError
 from relay.jobs.outcome import Found
 from relay.ledger.table import Table
 from relay.reconcile.comparison import Comparison
-from relay.reconcile.findings import GroupProgress, Progress, Seen, as_seen
+from relay.reconcile.findings import GroupProgress, Lease, LeaseLost, Progress, Seen, as_seen
 from relay.reconcile.history import History, short_name
-from relay.reconcile.lease import Lease, LeaseLost
 from relay.reconcile.plan import Listing, Planner
 from relay.reconcile.queueing import Queueing
 from relay.reconcile.report import Reporter

@@ -12,7 +12,7 @@ from functools import partial
 
 from relay.channels.cache import ChannelCache
 from relay.delivery.fallback import Fallback, UnknownCritical
-from relay.failures.errors import ChannelError
+from relay.failures import ChannelError
 from relay.incidents.details import details_of
 from relay.incidents.share import Share
 from relay.reconcile.comparison import SETTLES_SECONDS

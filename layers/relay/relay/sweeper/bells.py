@@ -17,18 +17,16 @@ from relay.channels.policy import Mode
 from relay.deadline import Deadline
 from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
-from relay.failures.errors import LedgerError
-from relay.failures.reasons import Reason
-from relay.jobs.envelope import envelope_of
+from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
 from relay.jobs.outbox import Outbox
+from relay.jobs.queue import envelope_of
 from relay.ledger.circuit_breaker import Circuit
+from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
 from relay.ledger.entry import Entry
-from relay.ledger.row import FALLBACK_DESCRIPTION, Row
 from relay.ledger.table import MAX_BATCH
-from relay.sweeper.debt_timing import expires_at, is_resumed
 from relay.sweeper.due_rows import DueRow, DueRows
-from relay.sweeper.policies import SweepPolicies
+from relay.sweeper.policies import SweepPolicies, expires_at, is_resumed
 from relay.sweeper.run import SweeperRun, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import ApiKind, BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
-from relay.failures.errors import ChannelError, LedgerError, SendError, UnknownChannel
-from relay.failures.reasons import Reason
+from relay.failures import ChannelError, LedgerError, Reason, SendError, UnknownChannel
 from relay.http.client import SHORTEST_SECONDS
 from relay.ledger.table import Table
 

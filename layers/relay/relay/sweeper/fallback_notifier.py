@@ -12,12 +12,11 @@ from itertools import batched
 from relay.deadline import Deadline
 from relay.delivery.fallback import MAX_NAMED, Fallback, OverdueDebt
 from relay.jobs.job import Job
+from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
-from relay.ledger.row import FALLBACK_DESCRIPTION
 from relay.ledger.table import Table
-from relay.sweeper.debt_timing import delay_start_after_pauses, has_conditional_pause, is_held
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel
-from relay.sweeper.policies import SweepPolicies
+from relay.sweeper.policies import SweepPolicies, delay_start_after_pauses, has_conditional_pause, is_held
 from relay.sweeper.run import AT_ONCE, AtOnce, SweeperRun, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 

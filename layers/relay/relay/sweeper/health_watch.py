@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from relay.deadline import Deadline
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, momentary_reasons, ongoing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
-from relay.failures.errors import LedgerError
-from relay.ledger.channel_rate_limiter import Gate
+from relay.failures import LedgerError
+from relay.ledger.channel_rate_limiter import Gate, gate_of
 from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
-from relay.ledger.wait import gate_of
 from relay.sweeper.credential_probe import CredentialProbe
 from relay.sweeper.health_announcement import ChannelState, SickReasons, Told
 from relay.sweeper.run import SweeperRun

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from relay.delivery.channel_health import ShareWatch
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
 from relay.ledger.table import Table
 from relay.sweeper.health_announcement import IN_A_ROW_SECONDS, ChannelState
 from relay.telemetry.telemetry import Telemetry

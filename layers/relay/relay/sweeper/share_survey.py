@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from relay.channels.cache import ChannelCache
 from relay.deadline import Deadline
 from relay.delivery.channel_health import ShareWatch
-from relay.failures.errors import ChannelError, UnknownChannel
+from relay.failures import ChannelError, UnknownChannel
 from relay.ledger.credentials import newest_use, use_key
 from relay.ledger.table import Table
 from relay.sweeper.run import SweeperRun

@@ -14,17 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relay.deadline import Deadline
-from relay.failures.errors import LedgerError
+from relay.failures import LedgerError
+from relay.ledger.channel_rate_limiter import gate_of
 from relay.ledger.circuit_breaker import SPREAD_SECONDS
+from relay.ledger.debt import CRITICAL, OTHER
 from relay.ledger.overload_detector import MINUTE, OVERLOADED_SECONDS, OverloadDetector
-from relay.ledger.row import CRITICAL, OTHER
 from relay.ledger.table import Table
-from relay.ledger.wait import gate_of
 from relay.sweeper.bells import Bells
-from relay.sweeper.debt_timing import delay_start_after_pauses
 from relay.sweeper.due_rows import DueRow, DueRows, by_channel, each_once
 from relay.sweeper.fallback_notifier import FallbackNotifier
-from relay.sweeper.policies import SweepPolicies
+from relay.sweeper.policies import SweepPolicies, delay_start_after_pauses
 from relay.sweeper.run import SweeperRun, run_logging_failure
 from relay.telemetry.telemetry import Telemetry
 

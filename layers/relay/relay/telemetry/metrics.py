@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.failures.reasons import Reason
+from relay.failures import Reason
 
 # Channels that a function names between two cold starts; the others are counted together as OTHERS. This bounds the
 # bill if somebody makes very many channels.

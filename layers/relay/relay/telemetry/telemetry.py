@@ -15,8 +15,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from relay.channels.channel import is_channel_name
-from relay.failures.errors import BadRequest, Unauthorized
-from relay.failures.reasons import Reason
+from relay.failures import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
 from relay.jobs.job import Flag, Job, JobKind
 from relay.jobs.outbox import MAX_LOGGED_CHARACTERS

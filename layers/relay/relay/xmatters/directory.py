@@ -12,11 +12,10 @@ from urllib.parse import quote
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.failures.errors import SendError
-from relay.failures.reasons import Reason
+from relay.failures import Reason, SendError
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.json_fields import Fields, nested, scalar
+from relay.incidents.share import Fields, nested, scalar
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
 
 PEOPLE_PATH = "/api/xm/1/people"

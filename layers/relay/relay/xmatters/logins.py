@@ -12,8 +12,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from relay.channels.channel import OutboundCredentials
 from relay.deadline import Deadline
-from relay.failures.errors import NoAnswer
-from relay.failures.reasons import Reason, reason_for_status
+from relay.failures import NoAnswer, Reason, reason_for_status
 from relay.http.client import HttpClient, basic, json_object
 
 TOKEN_PATH = "/api/xm/1/oauth2/token"  # nosec B105  # noqa: S105 - a path

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
-from relay.failures.reasons import Reason, reason_for_status
+from relay.failures import Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.json_fields import Fields, scalar
+from relay.incidents.share import Fields, scalar
 from relay.xmatters.logins import Login, Logins
 
 # A workflow makes one page of a signal for each step that creates one.

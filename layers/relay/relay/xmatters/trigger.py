@@ -2,7 +2,7 @@
 
 Other modules handle the Retry-After header of an error answer. `http.client._retry_after` reads it. Within the request,
 `delivery.trigger_retries.RetryingSender._has_waited` waits for it, if there is time. On the retry queue,
-`jobs.backoff.wait_seconds` makes the backoff at least as long, within bounds. After a 429,
+`failures.wait_seconds` makes the backoff at least as long, within bounds. After a 429,
 `ledger.circuit_breaker.CircuitBreaker.report` stops the whole channel for that time, within bounds. Facts and open
 questions: docs/vendors.md, "The xMatters trigger".
 """
@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from relay.channels.channel import Channel
 from relay.deadline import Deadline
-from relay.failures.reasons import is_ambiguous_status, reason_for_status
+from relay.failures import is_ambiguous_status, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
 from relay.xmatters.logins import Login, Logins

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.failures.reasons import Reason
-from relay.jobs.backoff import wait_seconds
+from relay.failures import Reason, wait_seconds
 
 CRITICAL: dict[str, Any] = {"is_critical": True}
 AMBIGUOUS: dict[str, Any] = {"may_have_acted": True}

@@ -1,0 +1,340 @@
+"""Failures: reasons of failed attempts and of waits, how each is handled, the backoff, and the exceptions.
+
+| failed attempt | wait until the next one |
+| --- | --- |
+| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `delivery.trigger_retries` |
+| the last one while BigPanda waits | until 36 s after the first attempt: `delivery.debts.FIRST_WAKE_SECONDS` |
+| from the retry queue | a random time below the job's age, which bounds it from 30 to 900 s: so the waits double |
+| from the retry queue, of a critical that certainly did not page | the same, but below 60 s |
+| from the retry queue, with an ambiguous answer | as in the row "from the retry queue", but at least 30 s |
+| from the retry queue, with refused credentials | 300 s |
+| from the retry queue, with a Retry-After | at least the Retry-After, up to 900 s |
+
+The wait of a new share's job is not a backoff: it is always `delivery.debts.FIRST_WAKE_SECONDS`. The job is put
+on the queue with that delay before the first attempt, and SQS can't change the delay of a queued message. So a
+Retry-After from the first attempts does not change that wait. If it came with a 429, the channel's circuit opens for
+that time (5 to 900 s). When the job wakes, it waits until the circuit is no longer open.
+
+The exceptions:
+
+RelayError
+├── ConfigError               environment variables of the function are missing or wrong
+├── BadRequest                the request is wrong; holds the HTTP status of the answer
+│   └── Unauthorized          missing or wrong credentials, or an unknown channel; one answer for all three
+├── ChannelError
+│   ├── UnknownChannel        the channel does not exist, or was removed
+│   ├── ChannelUnreadable     the channel's secret can't be read now
+│   │   ├── ChannelForbidden  AWS denies the read of the secret, or its decryption
+│   │   ├── ChannelMalformed  a function read the secret, and it is not valid
+│   │   ├── UncheckableSender credentials can't be checked now, and nothing indicates that they are valid
+│   │   └── LookupsLimited    the source address is over its budget of refused requests
+│   └── InvalidChannel        a secret or settings file is not a valid channel
+├── SendError                 xMatters did not accept a signal, or BigPanda a request
+│   ├── NoAnswer              no answer in time, or no connection
+│   └── BadAnswer             an error answer
+├── QueueError                a queue did not accept a message
+└── LedgerError               the ledger can't be read or written
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Reason of a failed attempt or of a wait, as in logs, metrics, queue attributes, answers and filters.
+
+    docs/operate.md, "Reasons", explains each. A new reason also needs:
+
+    - its row in HANDLING, and the code that raises it, or its HTTP status in `reason_for_status`;
+    - an entry in `telemetry.metrics.FAILED_SIGNAL_REASONS`, if it means that xMatters did not accept a signal;
+    - an entry in `delivery.debts.WAITS_WITHOUT_MESSAGE`, if the end of its wait can change, as the end of a pause can;
+    - its row in docs/operate.md, its clause in `REASONS` of sandbox/page/sentences.py, and tests.
+
+    CONTRIBUTING.md, "Add a reason", has the details.
+    """
+
+    RATE_LIMITED = "rate_limited"
+    UPSTREAM = "upstream"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    CREDENTIALS = "credentials"
+    CIRCUIT_OPEN = "circuit_open"
+    CLAIMED = "claimed"
+    IN_FLIGHT = "in_flight"
+    PACED = "paced"
+    FLAPPING = "flapping"
+    EXPIRED = "expired"
+    CHANNEL_REMOVED = "channel_removed"
+    PAUSED = "paused"
+    SHADOWED = "shadowed"
+    INTERNAL = "internal"
+
+
+class Handling(NamedTuple):
+    """The relay's reaction to a reason. The table HANDLING has one for each reason.
+
+    Attributes:
+        retries_inline: True to retry within the request.
+        renews_credentials: True to retry within the request if a new token or a changed secret is available, whatever
+            `retries_inline` says.
+        constant_wait_seconds: Wait on the retry queue in place of the backoff; None to use the backoff.
+        is_final: True to dead-letter the job without a retry.
+        breaks_circuit: True if the failure counts toward opening the channel's circuit breaker, since its cause can
+            affect all signals of the channel.
+    """
+
+    retries_inline: bool = False
+    renews_credentials: bool = False
+    constant_wait_seconds: float | None = None
+    is_final: bool = False
+    breaks_circuit: bool = False
+
+
+# The longest delay of an SQS message.
+LONGEST_WAIT_SECONDS = 900.0
+# Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.
+AMBIGUOUS_WAIT_SECONDS = 30.0
+_TRANSIENT = Handling(retries_inline=True, breaks_circuit=True)
+_FINAL = Handling(is_final=True)
+
+HANDLING: Mapping[Reason, Handling] = MappingProxyType(
+    {
+        Reason.RATE_LIMITED: _TRANSIENT,
+        Reason.UPSTREAM: _TRANSIENT,
+        Reason.UNREACHABLE: _TRANSIENT,
+        # An inline retry would have no time left, and xMatters may have accepted the signal.
+        Reason.TIMEOUT: Handling(breaks_circuit=True),
+        Reason.REFUSED: _FINAL,
+        # Constant, so that the queue drains within minutes of a corrected key.
+        Reason.CREDENTIALS: Handling(renews_credentials=True, constant_wait_seconds=300.0),
+        # A state with one of these waits until a known time. The backoff is used only if that time is not known.
+        Reason.CIRCUIT_OPEN: Handling(),
+        Reason.CLAIMED: Handling(),
+        Reason.IN_FLIGHT: Handling(),
+        Reason.PACED: Handling(),
+        Reason.FLAPPING: Handling(),
+        Reason.EXPIRED: _FINAL,
+        # The dead-lettered jobs can be replayed after the channel is created again.
+        Reason.CHANNEL_REMOVED: _FINAL,
+        # It waits until the end of the channel's pause.
+        Reason.PAUSED: Handling(),
+        # The dead-lettered jobs can be replayed after the channel's shadow mode.
+        Reason.SHADOWED: _FINAL,
+        Reason.INTERNAL: Handling(),
+    }
+)
+
+
+def reason_for_status(status: int) -> Reason:
+    """Return the reason for the HTTP status of an error answer.
+
+    408 is UPSTREAM, so the request is retried: the server did not receive the whole request, and did not act on it.
+    """
+    if status in {401, 403}:
+        return Reason.CREDENTIALS
+    if status == 429:
+        return Reason.RATE_LIMITED
+    if status == 408 or status >= 500:
+        return Reason.UPSTREAM
+    return Reason.REFUSED
+
+
+def is_ambiguous_status(status: int) -> bool:
+    """True if xMatters may have accepted a signal in spite of this status.
+
+    A 500, 502 or 504 can come from a proxy in front of a trigger that accepted the signal. With 503 and 429 the
+    request was not accepted (docs/vendors.md, "Answers").
+    """
+    return status >= 500 and status != 503
+
+
+# Upper bound of the first backoff.
+SHORTEST_SECONDS = 30.0
+# Longest backoff of a critical signal that certainly did not reach anyone (docs/decisions.md, D-critical-backoff).
+CRITICAL_WAIT_SECONDS = 60.0
+
+
+def wait_seconds(
+    reason: Reason,
+    age: float,
+    retry_after: float | None,
+    jitter: float,
+    *,
+    may_have_acted: bool = False,
+    is_critical: bool = False,
+) -> float:
+    """Return the backoff in seconds: exponential with full jitter, so that jobs that failed together spread out.
+
+    `age` is the time (seconds) since the job came, was replayed, or could be sent for the first time: a job that failed
+    for so long waits for so long again. `retry_after` is xMatters' Retry-After in seconds, None without one. `jitter`
+    is a random number from 0 to 1.
+
+    After an ambiguous failure (`may_have_acted`), the backoff is at least AMBIGUOUS_WAIT_SECONDS. For a critical signal
+    that certainly did not page, the random part is at most CRITICAL_WAIT_SECONDS; the circuit breaker protects xMatters
+    then. A longer `retry_after` is honoured all the same, up to LONGEST_WAIT_SECONDS. A reason with a constant wait has
+    that wait in any case.
+    """
+    handling = HANDLING[reason]
+    if handling.constant_wait_seconds is not None:
+        return handling.constant_wait_seconds
+    most = CRITICAL_WAIT_SECONDS if is_critical and not may_have_acted else LONGEST_WAIT_SECONDS
+    longest = min(most, max(SHORTEST_SECONDS, age))
+    asked_for = min(retry_after or 0.0, LONGEST_WAIT_SECONDS)
+    return max(jitter * longest, AMBIGUOUS_WAIT_SECONDS if may_have_acted else 0.0, asked_for)
+
+
+class RelayError(Exception):
+    """Base class of the relay's exceptions.
+
+    Attributes:
+        reason: Reason for logs, metrics and retries.
+    """
+
+    reason: Reason = Reason.INTERNAL
+
+
+class ConfigError(RelayError):
+    """Environment variables of the function are wrong. The message lists all problems, one on each line."""
+
+
+class BadRequest(RelayError):
+    """The request is wrong, and is answered with an error.
+
+    Attributes:
+        field: Part of the request at fault, such as a member of its body.
+        detail: Description of the problem.
+        status: HTTP status of the answer.
+        error: Error code in the answer.
+    """
+
+    reason = Reason.REFUSED
+
+    def __init__(self, field: str, detail: str, *, status: int = 400, error: str = "bad_request") -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+        self.detail = detail
+        self.status = status
+        self.error = error
+
+
+class Unauthorized(BadRequest):
+    """Missing or wrong credentials, or an unknown channel. The answer is the same for all three.
+
+    Attributes:
+        channel_exists: True if the channel exists, so that the refused request may be a share from BigPanda.
+    """
+
+    def __init__(self, *, channel_exists: bool = False) -> None:
+        super().__init__("credentials", "missing or wrong", status=401, error="unauthorized")
+        self.channel_exists = channel_exists
+
+
+class ChannelError(RelayError):
+    """Base class of errors about a channel."""
+
+
+class UnknownChannel(ChannelError):
+    """The channel does not exist, or was removed."""
+
+    reason = Reason.CHANNEL_REMOVED
+
+
+class ChannelUnreadable(ChannelError):
+    """The channel's secret can't be read now. A later read may succeed.
+
+    Attributes:
+        exists: True if the channel is known to exist in spite of the failed read.
+    """
+
+    exists = False
+
+
+class ChannelForbidden(ChannelUnreadable):
+    """AWS denies the read of the secret, or its decryption. The secret is taken to exist.
+
+    The function's role allows reads of all names below the prefix, so AWS would report a missing secret as not found.
+    """
+
+    exists = True
+
+
+class ChannelMalformed(ChannelUnreadable):
+    """A function read the channel's secret, and the secret is not a valid channel. A later read may find a valid one.
+
+    The channel cache (`channels.cache`) raises this error in place of the parser's InvalidChannel.
+    """
+
+    exists = True
+
+
+class UncheckableSender(ChannelUnreadable):
+    """The channel's secret can't be read to check the credentials, and nothing else indicates that they are valid."""
+
+
+class LookupsLimited(ChannelUnreadable):
+    """The source address is over its budget of refused requests, so no channel is looked up for it now."""
+
+
+class InvalidChannel(ChannelError):
+    """A secret's text or a settings file is not a valid channel, as its parser found.
+
+    The message names keys, never values.
+    """
+
+
+class SendError(RelayError):
+    """A request to a vendor failed: most often, xMatters did not accept a signal.
+
+    Attributes:
+        reason: Reason of the failure.
+        detail: Description of the failure, without secrets.
+        http_status: HTTP status of the answer; None if there was no answer.
+        excerpt: Redacted beginning of the answer's body; empty if there was no answer.
+        retry_after: Wait that the answer's Retry-After header asks for (seconds); None if it has none.
+        may_have_acted: True if the failure is ambiguous: the vendor may have acted on the request, so a signal may
+            already have paged.
+        was_sent: True if the request itself was sent, and so counts as an attempt. False, for example, if the deadline
+            had passed, the URL is not allowed, or a log-in before the request failed.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        http_status: int | None = None,
+        excerpt: str = "",
+        retry_after: float | None = None,
+        may_have_acted: bool = False,
+        was_sent: bool = True,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.http_status = http_status
+        self.excerpt = excerpt
+        self.retry_after = retry_after
+        self.may_have_acted = may_have_acted
+        self.was_sent = was_sent
+
+
+class NoAnswer(SendError):
+    """No answer: the host can't be reached, closed the connection, or did not answer in time.
+
+    Also raised if the request was not sent at all (`was_sent` is False), for example because a rate limit has no room.
+    """
+
+
+class BadAnswer(SendError):
+    """An error answer, with its `http_status` and a redacted `excerpt`."""
+
+
+class QueueError(RelayError):
+    """A queue did not accept a message. The error text gives the cause, without the queued message."""
+
+
+class LedgerError(RelayError):
+    """The ledger can't be read or written now. The error text gives the cause, without the data."""
