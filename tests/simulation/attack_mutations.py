@@ -152,7 +152,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "all channels have one limit",
-        "ledger.channel_rate_limiter:gate_of",
+        "ledger.debt:gate_of",
         'f"gate/{channel}"',
         '"gate/all"',
         seed=14,

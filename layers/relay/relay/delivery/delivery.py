@@ -25,8 +25,7 @@ from relay.jobs.outbox import RECOVERY_SECONDS, last_copy, recovery_job
 from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relay.ledger.accepted_signal import Audience
-from relay.ledger.channel_rate_limiter import Ticket
-from relay.ledger.debt import Wait
+from relay.ledger.debt import Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:

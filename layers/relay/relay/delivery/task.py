@@ -14,8 +14,7 @@ from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
-from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
-from relay.ledger.debt import Wait
+from relay.ledger.debt import Rule, Ticket, Wait, gate_of
 from relay.ledger.entry import About, Entry
 from relay.ledger.entry_key import key, named
 
