@@ -194,6 +194,12 @@ class TestNextMessage:
         relay.wake(0)
         assert (len(relay.session.calls), relay.retries.messages) == (2, [])
 
+    def test_chore_that_waits_for_a_reason_of_a_newer_version_is_put_back_on_its_queue(self) -> None:
+        relay = new_relay()
+        not_before = timestamp(relay.clock.now + 600)
+        assert woken(relay, kind="followup", reason="newer", not_before=not_before) == []
+        assert [job.not_before for job in relay.chores.jobs()] == [not_before]
+
 
 class TestSchedule:
     @pytest.mark.parametrize(

@@ -421,6 +421,7 @@ def test_any_answer_of_bigpanda_raises_declared_errors_alone(reply: HttpAnswer) 
 
 
 @given(REPLIES)
+@example(HttpAnswer(200, {}, json.dumps({"data": [{"id": f"page-{number}"} for number in range(11)]}).encode()))
 def test_any_answer_of_xmatters_raises_declared_errors_alone(reply: HttpAnswer) -> None:
     tried(lambda: Logins(outward(reply)).headers(Login(OAUTH, REST.base_url), Deadline(8, time.monotonic)))
     basic = Rest(REST.base_url, OutboundCredentials("basic", {"username": "u", "password": "canary-pw"}))

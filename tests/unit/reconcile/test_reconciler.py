@@ -378,6 +378,17 @@ class TestForgedResolves:
         self.wait(scene, 24)
         assert scene.signalled() == []
 
+    def test_resolve_that_is_still_owed_is_not_disputed(self) -> None:
+        scene = make_scene(accepted, samples.refused(503))
+        scene.shared(status="warning")
+        scene.has(listed(scene))
+        scene.tenant.faults["/incidents/i1"] = lambda _: HttpAnswer(503, {}, b"")
+        self.resolve(scene)
+        self.wait(scene, 1200)
+        scene.run_twice()
+        assert scene.signalled()[:2] == ["warning", "ok"]
+        assert "critical" not in [job.stamps.status for job in scene.relay.retries.jobs()]
+
     def test_resolve_is_believed_where_the_policy_confirms_none(self) -> None:
         scene = make_scene(policy={"confirm_resolve": False})
         scene.has(listed(scene))

@@ -512,15 +512,16 @@ def test_channels_that_cannot_be_listed_are_listed_again_five_minutes_later() ->
     assert relay.recorder.metrics()["sweeper_heartbeat"] == 11
 
 
-def test_secret_that_cannot_be_read_does_not_make_a_silent_channel_well() -> None:
+@pytest.mark.parametrize(("hours", "messages"), [(4.2, 1), (4.02, 0)], ids=["told", "not told yet"])
+def test_secret_that_cannot_be_read_makes_a_silent_channel_neither_well_nor_sick(hours: float, messages: int) -> None:
     relay = expecting()
     share(relay)
-    minutes(relay, 4.2)
-    assert len(told(relay.sns)) == 1
+    minutes(relay, hours)
+    assert len(told(relay.sns)) == messages
     again = relay.other()
     again.secrets.texts["noc"] = ChannelUnreadable("no")
     runs(again, 30)
-    assert len(told(relay.sns)) == 1
+    assert len(told(relay.sns)) == messages
 
 
 HOUR_RUNS = 60

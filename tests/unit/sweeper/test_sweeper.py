@@ -349,6 +349,12 @@ class TestTooOld:
         sweep_at(relay, due(relay))
         assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
+    def test_announced_state_whose_debt_still_stands_is_left_to_a_worker_when_its_age_ends(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 100})
+        relay.ledger.change(key("noc", (), "i1"), lambda entry: replace(entry, announced=entry.newest))
+        sweep_at(relay, due(relay))
+        assert (len(relay.retries.messages), relay.dead_letters.messages) == (1, [])
+
     def test_state_of_an_unreadable_channel_does_not_expire(self) -> None:
         relay = vanished(DOWN, policy={"max_age_seconds": DAY})
         relay.clock.now += 7 * 3600

@@ -371,6 +371,13 @@ class TestWorkerWhileTheLedgerIsDown:
             relay.wake(60)
         assert subjects(relay) == ["incident i1 of channel noc"]
 
+    def test_worker_does_not_notify_the_fallback_of_a_critical_whose_pause_ends_while_it_is_queued(self) -> None:
+        relay = self.down(policy={"fallback_after_seconds": 0, "pauses": [samples.pause("keep", until=62)]})
+        self.put(relay)
+        relay.retries.before = lambda _: relay.clock.sleep(5)
+        relay.wake(60)
+        assert subjects(relay) == []
+
     @pytest.mark.parametrize("changes", [{"status": "warning"}, {"kind": "followup"}, {"kind": "writeback"}], ids=str)
     def test_worker_does_not_notify_the_fallback_of_warnings_and_chores(self, changes: dict[str, str]) -> None:
         relay = self.down(policy={"fallback_after_seconds": 0})
