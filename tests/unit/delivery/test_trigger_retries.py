@@ -134,6 +134,13 @@ def test_attempt_is_repeated_with_a_rotated_secret_after_401(is_refreshed: bool)
     assert relay.session.calls[1].url.endswith("?apiKey=new-key")
 
 
+def test_attempt_with_the_old_credentials_does_not_count() -> None:
+    relay = new_relay(FORBIDDEN, DOWN)
+    relay.secrets.texts["noc"] = ROTATED
+    relay.clock.now += 11
+    assert send(relay).attempts == 4
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("secret", [None, ChannelUnreadable("down"), "not json", "removed"])
 def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: str | Exception | None) -> None:
