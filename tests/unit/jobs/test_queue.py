@@ -2,8 +2,6 @@
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.failures.errors import QueueError
 from relay.jobs.envelope import read_envelope
@@ -64,13 +62,6 @@ def test_message_that_sqs_would_refuse_is_not_sent(members: dict[str, str]) -> N
     with pytest.raises(QueueError):
         sqs.queue().send(samples.job(**members))
     assert sqs.messages == []
-
-
-@given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=512))
-def test_job_of_any_incident_id_can_be_sent(incident_id: str) -> None:
-    sqs = FakeSqs()
-    sqs.queue().send(samples.job(incident_id=incident_id))
-    assert sqs.jobs()[0].incident_id == incident_id
 
 
 @pytest.mark.parametrize(
