@@ -194,6 +194,17 @@ def test_failed_token_request_is_no_attempt() -> None:
     assert relay.session.calls[-1].headers["X-Relay-Attempt"] == "1"
 
 
+def test_failure_of_an_attempt_is_not_hidden_by_a_token_that_took_the_time_of_the_next_one() -> None:
+    def slow(_: Call) -> HttpAnswer:
+        relay.clock.now += 6
+        return samples.token("t2")
+
+    relay = new_relay(samples.token("t1"), OK, FORBIDDEN, slow, OK, secrets=with_token())
+    send(relay)
+    sent = send(relay)
+    assert (sent.attempts, reason(sent), sent.request_id) == (1, "credentials", None)
+
+
 def test_rotated_password_gets_a_token_after_invalid_grant() -> None:
     relay = new_relay(samples.refused(400, b'{"error":"invalid_grant"}'), samples.token(), OK, secrets=with_token())
     relay.secrets.texts["noc"] = json.dumps(samples.secret(auth=samples.OAUTH | {"password": "new"}))
