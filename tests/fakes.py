@@ -176,7 +176,7 @@ TABLE_DOWN = ClientError({"Error": {"Code": "InternalServerError", "Message": "c
 
 def table_down() -> None:
     """Raise the error that a call of the table raises while DynamoDB is down."""
-    raise TABLE_DOWN
+    raise TABLE_DOWN.with_traceback(None)
 
 
 def dies(*_: object) -> Any:

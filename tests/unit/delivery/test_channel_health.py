@@ -86,10 +86,11 @@ def test_missing_pages_are_a_momentary_reason() -> None:
 
 
 def test_debts_are_counted_by_kind() -> None:
-    given_up = [dead_lettered(), dead_lettered(is_critical=False), dead_lettered(is_critical=False)]
+    notified = dead_lettered()._replace(debt=dead_lettered().debt._replace(is_notified=True))
+    given_up = [dead_lettered(), notified, dead_lettered(is_critical=False), dead_lettered(is_critical=False)]
     debts = Debts.of([owed(5), owed(50, is_critical=False), owed(9, is_critical=False), *given_up, MISSING])
-    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 3)
-    assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (1, 2, 1, 1)
+    assert (debts.critical, debts.other, debts.owed, debts.unpaged_criticals) == (1, 2, 3, 4)
+    assert (debts.given_up, debts.given_up_other, debts.unnotified, debts.pages_missing) == (2, 2, 1, 1)
     assert (debts.oldest, debts.oldest_critical, debts.next_attempt) == (NOW - 50, NOW - 5, NOW)
 
 

@@ -193,6 +193,17 @@ def test_share_without_a_row_is_sent_when_its_message_wakes(fault: Any) -> None:
     assert (len(relay.session.calls), relay.retries.messages) == (4, [])
 
 
+def test_state_that_the_queue_took_only_after_the_attempts_is_owed_although_its_job_is_not_stored() -> None:
+    def recovers(_: Call) -> Any:
+        relay.retries.failure = None
+        return DOWN
+
+    relay, table = hooked(recovers)
+    relay.retries.failure = NO
+    table.before_next(table_down, "put_item")
+    assert (relay.share().queue, relay.entry().debt.since, relay.entry().debt.row) == ("retry", 1_800_000_000, None)
+
+
 def test_newer_share_that_takes_over_a_debt_stores_its_job_before_its_claim() -> None:
     relay, table = hooked(DOWN, DOWN, DOWN, dies)
     relay.play("warning")

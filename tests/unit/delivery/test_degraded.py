@@ -377,3 +377,12 @@ def test_message_of_a_job_that_waits_for_the_ledger_stays_if_no_queue_takes_the_
     relay.retries.failure = NO
     result = relay.resume(waiting_job(relay, None))
     assert (result.outcome, result.notices.last_copy, relay.session.calls) == ("unsafe", None, [])
+
+
+def test_message_of_a_state_that_cannot_be_noted_stays_if_no_queue_takes_the_next_one() -> None:
+    relay = new_relay()
+    relay.share()
+    relay.dynamodb.refuses_writes, relay.retries.failure = True, NO
+    comment = {"body": samples.body(comments=["on it"]), "version": (LATER, LATER), "digest": "another"}
+    result = relay.resume(samples.job(recipients=(), ledger_down_since=LONG_AGO, **comment))
+    assert (result.outcome, result.reason, relay.statuses()) == ("unsafe", "internal", "critical")

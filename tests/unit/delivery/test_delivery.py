@@ -196,12 +196,16 @@ def test_route_replaces_the_recipients_of_the_channel_and_does_not_part_an_incid
         {"when": {"status": "critical"}, "recipients": ["a"], "priority": "LOW"},
         {"when": {"status": "ok"}, "recipients": ["b c"]},
     ]
-    relay = new_relay(policy={"routes": routes})
+    document = samples.secret()["xmatters"] | {"recipients": ["own"]}
+    relay = new_relay(
+        secrets=secrets_of(xmatters=document, policy={"routes": routes, "min_seconds_between_signals": 0})
+    )
     assert relay.play("critical ok warning") == ["delivered opened", "delivered resolved", "delivered reopened"]
-    assert urls(relay) == ["a", "b%20c", ""]
+    assert urls(relay) == ["a", "b%20c", "own"]
     job, *_ = relay.retries.jobs()
     assert (job.stamps.recipients, job.url_recipients) == (("a",), ())
-    assert json.loads(relay.session.calls[0].headers["X-Relay-Decision"])["priority"] == "LOW"
+    decisions = [json.loads(call.headers["X-Relay-Decision"]) for call in relay.session.calls]
+    assert (decisions[0]["priority"], [each["is_over"] for each in decisions]) == ("LOW", [False, True, False])
 
 
 def test_channel_with_the_relays_own_body_sends_it_and_keeps_bigpandas() -> None:
@@ -265,7 +269,8 @@ def test_job_of_an_announced_state_clears_a_debt_that_still_names_it() -> None:
     relay = new_relay()
     relay.share()
     entry = relay.entry()
-    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest or pytest.fail("no state")))
+    assert entry.newest
+    assert relay.ledger.write(key("noc", (), "i1"), entry, entry.owing(entry.newest))
     [job] = relay.retries.jobs()
     assert (relay.resume(job).outcome, relay.entry().debt.since) == ("duplicate", None)
 

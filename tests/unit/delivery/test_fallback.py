@@ -164,9 +164,9 @@ def test_description_of_several_lines_stands_on_one(words: str) -> None:
     assert published(owed(description=words))["Message"]["sms"].endswith('Worst: i1: "line one line two"')
 
 
-def test_characters_that_sns_refuses_in_a_subject_become_question_marks() -> None:
-    subject = published(owed("é~ a\n"))["Subject"]
-    assert subject == 'CRITICAL, xMatters did not notify: incident "?~ a" of channel noc'
+@pytest.mark.parametrize(("name", "shown"), [("é~ a\n", '"?~ a"'), ("a@phish", '"a@phish"'), ("i-1", "i-1")])
+def test_incident_id_in_a_subject_is_ascii_and_quoted_if_it_could_become_a_link(name: str, shown: str) -> None:
+    assert published(owed(name))["Subject"] == f"CRITICAL, xMatters did not notify: incident {shown} of channel noc"
 
 
 @pytest.mark.parametrize("character", ["x", "é", "漢", "\U0001f600", '"', "\x00", "\ud800"], ids=ascii)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.needs_signal import Judgement, judge_job, judge_share, with_superseded_ease
+from relay.delivery.needs_signal import Judgement, judge_job, judge_share, was_shared, with_superseded_ease
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -246,6 +246,26 @@ def test_standing_of_a_job(name: str) -> None:
 def test_standing_of_a_message(name: str) -> None:
     entry, plan, mark, standing = MESSAGES[name]
     assert stood(judge_job(entry, state(), PARITY, plan=plan, dead_lettered_at=mark)) == standing
+
+
+# Entry, state that BigPanda's API shows, seconds after NOW, and if a share brought it or a newer one.
+SHOWN: dict[str, tuple[Entry, State, float, bool]] = {
+    "unknown": (Entry(), state(), 0, False),
+    "announced": (announced(state()), state(), 0, True),
+    "newer": (announced(state()), state(5), 0, False),
+    "newer than an unstamped one": (announced(unstamped()), state(5), 0, False),
+    "unstamped, not owed": (announced(state()), unstamped(9), 0, False),
+    "unstamped, as the owed": (OWED, unstamped(9), 0, True),
+    "unstamped, better than the owed": (OWED, unstamped(9, **WARNING), 0, False),
+    "newer, while another one is sent": (IN_FLIGHT, state(5, **WARNING), 5, True),
+    "newer, after that": (IN_FLIGHT, state(5, **WARNING), 20, False),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_share_brought_the_state_that_bigpandas_api_shows(name: str) -> None:
+    entry, of, now, is_shared = SHOWN[name]
+    assert was_shared(entry, of, NOW + now) == is_shared
 
 
 def test_easing_that_waited_for_a_failed_signal_counts_once_a_newer_state_supersedes_it() -> None:

@@ -1,19 +1,24 @@
 """Follow-up of signals: their pages are found or reported missing, and those of past states end."""
 
 import json
+from copy import replace
 from typing import Any
 
 import pytest
 import requests
 from botocore.exceptions import EndpointConnectionError
 
+from relay.delivery.page_followup import signals_to_terminate
 from relay.failures import QueueError
 from relay.http.session import HttpAnswer
+from relay.ledger.accepted_signal import AcceptedSignal
+from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import Call, FakeSession, HookedDynamoDb, Relay, Step, dies, worked
 from tests.fakes import new_relay as relay_without_pages
 from tests.unit.paging_tenant import Tenant, new_relay, pages
+from tests.unit.states import NOW
 
 DEAD = "2027-01-15T07:30:00.000Z"
 DOWN = samples.refused(503)
@@ -149,6 +154,7 @@ def test_pages_are_not_looked_for_without_credentials_for_the_rest_api() -> None
     relay = relay_without_pages(policy=SILENT)
     relay.play("critical ok 36")
     assert (relay.rest.calls, relay.delays()) == ([], [])
+    assert worked(relay, followup()) == [], "the credentials were removed since"
 
 
 # ---- Pages are missing -----------------------------------------------------------------------------------------------
@@ -183,6 +189,7 @@ LOST: dict[str, tuple[str, set[str], int, int]] = {
     "end": ("critical 36 ok", {"r2"}, 0, 0),
     "a later signal has a page": ("critical 100 warning critical", {"r1"}, 1, 0),
     "a later warning has no page": ("critical warning", {"r1", "r2"}, 1, 1),
+    "a warning after the notification": ("critical 36 200 sweep warning", {"r1", "r2"}, 2, 1),
     "over before it counts as missing": ("critical ok", {"r1", "r2"}, 1, 0),
 }
 
@@ -241,7 +248,7 @@ def test_failed_followup_is_retried_later_and_does_not_count_as_no_page(
     relay.share()
     relay.wake(MISSING + 36)
     [waiting] = relay.chores.jobs()
-    assert (waiting.kind, waiting.stamps.reason, waiting.attempts) == ("followup", reason, 1)
+    assert (waiting.kind, waiting.stamps.reason, waiting.attempts, waiting.flags) == ("followup", reason, 1, set())
     assert (pages(relay)[0][3], "rest-pw" in repr(waiting) + relay.recorder.written()) == (False, False)
     relay.wake(301)
     assert (found(relay), len(relay.session.calls)) == ([("page-1",)], 1)
@@ -336,6 +343,17 @@ def test_pages_of_past_states_end_and_no_others(name: str, tenant: Tenant) -> No
     assert (tenant.ended, relay.delays()) == (ended, [])
     is_over = [f"page-{number}" in ended for number in range(1, len(tenant.signals) + 1)]
     assert [each[2] for each in pages(relay)] == is_over
+
+
+def test_page_of_a_resolve_replaces_no_other_since_the_resolve_may_be_forged() -> None:
+    page, of_resolve = (
+        AcceptedSignal(f"r{number}", NOW + number, is_open=number == 1, is_critical=True, pages=(f"page-{number}",))
+        for number in (1, 2)
+    )
+    entry = Entry(accepted_signals=(page, of_resolve))
+    assert list(signals_to_terminate(entry, replaces=True)) == []
+    again = replace(of_resolve, is_open=True)
+    assert list(signals_to_terminate(replace(entry, accepted_signals=(page, again)), replaces=True)) == [page]
 
 
 def test_older_page_is_not_ended_before_the_newer_one_is_found(tenant: Tenant) -> None:

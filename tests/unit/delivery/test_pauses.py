@@ -234,6 +234,15 @@ def test_fallback_time_counts_from_an_early_end_though_the_first_attempt_comes_m
     assert len(relay.sns.published) == 1
 
 
+def test_attempt_after_the_removal_of_the_pause_ends_the_hold_then() -> None:
+    relay = paused(pause("keep"), answers=(DOWN,))
+    relay.play("critical 60")
+    resume(relay)
+    relay.sweep()
+    relay.wake(1)
+    assert NOW + MINUTE < relay.entry().debt.paused_until <= relay.clock.now
+
+
 # ---- The ledger fails ------------------------------------------------------------------------------------------------
 
 

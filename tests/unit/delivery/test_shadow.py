@@ -195,18 +195,19 @@ def test_missing_page_of_an_incident_that_went_on_in_shadow_is_not_notified_afte
     relay.share()
     relay.drain()
     switch(relay, "shadow")
-    relay.play("ok")
+    relay.play("comment")
     switch(relay, "live")
     relay.sweep_for(600)
     assert relay.sns.published == []
 
 
-@pytest.mark.parametrize("event", ["critical", "comment"])
-def test_share_that_came_in_shadow_rings_if_it_or_the_next_one_comes_afterwards(event: str) -> None:
+@pytest.mark.parametrize("said", [{}, {"changedOn": 1_800_000_009, "comments": ["seen"]}], ids=["it", "the next one"])
+def test_share_that_came_in_shadow_rings_if_it_or_the_next_one_comes_afterwards(said: dict[str, Any]) -> None:
     relay = shadowed()
-    relay.share(changedOn=int(relay.clock.now) + 16)
+    relay.share()
     switch(relay, "live")
-    assert relay.play(event) == ["delivered opened"]
+    assert relay.share(**said).subject.transition == "opened"
+    assert relay.statuses() == "critical"
 
 
 @pytest.mark.parametrize("hours", [1, 23])

@@ -64,3 +64,9 @@ def test_delivery_id_differs_by_channel_recipients_incident_version_and_state() 
 def test_delivery_id_of_a_repeated_share_is_the_same() -> None:
     first, again = samples.share(alerts=["x", "y"]), samples.share(alerts=["y", "x"], comments=["new"])
     assert delivery_id(first) == delivery_id(again)
+
+
+@pytest.mark.parametrize(("is_found", "alerts"), [(True, 0), (False, 1)])
+def test_state_that_bigpandas_api_showed_has_no_alerts_since_their_ids_may_differ(is_found: bool, alerts: int) -> None:
+    share, job = samples.share(alerts=[{"id": "a1"}]), samples.job(found=is_found)
+    assert len(Task.of_job(samples.parsed(), share, job, "owner", Deadline(8, Clock())).state.alerts) == alerts

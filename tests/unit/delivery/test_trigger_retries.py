@@ -133,6 +133,13 @@ def test_attempt_is_repeated_with_a_rotated_secret_after_401(is_refreshed: bool)
     assert relay.session.calls[1].url.endswith("?apiKey=new-key")
 
 
+def test_attempt_with_the_old_credentials_does_not_count() -> None:
+    relay = new_relay(FORBIDDEN, DOWN)
+    relay.secrets.texts["noc"] = ROTATED
+    relay.clock.now += 11
+    assert send(relay).attempts == 4
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("secret", [None, ChannelUnreadable("down"), "not json", "removed"])
 def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: str | Exception | None) -> None:
@@ -184,6 +191,17 @@ def test_failed_token_request_is_no_attempt() -> None:
     relay = new_relay(DOWN, samples.token(), OK, secrets=with_token())
     assert send(relay).attempts == 1
     assert relay.session.calls[-1].headers["X-Relay-Attempt"] == "1"
+
+
+def test_failure_of_an_attempt_is_not_hidden_by_a_token_that_took_the_time_of_the_next_one() -> None:
+    def slow(_: Call) -> HttpAnswer:
+        relay.clock.now += 6
+        return samples.token("t2")
+
+    relay = new_relay(samples.token("t1"), OK, FORBIDDEN, slow, OK, secrets=with_token())
+    send(relay)
+    sent = send(relay)
+    assert (sent.attempts, reason(sent), sent.request_id) == (1, "credentials", None)
 
 
 def test_rotated_password_gets_a_token_after_invalid_grant() -> None:

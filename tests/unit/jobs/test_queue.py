@@ -2,8 +2,6 @@
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.failures import QueueError
 from relay.jobs.queue import check_message, read_envelope
@@ -47,8 +45,8 @@ def test_backlog_is_the_number_of_messages_that_can_be_received(failure: Excepti
     [
         *((f'{{"a": "{character}"}}', "x", "the message has characters") for character in "\x00\x1b\x7fé\ufffe"),
         *(("{}", value, "an attribute has characters") for value in ("\x00", "a\x0bb", "\ufffe", "")),
-        ("x" * 1_030_000, "x" * 20_000, r"has 10500\d\d bytes, and SQS takes 1048576"),
-        ("x" * 1_045_000, "x", r"has 10450\d\d bytes, and SQS takes 1048576"),
+        ("x" * 1_030_000, "x" * 20_000, "has 1050010 bytes, and SQS takes 1048576"),
+        ("x" * 1_045_000, "x", "has 1045011 bytes, and SQS takes 1048576"),
     ],
     ids=ascii,
 )
@@ -63,13 +61,6 @@ def test_message_that_sqs_would_refuse_is_not_sent(members: dict[str, str]) -> N
     with pytest.raises(QueueError):
         sqs.queue().send(samples.job(**members))
     assert sqs.messages == []
-
-
-@given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=512))
-def test_job_of_any_incident_id_can_be_sent(incident_id: str) -> None:
-    sqs = FakeSqs()
-    sqs.queue().send(samples.job(incident_id=incident_id))
-    assert sqs.jobs()[0].incident_id == incident_id
 
 
 @pytest.mark.parametrize(
