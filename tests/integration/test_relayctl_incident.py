@@ -9,7 +9,7 @@ from relay.incidents.transition import State
 from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
-from relay.ledger.entry import Entry
+from relay.ledger.entry import About, Acknowledgement, Entry
 from relay.ledger.entry_key import key
 from sandbox.server.in_process import Box
 from tests import samples
@@ -50,7 +50,7 @@ class TestSources:
     def test_events_of_ledger_logs_and_dead_letter_queue_are_in_one_order(self, operator: Operator, logs: Logs) -> None:
         operator.keep("payments")
         signal = AcceptedSignal("r-1", operator.clock.now - 200, is_open=True, pages=("u-1",), page_number="1001")
-        announced(operator, 200, accepted_signals=(signal,), acknowledged_by="jdoe")
+        announced(operator, 200, accepted_signals=(signal,), acknowledgement=Acknowledgement("jdoe", 3))
         line: dict[str, Any] = {"channel": "payments", "incident_id": ID}
         sent = {"outcome": "delivered", "transition": "opened", "why": "it is new", "request_id": "r-1"}
         logs.write("bigpanda-webhook", 200, "share", **line, **sent, attempts=2)
@@ -327,11 +327,13 @@ class TestList:
         line = {"channel": channel, "incident_id": incident_id, "outcome": "delivered"}
         logs.write("bigpanda-webhook", ago, "share", **line | fields)
 
-    def store(self, operator: Operator, incident_id: str, ago: float, *, is_owed: bool = False, **members: Any) -> None:
+    def store(
+        self, operator: Operator, incident_id: str, ago: float, *, is_owed: bool = False, title: str = ""
+    ) -> None:
         state = State.of(samples.share(id=incident_id), operator.clock.now - ago)
         row = Row(operator.clock.now + 60, job="d/1", is_critical=True)
         debt = Debt(since=operator.clock.now - ago, row=row, reason="upstream") if is_owed else Debt()
-        entry = Entry(newest=state, announced=None if is_owed else state, debt=debt)._replace(**members)
+        entry = Entry(newest=state, announced=None if is_owed else state, debt=debt, about=About(title))
         assert operator.ledger.write(key("payments", (), incident_id), Entry(), entry)
 
     def ids(self, operator: Operator, *options: str) -> list[str]:
