@@ -18,9 +18,10 @@ from relay.ledger.entry import Entry
 NOW = 1_800_000_000.0
 
 
-def owed(ago: float = 1.0, reason: str = "", *, is_critical: bool = True) -> Entry:
+def owed(ago: float = 1.0, reason: str = "", *, is_critical: bool = True, paused_until: float = 0.0) -> Entry:
     """Return an entry that has been owed for `ago` seconds."""
-    return Entry(debt=Debt(since=NOW - ago, reason=reason, row=Row(NOW + 180, job="d/1", is_critical=is_critical)))
+    row = Row(NOW + 180, job="d/1", is_critical=is_critical)
+    return Entry(debt=Debt(since=NOW - ago, reason=reason, row=row, paused_until=paused_until))
 
 
 def dead_lettered(*, is_critical: bool = True) -> Entry:
@@ -38,6 +39,7 @@ REFUSED = owed(reason="refused")
         ([owed(121, "upstream")], ["a critical is owed for 2m (upstream 1)"]),
         ([owed(900, is_critical=False)], []),
         ([owed(901, "timeout", is_critical=False)], ["owed for 15m (timeout 1)"]),
+        ([owed(9000, paused_until=NOW - 60)], []),
         ([owed(reason="credentials")], ["xMatters refuses the credentials"]),
         ([REFUSED, owed(reason="credentials")], ["xMatters refuses the credentials"]),
         ([REFUSED, owed(121, "refused")], ["a critical is owed for 2m (refused 2)"]),

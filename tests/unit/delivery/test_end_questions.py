@@ -354,6 +354,13 @@ def test_resolve_is_believed_and_counted_if_bigpanda_does_not_answer_for_ten_min
     assert (scene.relay.statuses(), scene.ended, scene.doubtful()) == ("critical ok", ["page-r1"], 1)
 
 
+def test_silence_counts_from_the_first_question_without_an_answer_and_not_from_the_resolve() -> None:
+    scene = Scene().play(f"{RESOLVED} =429 {BELIEVED + 120} =silent {BELIEVED - 60}")
+    assert (scene.relay.statuses(), scene.ended) == ("critical", [])
+    scene.play("600")
+    assert (scene.relay.statuses(), scene.ended) == ("critical ok", ["page-r1"])
+
+
 def use_up_the_rate_limit(scene: Scene, seconds: int) -> None:
     """Let other workers use up BigPanda's rate limit in each of the next seconds."""
     access, clock = scene.relay.channels.get("noc").bigpanda, scene.relay.clock

@@ -262,6 +262,12 @@ class TestAcknowledged:
         assert entry.acknowledged("jdoe", NOW + 1).acknowledged_by == "jdoe"
         assert entry.acknowledged("jdoe", NOW - 1) == entry
 
+    def test_acknowledgement_from_before_a_signal_that_waited_does_not_count_for_it(self) -> None:
+        mine = lease(state(), 30)
+        entry = Entry().claimed(mine, 1, queued=True).accepted(mine, "r1", 1, until=mine.began)
+        assert entry.acknowledged("jdoe", NOW + 10) == entry
+        assert entry.acknowledged("jdoe", NOW + 31).acknowledged_by == "jdoe"
+
 
 class TestRevival:
     def dead_lettered(self) -> Entry:
