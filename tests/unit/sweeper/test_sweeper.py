@@ -10,6 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from relay.failures import ChannelUnreadable, QueueError
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
+from relay.ledger.circuit_breaker import Circuit
 from relay.ledger.entry_key import key
 from tests import samples
 from tests.fakes import (
@@ -327,6 +328,13 @@ class TestTooOld:
         assert (job.stamps.reason, job.incident_id, relay.retries.messages) == ("expired", "i1", [])
         assert len(relay.session.calls) == 3
         assert relay.recorder.metrics()["dead_lettered"] == 1
+
+    def test_debt_that_waits_for_an_open_circuit_is_dead_lettered_when_its_age_ends(self) -> None:
+        relay = vanished(DOWN, policy={"max_age_seconds": 100})
+        is_open = Circuit(open_until=relay.clock.now + 9000)
+        relay.sweeper = replace(relay.sweeper, bells=replace(relay.sweeper.bells, circuit=lambda _: is_open))
+        sweep_at(relay, due(relay))
+        assert [job.stamps.reason for job in relay.dead_letters.jobs()] == ["expired"]
 
     def test_fallback_is_notified_of_an_expired_debt_with_the_words_of_its_share(self) -> None:
         said = {"alerts": [{"id": "a1", "description": "disk of db-1 is full", "status": "critical"}]}
