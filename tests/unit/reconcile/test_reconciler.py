@@ -462,6 +462,13 @@ class TestSnoozed:
         scene.has(listed(scene, **shown))
         assert [scene.run()["snooze_over"], scene.run_twice()["snooze_over"]] == [0, 0]
 
+    def test_snoozed_incident_that_is_listed_among_the_shared_ones_too_is_not_signalled(self) -> None:
+        scene = self.slept()
+        scene.has(listed(scene, snooze={"snoozed": True}, ago=800))
+        awake = listed(scene, ago=800)
+        scene.tenant.faults["folder=shared"] = lambda _: answer({"items": [awake]})
+        assert scene.run()["snooze_over"] == 0
+
     def test_critical_announced_after_its_snooze_ended_is_not_signalled_again(self) -> None:
         scene = self.slept(status="warning")
         scene.shared(ago=250)
