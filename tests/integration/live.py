@@ -1,6 +1,7 @@
 """The library over real sockets: moto in this process as AWS, servers on loopback as the vendors."""
 
 import random
+import sys
 import threading
 import time
 import uuid
@@ -159,6 +160,11 @@ class Site(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.connections = 0
         self.received: list[Received] = []
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print a fault of the script, but no connection that a client broke off when its time was over."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
