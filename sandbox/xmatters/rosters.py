@@ -1,4 +1,4 @@
-"""Who is on call, in xMatters' REST API. A group's one shift is the whole day.
+"""On-call people in xMatters' REST API. A group's one shift is the whole day.
 
 Documented by xMatters, or recorded from a tenant (docs/vendors.md, "People, groups, on-call"):
 

@@ -1,4 +1,4 @@
-"""What waits for half a minute in the deployed queues; all of it is begun together, so that the waits pass at once."""
+"""Waits of half a minute in the deployed queues: all are begun together, so that they pass at once."""
 
 import json
 import time
