@@ -9,7 +9,6 @@ import pytest
 
 from relay.channels import json_schema
 from relay.channels.schema import AUTH, CHANNEL
-from relay.failures import InvalidChannel
 from tests.every_setting import every_setting
 
 SCHEMAS = {"channel": CHANNEL} | AUTH
@@ -68,11 +67,7 @@ VALUES = wrong_values()
 
 
 def is_accepted(name: str, document: Any) -> bool:
-    try:
-        json_schema.check(document, SCHEMAS[name], "")
-    except InvalidChannel:
-        return False
-    return True
+    return not any(json_schema.faults(document, SCHEMAS[name], ""))
 
 
 def is_accepted_by_reference(name: str, document: Any) -> bool:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from relay.failures import ChannelUnreadable
 from relay.http.session import HttpAnswer
-from relay.reconcile.findings import KEY, Lease
+from relay.reconcile.findings import LEASE_KEY, Lease
 from tests.fakes import Call
 from tests.unit.reconcile_scene import (
     Scene,
@@ -305,14 +305,14 @@ class TestLease:
 
         def stolen() -> None:
             scene.relay.clock.now += 20
-            scene.relay.table.update(KEY, put={"until": scene.relay.clock.now + 90, "taken_at": 7.0})
+            scene.relay.table.update(LEASE_KEY, put={"until": scene.relay.clock.now + 90, "taken_at": 7.0})
 
         scene.tenant.before_answer = stolen
         assert scene.run() == {}
         assert listings(scene) == asked + 1
         assert queued(scene) == []
         assert scene.relay.recorder.metrics()["reconcile_failed"] == 1
-        assert scene.relay.table.numbers(KEY)["taken_at"] == 7.0
+        assert scene.relay.table.numbers(LEASE_KEY)["taken_at"] == 7.0
 
 
 class TestGroups:

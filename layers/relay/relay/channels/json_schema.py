@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from relay.failures import InvalidChannel
-
 # Compared with the exact type of a value, since bool is a subclass of int in Python.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -17,12 +15,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "integer": (int,),
     "number": (int, float),
 }
-
-
-def check(value: Any, schema: Mapping[str, Any], place: str) -> None:
-    """Raise InvalidChannel with the first fault of the value, if there is one; the arguments are those of `faults`."""
-    for fault in faults(value, schema, place):
-        raise InvalidChannel(fault)
 
 
 def faults(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[str]:

@@ -219,14 +219,10 @@ def _heartbeat(url: str) -> Callable[[float], str] | None:
         return None
     from urllib.parse import urlsplit  # noqa: PLC0415
 
-    from relay.http.client import (  # noqa: PLC0415
-        MAX_BYTES,
-        HttpClient,
-        beat,
-    )
+    from relay.http.client import MAX_HEARTBEAT_BYTES, HttpClient, beat  # noqa: PLC0415
 
     hosts = AllowList("HeartbeatUrl", ((urlsplit(url).hostname or "").lower(),))
-    client = HttpClient(Session(hosts, most=MAX_BYTES))
+    client = HttpClient(Session(hosts, most=MAX_HEARTBEAT_BYTES))
     return lambda seconds: beat(client, url, Deadline(seconds, time.monotonic))
 
 

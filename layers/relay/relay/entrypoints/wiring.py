@@ -131,6 +131,7 @@ class Wiring:
         bells = Bells(
             rows,
             policies,
+            # As the ledger: without a time limit for each call.
             RateLimiter(resources.table, self._clock, self._random).circuit,
             self.outbox,
             telemetry,

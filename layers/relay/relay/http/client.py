@@ -105,8 +105,8 @@ def _retry_after(value: str | None, now: float) -> float | None:
     return None
 
 
-# The answer's body is not read further.
-MAX_BYTES = 1024
+# The body of the answer to a heartbeat is not read further.
+MAX_HEARTBEAT_BYTES = 1024
 
 
 def beat(client: HttpClient, url: str, deadline: Deadline) -> str:

@@ -17,7 +17,8 @@ from relay.ledger.table import Table
 from relay.reconcile.history import History, short_name
 from relay.reconcile.plan import Group, Listing, Member
 
-KEY = "reconcile/run"
+# Key of the table item that holds the lease.
+LEASE_KEY = "reconcile/run"
 # The longest step of a run is two calls to BigPanda that wait for the rate limit (about 30 s). The lease of a run that
 # died is over before the next schedule, which comes after two minutes at the earliest.
 LEASE_SECONDS, RENEW_SECONDS = 90.0, 20.0
@@ -50,7 +51,7 @@ class Lease:
         """Take the lease; return None if another run has it. Raises LedgerError."""
         now = clock()
         put = {"until": now + LEASE_SECONDS, "taken_at": now}
-        taken = table.update(KEY, put=put, below=("until", now))
+        taken = table.update(LEASE_KEY, put=put, below=("until", now))
         return None if taken is None else cls(table, clock, now, now, taken.get("start", 0.0))
 
     def renew(self) -> None:
@@ -68,7 +69,7 @@ class Lease:
 
     def _put(self, until: float) -> None:
         put = {"until": until, "start": self.start}
-        if self.table.update(KEY, put=put, only_if=("taken_at", self.taken_at)) is None:
+        if self.table.update(LEASE_KEY, put=put, only_if=("taken_at", self.taken_at)) is None:
             raise LeaseLost("another reconcile run took over")
 
 
