@@ -74,6 +74,7 @@ class World:
         self.began = self.now
         self.log: list[str] = []
         self._next: list[tuple[float, int, Callable[[], object]]] = []
+        self._until = self.now
         self._numbers = count()
         self._hub = getcurrent()
         self._processes: dict[greenlet, Process] = {}
@@ -84,6 +85,7 @@ class World:
 
     def run(self, until: float) -> None:
         """Run all events that are due by a time."""
+        self._until = until
         while self._next and self._next[0][0] <= until:
             self.now, _, happen = heapq.heappop(self._next)
             happen()
@@ -128,8 +130,13 @@ class World:
 
     def wait(self, seconds: float) -> None:
         """Let other processes run for so long. A process that died meanwhile does not continue."""
-        self.at(self.now + seconds, getcurrent().switch)
-        self._hub.switch()
+        ends = self.now + max(seconds, 0.0)
+        if ends <= self._until and (not self._next or ends < self._next[0][0]):
+            # Nothing happens meanwhile, so no other process has to run.
+            self.now = ends
+        else:
+            self.at(ends, getcurrent().switch)
+            self._hub.switch()
         self._go_on()
 
     def die(self) -> None:
