@@ -10,6 +10,7 @@ from relay.foreign_text import identifier
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
+from relay.ledger.receipt import Receipt
 from relayctl import moments
 from relayctl.incident.timeline import LEDGER, ChannelSummary, Event
 
@@ -45,6 +46,7 @@ def _events(entry: Entry) -> Iterator[Event]:
         yield _event(debt.dead_lettered_at, "dead_letter", text, reason=debt.reason)
     if debt.revived_at:
         yield _event(debt.revived_at, "replay", "replayed: the dead-lettered state is owed again")
+    yield from _receipt(entry.receipt)
     yield from _end(entry)
     attempt = next_attempt(entry)
     if attempt is not None:
@@ -77,6 +79,41 @@ def _signal(signal: AcceptedSignal) -> Event:
     )
 
 
+def _receipt(receipt: Receipt) -> Iterator[Event]:
+    if receipt.notified_at:
+        yield _event(receipt.notified_at, "receipt", "a device is known to have got the notification")
+    if receipt.answered_at:
+        who = identifier(receipt.answered_by)
+        yield _event(receipt.answered_at, "receipt", f"{who} answered the page", person=receipt.answered_by)
+    if receipt.told_at:
+        text = f"UNHEARD ({receipt.missed}): the fallback topic was notified"
+        yield _event(receipt.told_at, "receipt", text, missed=receipt.missed)
+
+
+def _receipt_details(receipt: Receipt) -> dict[str, Any] | None:
+    if not receipt.since:
+        return None
+    return {
+        "since": moments.iso_or_none(receipt.since),
+        "notified_at": moments.iso_or_none(receipt.notified_at or None),
+        "answered_at": moments.iso_or_none(receipt.answered_at or None),
+        "answered_by": receipt.answered_by or None,
+        "missed": receipt.missed or None,
+        "fallback_notified_at": moments.iso_or_none(receipt.told_at or None),
+        "is_open": receipt.is_open,
+    }
+
+
+def _receipt_words(receipt: Receipt) -> Iterator[str]:
+    """Yield how far it is proven that people know of the critical."""
+    if receipt.answered_at:
+        yield f"{identifier(receipt.answered_by)} answered"
+    elif receipt.told_at:
+        yield f"UNHEARD ({receipt.missed}): the fallback topic was notified"
+    elif receipt.is_open:
+        yield "notified, and nobody answered yet" if receipt.notified_at else "nobody is known to be notified yet"
+
+
 def _event(at: float, kind: str, text: str, **details: Any) -> Event:
     return Event(at, LEDGER, kind, text, details=details)
 
@@ -107,8 +144,8 @@ def _details(entry: Entry, now: float) -> dict[str, Any]:
         "is_dead_lettered": entry.is_given_up,
         "fallback_notified": entry.debt.is_notified,
         "acknowledged_by": entry.acknowledged_by or None,
-        "is_page_missing": entry.debt.is_page_missing
-        or any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
+        "is_page_missing": any(each.is_page_missing and each.is_open for each in entry.accepted_signals),
+        "receipt": _receipt_details(entry.receipt),
         "is_page_confirmed": bool(entry.accepted_signals and entry.accepted_signals[-1].pages),
         "page": pages[-1] if pages else None,
         "is_unreadable": entry.is_unreadable,
@@ -135,5 +172,6 @@ def _words(entry: Entry, details: Mapping[str, Any]) -> Iterator[str]:
         yield "a signal made NO PAGE"
     if entry.debt.is_notified:
         yield "the fallback topic was notified"
+    yield from _receipt_words(entry.receipt)
     if entry.acknowledged_by:
         yield f"acknowledged by {identifier(entry.acknowledged_by)}"

@@ -113,7 +113,7 @@ class TestFacts:
         operator.keep("noc")
         operator.give_up("noc", "i1")
         operator.give_up("noc", "i2", status="warning")
-        operator.owe("noc", "i3", 5, since=None, is_page_missing=True)
+        operator.ledger.change(key("noc", (), "i3"), lambda entry: entry.page_missing(operator.clock.now - 300))
         found = channels(operator.run_json("status"))["noc"]
         assert found["why"] == ["1 critical was given up, and rang nobody", "1 critical signals made no page"]
         assert (found["owed_critical"], found["pages_missing"]) == (0, 1)
@@ -125,7 +125,7 @@ class TestFacts:
         operator.keep("noc")
         operator.give_up("gone", "i1")
         assert channels(operator.run_json("status")).keys() == {"noc", "gone"}, "the fallback topic is still to notify"
-        operator.ledger.change(key("gone", (), "i1"), Entry.notified)
+        operator.ledger.change(key("gone", (), "i1"), lambda entry: entry.notified("", 0.0))
         assert channels(operator.run_json("status")).keys() == {"noc"}
 
     @pytest.mark.parametrize(("ago", "health"), [(7100, "ok"), (7300, "sick")])

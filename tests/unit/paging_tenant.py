@@ -26,6 +26,9 @@ class Tenant:
         self.signals: list[float] = []
         self.ended: list[str] = []
         self.asked: list[str] = []
+        # What happened to the notifications of each page, as audits: a delivery status, or the text of a response.
+        self.audits: dict[str, list[str]] = {}
+        self.audited: list[str] = []
         self.now: Callable[[], float] = lambda: 0.0
 
     def accept(self, _: Call) -> HttpAnswer:
@@ -38,6 +41,10 @@ class Tenant:
             assert document["status"] == "TERMINATED"
             self.ended.append(document["id"])
             return HttpAnswer(200, {}, call.body)
+        if "/audits?" in call.url:
+            [page_id] = parse_qs(urlsplit(call.url).query)["eventId"]
+            self.audited.append(page_id)
+            return HttpAnswer(200, {}, json.dumps({"data": [*map(_audit, self.audits.get(page_id, []))]}).encode())
         [request_id] = parse_qs(urlsplit(call.url).query)["requestId"]
         self.asked.append(request_id)
         number = int(request_id[1:])
@@ -49,6 +56,14 @@ class Tenant:
         return HttpAnswer(200, {}, json.dumps({"data": [page] if is_there else []}).encode())
 
 
+def _audit(happened: str) -> dict[str, Any]:
+    device = {"targetName": "jdoe|Work Phone", "owner": {"targetName": "jdoe"}}
+    if happened in {"DELIVERED", "FAILED"}:
+        return {"type": "NOTIFICATION", "notification": {"recipient": device, "deliveryStatus": happened}}
+    response = {"response": happened, "notification": {"recipient": device, "deliveryStatus": "RESPONDED"}}
+    return {"type": "RESPONSE_RECEIVED", "auditType": "RESPONSE_RECEIVED", "response": response}
+
+
 def new_relay(
     tenant: Tenant,
     *steps: Step,
@@ -56,7 +71,7 @@ def new_relay(
     policy: dict[str, Any] | None = None,
     dynamodb: FakeDynamoDb | None = None,
 ) -> Relay:
-    document = samples.secret(policy={"min_seconds_between_signals": 0, **(policy or {})})
+    document = samples.secret(policy={"min_seconds_between_signals": 0, "notified_within_seconds": 0, **(policy or {})})
     document["xmatters"]["rest"] = REST
     relay = Relay(
         FakeSession(*steps, tenant.accept),

@@ -28,7 +28,7 @@ def dead_lettered(*, is_critical: bool = True) -> Entry:
     return Entry(debt=Debt(since=NOW - 1, row=Row(NOW, is_critical=is_critical), dead_lettered_at=NOW))
 
 
-MISSING = Entry(debt=Debt(is_page_missing=True))
+MISSING = Entry().page_missing(NOW)
 REFUSED = owed(reason="refused")
 
 

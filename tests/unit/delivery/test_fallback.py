@@ -85,7 +85,7 @@ def test_message_of_several_debts_is_complete() -> None:
         "i2", reason="refused", is_dead_lettered=True, description="router down", recipients=("A", "B")
     )
     page_missing = owed(
-        "i3", since=NOW + 60, is_page_missing=True, request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
+        "i3", since=NOW + 60, missed="page_missing", request_ids=("r1", "r2"), link="https://eu.bigpanda.io/i3"
     )
     message = published(dead_lettered, page_missing, owed("i1", since=NOW + 90))
     whole = (
@@ -98,7 +98,7 @@ def test_message_of_several_debts_is_complete() -> None:
         f"  {LINK}i2\n"
         "\n"
         "- Incident i3\n"
-        "  received 2027-01-15T08:01:00.000Z; xMatters accepted its signal (request id r1, r2) "
+        "  signalled 2027-01-15T08:01:00.000Z; xMatters accepted its signal (request id r1, r2) "
         "and made no page of it\n"
         "  https://eu.bigpanda.io/i3\n"
         "\n"
@@ -115,7 +115,9 @@ def test_message_of_several_debts_is_complete() -> None:
     assert message["Message"]["sms"] == sms
 
 
-@pytest.mark.parametrize("debt", [owed(is_dead_lettered=True), owed(is_page_missing=True)], ids=["given up", "no page"])
+@pytest.mark.parametrize(
+    "debt", [owed(is_dead_lettered=True), owed(missed="page_missing")], ids=["given up", "no page"]
+)
 def test_message_promises_no_page_if_the_relay_does_not_go_on_trying(debt: OverdueDebt) -> None:
     assert lines(debt)[-2:] == ["", "What to do: docs/operate.md, FallbackAlarm."]
 
@@ -235,7 +237,13 @@ def check_forgery(message: dict[str, Any], like: dict[str, Any]) -> None:
 @pytest.mark.parametrize("place", ["incident_id", "description", "link", "reason", "request_ids", "recipients"])
 def test_no_text_of_a_share_forges_a_line_or_a_link(place: str) -> None:
     forged: Any = (FORGED,) if place in {"request_ids", "recipients"} else FORGED
-    debt = owed("i1", description="d", is_page_missing=place == "request_ids", request_ids=("r1",), recipients=("Ops",))
+    debt = owed(
+        "i1",
+        description="d",
+        missed="page_missing" if place == "request_ids" else "",
+        request_ids=("r1",),
+        recipients=("Ops",),
+    )
     check_forgery(published(replace(debt, **{place: forged})), like=published(debt))
 
 

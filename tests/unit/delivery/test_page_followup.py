@@ -168,7 +168,7 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     relay.drain()
     assert MISSING < relay.clock.now - began < MISSING + 90
     assert relay.recorder.metrics()["page_missing"] == 1
-    assert (relay.sns.published, relay.entry().debt.is_page_missing) == ([], True)
+    assert (relay.sns.published, relay.entry().receipt.missed) == ([], "page_missing")
     [line] = [line for line in relay.recorder.lines() if line["message"].startswith("page missing")]
     assert (line["request_id"], pages(relay)[0][3]) == ("r1", True)
     relay.sweep_for(600)
@@ -178,7 +178,7 @@ def test_critical_without_a_page_is_logged_and_notified_by_the_sweeper(tenant: T
     assert 'Incident i1: \\"disk full\\"' in message["Message"], "the follow-up's job has the words"
     assert "in_flight" not in message["Message"]
     # The fallback topic was notified, so nothing is left to do.
-    assert (relay.entry().debt.is_page_missing, relay.entry().debt.row) == (False, None)
+    assert (relay.entry().receipt.is_open, relay.entry().row) == (False, None)
     assert len(relay.session.calls) == 1
 
 
@@ -215,7 +215,7 @@ def test_signal_of_a_share_that_was_kept_in_the_ledger_alone_is_followed(tenant:
     relay = new_relay(tenant, meets)
     relay.play("critical")
     relay.drain()
-    assert ([each[3] for each in pages(relay)], relay.entry().debt.is_page_missing) == ([True, True], True)
+    assert ([each[3] for each in pages(relay)], relay.entry().receipt.missed) == ([True, True], "page_missing")
 
 
 def test_missing_page_is_reported_although_the_next_page_cannot_be_asked_for(tenant: Tenant) -> None:

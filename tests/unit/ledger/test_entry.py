@@ -300,7 +300,7 @@ class TestGivenUp:
         ("change", "is_given_up"),
         [
             (lambda entry: entry, True),
-            (lambda entry: entry.notified(), True),
+            (lambda entry: entry.notified("", MARK), True),
             (lambda entry: entry.dead_lettering(state()._replace(came=NOW + 30), MARK + 9, "expired", plan=1), True),
             (lambda entry: entry.reviving(state(), MARK + 9), False),
             (lambda entry: entry.owing(state(5)), False),
@@ -360,12 +360,13 @@ class TestRow:
         warning = replace(state(5), rank=1)
         entry = announced(state()).waiting(warning, CALM)
         steps: list[Callable[[Entry], Entry]] = [
-            lambda each: replace(each, debt=each.debt.with_page_missing(MARK)),
+            lambda each: each.page_missing(MARK),
             lambda each: each.dead_lettering(warning, MARK, "expired", plan=1),
         ]
         for step in steps if is_missed_first else reversed(steps):
             entry = step(entry)
-        assert entry.debt.due <= max(MARK, CALM.due)
+        assert entry.row is not None
+        assert entry.row.due <= max(MARK, CALM.due)
 
     @pytest.mark.parametrize(
         "entry",
@@ -411,7 +412,7 @@ class TestRow:
     def test_dead_lettered_critical_moves_behind_the_others_once_the_fallback_is_notified(self) -> None:
         entry = owing().dead_lettering(state(), MARK, "refused", plan=1)
         assert (entry.debt.row, entry.debt.since, entry.debt.reason) == (Row(MARK, is_critical=True), NOW, "refused")
-        notified = entry.notified()
+        notified = entry.notified("", MARK)
         assert (notified.debt.row, notified.debt.is_notified) == (Row(MARK + 7_776_000, is_critical=True), True)
         assert notified.is_given_up
 
@@ -448,15 +449,16 @@ class TestRow:
 
 def without_page(entry: Entry) -> Entry:
     """Return the entry after the search for its critical signal's page ended without a result."""
-    return replace(entry, debt=entry.debt.with_page_missing(NOW + 180))
+    return entry.page_missing(NOW)
 
 
 class TestPageMissing:
     def test_critical_without_a_page_is_in_the_index_until_the_fallback_is_notified(self) -> None:
-        debt = without_page(announced(state())).debt
-        assert (debt.is_page_missing, debt.row, debt.is_critical) == (True, Row(NOW + 180, is_critical=True), True)
-        notified = debt.notified(state())
-        assert (notified.is_page_missing, notified.row, notified.is_notified) == (False, None, False)
+        entry = without_page(announced(state()))
+        assert (entry.receipt.missed, entry.row) == ("page_missing", Row(NOW, is_critical=True))
+        notified = entry.notified("page_missing", NOW + 180)
+        assert (notified.receipt.is_open, notified.row, notified.receipt.told_at) == (False, None, NOW + 180)
+        assert without_page(notified) == notified, "the fallback topic is notified once"
 
     def test_critical_without_a_page_stays_in_the_index_whatever_its_next_state_is(self) -> None:
         entry = without_page(announced(state()))
@@ -465,14 +467,14 @@ class TestPageMissing:
             entry.announcing(over(200), "r2", NOW + 200),
             entry.dead_lettering(state(200, status="warning"), NOW + 200, "refused", plan=1),
         ):
-            assert after.debt.is_page_missing
-            assert after.debt.row is not None
-            assert after.debt.is_critical
+            assert after.row is not None
+            assert after.row.is_critical
 
     def test_row_of_a_debt_serves_the_critical_without_a_page(self) -> None:
-        debt = without_page(announced(state()).waiting(over(200), CALM)).debt
-        assert debt.row == ROW
-        assert (debt.notified(over(200)).row, debt.notified(over(200)).is_notified) == (CALM, True)
+        entry = without_page(announced(state()).waiting(over(200), CALM))
+        assert entry.row == replace(CALM, is_critical=True)
+        notified = entry.notified("page_missing", NOW + 200)
+        assert (notified.row, notified.debt.is_notified) == (CALM, True)
 
 
 STAMPS = (NOW, NOW)

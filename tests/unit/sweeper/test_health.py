@@ -66,9 +66,7 @@ def settle(relay: Relay, *names: str) -> None:
     for name in names or ("i1",):
         place = key("noc", (), name)
         entry = relay.ledger.read(place)
-        relay.ledger.write(
-            place, entry, entry._replace(debt=entry.debt.settled()._replace(is_page_missing=False, row=None))
-        )
+        relay.ledger.write(place, entry, entry._replace(debt=entry.debt.settled(), receipt=entry.receipt.ended()))
 
 
 def open_circuit(relay: Relay, channel: str = "noc", seconds: float = 100_000) -> None:
@@ -120,9 +118,9 @@ class TestSick:
         relay.share()
         place = key("noc", (), "i1")
         entry = relay.ledger.read(place)
-        relay.ledger.write(place, entry, entry._replace(debt=entry.debt.with_page_missing(relay.clock.now)))
+        relay.ledger.write(place, entry, entry.page_missing(relay.clock.now))
         runs(relay)
-        assert relay.entry().debt.is_page_missing is False, "the fallback topic was notified"
+        assert relay.entry().receipt.is_open is False, "the fallback topic was notified"
         runs(relay)
         assert told(relay.sns)[0][0] == "alarm"
         assert "1 critical signals made no page" in texts(relay.sns)[0]

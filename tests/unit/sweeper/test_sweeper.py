@@ -475,7 +475,12 @@ class TestHealth:
     def test_run_that_does_not_see_all_rows_is_logged_as_failed(self, rows: int, reports: int) -> None:
         relay = new_relay()
         relay.dynamodb.page_size = 5000
-        row = {"text": {"S": "{}"}, "sequence": {"N": "1"}, "due": {"S": "critical#3"}, "due_at": {"N": "1900000000"}}
+        row = {
+            "text": {"S": '{"owed_since": 1}'},
+            "sequence": {"N": "1"},
+            "due": {"S": "critical#3"},
+            "due_at": {"N": "1900000000"},
+        }
         for number in range(rows):
             name = key("noc", (), f"i{number}")
             relay.dynamodb.items[name] = {"pk": {"S": name}, **row}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from copy import replace
 from typing import Any
 
 import pytest
@@ -272,7 +271,7 @@ class TestPageMissing:
         for name in names:
             relay.share(id=name)
             entry = relay.entry(name)
-            after = replace(entry, debt=entry.debt.with_page_missing(relay.clock.now))
+            after = entry.page_missing(relay.clock.now)
             relay.ledger.write(key("noc", (), name), entry, after)
         relay.clock.now += 180
         relay.retries.messages.clear()

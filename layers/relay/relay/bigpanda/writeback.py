@@ -9,6 +9,7 @@ ambiguous write, the comment is searched by its text before it is written again 
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from typing import Self
@@ -17,15 +18,17 @@ from relay.bigpanda.client import Incident
 from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
-from relay.channels.channel import BigPandaAccess, Channel
+from relay.channels.channel import BigPandaAccess, Channel, Rest
 from relay.deadline import Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
+from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import key
 from relay.ledger.ledger import Ledger
+from relay.ledger.receipt import Heard
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 
@@ -92,6 +95,7 @@ class Writeback:
         table: The ledger's table, which has the progress of callbacks.
         ledger: The entries of incidents.
         verifier: Verifies callbacks against the ledger and xMatters.
+        heard_of: Returns whom xMatters notified with some pages, and who answered. Raises SendError.
         clock: The time in epoch seconds.
     """
 
@@ -100,6 +104,7 @@ class Writeback:
     table: Table
     ledger: Ledger
     verifier: Verifier
+    heard_of: Callable[[Rest, Sequence[str], Deadline], Heard]
     clock: Callable[[], float]
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
@@ -149,6 +154,8 @@ class Writeback:
         verification.
         """
         callback, is_verified = received.callback, found.verdict == Verdict.VERIFIED
+        if is_verified and channel.policy.awaits_receipt:
+            self._note_proof(channel, received, entries, found.signal, deadline)
         if is_verified and channel.signals_acknowledger_only and received.is_acknowledgement and callback.target:
             self._note_who_acknowledged(entries, callback.target, received.came)
         access = channel.bigpanda
@@ -201,6 +208,40 @@ class Writeback:
             return
         [name] = open_ones
         self.ledger.change(name, lambda entry: entry.acknowledged(target, came))
+
+    def _note_proof(
+        self,
+        channel: Channel,
+        received: ReceivedCallback,
+        entries: Sequence[tuple[str, Entry]],
+        signal: AcceptedSignal | None,
+        deadline: Deadline,
+    ) -> None:
+        """Record in the receipt of a critical that a device got the notification, or that a person answered.
+
+        `signal` is the signal whose page the callback names; None if xMatters was not asked. With access to xMatters'
+        REST API a delivery is not believed, but an occasion to ask: whoever has the token can claim one. If several
+        receipts are open, and the callback does not tell which one it belongs to, nothing is recorded.
+        Raises LedgerError.
+        """
+        callback, policy, rest = received.callback, channel.policy, channel.rest
+        open_ones = [
+            (name, entry)
+            for name, entry in entries
+            if entry.receipt.is_open and (signal is None or signal in entry.accepted_signals)
+        ]
+        if len(open_ones) != 1:
+            return
+        [(name, entry)] = open_ones
+        if channel.is_answer(callback):
+            who = callback.target or callback.name or "somebody"
+            self.ledger.change(name, lambda each: each.answered(who, received.came), entry)
+        elif callback.is_delivered() and rest is None:
+            self.ledger.change(name, lambda each: each.heard_delivery(received.came, policy), entry)
+        elif callback.is_delivered() and rest and entry.receipt.may_be_confirmed:
+            with suppress(SendError):
+                heard = self.heard_of(rest, entry.pages_to_ask_about(), deadline)
+                self.ledger.change(name, lambda each: each.heard(heard, channel, self.clock(), is_early=True), entry)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
         """Return an incident's ledger entries with their keys.

@@ -274,10 +274,17 @@ class Channel:
         return tuple(name for name, length in zip(unique, lengths, strict=True) if length <= MAX_NAMES_LENGTH)
 
     def wants_callback(self, callback: Callback) -> bool:
-        """True if the channel has a use for a callback: it is written to BigPanda, or acknowledges."""
+        """True if the channel has a use for a callback: it is written to BigPanda, acknowledges, or is a proof."""
         access = self.bigpanda
         is_written = access is not None and (access.writes(callback) or access.action_of(callback) is not None)
-        return is_written or (self.signals_acknowledger_only and self.responses.is_acknowledgement(callback))
+        is_proof = self.policy.awaits_receipt and (self.is_answer(callback) or callback.is_delivered())
+        return (
+            is_written or is_proof or (self.signals_acknowledger_only and self.responses.is_acknowledgement(callback))
+        )
+
+    def is_answer(self, callback: Callback) -> bool:
+        """True if a callback proves that a person knows of the incident: a response that does not escalate."""
+        return callback.kind == Kind.RESPONSE and not self.responses.is_escalation(callback)
 
     def secrets(self) -> frozenset[str]:
         """Return every text that must be redacted from logs, stored data and answers."""

@@ -16,7 +16,7 @@ from relay.channels.channel import (
     Rest,
     Vouched,
 )
-from relay.channels.policy import Policy
+from relay.channels.policy import LEAST_WITHIN_SECONDS, Policy
 from relay.channels.schema import AUTH, CHANNEL
 from relay.failures import InvalidChannel
 from relay.http.session import AllowList, ForbiddenUrl, VendorHosts
@@ -43,7 +43,7 @@ def parse_channel(name: str, text: str, hosts: VendorHosts) -> Channel:
         trigger_url=xmatters["trigger_url"],
         auth=_auth(xmatters["auth"]),
         recipients=tuple(dict.fromkeys(name.strip() for name in xmatters.get("recipients", ()))),
-        policy=Policy.of(document.get("policy", {})),
+        policy=Policy.of(document.get("policy", {}), has_rest="rest" in xmatters),
         callback=tuple(_endpoint(xmatters["callback"])) if "callback" in xmatters else (),
         responses=_responses(xmatters.get("responses", {})),
         bigpanda=_access(document["bigpanda"]) if "bigpanda" in document else None,
@@ -69,6 +69,7 @@ def check_secret(document: Any, hosts: VendorHosts) -> None:
         raise InvalidChannel("bigpanda: needs app_key for callbacks")
     for index, pause in enumerate(document.get("policy", {}).get("pauses", ())):
         _check_pause(pause, f"policy.pauses.{index}")
+    _check_receipts(document.get("policy", {}), can_prove=bool({"callback", "rest"} & xmatters.keys()))
     _check_actions(bigpanda.get("actions", {}), has_rest="rest" in xmatters)
     for key, url, allowed in _urls(document, hosts):
         try:
@@ -171,6 +172,19 @@ def _check_actions(actions: Mapping[str, Any], *, has_rest: bool) -> None:
             raise InvalidChannel("bigpanda.actions: snooze needs minutes, and nothing else has them")
         if action["do"] != Deed.COMMENT and not has_rest:
             raise InvalidChannel("bigpanda.actions: resolve and snooze need xmatters.rest, to verify who answered")
+
+
+def _check_receipts(policy: Mapping[str, Any], *, can_prove: bool) -> None:
+    """Raise InvalidChannel for times of receipts that are too short, or that nothing can prove.
+
+    `can_prove` is True if xMatters calls back, or can be asked.
+    """
+    for key in ("notified_within_seconds", "answered_within_seconds"):
+        seconds = policy.get(key, 0)
+        if 0 < seconds < LEAST_WITHIN_SECONDS:
+            raise InvalidChannel(f"policy.{key}: must be 0, or at least {LEAST_WITHIN_SECONDS:.0f}")
+        if seconds and not can_prove:
+            raise InvalidChannel(f"policy.{key}: needs xmatters.callback or xmatters.rest, which can prove it")
 
 
 def _check_moment(text: str, key: str) -> None:

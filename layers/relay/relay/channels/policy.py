@@ -17,6 +17,12 @@ CHANNEL_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}\Z"
 PRIORITIES: Mapping[str, str] = {"critical": "HIGH", "warning": "MEDIUM", "unknown": "MEDIUM", "ok": "LOW"}
 
 
+# Default of `notified_within_seconds` for a channel with access to xMatters' REST API.
+NOTIFIED_WITHIN_SECONDS = 300.0
+# Shorter times would be over before a workflow has made its page and a device has rung.
+LEAST_WITHIN_SECONDS = 60.0
+
+
 class Mode(StrEnum):
     """Mode of a channel.
 
@@ -60,6 +66,12 @@ class Policy(NamedTuple):
             for no such limit.
         max_age_seconds: Age at which a job is dead-lettered as expired (seconds).
         fallback_after_seconds: Time that a critical may be owed before the fallback topic is notified (seconds).
+        page_within_seconds: Time after which the page of an accepted signal counts as missing (seconds). Pages are
+            known only with access to xMatters' REST API.
+        notified_within_seconds: Time within which a device has to get the notification of a critical, or the fallback
+            topic is notified (seconds); 0 to await no proof of that.
+        answered_within_seconds: Time within which a person has to answer the page of a critical, or the fallback topic
+            is notified (seconds); 0 to await no answer.
         expect_share_every: Longest time without a share after which the channel is sick (seconds); None for no limit.
         replace: True to terminate a page when a newer page of its incident exists.
         confirm_resolve: True to ask BigPanda if a resolve is true, before it is announced and ends pages.
@@ -80,6 +92,9 @@ class Policy(NamedTuple):
     max_per_minute_per_recipients: int | None = None
     max_age_seconds: float = 21_600.0
     fallback_after_seconds: float = 300.0
+    page_within_seconds: float = 180.0
+    notified_within_seconds: float = 0.0
+    answered_within_seconds: float = 0.0
     expect_share_every: float | None = None
     replace: bool = True
     confirm_resolve: bool = True
@@ -90,6 +105,11 @@ class Policy(NamedTuple):
     own_body: "BodyRule | None" = None
     flap: FlapRule | None = None
 
+    @property
+    def awaits_receipt(self) -> bool:
+        """True if a proof is awaited that people know of a critical."""
+        return self.notified_within_seconds > 0 or self.answered_within_seconds > 0
+
     def stops_all(self, now: float) -> bool:
         """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
         return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
@@ -99,12 +119,14 @@ class Policy(NamedTuple):
         return self.priorities[(state.status or "unknown") if state.is_open else "ok"]
 
     @classmethod
-    def of(cls, members: Mapping[str, Any]) -> Self:
-        """Read the `policy` of a valid secret.
+    def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:
+        """Read the `policy` of a valid secret. `has_rest` is True if the secret has access to xMatters' REST API.
 
         `notify_on` takes precedence over `preset`, the name of a set of transitions. Missing keys get their defaults.
         """
         chosen = {name: members[name] for name in cls._fields if name in members}
+        if has_rest:
+            chosen.setdefault("notified_within_seconds", NOTIFIED_WITHIN_SECONDS)
         chosen["notify_on"] = (
             frozenset(map(Transition, members["notify_on"]))
             if "notify_on" in members

@@ -154,6 +154,9 @@ CHANNEL = _object(
         max_per_minute_per_recipients=_count(1, 1_000),
         max_age_seconds=_number(60, MOST_AGE_SECONDS),
         fallback_after_seconds=_number(0, 86_400),
+        page_within_seconds=_number(60, 900),
+        notified_within_seconds=_number(0, 86_400),
+        answered_within_seconds=_number(0, 86_400),
         expect_share_every=_number(LEAST_EXPECTED_SECONDS, 7 * 86_400),
         flap=_object(
             ["transitions", "minutes"],

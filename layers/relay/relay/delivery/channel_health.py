@@ -73,7 +73,7 @@ class Debts:
 
     def add(self, entry: Entry) -> None:
         """Add one entry of the ledger's `due` index to these counts of a channel's debts."""
-        self.pages_missing += entry.debt.is_page_missing
+        self.pages_missing += entry.receipt.is_open and bool(entry.receipt.missed)
         since = entry.delay_start
         if since is None:
             return

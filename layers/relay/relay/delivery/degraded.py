@@ -16,7 +16,6 @@ from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result, SendResult
-from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 
@@ -68,7 +67,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
-        sent_at, audience = services.clock(), Audience(task.recipients)
+        sent_at, audience = services.clock(), task.audience(is_for_one=False)
 
         def change(entry: Entry) -> Entry:
             return entry.announcing(task.state, sent.request_id, sent_at, audience)

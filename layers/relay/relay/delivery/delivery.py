@@ -24,7 +24,6 @@ from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.outbox import RECOVERY_SECONDS, last_copy, recovery_job
 from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.jobs.queue import UnreadableMessage, read_envelope
-from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Ticket, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
@@ -108,7 +107,7 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
 def _record_acceptance(
     services: Services, task: Task, claimed: Entry, lease: Lease, sent: SendResult, until: float, *, is_for_one: bool
 ) -> Result:
-    audience = Audience(task.recipients, is_for_one=is_for_one)
+    audience = task.audience(is_for_one=is_for_one)
 
     def change(now: Entry) -> Entry:
         return now.accepted(lease, sent.request_id, sent.maybe_accepted, until=until, audience=audience)

@@ -14,6 +14,7 @@ from relay.foreign_text import MAX_IDENTIFIER, identifier, is_bigpanda_link, quo
 from relay.incidents.details import Details, console_link, details_of
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job, seconds_of, timestamp
+from relay.ledger.receipt import Missed
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -47,7 +48,8 @@ class OverdueDebt(NamedTuple):
         since: Time since which the incident is owed (epoch seconds).
         reason: Reason of the last failed attempt; empty if none failed.
         is_dead_lettered: True if its job is dead-lettered, so that only an operator can have it sent.
-        is_page_missing: True if xMatters accepted the signal, but made no page of it.
+        missed: Step of an announced critical that is late, or that failed (`Missed`); empty if no signal was accepted.
+        page: Number of its page; empty if unknown.
         request_ids: xMatters' ids of the signals without a page; empty if there are none.
         description: Description of one of its alerts, or of the incident; empty if unknown.
         recipients: Names of the signal's recipients; empty if the workflow chooses them.
@@ -58,7 +60,8 @@ class OverdueDebt(NamedTuple):
     since: float
     reason: str = ""
     is_dead_lettered: bool = False
-    is_page_missing: bool = False
+    missed: str = ""
+    page: str = ""
     request_ids: tuple[str, ...] = ()
     description: str = ""
     recipients: tuple[str, ...] = ()
@@ -94,12 +97,22 @@ class OverdueDebt(NamedTuple):
         ]
 
     def _state(self) -> str:
-        if self.is_page_missing:
-            named = f" (request id {', '.join(map(identifier, self.request_ids))})" if self.request_ids else ""
-            return f"received {timestamp(self.since)}; xMatters accepted its signal{named} and made no page of it"
+        if self.missed:
+            return f"signalled {timestamp(self.since)}; {self._missed()}"
         reason = f"; last reason: {identifier(self.reason)}" if self.reason else ""
         dead_lettered = "; the relay has given up: relayctl dlq list" if self.is_dead_lettered else ""
         return f"owed since {timestamp(self.since)}{reason}{dead_lettered}"
+
+    def _missed(self) -> str:
+        page = f"page {identifier(self.page)}" if self.page else "a page"
+        match self.missed:
+            case Missed.PAGE_MISSING:
+                named = f" (request id {', '.join(map(identifier, self.request_ids))})" if self.request_ids else ""
+                return f"xMatters accepted its signal{named} and made no page of it"
+            case Missed.NOBODY_NOTIFIED:
+                return f"xMatters made {page}, and no device is known to have got it"
+            case _:
+                return f"xMatters notified people with {page}, and nobody answered"
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,13 @@ class Fallback:
 def _subject(channel: str, debts: Sequence[OverdueDebt], others: int) -> str:
     count = len(debts) + others
     what = f"incident {_id(debts[0].incident_id)}" if count == 1 else f"{count} incidents"
-    return f"CRITICAL, xMatters did not notify: {what} of channel {channel}"
+    happened = "nobody answered" if _is_unanswered(debts) else "xMatters did not notify"
+    return f"CRITICAL, {happened}: {what} of channel {channel}"
+
+
+def _is_unanswered(debts: Sequence[OverdueDebt]) -> bool:
+    """True if people were notified of all these criticals, and nobody answered."""
+    return all(debt.missed == Missed.NOBODY_ANSWERED for debt in debts)
 
 
 def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str, str]:
@@ -150,8 +169,11 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
     """
     count = len(debts) + others
     incidents = "1 critical incident" if count == 1 else f"{count} critical incidents"
+    is_unanswered = _is_unanswered(debts)
     lines = [
-        f"xMatters did not notify people of {incidents} of channel {channel}.",
+        f"Nobody answered the pages of {incidents} of channel {channel}."
+        if is_unanswered
+        else f"xMatters did not notify people of {incidents} of channel {channel}.",
         "Notify the recipients by other means now.",
         "",
     ]
@@ -159,11 +181,12 @@ def _texts(channel: str, debts: Sequence[OverdueDebt], others: int) -> dict[str,
         lines += [*filter(None, debt.lines()), ""]
     if count > MAX_NAMED:
         lines += [f"And {count - len(debts[:MAX_NAMED])} more critical incidents.", ""]
-    if any(not debt.is_dead_lettered and not debt.is_page_missing for debt in debts):
+    if any(not debt.is_dead_lettered and not debt.missed for debt in debts):
         lines.append("The relay goes on trying, so pages may still come.")
     lines.append("What to do: docs/operate.md, FallbackAlarm.")
     whole = "\n".join(lines)
-    sms = f"CRITICAL {channel}: {incidents} not notified by xMatters. Worst: {debts[0].words()}"
+    happened = "not answered" if is_unanswered else "not notified by xMatters"
+    sms = f"CRITICAL {channel}: {incidents} {happened}. Worst: {debts[0].words()}"
     return sns_topic.texts(whole, sms)
 
 

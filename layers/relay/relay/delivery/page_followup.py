@@ -2,15 +2,17 @@
 
 A 202 says that xMatters accepted a signal. It does not say if the workflow made a page of it. So the follow-up job
 searches for the page by the signal's request id, several times within three minutes. Then the pages of past states are
-terminated.
+terminated. Shortly before a critical's receipt is late, xMatters is asked who was notified, and who answered.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from relay.channels.channel import Channel, Rest
+from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
@@ -23,6 +25,9 @@ from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
 from relay.xmatters.rest import Pages
+
+if TYPE_CHECKING:
+    from relay.ledger.receipt import Heard
 
 
 def terminate_pages(
@@ -70,8 +75,6 @@ def _takes_over(newer: AcceptedSignal, older: AcceptedSignal) -> bool:
     return bool(newer.pages) and not newer.is_over and newer.reaches_all_of(older)
 
 
-# After this time the page of a signal counts as missing.
-LOOK_FOR_SECONDS = 180.0
 # Bounds of the wait between two searches.
 SHORTEST_SEARCH_WAIT_SECONDS = 10.0
 LONGEST_SEARCH_WAIT_SECONDS = 60.0
@@ -113,32 +116,50 @@ class Followup:
         """Find the pages of an incident's signals, and terminate those of past states."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
+        heard: Heard | None = None
+        policy = channel.policy
         try:
             for signal in self._without_known_page(entry):
-                checked[signal.request_id] = self._looked_for(signal, rest, deadline)
+                checked[signal.request_id] = self._looked_for(signal, rest, policy.page_within_seconds, deadline)
             after = entry.followed(checked)
-            for signal in terminate_pages(self.pages, rest, after, deadline, replaces=channel.policy.replace):
+            for signal in terminate_pages(self.pages, rest, after, deadline, replaces=policy.replace):
                 checked[signal.request_id] = signal
+            question_at, pages = after.receipt.question_at(policy), after.pages_to_ask_about()
+            if pages and question_at is not None and self.clock() >= question_at:
+                heard = self.pages.heard_of(rest, pages, deadline)
         except SendError as error:
             failure = error
-        return self._noted(job, entry, checked, failure)
 
-    def _noted(self, job: Job, entry: Entry, checked: dict[str, AcceptedSignal], failure: SendError | None) -> Result:
-        after = entry.followed(checked)
+        def follow(current: Entry) -> Entry:
+            followed = current.followed(checked)
+            return followed if heard is None else followed.heard(heard, channel, self.clock())
+
+        return self._noted(job, entry, channel, checked, follow, failure)
+
+    def _noted(
+        self,
+        job: Job,
+        entry: Entry,
+        channel: Channel,
+        checked: dict[str, AcceptedSignal],
+        follow: Callable[[Entry], Entry],
+        failure: SendError | None,
+    ) -> Result:
+        """Record what was found out, and return the result. `follow` changes the incident's entry accordingly."""
+        after = follow(entry)
         # Only of open incidents: a workflow may make no page of a resolve.
         without_page = tuple(
             signal.request_id for signal in checked.values() if signal.is_page_missing and signal.is_open
         )
-        is_alarming, now = _is_critical_unpaged(after, checked), self.clock()
-
-        if is_alarming:
+        lost, now = _unpaged_criticals(after, checked), self.clock()
+        if lost:
             with suppress(LedgerError):
                 described = envelope_of(storable(job))
                 self.ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
-            followed = current.followed(checked)
-            return replace(followed, debt=followed.debt.with_page_missing(now)) if is_alarming else followed
+            followed = follow(current)
+            return followed.page_missing(min(lost)) if lost else followed
 
         is_noted = after == entry or _try_change(self.ledger, job, entry, change)
         if failure and failure.reason == Reason.TIMEOUT and after != entry and is_noted:
@@ -149,12 +170,19 @@ class Followup:
             return replace(failed, exchange=replace(failed.exchange, may_have_acted=False))
         if not is_noted:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail="the ledger write failed")
-        waiting = list(self._without_known_page(after))
-        if not waiting:
+        again = self._again(after, channel.policy, now)
+        if again is None:
             return _result(job, Outcome.DUPLICATE, without_page)
-        youngest = max(signal.at for signal in waiting)
-        wait = min(max((now - youngest) / 2, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
-        return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, now + wait)
+        return _result(job, Outcome.QUEUED, without_page).waiting(Reason.IN_FLIGHT, again)
+
+    def _again(self, entry: Entry, policy: Policy, now: float) -> float | None:
+        """Return when the follow-up runs again: to search for pages, or to ask about people; None if it is done."""
+        waiting = [signal.at for signal in self._without_known_page(entry)]
+        if waiting:
+            wait = (now - max(waiting)) / 2
+            return now + min(max(wait, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_SEARCH_WAIT_SECONDS)
+        question_at = entry.receipt.question_at(policy) if entry.pages_to_ask_about() else None
+        return None if question_at is None else max(question_at, now + SHORTEST_SEARCH_WAIT_SECONDS)
 
     def _without_known_page(self, entry: Entry) -> Iterator[AcceptedSignal]:
         now = self.clock()
@@ -162,28 +190,30 @@ class Followup:
             if not signal.pages and not signal.is_page_missing and now - signal.at < OLD_SIGNAL_SECONDS:
                 yield signal
 
-    def _looked_for(self, signal: AcceptedSignal, rest: Rest, deadline: Deadline) -> AcceptedSignal:
+    def _looked_for(self, signal: AcceptedSignal, rest: Rest, page_within: float, deadline: Deadline) -> AcceptedSignal:
         found = self.pages.of_request(rest, signal.request_id, deadline)
         if found:
             is_over = not any(page.is_active for page in found)
             return replace(signal, pages=tuple(page.id for page in found), page_number=found[0].number, is_over=is_over)
-        return replace(signal, is_page_missing=self.clock() - signal.at > LOOK_FOR_SECONDS)
+        return replace(signal, is_page_missing=self.clock() - signal.at > page_within)
 
 
-def _is_critical_unpaged(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> bool:
-    """True if this follow-up found that a critical signal of an open incident has no page.
+def _unpaged_criticals(entry: Entry, checked: Mapping[str, AcceptedSignal]) -> list[float]:
+    """Return the times of critical signals of an open incident of which this follow-up found that they have no page.
 
     Then it is possible that no person was notified. `checked` has the signals that this follow-up looked at, by request
     id. A signal without a page does not count if a later signal has a page for the same recipients.
     """
-    is_page_missing = any(
-        signal.is_page_missing
+    if entry.announced is None or not entry.announced.is_open:
+        return []
+    return [
+        signal.at
+        for index, signal in enumerate(entry.accepted_signals)
+        if signal.is_page_missing
         and signal.is_critical
         and signal.request_id in checked
         and not any(later.pages and later.reaches_all_of(signal) for later in entry.accepted_signals[index + 1 :])
-        for index, signal in enumerate(entry.accepted_signals)
-    )
-    return is_page_missing and entry.announced is not None and entry.announced.is_open
+    ]
 
 
 def _try_change(ledger: Ledger, job: Job, entry: Entry, change: Callable[[Entry], Entry]) -> bool:

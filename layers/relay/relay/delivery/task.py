@@ -14,6 +14,7 @@ from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
+from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Rule, Ticket, Wait, gate_of
 from relay.ledger.entry import About, Entry
 from relay.ledger.entry_key import key, named
@@ -246,6 +247,11 @@ class Task(NamedTuple):
         from relay.channels.pause import active_pause  # noqa: PLC0415 - see `with_pauses`
 
         return active_pause(self.pauses, now)
+
+    def audience(self, *, is_for_one: bool) -> Audience:
+        """Return the recipients of the signal; `is_for_one` is True if it was only for the acknowledger."""
+        awaits_receipt = self.channel.policy.awaits_receipt
+        return Audience(self.recipients, is_for_one=is_for_one, awaits_receipt=awaits_receipt)
 
     @property
     def rules(self) -> tuple[Rule, ...]:

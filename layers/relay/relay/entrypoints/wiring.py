@@ -351,6 +351,7 @@ class Wiring:
             table=self._resources.table,
             ledger=self._unhurried_ledger,
             verifier=Verifier(self.pages.names_of_request, self.directory.is_person, self._clock),
+            heard_of=self.pages.heard_of,
             clock=self._clock,
         )
 

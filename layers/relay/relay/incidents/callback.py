@@ -114,6 +114,10 @@ class Callback(NamedTuple):
             "undeliverable",
         }
 
+    def is_delivered(self) -> bool:
+        """True if the callback reports that a device got the notification."""
+        return self.kind == Kind.DELIVERY and _plain(self.text) in {"delivered", "responded"}
+
 
 class Deed(StrEnum):
     """Kind of effect that a response has on its incident in BigPanda.

@@ -17,10 +17,12 @@ class Audience(NamedTuple):
     Attributes:
         recipients: Names of the recipients; empty if xMatters' workflow chooses them.
         is_for_one: True if the signal was only for the person who acknowledged the incident.
+        awaits_receipt: True if the channel awaits a proof that people know of a critical.
     """
 
     recipients: tuple[str, ...] = ()
     is_for_one: bool = False
+    awaits_receipt: bool = False
 
 
 NOBODY_NAMED = Audience()

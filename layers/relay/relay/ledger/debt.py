@@ -108,7 +108,7 @@ class Row(NamedTuple):
         rung: Number of the last message ("bell") that the sweeper sent since the last recorded result. It rings the
             same bell again as long as no worker began to work it.
         begun: Number of the last of them that a worker began to work.
-        is_critical: True if the owed state is critical, or if no page was found for a critical signal.
+        is_critical: True if the owed state is critical, or a receipt is open (`Entry.row`).
     """
 
     due: float
@@ -187,7 +187,6 @@ class Debt(NamedTuple):
         paused_until: End of the channel's pause for which the state waited last. The delay until the fallback topic is
             notified counts from then.
         paused_by: Id of that pause (`Pause.id`); empty if the state waited for none.
-        is_page_missing: True if a critical signal has no page, and the fallback topic is not notified of that yet.
         claim_hold_until: End of the debt's only wait for BigPanda's answer about a resolve; 0 if it did not wait yet.
         dead_lettered_at: When the newest state was dead-lettered; 0 if it was not, or if it was replayed since.
         revived_at: When the newest state was revived: made owed again, after an operator replayed its message.
@@ -202,7 +201,6 @@ class Debt(NamedTuple):
     row: Row | None = None
     paused_until: float = 0.0
     paused_by: str = ""
-    is_page_missing: bool = False
     claim_hold_until: float = 0.0
     dead_lettered_at: float = 0.0
     revived_at: float = 0.0
@@ -277,8 +275,7 @@ class Debt(NamedTuple):
         It keeps a row without a stored job: the fallback topic is notified of a critical, and the state counts as given
         up until it is replayed, overtaken or dropped.
         """
-        is_to_notify = self.is_page_missing or (state.is_critical and not self.is_notified)
-        due = at if is_to_notify else at + BEHIND_SECONDS
+        due = at if state.is_critical and not self.is_notified else at + BEHIND_SECONDS
         row = Row(due, is_critical=state.is_critical)
         return replace(self.owing(state).with_row(row), dead_lettered_at=max(at, self.dead_lettered_at))
 
@@ -287,12 +284,7 @@ class Debt(NamedTuple):
         return replace(self, reason="", dead_lettered_at=0.0, revived_at=at)
 
     def with_row(self, row: Row | None) -> "Debt":
-        """Return the debt with this row in the table's `due` index; None removes the row.
-
-        As long as the fallback topic must be notified of a missing page, the debt always has a row, a critical one.
-        """
-        if self.is_page_missing:
-            row = replace(row or Row(0.0), is_critical=True)
+        """Return the debt with this row in the table's `due` index; None removes the row."""
         return replace(self, row=row)
 
     def postponed(self, until: float) -> "Debt":
@@ -316,15 +308,6 @@ class Debt(NamedTuple):
         """
         return replace(self, row=replace(self.row, begun=self.row.rung)) if self.row else self
 
-    def with_page_missing(self, now: float) -> "Debt":
-        """Return the debt after no page was found for a critical signal.
-
-        It has a row in the table's index, due at `now` (epoch seconds), so that the fallback topic is notified.
-        """
-        # The row of a given-up state is due long after it.
-        row = self.row if self.row and self.row.job else Row(now)
-        return replace(self, is_page_missing=True, row=replace(row, is_critical=True))
-
     def notified(self, newest: State | None) -> "Debt":
         """Return the debt after the fallback topic was notified of it. `newest` is the incident's newest state.
 
@@ -332,5 +315,6 @@ class Debt(NamedTuple):
         """
         row = self.row if self.row and self.row.job else None
         if row and newest:
+            # An open receipt made it critical.
             row = replace(row, is_critical=newest.is_critical)
-        return replace(self, is_notified=self.is_notified or self.since is not None, is_page_missing=False, row=row)
+        return replace(self, is_notified=self.is_notified or self.since is not None, row=row)

@@ -7,13 +7,17 @@ immutable: each change returns a new one. Methods of `Debt` and `End` change onl
 from collections.abc import Mapping
 from copy import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.channels.policy import FlapRule
+from relay.channels.policy import FlapRule, Policy
 from relay.incidents.transition import State, Transition, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.incident_end import CLAIM_SECONDS, NEVER_ENDED, End
+from relay.ledger.receipt import Heard, Missed, Receipt
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
 
 
 class Flap(NamedTuple):
@@ -131,6 +135,7 @@ class Entry(NamedTuple):
         eased: A state better than the announced one, which the policy did not announce; None if there is none. After a
             snooze it is the announced state, as if the incident had been over while it was snoozed.
         acknowledgement: The acknowledgement of the announced state; None if nobody acknowledged it.
+        receipt: How far it is proven that people know of the announced critical.
         lease: The lease of the sender that works now, or that died; None if there is none.
         signal_times: Times of the last signals that xMatters accepted, or may have accepted, oldest first (epoch
             seconds).
@@ -150,6 +155,7 @@ class Entry(NamedTuple):
     doubtful: tuple[State, ...] = ()
     eased: State | None = None
     acknowledgement: Acknowledgement | None = None
+    receipt: Receipt = Receipt()
     lease: Lease | None = None
     signal_times: tuple[float, ...] = ()
     accepted_signals: tuple[AcceptedSignal, ...] = ()
@@ -170,6 +176,18 @@ class Entry(NamedTuple):
     def is_given_up(self) -> bool:
         """True if the newest state is owed and dead-lettered, so that only a replay announces it."""
         return self.debt.dead_lettered_at > 0
+
+    @property
+    def row(self) -> Row | None:
+        """The entry's row in the table's `due` index: its debt's, or one for an open receipt; None for neither.
+
+        An open receipt makes the row a critical one.
+        """
+        if not self.receipt.is_open:
+            return self.debt.row
+        # The row of a given-up state is due long after it.
+        row = self.debt.row if self.debt.job else None
+        return replace(row or Row(self.receipt.since), is_critical=True)
 
     def is_busy(self, now: float) -> bool:
         """Return True if a sender has a lease that has not expired at `now` (epoch seconds)."""
@@ -327,7 +345,11 @@ class Entry(NamedTuple):
         end = self.end if state.is_open else self.end.closed_by(state.came, state.version)
         debt = self.debt if state.is_of_same_share(self.newest) else self.debt.started_anew()
         seen_digests = seen_digests[-MAX_SEEN_DIGESTS:]
-        return replace(self, newest=state.without_alerts(), seen_digests=seen_digests, end=end, debt=debt)
+        # A body without a status does not contradict the known status.
+        is_still_critical = state.is_critical or (state.is_open and state.rank is None)
+        receipt = self.receipt if is_still_critical else self.receipt.ended()
+        newest = state.without_alerts()
+        return replace(self, newest=newest, seen_digests=seen_digests, end=end, debt=debt, receipt=receipt)
 
     def claimed(self, lease: Lease, tries: int, *, queued: bool) -> "Entry":
         """Return the entry with the lease of a sender that is about to send.
@@ -387,6 +409,10 @@ class Entry(NamedTuple):
         entry = entry if newer else entry._with_newest(state)
         if is_anew and not (audience.is_for_one and state.is_open):
             entry = entry._unacknowledged()
+        receipt = entry.receipt
+        begins = audience.awaits_receipt and not audience.is_for_one and not receipt.is_open
+        if begins and state.is_critical and (newer is None or newer.is_critical) and (is_anew or not receipt.since):
+            receipt = Receipt.begun(at, audience.recipients)
         # The newer state came while this one was sent. It could not count as eased then: nothing was announced yet.
         is_eased = newer is not None and entry.debt.since is None and compare(state, newer).transition in _BETTER
         return replace(
@@ -396,6 +422,7 @@ class Entry(NamedTuple):
             eased=newer if is_eased else None,
             debt=entry.debt.announced(is_owed=newer is not None),
             flap=entry.flap.announcing(),
+            receipt=receipt,
         )
 
     def _unacknowledged(self) -> "Entry":
@@ -411,7 +438,30 @@ class Entry(NamedTuple):
             return self
         if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):
             return self
-        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
+        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0)).answered(target, came)
+
+    def answered(self, by: str, came: float) -> "Entry":
+        """Return the entry after the person `by` answered a page of the critical; `came` is in epoch seconds."""
+        return replace(self, receipt=self.receipt.answered(by, came))
+
+    def heard_delivery(self, came: float, policy: Policy) -> "Entry":
+        """Return the entry after a device got the critical's notification; `came` is in epoch seconds."""
+        return replace(self, receipt=self.receipt.notified(came, policy))
+
+    def heard(self, heard: Heard, channel: "Channel", now: float, *, is_early: bool = False) -> "Entry":
+        """Return the entry after xMatters' REST API was asked at `now` about the critical's pages (`Receipt.heard`)."""
+        receipt = self.receipt.heard(heard, channel.policy, channel.responses, now, is_early=is_early)
+        return replace(self, receipt=receipt)
+
+    def pages_to_ask_about(self) -> list[str]:
+        """Return the pages of the receipt's critical about which xMatters is asked: the first, and the newest."""
+        signals = [each for each in self.accepted_signals if each.is_critical and each.at >= self.receipt.since]
+        pages = [each.pages[0] for each in signals if each.pages]
+        return list(dict.fromkeys([*pages[:1], *pages[-1:]]))
+
+    def page_missing(self, since: float) -> "Entry":
+        """Return the entry after no page was found for a critical signal that was sent at `since` (epoch seconds)."""
+        return replace(self, receipt=self.receipt.missing(Missed.PAGE_MISSING, since))
 
     def failed(
         self,
@@ -495,12 +545,16 @@ class Entry(NamedTuple):
         is_dropped = self.is_given_up and self.debt.dead_lettered_at <= at
         return replace(self, debt=self.debt.with_row(None)) if is_dropped else self
 
-    def notified(self) -> "Entry":
-        """Return the entry after the fallback topic was notified. A given-up state keeps its row (see `Debt`)."""
+    def notified(self, missed: str, at: float) -> "Entry":
+        """Return the entry after the fallback topic was notified at `at` (epoch seconds).
+
+        `missed` is the step of the receipt that the message told of (`Missed`); empty if it told of none. A given-up
+        state keeps its row (see `Debt`).
+        """
         debt = self.debt.notified(self.newest)
         if self.is_given_up and self.newest:
             debt = debt.dead_lettered(self.newest, debt.dead_lettered_at)
-        return replace(self, debt=debt)
+        return replace(self, debt=debt, receipt=self.receipt.told(missed, at) if missed else self.receipt)
 
     def _counting(self, lease: Lease, maybe_accepted: int, at: float) -> "Entry":
         """Return the entry with the signals of a lease in `signal_times`: `maybe_accepted` signals at the time `at`.

@@ -19,6 +19,7 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import ATTRIBUTES, Debt, Row, Slot, stored_key
 from relay.ledger.entry import About, Acknowledgement, Entry, Flap, Lease
 from relay.ledger.incident_end import End
+from relay.ledger.receipt import Receipt
 from relay.ledger.table import Table, Text, until_written
 
 # Stands for a state that may have been announced, and of which nothing else is known.
@@ -59,6 +60,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         "doubtful": [_state_members(state) for state in entry.doubtful],
         "eased": _state_members(entry.eased),
         "acknowledged": entry.acknowledgement,
+        "receipt": entry.receipt if entry.receipt != Receipt() else None,
         "lease": [lease.owner, lease.until, lease.began, _state_members(lease.state)] if lease else None,
         "times": entry.signal_times,
         "accepted": entry.accepted_signals,
@@ -70,7 +72,6 @@ def _members(entry: Entry) -> dict[str, Any]:
         "slot": debt.slot,
         "paused_until": debt.paused_until,
         "paused_by": debt.paused_by,
-        "is_page_missing": debt.is_page_missing,
         "claim_hold_until": debt.claim_hold_until,
         "dead_lettered_at": debt.dead_lettered_at,
         "revived_at": debt.revived_at,
@@ -91,6 +92,7 @@ def _entry(members: Mapping[str, Any], row: Row | None) -> Entry:
         doubtful=tuple(_state(state) for state in members.get("doubtful", ())),
         eased=_known_state(members.get("eased")),
         acknowledgement=_acknowledgement(members.get("acknowledged")),
+        receipt=_receipt(members.get("receipt")),
         lease=_lease(members.get("lease")),
         signal_times=tuple(members.get("times", ())),
         accepted_signals=tuple(_accepted_signal(signal) for signal in members.get("accepted", ())),
@@ -116,10 +118,10 @@ def _debt(members: Mapping[str, Any], row: Row | None) -> Debt:
         attempts=members.get("attempts", 0),
         reason=members.get("reason", ""),
         slot=Slot(slot[0], slot[1]) if slot else None,
-        row=row,
+        # An item without a debt has the row of its receipt.
+        row=row if "owed_since" in members else None,
         paused_until=members.get("paused_until", 0.0),
         paused_by=members.get("paused_by", ""),
-        is_page_missing=members.get("is_page_missing", False),
         claim_hold_until=members.get("claim_hold_until", 0.0),
         dead_lettered_at=members.get("dead_lettered_at", 0.0),
         revived_at=members.get("revived_at", 0.0),
@@ -135,6 +137,13 @@ def _flap(members: Sequence[Any] | None) -> Flap:
 
 def _acknowledgement(members: Sequence[Any] | None) -> Acknowledgement | None:
     return Acknowledgement(members[0], members[1]) if members else None
+
+
+def _receipt(members: Sequence[Any] | None) -> Receipt:
+    if not members:
+        return Receipt()
+    *known, recipients = members[: len(Receipt._fields)]
+    return Receipt._make([*known, tuple(recipients)])
 
 
 def _about(members: Mapping[str, Any]) -> About:
@@ -245,9 +254,9 @@ class Ledger:
 
         Returns the written entry; None if another writer changed the item. `name` is the entry's key.
         """
-        row = after.debt.row
+        row = after.row
         others = row.attributes(name) if row else {}
-        remove = ATTRIBUTES if before.debt.row and not row else ()
+        remove = ATTRIBUTES if before.row and not row else ()
         sequence = self.table.write(name, before.sequence, encoded(after), others=others, remove=remove)
         return replace(after, sequence=sequence, is_unreadable=False) if sequence else None
 

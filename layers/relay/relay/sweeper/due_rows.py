@@ -1,6 +1,6 @@
 """Rows of the ledger's `due` index, which the sweeper works from.
 
-There is one for each incident with a state that is owed, or with a critical signal whose page is missing.
+There is one for each incident with a state that is owed, or with an open receipt of a critical.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ MAX_ROWS = 5000
 
 
 class DueRow(NamedTuple):
-    """A row of the ledger's `due` index: the entry of an incident whose state is owed, or whose page is missing.
+    """A row of the ledger's `due` index: the entry of an incident whose state is owed, or whose receipt is open.
 
     Attributes:
         key: Key of the entry.
@@ -42,12 +42,14 @@ class DueRow(NamedTuple):
         return incident_of(self.key)
 
     @property
+    def is_waiting(self) -> bool:
+        """True if the entry's state is owed, and an attempt waits; False for a given-up state, or a receipt alone."""
+        return self.entry.debt.since is not None and not self.entry.is_given_up
+
+    @property
     def since(self) -> float:
-        """Time since which the state is owed (epoch seconds); for a signal without a page, its state's arrival."""
-        entry = self.entry
-        if entry.debt.since is not None or entry.announced is None:
-            return entry.debt.since or entry.debt.due
-        return entry.announced.came
+        """Time since which the state is owed (epoch seconds); for a receipt alone, its beginning."""
+        return self.entry.debt.since or self.entry.receipt.since
 
     @property
     def delay_start(self) -> float:

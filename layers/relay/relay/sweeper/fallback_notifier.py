@@ -1,4 +1,6 @@
-"""Notifications of the fallback topic about criticals that are overdue, or that have no page: one message a channel.
+"""Notifications of the fallback topic about criticals that are overdue, or of which nobody is known to know.
+
+There is one message for a channel.
 
 The texts of the messages are in `delivery.fallback`.
 """
@@ -69,7 +71,8 @@ class FallbackNotifier:
             due = by_channel(each for each in current if self._is_to_notify(each) and not self._is_held(each))
             unchecked = {channel: len(rows[MAX_CHECKED:]) for channel, rows in some}
             notified |= self._notify_some(run, due, unchecked)
-        marks = (partial(self._mark, each, deadline) for rows in notified.values() for each in rows)
+        now = self.clock()
+        marks = (partial(self._mark, each, now, deadline) for rows in notified.values() for each in rows)
         self.at_once([partial(run_logging_failure, self.telemetry, each, otherwise=None) for each in marks])
         return len(notified)
 
@@ -90,18 +93,21 @@ class FallbackNotifier:
         )
         notified = [channel for channel, is_notified in zip(due, answers, strict=True) if is_notified]
         for channel, rows in due.items():
-            self.telemetry.notified(channel, [each.incident_id for each in rows], is_notified=channel in notified)
+            missed = {each.incident_id: step for each in rows if (step := self._missed(each))}
+            ids, is_notified = [each.incident_id for each in rows], channel in notified
+            self.telemetry.notified(channel, ids, missed, is_notified=is_notified)
         if notified:
             run.record_notified(self.table, notified, self.clock())
         return {channel: due[channel] for channel in notified}
 
-    def _mark(self, row: DueRow, deadline: Deadline) -> None:
+    def _mark(self, row: DueRow, now: float, deadline: Deadline) -> None:
         """Record in an incident's entry that the fallback topic was notified.
 
         If there is no time, the next message repeats the incident.
         """
         if deadline.remaining():
-            self.rows.change(row, Entry.notified)
+            missed = self._missed(row)
+            self.rows.change(row, lambda entry: entry.notified(missed, now))
 
     def _publish(self, channel: str, rows: Sequence[DueRow], unchecked: int) -> bool:
         debts = [self._debt(each) for each in rows[:MAX_NAMED]]
@@ -111,13 +117,17 @@ class FallbackNotifier:
         entry, policy, now = row.entry, self.policies.of(row.channel), self.clock()
         if policy.stops_all(now):
             return False
-        if entry.debt.is_page_missing:
+        if self._missed(row):
             return True
         if not entry.debt.is_critical or entry.debt.is_notified or entry.debt.since is None:
             return False
         # Nothing will ring of itself for a given-up state, so there is nothing to wait for.
         delay = now - delay_start_after_pauses(self.policies, row, now)
         return entry.is_given_up or delay >= policy.fallback_after_seconds
+
+    def _missed(self, row: DueRow) -> str:
+        """Return the step of a critical (`Missed`) that is late, or that failed; empty for none."""
+        return row.entry.receipt.missed_step(self.policies.of(row.channel), self.clock())
 
     def _is_held(self, row: DueRow) -> bool:
         """True if a pause with conditions holds a row's state. The entry records one pause, and another may apply.
@@ -132,33 +142,33 @@ class FallbackNotifier:
     def _debt(self, row: DueRow) -> OverdueDebt:
         """Return the description of an owed critical for the fallback topic's message.
 
-        It is made from the stored job; without one it has little more than the incident's id. If a critical has no
-        page, and only a state that is not critical is owed, the description is that of the critical.
+        It is made from the stored job; without one, from the little that the entry keeps.
         """
-        entry = row.entry
-        since = entry.announced.came if _tells_of_page(entry) and entry.announced else row.since
+        entry, missed = row.entry, "" if _owes_critical(row.entry) else self._missed(row)
         job = self._stored_job(row)
-        described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, since)
+        described = OverdueDebt.of_job(job) if job else OverdueDebt(row.incident_id, row.since)
+        pages = [signal.page_number for signal in entry.accepted_signals if signal.is_critical and signal.page_number]
         without_page = tuple(
             signal.request_id for signal in entry.accepted_signals if signal.is_page_missing and signal.is_open
         )
         return replace(
             described,
-            since=since,
+            since=entry.receipt.since if missed else row.since,
             reason=entry.debt.reason or described.reason,
             is_dead_lettered=entry.is_given_up,
-            is_page_missing=_tells_of_page(entry),
+            missed=missed,
             request_ids=without_page[-MAX_REQUEST_IDS:],
+            page=pages[-1] if pages else "",
+            description=described.description or entry.about.title,
+            recipients=described.recipients or entry.receipt.recipients,
         )
 
     def _stored_job(self, row: DueRow) -> Job | None:
         """Return the stored job that describes a row's incident; None if there is none. Raises LedgerError."""
-        entry = row.entry
-        name = FALLBACK_DESCRIPTION if _tells_of_page(entry) else entry.debt.job or FALLBACK_DESCRIPTION
-        return self.rows.stored_job(row, name)
+        name = row.entry.debt.job if _owes_critical(row.entry) else ""
+        return self.rows.stored_job(row, name or FALLBACK_DESCRIPTION)
 
 
-def _tells_of_page(entry: Entry) -> bool:
-    """True if the message is about a critical signal without a page, and not about a critical that is owed."""
-    owes_critical = entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical
-    return entry.debt.is_page_missing and not owes_critical
+def _owes_critical(entry: Entry) -> bool:
+    """True if a critical is owed: the message tells of that, and not of the receipt of an earlier one."""
+    return entry.debt.since is not None and entry.newest is not None and entry.newest.is_critical

@@ -91,7 +91,7 @@ class Sweeper:
             # With a deadline of its own, so that a topic that hangs leaves time for healing.
             notified = self.notifier.notify(run, critical, self.deadlines(NOTIFY_SECONDS))
             found = each_once([*critical, *self.rows.read(OTHER)])
-            rows = [each for each in found if not each.entry.is_given_up]
+            rows = [each for each in found if each.is_waiting]
             # Before healing, which may use up the run's time during a flood.
             self._judge_loads(run, rows)
             healed = self.bells.heal(run, rows, deadline)
@@ -123,7 +123,7 @@ class Sweeper:
                 return 0
             deadline = self.deadlines(RECOVER_SECONDS)
             rows = each_once([*self.rows.read(CRITICAL), *self.rows.read(OTHER)])
-            owed = [each for each in rows if not each.entry.is_given_up]
+            owed = [each for each in rows if each.is_waiting]
             # What waits for a circuit is due some seconds after its end.
             ahead = 2 * SPREAD_SECONDS
             channels = {each.channel for each in owed if each.entry.debt.due <= now + ahead}

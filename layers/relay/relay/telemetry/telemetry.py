@@ -234,15 +234,19 @@ class Telemetry:
         """Log a message that is not a job. It stays on its queue until the redrive policy moves it."""
         self._logger.error("unreadable job", extra={"detail": problem})
 
-    def notified(self, channel: str, incident_ids: Sequence[str], *, is_notified: bool) -> None:
-        """Log and count a notification of the fallback topic about overdue criticals.
+    def notified(
+        self, channel: str, incident_ids: Sequence[str], missed: Mapping[str, str] | None = None, *, is_notified: bool
+    ) -> None:
+        """Log and count a notification of the fallback topic about criticals that are overdue, or unheard.
 
+        `missed` has the late or failed step (`ledger.receipt.Missed`) of each unheard one, by the incident's id.
         If `is_notified` is False, the notification failed, which is logged, and counted once.
         """
         self._metrics.add_metric("critical_waits", MetricUnit.Count, len(incident_ids) if is_notified else 1)
         text = "fallback notified" if is_notified else "the fallback topic could not be notified of critical incidents"
         fields = {"channel": channel, "incident_ids": list(incident_ids)[:MAX_LOGGED_IDS], "count": len(incident_ids)}
-        self._logger.warning(text, extra=fields)
+        unheard = {"missed": dict(list(missed.items())[:MAX_LOGGED_IDS])} if missed else {}
+        self._logger.warning(text, extra=fields | unheard)
 
     def swept(self, owed_by_channel: Mapping[str, int], oldest_overdue: float, healed: int) -> None:
         """Log and count a run of the sweeper.

@@ -13,7 +13,8 @@ from relay.deadline import Deadline
 from relay.failures import Reason, reason_for_status
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
-from relay.incidents.share import Fields, scalar
+from relay.incidents.share import Fields, nested, scalar
+from relay.ledger.receipt import Heard
 from relay.xmatters.logins import Login, Logins
 
 # A workflow makes one page of a signal for each step that creates one.
@@ -58,10 +59,36 @@ class Pages:
         pages = self.of_request(rest, request_id, deadline)
         return {name for page in pages for name in (page.id, page.number) if name}
 
+    def heard_of(self, rest: Rest, pages: Collection[str], deadline: Deadline) -> Heard:
+        """Return whom xMatters notified with these pages, and who answered, by the audits of each page.
+
+        The audits are not filtered by type: xMatters' names of most types are not documented (docs/vendors.md).
+        """
+        audits: list[Any] = []
+        for page in pages:
+            query = urlencode({"eventId": page, "limit": MAX_AUDITS}, errors="replace")
+            audits += listed(self._api.ask(rest, "GET", f"{AUDITS_PATH}?{query}", None, deadline, says=listed)) or []
+        return _heard([Fields(each) for each in audits if isinstance(each, dict)])
+
     def terminate(self, rest: Rest, page_id: str, deadline: Deadline) -> None:
         """Terminate a page, so that xMatters notifies no further people."""
         document = {"id": page_id, "status": "TERMINATED"}
         self._api.ask(rest, "POST", EVENTS_PATH, document, deadline, also=_DONE)
+
+
+def _heard(audits: list[Fields]) -> Heard:
+    is_notified, answers = False, []
+    for each in audits:
+        kind = (scalar(each.first("audittype", "type")) or "").upper()
+        response = each.first("response")
+        notification = each.first("notification") or nested(response, "notification")
+        status = (scalar(nested(notification, "deliverystatus")) or "").upper()
+        is_notified = is_notified or status in _GOT_IT or kind == "NOTIFICATION_DELIVERED"
+        if kind == "RESPONSE_RECEIVED":
+            device = nested(notification, "recipient")
+            name = scalar(nested(nested(device, "owner"), "targetname")) or scalar(nested(device, "targetname")) or ""
+            answers.append((name[:MAX_NAME], (scalar(nested(response, "response")) or "")[:MAX_NAME]))
+    return Heard(is_notified, tuple(answers))
 
 
 def _pages(found: list[Any], request_id: str) -> list[Page]:
@@ -82,7 +109,11 @@ def _pages(found: list[Any], request_id: str) -> list[Page]:
     return pages
 
 
-EVENTS_PATH = "/api/xm/1/events"
+EVENTS_PATH, AUDITS_PATH = "/api/xm/1/events", "/api/xm/1/audits"
+# Audits of a page that are read: xMatters' default, and more than a page of an incident has.
+MAX_AUDITS = 100
+# Delivery statuses of a notification that reached a device.
+_GOT_IT = frozenset({"DELIVERED", "RESPONDED"})
 
 
 class RestApi:

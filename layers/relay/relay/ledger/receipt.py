@@ -1,0 +1,160 @@
+"""Receipt of a critical: how far it is proven that people know of it. Pure code.
+
+xMatters accepts a signal, makes a page of it, notifies devices, and a person answers. Each step can fail without an
+error to the sender. So an announced critical has a receipt, and as long as the receipt is open, the incident has a row
+in the ledger's `due` index: the sweeper sees a step that is late, and the fallback topic is notified.
+"""
+
+from copy import replace
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from relay.channels.policy import Policy
+from relay.incidents.callback import ResponseMeanings
+
+# Recipients that a receipt names for the fallback topic's message; an entry of the ledger has to stay small.
+MAX_RECIPIENTS = 10
+# xMatters' REST API is asked so long before a step is late: the answer has time to be recorded.
+ASKED_BEFORE_SECONDS = 45.0
+# Questions before that, which a callback about a delivery occasions. A surge of such requests took xMatters down once
+# (docs/vendors.md), so there are three for a critical at most.
+EARLY_QUESTIONS = 1
+
+
+class Missed(StrEnum):
+    """Step of a critical that is late, or that failed.
+
+    Attributes:
+        PAGE_MISSING: xMatters accepted the signal, and made no page of it.
+        NOBODY_NOTIFIED: No device is known to have got the notification.
+        NOBODY_ANSWERED: Nobody answered the page.
+    """
+
+    PAGE_MISSING = "page_missing"
+    NOBODY_NOTIFIED = "nobody_notified"
+    NOBODY_ANSWERED = "nobody_answered"
+
+
+class Heard(NamedTuple):
+    """What xMatters knows about the people whom it notified with some pages.
+
+    Attributes:
+        is_notified: True if a device got a notification.
+        answers: The answers, each as the person's name and the text of the response, in xMatters' order.
+    """
+
+    is_notified: bool
+    answers: tuple[tuple[str, str], ...] = ()
+
+
+class Receipt(NamedTuple):
+    """Receipt of an announced critical. Times are epoch seconds, 0 for never.
+
+    Attributes:
+        since: When the first signal of the critical was sent.
+        is_open: True while a further step is awaited, and the fallback topic was not notified of a missing one.
+        notified_at: When a device got the notification.
+        answered_at: When a person answered.
+        answered_by: xMatters' name of that person.
+        missed: Step that failed or was late (`Missed`), also after the fallback topic was notified; empty if none was.
+        told_at: When the fallback topic was notified of it.
+        questions: Number of questions to xMatters' REST API if people were notified.
+        recipients: Names of the first recipients of the signal; empty if the workflow chooses them.
+    """
+
+    since: float = 0.0
+    is_open: bool = False
+    notified_at: float = 0.0
+    answered_at: float = 0.0
+    answered_by: str = ""
+    missed: str = ""
+    told_at: float = 0.0
+    questions: int = 0
+    recipients: tuple[str, ...] = ()
+
+    @classmethod
+    def begun(cls, at: float, recipients: tuple[str, ...]) -> Self:
+        """Return the receipt of a critical whose first signal was sent at `at` (epoch seconds)."""
+        return cls(at, is_open=True, recipients=recipients[:MAX_RECIPIENTS])
+
+    def ended(self) -> "Receipt":
+        """Return the receipt after the incident ended, eased below critical, or was snoozed: nothing is awaited.
+
+        It stays open for a step that is known to have failed, until the fallback topic was notified of that.
+        """
+        return replace(self, is_open=False) if self.is_open and not self.missed else self
+
+    def notified(self, at: float, policy: Policy) -> "Receipt":
+        """Return the receipt after a device got the notification at `at` (epoch seconds).
+
+        It stays open only if `policy` awaits an answer, too.
+        """
+        if not self.is_open or self.notified_at:
+            return self
+        return replace(self, notified_at=at, missed="", is_open=policy.answered_within_seconds > 0)
+
+    def answered(self, by: str, at: float) -> "Receipt":
+        """Return the receipt after the person `by` answered at `at` (epoch seconds): nothing more is awaited."""
+        if not self.since or at < self.since or self.answered_at:
+            return self
+        return replace(
+            self, notified_at=self.notified_at or at, answered_at=at, answered_by=by, missed="", is_open=False
+        )
+
+    def missing(self, step: Missed, since: float) -> "Receipt":
+        """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
+
+        `since` is the time of the signal (epoch seconds), for a critical that had no receipt.
+        """
+        if self.answered_at or (self.told_at and self.missed == step):
+            return self
+        return replace(self, since=self.since or since, is_open=True, missed=step)
+
+    def told(self, step: str, at: float) -> "Receipt":
+        """Return the receipt after the fallback topic was notified of the missed `step` at `at` (epoch seconds)."""
+        return replace(self, is_open=False, missed=step, told_at=at) if self.is_open else self
+
+    def missed_step(self, policy: Policy, now: float) -> str:
+        """Return the step (`Missed`) of which the fallback topic has to be notified at `now`; empty for none."""
+        if not self.is_open or self.missed:
+            return self.missed if self.is_open else ""
+        if not self.notified_at and self._is_late(policy.notified_within_seconds, now):
+            return Missed.NOBODY_NOTIFIED
+        return Missed.NOBODY_ANSWERED if self._is_late(policy.answered_within_seconds, now) else ""
+
+    def _is_late(self, seconds: float, now: float) -> bool:
+        return seconds > 0 and now >= self.since + seconds
+
+    def question_at(self, policy: Policy) -> float | None:
+        """Return when xMatters' REST API is asked about the awaited step (epoch seconds); None if it is not asked.
+
+        It is asked shortly before the step is late, and once for each step.
+        """
+        if not self.is_open or self.missed:
+            return None
+        is_first = not self.notified_at and policy.notified_within_seconds > 0
+        seconds, most = (
+            (policy.notified_within_seconds, 1 + EARLY_QUESTIONS)
+            if is_first
+            else (policy.answered_within_seconds, 2 + EARLY_QUESTIONS)
+        )
+        return self.since + seconds - ASKED_BEFORE_SECONDS if seconds and self.questions < most else None
+
+    def heard(
+        self, heard: Heard, policy: Policy, responses: ResponseMeanings, now: float, *, is_early: bool = False
+    ) -> "Receipt":
+        """Return the receipt after xMatters' REST API was asked at `now` (epoch seconds).
+
+        An escalation, by `responses`, is no answer. `is_early` is True if a callback was the occasion to ask.
+        """
+        asked = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (2 if self.notified_at else 1)
+        receipt = replace(self, questions=max(self.questions, asked))
+        for name, text in heard.answers:
+            if text.strip().lower() not in responses.escalate:
+                return receipt.answered(name, now)
+        return receipt.notified(now, policy) if heard.is_notified or heard.answers else receipt
+
+    @property
+    def may_be_confirmed(self) -> bool:
+        """True if a callback about a delivery is an occasion to ask xMatters' REST API."""
+        return self.is_open and not self.notified_at and self.questions < EARLY_QUESTIONS

@@ -1,0 +1,259 @@
+"""Receipts: a critical that xMatters accepts, and of which nobody is known to know, is told to the fallback topic once.
+
+The relay is the real one, over fakes of xMatters and AWS.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from relay.failures import InvalidChannel
+from tests import samples
+from tests.fakes import FakeSecrets, FakeSession, Relay
+from tests.unit.paging_tenant import REST, Tenant
+
+TOKEN = "callback-token"
+# Both steps of a receipt are awaited.
+BOTH = {"notified_within_seconds": 300, "answered_within_seconds": 900}
+
+
+def watched(policy: dict[str, Any], *, tenant: Tenant | None = None, recipients: tuple[str, ...] = ("Ops",)) -> Relay:
+    """Return a relay whose channel takes callbacks, and has access to the REST API of `tenant` if there is one."""
+    document = samples.secret(policy={"min_seconds_between_signals": 0, **policy})
+    document["xmatters"] |= {"callback": {"token": TOKEN}, "recipients": list(recipients)}
+    if tenant:
+        document["xmatters"]["rest"] = REST
+    trigger = tenant.accept if tenant else samples.accepted("r1")
+    rest = FakeSession(tenant.rest) if tenant else FakeSession(samples.accepted())
+    relay = Relay(FakeSession(trigger), secrets=FakeSecrets(noc=json.dumps(document)), rest=rest)
+    if tenant:
+        tenant.now = relay.clock
+    return relay
+
+
+def call_back(relay: Relay, kind: str, text: str, *, page: str = "page-1", person: str = "jdoe") -> str:
+    """Let xMatters call back about the incident `i1`; return the outcome of the callback."""
+    said = {"relay": 1, "kind": kind, "incident_id": "i1", "event": {"id": page, "number": page}}
+    said |= {"person": {"target": person}, "response" if kind == "response" else "deliverystatus": text}
+    answer = relay.callbacks.serve(samples.request(json.dumps(said).encode(), headers={"x-api-key": TOKEN}))
+    relay.wake(0)
+    return str(answer.document["outcome"])
+
+
+def told(relay: Relay) -> list[str]:
+    """Return the steps of which the fallback topic was told, by the log."""
+    lines = (line for line in relay.recorder.lines() if line["message"] == "fallback notified")
+    return [step for line in lines for step in line.get("missed", {}).values()]
+
+
+def heard(relay: Relay) -> tuple[bool, bool, bool]:
+    """Return if the receipt of the incident `i1` is open, and if it has a notification and an answer."""
+    receipt = relay.entry().receipt
+    return receipt.is_open, receipt.notified_at > 0, receipt.answered_at > 0
+
+
+class TestWithoutRestApi:
+    """A channel with callbacks only: a callback is believed."""
+
+    @pytest.mark.parametrize(
+        ("policy", "calls", "steps"),
+        [
+            (BOTH, [], ["nobody_notified"]),
+            (BOTH, [("delivery", "Failed")], ["nobody_notified"]),
+            (BOTH, [("delivery", "Delivered")], ["nobody_answered"]),
+            (BOTH, [("delivery", "Delivered"), ("response", "Escalate")], ["nobody_answered"]),
+            (BOTH, [("delivery", "Delivered"), ("response", "Acknowledge")], []),
+            (BOTH, [("response", "Acknowledge")], []),
+            (BOTH, [("response", "On my way")], []),
+            ({"notified_within_seconds": 300}, [("delivery", "Delivered")], []),
+            ({"answered_within_seconds": 300}, [("delivery", "Delivered")], ["nobody_answered"]),
+            ({}, [], []),
+        ],
+    )
+    def test_fallback_is_told_once_of_the_step_that_is_late(
+        self, policy: dict[str, Any], calls: list[tuple[str, str]], steps: list[str]
+    ) -> None:
+        relay = watched(policy)
+        relay.play("critical 5")
+        for kind, text in calls:
+            relay.clock.now += 10
+            call_back(relay, kind, text)
+        relay.sweep_for(1800)
+        assert told(relay) == steps
+        assert relay.dynamodb.indexed() == []
+        assert len(relay.session.calls) == 1
+
+    @pytest.mark.parametrize("seconds", [300, 900])
+    def test_fallback_is_told_in_the_first_run_of_the_sweeper_after_the_time(self, seconds: int) -> None:
+        relay = watched({"answered_within_seconds": seconds})
+        relay.play("critical")
+        relay.sweep(seconds - 1)
+        assert told(relay) == []
+        relay.sweep(1)
+        assert told(relay) == ["nobody_answered"]
+
+    @pytest.mark.parametrize("events", ["ok", "warning", "10 ok critical 10 warning"])
+    def test_nothing_is_awaited_once_the_incident_is_better(self, events: str) -> None:
+        relay = watched(BOTH | {"preset": "oncall"})
+        relay.play(f"critical {events}")
+        relay.sweep_for(1800)
+        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
+
+    @pytest.mark.parametrize("events", ["comment", "200 comment 90 comment"])
+    def test_later_shares_of_the_critical_do_not_move_the_time(self, events: str) -> None:
+        relay = watched(BOTH)
+        relay.play(f"critical {events}")
+        relay.sweep_for(360)
+        assert told(relay) == ["nobody_notified"]
+
+    def test_critical_that_comes_again_is_awaited_anew(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical 5")
+        call_back(relay, "response", "Acknowledge")
+        relay.play("ok critical")
+        assert heard(relay) == (True, False, False)
+        relay.sweep_for(420)
+        assert told(relay) == ["nobody_notified"]
+
+    def test_answer_from_before_the_critical_proves_nothing(self) -> None:
+        relay = watched(BOTH)
+        relay.play("warning 5")
+        call_back(relay, "response", "Acknowledge")
+        relay.play("critical")
+        assert heard(relay) == (True, False, False)
+
+    def test_pause_holds_the_message_and_shadow_mode_has_no_receipts(self) -> None:
+        relay = watched(BOTH | {"mode": "shadow"})
+        relay.play("critical")
+        relay.sweep_for(600)
+        assert (told(relay), relay.dynamodb.indexed()) == ([], [])
+        pause = {"since": "2026-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z", "then": "keep"}
+        relay = watched(BOTH)
+        relay.play("critical")
+        relay.change_policy(**BOTH, pauses=[pause])
+        relay.sweep_for(600)
+        assert told(relay) == []
+
+    def test_message_says_what_is_missing_and_whom_to_call(self) -> None:
+        relay = watched(BOTH, recipients=("Ops", "Dba"))
+        relay.share(description="disk full", title="Disk full")
+        relay.sweep_for(360)
+        [message] = relay.sns.published
+        assert message["Subject"] == "CRITICAL, xMatters did not notify: incident i1 of channel noc"
+        assert "xMatters made a page, and no device is known to have got it" in message["Message"]
+        assert 'recipients: \\"Ops\\", \\"Dba\\"' in message["Message"]
+        assert "The relay goes on trying" not in message["Message"]
+
+    def test_message_says_that_nobody_answered(self) -> None:
+        relay = watched({"answered_within_seconds": 300})
+        relay.play("critical")
+        relay.sweep(300)
+        [message] = relay.sns.published
+        assert message["Subject"] == "CRITICAL, nobody answered: incident i1 of channel noc"
+        assert "Nobody answered the pages of 1 critical incident of channel noc." in message["Message"]
+
+    def test_entry_is_written_for_the_first_delivery_only(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical 5")
+        call_back(relay, "delivery", "Delivered")
+        written = relay.entry().sequence
+        for _ in range(3):
+            relay.clock.now += 1
+            call_back(relay, "delivery", "Delivered")
+        assert relay.entry().sequence == written
+
+    def test_message_that_the_topic_refuses_is_published_in_a_later_run(self) -> None:
+        relay = watched(BOTH)
+        relay.play("critical")
+        relay.sns.failure = ClientError({"Error": {"Code": "Throttled"}}, "Publish")
+        relay.sweep_for(360)
+        assert heard(relay)[0]
+        relay.sns.failure = None
+        relay.sweep_for(300)
+        assert (len(relay.sns.published), heard(relay)[0]) == (1, False)
+
+
+class TestWithRestApi:
+    """A channel with xMatters' REST API: shortly before a step is late, the audits of the pages prove it or not."""
+
+    @pytest.mark.parametrize(
+        ("audits", "policy", "steps", "questions"),
+        [
+            ([], {}, ["nobody_notified"], 1),
+            (["FAILED"], {}, ["nobody_notified"], 1),
+            (["FAILED", "DELIVERED"], {}, [], 1),
+            (["DELIVERED"], {"answered_within_seconds": 900}, ["nobody_answered"], 2),
+            (["DELIVERED", "Escalate"], {"answered_within_seconds": 900}, ["nobody_answered"], 2),
+            (["DELIVERED", "Escalate", "Acknowledge"], {"answered_within_seconds": 900}, [], 1),
+            (["DELIVERED"], {"notified_within_seconds": 0}, [], 0),
+        ],
+    )
+    def test_audits_prove_the_steps(
+        self, audits: list[str], policy: dict[str, Any], steps: list[str], questions: int
+    ) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = audits
+        relay = watched(policy, tenant=tenant)
+        relay.play("critical")
+        relay.sweep_for(1800, step=30)
+        assert (told(relay), tenant.audited) == (steps, ["page-1"] * questions)
+        assert relay.dynamodb.indexed() == relay.chores.messages == []
+
+    def test_delivery_that_is_called_back_is_confirmed_at_once(self) -> None:
+        tenant = Tenant()
+        tenant.audits["page-1"] = ["DELIVERED"]
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "delivery", "Delivered")
+        assert heard(relay) == (False, True, False)
+        assert tenant.audited == ["page-1"]
+
+    def test_forged_delivery_drops_no_deadline_and_costs_one_question(self) -> None:
+        tenant = Tenant()
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 15")
+        for number in range(5):
+            call_back(relay, "delivery", "Delivered", person=f"jdoe{number}")
+        assert (heard(relay), tenant.audited) == ((True, False, False), ["page-1"])
+        relay.sweep_for(420, step=30)
+        assert told(relay) == ["nobody_notified"]
+        assert len(tenant.audited) == 2
+
+    def test_callback_about_the_page_of_another_incident_proves_nothing(self) -> None:
+        tenant = Tenant()
+        relay = watched({"answered_within_seconds": 900}, tenant=tenant)
+        relay.play("critical 15")
+        call_back(relay, "response", "Acknowledge", page="page-9")
+        relay.sweep_for(420, step=30)
+        assert (told(relay), heard(relay)[2]) == (["nobody_notified"], False)
+
+    def test_missing_page_is_told_before_the_other_steps_are_late(self) -> None:
+        tenant = Tenant()
+        tenant.makes_pages = False
+        relay = watched({"page_within_seconds": 60, "notified_within_seconds": 600}, tenant=tenant)
+        relay.play("critical")
+        relay.sweep_for(240, step=30)
+        assert (told(relay), tenant.audited) == (["page_missing"], [])
+        relay.sweep_for(900, step=30)
+        assert told(relay) == ["page_missing"]
+
+    def test_fallback_is_told_although_xmatters_cannot_be_asked(self) -> None:
+        tenant = Tenant()
+        relay = watched({}, tenant=tenant)
+        relay.play("critical 15")
+        relay = relay.with_rest(FakeSession(samples.refused(503)))
+        relay.sweep_for(420, step=30)
+        assert told(relay) == ["nobody_notified"]
+
+
+@pytest.mark.parametrize("key", ["notified_within_seconds", "answered_within_seconds"])
+@pytest.mark.parametrize(("seconds", "xmatters"), [(59, {"callback": {"token": "t"}}), (60, {})])
+def test_time_that_is_too_short_or_that_nothing_can_prove_is_refused(
+    key: str, seconds: int, xmatters: dict[str, Any]
+) -> None:
+    document = samples.secret(policy={key: seconds})
+    document["xmatters"] |= xmatters
+    with pytest.raises(InvalidChannel, match=key):
+        samples.parsed(document)
