@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple
 import click
 from rich.text import Text
 
-from relay.channels.api_gateway import MAX_BODY_BYTES
+from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.failures import BadRequest, LedgerError

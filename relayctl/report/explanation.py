@@ -21,10 +21,10 @@ from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.debt import Rule, Wait
+from relay.ledger.channel_rate_limiter import Gate, Rule
+from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import shadow_of
+from relay.ledger.ledger import shadow_of
 from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import modes

@@ -159,14 +159,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit never opens",
-        "ledger.circuit_breaker:",
+        "ledger.channel_rate_limiter:",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
         seed=307,
     ),
     Mutation(
         "Retry-After is not kept",
-        "ledger.circuit_breaker:CircuitBreaker.report",
+        "ledger.channel_rate_limiter:RateLimiter.report",
         '{"open_until": now + pause}',
         '{"open_until": now}',
         seed=32,
@@ -194,7 +194,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the message with the recorded plan is dropped",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "plan < entry.debt.plan",
         "plan <= entry.debt.plan",
         seed=1,
@@ -292,7 +292,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback is answered before it is kept",
-        "entrypoints.callback_intake:CallbackIntake.take",
+        "entrypoints.authenticated_endpoint:CallbackIntake.take",
         "self.outbox.enqueue(job, until=self.clock())",
         "self.outbox.enqueue(job, until=self.clock()) or True",
         seed=18,
@@ -334,7 +334,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)",
         "judge_change(entry, state, notify_on)",
         seed=2,
@@ -369,7 +369,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.needs_signal:was_shared",
+        "delivery.step:was_shared",
         "entry.is_busy(now)",
         "entry.sequence",
         seed=132,
@@ -389,7 +389,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "is_announced and not entry.was_better and not is_owed_anew",
         "is_announced and not is_owed_anew",
         seed=11562,
@@ -435,7 +435,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "dead_lettered_at < entry.debt.dead_lettered_at",
         "dead_lettered_at <= entry.debt.dead_lettered_at",
         seed=10,
@@ -517,14 +517,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit is half open for ever",
-        "ledger.circuit_breaker:CircuitBreaker.wait_for_probe",
-        "self._wait(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
-        "self._wait(now + SPREAD_SECONDS, is_critical=is_critical)",
+        "ledger.channel_rate_limiter:RateLimiter._wait_for_probe",
+        "self._after(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
+        "self._after(now + SPREAD_SECONDS, is_critical=is_critical)",
         seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
-        "ledger.circuit_breaker:",
+        "ledger.channel_rate_limiter:",
         "OPEN_SECONDS = 30.0",
         "OPEN_SECONDS = 3600.0",
         seed=13,
@@ -588,7 +588,7 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.entry_key:key",
+        "ledger.ledger:key",
         'f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"',
         'f"incident/{named(recipients)}/{legal(incident_id)}"',
         seed=1,
@@ -631,7 +631,7 @@ MUTATIONS = (
     ),
     Mutation(
         "each job is kept twice",
-        "jobs.outbox:Outbox.enqueue",
+        "jobs.queue:Outbox.enqueue",
         "return self._put(self.chores if job.kind in CHORES else self.retries, job, delay)",
         """
             queue = self.chores if job.kind in CHORES else self.retries
@@ -641,14 +641,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a success is told to the circuit each time",
-        "ledger.circuit_breaker:CircuitBreaker.report",
+        "ledger.channel_rate_limiter:RateLimiter.report",
         """
-            if troubled:
-                self.update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
+            if ticket.troubled:
+                self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
         """,
         """
             for _ in range(3):
-                self.update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
+                self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
         """,
         seed=255,
     ),
@@ -691,7 +691,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.needs_signal:_is_late_copy",
+        "delivery.step:_is_late_copy",
         "state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)",
         "state.marked_digest in entry.seen_digests",
         seed=35,

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job
-from relay.jobs.outbox import Outbox, fitting, last_copy, reduced_body, storable
-from relay.jobs.queue import envelope_of, fits, read_envelope
+from relay.jobs.queue import Outbox, envelope_of, fits, fitting, last_copy, read_envelope, reduced_body, storable
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs

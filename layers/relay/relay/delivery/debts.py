@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from relay.delivery.task import Services, Task, next_plan, planned
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, LedgerError, Reason, wait_seconds
-from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.jobs.queue import envelope_of
+from relay.jobs.queue import envelope_of, last_copy, storable
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row, Wait
 from relay.ledger.entry import Entry
 

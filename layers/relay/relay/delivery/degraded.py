@@ -14,8 +14,8 @@ from relay.delivery.step import MAX_ATTEMPTS
 from relay.delivery.task import Services, Task
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, seconds_of, timestamp
-from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result, SendResult
+from relay.jobs.queue import last_copy
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry

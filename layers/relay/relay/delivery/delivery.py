@@ -21,11 +21,11 @@ from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
 from relay.delivery.task import Services, Task, entry_key_of, new_job, next_plan, planned
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job, seconds_of
-from relay.jobs.outbox import RECOVERY_SECONDS, last_copy, recovery_job
 from relay.jobs.outcome import Outcome, Result, SendResult
-from relay.jobs.queue import UnreadableMessage, read_envelope
+from relay.jobs.queue import RECOVERY_SECONDS, UnreadableMessage, last_copy, read_envelope, recovery_job
 from relay.ledger.accepted_signal import Audience
-from relay.ledger.debt import Ticket, Wait
+from relay.ledger.channel_rate_limiter import Ticket
+from relay.ledger.debt import Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from relay.incidents.share import TEST_PREFIX, Share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
-from relay.ledger.debt import Rule, Ticket, Wait, gate_of
+from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
+from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.entry_key import key, named
+from relay.ledger.ledger import key, named
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from relay.channels.routes import Route
     from relay.deadline import Deadline
     from relay.delivery.trigger_retries import RetryingSender
-    from relay.jobs.outbox import Outbox
+    from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
     from relay.ledger.ledger import Ledger
 

@@ -20,7 +20,7 @@ from relay.incidents.share import parse_share
 from relay.jobs.job import Flag
 from relay.jobs.outcome import SendResult
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import page_key
+from relay.ledger.ledger import page_key
 from relay.xmatters.trigger import Decision, Signal, XMatters
 
 # Time before the deadline that is reserved for the ledger and the queue.

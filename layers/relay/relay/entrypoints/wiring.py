@@ -14,7 +14,7 @@ from relay.delivery.task import Services
 from relay.delivery.trigger_retries import RetryingSender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
-from relay.jobs.outbox import QUEUE_SECONDS, Outbox
+from relay.jobs.queue import QUEUE_SECONDS, Outbox
 from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
 from relay.ledger.ledger import LEDGER_SECONDS, Ledger
 from relay.xmatters.trigger import XMatters
@@ -62,14 +62,14 @@ class Wiring:
     @cached_property
     def webhook(self) -> "Endpoint":
         """The endpoint for POST /bigpanda/{channel}, which takes shares."""
-        from relay.entrypoints.share_intake import ShareIntake
+        from relay.entrypoints.authenticated_endpoint import ShareIntake
 
         return self._endpoint("inbound", ShareIntake(self.delivery, self.sources).take)
 
     @cached_property
     def callbacks(self) -> "Endpoint":
         """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
-        from relay.entrypoints.callback_intake import CallbackIntake
+        from relay.entrypoints.authenticated_endpoint import CallbackIntake
 
         return self._endpoint("callback", CallbackIntake(self.outbox, self._clock).take)
 

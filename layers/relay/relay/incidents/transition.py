@@ -2,7 +2,7 @@
 
 A share is compared with the announced state, never with one that was merely seen. A state that xMatters did not accept
 does not count as announced, so a comment that arrives while a page is owed does not cancel the page. Which transitions
-are signalled is the policy's `notify_on`; `delivery.needs_signal.judge_change` applies it.
+are signalled is the policy's `notify_on`; `delivery.step.judge_change` applies it.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 Other modules handle the Retry-After header of an error answer. `http.client._retry_after` reads it. Within the request,
 `delivery.trigger_retries.RetryingSender._has_waited` waits for it, if there is time. On the retry queue,
 `failures.wait_seconds` makes the backoff at least as long, within bounds. After a 429,
-`ledger.circuit_breaker.CircuitBreaker.report` stops the whole channel for that time, within bounds. Facts and open
+`ledger.channel_rate_limiter.RateLimiter.report` stops the whole channel for that time, within bounds. Facts and open
 questions: docs/vendors.md, "The xMatters trigger".
 """
 
