@@ -13,8 +13,7 @@ from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
 from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
-from relay.delivery.task import Task, new_job
-from relay.delivery.trigger_retries import content, decision_of
+from relay.delivery.task import Task, content, decision_of, new_job
 from relay.failures import Reason
 from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share

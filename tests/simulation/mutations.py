@@ -257,14 +257,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a warning that may have paged is tried again at once",
-        "delivery.trigger_retries:RetryingSender.send",
+        "xmatters.trigger:XMatters.send",
         "repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted",
         "sent.maybe_accepted == 1 and failure.may_have_acted",
         seed=119,
     ),
     Mutation(
         "what may have paged is not marked when it is repeated",
-        "delivery.trigger_retries:RetryingSender.announce",
+        "delivery.task:announce",
         "may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful",
         "False",
         seed=13,
@@ -662,14 +662,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a key that was refused is not read again",
-        "delivery.trigger_retries:RetryingSender._renewed",
+        "xmatters.trigger:XMatters._renewed",
         "self.channels.refresh(channel.name)",
         "channel",
         seed=16,
     ),
     Mutation(
         "a key that was refused at the last attempt is not read again",
-        "delivery.trigger_retries:RetryingSender.send",
+        "xmatters.trigger:XMatters.send",
         "HANDLING[failure.reason].renews_credentials and not is_renewed",
         "HANDLING[failure.reason].renews_credentials and not is_renewed and attempts_left",
         seed=16,
@@ -1087,7 +1087,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a repeat with renewed credentials forgets that people may have been rung before",
-        "delivery.trigger_retries:RetryingSender.send",
+        "xmatters.trigger:XMatters.send",
         "signal.may_repeat or failure.may_have_acted",
         "failure.may_have_acted",
         seed=48,

@@ -156,7 +156,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
             reason,
             now - task.age_counts_from,
             result.exchange.retry_after,
-            services.sender.random(),
+            services.random(),
             may_have_acted=result.exchange.may_have_acted,
             is_critical=task.state.is_critical,
         )

@@ -10,9 +10,8 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery import debts
-from relay.delivery.step import MAX_ATTEMPTS
-from relay.delivery.task import Services, Task
-from relay.failures import LedgerError, Reason
+from relay.delivery.task import Services, Task, announce
+from relay.failures import MAX_ATTEMPTS, LedgerError, Reason
 from relay.jobs.job import Flag, seconds_of, timestamp
 from relay.jobs.outcome import Outcome, Result, SendResult
 from relay.jobs.queue import last_copy
@@ -64,7 +63,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, and return the result. `why` is the ledger's error."""
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
-    sent = services.sender.announce(task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
+    sent = announce(services, task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from relay.channels.policy import Mode
 from relay.delivery import debts, degraded
 from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
-from relay.delivery.task import Services, Task, entry_key_of, new_job, next_plan, planned
+from relay.delivery.task import Services, Task, announce, entry_key_of, new_job, next_plan, planned
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.outcome import Outcome, Result, SendResult
@@ -56,7 +56,7 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     if claimed is None:
         return replace(task, ticket=ticket), None
     task = task if ticket.is_failed_open else task.with_ledger()
-    sent = services.sender.announce(task, claimed, max_attempts=send.max_attempts, only_recipient=send.only_recipient)
+    sent = announce(services, task, claimed, max_attempts=send.max_attempts, only_recipient=send.only_recipient)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.delivery.task import Task
-from relay.failures import AMBIGUOUS_WAIT_SECONDS, Reason
+from relay.failures import AMBIGUOUS_WAIT_SECONDS, MAX_ATTEMPTS, Reason
 from relay.incidents.transition import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome
@@ -213,8 +213,6 @@ def room_for_signals(entry: Entry, now: float) -> int:
     return FLOOD_CONTROL_SIGNALS - sum(now - time < FLOOD_CONTROL_SECONDS for time in entry.signal_times)
 
 
-# Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
-MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})

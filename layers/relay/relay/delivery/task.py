@@ -10,24 +10,25 @@ from relay.channels.kept_facts import Facts, facts_to_keep
 from relay.channels.policy import Mode
 from relay.failures import Reason
 from relay.incidents.details import title_of
-from relay.incidents.share import TEST_PREFIX, Share
+from relay.incidents.share import TEST_PREFIX, Share, parse_share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.ledger import key, named
+from relay.ledger.ledger import key, named, page_key
+from relay.xmatters.trigger import Decision, Signal
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
     from relay.channels.pause import Pause
     from relay.channels.routes import Route
     from relay.deadline import Deadline
-    from relay.delivery.trigger_retries import RetryingSender
     from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
     from relay.ledger.ledger import Ledger
+    from relay.xmatters.trigger import XMatters
 
 
 # While the ledger is down: shortest time between two live criticals of one incident from one function.
@@ -75,20 +76,22 @@ class Services:
     """Adapters that the steps of a delivery call.
 
     Attributes:
-        sender: Sends signals.
+        xmatters: Client for xMatters' triggers.
         ledger: The entries of incidents.
         rate_limiter: Rate limits and circuit breakers of channels.
         outbox: The queues of jobs.
         clock: The time in epoch seconds.
+        random: Returns a random number from 0 to 1.
         owner: Returns a unique name for a sender, as the owner of a lease.
         unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
-    sender: "RetryingSender"
+    xmatters: "XMatters"
     ledger: "Ledger"
     rate_limiter: "RateLimiter"
     outbox: "Outbox"
     clock: Callable[[], float]
+    random: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
 
@@ -425,3 +428,75 @@ def _route(channel: "Channel", share: Share) -> "Route | None":
     from relay.channels.routes import chosen  # noqa: PLC0415
 
     return chosen(channel.policy.routes, share, is_open=is_open(share))
+
+
+# Time before a task's deadline that is reserved for the ledger and the queue.
+RESERVE_SECONDS = 3.0
+
+
+def announce(
+    services: Services,
+    task: Task,
+    entry: Entry,
+    *,
+    max_attempts: int,
+    only_recipient: str | None = None,
+    may_repeat: bool = False,
+) -> SendResult:
+    """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
+
+    A critical is repeated once after an ambiguous failure. `only_recipient` is a name; None for all recipients.
+    `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
+    """
+    job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
+    recipients = (only_recipient,) if only_recipient else task.recipients
+    signal = Signal(
+        content(task, recipients),
+        decision_of(task),
+        recipients,
+        job.delivery_id,
+        job.stamps.correlation_id,
+        attempt=job.attempts + 1,
+        may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+        replaces_url_recipients=only_recipient is not None,
+    )
+    return services.xmatters.send(
+        task.channel,
+        signal,
+        task.deadline,
+        reserve=RESERVE_SECONDS,
+        max_attempts=max_attempts,
+        repeats_if_ambiguous=task.state.is_critical,
+    )
+
+
+def decision_of(task: Task) -> Decision:
+    """Return the decision for xMatters' workflow about the state of a task."""
+    state, policy = task.state, task.channel.policy
+    return Decision(
+        channel=task.channel.name,
+        incident_id=task.job.incident_id,
+        environment_id=task.environment_id or "",
+        page_key=page_key(task.entry_key),
+        is_over=not state.is_open,
+        status=state.status,
+        priority=task.priority or policy.priority_of(state),
+        body="xmatters" if policy.own_body else "bigpanda",
+    )
+
+
+def content(task: Task, recipients: tuple[str, ...]) -> bytes:
+    """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one."""
+    rule = task.channel.policy.own_body
+    if rule is None:
+        return task.job.body
+    from relay.incidents.own_body import build_body  # noqa: PLC0415 - most channels forward BigPanda's
+
+    return build_body(
+        parse_share(task.job.body),
+        task.state,
+        recipients,
+        decision_of(task).priority,
+        rule,
+        is_flapping=task.is_flapping,
+    )

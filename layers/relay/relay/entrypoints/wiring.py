@@ -11,7 +11,6 @@ from relay.channels.cache import ChannelCache
 from relay.deadline import limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
-from relay.delivery.trigger_retries import RetryingSender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
 from relay.jobs.queue import QUEUE_SECONDS, Outbox
@@ -279,9 +278,11 @@ class Wiring:
     @cached_property
     def delivery(self) -> Delivery:
         """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
-        xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
-        sender = RetryingSender(self.channels, xmatters, self._sleep, self._random)
-        return Delivery(Services(sender, self.ledger, self.rate_limiter, self.outbox, self._clock, self._owner))
+        client = HttpClient(self._vendors.triggers(), clock=self._clock)
+        xmatters = XMatters(client, self.channels, self._sleep, self._random)
+        return Delivery(
+            Services(xmatters, self.ledger, self.rate_limiter, self.outbox, self._clock, self._random, self._owner)
+        )
 
     @cached_property
     def _rest(self) -> HttpClient:
