@@ -655,7 +655,7 @@ MUTATIONS = (
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
         "a new token of BigPanda's is not read",
-        "channels.authentication:Authenticator._authenticated",
+        "channels.authentication:Authenticator._looked_up",
         "self.channels.for_refusal",
         "self.channels.for_authentication",
         seed=24,

@@ -33,12 +33,12 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.retries, self.chores, self.dead_letters = Clock(), FakeSqs(), FakeSqs(), FakeSqs()
+        run = limited(lambda _: Deadline(1, self.clock), 1, "enqueue")
         self.outbox = Outbox(
-            retries=self.retries.queue(),
-            chores=self.chores.queue(),
-            dead_letters=self.dead_letters.queue(),
+            retries=self.retries.queue().limited(run),
+            chores=self.chores.queue().limited(run),
+            dead_letters=self.dead_letters.queue().limited(run),
             clock=self.clock,
-            run=limited(lambda _: Deadline(1, self.clock), 1, "enqueue"),
         )
 
     def enqueue(self, job: Job, after: float = 30) -> bool:

@@ -212,36 +212,33 @@ class Authenticator:
         when the source address has used up its budget of refused requests. Raises UncheckableSender or
         ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
         """
+        known = self.channels.cached(request.channel)
+        if fits_cached := known is not None and self._fits(known, request):
+            with suppress(UnknownChannel):
+                channel = self.channels.for_authentication(request.channel)
+                if channel is known or self._fits(channel, request):
+                    return channel
         if not is_channel_name(request.channel):
             raise Unauthorized
         kind = credential_kind(request.headers, request.channel, self.endpoint)
         if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
-        known = self.channels.cached(request.channel)
-        cached = known if self._fits(known, request) else None
         try:
-            return self._authenticated(request, kind, cached)
+            return self._looked_up(request, kind)
         except UnknownChannel:
             raise Unauthorized from None
         except LookupsLimited:
             raise
         except ChannelUnreadable as error:
-            if kind is CredentialKind.RIGHT_CHECKSUM or cached or error.exists:
+            if kind is CredentialKind.RIGHT_CHECKSUM or fits_cached or error.exists:
                 raise
             raise UncheckableSender(str(error)) from None
 
-    def _authenticated(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
+    def _looked_up(self, request: Request, kind: CredentialKind) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
-        `kind` is the kind of the credentials. `cached` is the cached copy of the channel if the credentials are valid
-        for this copy, else None. If `cached` is given, an accepted request takes nothing from the source address's
-        budget of refused requests.
+        `kind` is the kind of the credentials. A refused request takes a permit from the source address's budget.
         """
-        if cached:
-            with suppress(UnknownChannel):
-                channel = self.channels.for_authentication(request.channel)
-                if channel is cached or self._fits(channel, request):
-                    return channel
         budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():
             raise LookupsLimited("too many requests of one source address were refused; try again")
@@ -254,5 +251,5 @@ class Authenticator:
         budget.give_back()
         return channel
 
-    def _fits(self, channel: Channel | None, request: Request) -> bool:
-        return channel is not None and channel.accepts(request.headers, self.clock(), endpoint=self.endpoint)
+    def _fits(self, channel: Channel, request: Request) -> bool:
+        return channel.accepts(request.headers, self.clock(), endpoint=self.endpoint)

@@ -181,9 +181,13 @@ class Endpoint:
 
     def serve(self, request: Request) -> Reply:
         """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
-        deadline, progress = self.deadlines(INLINE_SECONDS), _Progress()
+        progress = _Progress()
         try:
-            result = self._watched(request, deadline, progress)
+            # A result counts, too, if the record of the credential's use hangs afterwards.
+            with suppress(TimeoutError):
+                self.watch(partial(self._work, request, progress), ANSWER_SECONDS)
+            if (result := progress.result) is None:
+                raise TimeoutError("no result in time")
         except BadRequest as error:  # also Unauthorized, which has status 401
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
@@ -205,16 +209,8 @@ class Endpoint:
         log(result, dict(progress.spent), correlation_id=request.id)
         return self._reply(result)
 
-    def _watched(self, request: Request, deadline: Deadline, progress: _Progress) -> Result:
-        """Do the work for a request. Raises TimeoutError if there is no result in time."""
-        # A result counts, too, if the record of the credential's use hangs afterwards.
-        with suppress(TimeoutError):
-            self.watch(partial(self._work, request, deadline, progress), ANSWER_SECONDS)
-        if progress.result is None:
-            raise TimeoutError("no result in time")
-        return progress.result
-
-    def _work(self, request: Request, deadline: Deadline, progress: _Progress) -> None:
+    def _work(self, request: Request, progress: _Progress) -> None:
+        deadline = self.deadlines(INLINE_SECONDS)
         with times_collected(progress.spent):
             channel = progress.channel = self.authenticator.authenticate(request)
             progress.result = self.take(channel, request, deadline)

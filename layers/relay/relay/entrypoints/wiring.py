@@ -240,8 +240,13 @@ class Wiring:
     @cached_property
     def outbox(self) -> Outbox:
         """The retry queue, the chore queue and the dead-letter queue as one object."""
-        run = limited(self._deadlines, QUEUE_SECONDS, "enqueue")
-        return Outbox(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock, run)
+        run, resources = limited(self._deadlines, QUEUE_SECONDS, "enqueue"), self._resources
+        return Outbox(
+            retries=resources.retries.limited(run),
+            chores=resources.chores.limited(run),
+            dead_letters=resources.dead_letters.limited(run),
+            clock=self._clock,
+        )
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.channels.policy import CHANNEL_NAME
+from relay.deadline import Run
 from relay.failures import LONGEST_WAIT_SECONDS, BadRequest, QueueError, Reason
 from relay.incidents.share import Share, parse_share
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
-
-    from relay.deadline import Run
+    from mypy_boto3_sqs.type_defs import (
+        MessageAttributeValueTypeDef,
+        SendMessageBatchRequestEntryTypeDef,
+        SendMessageResultTypeDef,
+    )
 
 
 SCHEMA = 1
@@ -161,11 +164,16 @@ class Message(NamedTuple):
 
 
 class Queue:
-    """One SQS queue of jobs."""
+    """One SQS queue of jobs. `run` makes each send, and may limit its time."""
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str, run: Run = lambda call: call()) -> None:
         self._client = client
         self._url = url
+        self._run = run
+
+    def limited(self, run: Run) -> "Queue":
+        """Return a copy of the queue, each of whose sends `run` makes within a time limit."""
+        return Queue(self._client, self._url, run)
 
     def send(self, job: Job, *, delay_seconds: int = 0) -> str:
         """Put a job on the queue with a delay (at most 900 s), and return the message's id.
@@ -176,12 +184,16 @@ class Queue:
         attributes = attributes_of(job)
         check_message(envelope, attributes)
         try:
-            answer = self._client.send_message(
+            send = partial(
+                self._client.send_message,
                 QueueUrl=self._url,
                 MessageBody=envelope,
                 DelaySeconds=delay_seconds,
                 MessageAttributes={name: _attribute(name, value) for name, value in attributes.items()},
             )
+            answer: SendMessageResultTypeDef = self._run(send)
+        except TimeoutError:
+            raise QueueError("no answer in time") from None
         except ClientError as error:
             raise QueueError(f"SQS refused the message: {error.response.get('Error', {}).get('Code')}") from error
         except BotoCoreError as error:
@@ -340,14 +352,12 @@ class Outbox:
         chores: The chore queue, for all other kinds. Separate, so that an API that hangs does not delay signals.
         dead_letters: The dead-letter queue, for jobs of all kinds.
         clock: The time in epoch seconds.
-        run: Makes each send within QUEUE_SECONDS.
     """
 
     retries: "Queue"
     chores: "Queue"
     dead_letters: "Queue"
     clock: Callable[[], float]
-    run: "Run"
 
     def enqueue(self, job: Job, *, until: float) -> bool:
         """Put a job on the queue for its kind. Return False if the queue does not accept it.
@@ -364,8 +374,8 @@ class Outbox:
 
     def _put(self, queue: "Queue", job: Job, delay: int) -> bool:
         try:
-            self.run(partial(queue.send, fitting(job), delay_seconds=delay))
-        except (QueueError, TimeoutError):
+            queue.send(fitting(job), delay_seconds=delay)
+        except QueueError:
             return False
         return True
 
