@@ -419,7 +419,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job is never too old",
-        "delivery.task:Task.final_reason",
+        "delivery.step:final_reason",
         "now > self.expires_at",
         "now > self.expires_at + 1000 * self.channel.policy.max_age_seconds",
         seed=3,
@@ -451,8 +451,8 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery:_entered",
-        "services.rate_limiter.enter(task.rules, is_critical=is_critical, slot=entry.debt.slot)",
-        "services.rate_limiter.enter(task.rules, is_critical=False, slot=entry.debt.slot)",
+        "services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)",
+        "services.rate_limiter.enter(rules, is_critical=False, slot=entry.debt.slot)",
         seed=9,
     ),
     Mutation(
@@ -559,7 +559,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job lives twice as long as it may",
-        "delivery.task:Task.final_reason",
+        "delivery.step:final_reason",
         "now > self.expires_at",
         "now > self.expires_at + self.channel.policy.max_age_seconds",
         seed=3,
@@ -595,8 +595,8 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share a gate",
-        "delivery.task:Task.rules",
-        "gate_of(self.job.channel)",
+        "ledger.channel_rate_limiter:rules_of",
+        "gate_of(channel.name)",
         '"gate/all"',
         seed=9,
     ),
@@ -982,7 +982,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
-        "delivery.task:Task.final_reason",
+        "delivery.step:final_reason",
         "now > self.expires_at",
         "now > self.expires_at + (10**7 if Flag.FOUND in self.job.flags else 0)",
         seed=37,

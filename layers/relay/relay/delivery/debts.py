@@ -164,7 +164,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     task = replace(task, job=after_failure(task.job, result, now))
     # A copy of the message that met the lease may have drawn the next plan: the one after it is higher. Without the
     # ledger no plan can be drawn, so the message keeps its own.
-    plan = next_plan(task, entry) + 1 if entry else task.plan
+    plan = next_plan(task, entry) + 1 if entry else task.job.plan
     if not (task.is_from_webhook and task.is_kept):
         # The queue may have refused the message before the attempts, and take it now.
         task = keep(services, replace(task, queue_refused_it=False), until, plan=plan, reason=reason)
@@ -207,7 +207,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     if not task.is_from_webhook:
         again, reason = replace(task, job=job), result.reason or Reason.INTERNAL
         until = services.clock() + DEAD_LETTER_AGAIN_SECONDS
-        task = keep(services, again, until, plan=task.plan, reason=reason)
+        task = keep(services, again, until, plan=task.job.plan, reason=reason)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at, job=job)
     failed = replace(result, detail=f"{result.detail}; no queue took it")

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.kept_facts import Facts, facts_to_keep
-from relay.channels.policy import Mode
 from relay.failures import Reason
 from relay.incidents.details import title_of
 from relay.incidents.share import TEST_PREFIX, Share, parse_share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
-from relay.ledger.channel_rate_limiter import Rule, Ticket, gate_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.ledger import key, named, page_key
+from relay.ledger.ledger import key, page_key
 from relay.xmatters.trigger import Decision, Signal
 
 if TYPE_CHECKING:
@@ -127,10 +125,7 @@ class Task(NamedTuple):
         title: Title of the incident; empty if the share has none.
         facts: Facts of the share that the entry keeps (`channels.kept_facts`); None for a state from BigPanda's API.
         is_first: True if the ledger had no entry of the incident before.
-        is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
-        ticket: Unused permission of the rate limiter to send now, kept after a conflicting write of the entry; None if
-            there is none.
         is_flagged: True if BigPanda says that the incident flaps.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
         quiet_until: Time before which the state is not announced, since the incident flaps (epoch seconds). The state's
@@ -155,9 +150,7 @@ class Task(NamedTuple):
     title: str = ""
     facts: Facts | None = None
     is_first: bool = False
-    is_stamped: bool = True
     pauses: tuple["Pause", ...] = ()
-    ticket: Ticket | None = None
     is_flagged: bool = False
     is_flapping: bool = False
     quiet_until: float = 0.0
@@ -170,7 +163,7 @@ class Task(NamedTuple):
         """
         state = State.of(share, seconds_of(job.received_at))
         task = cls._of(channel, share, job, owner, deadline, state)
-        return task._replace(is_from_webhook=True, is_stamped=job.version is not None)
+        return task._replace(is_from_webhook=True)
 
     @classmethod
     def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline") -> Self:
@@ -211,11 +204,6 @@ class Task(NamedTuple):
         return self._replace(pauses=found)
 
     @property
-    def plan(self) -> int:
-        """Number of the state's message (`Job.plan`)."""
-        return self.job.plan
-
-    @property
     def is_on_queue(self) -> bool:
         """True if a message on the retry queue has the state. A worker's own message is there until it is deleted."""
         return not self.is_from_webhook or self.is_kept
@@ -252,19 +240,6 @@ class Task(NamedTuple):
         return active_pause(self.pauses, now)
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The rate limits that apply to the signal: the channel's, and maybe that of its recipients.
-
-        The channel's comes first, and has the circuit breaker.
-        """
-        policy = self.channel.policy
-        channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
-        if policy.max_per_minute_per_recipients is None:
-            return (channel,)
-        people = Rule(f"{channel.gate}/{named(self.recipients)}", policy.max_per_minute_per_recipients)
-        return (channel, people)
-
-    @property
     def expires_at(self) -> float:
         """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent."""
         return self.age_counts_from + self.channel.policy.max_age_seconds
@@ -292,17 +267,6 @@ class Task(NamedTuple):
         A pause that was removed from the channel's policy is not known any more.
         """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
-
-    def final_reason(self, now: float) -> Reason | None:
-        """Return why a queued state must not be sent any more; None if it may be. If it is owed, it is dead-lettered.
-
-        `now` is in epoch seconds.
-        """
-        if self.is_from_webhook or self.given_up:
-            return self.given_up
-        if self.channel.policy.mode is Mode.SHADOW:
-            return Reason.SHADOWED
-        return Reason.EXPIRED if now > self.expires_at else None
 
     def without_ledger(self, now: float) -> "Task":
         """Return the task with a job that records since when the ledger fails.
@@ -356,7 +320,7 @@ class Task(NamedTuple):
 
 def next_plan(task: Task, entry: Entry) -> int:
     """Return the number for the next message of a state: higher than those of its earlier messages."""
-    return max(task.plan, entry.debt.plan) + 1
+    return max(task.job.plan, entry.debt.plan) + 1
 
 
 def planned(task: Task, before: Entry, after: Entry) -> Entry:
@@ -365,7 +329,7 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
     `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
     """
     is_same = task.state.is_of_same_share(before.newest)
-    return replace(after, debt=replace(after.debt, plan=max(task.plan, before.debt.plan if is_same else 0)))
+    return replace(after, debt=replace(after.debt, plan=max(task.job.plan, before.debt.plan if is_same else 0)))
 
 
 def state_of(job: Job, share: Share) -> State:

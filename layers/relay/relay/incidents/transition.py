@@ -78,6 +78,11 @@ class State(NamedTuple):
         return self._replace(version=other.version, has_borrowed_version=True)
 
     @property
+    def is_stamped(self) -> bool:
+        """True if the state has timestamps of its own, by which BigPanda orders states."""
+        return self.version is not None and not self.has_borrowed_version
+
+    @property
     def marked_digest(self) -> str:
         """Digest of the state, with a marker if the state's version is borrowed from another state.
 

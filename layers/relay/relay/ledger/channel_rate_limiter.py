@@ -14,11 +14,15 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.failures import HANDLING, LedgerError, Reason
 from relay.ledger.debt import Slot, Wait
+from relay.ledger.ledger import named
 from relay.ledger.table import Table
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
 
 # Failures in a row that open the circuit.
 FAILURES_IN_A_ROW = 5
@@ -100,6 +104,18 @@ class Rule(NamedTuple):
 def gate_of(channel: str) -> str:
     """Return the name of a channel's gate: the table item that counts all signals of the channel."""
     return f"gate/{channel}"
+
+
+def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...]:
+    """Return the rate limits that apply to a signal: the channel's, and maybe that of its recipients.
+
+    The channel's comes first, and has the circuit breaker.
+    """
+    policy = channel.policy
+    of_channel = Rule(gate_of(channel.name), policy.max_per_minute)
+    if policy.max_per_minute_per_recipients is None:
+        return (of_channel,)
+    return (of_channel, Rule(f"{of_channel.gate}/{named(recipients)}", policy.max_per_minute_per_recipients))
 
 
 class Ticket(NamedTuple):

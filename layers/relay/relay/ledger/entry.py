@@ -283,8 +283,7 @@ class Entry(NamedTuple):
 
         A signal that is owed waits for the answer, but only once, and for CLAIM_SECONDS at most.
         """
-        version = None if state.has_borrowed_version else state.version
-        entry = replace(self, end=self.end.claimed(state.came, version))
+        entry = replace(self, end=self.end.claimed(state.came, state.version if state.is_stamped else None))
         if self.debt.since is None or self.newest is None:
             return entry
         hold = self.debt.claim_hold_until or entry.claim_hold(self.newest)
