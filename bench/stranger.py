@@ -25,10 +25,8 @@ from bench.cost import (
 )
 from bench.figures import Section, measured
 from bench.usage import MeteredRelay, Usage
-from relay.channels.api_gateway import Request
-from relay.channels.authentication import OPAQUE_PER_SECOND
-from relay.ledger.channel_rate_limiter import HORIZON_SECONDS
-from relay.ledger.debt import gate_of
+from relay.channels.authentication import OPAQUE_PER_SECOND, Request
+from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, gate_of
 from tests import samples
 
 # The template's throttle of each method, and the duration in seconds.

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from bench.bodies import CONTEXT
 from bench.simulated import DelayedQueue
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from tests.fake_dynamodb import FakeDynamoDb, size
 from tests.fakes import Clock, new_relay
 

@@ -21,7 +21,6 @@ from relay.entrypoints.adapters import Adapters, Effects, Resources, Vendors
 from relay.entrypoints.authenticated_endpoint import INLINE_SECONDS
 from relay.entrypoints.wiring import Wiring
 from relay.failures import Reason, SendError, UnknownChannel
-from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, VendorHosts
 from relay.incidents.share import parse_share
 from relay.jobs.job import Job
@@ -29,10 +28,9 @@ from relay.jobs.outcome import Found, Result
 from relay.jobs.queue import Queue, envelope_of, read_envelope
 from relay.ledger.credentials import mark_changed
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.ledger import key
 from relay.reconcile.reconciler import Ran
 from relay.telemetry.telemetry import Telemetry
-from relay.xmatters.trigger import XMatters
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 
@@ -345,7 +343,7 @@ class Relay:
             wiring.sources,
         )
         self.delivery, self.rate_limit, self.reconciler = wiring.delivery, wiring.rate_limit, wiring.reconciler
-        self.sender = self.delivery.services.sender
+        self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
         self.sweeper = wiring.sweeper
         # Status of the last share that `play` sent.
@@ -583,14 +581,14 @@ class Trigger:
     """A client of xMatters' triggers over scripted answers, and a channel to send to."""
 
     def __init__(self, *steps: Step, auth: dict[str, str] | None = None) -> None:
-        self.clock = Clock()
         self.session = FakeSession(*steps)
-        self.xmatters = XMatters(HttpClient(self.session, clock=self.clock))
-        self.channel = samples.parsed(samples.secret(auth=auth))
+        secret = samples.secret(auth=auth)
+        relay = Relay(self.session, secrets=FakeSecrets(noc=json.dumps(secret)))
+        self.clock, self.xmatters, self.channel = relay.clock, relay.xmatters, samples.parsed(secret)
 
     def send(self, seconds: float = 8, reserve: float = 2, **changes: Any) -> str | None:
         signal = replace(samples.SIGNAL, **changes)
-        return self.xmatters.send(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
+        return self.xmatters.attempt(self.channel, signal, Deadline(seconds, self.clock), reserve=reserve)
 
     def failure(self, **changes: Any) -> SendError:
         """Send a signal that is not accepted; return the error."""

@@ -6,7 +6,7 @@ from copy import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.http.session import HttpAnswer, VendorHosts

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.entrypoints import bootstrap
 
 webhook = bootstrap.xmatters_callback()

@@ -2,7 +2,7 @@
 
 A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between, both queues
 have a copy of the message, and the ledger lets only one copy page. The worker decides if a message is still needed
-(`delivery.needs_signal.judge_job`).
+(`delivery.step.judge_job`).
 """
 
 import time

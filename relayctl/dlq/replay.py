@@ -1,6 +1,6 @@
 """relayctl dlq replay: move dead-lettered jobs to the retry queue, and follow them.
 
-The worker decides if a moved job is still needed (`relay.delivery.needs_signal.judge_job`).
+The worker decides if a moved job is still needed (`relay.delivery.step.judge_job`).
 """
 
 import json

@@ -8,13 +8,13 @@ from typing import IO, Any, NamedTuple
 import click
 from rich.text import Text
 
-from relay.channels.api_gateway import MAX_BODY_BYTES
+from relay.channels.authentication import MAX_BODY_BYTES
 from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.failures import BadRequest, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
-from relay.ledger.channel_rate_limiter import Gate
+from relay.ledger.channel_rate_limiter import Gate, rules_of
 from relay.ledger.ledger import Ledger
 from relayctl import channel_names, terminal
 from relayctl.aws_errors import aws_failure
@@ -206,7 +206,7 @@ def _known(stack: Stack, case: Case, *, offline: bool) -> Knowledge:
 
     def ask() -> Knowledge:
         table = stack.table()
-        gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in task.rules}
+        gates = {rule.gate: Gate.of(table.numbers(rule.gate)) for rule in rules_of(task.channel, task.recipients)}
         return Knowledge(Ledger(table).read(case.entry_name), gates)
 
     known, problem = _tried(ask)

@@ -13,18 +13,17 @@ from relay.channels.policy import Mode
 from relay.channels.routes import Route, chosen, values_of
 from relay.deadline import Deadline
 from relay.delivery.step import Action, Send, Settle, step
-from relay.delivery.task import Task, new_job
-from relay.delivery.trigger_retries import content, decision_of
+from relay.delivery.task import Task, content, decision_of, new_job
 from relay.failures import Reason
 from relay.incidents.details import AlertDetails, details_of
 from relay.incidents.share import Share
 from relay.incidents.transition import State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
-from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.debt import Rule, Wait
+from relay.ledger.channel_rate_limiter import Gate, Rule, rules_of
+from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import shadow_of
+from relay.ledger.ledger import shadow_of
 from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import modes
@@ -68,10 +67,7 @@ class Case(NamedTuple):
 
     @property
     def task(self) -> Task:
-        """The share as a Task object, from which `step` decides. It has no facts from the ledger yet.
-
-        The attribute `rules` of the task has the rate limits for a signal of this share.
-        """
+        """The share as a Task object, from which `step` decides. It has no facts from the ledger yet."""
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
         return Task.of_share(self.channel, self.share, job, _OWNER, _NO_DEADLINE)
 
@@ -94,7 +90,8 @@ class Knowledge(NamedTuple):
 def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
     """Return the explanation of a share as a JSON object; the decision uses the facts in `known`."""
     task, _, action = step(case.task, known.entry, case.now)
-    limits = [_limit(rule, known.gates.get(rule.gate), task, case.now) for rule in task.rules]
+    rules = rules_of(task.channel, task.recipients)
+    limits = [_limit(rule, known.gates.get(rule.gate), task, case.now) for rule in rules]
     only_recipient = action.only_recipient if isinstance(action, Send) else None
     is_sent = not isinstance(action, Settle) and not _is_shadowed(case.channel)
     return {

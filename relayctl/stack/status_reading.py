@@ -10,10 +10,8 @@ from relay.channels.channel import Channel
 from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
-from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.debt import gate_of
-from relay.ledger.entry_key import channel_of, key
-from relay.ledger.ledger import Ledger
+from relay.ledger.channel_rate_limiter import Gate, gate_of
+from relay.ledger.ledger import Ledger, channel_of, key
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 from relay.sweeper.credential_probe import Probe, Probes, read_probes

@@ -12,7 +12,7 @@ import pytest
 
 from relay.config import Config
 from relay.entrypoints.worker import FALLBACK_SECONDS, JOB_SECONDS
-from relay.jobs.outbox import QUEUE_SECONDS
+from relay.jobs.queue import QUEUE_SECONDS
 from relay.ledger.credentials import MARKS_KEY
 from tests.artefact import templates
 from tests.artefact.templates import TEMPLATE, Stack, of_clone

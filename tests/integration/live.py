@@ -55,7 +55,7 @@ class Live:
         self.session = Session(LOOPBACK, clock=self.clock)
         wiring = Wiring(self._adapters())
         self.channels, self.delivery, self.reconciler = wiring.channels, wiring.delivery, wiring.reconciler
-        self.sender = self.delivery.services.sender
+        self.xmatters = self.delivery.services.xmatters
         self.webhook, self.callbacks, self.worker = wiring.webhook, wiring.callbacks, wiring.worker
 
     def _adapters(self) -> Adapters:

@@ -31,8 +31,7 @@ from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.ledger import Ledger
+from relay.ledger.ledger import Ledger, key
 from relay.ledger.table import Table
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects

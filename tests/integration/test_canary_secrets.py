@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.jobs.queue import envelope_of, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from sandbox.server.in_process import Box

@@ -14,7 +14,7 @@ import boto3
 import pytest
 import requests
 
-from relay.channels.api_gateway import Reply
+from relay.channels.authentication import Reply
 from relay.deadline import Deadline, limited, time_limit
 from relay.entrypoints import bootstrap
 from relay.entrypoints.watchdog import Watchdog

@@ -9,7 +9,7 @@ import pytest
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.ledger import key
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import API_KEY, TOKEN, body, secret
 

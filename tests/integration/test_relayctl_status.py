@@ -7,10 +7,9 @@ import pytest
 
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal
-from relay.ledger.channel_rate_limiter import count_name
-from relay.ledger.debt import gate_of
+from relay.ledger.channel_rate_limiter import count_name, gate_of
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
+from relay.ledger.ledger import key
 from relay.sweeper.credential_probe import Probe, Probes, store_probes
 from relayctl import moments
 from tests import samples

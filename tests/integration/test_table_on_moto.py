@@ -10,11 +10,10 @@ import pytest
 from moto import mock_aws
 
 from relay.failures import LedgerError, Reason
-from relay.ledger.channel_rate_limiter import Gate, RateLimiter
-from relay.ledger.debt import Rule, Slot, Ticket, Wait
+from relay.ledger.channel_rate_limiter import Gate, RateLimiter, Rule, Ticket
+from relay.ledger.debt import Slot, Wait
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.ledger import Ledger
+from relay.ledger.ledger import Ledger, key
 from relay.ledger.table import KEPT_SECONDS, Table
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock

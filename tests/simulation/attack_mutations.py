@@ -41,7 +41,7 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "BigPanda's first answer that an incident is open counts at once",
-        "ledger.incident_end:End.answered_open",
+        "ledger.entry:End.answered_open",
         "self.is_claimed and asked_at - last >= CLAIM_SECONDS",
         "self.is_claimed",
         seed=4,
@@ -118,13 +118,13 @@ ATTACK_MUTATIONS = (
     ),
     _mutation(
         "a member of the body ends an incident's pages",
-        "delivery.trigger_retries:decision_of",
+        "delivery.task:decision_of",
         "not state.is_open",
         'not state.is_open or parse_share(task.job.body).document.get("is_over") is True',
     ),
     _mutation(
         "a member of the body names recipients",
-        "delivery.trigger_retries:RetryingSender.announce",
+        "delivery.task:announce",
         """
             Signal(
                 content(task, recipients),
@@ -133,7 +133,7 @@ ATTACK_MUTATIONS = (
                 job.delivery_id,
                 job.stamps.correlation_id,
                 attempt=job.attempts + 1,
-                may_repeat=may_repeat,
+                may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
                 replaces_url_recipients=only_recipient is not None,
             )
         """,
@@ -145,7 +145,7 @@ ATTACK_MUTATIONS = (
                 job.delivery_id,
                 job.stamps.correlation_id,
                 attempt=job.attempts + 1,
-                may_repeat=may_repeat,
+                may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
                 replaces_url_recipients=only_recipient is not None,
             )
         """,

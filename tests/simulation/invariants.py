@@ -14,7 +14,7 @@ from relay.bigpanda.client import as_webhook
 from relay.delivery.end_questions import UNREACHABLE_SECONDS
 from relay.incidents.share import parse_share
 from relay.jobs.queue import SCHEMA
-from relay.ledger.incident_end import CLAIM_SECONDS
+from relay.ledger.entry import CLAIM_SECONDS
 from tests.simulation.answers import ActingAnswer, ActingAnswers
 from tests.simulation.capacity import Capacity
 from tests.simulation.cloud import Cloud

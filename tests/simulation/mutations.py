@@ -159,14 +159,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit never opens",
-        "ledger.circuit_breaker:",
+        "ledger.channel_rate_limiter:",
         "FAILURES_IN_A_ROW = 5",
         "FAILURES_IN_A_ROW = 5000",
         seed=307,
     ),
     Mutation(
         "Retry-After is not kept",
-        "ledger.circuit_breaker:CircuitBreaker.report",
+        "ledger.channel_rate_limiter:RateLimiter.report",
         '{"open_until": now + pause}',
         '{"open_until": now}',
         seed=32,
@@ -194,7 +194,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the message with the recorded plan is dropped",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "plan < entry.debt.plan",
         "plan <= entry.debt.plan",
         seed=1,
@@ -257,14 +257,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a warning that may have paged is tried again at once",
-        "delivery.trigger_retries:RetryingSender.send",
+        "xmatters.trigger:XMatters.send",
         "repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted",
         "sent.maybe_accepted == 1 and failure.may_have_acted",
         seed=119,
     ),
     Mutation(
         "what may have paged is not marked when it is repeated",
-        "delivery.trigger_retries:RetryingSender.announce",
+        "delivery.task:announce",
         "may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful",
         "False",
         seed=13,
@@ -292,7 +292,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a callback is answered before it is kept",
-        "entrypoints.callback_intake:CallbackIntake.take",
+        "entrypoints.authenticated_endpoint:CallbackIntake.take",
         "self.outbox.enqueue(job, until=self.clock())",
         "self.outbox.enqueue(job, until=self.clock()) or True",
         seed=18,
@@ -334,7 +334,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job that was overtaken is sent all the same",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)",
         "judge_change(entry, state, notify_on)",
         seed=2,
@@ -369,7 +369,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what came once is not looked for again",
-        "delivery.needs_signal:was_shared",
+        "delivery.step:was_shared",
         "entry.is_busy(now)",
         "entry.sequence",
         seed=132,
@@ -389,7 +389,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is as announced is never news, though a snooze ended",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "is_announced and not entry.was_better and not is_owed_anew",
         "is_announced and not is_owed_anew",
         seed=11562,
@@ -419,7 +419,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job is never too old",
-        "delivery.task:Task.final_reason",
+        "delivery.step:final_reason",
         "now > self.expires_at",
         "now > self.expires_at + 1000 * self.channel.policy.max_age_seconds",
         seed=3,
@@ -435,7 +435,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what comes back from the dead-letter queue is dead-lettered still",
-        "delivery.needs_signal:judge_job",
+        "delivery.step:judge_job",
         "dead_lettered_at < entry.debt.dead_lettered_at",
         "dead_lettered_at <= entry.debt.dead_lettered_at",
         seed=10,
@@ -451,8 +451,8 @@ MUTATIONS = (
     Mutation(
         "criticals do not go first",
         "delivery.delivery:_entered",
-        "services.rate_limiter.enter(task.rules, is_critical=is_critical, slot=entry.debt.slot)",
-        "services.rate_limiter.enter(task.rules, is_critical=False, slot=entry.debt.slot)",
+        "services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)",
+        "services.rate_limiter.enter(rules, is_critical=False, slot=entry.debt.slot)",
         seed=9,
     ),
     Mutation(
@@ -517,14 +517,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the circuit is half open for ever",
-        "ledger.circuit_breaker:CircuitBreaker.wait_for_probe",
-        "self._wait(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
-        "self._wait(now + SPREAD_SECONDS, is_critical=is_critical)",
+        "ledger.channel_rate_limiter:RateLimiter._wait_for_probe",
+        "self._after(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None",
+        "self._after(now + SPREAD_SECONDS, is_critical=is_critical)",
         seed=13,
     ),
     Mutation(
         "a circuit stays open for an hour",
-        "ledger.circuit_breaker:",
+        "ledger.channel_rate_limiter:",
         "OPEN_SECONDS = 30.0",
         "OPEN_SECONDS = 3600.0",
         seed=13,
@@ -559,7 +559,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a job lives twice as long as it may",
-        "delivery.task:Task.final_reason",
+        "delivery.step:final_reason",
         "now > self.expires_at",
         "now > self.expires_at + self.channel.policy.max_age_seconds",
         seed=3,
@@ -588,15 +588,15 @@ MUTATIONS = (
     ),
     Mutation(
         "channels share an entry",
-        "ledger.entry_key:key",
+        "ledger.ledger:key",
         'f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"',
         'f"incident/{named(recipients)}/{legal(incident_id)}"',
         seed=1,
     ),
     Mutation(
         "channels share a gate",
-        "delivery.task:Task.rules",
-        "gate_of(self.job.channel)",
+        "ledger.channel_rate_limiter:rules_of",
+        "gate_of(channel.name)",
         '"gate/all"',
         seed=9,
     ),
@@ -631,7 +631,7 @@ MUTATIONS = (
     ),
     Mutation(
         "each job is kept twice",
-        "jobs.outbox:Outbox.enqueue",
+        "jobs.queue:Outbox.enqueue",
         "return self._put(self.chores if job.kind in CHORES else self.retries, job, delay)",
         """
             queue = self.chores if job.kind in CHORES else self.retries
@@ -641,35 +641,35 @@ MUTATIONS = (
     ),
     Mutation(
         "a success is told to the circuit each time",
-        "ledger.circuit_breaker:CircuitBreaker.report",
+        "ledger.channel_rate_limiter:RateLimiter.report",
         """
-            if troubled:
-                self.update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
+            if ticket.troubled:
+                self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
         """,
         """
             for _ in range(3):
-                self.update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
+                self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
         """,
         seed=255,
     ),
     # ---- Credentials -----------------------------------------------------------------------------------------
     Mutation(
         "a new token of BigPanda's is not read",
-        "channels.authentication:Authenticator._authenticated",
+        "channels.authentication:Authenticator._looked_up",
         "self.channels.for_refusal",
         "self.channels.for_authentication",
         seed=24,
     ),
     Mutation(
         "a key that was refused is not read again",
-        "delivery.trigger_retries:RetryingSender._renewed",
+        "xmatters.trigger:XMatters._renewed",
         "self.channels.refresh(channel.name)",
         "channel",
         seed=16,
     ),
     Mutation(
         "a key that was refused at the last attempt is not read again",
-        "delivery.trigger_retries:RetryingSender.send",
+        "xmatters.trigger:XMatters.send",
         "HANDLING[failure.reason].renews_credentials and not is_renewed",
         "HANDLING[failure.reason].renews_credentials and not is_renewed and attempts_left",
         seed=16,
@@ -691,7 +691,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is bad again within a second is a copy",
-        "delivery.needs_signal:_is_late_copy",
+        "delivery.step:_is_late_copy",
         "state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)",
         "state.marked_digest in entry.seen_digests",
         seed=35,
@@ -982,7 +982,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that a reconcile run found is never too old",
-        "delivery.task:Task.final_reason",
+        "delivery.step:final_reason",
         "now > self.expires_at",
         "now > self.expires_at + (10**7 if Flag.FOUND in self.job.flags else 0)",
         seed=37,
@@ -1087,7 +1087,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a repeat with renewed credentials forgets that people may have been rung before",
-        "delivery.trigger_retries:RetryingSender.send",
+        "xmatters.trigger:XMatters.send",
         "signal.may_repeat or failure.may_have_acted",
         "failure.may_have_acted",
         seed=48,

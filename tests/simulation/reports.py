@@ -10,8 +10,7 @@ from relay.bigpanda.client import as_webhook
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.ledger import encoded
+from relay.ledger.ledger import encoded, key
 from tests.simulation.phones import Phones
 from tests.simulation.services import Notice, SimulatedSns
 from tests.simulation.story import NOC, Nap, SharedState

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.channels.cache import settings_name
 from relay.channels.parsing import parse_channel
 from relay.channels.token import EndpointName
@@ -26,7 +26,7 @@ from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
-from relay.ledger.entry_key import key
+from relay.ledger.ledger import key
 from relay.ledger.table import Table
 from relay.reconcile.plan import listing_name
 from relay.reconcile.reconciler import Reconciler

@@ -7,8 +7,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import RateLimiter
-from relay.ledger.debt import Rule, Slot, Ticket, Wait
+from relay.ledger.channel_rate_limiter import RateLimiter, Rule, Ticket
+from relay.ledger.debt import Slot, Wait
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.failures import BadRequest
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
-from relay.ledger.entry_key import key, page_key
+from relay.ledger.ledger import key, page_key
 from tests import samples
 from tests.fakes import Call, new_relay, secrets_of
 from tests.workflow_scripts.node import Case, run

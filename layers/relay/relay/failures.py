@@ -2,7 +2,7 @@
 
 | failed attempt | wait until the next one |
 | --- | --- |
-| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `delivery.trigger_retries` |
+| of a new share, while BigPanda waits | a random time below 0.5 s, then below 1 s: `xmatters.trigger` |
 | the last one while BigPanda waits | until 36 s after the first attempt: `delivery.debts.FIRST_WAKE_SECONDS` |
 | from the retry queue | a random time below the job's age, which bounds it from 30 to 900 s: so the waits double |
 | from the retry queue, of a critical that certainly did not page | the same, but below 60 s |
@@ -93,6 +93,8 @@ class Handling(NamedTuple):
     breaks_circuit: bool = False
 
 
+# Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
+MAX_ATTEMPTS = 3
 # The longest delay of an SQS message.
 LONGEST_WAIT_SECONDS = 900.0
 # Wait after an ambiguous failure, before the signal is sent again: time for a page to appear.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channels import token
-from relay.channels.api_gateway import Reply, Request
+from relay.channels.authentication import Reply, Request
 from relay.channels.token import EndpointName
 from relay.failures import ChannelForbidden, ChannelUnreadable
 from tests import samples

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.ledger import credentials
 from relay.ledger.table import Table

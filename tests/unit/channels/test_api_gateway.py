@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.api_gateway import Reply, Request, read_body
+from relay.channels.authentication import Reply, Request, read_body
 from relay.failures import BadRequest
 from tests import samples
 

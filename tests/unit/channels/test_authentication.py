@@ -6,8 +6,7 @@ from typing import Literal
 import pytest
 
 from relay.channels import token
-from relay.channels.api_gateway import Request
-from relay.channels.authentication import RefusalBudgets, source
+from relay.channels.authentication import RefusalBudgets, Request, source
 from relay.channels.token import PATTERN
 from relay.failures import BadRequest
 from tests import samples

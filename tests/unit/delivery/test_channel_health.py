@@ -11,7 +11,7 @@ from relay.delivery.channel_health import (
     next_attempt,
     ongoing_reasons,
 )
-from relay.ledger.circuit_breaker import Circuit
+from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.entry import Entry
 

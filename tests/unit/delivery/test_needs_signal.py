@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.needs_signal import Judgement, judge_job, judge_share, was_shared, with_superseded_ease
+from relay.delivery.step import Judgement, judge_job, judge_share, was_shared, with_superseded_ease
 from relay.incidents.transition import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
@@ -154,7 +154,7 @@ SHARES: dict[str, tuple[Entry, State, frozenset[Transition], str]] = {
 @pytest.mark.parametrize("name", SHARES)
 def test_standing_of_a_share(name: str) -> None:
     entry, of, notify_on, standing = SHARES[name]
-    assert stood(judge_share(entry, of, notify_on, is_stamped=of.version is not None)) == standing
+    assert stood(judge_share(entry, of, notify_on)) == standing
 
 
 def told(came: float) -> State:
@@ -294,7 +294,7 @@ def grown(steps: list[tuple[State, str]]) -> Entry:
     """Return the entry after these steps: a share's state, and what became of its signal if the state was owed."""
     entry = Entry()
     for of, fate in steps:
-        standing = judge_share(entry, of, PARITY, is_stamped=of.version is not None).standing
+        standing = judge_share(entry, of, PARITY).standing
         if standing == "unchanged":
             entry = entry.unchanged(of)
         elif standing == "owed" and fate == "owed":
@@ -319,7 +319,7 @@ def test_newest_state_is_announced_or_owed_or_changes_nothing(steps: list[tuple[
 @given(STEPS, STATES)
 def test_share_that_is_not_owed_changes_nothing_or_is_not_the_newest(steps: list[tuple[State, str]], of: State) -> None:
     entry = grown(steps)
-    standing = judge_share(entry, of, PARITY, is_stamped=of.version is not None).standing
+    standing = judge_share(entry, of, PARITY).standing
     if standing in {"duplicate", "superseded"}:
         assert entry.newest is not None
         assert of.is_same(entry.newest) or of.precedes(entry.newest) or of.digest in entry.seen_digests

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.deadline import Deadline
 from relay.entrypoints.authenticated_endpoint import Endpoint
 from relay.failures import ChannelUnreadable, QueueError

@@ -84,7 +84,7 @@ def deadline() -> Deadline:
     ("call", "parameter"),
     [
         (
-            lambda it: it.delivery.services.sender.xmatters.send(TO_BIGPANDA, samples.SIGNAL, deadline(), reserve=0),
+            lambda it: it.delivery.services.xmatters.attempt(TO_BIGPANDA, samples.SIGNAL, deadline(), reserve=0),
             "XMattersHosts",
         ),
         (lambda it: it.chores.followup.pages.of_request(REST, "r1", deadline()), "XMattersHosts"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from relay.channels.api_gateway import Reply, Request
+from relay.channels.authentication import Reply, Request
 from tests import samples
 from tests.fakes import FakeSecrets, FakeSession, Relay
 

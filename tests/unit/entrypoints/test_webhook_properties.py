@@ -9,7 +9,7 @@ import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.http.session import HttpAnswer
 from tests import samples
 from tests.fakes import Call, FakeSecrets, FakeSession, Relay, Step

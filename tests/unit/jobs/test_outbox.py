@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from relay.deadline import Deadline, limited
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job
-from relay.jobs.outbox import Outbox, fitting, last_copy, reduced_body, storable
-from relay.jobs.queue import envelope_of, fits, read_envelope
+from relay.jobs.queue import Outbox, envelope_of, fits, fitting, last_copy, read_envelope, reduced_body, storable
 from tests import samples
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock, FakeSqs
@@ -34,12 +33,12 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.retries, self.chores, self.dead_letters = Clock(), FakeSqs(), FakeSqs(), FakeSqs()
+        run = limited(lambda _: Deadline(1, self.clock), 1, "enqueue")
         self.outbox = Outbox(
-            retries=self.retries.queue(),
-            chores=self.chores.queue(),
-            dead_letters=self.dead_letters.queue(),
+            retries=self.retries.queue().limited(run),
+            chores=self.chores.queue().limited(run),
+            dead_letters=self.dead_letters.queue().limited(run),
             clock=self.clock,
-            run=limited(lambda _: Deadline(1, self.clock), 1, "enqueue"),
         )
 
     def enqueue(self, job: Job, after: float = 30) -> bool:

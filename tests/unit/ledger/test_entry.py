@@ -11,8 +11,7 @@ from relay.channels.policy import FlapRule
 from relay.incidents.transition import State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience, with_signal
 from relay.ledger.debt import Debt, Row, Slot, shard
-from relay.ledger.entry import Entry, Flap, Lease
-from relay.ledger.incident_end import End
+from relay.ledger.entry import End, Entry, Flap, Lease
 from relay.ledger.ledger import Ledger
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock

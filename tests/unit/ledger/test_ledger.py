@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.delivery.debts import STORED_SECONDS
-from relay.delivery.needs_signal import Standing, judge_share
+from relay.delivery.step import Standing, judge_share
 from relay.incidents.transition import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import ATTRIBUTES, CRITICAL, OTHER, Debt, Row, Slot, shard, shards, stored_key
-from relay.ledger.entry import About, Acknowledgement, Entry, Flap, Lease
-from relay.ledger.entry_key import key
-from relay.ledger.incident_end import End
-from relay.ledger.ledger import Ledger
+from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
+from relay.ledger.ledger import Ledger, key
 from relay.ledger.receipt import Receipt
 from relay.ledger.table import KEPT_SECONDS
 from relayctl.channel.pauses_in_secret import LONGEST_SECONDS

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import Reason
-from relay.ledger.channel_rate_limiter import Gate, count_name
-from relay.ledger.debt import Rule, Slot, Ticket, Wait
+from relay.ledger.channel_rate_limiter import Gate, Rule, Ticket, count_name
+from relay.ledger.debt import Slot, Wait
 from tests.fake_dynamodb import size
 from tests.unit.rate_limiter_line import GATE, Asker, Line, moments, storm
 from tests.unit.states import NOW

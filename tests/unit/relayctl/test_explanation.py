@@ -9,9 +9,7 @@ import pytest
 from relay.channels.channel import Channel
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
-from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.debt import gate_of
+from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 from relayctl.channel import modes
 from relayctl.report import explanation_text

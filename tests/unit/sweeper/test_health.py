@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from relay.failures import ChannelUnreadable, NoAnswer, Reason
 from relay.http.client import basic
 from relay.http.session import HttpAnswer
-from relay.ledger.debt import gate_of
-from relay.ledger.entry_key import key
+from relay.ledger.channel_rate_limiter import gate_of
+from relay.ledger.ledger import key
 from relay.sweeper.credential_probe import PROBES_KEY, read_probes
 from relay.sweeper.health_announcement import (
     ChannelState,

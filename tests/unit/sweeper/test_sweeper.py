@@ -10,8 +10,8 @@ from botocore.exceptions import EndpointConnectionError
 from relay.failures import ChannelUnreadable, QueueError
 from relay.jobs.job import Flag
 from relay.jobs.queue import read_envelope
-from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.entry_key import key
+from relay.ledger.channel_rate_limiter import Circuit
+from relay.ledger.ledger import key
 from tests import samples
 from tests.fakes import (
     Clock,

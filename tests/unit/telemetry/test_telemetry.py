@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.channels.api_gateway import Request
+from relay.channels.authentication import Request
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.jobs.job import Job
 from relay.jobs.outcome import Found, Notices, Outcome, Result, Subject

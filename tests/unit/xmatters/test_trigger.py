@@ -108,15 +108,6 @@ class TestToken:
         trigger.send()
         assert trigger.authorizations() == [None, "Bearer t1", None, "Bearer t2"]
 
-    def test_used_token_is_renewed_after_401_and_a_fresh_one_is_not(self) -> None:
-        trigger = Trigger(samples.token("t1"), samples.accepted(), samples.refused(401), auth=samples.OAUTH)
-        trigger.send()
-        trigger.failure()
-        assert trigger.xmatters.renew_token(trigger.channel)
-        trigger = Trigger(samples.token("t1"), samples.refused(401), auth=samples.OAUTH)
-        trigger.failure()
-        assert not trigger.xmatters.renew_token(trigger.channel)
-
     @pytest.mark.parametrize(
         ("answer", "reason"),
         [

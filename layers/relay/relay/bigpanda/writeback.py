@@ -26,8 +26,7 @@ from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key
-from relay.ledger.ledger import Ledger
+from relay.ledger.ledger import Ledger, key
 from relay.ledger.receipt import Heard
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table

@@ -6,17 +6,116 @@ requests; a source over its budget is answered 503 without a look-up of its chan
 spends nothing.
 """
 
+import base64
+import binascii
 import ipaddress
+import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
-from relay.channels.api_gateway import Request
 from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel, CredentialKind, credential_kind, is_channel_name
 from relay.channels.token import EndpointName
-from relay.failures import ChannelUnreadable, LookupsLimited, Unauthorized, UncheckableSender, UnknownChannel
+from relay.failures import (
+    BadRequest,
+    ChannelUnreadable,
+    LookupsLimited,
+    Unauthorized,
+    UncheckableSender,
+    UnknownChannel,
+)
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+class Request(NamedTuple):
+    """A request from API Gateway.
+
+    Attributes:
+        channel: Name of the channel in the path.
+        headers: Headers; names in lower case.
+        recipients: Names in the URL's `recipients` parameters, each once.
+        body: Body as API Gateway passed it on.
+        is_base64: True if the body is encoded in base64.
+        id: API Gateway's id of the request.
+        source: IP address of the client; empty if unknown.
+    """
+
+    channel: str
+    headers: Mapping[str, str]
+    recipients: tuple[str, ...]
+    body: str
+    is_base64: bool
+    id: str
+    source: str = ""
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """Read a proxy event of a REST API. Missing parts give empty values, never an exception."""
+        queries = event.get("multiValueQueryStringParameters") or {}
+        context = event.get("requestContext") or {}
+        single = (event.get("queryStringParameters") or {}).get("recipients")
+        return cls(
+            channel=str((event.get("pathParameters") or {}).get("channel", "")),
+            headers={str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()},
+            recipients=_recipients(queries.get("recipients") or ([single] if single else [])),
+            body=str(event.get("body") or ""),
+            is_base64=bool(event.get("isBase64Encoded")),
+            id=str(context.get("requestId", "")),
+            source=str((context.get("identity") or {}).get("sourceIp") or ""),
+        )
+
+
+def _recipients(values: list[str]) -> tuple[str, ...]:
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+class Reply(NamedTuple):
+    """An answer to a request: HTTP status and JSON document."""
+
+    status: int
+    document: Mapping[str, Any]
+
+    def to_response(self) -> dict[str, Any]:
+        """Return the reply in the format of a Lambda proxy integration."""
+        return {
+            "statusCode": self.status,
+            "headers": {"Content-Type": "application/json"},
+            "body": json.dumps(self.document),
+            "isBase64Encoded": False,
+        }
+
+
+def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return the body's bytes. Raises BadRequest: 413 above `limit` bytes, 415 if the content type is not JSON."""
+    encoded = limit * 4 // 3 + 4 if request.is_base64 else limit
+    if len(request.body) > encoded:
+        raise _too_large(limit)
+    try:
+        body = base64.b64decode(request.body, validate=True) if request.is_base64 else request.body.encode()
+    except (binascii.Error, ValueError):
+        raise BadRequest("body", "is marked as base64, and is not") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not _is_json_type(request.headers.get("content-type", "")):
+        raise BadRequest(
+            "content-type", "must be application/json, or missing", status=415, error="unsupported_media_type"
+        )
+    return body
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest("body", f"has more than {limit} bytes", status=413, error="too_large")
+
+
+def _is_json_type(value: str) -> bool:
+    kind = value.partition(";")[0].strip().lower()
+    return kind in {"", "application/json", "text/json"} or (kind.startswith("application/") and kind.endswith("+json"))
+
 
 # Refusals of one source in one container: the burst, and the refill in refusals a second (docs/decisions.md,
 # D-refusal-budget).
@@ -113,36 +212,33 @@ class Authenticator:
         when the source address has used up its budget of refused requests. Raises UncheckableSender or
         ChannelUnreadable when the secret can't be read, so that the credentials can't be checked.
         """
+        known = self.channels.cached(request.channel)
+        if fits_cached := known is not None and self._fits(known, request):
+            with suppress(UnknownChannel):
+                channel = self.channels.for_authentication(request.channel)
+                if channel is known or self._fits(channel, request):
+                    return channel
         if not is_channel_name(request.channel):
             raise Unauthorized
         kind = credential_kind(request.headers, request.channel, self.endpoint)
         if kind in {CredentialKind.NONE, CredentialKind.WRONG_CHECKSUM}:
             raise Unauthorized
-        known = self.channels.cached(request.channel)
-        cached = known if self._fits(known, request) else None
         try:
-            return self._authenticated(request, kind, cached)
+            return self._looked_up(request, kind)
         except UnknownChannel:
             raise Unauthorized from None
         except LookupsLimited:
             raise
         except ChannelUnreadable as error:
-            if kind is CredentialKind.RIGHT_CHECKSUM or cached or error.exists:
+            if kind is CredentialKind.RIGHT_CHECKSUM or fits_cached or error.exists:
                 raise
             raise UncheckableSender(str(error)) from None
 
-    def _authenticated(self, request: Request, kind: CredentialKind, cached: Channel | None) -> Channel:
+    def _looked_up(self, request: Request, kind: CredentialKind) -> Channel:
         """Return the channel if the request's credentials are valid for it. Raises as `authenticate` does.
 
-        `kind` is the kind of the credentials. `cached` is the cached copy of the channel if the credentials are valid
-        for this copy, else None. If `cached` is given, an accepted request takes nothing from the source address's
-        budget of refused requests.
+        `kind` is the kind of the credentials. A refused request takes a permit from the source address's budget.
         """
-        if cached:
-            with suppress(UnknownChannel):
-                channel = self.channels.for_authentication(request.channel)
-                if channel is cached or self._fits(channel, request):
-                    return channel
         budget = self.budgets.of(request.source, is_checked=kind is CredentialKind.RIGHT_CHECKSUM)
         if not budget.take():
             raise LookupsLimited("too many requests of one source address were refused; try again")
@@ -155,5 +251,5 @@ class Authenticator:
         budget.give_back()
         return channel
 
-    def _fits(self, channel: Channel | None, request: Request) -> bool:
-        return channel is not None and channel.accepts(request.headers, self.clock(), endpoint=self.endpoint)
+    def _fits(self, channel: Channel, request: Request) -> bool:
+        return channel.accepts(request.headers, self.clock(), endpoint=self.endpoint)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from relay.channels.channel import ApiKind
 from relay.delivery.debts import OVERDUE_SECONDS
 from relay.failures import Reason
-from relay.ledger.circuit_breaker import Circuit
+from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.entry import Entry
 
 # A critical that is owed for longer makes the channel sick: the first attempts and retries are over by then.

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from relay.delivery.task import Services, Task, next_plan, planned
 from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, LedgerError, Reason, wait_seconds
-from relay.jobs.outbox import last_copy, storable
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.jobs.queue import envelope_of
+from relay.jobs.queue import envelope_of, last_copy, storable
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row, Wait
 from relay.ledger.entry import Entry
 
@@ -157,7 +156,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
             reason,
             now - task.age_counts_from,
             result.exchange.retry_after,
-            services.sender.random(),
+            services.random(),
             may_have_acted=result.exchange.may_have_acted,
             is_critical=task.state.is_critical,
         )
@@ -165,7 +164,7 @@ def retry_later(services: Services, task: Task, result: Result, entry: Entry | N
     task = replace(task, job=after_failure(task.job, result, now))
     # A copy of the message that met the lease may have drawn the next plan: the one after it is higher. Without the
     # ledger no plan can be drawn, so the message keeps its own.
-    plan = next_plan(task, entry) + 1 if entry else task.plan
+    plan = next_plan(task, entry) + 1 if entry else task.job.plan
     if not (task.is_from_webhook and task.is_kept):
         # The queue may have refused the message before the attempts, and take it now.
         task = keep(services, replace(task, queue_refused_it=False), until, plan=plan, reason=reason)
@@ -208,7 +207,7 @@ def dead_letter(services: Services, task: Task, result: Result, entry: Entry | N
     if not task.is_from_webhook:
         again, reason = replace(task, job=job), result.reason or Reason.INTERNAL
         until = services.clock() + DEAD_LETTER_AGAIN_SECONDS
-        task = keep(services, again, until, plan=task.plan, reason=reason)
+        task = keep(services, again, until, plan=task.job.plan, reason=reason)
     if task.is_kept:
         return replace(result.queued("retry"), until=task.wakes_at, job=job)
     failed = replace(result, detail=f"{result.detail}; no queue took it")

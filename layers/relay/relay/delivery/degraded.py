@@ -10,12 +10,12 @@ from copy import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery import debts
-from relay.delivery.step import MAX_ATTEMPTS
-from relay.delivery.task import Services, Task
-from relay.failures import LedgerError, Reason
+from relay.delivery.step import final_reason
+from relay.delivery.task import Services, Task, announce
+from relay.failures import MAX_ATTEMPTS, LedgerError, Reason
 from relay.jobs.job import Flag, seconds_of, timestamp
-from relay.jobs.outbox import last_copy
 from relay.jobs.outcome import Outcome, Result, SendResult
+from relay.jobs.queue import last_copy
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
 
@@ -63,7 +63,7 @@ def _sent(services: Services, task: Task, why: str) -> Result:
     """Send the state without the ledger, and return the result. `why` is the ledger's error."""
     max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
     # Another function may have sent this signal before without recording it.
-    sent = services.sender.announce(task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
+    sent = announce(services, task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
     if sent.maybe_accepted:
         services.unguarded.record(task.entry_key, services.clock())
     if sent.failure is None:
@@ -92,7 +92,7 @@ def _may_wait(task: Task, now: float) -> bool:
     """True if the state has to wait for the ledger, as long as a queue has it. `now` is in epoch seconds."""
     has_to = task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question
     is_urgent = task.is_from_webhook and task.state.is_critical
-    return has_to or task.final_reason(now) is not None or (not is_urgent and can_wait(task, now))
+    return has_to or final_reason(task, now) is not None or (not is_urgent and can_wait(task, now))
 
 
 def keep(services: Services, task: Task, wait: Wait) -> Task:
@@ -100,7 +100,7 @@ def keep(services: Services, task: Task, wait: Wait) -> Task:
 
     Without the ledger no plan can be drawn, so the message keeps its own.
     """
-    return debts.keep(services, task, wait.until, plan=task.plan, reason=wait.reason)
+    return debts.keep(services, task, wait.until, plan=task.job.plan, reason=wait.reason)
 
 
 def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
@@ -185,7 +185,7 @@ def note_later(services: Services, task: Task, why: str) -> Result:
     which this state superseded, could still be sent.
     """
     now = services.clock()
-    if task.final_reason(now):
+    if final_reason(task, now):
         return task.result(Outcome.UNCHANGED)
     return put_off(services, task, _soon(task, now), why)
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
 from relay.delivery import debts, degraded
-from relay.delivery.step import Action, DeadLetter, Revive, Send, Settle, step
-from relay.delivery.task import Services, Task, entry_key_of, new_job, next_plan, planned
+from relay.delivery.step import Action, DeadLetter, Send, Settle, step
+from relay.delivery.task import Services, Task, announce, entry_key_of, new_job, next_plan, planned
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job, seconds_of
-from relay.jobs.outbox import RECOVERY_SECONDS, last_copy, recovery_job
 from relay.jobs.outcome import Outcome, Result, SendResult
-from relay.jobs.queue import UnreadableMessage, read_envelope
-from relay.ledger.debt import Ticket, Wait
+from relay.jobs.queue import RECOVERY_SECONDS, UnreadableMessage, last_copy, read_envelope, recovery_job
+from relay.ledger.channel_rate_limiter import Ticket, rules_of
+from relay.ledger.debt import Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
@@ -36,26 +36,27 @@ if TYPE_CHECKING:
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
     """Announce a task's state: take the incident's lease, send the signal, and record the result.
 
-    There are at most `send.max_attempts` attempts.
+    There are at most `send.max_attempts` attempts. `ticket` is the rate limiter's permission to send now.
 
     Returns the task and the result. The result is None if another writer changed the incident's ledger entry since it
-    was read. Then no signal was sent, and the task keeps `ticket` (the rate limiter's permission to send now), so that
-    the caller can begin again. If the ledger fails before the attempt and no signal is sent without it, the
-    ticket is given back to the rate limiter. Once the lease is taken, it is never given back.
+    was read: then no signal was sent. A ticket with which no signal is sent is given back to the rate limiter.
     """
     if task.is_from_webhook:
         until = services.clock() + debts.FIRST_WAKE_SECONDS
         task = debts.keep(services, task, until, plan=next_plan(task, entry))
     claim, lease = _claim(services, task, entry, send)
     try:
-        claimed = services.ledger.write(task.entry_key, entry, claim)
+        claimed = services.ledger.write(task.entry_key, entry, claim) or _own_claim(services, task)
     except LedgerError as error:
         result = degraded.without_ledger(services, task, str(error))
-        return task if result.exchange.attempts else give_back(services, replace(task, ticket=ticket)), result
+        if not result.exchange.attempts:
+            _give_back(services, ticket)
+        return task, result
     if claimed is None:
-        return replace(task, ticket=ticket), None
+        _give_back(services, ticket)
+        return task, None
     task = task if ticket.is_failed_open else task.with_ledger()
-    sent = services.sender.announce(task, claimed, max_attempts=send.max_attempts, only_recipient=send.only_recipient)
+    sent = announce(services, task, claimed, max_attempts=send.max_attempts, only_recipient=send.only_recipient)
     until = services.clock()
     if sent.failure is None:
         result = _record_acceptance(
@@ -66,22 +67,17 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     failure = (sent.failure.reason, sent.failure.retry_after) if sent.failure else (None, None)
     # A lost report does no harm: the circuit breaker gets the next failure.
     with suppress(LedgerError):
-        if services.rate_limiter.report(task.rules, ticket, *failure):
+        if services.rate_limiter.report(rules_of(task.channel, task.recipients), ticket, *failure):
             now = services.clock()
             services.outbox.enqueue(recovery_job(task.job, now), until=now + RECOVERY_SECONDS)
     is_unpaced = ticket.is_failed_open and result.outcome == Outcome.DELIVERED
     return task, result.with_unguarded("the rate limiter could not be read") if is_unpaced else result
 
 
-def give_back(services: Services, task: Task) -> Task:
-    """Give a task's unused ticket (the permission to send a signal now) back to the rate limiter.
-
-    Returns the task without the ticket.
-    """
-    if task.ticket:
-        with suppress(LedgerError):
-            services.rate_limiter.leave(task.ticket)
-    return replace(task, ticket=None)
+def _give_back(services: Services, ticket: Ticket) -> None:
+    """Give an unused ticket (the permission to send a signal now) back to the rate limiter."""
+    with suppress(LedgerError):
+        services.rate_limiter.leave(ticket)
 
 
 def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[Entry, Lease]:
@@ -102,6 +98,15 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
         begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
         after = replace(after, debt=replace(after.debt, row=replace(row, rung=begun, begun=begun)))
     return after, lease
+
+
+def _own_claim(services: Services, task: Task) -> Entry | None:
+    """Return the entry if it has this sender's lease: its claim was written, and DynamoDB's answer was lost.
+
+    Then the AWS client repeated the write, and the repetition met the first one. Returns None if it was another writer.
+    """
+    entry = services.ledger.read(task.entry_key)
+    return entry if entry.lease and entry.lease.owner == task.owner else None
 
 
 def _record_acceptance(
@@ -278,15 +283,13 @@ class Delivery:
             for _ in range(MAX_READS):
                 entry = services.ledger.read(task.entry_key)
                 task, entry, action = step(task, entry, services.clock())
-                task = task if isinstance(action, Send) else give_back(services, task)
                 task, result = _act(services, task, entry, action)
                 if result and entry.is_unreadable:
                     return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
                 if result:
                     return result
         except LedgerError as error:
-            return degraded.without_ledger(services, give_back(services, task), str(error))
-        task = give_back(services, task)
+            return degraded.without_ledger(services, task, str(error))
         # Other senders keep changing the entry, so they are announcing this incident.
         later = Wait(Reason.IN_FLIGHT, services.clock() + debts.FIRST_WAKE_SECONDS)
         return degraded.put_off(services, task, later, "the entry was changed each time it was read")
@@ -296,14 +299,11 @@ def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[
     """Perform an action for the task's state. Raises LedgerError.
 
     Returns the task and its result. The result is None if the caller has to read the incident's ledger entry again:
-    another writer changed the entry, or a dead-lettered state was made owed again.
+    another writer changed the entry.
     """
     match action:
         case Settle():
             return task, _settle(services, task, entry, action)
-        case Revive():
-            services.ledger.write(task.entry_key, entry, action.note)
-            return task, None
         case DeadLetter():
             return task, debts.dead_letter_and_record(services, task, entry, action.reason)
         case Send():
@@ -323,11 +323,9 @@ def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket
     The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
     Other states wait for some time first. The ledger's lease still applies.
     """
-    if task.ticket:
-        return replace(task, ticket=None), task.ticket
-    is_critical = task.state.is_critical
+    rules, is_critical = rules_of(task.channel, task.recipients), task.state.is_critical
     try:
-        gate = services.rate_limiter.enter(task.rules, is_critical=is_critical, slot=entry.debt.slot)
+        gate = services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)
     except LedgerError:
         now = services.clock()
         task = task.without_ledger(now)

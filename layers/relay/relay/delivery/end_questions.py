@@ -31,10 +31,9 @@ from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.share import Share, parse_share
 from relay.incidents.transition import is_open
 from relay.jobs.job import Flag, Job, timestamp
-from relay.jobs.outbox import FIRST_QUESTION_SECONDS, Outbox
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
-from relay.ledger.entry import Entry
-from relay.ledger.incident_end import CLAIM_SECONDS, End
+from relay.jobs.queue import FIRST_QUESTION_SECONDS, Outbox
+from relay.ledger.entry import CLAIM_SECONDS, End, Entry
 from relay.ledger.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from relay.deadline import Deadline
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason, SendError
 from relay.jobs.job import Job
-from relay.jobs.outbox import storable
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
-from relay.jobs.queue import envelope_of
+from relay.jobs.queue import envelope_of, storable
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry

@@ -4,18 +4,188 @@
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from copy import replace
-from typing import NamedTuple
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
-from relay.delivery.needs_signal import Standing, judge_change, judge_job, judge_share, with_superseded_ease
+from relay.channels.policy import Mode
 from relay.delivery.task import Task
-from relay.failures import AMBIGUOUS_WAIT_SECONDS, Reason
-from relay.incidents.transition import State, Transition, compare
+from relay.failures import AMBIGUOUS_WAIT_SECONDS, MAX_ATTEMPTS, Reason
+from relay.incidents.transition import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
-from relay.jobs.outbox import question_job
 from relay.jobs.outcome import Outcome
+from relay.jobs.queue import question_job
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Acknowledgement, Entry, Flap
+
+if TYPE_CHECKING:
+    from relay.channels.pause import Pause
+
+# Upper bound of the difference of two functions' clocks. AWS keeps them far closer.
+CLOCKS_DIFFER_SECONDS = 0.7
+_WORSE = frozenset({Transition.WORSENED, Transition.REOPENED})
+
+
+class Standing(StrEnum):
+    """Standing of a state: its relation to its incident's ledger entry.
+
+    Attributes:
+        OWED: The policy announces the state, and it is not announced yet.
+        DUPLICATE: The same state came before, and is announced or queued.
+        SUPERSEDED: A newer state of the incident is announced or queued.
+        UNCHANGED: Nothing to announce: the state may have changed, but the policy does not announce that transition.
+        DEAD_LETTERED: The state is on the dead-letter queue, and no operator moved it back.
+        REPLACED: The state is owed, and a later message than this one wakes it.
+    """
+
+    OWED = "owed"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    UNCHANGED = "unchanged"
+    DEAD_LETTERED = "dead_lettered"
+    REPLACED = "replaced"
+
+
+class Judgement(NamedTuple):
+    """Standing of a state (its relation to its incident's ledger entry), and its transition.
+
+    Attributes:
+        standing: The standing.
+        change: The state's transition and its explanation; None if the standing was found without a comparison.
+    """
+
+    standing: Standing
+    change: Change | None = None
+
+
+def judge_share(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
+    """Return the standing of a new share's state.
+
+    `notify_on` has the transitions that the policy announces. A duplicate or superseded share needs no further work:
+    its state, or a newer one, is in the entry already, as announced, queued, or not to be announced. A share without
+    timestamps is never a duplicate, even if its state equals the newest one. Another state, which the ledger does not
+    hold yet, may have come in between. The share's arrival is recorded, so that the share supersedes that other state.
+    """
+    if state.is_stamped and (_is_late_copy(entry, state) or state.is_same(entry.newest)):
+        return Judgement(Standing.DUPLICATE)
+    if state.precedes(entry.announced) or state.precedes(entry.newest):
+        return Judgement(Standing.SUPERSEDED)
+    return judge_change(entry, state, notify_on)
+
+
+def judge_job(
+    entry: Entry, state: State, notify_on: AbstractSet[Transition], *, plan: int, dead_lettered_at: float | None
+) -> Judgement:
+    """Return the standing of the state of a job from the queue.
+
+    `notify_on` has the transitions that the policy announces. `plan` is the number of the job's message: if the entry
+    has a higher one for the same state, a later message took its place. `dead_lettered_at` is the time at which the
+    message was dead-lettered (epoch seconds); None if it never was. A dead-lettered state becomes owed again only by
+    the message that was dead-lettered last. A message with an earlier time than the entry's is an older copy of the
+    job: it is ignored.
+    """
+    is_announced = _is_announced(entry, state)
+    # An announced state is owed again if the incident eased meanwhile, or if another state may have been announced.
+    is_owed_anew = entry.debt.since is not None and state.is_of_same_share(entry.newest)
+    if is_announced and not entry.was_better and not is_owed_anew:
+        return Judgement(Standing.DUPLICATE)
+    if not state.is_of_same_share(entry.newest) and (
+        state.precedes(entry.announced) or state.precedes(entry.newest) or _is_simultaneous_copy(entry, state)
+    ):
+        return Judgement(Standing.DUPLICATE if is_announced else Standing.SUPERSEDED)
+    if is_owed_anew and entry.is_given_up:
+        if dead_lettered_at is None or dead_lettered_at < entry.debt.dead_lettered_at:
+            return Judgement(Standing.DEAD_LETTERED)
+    elif is_owed_anew and plan < entry.debt.plan:
+        return Judgement(Standing.REPLACED)
+    judgement = judge_change(entry, state, notify_on)
+    is_news = judgement.standing == Standing.OWED or not is_announced
+    return judgement if is_news else Judgement(Standing.DUPLICATE)
+
+
+def judge_change(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Judgement:
+    """Return OWED if the policy announces the state's transition from any state that may have been announced.
+
+    Else return UNCHANGED. `notify_on` has the transitions that the policy announces. An incident can ease without a
+    signal, and then worsen again. So the transition from that eased state is judged, too, even if the incident only
+    returns to the announced state.
+    """
+    changes = [compare(announced, state) for announced in entry.maybe_announced()]
+    if entry.eased is not None:
+        from_eased = compare(entry.eased, state)
+        if entry.is_snooze_over and state.is_open:  # an announced critical whose snooze in BigPanda is over
+            from_eased = Change(Transition.REOPENED, "its snooze is over")
+        if from_eased.transition in _WORSE:
+            changes.append(from_eased)
+    for change in changes:
+        if change.transition in notify_on:
+            return Judgement(Standing.OWED, change)
+    return Judgement(Standing.UNCHANGED, changes[0])
+
+
+def with_superseded_ease(entry: Entry, state: State, notify_on: AbstractSet[Transition]) -> Entry:
+    """Record the entry's newest state as `eased`, if it has eased and needs no signal any more, and `state` is newer.
+
+    An eased state is better than the announced one, and not announced. The newest state became owed while another state
+    was being sent. The signal of that other state failed, so the newest state is only better than the announced one.
+    The job of the newest state would record this, but `state` came before that job ran. Without the record, an incident
+    that worsens again would not be announced. Returns the ledger entry, changed or unchanged.
+    """
+    newest = entry.newest
+    if newest is None or not newest.precedes(state) or not entry.is_eased_by(newest):
+        return entry
+    is_owed = judge_change(entry, newest, notify_on).standing == Standing.OWED
+    return entry if is_owed else replace(entry, eased=newest.without_alerts())
+
+
+def was_shared(entry: Entry, state: State, now: float) -> bool:
+    """True if a share brought the relay a state that BigPanda's API shows, or a newer one.
+
+    That includes states that are being sent at `now` (epoch seconds), wait on the retry queue or are dead-lettered.
+    """
+    newest = entry.newest
+    if entry.is_busy(now) or (newest and newest.version and state.version and state.version <= newest.version):
+        return True
+    is_owed = newest is not None and entry.debt.since is not None
+    return is_owed and newest is not None and (newest.is_open, newest.rank) == (state.is_open, state.rank)
+
+
+def _is_announced(entry: Entry, state: State) -> bool:
+    """True if the state is the announced one.
+
+    Without BigPanda's timestamps, an equal state that arrived after the announced one is a new state: the incident may
+    have changed in between, and returned to it.
+    """
+    announced = entry.announced
+    if announced is None or not state.is_same(announced):
+        return False
+    return state.is_stamped or not announced.precedes(state)
+
+
+def _is_simultaneous_copy(entry: Entry, state: State) -> bool:
+    """True if the state is a second copy of a share that arrived at about the same time as the newest state.
+
+    If two copies of a share arrive at once, both may be queued, while the entry holds the arrival time of one. That
+    time can be later than this copy's, since the functions' clocks differ.
+    """
+    newest = entry.newest
+    is_seen = newest is not None and newest.version == state.version and state.marked_digest in entry.seen_digests
+    return is_seen and newest is not None and state.came < newest.came + CLOCKS_DIFFER_SECONDS
+
+
+def _is_late_copy(entry: Entry, state: State) -> bool:
+    """True if the same state arrived before, with the timestamps (version) of the newest state.
+
+    Timestamps have a resolution of a second, so the state is either a late copy, or the incident returned to it within
+    that second. A state that is worse than the newest one counts as new, so that no page is lost. The caller skips this
+    check for shares without timestamps.
+    """
+    newest = entry.newest
+    if newest is None or newest.version != state.version:
+        return False
+    return state.marked_digest in entry.seen_digests and not state.is_worse_than(newest)
+
 
 # xMatters' flood control silently drops signals above 4 in a minute (docs/vendors.md, "Flood control"). One second more
 # covers the difference of two functions' clocks.
@@ -45,8 +215,6 @@ def room_for_signals(entry: Entry, now: float) -> int:
     return FLOOD_CONTROL_SIGNALS - sum(now - time < FLOOD_CONTROL_SECONDS for time in entry.signal_times)
 
 
-# Largest number of inline attempts for one signal. A job makes one attempt each time it wakes.
-MAX_ATTEMPTS = 3
 # The wait after an ambiguous send ends this much before its job wakes, so that the job does not wake too early.
 WAKE_MARGIN_SECONDS = 2.0
 _FOR_EVERYBODY = frozenset({Transition.OPENED, Transition.WORSENED, Transition.REOPENED})
@@ -75,16 +243,6 @@ class Settle(NamedTuple):
     queue: str | None = None
 
 
-class Revive(NamedTuple):
-    """Write to the ledger that a dead-lettered state is owed again, since an operator replayed its job.
-
-    Attributes:
-        note: Ledger entry to write.
-    """
-
-    note: Entry
-
-
 class DeadLetter(NamedTuple):
     """Dead-letter the state: it expired, or its channel was removed or is in shadow mode.
 
@@ -107,7 +265,7 @@ class Send(NamedTuple):
     only_recipient: str | None = None
 
 
-type Action = Settle | Revive | DeadLetter | Wait | Send
+type Action = Settle | DeadLetter | Wait | Send
 
 
 class Case(NamedTuple):
@@ -118,6 +276,7 @@ class Case(NamedTuple):
         entry: The incident's entry.
         standing: The state's relation to the entry.
         now: The time in epoch seconds.
+        pause: The channel's pause that applies to the incident now; None if there is none.
         wait: The latest of all holds; None if nothing holds the state, or if it is not owed.
     """
 
@@ -125,6 +284,7 @@ class Case(NamedTuple):
     entry: Entry
     standing: Standing
     now: float
+    pause: "Pause | None" = None
     wait: Wait | None = None
 
 
@@ -164,20 +324,23 @@ def step(task: Task, entry: Entry, now: float) -> tuple[Task, Entry, Action]:
     """Return the task, the entry, and the next action. `now` is in epoch seconds.
 
     The task takes over the attempts that the ledger entry counted for the task's state. If that state has no timestamps
-    of its own, it also takes over those of the entry's newest state. The entry's
-    memory of flapping is updated. If the entry's newest state is better than the announced one and needs no signal any
-    more, that is recorded in the entry (see `with_superseded_ease`).
+    of its own, it also takes over those of the entry's newest state. The entry's memory of flapping is updated. If the
+    entry's newest state is better than the announced one and needs no signal any more, that is recorded in the entry
+    (see `with_superseded_ease`). A dead-lettered state that an operator replayed is owed again in the entry.
     """
     state, notify_on = _state_after_newest(task, entry), task.channel.policy.notify_on
     if entry.debt.since is not None:
         entry = with_superseded_ease(entry, state, notify_on)
     task, standing = _judged(task, entry, state)
-    if _is_claim(Case(task, entry, standing, now)):
-        return _explained(task, "BigPanda is asked first"), entry, _claimed(Case(task, entry, standing, now))
-    task, entry = _flapping(task, entry, standing, now)
     case = Case(task, entry, standing, now)
+    if _is_claim(case):
+        return _explained(task, "BigPanda is asked first"), entry, _claimed(case)
+    task, entry = _flapping(task, entry, standing, now)
+    if standing == Standing.OWED and _is_to_revive(task, entry):
+        entry = _revived(task, entry)
+    case = Case(task, entry, standing, now, task.pause(now) if task.pauses else None)
     case = replace(case, wait=hold(case)) if standing == Standing.OWED else case
-    rule = next(rule for rule in RULES if rule.applies(case))
+    rule = next(rule for rule in RULES[1:] if rule.applies(case))
     task = _explained(task, "left out: the channel is paused") if rule.applies is _is_left_out else task
     return task, entry, rule.action(case)
 
@@ -194,20 +357,20 @@ def _judged(task: Task, entry: Entry, state: State) -> tuple[Task, Standing]:
     `state` is the task's state, ordered after the entry's newest one.
     """
     notify_on = task.channel.policy.notify_on
-    if _is_recorded_by_copy(task, entry):
-        judgement = judge_change(entry, state, notify_on)
-    elif task.is_from_webhook:
-        judgement = judge_share(entry, state, notify_on, is_stamped=task.is_stamped)
+    if task.is_from_webhook:
+        judgement = judge_share(entry, state, notify_on)
     else:
-        judgement = judge_job(entry, state, notify_on, plan=task.plan, dead_lettered_at=task.job.dead_lettered_seconds)
-    job, flag = task.job, Flag.BORROWED_VERSION
-    attempts = max(job.attempts, entry.debt.attempts if state.is_of_same_share(entry.newest) else 0)
-    received_at = job.received_at if state is task.state else timestamp(state.came)
-    job = replace(job, received_at=received_at, version=state.version, digest=state.digest, attempts=attempts)
-    job = job.with_flags(flag) if state.has_borrowed_version else job.without_flags(flag)
-    job = job.stamped(transition=judgement.change.transition) if judgement.change else job
-    is_first = task.is_first or entry.sequence == 0
-    task = replace(task, state=state, change=judgement.change, job=job, is_first=is_first)
+        dead_lettered_at = task.job.dead_lettered_seconds
+        judgement = judge_job(entry, state, notify_on, plan=task.job.plan, dead_lettered_at=dead_lettered_at)
+    job, change, debt = task.job, judgement.change, entry.debt
+    if debt.attempts > job.attempts and state.is_of_same_share(entry.newest):
+        job = replace(job, attempts=debt.attempts)
+    if state is not task.state:
+        job = replace(job, received_at=timestamp(state.came), version=state.version, digest=state.digest)
+        job = job.with_flags(Flag.BORROWED_VERSION) if state.has_borrowed_version else job
+    if change:
+        job = replace(job, stamps=replace(job.stamps, transition=change.transition))
+    task = replace(task, state=state, change=change, job=job, is_first=task.is_first or entry.sequence == 0)
     return _revived_by(task, entry), judgement.standing
 
 
@@ -237,15 +400,12 @@ def _state_after_newest(task: Task, entry: Entry) -> State:
     ledger failed then. It is done now if the ledger has timestamps that the job lacks, or later ones.
     """
     newest = entry.newest
-    if newest and _is_recorded_by_copy(task, entry):
-        # The entry stores its newest state without alerts.
-        return replace(newest, alerts=task.state.alerts)
     if newest is None:
         return task.state
     if task.is_on_queue:
         return task.state.with_version_of(newest) if _inherits_later_version(task.state, newest) else task.state
     state = replace(task.state, came=max(task.state.came, seconds_of(timestamp(newest.came + 0.001))))
-    if task.is_stamped or newest.version is None:
+    if task.state.is_stamped or newest.version is None:
         return state
     return state.with_version_of(newest)
 
@@ -259,15 +419,6 @@ def _inherits_later_version(state: State, newest: State) -> bool:
     if newest.version is None or state.precedes(newest):
         return False
     return state.version is None or (state.has_borrowed_version and state.version < newest.version)
-
-
-def _is_recorded_by_copy(task: Task, entry: Entry) -> bool:
-    """True if another function got a copy of this share, had to wait, and recorded the share's state as owed.
-
-    This sender has the rate limiter's permission to send now (`task.ticket`), so it sends the state. The other
-    function's copy waits for a later slot.
-    """
-    return task.ticket is not None and entry.debt.since is not None and task.state.is_same(entry.newest)
 
 
 def _is_to_revive(task: Task, entry: Entry) -> bool:
@@ -305,8 +456,9 @@ def _is_claim(case: Case) -> bool:
     Whoever has the webhook's token can forge a resolve. A job from the queue can have such a resolve, too: the webhook
     queued it, since the ledger failed or another sender changed the entry.
     """
-    is_news = case.standing in {Standing.OWED, Standing.UNCHANGED} and not case.task.state.is_same(case.entry.newest)
-    return is_news and case.task.needs_question
+    is_news = case.standing in {Standing.OWED, Standing.UNCHANGED}
+    is_end = is_news and not case.task.state.is_open and not case.task.state.is_same(case.entry.newest)
+    return is_end and case.task.needs_question
 
 
 def _claimed(case: Case) -> Settle:
@@ -315,8 +467,7 @@ def _claimed(case: Case) -> Settle:
     One job asks BigPanda about the resolves of an incident that come within a short time.
     """
     task, entry, state = case.task, case.entry, case.task.state
-    version = None if state.has_borrowed_version else state.version
-    if entry.end.has_refuted(version):
+    if entry.end.has_refuted(state.version if state.is_stamped else None):
         return Settle(Outcome.SUPERSEDED)
     note = entry.claiming(state)
     question = question_job(task.job, case.now) if entry.end.begins_claim(state.came) else None
@@ -325,7 +476,7 @@ def _claimed(case: Case) -> Settle:
 
 def _is_left_out(case: Case) -> bool:
     """True if a pause leaves the state out. Pauses may overlap: a state that one pause kept stays kept."""
-    pause, debt = case.task.pause(case.now), case.entry.debt
+    pause, debt = case.pause, case.entry.debt
     if pause is None:
         return False
     came = case.task.state.came
@@ -347,15 +498,27 @@ def _unwanted(case: Case) -> Settle:
     return Settle(Outcome.UNCHANGED, note, task.job if ends_pages else None)
 
 
-def _revive(case: Case) -> Revive:
-    task, entry = case.task, case.entry
+def _revived(task: Task, entry: Entry) -> Entry:
+    """Return the entry with the replayed state owed again; its age counts from the replay."""
     revived = entry.reviving(task.state, task.job.age_counts_from)
     # Its own plan, even if the entry has a higher one: this message is all that wakes the state.
-    return Revive(replace(revived, debt=replace(revived.debt, plan=task.plan)))
+    return replace(revived, debt=replace(revived.debt, plan=task.job.plan))
+
+
+def final_reason(task: Task, now: float) -> Reason | None:
+    """Return why a queued state must not be sent any more; None if it may be. If it is owed, it is dead-lettered.
+
+    `now` is in epoch seconds.
+    """
+    if task.is_from_webhook or task.given_up:
+        return task.given_up
+    if task.channel.policy.mode is Mode.SHADOW:
+        return Reason.SHADOWED
+    return Reason.EXPIRED if now > task.expires_at else None
 
 
 def _dead_letter(case: Case) -> DeadLetter:
-    return DeadLetter(case.task.final_reason(case.now) or Reason.INTERNAL)
+    return DeadLetter(final_reason(case.task, case.now) or Reason.INTERNAL)
 
 
 def _send(case: Case) -> Send:
@@ -370,7 +533,7 @@ def _clears_debt(task: Task, entry: Entry) -> bool:
 
 
 def _pause(case: Case) -> Wait | None:
-    pause = case.task.pause(case.now)
+    pause = case.pause
     return Wait(Reason.PAUSED, pause.until, paused_by=pause.id) if pause else None
 
 
@@ -379,14 +542,12 @@ def _flap(case: Case) -> Wait | None:
 
 
 def _claim(case: Case) -> Wait | None:
-    return Wait(Reason.CLAIMED, case.entry.claim_hold(case.task.state))
+    return Wait(Reason.CLAIMED, case.entry.claim_hold(case.task.state)) if case.entry.end.claimed_at else None
 
 
 def _lease(case: Case) -> Wait | None:
     lease = case.entry.lease
-    # The lease may be this sender's own: its claim was written, and DynamoDB's answer was lost.
-    is_held = lease is not None and case.entry.is_busy(case.now) and lease.owner != case.task.owner
-    return Wait(Reason.IN_FLIGHT, lease.until + 1) if lease and is_held else None
+    return Wait(Reason.IN_FLIGHT, lease.until + 1) if lease and case.entry.is_busy(case.now) else None
 
 
 def _rest(case: Case) -> Wait | None:
@@ -405,7 +566,7 @@ def _slot(case: Case) -> Wait | None:
     slot, task = case.entry.debt.slot, case.task
     # A critical does not wait for the slot of a state that was not critical.
     is_own = slot is not None and (slot.is_critical or not task.state.is_critical)
-    return Wait(Reason.PACED, slot.at, slot) if slot and is_own and slot.at > case.now + 1 and not task.ticket else None
+    return Wait(Reason.PACED, slot.at, slot) if slot and is_own and slot.at > case.now + 1 else None
 
 
 def _only_acknowledger(task: Task, entry: Entry, known: Acknowledgement | None) -> str | None:
@@ -473,17 +634,10 @@ RULES = (
         _unwanted,
     ),
     Rule(
-        "replayed",
-        "An operator moved the message back to its queue: the state is owed again, and its age starts anew.",
-        "owed; then the next rule that applies",
-        lambda case: _is_to_revive(case.task, case.entry),
-        _revive,
-    ),
-    Rule(
         "given up",
         "The state is too old, or its channel was removed or is in shadow mode: it must not ring any more.",
         "dead; unchanged as long as another sender has the incident's lease",
-        lambda case: case.task.final_reason(case.now) is not None and _lease(case) is None,
+        lambda case: final_reason(case.task, case.now) is not None and _lease(case) is None,
         _dead_letter,
     ),
     Rule(

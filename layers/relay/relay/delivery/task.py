@@ -7,27 +7,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.channels.kept_facts import Facts, facts_to_keep
-from relay.channels.policy import Mode
 from relay.failures import Reason
 from relay.incidents.details import title_of
-from relay.incidents.share import TEST_PREFIX, Share
+from relay.incidents.share import TEST_PREFIX, Share, parse_share
 from relay.incidents.transition import Change, State, is_open
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
-from relay.ledger.debt import Rule, Ticket, Wait, gate_of
+from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.entry_key import key, named
+from relay.ledger.ledger import key, page_key
+from relay.xmatters.trigger import Decision, Signal
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
     from relay.channels.pause import Pause
     from relay.channels.routes import Route
     from relay.deadline import Deadline
-    from relay.delivery.trigger_retries import RetryingSender
-    from relay.jobs.outbox import Outbox
+    from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
     from relay.ledger.ledger import Ledger
+    from relay.xmatters.trigger import XMatters
 
 
 # While the ledger is down: shortest time between two live criticals of one incident from one function.
@@ -75,20 +75,22 @@ class Services:
     """Adapters that the steps of a delivery call.
 
     Attributes:
-        sender: Sends signals.
+        xmatters: Client for xMatters' triggers.
         ledger: The entries of incidents.
         rate_limiter: Rate limits and circuit breakers of channels.
         outbox: The queues of jobs.
         clock: The time in epoch seconds.
+        random: Returns a random number from 0 to 1.
         owner: Returns a unique name for a sender, as the owner of a lease.
         unguarded: Memory of signals that this function sent without the ledger ("unguarded").
     """
 
-    sender: "RetryingSender"
+    xmatters: "XMatters"
     ledger: "Ledger"
     rate_limiter: "RateLimiter"
     outbox: "Outbox"
     clock: Callable[[], float]
+    random: Callable[[], float]
     owner: Callable[[], str]
     unguarded: Unguarded = field(default_factory=Unguarded, init=False, repr=False)
 
@@ -124,10 +126,7 @@ class Task(NamedTuple):
         title: Title of the incident; empty if the share has none.
         facts: Facts of the share that the entry keeps (`channels.kept_facts`); None for a state from BigPanda's API.
         is_first: True if the ledger had no entry of the incident before.
-        is_stamped: True if the share has BigPanda's timestamps, by which states are ordered.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
-        ticket: Unused permission of the rate limiter to send now, kept after a conflicting write of the entry; None if
-            there is none.
         is_flagged: True if BigPanda says that the incident flaps.
         is_flapping: True if the incident flaps by the policy, so that its signal says so.
         quiet_until: Time before which the state is not announced, since the incident flaps (epoch seconds). The state's
@@ -152,9 +151,7 @@ class Task(NamedTuple):
     title: str = ""
     facts: Facts | None = None
     is_first: bool = False
-    is_stamped: bool = True
     pauses: tuple["Pause", ...] = ()
-    ticket: Ticket | None = None
     is_flagged: bool = False
     is_flapping: bool = False
     quiet_until: float = 0.0
@@ -167,7 +164,7 @@ class Task(NamedTuple):
         """
         state = State.of(share, seconds_of(job.received_at))
         task = cls._of(channel, share, job, owner, deadline, state)
-        return task._replace(is_from_webhook=True, is_stamped=job.version is not None)
+        return task._replace(is_from_webhook=True)
 
     @classmethod
     def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline") -> Self:
@@ -206,11 +203,6 @@ class Task(NamedTuple):
 
         found = pauses_for(share, self.channel.policy.pauses, is_open=self.state.is_open)
         return self._replace(pauses=found)
-
-    @property
-    def plan(self) -> int:
-        """Number of the state's message (`Job.plan`)."""
-        return self.job.plan
 
     @property
     def is_on_queue(self) -> bool:
@@ -254,19 +246,6 @@ class Task(NamedTuple):
         return Audience(self.recipients, is_for_one=is_for_one, awaits_receipt=awaits_receipt)
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The rate limits that apply to the signal: the channel's, and maybe that of its recipients.
-
-        The channel's comes first, and has the circuit breaker.
-        """
-        policy = self.channel.policy
-        channel = Rule(gate_of(self.job.channel), policy.max_per_minute)
-        if policy.max_per_minute_per_recipients is None:
-            return (channel,)
-        people = Rule(f"{channel.gate}/{named(self.recipients)}", policy.max_per_minute_per_recipients)
-        return (channel, people)
-
-    @property
     def expires_at(self) -> float:
         """The time at which the state expires (epoch seconds): then it is dead-lettered in place of being sent."""
         return self.age_counts_from + self.channel.policy.max_age_seconds
@@ -294,17 +273,6 @@ class Task(NamedTuple):
         A pause that was removed from the channel's policy is not known any more.
         """
         return max((pause.until for pause in self.pauses if pause.until <= now), default=now)
-
-    def final_reason(self, now: float) -> Reason | None:
-        """Return why a queued state must not be sent any more; None if it may be. If it is owed, it is dead-lettered.
-
-        `now` is in epoch seconds.
-        """
-        if self.is_from_webhook or self.given_up:
-            return self.given_up
-        if self.channel.policy.mode is Mode.SHADOW:
-            return Reason.SHADOWED
-        return Reason.EXPIRED if now > self.expires_at else None
 
     def without_ledger(self, now: float) -> "Task":
         """Return the task with a job that records since when the ledger fails.
@@ -358,7 +326,7 @@ class Task(NamedTuple):
 
 def next_plan(task: Task, entry: Entry) -> int:
     """Return the number for the next message of a state: higher than those of its earlier messages."""
-    return max(task.plan, entry.debt.plan) + 1
+    return max(task.job.plan, entry.debt.plan) + 1
 
 
 def planned(task: Task, before: Entry, after: Entry) -> Entry:
@@ -367,7 +335,7 @@ def planned(task: Task, before: Entry, after: Entry) -> Entry:
     `before` is the entry as it was read. A plan of an older state does not count: its messages are superseded.
     """
     is_same = task.state.is_of_same_share(before.newest)
-    return replace(after, debt=replace(after.debt, plan=max(task.plan, before.debt.plan if is_same else 0)))
+    return replace(after, debt=replace(after.debt, plan=max(task.job.plan, before.debt.plan if is_same else 0)))
 
 
 def state_of(job: Job, share: Share) -> State:
@@ -430,3 +398,75 @@ def _route(channel: "Channel", share: Share) -> "Route | None":
     from relay.channels.routes import chosen  # noqa: PLC0415
 
     return chosen(channel.policy.routes, share, is_open=is_open(share))
+
+
+# Time before a task's deadline that is reserved for the ledger and the queue.
+RESERVE_SECONDS = 3.0
+
+
+def announce(
+    services: Services,
+    task: Task,
+    entry: Entry,
+    *,
+    max_attempts: int,
+    only_recipient: str | None = None,
+    may_repeat: bool = False,
+) -> SendResult:
+    """Send the signal of a task with at most `max_attempts` attempts. `entry` is its incident's ledger entry.
+
+    A critical is repeated once after an ambiguous failure. `only_recipient` is a name; None for all recipients.
+    `may_repeat` is True if the signal may have been sent before, although the entry does not say so.
+    """
+    job, is_doubtful = task.job, bool(entry.doubtful) and entry.may_have_paged(task.state)
+    recipients = (only_recipient,) if only_recipient else task.recipients
+    signal = Signal(
+        content(task, recipients),
+        decision_of(task),
+        recipients,
+        job.delivery_id,
+        job.stamps.correlation_id,
+        attempt=job.attempts + 1,
+        may_repeat=may_repeat or Flag.MAY_HAVE_PAGED in job.flags or is_doubtful,
+        replaces_url_recipients=only_recipient is not None,
+    )
+    return services.xmatters.send(
+        task.channel,
+        signal,
+        task.deadline,
+        reserve=RESERVE_SECONDS,
+        max_attempts=max_attempts,
+        repeats_if_ambiguous=task.state.is_critical,
+    )
+
+
+def decision_of(task: Task) -> Decision:
+    """Return the decision for xMatters' workflow about the state of a task."""
+    state, policy = task.state, task.channel.policy
+    return Decision(
+        channel=task.channel.name,
+        incident_id=task.job.incident_id,
+        environment_id=task.environment_id or "",
+        page_key=page_key(task.entry_key),
+        is_over=not state.is_open,
+        status=state.status,
+        priority=task.priority or policy.priority_of(state),
+        body="xmatters" if policy.own_body else "bigpanda",
+    )
+
+
+def content(task: Task, recipients: tuple[str, ...]) -> bytes:
+    """Return the request body for xMatters: BigPanda's bytes, or the relay's own body if the policy has one."""
+    rule = task.channel.policy.own_body
+    if rule is None:
+        return task.job.body
+    from relay.incidents.own_body import build_body  # noqa: PLC0415 - most channels forward BigPanda's
+
+    return build_body(
+        parse_share(task.job.body),
+        task.state,
+        recipients,
+        decision_of(task).priority,
+        rule,
+        is_flapping=task.is_flapping,
+    )

@@ -1,26 +1,129 @@
-"""HTTP endpoint that checks credentials: used for BigPanda's webhook, and for xMatters' callbacks.
+"""HTTP endpoints that check credentials: BigPanda's webhook, which takes shares, and xMatters' callbacks.
 
-It answers 401 if they are missing or wrong, and 503 if they can't be checked now. It also answers 503 if the work for
-the request does not end in time.
-`channels.authentication` checks the credentials. Then `entrypoints.share_intake` or `entrypoints.callback_intake`
-processes the request.
+They answer 401 if the credentials are missing or wrong, and 503 if they can't be checked now. They also answer 503 if
+the work for a request does not end in time.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import replace
 from dataclasses import dataclass, field
 from functools import partial
 
-from relay.channels.api_gateway import Reply, Request
-from relay.channels.authentication import Authenticator
+from relay.channels.authentication import Authenticator, Reply, Request, read_body
 from relay.channels.channel import Channel
 from relay.channels.token import EndpointName
 from relay.deadline import Deadline, times_collected
+from relay.delivery.delivery import Delivery
 from relay.entrypoints.watchdog import Watch
 from relay.failures import BadRequest, ChannelUnreadable, LookupsLimited, Reason, UncheckableSender
+from relay.incidents.callback import Callback, parse_callback
+from relay.incidents.share import Share, parse_share
+from relay.jobs.job import Job, JobKind, Stamps, timestamp
 from relay.jobs.outcome import Outcome, Result, Subject
+from relay.jobs.queue import FIRST_EVENT, Outbox, last_copy, release_job
 from relay.ledger.credentials import Uses
+from relay.ledger.sources import Sources
 from relay.telemetry.telemetry import Telemetry
+
+# Many times the size of known callbacks, and small enough for a queue message.
+MAX_CALLBACK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class CallbackIntake:
+    """Takes callbacks, the requests of xMatters.
+
+    Attributes:
+        outbox: The queues of jobs.
+        clock: The time in epoch seconds.
+    """
+
+    outbox: Outbox
+    clock: Callable[[], float]
+
+    def take(self, channel: Channel, request: Request, _: Deadline) -> Result:
+        """Queue the callback in a request's body for the chore worker. Raises BadRequest if the body is no callback.
+
+        The result is `queued`, `unchanged` if the channel does not use such callbacks, or `unsafe` if no queue took it.
+        """
+        body = read_body(request, MAX_CALLBACK_BYTES)
+        callback = parse_callback(body)
+        job = _job(channel, callback, body, request.id, self.clock())
+        subject = Subject.of_job(job, transition=callback.kind)
+        result = Result(Outcome.QUEUED, replace(subject, person=callback.target, answer=callback.text))
+        if not channel.wants_callback(callback):
+            return replace(result, outcome=Outcome.UNCHANGED)
+        if self.outbox.enqueue(job, until=self.clock()):
+            return result.queued("retry")
+        if self.outbox.dead_letter(job):
+            return result.queued("dead_letter")
+        return replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL).with_last_copy(last_copy(job))
+
+
+def _job(channel: Channel, callback: Callback, body: bytes, correlation_id: str, came: float) -> Job:
+    # With its digest, a callback that arrives twice has the same delivery id: it is written once.
+    stamps = Stamps(Reason.IN_FLIGHT, correlation_id, transition=callback.kind)
+    return Job(
+        JobKind.WRITEBACK,
+        channel.name,
+        (),
+        callback.incident_id,
+        timestamp(came),
+        body,
+        digest=callback.digest,
+        stamps=stamps,
+    )
+
+
+@dataclass(frozen=True)
+class ShareIntake:
+    """Takes shares, the requests of BigPanda's webhook.
+
+    Attributes:
+        delivery: Delivery of states to xMatters.
+        sources: Store of the environments and recipients that shares name.
+    """
+
+    delivery: Delivery
+    sources: Sources
+
+    def take(self, channel: Channel, request: Request, deadline: Deadline) -> Result:
+        """Announce the share in a request's body, and return the result. Raises BadRequest if the body is not a share.
+
+        Recipients in the URL that the channel does not permit, or that do not fit into a signal, are left out and
+        counted. The share is announced all the same.
+        """
+        body = read_body(request)
+        share = parse_share(body)
+        recipients = tuple(filter(channel.permits, request.recipients))
+        result = self.delivery.relay(
+            channel,
+            share,
+            body,
+            recipients=recipients,
+            correlation_id=request.id,
+            deadline=deadline,
+        )
+        self._release(channel, share, result)
+        if result.subject.is_first:
+            self.sources.record_incident(channel, share.incident_id, recipients, deadline)
+        self.sources.record(channel, share.environment_id, recipients, deadline)
+        rung = result.job.stamps.recipients if result.job else recipients
+        refused = len({*request.recipients} - {*rung})
+        return replace(result, notices=replace(result.notices, refused_recipients=refused))
+
+    def _release(self, channel: Channel, share: Share, result: Result) -> None:
+        """Queue a release job for an incident's first share, if BigPanda withholds further updates of the incident.
+
+        BigPanda does so until the chore worker reports the share to it as received. If the job can't be queued,
+        BigPanda continues after a time-out.
+        """
+        is_held = channel.bigpanda is not None and channel.bigpanda.callbacks
+        if is_held and result.subject.is_first and result.outcome != Outcome.UNSAFE and result.job:
+            release = release_job(result.job, share.event or FIRST_EVENT)
+            self.delivery.services.outbox.enqueue(release, until=self.delivery.services.clock())
+
 
 # Time limit of the work for a request.
 INLINE_SECONDS = 8.0
@@ -78,9 +181,13 @@ class Endpoint:
 
     def serve(self, request: Request) -> Reply:
         """Answer a request, without raising. A 2xx means that its content is processed, or safely queued."""
-        deadline, progress = self.deadlines(INLINE_SECONDS), _Progress()
+        progress = _Progress()
         try:
-            result = self._watched(request, deadline, progress)
+            # A result counts, too, if the record of the credential's use hangs afterwards.
+            with suppress(TimeoutError):
+                self.watch(partial(self._work, request, progress), ANSWER_SECONDS)
+            if (result := progress.result) is None:
+                raise TimeoutError("no result in time")
         except BadRequest as error:  # also Unauthorized, which has status 401
             self.telemetry.refused(request, error)
             return Reply(error.status, {"error": error.error, "detail": str(error)})
@@ -102,16 +209,8 @@ class Endpoint:
         log(result, dict(progress.spent), correlation_id=request.id)
         return self._reply(result)
 
-    def _watched(self, request: Request, deadline: Deadline, progress: _Progress) -> Result:
-        """Do the work for a request. Raises TimeoutError if there is no result in time."""
-        # A result counts, too, if the record of the credential's use hangs afterwards.
-        with suppress(TimeoutError):
-            self.watch(partial(self._work, request, deadline, progress), ANSWER_SECONDS)
-        if progress.result is None:
-            raise TimeoutError("no result in time")
-        return progress.result
-
-    def _work(self, request: Request, deadline: Deadline, progress: _Progress) -> None:
+    def _work(self, request: Request, progress: _Progress) -> None:
+        deadline = self.deadlines(INLINE_SECONDS)
         with times_collected(progress.spent):
             channel = progress.channel = self.authenticator.authenticate(request)
             progress.result = self.take(channel, request, deadline)

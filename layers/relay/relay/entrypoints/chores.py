@@ -14,8 +14,8 @@ from relay.deadline import Deadline
 from relay.delivery.page_followup import Followup
 from relay.failures import HANDLING, Reason
 from relay.jobs.job import Job, JobKind
-from relay.jobs.outbox import Outbox
 from relay.jobs.outcome import Outcome, Result, after_failure
+from relay.jobs.queue import Outbox
 from relay.ledger.debt import Wait
 
 if TYPE_CHECKING:

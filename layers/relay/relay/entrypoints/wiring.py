@@ -11,10 +11,9 @@ from relay.channels.cache import ChannelCache
 from relay.deadline import limited
 from relay.delivery.delivery import Delivery
 from relay.delivery.task import Services
-from relay.delivery.trigger_retries import RetryingSender
 from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
-from relay.jobs.outbox import QUEUE_SECONDS, Outbox
+from relay.jobs.queue import QUEUE_SECONDS, Outbox
 from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
 from relay.ledger.ledger import LEDGER_SECONDS, Ledger
 from relay.xmatters.trigger import XMatters
@@ -62,14 +61,14 @@ class Wiring:
     @cached_property
     def webhook(self) -> "Endpoint":
         """The endpoint for POST /bigpanda/{channel}, which takes shares."""
-        from relay.entrypoints.share_intake import ShareIntake
+        from relay.entrypoints.authenticated_endpoint import ShareIntake
 
         return self._endpoint("inbound", ShareIntake(self.delivery, self.sources).take)
 
     @cached_property
     def callbacks(self) -> "Endpoint":
         """The endpoint for POST /xmatters/{channel}, which takes callbacks."""
-        from relay.entrypoints.callback_intake import CallbackIntake
+        from relay.entrypoints.authenticated_endpoint import CallbackIntake
 
         return self._endpoint("callback", CallbackIntake(self.outbox, self._clock).take)
 
@@ -241,8 +240,13 @@ class Wiring:
     @cached_property
     def outbox(self) -> Outbox:
         """The retry queue, the chore queue and the dead-letter queue as one object."""
-        run = limited(self._deadlines, QUEUE_SECONDS, "enqueue")
-        return Outbox(self._resources.retries, self._resources.chores, self._resources.dead_letters, self._clock, run)
+        run, resources = limited(self._deadlines, QUEUE_SECONDS, "enqueue"), self._resources
+        return Outbox(
+            retries=resources.retries.limited(run),
+            chores=resources.chores.limited(run),
+            dead_letters=resources.dead_letters.limited(run),
+            clock=self._clock,
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -279,9 +283,11 @@ class Wiring:
     @cached_property
     def delivery(self) -> Delivery:
         """The object that announces states to xMatters, with its own HTTP client and rate limiter."""
-        xmatters = XMatters(HttpClient(self._vendors.triggers(), clock=self._clock))
-        sender = RetryingSender(self.channels, xmatters, self._sleep, self._random)
-        return Delivery(Services(sender, self.ledger, self.rate_limiter, self.outbox, self._clock, self._owner))
+        client = HttpClient(self._vendors.triggers(), clock=self._clock)
+        xmatters = XMatters(client, self.channels, self._sleep, self._random)
+        return Delivery(
+            Services(xmatters, self.ledger, self.rate_limiter, self.outbox, self._clock, self._random, self._owner)
+        )
 
     @cached_property
     def _rest(self) -> HttpClient:

@@ -27,9 +27,8 @@ from relay.failures import HANDLING, BadRequest, ChannelError, Reason, wait_seco
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State, is_open
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
-from relay.jobs.outbox import Outbox, followup_job
 from relay.jobs.outcome import Outcome, Result, after_failure
-from relay.jobs.queue import MAX_RECEIVES, UnreadableMessage, read_envelope
+from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope
 from relay.ledger.debt import Wait
 from relay.ledger.sources import Sources
 from relay.telemetry.telemetry import Telemetry

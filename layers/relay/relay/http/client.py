@@ -92,7 +92,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 def _retry_after(value: str | None, now: float) -> float | None:
     """Return the seconds to wait from a Retry-After header (seconds or a date); None if it is missing or invalid.
 
-    `delivery.trigger_retries` waits that long before its next attempt.
+    `xmatters.trigger` waits that long before its next attempt.
     """
     if not value:
         return None

@@ -2,7 +2,7 @@
 
 A share is compared with the announced state, never with one that was merely seen. A state that xMatters did not accept
 does not count as announced, so a comment that arrives while a page is owed does not cancel the page. Which transitions
-are signalled is the policy's `notify_on`; `delivery.needs_signal.judge_change` applies it.
+are signalled is the policy's `notify_on`; `delivery.step.judge_change` applies it.
 """
 
 import hashlib
@@ -76,6 +76,11 @@ class State(NamedTuple):
         It is used for a state that has no timestamps of its own.
         """
         return self._replace(version=other.version, has_borrowed_version=True)
+
+    @property
+    def is_stamped(self) -> bool:
+        """True if the state has timestamps of its own, by which BigPanda orders states."""
+        return self.version is not None and not self.has_borrowed_version
 
     @property
     def marked_digest(self) -> str:

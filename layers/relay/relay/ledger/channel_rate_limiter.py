@@ -7,19 +7,59 @@ while a critical signal is expected to use its slot, signals that are not critic
 
 To enter, a sender adds its signal to the count, and reads the result of the same atomic update. So there are no locks.
 If two senders want the last place of a minute at the same moment, both wait. The gate also has the channel's circuit
-(`ledger.circuit_breaker`).
+breaker: after failures in a row, or a 429, no signal is sent for some time, and then one signal probes xMatters.
 """
 
 import string
 from collections.abc import Callable, Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.failures import LedgerError, Reason
-from relay.ledger.circuit_breaker import CLOSED, Circuit, CircuitBreaker
-from relay.ledger.debt import WINDOW_SECONDS, Rule, Slot, Ticket, Wait, gate_of
+from relay.failures import HANDLING, LedgerError, Reason
+from relay.ledger.debt import Slot, Wait
+from relay.ledger.ledger import named
 from relay.ledger.table import Table
+
+if TYPE_CHECKING:
+    from relay.channels.channel import Channel
+
+# Failures in a row that open the circuit.
+FAILURES_IN_A_ROW = 5
+# Time that the circuit stays open after them.
+OPEN_SECONDS = 30.0
+# Longer than an attempt takes, so that a second probe starts only if the sender of the first one died.
+PROBE_SECONDS = 12.0
+# Signals that wait for a circuit are spread over this time, and critical ones over the first part of it.
+SPREAD_SECONDS = 5.0
+# Bounds of a pause by Retry-After.
+LONGEST_PAUSE_SECONDS = 900.0
+SHORTEST_PAUSE_SECONDS = 5.0
+
+
+class Circuit(NamedTuple):
+    """State of a channel's circuit breaker.
+
+    Attributes:
+        open_until: End of the open state (epoch seconds); None if the circuit is closed.
+        failures: Number of failures in a row, since the last success.
+        probed_at: The last end of the open state for which a waiting signal keeps its message (epoch seconds).
+        critical_probed_at: The same for a critical signal.
+    """
+
+    open_until: float | None = None
+    failures: int = 0
+    probed_at: float = 0.0
+    critical_probed_at: float = 0.0
+
+    def is_open(self, now: float) -> bool:
+        """True if the circuit blocks all signals at `now` (epoch seconds)."""
+        return self.open_until is not None and now < self.open_until
+
+
+# A circuit without recent failures.
+CLOSED = Circuit()
+
 
 # No slot is further ahead than this: most signals that wait so long are superseded by then.
 HORIZON_SECONDS = 300.0
@@ -38,6 +78,61 @@ LIMITER_SECONDS = 1.0
 MAX_STALE = 40
 
 _DIGITS = string.digits + string.ascii_lowercase
+
+
+# A signal is counted for 60 to 61 s, since counts have a resolution of one second.
+WINDOW_SECONDS = 61
+
+
+class Rule(NamedTuple):
+    """A rate limit, and the table item ("gate") that counts its signals.
+
+    Attributes:
+        gate: Name of the table item.
+        limit: Signals a minute at most: the policy's `max_per_minute`.
+    """
+
+    gate: str
+    limit: int
+
+    @property
+    def spacing(self) -> float:
+        """The time between two slots of a line (seconds). A line has the slots (reserved times) of waiting signals."""
+        return WINDOW_SECONDS / self.limit
+
+
+def gate_of(channel: str) -> str:
+    """Return the name of a channel's gate: the table item that counts all signals of the channel."""
+    return f"gate/{channel}"
+
+
+def rules_of(channel: "Channel", recipients: tuple[str, ...]) -> tuple[Rule, ...]:
+    """Return the rate limits that apply to a signal: the channel's, and maybe that of its recipients.
+
+    The channel's comes first, and has the circuit breaker.
+    """
+    policy = channel.policy
+    of_channel = Rule(gate_of(channel.name), policy.max_per_minute)
+    if policy.max_per_minute_per_recipients is None:
+        return (of_channel,)
+    return (of_channel, Rule(f"{of_channel.gate}/{named(recipients)}", policy.max_per_minute_per_recipients))
+
+
+class Ticket(NamedTuple):
+    """Permission of the rate limiter to send a signal now.
+
+    Attributes:
+        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
+            not counted.
+        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
+        is_probe: True if the signal probes a circuit that was open.
+        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
+    """
+
+    taken: Mapping[str, int]
+    troubled: bool = False
+    is_probe: bool = False
+    is_failed_open: bool = False
 
 
 class Gate(NamedTuple):
@@ -180,7 +275,7 @@ class RateLimiter:
         # Probe last: a sender without room would not send its probe, but would block the probes of others.
         circuit = gates[0].circuit
         name, troubled = rules[0].gate, circuit != CLOSED
-        wait = self._breaker.wait_for_probe(name, circuit, is_critical=is_critical) if troubled else None
+        wait = self._wait_for_probe(name, circuit, is_critical=is_critical) if troubled else None
         ticket = Ticket(taken, troubled=troubled, is_probe=circuit.open_until is not None)
         if wait:
             self.leave(ticket)
@@ -200,17 +295,29 @@ class RateLimiter:
             self._update(gate, add={count_name(second): -1})
 
     def report(self, rules: Sequence[Rule], ticket: Ticket, failure: Reason | None, retry_after: float | None) -> bool:
-        """Report the result of a signal to the channel's circuit breaker. Return True if it closed the circuit.
+        """Report the result of a signal to the channel's circuit breaker. Return True if its probe closed the circuit.
 
-        The circuit breaker is in the table item of the first rate limit in `rules`. `failure` is the reason of the
-        failure; None if the signal was accepted. `retry_after` is xMatters' Retry-After in seconds; None without one.
+        The circuit breaker is in the table item of the first rate limit in `rules`. A success is written only if it
+        resets the circuit. `failure` is the reason of the failure; None if the signal was accepted. A failure that the
+        circuit breaker does not count (`Handling.breaks_circuit`) has the same effect as a success. `retry_after` is
+        xMatters' Retry-After in seconds; None without one.
         """
-        # A signal that was let through before the circuit opened may close it: then the sweeper wakes what waits.
-        return self._breaker.report(rules[0].gate, failure, retry_after, troubled=ticket.troubled) and ticket.is_probe
-
-    @property
-    def _breaker(self) -> CircuitBreaker:
-        return CircuitBreaker(self._update, self.clock, self.random)
+        gate = rules[0].gate
+        if failure is None or not HANDLING[failure].breaks_circuit:
+            if ticket.troubled:
+                self._update(gate, remove=["failures", "open_until", "probed_at", "critical_probed_at"])
+            # A signal that was let through before the circuit opened may close it: then the sweeper wakes what waits.
+            return ticket.is_probe
+        now = self.clock()
+        if failure == Reason.RATE_LIMITED:
+            pause = OPEN_SECONDS if retry_after is None else retry_after
+            pause = min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._update(gate, put={"open_until": now + pause})
+            return False
+        failed = self._update(gate, add={"failures": 1})
+        if failed and failed.circuit.failures >= FAILURES_IN_A_ROW:
+            self._update(gate, put={"open_until": max(failed.circuit.open_until or 0.0, now + OPEN_SECONDS)})
+        return False
 
     def _enter(self, rule: Rule, now: float, *, is_critical: bool, slot: Slot | None, is_circuit: bool) -> Gate | Wait:
         """Count a signal for one rate limit (`rule`). Return its table item ("gate") if there is room, else a wait.
@@ -223,7 +330,7 @@ class RateLimiter:
         if known:
             return known
         gate = self._update(rule.gate, add={count_name(int(now)): 1}) or Gate.of({})
-        wait = self._wait_for_circuit(rule.gate, gate, now, is_critical=is_critical) if is_circuit else None
+        wait = self._wait_for_circuit(rule.gate, gate.circuit, now, is_critical=is_critical) if is_circuit else None
         if wait:
             self._update(rule.gate, add={count_name(int(now)): -1})
             return wait
@@ -245,7 +352,7 @@ class RateLimiter:
         seen_at, gate = self.seen.get(rule.gate, (0.0, None))
         if gate is None or not 0 <= now - seen_at < KNOWN_SECONDS:
             return None
-        if is_circuit and (wait := self._wait_for_circuit(rule.gate, gate, now, is_critical=is_critical)):
+        if is_circuit and (wait := self._wait_for_circuit(rule.gate, gate.circuit, now, is_critical=is_critical)):
             return wait
         end = gate.critical_line_end if is_critical else max(gate.critical_line_end, gate.other_line_end)
         return None if is_due or end - now <= HORIZON_SECONDS else self._beyond_the_horizon(now)
@@ -284,8 +391,40 @@ class RateLimiter:
         if 0 < end <= slot.at + rule.spacing + 0.001:
             self._update(rule.gate, put={line: 0.0}, only_if=(line, end))
 
-    def _wait_for_circuit(self, name: str, gate: Gate, now: float, *, is_critical: bool) -> Wait | None:
-        return self._breaker.wait(name, gate.circuit, now, is_critical=is_critical) if gate.circuit != CLOSED else None
+    def _wait_for_circuit(self, name: str, circuit: Circuit, now: float, *, is_critical: bool) -> Wait | None:
+        """Return the wait that an open circuit asks for; None if the circuit does not block signals at `now`.
+
+        `name` is that of the channel's gate, and `circuit` the state in it. `now` is in epoch seconds.
+        `is_critical` is True for a critical signal, which gets the shorter wait. The first signal that asks keeps its
+        message, to probe the circuit at its end (`Wait.is_probe`); so does the first critical one.
+        """
+        end = circuit.open_until
+        if end is None or not circuit.is_open(now):
+            return None
+        wait = self._after(end, is_critical=is_critical)
+        probed, known = "probed_at", circuit.probed_at
+        if is_critical:
+            probed, known = "critical_probed_at", circuit.critical_probed_at
+        return wait._replace(is_probe=known < end and bool(self._update(name, put={probed: end}, below=(probed, end))))
+
+    def _wait_for_probe(self, name: str, circuit: Circuit, *, is_critical: bool) -> Wait | None:
+        """Return the wait for another sender's probe; None if this sender may send.
+
+        The circuit was never open, or its open time has passed. Only one sender may probe a circuit that was open; the
+        others wait for the result of its signal. `name` is that of the channel's gate, and `circuit` the state in it.
+        `is_critical` is True for a critical signal.
+        """
+        if circuit.open_until is None:
+            return None
+        now = self.clock()
+        probes = self._update(name, put={"open_until": now + PROBE_SECONDS}, only_if=("open_until", circuit.open_until))
+        # Another sender probes, and will have its result soon.
+        return self._after(now + SPREAD_SECONDS, is_critical=is_critical) if probes is None else None
+
+    def _after(self, moment: float, *, is_critical: bool) -> Wait:
+        # Critical signals return first, since the rate limit may leave room for them only.
+        delay = self.random() if is_critical else 1 + self.random()
+        return Wait(Reason.CIRCUIT_OPEN, moment + delay * SPREAD_SECONDS)
 
     def _update(self, gate: str, **changes: Any) -> Gate | None:
         """Update a gate (a rule's table item), and remove old counts from it. Return its new content.

@@ -43,49 +43,6 @@ class Wait(NamedTuple):
     is_probe: bool = False
 
 
-# A signal is counted for 60 to 61 s, since counts have a resolution of one second.
-WINDOW_SECONDS = 61
-
-
-class Rule(NamedTuple):
-    """A rate limit, and the table item ("gate") that counts its signals.
-
-    Attributes:
-        gate: Name of the table item.
-        limit: Signals a minute at most: the policy's `max_per_minute`.
-    """
-
-    gate: str
-    limit: int
-
-    @property
-    def spacing(self) -> float:
-        """The time between two slots of a line (seconds). A line has the slots (reserved times) of waiting signals."""
-        return WINDOW_SECONDS / self.limit
-
-
-def gate_of(channel: str) -> str:
-    """Return the name of a channel's gate: the table item that counts all signals of the channel."""
-    return f"gate/{channel}"
-
-
-class Ticket(NamedTuple):
-    """Permission of the rate limiter to send a signal now.
-
-    Attributes:
-        taken: The second (epoch seconds) in which the signal was counted, for each gate by its name; empty if it was
-            not counted.
-        troubled: True if the circuit breaker has recent failures, so that a success has to be reported to reset it.
-        is_probe: True if the signal probes a circuit that was open.
-        is_failed_open: True if the rate limiter could not read its table, and let the signal through uncounted.
-    """
-
-    taken: Mapping[str, int]
-    troubled: bool = False
-    is_probe: bool = False
-    is_failed_open: bool = False
-
-
 # The table's sparse index of debts: name, hash key and range key.
 INDEX, SHARD, AT = "due", "due", "due_at"
 

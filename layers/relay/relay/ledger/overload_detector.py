@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 from relay.channels.policy import Policy
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import HORIZON_SECONDS, Gate
-from relay.ledger.circuit_breaker import CLOSED
-from relay.ledger.debt import gate_of
+from relay.ledger.channel_rate_limiter import CLOSED, HORIZON_SECONDS, Gate, gate_of
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 

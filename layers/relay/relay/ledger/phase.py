@@ -51,7 +51,7 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = MappingProxyType(
         (Phase.SENDING, Phase.OWED): "xMatters did not accept the signal, or a newer state is owed",
         (Phase.SENDING, Phase.DEAD): "xMatters refused the signal for good",
         (Phase.DEAD, Phase.OWED): "an operator replays the message, or a newer state is owed and has to wait",
-        (Phase.DEAD, Phase.SENDING): "a newer state is owed, and may be sent",
+        (Phase.DEAD, Phase.SENDING): "an operator replays the message, or a newer state is owed, and it may be sent",
         (Phase.DEAD, Phase.IDLE): "a newer state comes that is not to be announced",
     }
 )

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
-from relay.delivery.needs_signal import Standing, judge_change, was_shared
+from relay.delivery.step import Standing, judge_change, was_shared
 from relay.failures import LedgerError
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import key, shadow_of
-from relay.ledger.ledger import Ledger
+from relay.ledger.ledger import Ledger, key, shadow_of
 from relay.ledger.sources import Recipients, Sources
 from relay.reconcile.findings import Cause, Finding, GroupProgress, KnownEntry, Progress, Seen
 from relay.reconcile.history import ChannelHistory, Difference

@@ -15,7 +15,7 @@ from relay.channels.kept_facts import with_facts
 from relay.delivery.task import new_job
 from relay.failures import ChannelError, QueueError, SendError, UnknownChannel
 from relay.jobs.job import Flag, seconds_of, timestamp
-from relay.jobs.outbox import FIRST_EVENT, Outbox, release_job
+from relay.jobs.queue import FIRST_EVENT, Outbox, release_job
 from relay.reconcile.findings import Cause, Finding, GroupProgress, Progress, Seen, as_seen
 from relay.reconcile.plan import is_ringing, notice_unread
 from relay.telemetry.telemetry import Telemetry

@@ -19,9 +19,8 @@ from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job
-from relay.jobs.outbox import Outbox
-from relay.jobs.queue import envelope_of
-from relay.ledger.circuit_breaker import Circuit
+from relay.jobs.queue import Outbox, envelope_of
+from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.debt import FALLBACK_DESCRIPTION, Row
 from relay.ledger.entry import Entry
 from relay.ledger.table import MAX_BATCH

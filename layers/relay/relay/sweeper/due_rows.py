@@ -14,8 +14,7 @@ from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
-from relay.ledger.entry_key import channel_of, incident_of
-from relay.ledger.ledger import Ledger
+from relay.ledger.ledger import Ledger, channel_of, incident_of
 from relay.ledger.table import MAX_BATCH
 from relay.telemetry.telemetry import Telemetry
 

@@ -13,9 +13,7 @@ from relay.deadline import Deadline
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch, momentary_reasons, ongoing_reasons
 from relay.delivery.health_notice import ChannelNotice, HealthTopics
 from relay.failures import LedgerError
-from relay.ledger.channel_rate_limiter import Gate
-from relay.ledger.circuit_breaker import Circuit
-from relay.ledger.debt import gate_of
+from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Entry
 from relay.ledger.table import Table
 from relay.sweeper.credential_probe import CredentialProbe

@@ -18,12 +18,12 @@ from relay.channels.channel import is_channel_name
 from relay.failures import BadRequest, Reason, Unauthorized
 from relay.foreign_text import identifier, printable
 from relay.jobs.job import Flag, Job, JobKind
-from relay.jobs.outbox import MAX_LOGGED_CHARACTERS
 from relay.jobs.outcome import Found, Outcome, Result
+from relay.jobs.queue import MAX_LOGGED_CHARACTERS
 from relay.telemetry.metrics import FAILED_SIGNAL_REASONS, METRIC_OF_NOTICE
 
 if TYPE_CHECKING:
-    from relay.channels.api_gateway import Request
+    from relay.channels.authentication import Request
     from relay.ledger.overload_detector import Load
     from relay.telemetry.metrics import ChannelMetrics
 

@@ -1,22 +1,34 @@
-"""Client for xMatters' triggers: request, authentication, and classification of the answer.
+"""Client for xMatters' triggers: request, authentication, classification of the answer, and in-request retries.
 
-Other modules handle the Retry-After header of an error answer. `http.client._retry_after` reads it. Within the request,
-`delivery.trigger_retries.RetryingSender._has_waited` waits for it, if there is time. On the retry queue,
-`failures.wait_seconds` makes the backoff at least as long, within bounds. After a 429,
-`ledger.circuit_breaker.CircuitBreaker.report` stops the whole channel for that time, within bounds. Facts and open
-questions: docs/vendors.md, "The xMatters trigger".
+`http.client._retry_after` reads the Retry-After header of an error answer. Within the request, the client waits for it,
+if there is time. On the retry queue, `failures.wait_seconds` makes the backoff at least as long, within bounds. After a
+429, `ledger.channel_rate_limiter.RateLimiter.report` stops the whole channel for that time, within bounds. Facts and
+open questions: docs/vendors.md, "The xMatters trigger".
 """
 
 import json
 import re
+from collections.abc import Callable
+from copy import replace
 from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
+from relay.channels.cache import ChannelCache
 from relay.channels.channel import Channel
+from relay.channels.secrets_manager import READ_SECONDS
 from relay.deadline import Deadline
-from relay.failures import is_ambiguous_status, reason_for_status
+from relay.failures import (
+    HANDLING,
+    MAX_ATTEMPTS,
+    ChannelError,
+    Reason,
+    SendError,
+    is_ambiguous_status,
+    reason_for_status,
+)
 from relay.http.client import HttpClient, json_object
 from relay.http.session import HttpAnswer
+from relay.jobs.outcome import SendResult
 from relay.xmatters.logins import Login, Logins
 
 _RECIPIENTS = "recipients="
@@ -73,14 +85,116 @@ class Signal(NamedTuple):
     replaces_url_recipients: bool = False
 
 
-class XMatters:
-    """Client for xMatters' triggers, which accept signals."""
+# Upper bound of the first wait between two inline attempts; it doubles with each attempt.
+FIRST_WAIT_SECONDS = 0.5
+# With less time left, no further attempt is made.
+SHORTEST_ATTEMPT_SECONDS = 0.5
 
-    def __init__(self, outward: HttpClient) -> None:
+
+class XMatters:
+    """Client for xMatters' triggers, which accept signals: in-request retries, bounded by the caller's deadline.
+
+    Before a retry it waits for the answer's Retry-After (`SendError.retry_after`), else for a short random backoff. If
+    that wait does not fit into the time that is left, no further attempt is made here. Refused credentials are renewed
+    once, and the attempt with the new ones comes on top of the caller's limit.
+
+    `channels` has a fresh copy of a channel after refused credentials. `sleep` waits for a number of seconds, and
+    `random` returns a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        outward: HttpClient,
+        channels: ChannelCache,
+        sleep: Callable[[float], object],
+        random: Callable[[], float],
+    ) -> None:
         self._outward = outward
         self._logins = Logins(outward)
+        self._channels = channels
+        self._sleep = sleep
+        self._random = random
 
-    def send(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
+    def send(
+        self,
+        channel: Channel,
+        signal: Signal,
+        deadline: Deadline,
+        *,
+        reserve: float = 0.0,
+        max_attempts: int = MAX_ATTEMPTS,
+        repeats_if_ambiguous: bool = False,
+    ) -> SendResult:
+        """Send one signal with at most `max_attempts` attempts, and none within `reserve` seconds of the deadline.
+
+        One attempt that xMatters refused for its credentials does not count, if they could be renewed. After an
+        ambiguous failure (xMatters may have accepted the signal), there is one more attempt if `repeats_if_ambiguous`
+        is True, else none. For criticals, two pages are better than none.
+        """
+        sent, attempts_left, is_renewed = SendResult(attempts=0), max_attempts, False
+        while True:
+            attempts_left -= 1
+            try:
+                request_id = self.attempt(channel, signal, deadline, reserve=reserve)
+                return SendResult(sent.attempts + 1, sent.maybe_accepted + 1, request_id)
+            except SendError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - after an unexpected exception the share must still be queued
+                failure = SendError(Reason.INTERNAL, type(error).__name__, may_have_acted=True)
+                failure.__cause__ = error
+            sent = _with_failure(sent, failure)
+            is_repeated = repeats_if_ambiguous and sent.maybe_accepted == 1 and failure.may_have_acted
+            if sent.maybe_accepted > 0 and not is_repeated:
+                return sent
+            seconds_left = deadline.remaining(reserve)
+            # Before the limit: a job has one attempt only, and would send the same old credentials at each wake.
+            if HANDLING[failure.reason].renews_credentials and not is_renewed:
+                renewed = self._renewed(channel, seconds_left)
+                if renewed is None:
+                    return sent
+                channel, is_renewed, attempts_left = renewed, True, attempts_left + 1
+            elif attempts_left == 0 or not self._has_waited(failure, sent, seconds_left):
+                return sent
+            signal = replace(
+                signal,
+                attempt=signal.attempt + failure.was_sent,
+                may_repeat=signal.may_repeat or failure.may_have_acted,
+            )
+
+    def _has_waited(self, failure: SendError, sent: SendResult, seconds_left: float) -> bool:
+        """Wait before the next attempt. Return False, without a wait, if there is no next attempt.
+
+        The wait is `failure.retry_after` (Retry-After) if xMatters sent one, else a random backoff. `sent` counts the
+        attempts so far. `seconds_left` bounds the wait and the next attempt.
+        """
+        wait = failure.retry_after
+        if wait is None:
+            # Full jitter: senders that failed together must not retry together.
+            wait = self._random() * FIRST_WAIT_SECONDS * 2 ** max(0, sent.attempts - 1)
+        if not HANDLING[failure.reason].retries_inline or wait + SHORTEST_ATTEMPT_SECONDS > seconds_left:
+            return False
+        self._sleep(wait)
+        return True
+
+    def _renewed(self, channel: Channel, seconds_left: float) -> Channel | None:
+        """Return the channel with a new OAuth token or a changed secret; None if neither is available in time.
+
+        The refused token is forgotten in any case, so that the next request gets a new one. The secret is read also if
+        only the token may have expired: the password may have been rotated as well.
+        """
+        is_token_renewed = self._logins.renew(_login(channel))
+        same = channel if is_token_renewed else None
+        # A read of the secret must not use up the time that is reserved for the queue.
+        if seconds_left < READ_SECONDS + SHORTEST_ATTEMPT_SECONDS:
+            return same
+        try:
+            found = self._channels.refresh(channel.name)
+        except ChannelError:
+            return same
+        changed = (found.trigger_url, found.auth) != (channel.trigger_url, channel.auth)
+        return found if changed else same
+
+    def attempt(self, channel: Channel, signal: Signal, deadline: Deadline, *, reserve: float) -> str | None:
         """Send one request for a signal. Return xMatters' request id; None if the accepting answer has none.
 
         The answer must come by `reserve` seconds before the deadline. Raises NoAnswer or BadAnswer if the signal was
@@ -106,13 +220,18 @@ class XMatters:
         failure.may_have_acted = is_ambiguous_status(answer.status)
         raise failure
 
-    def renew_token(self, channel: Channel) -> bool:
-        """Forget the channel's cached OAuth token, which xMatters refused. The next request gets a new token.
 
-        Returns True if an earlier request used the same token. Then the token may have expired, and a repeated
-        request with a new token may succeed.
-        """
-        return self._logins.renew(_login(channel))
+def _with_failure(sent: SendResult, failure: SendError) -> SendResult:
+    """Return `sent` (the result of the attempts so far) with one more failed attempt counted.
+
+    The result gets `failure`. But a time-out before a request was sent does not replace an earlier failure.
+    """
+    says_less = sent.failure is not None and failure.reason == Reason.TIMEOUT and not failure.was_sent
+    return SendResult(
+        attempts=sent.attempts + failure.was_sent,
+        maybe_accepted=sent.maybe_accepted + failure.may_have_acted,
+        failure=sent.failure if says_less else failure,
+    )
 
 
 def _login(channel: Channel) -> Login:

@@ -28,7 +28,7 @@ def send(
     relay: Relay, *, seconds: float = 8, reserve: float = 2, attempts: int = 3, repeats: bool = False
 ) -> SendResult:
     channel, deadline = relay.channels.get("noc"), Deadline(seconds, relay.clock)
-    return relay.sender.send(
+    return relay.xmatters.send(
         channel, samples.SIGNAL, deadline, reserve=reserve, max_attempts=attempts, repeats_if_ambiguous=repeats
     )
 
@@ -128,7 +128,7 @@ def test_attempt_is_repeated_with_a_rotated_secret_after_401(is_refreshed: bool)
     relay.clock.now += 11
     if is_refreshed:
         relay.channels.refresh("noc")
-    sent = relay.sender.send(old, samples.SIGNAL, Deadline(8, relay.clock), max_attempts=1)
+    sent = relay.xmatters.send(old, samples.SIGNAL, Deadline(8, relay.clock), max_attempts=1)
     assert (sent, relay.clock.slept) == (SendResult(2, 1, "r1"), [])
     assert relay.session.calls[1].url.endswith("?apiKey=new-key")
 
@@ -150,7 +150,7 @@ def test_signal_is_not_sent_again_without_new_credentials(status: int, secret: s
     elif secret:
         relay.secrets.texts["noc"] = secret
     relay.clock.now += 11
-    sent = relay.sender.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
+    sent = relay.xmatters.send(channel, samples.SIGNAL, Deadline(8, relay.clock))
     assert (sent.attempts, reason(sent), len(relay.secrets.reads)) == (1, "credentials", 2)
 
 
@@ -182,6 +182,11 @@ def test_expired_token_is_renewed_with_the_password_of_now_and_the_signal_is_sen
     shown = [call.headers.get("Authorization") for call in relay.session.calls]
     assert shown == [None, "Bearer t1", "Bearer t1", None, "Bearer t2"]
     assert f"password={password or samples.OAUTH['password']}".encode() in relay.session.calls[3].body
+
+
+def test_refused_token_that_no_signal_used_before_is_not_renewed() -> None:
+    relay = new_relay(samples.token("t1"), FORBIDDEN, samples.token("t2"), OK, secrets=with_token())
+    assert (reason(send(relay)), len(relay.session.calls)) == (Reason.CREDENTIALS, 2)
 
 
 def test_failed_token_request_is_no_attempt() -> None:
