@@ -11,7 +11,7 @@ from relayctl import moments, terminal
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
 from relayctl.moments import SINCE
-from relayctl.progress import counting, progress
+from relayctl.progress import progress
 from relayctl.readings import Readings
 from relayctl.report import shadow_views
 from relayctl.report.shadow_counts import IncidentCount, PageCounts, ShadowCounts
@@ -159,11 +159,11 @@ class _Reader:
         start, reader = max(self.since, kept_from), LogReader(self.stack.logs, self.stack.name)
 
         def read() -> bool:
-            with counting("reading the webhook's log", "shares", self.stack.effects.ticks) as show:
+            with progress("reading the webhook's log", "shares", self.stack.effects.ticks) as show:
                 for line in reader.scan(WEBHOOK, pattern, start, now + AHEAD_SECONDS, budget):
                     if line.message == "share" and line.text("channel") == self.name:
                         counts.add(line)
-                        show(counts.shares)
+                        show(counts.shares, "")
             return True
 
         if self.readings.read(source, read):
@@ -210,7 +210,7 @@ class _Reader:
             self.readings.add(source, problem=problem)
             return
         title = "asking xMatters for the pages of each incident"
-        with progress(title, len(newest), self.stack.effects.ticks) as show:
+        with progress(title, f"of {len(newest)}", self.stack.effects.ticks) as show:
             for done, (incident_id, count) in enumerate(newest, 1):
                 # Without any page, there is nothing to ask for.
                 number = total and pages.count(deadline, key, incident_id)

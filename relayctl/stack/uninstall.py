@@ -14,10 +14,10 @@ from relay.foreign_text import printable
 from relayctl import terminal
 from relayctl.channel.revocation import put_in_force
 from relayctl.channel.store import ChannelStore
-from relayctl.dlq import export
-from relayctl.dlq.export import STDOUT
-from relayctl.dlq.mover import Filter
-from relayctl.progress import counting
+from relayctl.dlq import file as dead_letter_file
+from relayctl.dlq.file import STDOUT
+from relayctl.dlq.reading import Filter
+from relayctl.progress import progress
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS, Drain
@@ -61,7 +61,7 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     file = (
         place or f"dead-letters-{stack.name}-{datetime.fromtimestamp(stack.effects.clock(), UTC):%Y%m%dT%H%M%SZ}.jsonl"
     )
-    export.refuse_existing(file)
+    dead_letter_file.refuse_existing(file)
     run = _Uninstallation(stack, ChannelStore(stack), options["quiet"], options["timeout"], options["days"])
     kept = run.work(file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
@@ -133,7 +133,7 @@ class _Uninstallation:
                 terminal.say(f"channel {name}: removed")
                 names.remove(name)
         self._wait_for_queues()
-        done = export.write_jobs(self.stack, file, Filter(), None)
+        done = dead_letter_file.write_jobs(self.stack, file, Filter())
         self.exported = done.jobs + done.unreadable
         if done.unreadable:
             terminal.say(
@@ -147,9 +147,9 @@ class _Uninstallation:
         They get empty, since the workers dead-letter each job of a removed channel.
         """
         deadline = self.stack.deadline(self.timeout)
-        with counting("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
+        with progress("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
             while (left := UndeliveredJobs.of(self.stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
-                show(left)
+                show(left, "")
                 self.stack.effects.sleep(PAUSE_SECONDS)
 
 
