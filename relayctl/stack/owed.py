@@ -11,7 +11,6 @@ from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.entry_key import channel_of, incident_of
 from relay.ledger.ledger import Ledger
-from relayctl.channel.revocation import bounded_table
 from relayctl.dlq import reading
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
@@ -160,7 +159,7 @@ class Account(NamedTuple):
         """Read what the stack owes. Raises botocore's exceptions if the queues cannot be counted."""
         readings, undelivered = Readings(), UndeliveredJobs.of(stack)
         # A row that is written during the query can appear twice.
-        rows = readings.read("ledger", lambda: dict(due(Ledger(bounded_table(stack)))))
+        rows = readings.read("ledger", lambda: dict(due(Ledger(stack.bounded_table()))))
         entries, dead = defaultdict[str, dict[str, Entry]](dict), defaultdict[str, list[Job | None]](list)
         for key, entry in (rows or {}).items():
             entries[channel_of(key)][key] = entry
