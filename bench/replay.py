@@ -13,8 +13,8 @@ from bench.figures import Aim, Section, measured
 from bench.simulated import overlapping
 from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue, envelope_of
-from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover
-from relayctl.dlq.queue import DeadLetters
+from relayctl.dlq.mover import DeadLetterMover
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters
 from tests import samples
 from tests.fakes import Clock
 
@@ -67,8 +67,7 @@ def section() -> Section:
     with queue.holding():
         found = list(queue.scan())
         began = clock.now
-        run = overlapping(clock, PARALLEL_BATCHES)
-        moved = list(DeadLetterMover(queue, Queue(other, "retries"), clock, clock.sleep, run=run).move(found))
+        moved = list(DeadLetterMover(queue, Queue(other, "retries"), clock, clock.sleep).move(found))
     assert (len(moved), retries.sent, len(dead.taken)) == (MESSAGES, MESSAGES, 0)
     ended, aim = clock.now, Aim(RATE, at_least=True)
     rows = [

@@ -16,9 +16,8 @@ from relay.foreign_text import printable
 from relayctl import moments, terminal
 from relayctl.channel import credential_uses, endpoints, modes
 from relayctl.channel.pause import pause, resume
-from relayctl.channel.revocation import put_in_force
-from relayctl.channel.revoke import revoke
-from relayctl.channel.rotate import rotate
+from relayctl.channel.propagation import put_in_force
+from relayctl.channel.rotate import revoke, rotate
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.set import set_
 from relayctl.channel.store import NO_CHANNELS, ChannelStore

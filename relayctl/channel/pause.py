@@ -13,7 +13,7 @@ from relay.foreign_text import printable
 from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.channel import modes, pauses_in_secret
-from relayctl.channel.revocation import put_in_force
+from relayctl.channel.propagation import put_in_force
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelChangedError, ChannelStore
 from relayctl.channel_names import NAME_OR_ALL

@@ -1,4 +1,4 @@
-"""relayctl channel rotate: replace a credential without a gap, and end the replaced one."""
+"""relayctl channel rotate and revoke: replace a credential, with the old one for a time or without it."""
 
 import json
 from collections.abc import Mapping
@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 
 import click
 
-from relay.channels.parsing import parse_channel
 from relay.foreign_text import printable
 from relay.xmatters.directory import Directory
 from relayctl import check_results, moments, terminal
 from relayctl.channel import credential_checks, credential_uses, endpoints, rotation, write_path
 from relayctl.channel.checks import SECONDS
 from relayctl.channel.credential_input import CredentialCommand, credential_option, flag_of
-from relayctl.channel.credential_uses import LastUses, described, obstacle
+from relayctl.channel.credential_uses import described, newest, obstacle
 from relayctl.channel.endpoints import ENDPOINTS, KEYS
-from relayctl.channel.revocation import put_in_force
+from relayctl.channel.propagation import put_in_force
 from relayctl.channel.rotation import VENDORS
 from relayctl.channel.secret_document import SecretDocument
 from relayctl.channel.store import ChannelStore, StoredSecret
@@ -83,7 +82,11 @@ def rotate(stack: Stack, name: str, kind: str, as_json: bool, **options: Any) ->
     else:
         key = next(key for key, endpoint in ENDPOINTS.items() if endpoint.name == kind)
         endpoint = _Endpoint(stack, store, name, stored, key)
-        endpoint.check()
+        if not SecretDocument(stored.document).has(key):
+            raise click.UsageError(
+                f"channel {name} has no credential for {ENDPOINTS[key].vendor}: relayctl channel set makes one for "
+                "xMatters once the channel has bigpanda.api_key"
+            )
         is_done = (
             endpoint.retire(now=flags["now"], as_json=as_json)
             if flags["retire"]
@@ -128,24 +131,15 @@ class _Endpoint(NamedTuple):
     stored: StoredSecret
     key: str
 
-    def check(self) -> None:
-        """Raise UsageError if the channel has no credential for the endpoint."""
-        if not SecretDocument(self.stored.document).has(self.key):
-            raise click.UsageError(
-                f"channel {self.name} has no credential for {ENDPOINTS[self.key].vendor}: relayctl channel set makes "
-                "one for xMatters once the channel has bigpanda.api_key"
-            )
-
     def rotate(self, overlap_seconds: float, *, as_json: bool) -> bool:
         """Make, store, verify and print a new credential."""
-        before = SecretDocument(self.stored.document)
-        after = SecretDocument(self.stored.document)
+        after, endpoint = SecretDocument(self.stored.document), ENDPOINTS[self.key]
         rotation.renew(after, self.key, self.name)
         change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=overlap_seconds)
-        used = LastUses.of(credential_uses.of_channel(self.stack, self.name, before) or (), self.key).current
+        uses = credential_uses.of_channel(self.stack, self.name, change.before) or ()
+        used = newest(uses, endpoint.name, "current")
         done = write_path.put(self.stack, self.store, change)
-        endpoint, urls = ENDPOINTS[self.key], {self.key: change.urls[self.key]}
-        headers = endpoints.headers(after, self.key)
+        urls, headers = {self.key: change.urls[self.key]}, endpoints.headers(after, self.key)
         if as_json:
             old = {"used_at": moments.iso_or_none(used), "expires_at": change.expiries.get(self.key)}
             document = {"channel": self.name, "kind": endpoint.name, **endpoints.url_members(urls), "headers": headers}
@@ -161,33 +155,28 @@ class _Endpoint(NamedTuple):
         Raises ClickException if the vendor may still use this credential, unless the operator gave --now.
         """
         before, after = SecretDocument(self.stored.document), SecretDocument(self.stored.document)
-        is_there = after.unset(f"{self.key}.previous")
-        used = None
-        if is_there:
-            found = credential_uses.of_channel(self.stack, self.name, before)
-            uses = LastUses.of(found or (), self.key)
-            used = uses.previous
-            if not now:
-                self._refuse(found is not None, uses)
-            parse_channel(self.name, after.text(), self.stack.hosts)
-            self.store.write(self.name, after.text(), replaces=self.stored.version)
+        used, endpoint = None, ENDPOINTS[self.key]
+        if is_there := after.unset(f"{self.key}.previous"):
+            uses = credential_uses.of_channel(self.stack, self.name, before)
+            used = newest(uses or (), endpoint.name, "previous")
+            why = "its last use cannot be read"
+            if uses is not None:
+                why = obstacle(uses, self.key, self.stack.effects.clock()) or ""
+            if why and not now:
+                raise click.ClickException(f"not retired: {why}; --now retires it all the same")
+            change = write_path.prepare(self.stack, self.name, self.stored, after, overlap_seconds=None)
+            self.store.write(self.name, after.text(), replaces=change.replaces)
             terminal.say(f"channel {self.name}: changed")
         else:
-            terminal.say(f"channel {self.name}: {ENDPOINTS[self.key].vendor} has no old credential any more")
+            terminal.say(f"channel {self.name}: {endpoint.vendor} has no old credential any more")
         # Also without a previous credential: an earlier call may have stored the secret, and failed to write the mark.
         in_force = put_in_force(self.stack, self.name)
         if as_json:
-            document = {"channel": self.name, "kind": ENDPOINTS[self.key].name, "retired": is_there}
+            document = {"channel": self.name, "kind": endpoint.name, "retired": is_there}
             click.echo(json.dumps(document | {"used_at": moments.iso_or_none(used), "in_force_at": in_force}))
         elif is_there:
             terminal.show_line(f"The old one is retired; it was last used: {described(used)}")
         return in_force is not None
-
-    def _refuse(self, is_known: bool, uses: LastUses) -> None:
-        clock = self.stack.effects.clock
-        why = obstacle(uses, self.key, clock()) if is_known else "its last use cannot be read"
-        if why:
-            raise click.ClickException(f"not retired: {why}; --now retires it all the same")
 
 
 def _rotate_outward(
@@ -234,3 +223,62 @@ def _checked(stack: Stack, change: ChannelChange, kind: str) -> Check:
     if kind == "rest" and change.channel.rest is not None:
         return credential_checks.rest(Directory(client), change.channel.rest, deadline)
     return credential_checks.trigger(client, change.channel, deadline)
+
+
+@click.command()
+@NAME
+@click.option(
+    "--endpoint",
+    "names",
+    type=click.Choice(list(KEYS)),
+    multiple=True,
+    required=True,
+    help="The credential's owner: inbound is BigPanda, callback is xMatters. Repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on_stack
+def revoke(stack: Stack, name: str, names: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Make all functions refuse an endpoint's credentials within 15 seconds, and print a new one, once.
+
+    BigPanda's or xMatters' requests are refused until the new credential is pasted there. BigPanda does not send a
+    refused share again. A login keeps its user name and gets a new password. To replace a credential that did not leak,
+    use relayctl channel rotate: the old one goes on working meanwhile.
+
+    Exit codes: 0 done, 1 not stored, or stored and not in force or not verified, 2 usage, 3 no such channel.
+
+    \b
+    Example:
+      relayctl channel revoke payments --endpoint inbound
+      relayctl channel revoke payments --endpoint callback --yes
+    """
+    store = ChannelStore(stack)
+    stored = store.existing(name)
+    keys = [key for key, endpoint in ENDPOINTS.items() if endpoint.name in names]
+    after = SecretDocument(stored.document)
+    for key in keys:
+        if not after.has(key):
+            raise click.UsageError(f"--endpoint {ENDPOINTS[key].name}: channel {name} has no credential for it")
+        rotation.renew(after, key, name)
+        after.unset(f"{key}.previous")
+    change = write_path.prepare(stack, name, stored, after, overlap_seconds=None)
+    terminal.refuse_unasked("revoke", yes=yes)
+    if not yes:
+        vendors = " and ".join(ENDPOINTS[key].vendor for key in keys)
+        question = f"Channel {name}: refuse the current credential, until the new one is pasted ({vendors})?"
+        click.confirm(question, abort=True, err=True)
+    # A second `revoke` would make one more credential. Any endpoint will do: the mark is the channel's.
+    advice = f"to put it in force, type: relayctl channel rotate {name} {names[0]} --retire --now"
+    done = write_path.put(stack, store, change, revokes=advice)
+    headers = {key: endpoints.headers(after, key) for key in keys}
+    if as_json:
+        found = [
+            {"endpoint": key, "url": change.urls[key], "header": each}
+            for key, these in headers.items()
+            for each in these
+        ]
+        document = {"channel": name, "revoked": [ENDPOINTS[key].name for key in keys], "in_force_at": done.in_force}
+        click.echo(json.dumps(document | {"credentials": found, "verified": done.is_verified}))
+    else:
+        endpoints.show(change.urls, headers)
+    if done.in_force is None or not done.is_verified:
+        click.get_current_context().exit(1)

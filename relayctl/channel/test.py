@@ -158,7 +158,7 @@ def test(stack: Stack, name: str, rings: bool, yes: bool, as_json: bool) -> None
         terminal.refuse_unasked("share a test incident", yes=yes)
     with terminal.status(f"checking channel {name} …"):
         found = list(ChannelChecks(stack, store).of(name))
-        status = StatusReader(stack, name, has_pages=False).read()
+        status = StatusReader(stack, name).read()
         found += status_views.refused_requests(status, name)
     if not as_json:
         check_results.show(found)

@@ -16,10 +16,9 @@ from relay.channels.parsing import parse_channel
 from relay.channels.token import LEAST_TYPED_LENGTH
 from relayctl import terminal
 from relayctl.channel import credential_checks, endpoints, rotation
-from relayctl.channel.credential_acceptance import ProbeRequest, verify
 from relayctl.channel.credential_input import MAX_BYTES
 from relayctl.channel.endpoints import ENDPOINTS
-from relayctl.channel.revocation import put_in_force
+from relayctl.channel.propagation import ProbeRequest, put_in_force, verify
 from relayctl.channel.secret_document import Change, SecretDocument
 from relayctl.channel.store import ChannelStore, StoredSecret
 from relayctl.stack.deployed import Stack
@@ -75,15 +74,22 @@ class Done(NamedTuple):
     Attributes:
         fresh: The header of each new or changed credential, by the endpoint's key in the secret.
         is_verified: True if the relay accepts these credentials, or there are none.
-        is_in_force: False if running functions may still use the old value of a setting that must act at once, such as
-            the mode; else True.
+        in_force: Time from which no function uses the old value of a setting that must act at once, such as the mode,
+            or a revoked credential (ISO 8601); None if that is not known.
+        must_act: True if the change has such a setting.
         findings: Results of the recipients' checks, as a member of a JSON document; empty if they were not checked.
     """
 
     fresh: Mapping[str, dict[str, str]]
     is_verified: bool
-    is_in_force: bool
+    in_force: str | None
+    must_act: bool
     findings: dict[str, Any]
+
+    @property
+    def is_in_force(self) -> bool:
+        """False if running functions may still use what must not be used any more."""
+        return self.in_force is not None or not self.must_act
 
 
 def prepare(
@@ -92,7 +98,7 @@ def prepare(
     stored: StoredSecret | None,
     after: SecretDocument,
     *,
-    overlap_seconds: float = rotation.OVERLAP_SECONDS,
+    overlap_seconds: float | None = rotation.OVERLAP_SECONDS,
 ) -> ChannelChange:
     """Check a new secret of a channel, and return the change that would store it. Nothing is stored.
 
@@ -103,30 +109,33 @@ def prepare(
         name: The name of the channel.
         stored: The secret as it was read; None for a new channel.
         after: The new secret; replaced credentials are added as `previous`.
-        overlap_seconds: Time for which a replaced credential of an endpoint stays valid.
+        overlap_seconds: Time for which a replaced credential of an endpoint stays valid; None to end it at once.
     """
-    before = SecretDocument(stored.document if stored else None)
-    expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
+    before, expiries = SecretDocument(stored.document if stored else None), dict[str, str]()
+    if overlap_seconds is not None:
+        expiries = _rotate(before, after, stack.effects.clock(), name, overlap_seconds)
     channel = _checked(stack, name, after)
     _refuse_short_tokens(before, after)
     urls = endpoints.urls(stack, name, after)
     return ChannelChange(name, stored.version if stored else None, before, after, channel, urls, expiries)
 
 
-def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
+def put(stack: Stack, store: ChannelStore, change: ChannelChange, *, revokes: str | None = None) -> Done:
     """Store a change of a channel's secret, and wait until the relay accepts the new credentials.
 
-    Notes and warnings about the stored channel are written to stderr. Raises ChannelChangedError if another writer
-    changed the secret first.
+    Notes and warnings about the stored channel are written to stderr. `revokes` is for a change that revokes a
+    credential: what the operator can do if that is not in force. Raises ChannelChangedError if another writer changed
+    the secret first.
     """
     name, before, after = change.name, change.before, change.after
     if change.changes:
         store.write(name, after.text(), replaces=change.replaces)
         _say_stored(stack, change)
-    must_act = any(each.key in AT_ONCE for each in change.changes)
-    is_in_force = (
-        not must_act or change.is_new or put_in_force(stack, name, effect="it acts", revokes=False) is not None
-    )
+    in_force, must_act = None, not change.is_new and any(each.key in AT_ONCE for each in change.changes)
+    if revokes:
+        in_force = put_in_force(stack, name, advice=revokes)
+    elif must_act:
+        in_force = put_in_force(stack, name, effect="it acts", revokes=False)
     for key, expires_at in change.expiries.items():
         terminal.say(
             f"note: {ENDPOINTS[key].vendor}'s old credential works until {expires_at}; to end it earlier: relayctl "
@@ -136,7 +145,7 @@ def put(stack: Stack, store: ChannelStore, change: ChannelChange) -> Done:
     findings = credential_checks.warn(stack, change.channel)
     fresh = {key: header for key in change.urls if (header := rotation.fresh_header(before, after, key))}
     is_verified = verify(stack, name, {key: ProbeRequest(change.urls[key], header) for key, header in fresh.items()})
-    return Done(fresh, is_verified, is_in_force, findings)
+    return Done(fresh, is_verified, in_force, must_act, findings)
 
 
 def _rotate(
@@ -193,14 +202,6 @@ def _say_stored(stack: Stack, change: ChannelChange) -> None:
         and "apikey=" not in str(document.get("xmatters.trigger_url")).lower()
     ):
         terminal.say("note: the trigger URL has no apiKey, which --auth url needs")
-    access = change.channel.bigpanda
-    is_listed = access and access.reconcile and access.environments and not access.reconcile_query
-    if is_listed and "ReconcileFunction" in stack.outputs:
-        effect = "ring here" if document.get("bigpanda.reconcile") == "ring" else "are reported"
-        terminal.say(
-            "note: reconcile runs look for missed shares in BigPanda; if the same environment is shared with other "
-            f"receivers too, their incidents {effect}: set bigpanda.reconcile_query, or bigpanda.reconcile=false"
-        )
 
 
 def _warn_of_critical(channel: Channel) -> None:

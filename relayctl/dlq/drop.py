@@ -3,11 +3,8 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import batched
-from threading import Event
 from typing import Any, NamedTuple
 
 import click
@@ -21,20 +18,9 @@ from relay.ledger.ledger import Ledger
 from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.dlq import listing
-from relayctl.dlq.follower import fate
-from relayctl.dlq.listing import title
-from relayctl.dlq.mover import PARALLEL_BATCHES, Became, Filter, Moved, state_of
-from relayctl.dlq.queue import MAX_BATCH, DeadLetters, Depth, HeldMessage, Run
-from relayctl.dlq.reading import (
-    dead_letters,
-    described,
-    filtered,
-    matching,
-    nothing_matched,
-    say_held,
-    scan,
-    show_summary,
-)
+from relayctl.dlq.mover import Became, fate, state_of
+from relayctl.dlq.queue import PARALLEL_BATCHES, DeadLetters, Depth, HeldMessage, Run
+from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -62,11 +48,6 @@ class CriticalJob(NamedTuple):
     is_owed: bool | None
     title: str = ""
 
-    @property
-    def may_be_owed(self) -> bool:
-        """True unless the ledger says that the job's state is announced, or not owed any more."""
-        return self.is_owed is not False
-
     def document(self) -> dict[str, Any]:
         """Return the channel, the incident and the job by their ids, and `is_owed`, as a JSON object for programs."""
         return {
@@ -92,22 +73,19 @@ def criticals(
     Jobs whose state may be owed come first. The state of an incident without an entry in the ledger is owed: a replay
     would announce it. `held_messages` are messages that this run of relayctl keeps invisible to other readers.
     """
-    found = [
-        (Moved(held.job, state.without_alerts()), title(queue.envelope(held)))
-        for held in held_messages
-        if held.job and (state := state_of(held.job, queue.envelope(held))) is not None and state.is_critical
-    ]
-    criticals, problem = [], None
-    for batch in batched(found, ENTRIES_AT_ONCE, strict=False):
+    found, problem = list[CriticalJob](), None
+    signals = ((held.job, queue.envelope(held)) for held in held_messages if held.job)
+    states = ((job, state_of(job, text), listing.title(text)) for job, text in signals)
+    for batch in batched((each for each in states if each[1] and each[1].is_critical), ENTRIES_AT_ONCE, strict=False):
         try:
-            entries = ledger.read_many({entry_key_of(moved.job) for moved, _ in batch}) if problem is None else {}
+            entries = ledger.read_many({entry_key_of(job) for job, _, _ in batch}) if problem is None else {}
         except LedgerError as error:
             entries, problem = {}, str(error)
-        for moved, said in batch:
-            entry = entries.get(entry_key_of(moved.job))
-            is_over = entry is not None and fate(moved, entry).became in {Became.DELIVERED, Became.NOT_OWED}
-            criticals.append(CriticalJob(moved.job, None if entry is None else not is_over, said))
-    return sorted(criticals, key=lambda each: not each.may_be_owed), problem
+        for job, state, title in batch:
+            entry = entries.get(entry_key_of(job))
+            is_over = entry and state and fate(job, state, entry).became in {Became.DELIVERED, Became.NOT_OWED}
+            found.append(CriticalJob(job, None if entry is None else not is_over, title))
+    return sorted(found, key=lambda each: each.is_owed is False), problem
 
 
 @dataclass
@@ -131,24 +109,18 @@ class Drop:
         dropped, failed = len(self.deleted), len(self.problems)
         return {"dropped": dropped, "failed": failed, "gone": self.gone, "left": len(self.chosen) - dropped - failed}
 
-    def delete(self, queue: DeadLetters, map_batches: Run, stopping: Callable[[], bool]) -> Iterator[None]:
-        """Delete the chosen messages in batches, some batches in parallel; yield after each batch.
+    def delete(self, queue: DeadLetters, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Delete the chosen messages until `stopping` returns True; yield after each message."""
 
-        `map_batches` calls a function for each batch, as `map` does. `stopping` is asked before each wave of parallel
-        batches: if it returns True, no further wave begins.
-        """
-        for wave in batched(self.chosen, MAX_BATCH * PARALLEL_BATCHES, strict=False):
-            if stopping():
-                return
-            queue.renew()
-            held = [each for each in wave if queue.is_held(each)]
-            self.problems += [(each, _NOT_HELD) for each in wave if each not in held]
-            batches = list(batched(held, MAX_BATCH, strict=False))
-            for batch, problems in zip(batches, map_batches(queue.delete_batch, batches), strict=True):
-                failed = [(each, problem) for each, problem in zip(batch, problems, strict=True) if problem]
-                self.problems += failed
-                self.deleted += [each for each, problem in zip(batch, problems, strict=True) if not problem]
-                yield
+        def delete(batch: Sequence[HeldMessage]) -> list[str]:
+            return [problem or "" for problem in queue.delete_batch(batch)]
+
+        for held, problem in queue.work_off(self.chosen, delete, stopping):
+            if problem == "":
+                self.deleted.append(held)
+            else:
+                self.problems.append((held, problem or _NOT_HELD))
+            yield
 
     def record(self, ledger: Ledger, map_jobs: Run) -> str | None:
         """Record in the ledger which states were dropped, so that they no longer count as given up.
@@ -189,7 +161,7 @@ def _reason(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--all", "is_all", is_flag=True, help="Drop all messages, also those that are no jobs of the relay.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on_stack
-def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: bool, yes: bool, as_json: bool) -> None:
+def drop(stack: Stack, reason: str, wanted: Filter, is_all: bool, yes: bool, as_json: bool) -> None:
     """Delete dead-lettered messages for good, after showing what would go.
 
     A dropped job cannot be replayed: export it before. Its state rings no more, and no longer makes its channel sick.
@@ -205,22 +177,29 @@ def drop(stack: Stack, reason: str, wanted: Filter, limit: int | None, is_all: b
       relayctl dlq drop --channel old --older-than 7d --reason "moved to team B"
       relayctl dlq drop --failure-reason refused --reason "INC-7: bad URL" --yes
     """
-    if is_all == (wanted != Filter()):
+    if is_all != wanted.takes_all:
         raise click.UsageError("give at least one filter, such as --channel, or --all without a filter")
     terminal.refuse_unasked("drop", yes=yes, as_json=as_json)
-    asked = {"filters": described(wanted, limit) | ({"all": True} if is_all else {}), "reason": reason}
+    asked = {"filters": wanted.document() | ({"all": True} if is_all else {}), "reason": reason}
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
         queue = dead_letters(stack, pool.map)
-        run = _Run(stack, queue, queue.depth(), pool, asked, as_json)
-        with run.holding() as stop:
-            run.choose(wanted, limit, stop)
-            if run.chosen and yes:
-                run.delete(run.chosen, stop)
-        if run.chosen and not yes:
-            # The messages are not held during the question: the operator may take longer than the visibility timeout.
-            run.ask()
-            with run.holding() as stop:
-                run.delete(run.find_again(stop), stop)
+        run = _Run(stack, queue, queue.depth(), as_json)
+        try:
+            with queue.holding():
+                with terminal.stop_on_interrupt() as stop:
+                    run.choose(scan(queue, run.depth, stop, stack.effects.clock), wanted)
+                    if yes and run.chosen:
+                        run.delete(pool.map, stop.is_set, asked)
+                if run.chosen and not yes:
+                    # The messages are not held during the question: the operator may take longer than the timeout.
+                    queue.let_go(run.chosen)
+                    run.ask()
+                    with terminal.stop_on_interrupt() as stop:
+                        run.find_again(scan(queue, run.depth, stop, stack.effects.clock))
+                        run.delete(pool.map, stop.is_set, asked)
+        finally:
+            if run.changed or (as_json and run.is_read):
+                run.report()
     if not run.chosen:
         nothing_matched(run.depth)
     counts = run.doing.counts()
@@ -238,12 +217,11 @@ class _Run:
         stack: The stack.
         queue: The dead-letter queue.
         depth: Numbers of messages on the queue.
-        pool: Threads for parallel batches.
-        asked: Filters and reason for the audit.
         as_json: True to print one JSON document.
         chosen: The messages to drop, oldest first; those that are no jobs of the relay come last.
         criticals: The jobs among them that announce open critical incidents.
         problem: Error of the ledger; None if it could be read.
+        is_read: True once the messages are chosen.
         doing: Progress of the deletion.
         changed: The audit; None until the deletion began.
     """
@@ -251,69 +229,43 @@ class _Run:
     stack: Stack
     queue: DeadLetters
     depth: Depth
-    pool: ThreadPoolExecutor
-    asked: dict[str, Any]
     as_json: bool
     chosen: Sequence[HeldMessage] = ()
     criticals: Sequence[CriticalJob] = ()
     problem: str | None = None
+    is_read: bool = False
     doing: Drop = field(default_factory=Drop)
     changed: Audit | None = None
 
     @property
     def owed(self) -> list[CriticalJob]:
-        return [each for each in self.criticals if each.may_be_owed]
+        return [each for each in self.criticals if each.is_owed is not False]
 
-    @contextmanager
-    def holding(self) -> Iterator[Event]:
-        """Hold messages in the block, and report at its end, also after an error or a second Ctrl-C.
-
-        Yields the event that the first Ctrl-C sets.
-        """
-        is_read = False
-        try:
-            with terminal.stop_on_interrupt() as stop, self.queue.holding():
-                yield stop
-                is_read = True
-        finally:
-            if self.changed or (self.as_json and is_read):
-                self._report()
-
-    def choose(self, wanted: Filter, limit: int | None, stop: Event) -> None:
-        """Read the dead-letter queue, choose the messages to drop, and show what would go.
-
-        These messages stay invisible to other readers. All other messages become visible again.
-        """
-        found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
-        unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
-        self.chosen = [*matching(found, wanted, limit), *unreadable][:limit]
+    def choose(self, found: list[HeldMessage], wanted: Filter) -> None:
+        """Choose the messages to drop, and show what would go. All others become visible to other readers again."""
+        unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
+        self.chosen = [*wanted.choose(found), *unreadable][: wanted.limit]
         self.queue.let_go(set(found) - set(self.chosen))
         self.criticals, self.problem = criticals(self.queue, self.chosen, Ledger(self.stack.table()))
+        self.doing.chosen, self.is_read = self.chosen, True
         if self.chosen and not self.as_json:
             self._show()
 
-    def find_again(self, stop: Event) -> list[HeldMessage]:
-        """Read the dead-letter queue again after the operator agreed, and return the messages to drop.
+    def find_again(self, found: list[HeldMessage]) -> None:
+        """Choose, of the messages that are on the queue now, those that the operator was shown."""
+        again = {held.message_id: held for held in found}
+        self.doing.chosen = [again[each.message_id] for each in self.chosen if each.message_id in again]
+        self.doing.gone = len(self.chosen) - len(self.doing.chosen)
+        self.queue.let_go(set(found) - set(self.doing.chosen))
 
-        They are the messages that the operator was shown and that are still on the queue. All other messages become
-        visible to other readers again.
-        """
-        shown = {held.message_id: place for place, held in enumerate(self.chosen)}
-        found = scan(self.queue, self.depth, stop, self.stack.effects.clock)
-        still_there = [held for held in found if held.message_id in shown]
-        self.queue.let_go(set(found) - set(still_there))
-        self.doing.gone = len(shown) - len(still_there)
-        return sorted(still_there, key=lambda held: shown[held.message_id])
-
-    def delete(self, held_messages: Sequence[HeldMessage], stop: Event) -> None:
-        """Delete messages that relayctl keeps invisible to other readers, and begin the audit."""
-        self.doing.chosen = held_messages
-        self.changed = Audit.begin(self.stack, "dlq drop", **self.asked)
-        with progress("dropping", len(held_messages), self.stack.effects.clock) as show:
-            for _ in self.doing.delete(self.queue, self.pool.map, stop.is_set):
+    def delete(self, map_jobs: Run, stopping: Callable[[], bool], asked: dict[str, Any]) -> None:
+        """Delete the messages, and begin the audit with what the operator asked for."""
+        self.changed = Audit.begin(self.stack, "dlq drop", **asked)
+        with progress("dropping", f"of {len(self.doing.chosen)}", self.stack.effects.clock) as show:
+            for _ in self.doing.delete(self.queue, stopping):
                 failed = len(self.doing.problems)
                 show(len(self.doing.deleted), f"{failed} not dropped" if failed else "")
-        if problem := self.doing.record(Ledger(self.stack.table()), self.pool.map):
+        if problem := self.doing.record(Ledger(self.stack.table()), map_jobs):
             terminal.say(
                 f"the ledger could not be written, so channels may count as sick for what was dropped: {problem}"
             )
@@ -339,11 +291,10 @@ class _Run:
 
     def _show(self) -> None:
         """Print the counts of the messages that would be deleted, and each job of an open critical incident."""
-        sums = self._summary()
-        show_summary(sums)
+        sums, now = self._summary(), self.stack.effects.clock()
+        listing.show_summary(sums)
         if sums["unreadable"]:
             click.echo(f"  unreadable  {sums['unreadable']}: no jobs of the relay")
-        now = datetime.now(UTC)
         for each in self.criticals[:MAX_LINES]:
             owed = {True: "still owed", False: "no longer owed", None: "maybe still owed"}[each.is_owed]
             line = f"  critical    {each}  {listing.age(each.job, now)}  {owed}"
@@ -354,7 +305,7 @@ class _Run:
             terminal.say(f"which criticals are still owed is not known, the ledger cannot be read: {self.problem}")
         say_held(self.depth)
 
-    def _report(self) -> None:
+    def report(self) -> None:
         """Print the result of the deletion, and its audit line."""
         counts, document = self.doing.counts(), None
         if self.changed:

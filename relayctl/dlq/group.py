@@ -1,19 +1,13 @@
 """relayctl dlq: the group with all of its verbs, and the verbs list and show."""
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import click
 
-from relayctl import terminal
 from relayctl.dlq import listing
 from relayctl.dlq.drop import drop
-from relayctl.dlq.export import export
-from relayctl.dlq.import_ import import_
-from relayctl.dlq.mover import Filter
-from relayctl.dlq.queue import HeldMessage
-from relayctl.dlq.reading import dead_letters, filtered, matching, nothing_matched, reading, say_held
+from relayctl.dlq.file import export, import_
+from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, reading, say_held
 from relayctl.dlq.replay import replay
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -34,8 +28,8 @@ for _verb in (replay, drop, export, import_):
 @dlq.command("list")
 @filtered()
 @on_stack
-def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> None:
-    """List dead-lettered jobs, oldest first.
+def list_(stack: Stack, wanted: Filter, as_json: bool) -> None:
+    """List dead-lettered jobs, oldest first: age, id, channel, incident, status, reason, attempts, title.
 
     Other readers cannot receive the messages while relayctl reads them. An incident id that is not a single word is
     quoted; --json has the id unchanged. A job has to match all filters.
@@ -47,27 +41,19 @@ def list_(stack: Stack, wanted: Filter, limit: int | None, as_json: bool) -> Non
     """
     queue = dead_letters(stack)
     with reading(queue, stack.effects.clock) as (depth, found):
-        chosen = matching(found, wanted, limit)
-        titles = {held.message_id: listing.title(queue.envelope(held)) for held in chosen}
-    unreadable = [held for held in found if held.job is None] if wanted == Filter() else []
-    shown = [*chosen, *unreadable][:limit]
+        unreadable = [held for held in found if held.job is None] if wanted.takes_all else []
+        shown = [*wanted.choose(found), *unreadable][: wanted.limit]
+        documents = [listing.document(held, queue.envelope(held)) for held in shown]
     if as_json:
-        click.echo(json.dumps(listing.listing(shown, depth, titles)))
+        counts = {"shown": len(shown), "about": depth.about, "held": depth.held}
+        click.echo(json.dumps({"messages": documents, **counts}))
     if not shown:
         nothing_matched(depth)
     if not as_json:
-        _print_list(shown, titles)
+        for each in documents:
+            listing.show(each, stack.effects.clock())
         click.echo(f"{len(shown)} of about {depth.about}", err=True)
         say_held(depth)
-
-
-def _print_list(shown: list[HeldMessage], titles: Mapping[str, str]) -> None:
-    jobs = [held.job for held in shown if held.job]
-    if jobs:
-        console, said = terminal.output(), [titles.get(held.message_id, "") for held in shown if held.job]
-        console.print(listing.table(jobs, datetime.now(UTC), console.width, said))
-    for held in shown[len(jobs) :]:
-        terminal.show_line(listing.unreadable(held), indent=2)
 
 
 def _not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -91,11 +77,14 @@ def show(stack: Stack, identity: str, as_json: bool) -> None:
     """
     queue = dead_letters(stack)
     with reading(queue, stack.effects.clock) as (depth, found):
-        chosen = [held for held in found if listing.has_id_prefix(held, identity)]
-        documents = [listing.whole_document(held, queue.envelope(held)) for held in chosen]
+        documents = [
+            listing.document(held, queue.envelope(held), with_body=True)
+            for held in found
+            if held.message_id.startswith(identity) or (held.job and held.job.delivery_id.startswith(identity))
+        ]
     if as_json:
         click.echo(json.dumps({"messages": documents}))
-    if not chosen:
+    if not documents:
         nothing_matched(depth)
     if not as_json:
         click.echo("\n\n".join(map(listing.text, documents)))

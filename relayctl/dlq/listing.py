@@ -1,14 +1,10 @@
-"""Output of dead-lettered jobs: tables, JSON objects and counts."""
+"""Output of dead-lettered jobs: lines, JSON objects and counts."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from relay.delivery.channel_health import age as duration
@@ -18,24 +14,17 @@ from relay.incidents.details import title_of
 from relay.incidents.share import MAX_ID_LENGTH, parse_share
 from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
-from relayctl.dlq.mover import NO_STATUS
+from relayctl import terminal
 from relayctl.dlq.queue import Depth, HeldMessage
+from relayctl.dlq.reading import NO_STATUS
 
 _NAME_COLUMNS = 18
-_REASON = "reason (attempts)"
-_SHORT_TITLES = ("id", "age", "status", _REASON)
-_TITLE = "title"
+_AGE_COLUMNS = 5
 _MAX_TITLE = 82
-_GAP = "  "
 _MAX_PROBLEM = 200
 # A vendor's answer may have several lines.
 _OF_MANY_LINES = "response_excerpt"
 SUMMARY_INDENT = 14
-
-
-def has_id_prefix(held: HeldMessage, prefix: str) -> bool:
-    """Return True if the message's id, or the delivery id of its job, begins with `prefix`."""
-    return held.message_id.startswith(prefix) or (held.job is not None and held.job.delivery_id.startswith(prefix))
 
 
 def title(envelope: str) -> str:
@@ -46,18 +35,19 @@ def title(envelope: str) -> str:
         return ""
 
 
-def document(held: HeldMessage, title: str = "") -> dict[str, Any]:
-    """Return a message as a JSON object, without its body. `title` is the title of its incident."""
+def document(held: HeldMessage, envelope: str, *, with_body: bool = False) -> dict[str, Any]:
+    """Return a message as a JSON object; `envelope` is its text. Bytes of the body that are not UTF-8 are replaced."""
     if held.job is None:
         return {"message_id": held.message_id, "unreadable": held.problem}
     job = held.job
+    body = {"body": read_envelope(envelope).body.decode("utf-8", "replace")} if with_body else {}
     return {
         "message_id": held.message_id,
         "kind": job.kind,
         "delivery_id": job.delivery_id,
         "channel": job.channel,
         "incident_id": job.incident_id,
-        "title": title or None,
+        "title": title(envelope) or None,
         "status": job.stamps.status,
         "transition": job.stamps.transition,
         "recipients": list(job.stamps.recipients),
@@ -73,84 +63,31 @@ def document(held: HeldMessage, title: str = "") -> dict[str, Any]:
         "dead_lettered_at": job.dead_lettered_at,
         "correlation_id": job.stamps.correlation_id,
         "body_reduced": Flag.BODY_REDUCED in job.flags,
-    }
+    } | body
 
 
-def whole_document(held: HeldMessage, envelope: str) -> dict[str, Any]:
-    """Return a message as a JSON object with its body as text; bytes that are not UTF-8 are replaced."""
-    if held.job is None:
-        return document(held)
-    return {**document(held, title(envelope)), "body": read_envelope(envelope).body.decode("utf-8", "replace")}
-
-
-def listing(held_messages: Sequence[HeldMessage], depth: Depth, titles: Mapping[str, str]) -> dict[str, Any]:
-    """Return a list of messages as a JSON object, without their bodies.
-
-    The object also has `depth`, the numbers of messages on the queue. `titles` are those of the incidents by the
-    messages' ids.
-    """
-    return {
-        "messages": [document(held, titles.get(held.message_id, "")) for held in held_messages],
-        "shown": len(held_messages),
-        "about": depth.about,
-        "held": depth.held,
-    }
-
-
-def table(jobs: Sequence[Job], now: datetime, columns: int, titles: Sequence[str] = ()) -> RenderableType:
-    """Return a table of jobs for the terminal. `titles` are those of the jobs' incidents, in the same order.
-
-    If the rows are wider than `columns`, channel and incident get a line of their own, and the title another. A name is
-    broken only if it is longer than a line.
-    """
-    rows = [_cells(job, now) for job in jobs]
-    if any(titles):
-        said = (quoted(each, _MAX_TITLE) if each else "" for each in titles)
-        rows = [{**row, _TITLE: each} for row, each in zip(rows, said, strict=True)]
-    widths = {title: max(cell_len(each[title]) for each in (*rows, {title: title})) for title in rows[0]}
-    if sum(widths.values()) + len(_GAP) * (len(widths) - 1) > columns:
-        return Group(*_two_lines_each(rows, widths))
-    whole = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for title in widths:
-        whole.add_column(title, overflow="fold", no_wrap=True)
-    for row in rows:
-        whole.add_row(*row.values())
-    return whole
-
-
-def _cells(job: Job, now: datetime) -> dict[str, str]:
-    """Return the cells of a job by the titles of their columns."""
-    # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one cell.
-    status = f" {job.stamps.http_status}" if job.stamps.http_status else ""
-    return {
-        "id": printable(job.delivery_id[:8]),
-        "age": age(job, now),
-        "channel": printable(job.channel),
-        "incident": identifier(job.incident_id, MAX_ID_LENGTH),
-        "status": identifier(job.stamps.status) if job.stamps.status else NO_STATUS,
-        _REASON: f"{identifier(job.stamps.reason)}{status} ({job.attempts})",
-    }
-
-
-def _two_lines_each(rows: Sequence[dict[str, str]], widths: dict[str, int]) -> Iterator[Text]:
-    for number, row in enumerate([{title: title for title in widths}, *rows]):
-        style = "" if number else "bold"
-        short = (set_cell_size(row[title], widths[title]) for title in _SHORT_TITLES)
-        yield Text(_GAP.join(short).rstrip(), style, overflow="fold")
-        yield Text(f"{_GAP}{row['channel']}{_GAP}{row['incident']}", style, overflow="fold")
-        if row.get(_TITLE):
-            yield Text(f"{_GAP}{row[_TITLE]}", style, overflow="ellipsis", no_wrap=True)
-
-
-def unreadable(held: HeldMessage) -> str:
-    """Return one line of text about a message that is not a job."""
-    return f"{held.message_id[:8]} unreadable: {printable(held.problem or '', _MAX_PROBLEM)}"
+def show(document: Mapping[str, Any], now: float) -> None:
+    """Print a line for a message, from its JSON object: its age, its id, its channel and incident, why it is there."""
+    if "unreadable" in document:
+        problem = printable(document["unreadable"] or "", _MAX_PROBLEM)
+        terminal.show_line(f"{document['message_id'][:8]} unreadable: {problem}", indent=2)
+        return
+    # Incident ids come from BigPanda, and a message may be a stranger's. In quotes a text with spaces is one word.
+    status = identifier(document["status"]) if document["status"] else NO_STATUS
+    http = f" {document['http_status']}" if document["http_status"] else ""
+    attempts = f"{document['attempts']} attempt{'' if document['attempts'] == 1 else 's'}"
+    said = [status, f"{identifier(document['reason'])}{http} after {attempts}"]
+    said += [quoted(document["title"], _MAX_TITLE)] if document["title"] else []
+    incident = identifier(document["incident_id"], MAX_ID_LENGTH)
+    name = printable(f"{document['delivery_id'][:8]}  {document['channel']} {incident}")
+    lead = Text(f"{duration(now - seconds_of(document['received_at'])):>{_AGE_COLUMNS}}  ")
+    terminal.show_line(f"{name}: {', '.join(said)}", lead=lead)
 
 
 def text(members: dict[str, Any]) -> str:
     """Return a dead-lettered message as text: a line for each member that is not empty, then the body.
 
-    `members` is the message as a JSON object, as `whole_document` returns it.
+    `members` is the message as a JSON object, as `document` returns it.
     """
     members = members.copy()
     body = members.pop("body", None)
@@ -196,21 +133,20 @@ def summary(jobs: Sequence[Job], depth: Depth) -> dict[str, Any]:
     }
 
 
-def summary_lines(sums: dict[str, Any]) -> list[str]:
-    """Return the counts of `summary` as lines of text; if a line is wrapped, its rest is indented by SUMMARY_INDENT."""
-    lines = [f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}"]
-    for title, key in (
-        ("channel", "by_channel"),
-        ("kind", "by_kind"),
-        ("reason", "by_reason"),
-        ("status", "by_status"),
-    ):
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(sums[key].items()))
-        lines.append(f"  by {title:8} {counts}")
-    lines.append(f"  shared      {sums['oldest']} to {sums['newest']}")
-    return list(map(printable, lines))
+def show_summary(sums: Mapping[str, Any]) -> None:
+    """Print the counts of `summary`."""
+    terminal.show_line(f"{sums['matched']} of about {sums['about']} messages match; incidents: {sums['incidents']}")
+    for by in ("channel", "kind", "reason", "status"):
+        show_counts(by, sums[f"by_{by}"], indent=2)
+    terminal.show_line(f"  shared      {sums['oldest']} to {sums['newest']}")
 
 
-def age(job: Job, now: datetime) -> str:
+def show_counts(by: str, counts: Mapping[str, int], *, indent: int = 0) -> None:
+    """Print numbers of jobs on a line, such as `by channel  noc 2, payments 1`."""
+    said = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    terminal.show_line(printable(f"{' ' * indent}by {by:8} {said}"), indent=indent + 12)
+
+
+def age(job: Job, now: float) -> str:
     """Return the time since the share of the job arrived, in the largest unit that fits, such as hours."""
-    return duration(now.timestamp() - seconds_of(job.received_at))
+    return duration(now - seconds_of(job.received_at))

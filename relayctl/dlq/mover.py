@@ -1,4 +1,4 @@
-"""Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, in order.
+"""Mover of dead-lettered jobs, for a replay: it puts their messages back on the retry queue, and follows them.
 
 A message is on the retry queue before it is deleted from the dead-letter queue. After a crash in between, both queues
 have a copy of the message, and the ledger lets only one copy page. The worker decides if a message is still needed
@@ -6,114 +6,34 @@ have a copy of the message, and the ledger lets only one copy page. The worker d
 """
 
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import replace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.delivery.task import recorded_state
-from relay.failures import BadRequest
+from relay.delivery.task import entry_key_of, recorded_state
+from relay.failures import BadRequest, LedgerError, Reason
 from relay.incidents.share import parse_share
 from relay.incidents.transition import State
 from relay.jobs.job import Job, JobKind, seconds_of
-from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue, attributes_of, read_envelope
-from relayctl.dlq.queue import DeadLetters, HeldMessage, Run
-
-# Batches that are moved in parallel. botocore keeps ten connections.
-PARALLEL_BATCHES = 8
+from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
+from relay.ledger.entry import Entry
+from relay.ledger.ledger import Ledger
+from relayctl.dlq.queue import MAX_ROUND, DeadLetters, HeldMessage
 
 
 def in_order(held_messages: Iterable[HeldMessage]) -> list[tuple[HeldMessage, Job]]:
-    """Return received messages with their jobs in the order of a replay. Messages without a job are left out.
+    """Return received messages with their jobs, the oldest share first. Messages without a job are left out.
 
-    Jobs are sorted by the arrival of their shares, oldest first. Shares can arrive out of order, so the jobs of one
-    incident are sorted by BigPanda's timestamps: its newest state must be replayed last.
+    The order of one incident's states does not matter: the ledger knows its newest one.
     """
     jobs = [(held, held.job) for held in held_messages if held.job is not None]
-    jobs.sort(key=lambda pair: seconds_of(pair[1].received_at))
-    states: dict[tuple[str, str], deque[tuple[HeldMessage, Job]]] = defaultdict(deque)
-    for pair in sorted(jobs, key=lambda pair: _version(pair[1])):
-        states[_incident(pair[1])].append(pair)
-    return [states[_incident(job)].popleft() for _, job in jobs]
-
-
-def _version(job: Job) -> tuple[float, float]:
-    came = seconds_of(job.received_at)
-    return job.version or (came, came)
-
-
-def _incident(job: Job) -> tuple[str, str]:
-    return job.channel, job.incident_id
-
-
-def waves(pairs: Iterable[tuple[HeldMessage, Job]], most: int) -> Iterator[list[list[tuple[HeldMessage, Job]]]]:
-    """Split jobs into waves of at most `most` messages. A wave is a list of batches that can be moved in parallel.
-
-    A batch fits into one call to SQS. To keep their order, messages of one incident are in one batch of a wave, or in
-    different waves.
-    """
-    wave: list[list[tuple[HeldMessage, Job]]] = [[]]
-    batch_indexes: dict[tuple[str, str], int] = {}
-    count = size = 0
-    for held, job in pairs:
-        bytes_of = held.spool_span[1] + sum(len(name + value) + 8 for name, value in attributes_of(job).items()) * 4
-        is_full = bool(wave[-1]) and (len(wave[-1]) == MAX_BATCH or size + bytes_of > MAX_MESSAGE_BYTES)
-        batch_index = len(wave) - 1 + is_full
-        if (
-            count == most
-            or batch_index == PARALLEL_BATCHES
-            or batch_indexes.get(_incident(job), batch_index) != batch_index
-        ):
-            yield wave
-            wave, batch_indexes, count, size, batch_index = [[]], {}, 0, 0, 0
-        elif is_full:
-            wave.append([])
-            size = 0
-        wave[batch_index].append((held, job))
-        batch_indexes[_incident(job)] = batch_index
-        count, size = count + 1, size + bytes_of
-    if count:
-        yield wave
+    return sorted(jobs, key=lambda pair: seconds_of(pair[1].received_at))
 
 
 # Bounds the time until a Ctrl-C takes effect.
 LONGEST_SLEEP_SECONDS = 0.5
-# Stands for the status of a job without one, in filters and in lists.
-NO_STATUS = "-"
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any.
-
-    Attributes:
-        channel: Name of the channel.
-        incident: BigPanda's id of the incident.
-        kind: Kind of the job.
-        status: Status of the incident in the share, in lower case; `-` for a job without a status.
-        reason: Reason for which the job was dead-lettered.
-        since: Earliest arrival of the share (epoch seconds).
-        until: Latest arrival of the share (epoch seconds).
-    """
-
-    channel: str | None = None
-    incident: str | None = None
-    kind: str | None = None
-    status: str | None = None
-    reason: str | None = None
-    since: float | None = None
-    until: float | None = None
-
-    def matches(self, job: Job) -> bool:
-        """True if a job meets all conditions of the filter."""
-        wanted = (self.channel, self.incident, self.kind, self.status, self.reason)
-        found = (job.channel, job.incident_id, job.kind, job.stamps.status or NO_STATUS, job.stamps.reason)
-        if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
-            return False
-        came = seconds_of(job.received_at)
-        return (self.since is None or came >= self.since) and (self.until is None or came <= self.until)
 
 
 class Became(StrEnum):
@@ -122,17 +42,17 @@ class Became(StrEnum):
     Attributes:
         DELIVERED: xMatters accepted its signal.
         NOT_OWED: The worker found that its state need not be announced any more.
-        WAITING: It waits for its next attempt.
         MOVED: It is on the retry queue. It is not a signal, or its body is not a share, so only the worker's log has
             its outcome.
+        WAITING: It waits for its next attempt.
         DEAD_LETTERED: It came back to the dead-letter queue.
         FAILED: It could not be moved.
     """
 
     DELIVERED = "delivered"
     NOT_OWED = "not_owed"
-    WAITING = "waiting"
     MOVED = "moved"
+    WAITING = "waiting"
     DEAD_LETTERED = "dead_lettered"
     FAILED = "failed"
 
@@ -150,53 +70,22 @@ class Fate(NamedTuple):
     reason: str | None = None
     request_id: str | None = None
 
-    @property
-    def is_settled(self) -> bool:
-        """True if the outcome of the replayed job will not change any more."""
-        return self.became != Became.WAITING
 
-
-@dataclass(frozen=True)
+@dataclass
 class Moved:
-    """Result of moving a dead-lettered job's message to the retry queue.
+    """A dead-lettered job that a replay moved to the retry queue, or could not move.
 
     Attributes:
         job: The job, without its body.
         state: The state that it announces; None if it is not a signal, or its body is not a share.
-        move_error: Error if it was not moved, and so is still dead-lettered; None if it was moved.
-        deletion_error: Error if it was moved, but not deleted from the dead-letter queue; None if it was deleted.
+        fate: Its outcome so far.
+        note: Error of the move, or of the deletion from the dead-letter queue; None if there was none.
     """
 
     job: Job
     state: State | None
-    move_error: str | None = None
-    deletion_error: str | None = None
-
-    @property
-    def is_to_follow(self) -> bool:
-        """True if the ledger will show the job's further outcome: it has a state, and its message was moved."""
-        return self.move_error is None and self.state is not None
-
-    @property
-    def first_fate(self) -> Fate:
-        """The job's outcome right after its message was moved, or could not be moved."""
-        if self.move_error is not None:
-            return Fate(Became.FAILED, self.job.stamps.reason)
-        return Fate(Became.MOVED if self.state is None else Became.WAITING)
-
-
-class _Item(NamedTuple):
-    """A message in a batch that is being moved.
-
-    Attributes:
-        held: The message on the dead-letter queue, invisible to other readers.
-        message: Its copy for the retry queue.
-        moved: Its result if it can be moved.
-    """
-
-    held: HeldMessage
-    message: Message
-    moved: Moved
+    fate: Fate
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +98,6 @@ class DeadLetterMover:
         clock: The time in epoch seconds.
         sleep: Waits for a number of seconds.
         rate: Rate limit (messages a second); None for no limit.
-        run: Calls a function for each batch, maybe in parallel threads.
     """
 
     dead_letters: DeadLetters
@@ -217,7 +105,6 @@ class DeadLetterMover:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], object] = time.sleep
     rate: float | None = None
-    run: Run = map
 
     def move(
         self, held_messages: Iterable[HeldMessage], stopping: Callable[[], bool] = lambda: False
@@ -227,50 +114,38 @@ class DeadLetterMover:
         A message that is no longer held is skipped, since another reader may have it. Batches that are in progress when
         `stopping` returns True are completed.
         """
-        most = MAX_BATCH * PARALLEL_BATCHES
-        if self.rate is not None:
-            most = max(1, min(most, int(self.rate)))
+        most = MAX_ROUND if self.rate is None else max(1, min(MAX_ROUND, int(self.rate)))
         next_at = self.clock()
-        for wave in waves(in_order(held_messages), most):
-            self._wait_until(next_at, stopping)
-            if stopping():
-                return
-            self.dead_letters.renew()
-            batches = [self._opened(batch) for batch in wave]
-            count = sum(map(len, batches))
-            next_at = self.clock() + (count / self.rate if self.rate else 0.0)
-            for moved in self.run(self._move, [batch for batch in batches if batch]):
-                yield from moved
 
-    def _wait_until(self, moment: float, stopping: Callable[[], bool]) -> None:
-        # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
-        while (left := moment - self.clock()) > 0 and not stopping():
-            self.sleep(min(left, LONGEST_SLEEP_SECONDS))
-            self.dead_letters.renew()
+        def paces() -> bool:
+            nonlocal next_at
+            # At a low rate the wait is longer than a hold, so the holds are renewed during the wait.
+            while (left := next_at - self.clock()) > 0 and not stopping():
+                self.sleep(min(left, LONGEST_SLEEP_SECONDS))
+                self.dead_letters.renew()
+            next_at = self.clock() + (most / self.rate if self.rate else 0.0)
+            return stopping()
 
-    def _opened(self, batch: Sequence[tuple[HeldMessage, Job]]) -> list[_Item]:
-        """Return the messages of a batch that are still held (invisible to other readers), with their copies."""
-        return [self._item(held, job) for held, job in batch if self.dead_letters.is_held(held)]
+        chosen = [held for held, _ in in_order(held_messages)]
+        for _, moved in self.dead_letters.work_off(chosen, self._move, paces, most):
+            if moved:
+                yield moved
 
-    def _item(self, held: HeldMessage, job: Job) -> _Item:
-        envelope = self.dead_letters.envelope(held)
-        return _Item(held, Message(envelope, attributes_of(job)), Moved(job, state_of(job, envelope)))
-
-    def _move(self, batch: Sequence[_Item]) -> list[Moved]:
-        problems = self.retry_queue.send_batch([item.message for item in batch])
-        taken = [item for item, problem in zip(batch, problems, strict=True) if problem is None]
-        deletion_errors = dict(zip((item.held.message_id for item in taken), self._deleted(taken), strict=True))
-        return [
-            replace(item.moved, move_error=problem, deletion_error=deletion_errors.get(item.held.message_id))
-            for item, problem in zip(batch, problems, strict=True)
-        ]
-
-    def _deleted(self, taken: Sequence[_Item]) -> list[str | None]:
-        if not taken:
-            return []
-        problems = self.dead_letters.delete_batch([item.held for item in taken])
+    def _move(self, batch: Sequence[HeldMessage]) -> list[Moved]:
+        found = [(held, held.job, self.dead_letters.envelope(held)) for held in batch if held.job]
+        problems = self.retry_queue.send_batch([Message(text, attributes_of(job)) for _, job, text in found])
+        taken = [held for (held, _, _), problem in zip(found, problems, strict=True) if problem is None]
         left = "moved, but not deleted from the dead-letter queue: {}; the ledger keeps it from paging twice"
-        return [None if problem is None else left.format(problem) for problem in problems]
+        deleted = self.dead_letters.delete_batch(taken) if taken else []
+        notes = {held.message_id: left.format(why) for held, why in zip(taken, deleted, strict=True) if why}
+        moved = []
+        for (held, job, text), problem in zip(found, problems, strict=True):
+            state = state_of(job, text)
+            fate = Fate(Became.MOVED if state is None else Became.WAITING)
+            if problem:
+                fate = Fate(Became.FAILED, job.stamps.reason)
+            moved.append(Moved(job, state, fate, problem or notes.get(held.message_id)))
+        return moved
 
 
 def state_of(job: Job, envelope: str) -> State | None:
@@ -286,3 +161,89 @@ def state_of(job: Job, envelope: str) -> State | None:
     except BadRequest:
         return None
     return replace(recorded_state(job, state), alerts=frozenset())
+
+
+def fate(job: Job, state: State, entry: Entry) -> Fate:
+    """Return the outcome of a replayed job that announces a state, as far as its incident's ledger entry shows it."""
+    dead_lettered_at = job.dead_lettered_seconds
+    is_received = dead_lettered_at is None or entry.debt.revived_at > dead_lettered_at
+    if state.is_of_same_share(entry.announced):
+        return Fate(Became.DELIVERED, request_id=_request_id(entry)) if is_received else Fate(Became.NOT_OWED)
+    if state.precedes(entry.announced) or state.precedes(entry.newest) or state.is_same(entry.announced):
+        return Fate(Became.NOT_OWED)
+    if entry.is_given_up and state.is_of_same_share(entry.newest):
+        # An equal time is that of the moved message: no worker has received it yet.
+        is_again = dead_lettered_at is None or entry.debt.dead_lettered_at > dead_lettered_at
+        return Fate(Became.DEAD_LETTERED, entry.debt.reason or None) if is_again else Fate(Became.WAITING)
+    if state.is_of_same_share(entry.newest):
+        if entry.debt.since is None:
+            return Fate(Became.NOT_OWED)
+        if is_received:
+            return Fate(Became.WAITING, Reason.IN_FLIGHT if entry.lease else entry.debt.reason or None)
+    return Fate(Became.WAITING)
+
+
+def _request_id(entry: Entry) -> str | None:
+    last = entry.accepted_signals[-1] if entry.accepted_signals else None
+    return last.request_id if last and last.at >= entry.debt.revived_at else None
+
+
+# Time between two reads of the entries.
+POLL_SECONDS = 2.0
+# The follower stops when no entry changed for this time.
+STILL_SECONDS = 60.0
+# The follower stops after this many failed reads in a row.
+MAX_FAILED_POLLS = 5
+
+
+@dataclass
+class Follower:
+    """Follows replayed jobs: reads their outcomes from the ledger entries of their incidents.
+
+    Attributes:
+        ledger: The entries of incidents.
+        clock: The time in epoch seconds.
+        sleep: Waits for a number of seconds.
+        problem: Error of the last read of the ledger; None if it succeeded.
+    """
+
+    ledger: Ledger
+    clock: Callable[[], float]
+    sleep: Callable[[float], object]
+    problem: str | None = field(default=None, init=False)
+
+    def follow(self, jobs: Iterable[Moved], stopping: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Read the outcomes of the waiting jobs repeatedly, and set their `fate`. Yield after each read.
+
+        The iteration ends when no job waits, when no outcome changed for STILL_SECONDS, after MAX_FAILED_POLLS failed
+        reads in a row, or when `stopping` returns True.
+        """
+        changed_at, failed = self.clock(), 0
+        while (waiting := [each for each in jobs if each.fate.became == Became.WAITING]) and not stopping():
+            if self._read(waiting):
+                changed_at = self.clock()
+            failed = failed + 1 if self.problem else 0
+            yield
+            if failed == MAX_FAILED_POLLS or self.clock() - changed_at >= STILL_SECONDS:
+                return
+            if any(each.fate.became == Became.WAITING for each in waiting):
+                self._sleep(stopping)
+
+    def _read(self, waiting: Sequence[Moved]) -> bool:
+        """Set the outcomes of jobs; return True if one changed."""
+        try:
+            entries = self.ledger.read_many({entry_key_of(each.job) for each in waiting})
+        except LedgerError as error:
+            self.problem = str(error)
+            return False
+        self.problem, before = None, [each.fate for each in waiting]
+        for each in waiting:
+            entry = entries.get(entry_key_of(each.job))
+            if entry is not None and each.state is not None:
+                each.fate = fate(each.job, each.state, entry)
+        return before != [each.fate for each in waiting]
+
+    def _sleep(self, stopping: Callable[[], bool]) -> None:
+        until = self.clock() + POLL_SECONDS
+        while (left := until - self.clock()) > 0 and not stopping():
+            self.sleep(min(left, LONGEST_SLEEP_SECONDS))

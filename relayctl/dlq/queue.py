@@ -1,6 +1,6 @@
 """Reader of the dead-letter queue for relayctl: messages are held during a command and released at its end.
 
-The move back to the retry queue is `relayctl.dlq.mover`.
+`DeadLetters.work_off` is the loop of every verb that takes messages off the queue.
 
 SQS offers no read without a receive. A held message is invisible to other readers until its visibility timeout, which
 is renewed during the command. If relayctl dies, SQS shows the message again within two minutes.
@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.jobs.job import Job
-from relay.jobs.queue import UnreadableMessage, read_envelope
+from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, UnreadableMessage, attributes_of, read_envelope
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -38,8 +38,8 @@ HOLD_SECONDS = 120
 RENEW_SECONDS = 75
 # With less than this left, a batch may still be in progress when another reader receives the message.
 MOVE_SECONDS = 30
-# Limit of DeleteMessageBatch and ChangeMessageVisibilityBatch.
-MAX_BATCH = 10
+# Batches that are worked off in parallel. botocore keeps ten connections.
+PARALLEL_BATCHES = 8
 # A long poll asks all of SQS's servers. A short poll may miss messages.
 RECEIVE_SECONDS = 1
 # A scan ends after this many polls in a row that returned only messages newer than the scan.
@@ -47,8 +47,25 @@ POLLS_OF_NEW_ONES = 3
 # Envelopes in memory before they go to a temporary file.
 SPOOL_BYTES = 32 * 1024 * 1024
 
+# Messages of one round of `work_off`.
+MAX_ROUND = MAX_BATCH * PARALLEL_BATCHES
+
 # Calls a function for each item, as `map` or an executor's `map` does.
 type Run = Callable[..., Iterable[Any]]
+
+
+def batches[T](items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Split items into batches that fit into one call to SQS; `size_of` returns the size of an item's message."""
+    batch: list[T] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) == MAX_BATCH or size + size_of(item) > MAX_MESSAGE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += size_of(item)
+    if batch:
+        yield batch
 
 
 @dataclass(eq=False)
@@ -71,6 +88,12 @@ class HeldMessage:
     job: Job | None
     problem: str | None = None
     spool_span: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> int:
+        """Upper bound of the message's size by SQS's count (bytes)."""
+        attributes = attributes_of(self.job) if self.job else {}
+        return self.spool_span[1] + sum(len(name + value) + 8 for name, value in attributes.items()) * 4
 
 
 class Depth(NamedTuple):
@@ -180,6 +203,28 @@ class DeadLetters:
     def is_held(self, held: HeldMessage) -> bool:
         """True if the message stays invisible to other readers for long enough to move a batch."""
         return self._held.get(held.message_id) is held and self._clock() + MOVE_SECONDS < held.until
+
+    def work_off[R](
+        self,
+        chosen: Sequence[HeldMessage],
+        act: Callable[[Sequence[HeldMessage]], list[R]],
+        stopping: Callable[[], bool],
+        most: int = MAX_ROUND,
+    ) -> Iterator[tuple[HeldMessage, R | None]]:
+        """Call `act` with batches of held messages, several in parallel. Yield each message with its result.
+
+        The result is None for a message that is no longer held, since another reader may have it. `stopping` is asked
+        before each round of at most `most` messages: if it returns True, no further round begins.
+        """
+        for round_ in batched(chosen, most, strict=False):
+            if stopping():
+                return
+            self.renew()
+            held = [each for each in round_ if self.is_held(each)]
+            yield from ((each, None) for each in round_ if each not in held)
+            split = list(batches(held, lambda each: each.size))
+            for batch, results in zip(split, self._run(act, split), strict=True):
+                yield from zip(batch, results, strict=True)
 
     def delete_batch(self, held_messages: Sequence[HeldMessage]) -> list[str | None]:
         """Delete up to ten received messages. Return a list with None for each deleted message, else the error."""

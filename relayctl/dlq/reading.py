@@ -3,88 +3,126 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NoReturn
 
 import click
 
 from relay.failures import Reason
-from relay.jobs.job import Job, JobKind
+from relay.jobs.job import Job, JobKind, seconds_of
 from relayctl import channel_names, moments, terminal
-from relayctl.dlq import listing
-from relayctl.dlq.mover import NO_STATUS, Filter, in_order
+from relayctl.dlq.mover import in_order
 from relayctl.dlq.queue import DeadLetters, Depth, HeldMessage, Run
 from relayctl.moments import AGO, SINCE
-from relayctl.progress import counting
+from relayctl.progress import progress
 from relayctl.stack.deployed import Stack
 
-_KINDS = click.Choice([kind.value for kind in JobKind])
-_REASONS = click.Choice([reason.value for reason in Reason])
+# Stands for the status of a job without one, in filters and in lists.
+NO_STATUS = "-"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A choice of dead-lettered jobs: those that match all of its attributes; None in an attribute means any.
+
+    Attributes:
+        channel: Name of the channel.
+        incident: BigPanda's id of the incident.
+        kind: Kind of the job.
+        status: Status of the incident in the share, in lower case; `-` for a job without a status.
+        reason: Reason for which the job was dead-lettered.
+        since: Earliest arrival of the share (epoch seconds).
+        until: Latest arrival of the share (epoch seconds).
+        limit: Maximum number of jobs, the oldest first.
+    """
+
+    channel: str | None = None
+    incident: str | None = None
+    kind: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    since: float | None = None
+    until: float | None = None
+    limit: int | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        """True if every job matches, so that messages that are no jobs are of interest, too."""
+        return Filter(limit=self.limit) == self
+
+    def _matches(self, job: Job) -> bool:
+        wanted = (self.channel, self.incident, self.kind, self.status, self.reason)
+        found = (job.channel, job.incident_id, job.kind, job.stamps.status or NO_STATUS, job.stamps.reason)
+        if any(want is not None and want != have for want, have in zip(wanted, found, strict=True)):
+            return False
+        came = seconds_of(job.received_at)
+        return (self.since is None or came >= self.since) and (self.until is None or came <= self.until)
+
+    def choose(self, found: list[HeldMessage]) -> list[HeldMessage]:
+        """Return the messages whose jobs match, oldest first, as a replay takes them."""
+        return [held for held, job in in_order(found) if self._matches(job)][: self.limit]
+
+    def document(self) -> dict[str, Any]:
+        """Return the filters that the operator gave as a JSON object; times are ISO 8601 in UTC."""
+        times = {"since": moments.iso_or_none(self.since), "until": moments.iso_or_none(self.until)}
+        return {name: value for name, value in (vars(self) | times).items() if value is not None}
 
 
 def filtered(reason_option: str = "--reason") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds the filter options to a verb.
+    """Return a decorator that adds the filter options to a verb, which gets the filter as `wanted`.
 
-    The verb gets the filter as `wanted`, and the maximum number of jobs (None: all) as `limit`. `reason_option` is the
-    name of the option that filters by the reason of a failure.
+    `reason_option` is the name of the option that filters by the reason of a failure.
     """
-
-    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        @click.option(
-            "--channel",
-            metavar="NAME",
-            shell_complete=channel_names.complete,
-            help="Only jobs of this channel.",
-        )
-        @click.option("--incident", metavar="ID", help="Only jobs of this incident.")
-        @click.option("--kind", type=_KINDS, metavar="KIND", help=f"Only jobs of this kind: {', '.join(JobKind)}.")
-        @click.option(
+    options = (
+        click.option(
+            "--channel", metavar="NAME", shell_complete=channel_names.complete, help="Only jobs of this channel."
+        ),
+        click.option("--incident", metavar="ID", help="Only jobs of this incident."),
+        click.option(
+            "--kind",
+            type=click.Choice(list(map(str, JobKind))),
+            metavar="KIND",
+            help=f"Only jobs of this kind: {', '.join(JobKind)}.",
+        ),
+        click.option(
             "--status",
             metavar="STATUS",
             help=f"Only jobs of shares with this status of the incident, such as critical; {NO_STATUS} for none.",
-        )
-        @click.option(
+        ),
+        click.option(
             reason_option,
             "wanted_reason",
-            type=_REASONS,
+            type=click.Choice(list(map(str, Reason))),
             metavar="REASON",
             help=f"Only jobs with this reason: {', '.join(Reason)}.",
-        )
-        @click.option(
+        ),
+        click.option(
             "--since", type=SINCE, metavar="AGE|TIME", help="Only jobs of shares since: 90m, 12h, 7d or a time."
-        )
-        @click.option("--newer-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came later: 90m.")
-        @click.option("--older-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came before: 7d.")
-        @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first.")
+        ),
+        click.option("--newer-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came later: 90m."),
+        click.option("--older-than", type=AGO, metavar="DURATION", help="Only jobs of shares that came before: 7d."),
+        click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N jobs, the oldest first."),
+    )
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @wraps(verb)
         def wrapped(**arguments: Any) -> None:
-            verb(wanted=_filter(arguments), **arguments)
+            took = {name: arguments.pop(name) for name in ("channel", "incident", "kind", "status", "limit")}
+            since = [arguments.pop("since"), arguments.pop("newer_than")]
+            wanted = Filter(
+                **took | {"status": took["status"] and took["status"].strip().lower()},
+                reason=arguments.pop("wanted_reason"),
+                since=max((each for each in since if each is not None), default=None),
+                until=arguments.pop("older_than"),
+            )
+            verb(wanted=wanted, **arguments)
 
+        for option in reversed(options):
+            wrapped = option(wrapped)
         return wrapped
 
     return decorate
-
-
-def _filter(arguments: dict[str, Any]) -> Filter:
-    """Remove the filter options from a verb's `arguments`, and return them as one filter."""
-    moments_since = [each for each in (arguments.pop("since"), arguments.pop("newer_than")) if each is not None]
-    status = arguments.pop("status")
-    return Filter(
-        channel=arguments.pop("channel"),
-        incident=arguments.pop("incident"),
-        kind=arguments.pop("kind"),
-        status=None if status is None else status.strip().lower(),
-        reason=arguments.pop("wanted_reason"),
-        since=max(moments_since, default=None),
-        until=arguments.pop("older_than"),
-    )
-
-
-def described(wanted: Filter, limit: int | None) -> dict[str, Any]:
-    """Return a JSON object of the filters that the operator gave; times are ISO 8601 in UTC."""
-    times = {"since": moments.iso_or_none(wanted.since), "until": moments.iso_or_none(wanted.until)}
-    found = {**vars(wanted), **times, "limit": limit}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def dead_letters(stack: Stack, run: Run = map) -> DeadLetters:
@@ -113,29 +151,15 @@ def all_jobs(stack: Stack) -> tuple[list[Job | None], int]:
 def scan(queue: DeadLetters, depth: Depth, stop: threading.Event, clock: Callable[[], float]) -> list[HeldMessage]:
     """Return all messages that can be received. Raises KeyboardInterrupt after a Ctrl-C."""
     found = []
-    with counting("reading the queue", f"of about {depth.about}", clock) as show:
+    with progress("reading the queue", f"of about {depth.about}", clock) as show:
         for held in queue.scan():
             found.append(held)
-            show(len(found))
+            show(len(found), "")
             if stop.is_set():
-                break
+                raise KeyboardInterrupt
     if stop.is_set():
         raise KeyboardInterrupt
     return found
-
-
-def matching(found: list[HeldMessage], wanted: Filter, limit: int | None) -> list[HeldMessage]:
-    """Return the messages whose jobs match the filter `wanted`, oldest first, as a replay takes them.
-
-    `limit` is the maximum number of messages; None for all.
-    """
-    return [held for held, job in in_order(found) if wanted.matches(job)][:limit]
-
-
-def show_summary(sums: dict[str, Any]) -> None:
-    """Print the counts of `listing.summary`."""
-    for line in listing.summary_lines(sums):
-        terminal.show_line(line, indent=listing.SUMMARY_INDENT)
 
 
 def nothing_matched(depth: Depth) -> NoReturn:

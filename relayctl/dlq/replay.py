@@ -4,11 +4,11 @@ The worker decides if a moved job is still needed (`relay.delivery.step.judge_jo
 """
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import click
@@ -21,19 +21,9 @@ from relay.ledger.ledger import Ledger
 from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.dlq import listing
-from relayctl.dlq.follower import Follower
-from relayctl.dlq.mover import PARALLEL_BATCHES, Became, DeadLetterMover, Fate, Filter, Moved
-from relayctl.dlq.queue import HeldMessage
-from relayctl.dlq.reading import (
-    dead_letters,
-    described,
-    filtered,
-    matching,
-    nothing_matched,
-    say_held,
-    scan,
-    show_summary,
-)
+from relayctl.dlq.mover import Became, DeadLetterMover, Fate, Follower, Moved
+from relayctl.dlq.queue import PARALLEL_BATCHES
+from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
 from relayctl.progress import progress
 from relayctl.stack.deployed import Stack, on_stack
 
@@ -47,7 +37,12 @@ WORDS = {
     Became.DEAD_LETTERED: "dead-lettered again",
     Became.FAILED: "not moved",
 }
-LEFT = "left"
+_BAD = {Became.DEAD_LETTERED, Became.FAILED}
+_UNSETTLED = {
+    Became.FAILED: "not moved: {}",
+    Became.DEAD_LETTERED: "dead-lettered again: {}",
+    Became.WAITING: "waits on the retry queue: {}",
+}
 
 
 @dataclass
@@ -56,27 +51,13 @@ class Report:
 
     Attributes:
         chosen: The jobs that match the filters, in the order of the replay.
-        moved: The results of moving a job's message to the retry queue, failures too.
-        fates: The outcome of each of `moved`, in the same order.
+        moved: The jobs that were moved to the retry queue, or that could not be moved.
         problem: Reason why the jobs could not be followed in the ledger; None if they could, or with --no-wait.
     """
 
     chosen: Sequence[Job] = ()
     moved: list[Moved] = field(default_factory=list)
-    fates: list[Fate] = field(default_factory=list)
     problem: str | None = None
-
-    def add(self, moved: Moved, *, is_followed: bool) -> None:
-        """Add the result of moving a job; `is_followed` is False if its outcome will not be looked up (--no-wait)."""
-        self.moved.append(moved)
-        fate = moved.first_fate
-        is_over = fate.became == Became.WAITING and not is_followed
-        self.fates.append(Fate(Became.MOVED) if is_over else fate)
-
-    def change(self, fates: Mapping[int, Fate]) -> None:
-        """Set the outcomes of jobs; the keys of `fates` are their indexes in `moved`."""
-        for place, fate in fates.items():
-            self.fates[place] = fate
 
     @property
     def left(self) -> int:
@@ -86,79 +67,66 @@ class Report:
     @property
     def is_failure(self) -> bool:
         """True if a job is, or may be, still dead-lettered."""
-        bad = {Became.DEAD_LETTERED, Became.FAILED}
-        is_bad = any(fate.became in bad for fate in self.fates) or any(each.deletion_error for each in self.moved)
-        return bool(self.left) or is_bad or self.problem is not None
+        return bool(self.left or self.problem) or any(each.fate.became in _BAD or each.note for each in self.moved)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of jobs by outcome."""
-        counts = Counter(str(fate.became) for fate in self.fates)
-        return {str(name): counts[str(name)] for name in WORDS} | {LEFT: self.left}
+        """Return the number of jobs by outcome; `left` are those that were not tried."""
+        counts = Counter(each.fate.became for each in self.moved)
+        return {str(name): counts[name] for name in WORDS} | {"left": self.left}
 
     def results(self) -> list[dict[str, Any]]:
         """Return the outcome of each job as a JSON object; the jobs that were not tried come last."""
         tried = {id(each.job) for each in self.moved}
-        done = [_result(each.job, fate, each) for each, fate in zip(self.moved, self.fates, strict=True)]
-        left = [job for job in self.chosen if id(job) not in tried]
-        return [*done, *(_result(job, None, None) for job in left)]
+        done = [_result(each.job, *each.fate, each.note) for each in self.moved]
+        left = (job for job in self.chosen if id(job) not in tried)
+        return [*done, *(_result(job, "left", job.stamps.reason, None, None) for job in left)]
 
     def lines(self) -> Iterator[str]:
         """Yield a line for each job that needs attention, then the counts."""
-        found = [line for line in map(_line, self.moved, self.fates) if line]
+        found = [line for line in map(_line, self.moved) if line]
         yield from found[:MAX_LINES]
         if len(found) > MAX_LINES:
             yield f"and {len(found) - MAX_LINES} more like these; --json lists all"
         yield printable(self.sums())
 
     def sums(self) -> str:
-        """Return the number of jobs by outcome in one line of text.
-
-        For waiting and for dead-lettered jobs, the line also has the number of jobs by reason.
-        """
+        """Return the number of jobs by outcome in one line of text, for waiting and dead-lettered jobs by reason."""
         counts = self.counts()
-        always = {Became.DELIVERED, LEFT}
-        words: dict[str, str] = {**{str(name): word for name, word in WORDS.items()}, LEFT: LEFT}
-        return ", ".join(
+        said = [
             f"{counts[name]} {word}{self._reasons(name)}"
-            for name, word in words.items()
-            if counts[name] or name in always
-        )
+            for name, word in WORDS.items()
+            if counts[name] or name == Became.DELIVERED
+        ]
+        return ", ".join([*said, f"{self.left} left"])
 
-    def _reasons(self, name: str) -> str:
+    def _reasons(self, name: Became) -> str:
         if name not in {Became.WAITING, Became.DEAD_LETTERED}:
             return ""
-        reasons = Counter(fate.reason or "no attempt yet" for fate in self.fates if fate.became == name)
+        reasons = Counter(each.fate.reason or "no attempt yet" for each in self.moved if each.fate.became == name)
         said = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         return f" ({said})" if said else ""
 
 
-def _result(job: Job, fate: Fate | None, moved: Moved | None) -> dict[str, Any]:
+def _result(job: Job, became: str, reason: str | None, request_id: str | None, note: str | None) -> dict[str, Any]:
     return {
         "delivery_id": job.delivery_id,
         "channel": job.channel,
         "incident_id": job.incident_id,
         "kind": job.kind,
-        "became": fate.became if fate else LEFT,
-        "reason": fate.reason if fate else job.stamps.reason,
-        "request_id": fate.request_id if fate else None,
-        "note": (moved.move_error or moved.deletion_error) if moved else None,
+        "became": became,
+        "reason": reason,
+        "request_id": request_id,
+        "note": note,
     }
 
 
-def _line(moved: Moved, fate: Fate) -> str | None:
-    match fate.became:
-        case Became.FAILED:
-            said = f"not moved: {moved.move_error}"
-        case Became.DEAD_LETTERED:
-            said = f"dead-lettered again: {fate.reason or 'its reason is in dlq list'}"
-        case Became.WAITING:
-            said = f"waits on the retry queue: {fate.reason or 'no attempt yet'}"
-        case _ if moved.deletion_error:
-            said = moved.deletion_error
-        case _:
-            return None
-    job = moved.job
-    return printable(f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}  {said}")
+def _line(moved: Moved) -> str | None:
+    job, became = moved.job, moved.fate.became
+    unknown = "its reason is in dlq list" if became == Became.DEAD_LETTERED else "no attempt yet"
+    why = moved.note if became == Became.FAILED else moved.fate.reason or unknown
+    said = _UNSETTLED[became].format(why) if became in _UNSETTLED else moved.note
+    name = f"{job.delivery_id[:8]}  {job.channel}  {identifier(job.incident_id, MAX_ID_LENGTH)}"
+    return printable(f"{name}  {said}") if said else None
 
 
 @click.command()
@@ -172,9 +140,7 @@ def _line(moved: Moved, fate: Fate) -> str | None:
 )
 @click.option("--wait/--no-wait", default=True, help="Wait for the outcome of each job, or exit once all are moved.")
 @on_stack
-def replay(
-    stack: Stack, wanted: Filter, limit: int | None, yes: bool, rate: float | None, wait: bool, as_json: bool
-) -> None:
+def replay(stack: Stack, wanted: Filter, yes: bool, rate: float | None, wait: bool, as_json: bool) -> None:
     """Move dead-lettered jobs to the retry queue, oldest first.
 
     The worker attempts each job as soon as the channel's rate limit allows it, unless its state was announced or
@@ -191,34 +157,38 @@ def replay(
       relayctl dlq replay --reason upstream --newer-than 2d --yes
       relayctl dlq replay --since 12h --rate 20 --no-wait --yes
     """
-    report, sums, chosen = Report(), dict[str, Any](), list[HeldMessage]()
+    report, sums, effects = Report(), dict[str, Any](), stack.effects
     changed: Audit | None = None
     with ThreadPoolExecutor(PARALLEL_BATCHES) as pool, terminal.stop_on_interrupt() as stop:
         queue = dead_letters(stack, pool.map)
         depth = queue.depth()
         try:
             with queue.holding():
-                found = scan(queue, depth, stop, stack.effects.clock)
-                chosen = matching(found, wanted, limit)
+                found = scan(queue, depth, stop, effects.clock)
+                chosen = wanted.choose(found)
                 report.chosen = [held.job for held in chosen if held.job]
                 # Other operators may read and replay the jobs that do not match.
                 queue.let_go(set(found) - set(chosen))
                 sums = listing.summary(report.chosen, depth)
                 if chosen and not as_json:
-                    show_summary(sums)
+                    listing.show_summary(sums)
                     say_held(depth)
                 if yes and chosen:
-                    mover = DeadLetterMover(
-                        queue, _retries(stack), stack.effects.clock, stack.effects.sleep, rate=rate, run=pool.map
-                    )
-                    changed = Audit.begin(stack, "dlq replay", filters=described(wanted, limit))
-                    _move(mover, chosen, stop, report, stack.effects.clock, is_followed=wait)
+                    retries = Queue(stack.sqs, stack.output("RetryQueueUrl"))
+                    changed = Audit.begin(stack, "dlq replay", filters=wanted.document())
+                    with progress("moving", f"of {len(chosen)}", effects.clock) as show:
+                        mover = DeadLetterMover(queue, retries, effects.clock, effects.sleep, rate)
+                        for moved in mover.move(chosen, stop.is_set):
+                            if not wait and moved.fate.became == Became.WAITING:
+                                moved.fate = Fate(Became.MOVED)
+                            report.moved.append(moved)
+                            show(len(report.moved), "")
             if wait and report.moved and not stop.is_set():
                 _follow(stack, stop, report)
         finally:
-            if sums and (chosen or as_json):
+            if sums and (report.chosen or as_json):
                 _print_report(report, sums, changed, dry_run=not yes, as_json=as_json)
-    if not chosen:
+    if not report.chosen:
         nothing_matched(depth)
     if yes and stop.is_set() and report.left:
         click.get_current_context().exit(terminal.INTERRUPTED)
@@ -226,34 +196,12 @@ def replay(
         click.get_current_context().exit(1)
 
 
-def _retries(stack: Stack) -> Queue:
-    return Queue(stack.sqs, stack.output("RetryQueueUrl"))
-
-
-def _move(
-    mover: DeadLetterMover,
-    chosen: list[HeldMessage],
-    stop: threading.Event,
-    report: Report,
-    clock: Callable[[], float],
-    *,
-    is_followed: bool,
-) -> None:
-    failed = 0
-    with progress("moving", len(chosen), clock) as show:
-        for moved in mover.move(chosen, stop.is_set):
-            report.add(moved, is_followed=is_followed)
-            failed += moved.move_error is not None
-            show(len(report.moved), f"{failed} not moved" if failed else "")
-
-
-def _follow(stack: Stack, stop: threading.Event, report: Report) -> None:
+def _follow(stack: Stack, stop: Event, report: Report) -> None:
     effects = stack.effects
     follower = Follower(Ledger(stack.table()), effects.clock, effects.sleep)
-    with progress("following", len(report.moved), effects.clock) as show:
-        for changed in follower.follow(report.moved, stop.is_set):
-            report.change(changed)
-            show(sum(fate.is_settled for fate in report.fates), report.sums())
+    with progress("following", f"of {len(report.moved)}", effects.clock) as show:
+        for _ in follower.follow(report.moved, stop.is_set):
+            show(sum(each.fate.became != Became.WAITING for each in report.moved), report.sums())
     report.problem = follower.problem
     if report.problem:
         terminal.say(f"the outcome of the jobs is not known, the ledger cannot be read: {report.problem}")

@@ -13,7 +13,6 @@ from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger, channel_of, incident_of, key, shadow_of
 from relay.ledger.sources import Sources
 from relayctl import moments, terminal
-from relayctl.channel.revocation import bounded_table
 from relayctl.incident import timeline_ledger
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, Line, LogReader
 from relayctl.readings import Readings
@@ -84,7 +83,7 @@ class IncidentReader:
 
     def owed(self) -> list[Listed]:
         """Return the incidents that the ledger's index has as owed or given up, the newest share first."""
-        ledger = Ledger(bounded_table(self.stack))
+        ledger = Ledger(self.stack.bounded_table())
 
         rows = (self.readings.read("ledger", lambda: dict(due(ledger))) or {}).items()
         return self._newest(
@@ -116,7 +115,7 @@ class IncidentReader:
 
     def _entries(self, incidents: list[tuple[str, str]]) -> Mapping[tuple[str, str], list[Entry | None]]:
         """Return the stored entries of incidents: one for each set of recipients that webhooks' URLs named."""
-        table = bounded_table(self.stack)
+        table = self.stack.bounded_table()
         sources, places = Sources(table, self.stack.effects.clock), dict[str, tuple[str, str]]()
         for channel in {channel for channel, _ in incidents}:
             ids = [incident for name, incident in incidents if name == channel]

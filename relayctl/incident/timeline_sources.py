@@ -14,7 +14,6 @@ from relay.ledger.ledger import Ledger, key
 from relay.ledger.sources import Sources
 from relay.xmatters.rest import Pages, RestApi
 from relayctl import log_lines
-from relayctl.channel.revocation import bounded_table
 from relayctl.channel.store import ChannelStore
 from relayctl.dlq.queue import DeadLetters
 from relayctl.incident import timeline_ledger, timeline_logs, timeline_vendors
@@ -154,7 +153,7 @@ class Collector:
         """
 
         def read() -> list[Known]:
-            table = bounded_table(self.stack)
+            table = self.stack.bounded_table()
             ledger, sources = Ledger(table), Sources(table, self.stack.effects.clock)
             places: dict[str, tuple[str, Recipients]] = {}
             for name in channels:

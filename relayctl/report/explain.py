@@ -21,7 +21,7 @@ from relayctl.aws_errors import aws_failure
 from relayctl.channel.store import ChannelStore
 from relayctl.report import explanation_text
 from relayctl.report.explanation import Case, Knowledge, explanation
-from relayctl.report.route_lint import Lint, lint
+from relayctl.report.route_lint import lint
 from relayctl.settings.policy_file import PolicyFile, parse_policy_file
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.outputs import StackMissingError
@@ -247,19 +247,12 @@ def _masked(node: Any, secrets: list[str]) -> Any:
 def _lint(source: _Source, *, as_json: bool) -> None:
     found = lint(source.channel, is_whole=source.is_whole)
     if as_json:
-        findings = [each._asdict() for each in found.findings]
+        findings = [each._asdict() for each in found]
         document = {"channel": source.channel.name, "source": source.origin, "findings": findings}
-        click.echo(json.dumps(document | {"not_decided": list(found.undecided), "notes": list(source.notes)}))
+        click.echo(json.dumps(document | {"notes": list(source.notes)}))
     else:
-        _show_lint(found)
-    count = len(found.findings)
-    click.echo(f"{len(source.channel.policy.routes)} routes, {count or 'no'} findings", err=True)
-    if count:
+        for each in found:
+            terminal.show_line(printable(str(each)), indent=2)
+    click.echo(f"{len(source.channel.policy.routes)} routes, {len(found) or 'no'} findings", err=True)
+    if found:
         click.get_current_context().exit(1)
-
-
-def _show_lint(found: Lint) -> None:
-    for each in found.findings:
-        terminal.show_line(printable(str(each)), indent=2)
-    for question in found.undecided:
-        terminal.show_line(f"not decided: {question}", indent=2)

@@ -103,8 +103,8 @@ def explanation(case: Case, known: Knowledge) -> dict[str, Any]:
         "routes": _routes(case),
         "recipients": _recipients(case, task, only_recipient),
         "rate_limit": {
-            "min_seconds_between_signals": case.channel.policy.min_seconds_between_signals,
-            "signals_of_the_incident": [timestamp(each) for each in known.entry.signal_times],
+            "seconds_between_signals": case.channel.policy.min_seconds_between_signals,
+            "last_signal": timestamp(known.entry.signal_times[-1]) if known.entry.signal_times else None,
             "limits": limits,
         },
         "request": _request(task, only_recipient, is_sent=is_sent),
@@ -154,7 +154,7 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
         "transition": task.change.transition if task.change else None,
         "compared_with": "nothing" if known.missing else "ledger",
         "ledger_missing": known.missing,
-        "ledger_has_entry": entry.sequence > 0,
+        "is_known": entry.sequence > 0,
         "announced": _state(entry.announced),
         "maybe_announced": [_state(each) for each in entry.maybe_announced()[1:]],
         "newest_known": _state(entry.newest),
@@ -164,11 +164,11 @@ def _transition(task: Task, known: Knowledge) -> dict[str, Any]:
     }
 
 
-def _state(state: State | None) -> dict[str, Any] | None:
+def _state(state: State | None) -> str | None:
     if state is None:
         return None
-    at = state.version[0] if state.version else state.came
-    return {"is_open": state.is_open, "is_critical": state.is_critical, "at": timestamp(at)}
+    words = "over" if not state.is_open else "open, critical" if state.is_critical else "open"
+    return f"{words}, of {timestamp(state.version[0] if state.version else state.came)}"
 
 
 def _parsed(share: Share) -> dict[str, Any]:

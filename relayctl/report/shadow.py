@@ -1,20 +1,26 @@
-"""relayctl shadow: what a channel in shadow mode would have done."""
+"""relayctl shadow: what a channel in shadow mode would have done, from the webhook's log and xMatters' pages."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import click
+from rich.text import Text
 
-from relay.channels.channel import Channel, Rest
+from relay.channels.channel import Channel
+from relay.foreign_text import identifier, printable
+from relay.incidents.share import MAX_ID_LENGTH
 from relayctl import moments, terminal
+from relayctl.channel import modes
 from relayctl.channel_names import NAME
 from relayctl.log_lines import AHEAD_SECONDS, WEBHOOK, Budget, LogReader
 from relayctl.moments import SINCE
-from relayctl.progress import counting, progress
+from relayctl.progress import progress
 from relayctl.readings import Readings
-from relayctl.report import shadow_views
-from relayctl.report.shadow_counts import IncidentCount, PageCounts, ShadowCounts
+from relayctl.report.shadow_counts import SUPPRESSED, PageCounts, ShadowCounts
 from relayctl.stack.deployed import Stack, on_stack
 
 # The report begins this long ago, unless --since says otherwise.
@@ -32,6 +38,10 @@ VENDOR_SECONDS = 180.0
 # An id that no incident has. If pages are found for it, xMatters does not filter by the property.
 NO_INCIDENT = "relayctl-no-such-incident"
 _DAY = 86_400.0
+# Causes of an outcome, and recipients, that the text shows; --json has all.
+MAX_CAUSES = 5
+MAX_RECIPIENTS = 12
+_UNNAMED = "recipients of the workflow"
 
 
 @click.group(short_help="Report what a channel in shadow mode would have sent.")
@@ -88,12 +98,12 @@ def report(stack: Stack, name: str, since: float | None, limit: int, key: str, a
       relayctl shadow report payments --property bigpanda_id --json
     """
     reader = _Reader(stack, name, stack.effects.clock() - DEFAULT_SECONDS if since is None else since)
-    found = reader.read(limit, key)
+    found, channel = reader.read(limit, key)
     if as_json:
         click.echo(json.dumps(found))
     else:
         if found["shares"]:
-            shadow_views.show(found, reader.channel)
+            _show(found, channel)
         for note in reader.readings.notes():
             terminal.say(note)
     if not found["shares"]:
@@ -112,37 +122,34 @@ class _Reader:
         stack: The stack.
         name: Name of the channel.
         since: Start of the reported time (epoch seconds).
-        channel: The channel; None if its secret was not read, or is not valid.
         readings: The results of all sources.
     """
 
     stack: Stack
     name: str
     since: float
-    channel: Channel | None = None
     readings: Readings = field(default_factory=Readings)
 
-    def read(self, limit: int, key: str) -> dict[str, Any]:
-        """Read all sources, and return the report as a JSON object, with `limit` signals.
+    def read(self, limit: int, key: str) -> tuple[dict[str, Any], Channel | None]:
+        """Read all sources; return the report as a JSON object, with `limit` signals, and the channel.
 
-        `key` is the text property that has the incident's id in pages. Exit with code 3 if there is no such channel.
-        Raises StackMissingError.
+        The channel is None if its secret was not read, or is not valid. `key` is the text property that has the
+        incident's id in pages. Exit with code 3 if there is no such channel. Raises StackMissingError.
         """
         now, counts, budget = self.stack.effects.clock(), ShadowCounts(limit), Budget(MAX_ANSWERS)
         # First: it raises an error if there is no such stack, or the stack is not a relay.
-        self.channel = self.readings.channel(
+        channel = self.readings.channel(
             self.stack,
             self.name,
             f"secret of channel {self.name}",
             missing=lambda: terminal.nothing(f"there is no channel {self.name}"),
         )
         self._log(counts, budget, now)
-        pages = self._pages(self.channel, counts, key, now) if self.channel and counts.shares else None
-        policy = self.channel.policy if self.channel else None
-        return {
+        pages = self._pages(channel, counts, key, now) if channel and counts.shares else None
+        found = {
             "channel": self.name,
-            "mode": policy.mode if policy else None,
-            "max_per_minute": policy.max_per_minute if policy else None,
+            "mode": channel.policy.mode if channel else None,
+            "max_per_minute": channel.policy.max_per_minute if channel else None,
             "since": moments.iso(self.since),
             "until": moments.iso(now),
             "complete_from": moments.iso_or_none(budget.complete_from),
@@ -150,20 +157,22 @@ class _Reader:
             "xmatters": pages,
             "sources": self.readings.documents(),
         }
+        return found, channel
 
     def _log(self, counts: ShadowCounts, budget: Budget, now: float) -> None:
-        """Count the shares in the webhook's log."""
-        source, kept_from = f"log {WEBHOOK}", self._kept_from(now)
+        """Count the shares in the webhook's log, which has no lines before its retention time."""
+        source, days = f"log {WEBHOOK}", self.stack.parameters.get("LogRetentionDays", "")
+        kept_from = now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
         # `channel` has no character with a meaning in a pattern.
         pattern = f'{{ ($.message = "share") && ($.channel = "{self.name}") }}'
         start, reader = max(self.since, kept_from), LogReader(self.stack.logs, self.stack.name)
 
         def read() -> bool:
-            with counting("reading the webhook's log", "shares", self.stack.effects.ticks) as show:
+            with progress("reading the webhook's log", "shares", self.stack.effects.ticks) as show:
                 for line in reader.scan(WEBHOOK, pattern, start, now + AHEAD_SECONDS, budget):
                     if line.message == "share" and line.text("channel") == self.name:
                         counts.add(line)
-                        show(counts.shares)
+                        show(counts.shares, "")
             return True
 
         if self.readings.read(source, read):
@@ -171,57 +180,151 @@ class _Reader:
                 f"it keeps lines from {moments.moment(kept_from)} on (LogRetentionDays); older shares are not counted"
             )
             cut = f"{budget.problem}, so all numbers are too low; give a later --since" if budget.is_cut else ""
-            notes = [kept if self.since < kept_from else "", cut]
-            problem = "; ".join(filter(None, notes)) or None
+            problem = "; ".join(filter(None, [kept if self.since < kept_from else "", cut])) or None
             self.readings.add(source, counts.shares, problem, is_failure=budget.is_cut)
 
-    def _kept_from(self, now: float) -> float:
-        """Return the time before which the log has no lines (epoch seconds); 0 if that is not known."""
-        days = self.stack.parameters.get("LogRetentionDays", "")
-        return now - int(days) * _DAY if days.isascii() and days.isdigit() else 0.0
-
     def _pages(self, channel: Channel, counts: ShadowCounts, key: str, now: float) -> dict[str, Any] | None:
-        """Return xMatters' pages as a JSON object; None if they were not counted.
+        """Return the numbers of xMatters' pages as a JSON object; None if they were not counted.
 
         If a request for an incident's pages fails, the object has the counts until then.
         """
-        source = f"xMatters {channel.name}"
-        if (rest := channel.rest) is None:
+        source, found = f"xMatters {channel.name}", dict[str, Any]()
+        if channel.rest is None:
             problem = "not asked: the channel has no xmatters.rest, so its pages are not compared"
             self.readings.add(source, problem=problem)
             return None
-        found = dict[str, Any]()
-        self.readings.read(source, lambda: self._count_pages(source, rest, counts, key, now, found))
+        outward = self.stack.effects.outward(self.stack.hosts.xmatters)
+        pages = PageCounts(outward, channel.rest, self.since, now + AHEAD_SECONDS)
+        self.readings.read(source, lambda: self._count_pages(source, pages, counts, key, found))
         return found or None
 
     def _count_pages(
-        self, source: str, rest: Rest, counts: ShadowCounts, key: str, now: float, found: dict[str, Any]
+        self, source: str, pages: PageCounts, counts: ShadowCounts, key: str, found: dict[str, Any]
     ) -> None:
-        """Count all pages, then those of the newest incidents, and put them into `found`. Raises SendError."""
-        outward = self.stack.effects.outward(self.stack.hosts.xmatters)
-        pages = PageCounts(outward, rest, self.since, now + AHEAD_SECONDS)
-        deadline, known = self.stack.deadline(VENDOR_SECONDS), counts.incidents
-        newest = sorted(known.items(), key=lambda each: -each[1].last)[:MAX_ASKED]
+        """Count all pages, then those of the newest incidents, and put the numbers into `found`. Raises SendError."""
+        deadline = self.stack.deadline(VENDOR_SECONDS)
+        newest = sorted(counts.incidents, key=lambda each: -counts.incidents[each])[:MAX_ASKED]
         total = pages.count(deadline)
-        found |= {"property": key, "pages_of_all_senders": total, "is_matched": not total, "incidents": []}
-        found["incidents_not_asked"] = len(known)
+        found |= {"property": key, "pages_of_all_senders": total, "is_matched": not total}
+        found |= {"incidents": 0, "pages": 0}
         if total and pages.count(deadline, key, NO_INCIDENT):
             problem = "its pages cannot be matched with incidents: it does not filter by the property"
             self.readings.add(source, problem=problem)
             return
-        title = "asking xMatters for the pages of each incident"
-        with progress(title, len(newest), self.stack.effects.ticks) as show:
-            for done, (incident_id, count) in enumerate(newest, 1):
+        title, ticks = "asking xMatters for the pages of each incident", self.stack.effects.ticks
+        with progress(title, f"of {len(newest)}", ticks) as show:
+            for done, incident_id in enumerate(newest, 1):
                 # Without any page, there is nothing to ask for.
-                number = total and pages.count(deadline, key, incident_id)
-                found["incidents"].append(_incident(incident_id, count, number))
-                found["is_matched"] = found["is_matched"] or number > 0
-                found["incidents_not_asked"] = len(known) - done
+                found["pages"] += total and pages.count(deadline, key, incident_id)
+                found["incidents"] = done
+                found["is_matched"] = found["is_matched"] or found["pages"] > 0
                 show(done, "")
-        if len(known) > len(newest):
-            problem = f"only the newest {len(newest)} of {len(known)} incidents were looked up"
+        if len(counts.incidents) > len(newest):
+            problem = f"only the newest {len(newest)} of {len(counts.incidents)} incidents were looked up"
             self.readings.add(source, problem=problem)
 
 
-def _incident(incident_id: str, count: IncidentCount, pages: int) -> dict[str, Any]:
-    return {"incident_id": incident_id, "signals": count.signals, "ends": count.ends, "pages": pages}
+def _show(report: dict[str, Any], channel: Channel | None) -> None:
+    """Print a report: the totals, each signal under its local day, and the comparison with xMatters' pages."""
+    for line in _head(report, channel):
+        terminal.show_line(printable(line), indent=2)
+    for day, signals in groupby(report["listed"], key=lambda each: moments.day(_seconds(each["at"]))):
+        terminal.show_line(day)
+        for each in signals:
+            lead = Text(f"  {moments.clock(_seconds(each['at']))}  ")
+            terminal.show_line(printable(_signal(each)), lead=lead)
+    for line in (*_suppressed(report["suppressed"]), *_rate(report), *_compared(report["xmatters"])):
+        terminal.show_line(printable(line), indent=len(line) - len(line.lstrip()) + 2)
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def _head(report: dict[str, Any], channel: Channel | None) -> Iterator[str]:
+    since, until = _seconds(report["since"]), _seconds(report["until"])
+    yield f"channel {report['channel']}, {moments.moment(since)} to {moments.moment(until)}"
+    if channel:
+        yield from modes.words(channel.policy, until)
+        if channel.policy.mode != modes.SHADOW:
+            yield "the channel is not in shadow mode now; the report has what was logged while it was"
+    yield f"{_count(report['shares'], 'share')} came; {_count(report['signals'], 'signal')} would have been sent"
+    if live := report["live_shares"]:
+        yield f"{_count(live, 'share')} came while the channel was live; the rest is counted for both modes"
+    if report["unguarded_signals"]:
+        yield f"of the signals, {report['unguarded_signals']} may be too many: the ledger failed"
+    if report["signals"]:
+        transitions = (f"{each or 'not known'} {number}" for each, number in report["by_transition"].items())
+        yield f"by transition: {', '.join(transitions)}"
+        yield f"by recipient: {_recipients(report)}"
+    if shown := len(report["listed"]):
+        is_cut = report["signals"] > shown
+        yield f"the newest {_count(shown, 'signal')} (--limit shows more):" if is_cut else "the signals:"
+
+
+def _recipients(report: dict[str, Any]) -> str:
+    counts, unnamed = report["by_recipient"], report["without_named_recipient"]
+    named = [f"{_name(name)} {number}" for name, number in list(counts.items())[:MAX_RECIPIENTS]]
+    named += [f"{len(counts) - MAX_RECIPIENTS} more (--json)"] if len(counts) > MAX_RECIPIENTS else []
+    return ", ".join([*named, *([f"{_UNNAMED} {unnamed}"] if unnamed else [])])
+
+
+def _name(recipient: str) -> str:
+    """Return a recipient's name in printable characters, without quotes: names of groups often have spaces."""
+    return printable(recipient, MAX_ID_LENGTH)
+
+
+def _signal(signal: dict[str, Any]) -> str:
+    status = f" ({signal['status']})" if signal["status"] else ""
+    why = f": {signal['why']}" if signal["why"] else ""
+    rings = ", ".join(map(_name, signal["recipients"])) or _UNNAMED
+    guard = "; the ledger failed, so it may be one too many" if signal["unguarded"] else ""
+    incident_id = identifier(signal["incident_id"], MAX_ID_LENGTH)
+    return f"{incident_id} {signal['transition'] or 'change not known'}{status}{why}; to {rings}{guard}"
+
+
+def _suppressed(causes: list[dict[str, Any]]) -> Iterator[str]:
+    if not causes:
+        return
+    yield f"{_count(sum(each['count'] for each in causes), 'share')} would not have rung:"
+    for outcome, what in SUPPRESSED.items():
+        found = [each for each in causes if each["outcome"] == outcome]
+        if found:
+            yield f"  {outcome} {sum(each['count'] for each in found)}: {what}"
+        explained = [each for each in found if each["why"]]
+        for each in explained[:MAX_CAUSES]:
+            transition = f"{each['transition']}: " if each["transition"] else ""
+            yield f"    {each['count']} {transition}{each['why']}"
+        if len(explained) > MAX_CAUSES:
+            yield f"    and {len(explained) - MAX_CAUSES} rarer causes (--json)"
+
+
+def _rate(report: dict[str, Any]) -> Iterator[str]:
+    if report["peak_at"]:
+        at = moments.moment(_seconds(report["peak_at"]))
+        limit = report["max_per_minute"]
+        said = "the limit is not known" if limit is None else f"policy.max_per_minute is {limit}"
+        yield f"rate: at most {_count(report['peak_signals'], 'signal')} in the minute of {at}; {said}"
+
+
+def _compared(found: dict[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        return
+    yield (
+        f"xMatters: {_count(found['pages_of_all_senders'], 'page')} in that time, of all senders, also of other "
+        "channels; as far as the channel's user may see"
+    )
+    if found["incidents"] and not found["is_matched"]:
+        yield (
+            f"  no page has one of these incidents' ids in its text property {found['property']}: so they are not "
+            "compared; --property names another one of the form that pages now"
+        )
+    elif found["incidents"]:
+        yield (
+            f"  of {_count(found['incidents'], 'incident')} (property {found['property']}): "
+            f"{_count(found['pages'], 'page')}, by any sender"
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,12 +1,7 @@
-"""Counts for a shadow report: the webhook's log lines of a channel, and xMatters' pages. No side effects but requests.
+"""Counts for a shadow report: the webhook's log lines of a channel, and xMatters' pages."""
 
-The newest signals are kept, and the rest is counted. The lines may come in any order.
-"""
-
-import heapq
-import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +10,6 @@ from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.http.client import HttpClient, json_object
 from relay.incidents.share import Fields, scalar
-from relay.incidents.transition import Transition
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed
@@ -26,27 +20,16 @@ from relayctl.log_lines import Line
 LANGUAGE = "#en"
 MINUTE = 60.0
 # Outcomes of shares that a channel in shadow mode would not signal.
-SUPPRESSED = (Outcome.UNCHANGED, Outcome.DUPLICATE, Outcome.SUPERSEDED)
-
-
-@dataclass
-class IncidentCount:
-    """Signals that one incident would have made.
-
-    Attributes:
-        signals: Number of signals, without those that announce the incident's end.
-        ends: Number of signals that announce the incident's end.
-        last: Time of its last share (epoch seconds).
-    """
-
-    signals: int = 0
-    ends: int = 0
-    last: float = 0.0
+SUPPRESSED: Mapping[str, str] = {
+    Outcome.UNCHANGED: "nothing that the channel announces",
+    Outcome.DUPLICATE: "a copy of a known share",
+    Outcome.SUPERSEDED: "a newer state of the incident was known",
+}
 
 
 @dataclass
 class ShadowCounts:
-    """Counts of a channel's shares.
+    """Counts of a channel's shares; the lines may come in any order.
 
     Attributes:
         most: Maximum number of signals to keep; the newest are kept.
@@ -61,8 +44,8 @@ class ShadowCounts:
             the recipients.
         minutes: Number of these signals by the number of the minute since the epoch.
         suppressed: Number of shares that would not have been signalled, by outcome, transition and explanation.
-        incidents: Counts by incident id.
-        first_shadowed: Time of the earliest signal that would have been sent (epoch seconds); None without one.
+        incidents: Time of the last share by incident id (epoch seconds).
+        newest: The newest signals as JSON objects, each with its time.
     """
 
     most: int
@@ -75,28 +58,22 @@ class ShadowCounts:
     unnamed: int = 0
     minutes: Counter[int] = field(default_factory=Counter)
     suppressed: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    incidents: dict[str, IncidentCount] = field(default_factory=dict)
-    first_shadowed: float | None = None
-    # A heap: the time, a number that makes it unique, and the signal as a JSON object.
-    _newest: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    incidents: dict[str, float] = field(default_factory=dict)
+    newest: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
 
     def add(self, line: Line) -> None:
         """Add a log line of the webhook about one share to the counts."""
         self.shares += 1
-        outcome, transition = line.text("outcome"), line.text("transition")
-        incident = self.incidents.setdefault(line.text("incident_id"), IncidentCount())
-        incident.last = max(incident.last, line.at)
+        outcome, incident_id = line.text("outcome"), line.text("incident_id")
+        self.incidents[incident_id] = max(self.incidents.get(incident_id, 0.0), line.at)
         if outcome == Outcome.SHADOWED:
-            self._add_signal(line)
-            incident.ends += transition == Transition.RESOLVED
-            incident.signals += transition != Transition.RESOLVED
+            self._add_signal(line, incident_id)
         elif outcome in SUPPRESSED:
-            self.suppressed[outcome, transition, line.text("why")] += 1
+            self.suppressed[outcome, line.text("transition"), line.text("why")] += 1
         else:
             self.live += 1
 
-    def _add_signal(self, line: Line) -> None:
+    def _add_signal(self, line: Line, incident_id: str) -> None:
         named = line.fields.get("recipients")
         names = list(map(str, named)) if isinstance(named, list) else []
         self.signals += 1
@@ -105,17 +82,19 @@ class ShadowCounts:
         self.unnamed += not names
         self.recipients.update(names)
         self.minutes[int(line.at // MINUTE)] += 1
-        self.first_shadowed = min(self.first_shadowed or line.at, line.at)
         signal = {
             "at": moments.iso(line.at),
-            "incident_id": line.text("incident_id"),
+            "incident_id": incident_id,
             **{name: line.text(name) or None for name in ("transition", "why", "status")},
             "recipients": names,
             "unguarded": bool(line.text("unguarded")),
         }
-        heapq.heappush(self._newest, (line.at, next(self._numbers), signal))
-        if len(self._newest) > self.most:
-            heapq.heappop(self._newest)
+        self.newest.append((line.at, signal))
+        if len(self.newest) > 2 * self.most:
+            self.newest = self._listed()
+
+    def _listed(self) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(self.newest, key=lambda each: each[0])[-self.most :] if self.most else []
 
     def document(self) -> dict[str, Any]:
         """Return the counts, and the latest signals that would have been sent, as members of a JSON object."""
@@ -124,7 +103,6 @@ class ShadowCounts:
         return {
             "shares": self.shares,
             "live_shares": self.live,
-            "first_shadowed": moments.iso_or_none(self.first_shadowed),
             "signals": self.signals,
             "unguarded_signals": self.unguarded,
             "by_transition": dict(self.transitions.most_common()),
@@ -132,7 +110,7 @@ class ShadowCounts:
             "without_named_recipient": self.unnamed,
             "peak_signals": 0 if peak is None else self.minutes[peak],
             "peak_at": None if peak is None else moments.iso(peak * MINUTE),
-            "listed": [signal for _, _, signal in sorted(self._newest)],
+            "listed": [signal for _, signal in self._listed()],
             "suppressed": [
                 {"outcome": outcome, "transition": transition, "why": why, "count": number}
                 for (outcome, transition, why), number in self.suppressed.most_common()

@@ -15,11 +15,10 @@ from relay.delivery.channel_health import (
     owed_reasons,
 )
 from relay.failures import Reason
-from relay.jobs.job import seconds_of
 from relay.ledger.channel_rate_limiter import Gate
 from relayctl import moments
 from relayctl.channel import modes
-from relayctl.channel.credential_uses import Use
+from relayctl.channel.credential_uses import Use, newest
 from relayctl.stack.hour_traffic import HOUR, Refused, Traffic
 
 
@@ -40,13 +39,9 @@ class ChannelStatus(NamedTuple):
         changed_at: Time of the last change of its secret (epoch seconds).
         problem: The reason why the channel's secret cannot be used; None if the secret is valid, or was not read.
         policy: Its policy.
-        confirms_pages: True if the channel has access to xMatters' REST API.
         traffic: Traffic of the last hour.
         debts: The channel's states that are owed to xMatters; None if they could not be read.
         gate: State of its rate limiter and circuit breaker (`ledger.channel_rate_limiter`).
-        page_at: Time of the newest signal with a known page (epoch seconds), of the incidents that were signalled in
-            the last hour; None if no page is known.
-        page: Number of that page, as text.
         uses: Last uses of its credentials; empty if they could not be read.
         shares: The interval at which its policy expects a share, and the time of the last share; None if the policy
             expects none, or the last share is not known.
@@ -62,12 +57,9 @@ class ChannelStatus(NamedTuple):
     changed_at: float | None = None
     problem: str | None = None
     policy: Policy | None = None
-    confirms_pages: bool | None = None
     traffic: Traffic | None = None
     debts: Debts | None = None
     gate: Gate | None = None
-    page_at: float | None = None
-    page: str = ""
     uses: Sequence[Use] = ()
     shares: ShareWatch | None = None
     probed_at: float | None = None
@@ -80,7 +72,7 @@ class ChannelStatus(NamedTuple):
 
         The ledger has the last use of the webhook's credentials, so no log line has to be read.
         """
-        return last_share(self.uses)
+        return newest(self.uses, "inbound", "current", "previous")
 
 
 class Judgement(NamedTuple):
@@ -125,11 +117,6 @@ def hold_words(debts: Debts) -> str:
     reason for a flap, so "a flap" alone is never returned.
     """
     return "a pause" if debts.reasons[Reason.PAUSED] == debts.owed else "a pause or a flap"
-
-
-def last_share(uses: Sequence[Use]) -> float | None:
-    """Return the time of the last known use of the webhook's credentials (epoch seconds); None if none is known."""
-    return max((seconds_of(use.used_at) for use in uses if use.endpoint == "inbound" and use.used_at), default=None)
 
 
 def only_refused(status: ChannelStatus, now: float) -> str | None:
@@ -210,8 +197,6 @@ def document(status: ChannelStatus, judgement: Judgement, now: float) -> dict[st
         "failures": gate.circuit.failures if gate else None,
         "rate_used": gate.counted(now) if gate else None,
         "rate_limit": status.policy.max_per_minute if status.policy else None,
-        "last_page_confirmed_at": moments.iso_or_none(status.page_at),
-        "last_page": status.page or None,
         "secret_changed_at": moments.iso_or_none(status.changed_at),
         "credentials": [each.document() for each in status.uses],
         "credentials_probed_at": moments.iso_or_none(status.probed_at),

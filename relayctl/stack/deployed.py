@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -59,6 +59,7 @@ class Effects:
 STACK_NAME = "bigpanda-xmatters-relay"
 # Time to connect to STS, and time for its answer. A network without a way to STS must not stop a replay.
 STS_SECONDS = 5
+_TABLE_SECONDS = 10.0
 
 
 class EndpointUrlError(ValueError):
@@ -134,6 +135,11 @@ class Stack:
     def table(self) -> Table:
         """Return the ledger's table. Raises StackMissingError."""
         return Table(self.dynamodb, self.output("LedgerTableName"), self.effects.clock)
+
+    def bounded_table(self) -> Table:
+        """Return the ledger's table, with a time limit of ten seconds for all calls. Raises StackMissingError."""
+        deadline = self.deadline(_TABLE_SECONDS)
+        return self.table().limited(partial(deadline.run, part="table", at_least=1.0, at_most=_TABLE_SECONDS))
 
     @cached_property
     def _description(self) -> "StackTypeDef":

@@ -70,7 +70,7 @@ def _checked(stack: Stack, store: ChannelStore, names: list[str], *, as_json: bo
     found, status = {}, None
     # The check of the outputs reports what the stack lacks.
     with suppress(StackMissingError), terminal.status("reading the ledger and the logs …"):
-        status = StatusReader(stack, has_pages=False).read()
+        status = StatusReader(stack).read()
     for name in names:
         with terminal.status(f"checking channel {name} …"):
             health = status_views.health(status, name) if status else ()

@@ -125,7 +125,7 @@ class Drain:
             self._is_announced = True
             for line in self._lines(found, names):
                 terminal.say(line)
-        with progress("draining", len(names), self.stack.effects.clock) as show:
+        with progress("draining", f"of {len(names)}", self.stack.effects.clock) as show:
             while not ready:
                 if self._deadline.remaining() < PAUSE_SECONDS:
                     raise click.ClickException(

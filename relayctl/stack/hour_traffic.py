@@ -1,7 +1,7 @@
 """Shares and signals of the last hour, and refused requests of a day, by channel, counted from log lines."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.delivery.channel_health import age
@@ -12,8 +12,6 @@ HOUR, DAY = 3600.0, 86_400.0
 # Answers of FilterLogEvents for one function's traffic, and for the refused requests.
 MAX_ANSWERS = 60
 MAX_REFUSED_ANSWERS = 30
-# Incidents of a channel that were signalled last.
-MAX_INCIDENTS = 20
 PATTERNS = {WEBHOOK: '{ $.message = "share" }', JOB_WORKER: '{ ($.message = "job") && ($.outcome = "delivered") }'}
 _REFUSED = '{ $.message = "request refused" }'
 
@@ -58,19 +56,12 @@ class Traffic:
         signals: Number of signals that xMatters accepted.
         last_share: Time of the last share, other than of a test incident (epoch seconds); None if there was none.
         last_signal: Time of the last accepted signal (epoch seconds); None if there was none.
-        signalled: Time of the last accepted signal by incident id.
     """
 
     shares: int = 0
     signals: int = 0
     last_share: float | None = None
     last_signal: float | None = None
-    signalled: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def incidents(self) -> tuple[str, ...]:
-        """Ids of the incidents that were signalled last, the oldest first; MAX_INCIDENTS at most."""
-        return tuple(sorted(filter(None, self.signalled), key=self.signalled.__getitem__)[-MAX_INCIDENTS:])
 
 
 def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic]) -> bool:
@@ -92,6 +83,4 @@ def count(reader: LogReader, function: str, now: float, found: dict[str, Traffic
         if line.text("outcome") == "delivered" and (is_share or line.text("kind") in {"signal", ""}):
             traffic.signals += 1
             traffic.last_signal = max(traffic.last_signal or 0.0, line.at)
-            incident_id = line.text("incident_id")
-            traffic.signalled[incident_id] = max(traffic.signalled.get(incident_id, 0.0), line.at)
     return not budget.is_cut

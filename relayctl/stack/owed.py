@@ -10,7 +10,6 @@ from relay.jobs.job import Job
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger, channel_of, incident_of
-from relayctl.channel.revocation import bounded_table
 from relayctl.dlq import reading
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack
@@ -159,7 +158,7 @@ class Account(NamedTuple):
         """Read what the stack owes. Raises botocore's exceptions if the queues cannot be counted."""
         readings, undelivered = Readings(), UndeliveredJobs.of(stack)
         # A row that is written during the query can appear twice.
-        rows = readings.read("ledger", lambda: dict(due(Ledger(bounded_table(stack)))))
+        rows = readings.read("ledger", lambda: dict(due(Ledger(stack.bounded_table()))))
         entries, dead = defaultdict[str, dict[str, Entry]](dict), defaultdict[str, list[Job | None]](list)
         for key, entry in (rows or {}).items():
             entries[channel_of(key)][key] = entry

@@ -11,18 +11,16 @@ from relay.channels.parsing import parse_channel
 from relay.delivery.channel_health import Debts, RefusedCredentials, ShareWatch
 from relay.failures import InvalidChannel
 from relay.ledger.channel_rate_limiter import Gate, gate_of
-from relay.ledger.ledger import Ledger, channel_of, key
-from relay.ledger.sources import Sources
+from relay.ledger.ledger import Ledger, channel_of
 from relay.ledger.table import Table
 from relay.sweeper.credential_probe import Probe, Probes, read_probes
 from relayctl.channel import credential_uses
-from relayctl.channel.credential_uses import Use
-from relayctl.channel.revocation import bounded_table
+from relayctl.channel.credential_uses import Use, newest
 from relayctl.channel.store import ChannelStore
 from relayctl.log_lines import WEBHOOK, LogReader
 from relayctl.readings import Readings
 from relayctl.stack import hour_traffic
-from relayctl.stack.channel_status import ChannelStatus, last_share
+from relayctl.stack.channel_status import ChannelStatus
 from relayctl.stack.deployed import Stack
 from relayctl.stack.hour_traffic import PATTERNS, Refused, Traffic
 from relayctl.stack.owed import MAX_ROWS, UndeliveredJobs, due
@@ -76,13 +74,11 @@ class StatusReader:
     Attributes:
         stack: The stack.
         only: Name of the only channel to read; None for all channels.
-        has_pages: False to leave out the last confirmed pages.
         has_logs: False to leave out the logs and the queues, and channels that were removed.
     """
 
     stack: Stack
     only: str | None = None
-    has_pages: bool = True
     has_logs: bool = True
     _readings: Readings = field(default_factory=Readings)
     # Time of the last reading of refused requests (epoch seconds), and the requests; None before the first.
@@ -91,7 +87,7 @@ class StatusReader:
     def read(self) -> StackStatus:
         """Read the status of the channels now. Raises StackMissingError."""
         self._readings = Readings()
-        now, store, table = self.stack.effects.clock(), ChannelStore(self.stack), bounded_table(self.stack)
+        now, store, table = self.stack.effects.clock(), ChannelStore(self.stack), self.stack.bounded_table()
         listed = self._readings.read("channels", lambda: dict(store.names()))
         if listed is None and self.only is not None:
             listed = {self.only: None}
@@ -150,17 +146,13 @@ class StatusReader:
         channel, problem = self._secret(name, is_listed=name in facts.changed_at)
         if channel is None:
             return status._replace(problem=problem)
-        status = status._replace(policy=channel.policy, confirms_pages=channel.rest is not None)
-        if facts.traffic is not None and facts.refused is not None:
-            status = status._replace(refused_requests=facts.refused.get(name, Refused(0, 0.0)))
-        incidents = status.traffic.incidents if status.traffic else ()
-        if self.has_pages and channel.rest and incidents:
-            at, page = self._readings.read("ledger", lambda: self._page(table, name, incidents)) or (None, "")
-            status = status._replace(page_at=at, page=page)
+        refused = facts.refused if facts.traffic is not None else None
         uses = self._readings.read("ledger", lambda: credential_uses.read(table, channel))
         probe, prints = facts.probes.channels.get(name, Probe()), channel.api_fingerprints()
         kinds = probe.refused_among(prints)
         return status._replace(
+            policy=channel.policy,
+            refused_requests=None if refused is None else refused.get(name, Refused(0, 0.0)),
             uses=uses or (),
             shares=_share_watch(channel, uses, status.changed_at),
             probed_at=probe.at if probe.at and prints else None,
@@ -180,18 +172,6 @@ class StatusReader:
         except InvalidChannel as error:
             return None, f"its secret is not valid: {error}"
 
-    def _page(self, table: Table, name: str, incidents: tuple[str, ...]) -> tuple[float | None, str]:
-        """Find the latest signal of these incidents with a known page; return its time and the page's number.
-
-        The time is in epoch seconds. Without such a signal, return None and an empty text. Raises LedgerError.
-        """
-        shared = Sources(table, self.stack.effects.clock).of_incidents(name, incidents)
-        keys = [key(name, each, incident) for incident in incidents for each in ((), *shared.get(incident, ()))]
-        entries = Ledger(table).read_many(keys).values()
-        signals = [signal for entry in entries for signal in entry.accepted_signals if signal.pages]
-        newest = max(signals, key=lambda each: each.at, default=None)
-        return (newest.at, newest.page_number) if newest else (None, "")
-
 
 def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float | None) -> ShareWatch | None:
     """Return the interval at which the policy expects shares, and the time of the last share.
@@ -202,6 +182,6 @@ def _share_watch(channel: Channel, uses: Sequence[Use] | None, changed_at: float
     every = channel.policy.expect_share_every
     if every is None or uses is None:
         return None
-    shared_at = last_share(uses)
+    shared_at = newest(uses, "inbound", "current", "previous")
     since = changed_at if shared_at is None else shared_at
     return None if since is None else ShareWatch(every, since)

@@ -7,7 +7,6 @@ from rich.text import Text
 
 from relay.delivery.channel_health import age
 from relay.foreign_text import printable
-from relay.jobs.job import seconds_of
 from relayctl import moments, terminal
 from relayctl.channel import modes
 from relayctl.channel.credential_uses import Use
@@ -83,16 +82,6 @@ def show(status: StackStatus, *, whole: bool) -> None:
         terminal.show_line(str(status.undelivered))
 
 
-def lines(status: StackStatus) -> Iterator[str]:
-    """Yield a line for each channel, with the time: the output of `--watch` if stdout is not a terminal."""
-    for each, judgement in channel_status.in_order(status.channels, status.at):
-        why = f": {'; '.join(judgement.why)}" if judgement.why else ""
-        facts = "; ".join((_owed(each, status.at), *_given_up(each), traffic(each, status), _pace(each, status.at)))
-        yield printable(
-            f"{moments.iso(status.at)} {_name(each, status.at, is_brief=True)} {judgement.health}{why}; {facts}"
-        )
-
-
 def _name(each: ChannelStatus, now: float, *, is_brief: bool) -> str:
     """Return the channel's name, and its mode in brackets unless it is live.
 
@@ -110,7 +99,6 @@ def _lines(each: ChannelStatus, status: StackStatus) -> Iterator[str]:
     yield _owed(each, status.at)
     yield from _given_up(each)
     yield traffic(each, status)
-    yield _page(each, status.at)
     yield _pace(each, status.at)
     yield _credentials(each, status.at)
 
@@ -150,19 +138,6 @@ def traffic(each: ChannelStatus, status: StackStatus) -> str:
     return "; ".join([counts, *last])
 
 
-def _page(each: ChannelStatus, now: float) -> str:
-    if each.page_at is not None:
-        number = f" ({each.page})" if each.page else ""
-        return f"last signal with a confirmed page{number} {_ago(each.page_at, now)}"
-    if each.confirms_pages is False:
-        return "pages are not confirmed: the channel has no xmatters.rest"
-    if each.confirms_pages is None or each.traffic is None:
-        return f"confirmed pages {_UNKNOWN}"
-    if not each.traffic.incidents:
-        return "no signal of the last hour has a page to confirm"
-    return f"none of the last {len(each.traffic.incidents)} signalled incidents has a confirmed page yet"
-
-
 def _pace(each: ChannelStatus, now: float) -> str:
     gate = each.gate
     if gate is None:
@@ -186,7 +161,7 @@ def _credentials(each: ChannelStatus, now: float) -> str:
 
 def _use(use: Use, now: float) -> str:
     # A use is recorded once an hour, so the last one may be newer.
-    used = f"used within {age(now - seconds_of(use.used_at))}" if use.used_at else "no use known"
+    used = f"used within {age(now - use.used_at)}" if use.used_at else "no use known"
     return f"{use.endpoint} {use.age} {use.kind} {used}"
 
 

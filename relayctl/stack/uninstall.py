@@ -2,22 +2,20 @@
 
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
-from rich.table import Table
 
 from relay.foreign_text import printable
 from relayctl import terminal
-from relayctl.channel.revocation import put_in_force
+from relayctl.channel.propagation import put_in_force
 from relayctl.channel.store import ChannelStore
-from relayctl.dlq import export
-from relayctl.dlq.export import STDOUT
-from relayctl.dlq.mover import Filter
-from relayctl.progress import counting
+from relayctl.dlq import file as dead_letter_file
+from relayctl.dlq.file import STDOUT
+from relayctl.dlq.reading import Filter
+from relayctl.progress import progress
 from relayctl.stack import draining
 from relayctl.stack.deployed import Stack, on_stack
 from relayctl.stack.draining import PAUSE_SECONDS, Drain
@@ -61,20 +59,17 @@ def uninstall(stack: Stack, yes: bool, place: str | None, as_json: bool, **optio
     file = (
         place or f"dead-letters-{stack.name}-{datetime.fromtimestamp(stack.effects.clock(), UTC):%Y%m%dT%H%M%SZ}.jsonl"
     )
-    export.refuse_existing(file)
+    dead_letter_file.refuse_existing(file)
     run = _Uninstallation(stack, ChannelStore(stack), options["quiet"], options["timeout"], options["days"])
     kept = run.work(file) if yes else None
     with terminal.status("reading the ledger and the queues …"):
         account, present = Account.of(stack), {name for name, _ in run.store.names()}
-    reasons, names = reasons_against(account, present, run.exported), StackNames.of(stack)
+    reasons = reasons_against(account, present, run.exported)
+    found = _document(stack, account, present, reasons, kept)
     if as_json:
-        click.echo(json.dumps(_document(account, present, reasons, kept, names)))
+        click.echo(json.dumps(found))
     else:
-        _show(account, present, kept)
-        if reasons:
-            _show_reasons(reasons, is_tried=yes)
-        else:
-            _show_commands(names)
+        _show(found, is_tried=yes)
     if reasons:
         click.get_current_context().exit(1)
 
@@ -133,7 +128,7 @@ class _Uninstallation:
                 terminal.say(f"channel {name}: removed")
                 names.remove(name)
         self._wait_for_queues()
-        done = export.write_jobs(self.stack, file, Filter(), None)
+        done = dead_letter_file.write_jobs(self.stack, file, Filter())
         self.exported = done.jobs + done.unreadable
         if done.unreadable:
             terminal.say(
@@ -147,85 +142,40 @@ class _Uninstallation:
         They get empty, since the workers dead-letter each job of a removed channel.
         """
         deadline = self.stack.deadline(self.timeout)
-        with counting("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
+        with progress("waiting for the queues", "jobs left", self.stack.effects.clock) as show:
             while (left := UndeliveredJobs.of(self.stack).waiting) and deadline.remaining() >= PAUSE_SECONDS:
-                show(left)
+                show(left, "")
                 self.stack.effects.sleep(PAUSE_SECONDS)
 
 
-class StackNames(NamedTuple):
-    """Names of a stack and its parts.
+def commands(stack: Stack) -> list[str]:
+    """Return the shell commands that delete the stack and what it leaves behind, and that list removed secrets.
 
-    Attributes:
-        stack: Name of the stack.
-        region: Its region.
-        profile: AWS profile of the operator; None for the default.
-        prefix: Prefix of the channels' secrets.
-        table: Name of the ledger's table.
-        queues: URLs of the queues.
-        topic: ARN of the stack's own fallback topic; None if it has a given one.
+    Raises StackMissingError.
     """
-
-    stack: str
-    region: str
-    profile: str | None
-    prefix: str
-    table: str
-    queues: Sequence[str]
-    topic: str | None
-
-    @classmethod
-    def of(cls, stack: Stack) -> "StackNames":
-        """Return the names of a stack, and of what it leaves behind. Raises StackMissingError."""
-        session, output = stack.session, stack.output
-        profile = None if session.profile_name == "default" else session.profile_name
-        urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
-        topic = None if stack.parameters.get("FallbackTopicArn") else stack.outputs.get("FallbackTopicArn")
-        names = (stack.name, session.region_name or "", profile, output("SecretPrefix"), output("LedgerTableName"))
-        return cls(*names, urls, topic)
-
-    def commands(self) -> dict[str, list[str]]:
-        """Return the shell commands that delete the stack, in groups and in order.
-
-        The key of a group describes the resources that its commands delete or list.
-        """
-        profile = ["--profile", self.profile] if self.profile else []
-        options = ["--region", self.region, *profile]
-        table = ["--table-name", self.table, *options]
-        left = [
-            ["aws", "dynamodb", "update-table", "--no-deletion-protection-enabled", *table],
-            ["aws", "dynamodb", "delete-table", *table],
-            *(["aws", "sqs", "delete-queue", "--queue-url", url, *options] for url in self.queues),
-            *([["aws", "sns", "delete-topic", "--topic-arn", self.topic, *options]] if self.topic else []),
-        ]
-        look = ["aws", "secretsmanager", "list-secrets", "--include-planned-deletion"]
-        look += ["--filters", f"Key=name,Values={self.prefix}/", *options]
-        groups = {
-            "the stack": [["sam", "delete", "--stack-name", self.stack, *options]],
-            "what the stack leaves behind": left,
-            "a look at the removed secrets, which AWS deletes after their recovery window": [look],
-        }
-        return {what: list(map(shlex.join, lines)) for what, lines in groups.items()}
-
-    def stays(self) -> list[str]:
-        """Return sentences about the resources that remain after the stack's deletion, and about those that do not."""
-        window = f"aws secretsmanager restore-secret --secret-id {self.prefix}/NAME"
-        return [
-            f"The table {self.table}, protected against deletion: what was announced of each incident.",
-            "The retry, chore and dead-letter queue: their messages are gone after 14 days.",
-            *(["The fallback topic, with its subscriptions."] if self.topic else []),
-            f"The secrets of removed channels, until their recovery window ends; until then: {window}",
-            "SAM's bucket, of the stack aws-sam-cli-managed-default: other applications may use it.",
-            "The role with which API Gateway writes logs, if this stack made it: other APIs may use it.",
-            f"Not the logs: the log groups below /aws/lambda/{self.stack} and /aws/apigateway/{self.stack} go with the "
-            "stack. Export what you need first.",
-            "BigPanda's webhook integration and API key, and the workflow and the user in xMatters: delete them there.",
-        ]
+    session, output = stack.session, stack.output
+    profile = [] if session.profile_name == "default" else ["--profile", session.profile_name]
+    options = ["--region", session.region_name or "", *profile]
+    table = ["--table-name", output("LedgerTableName"), *options]
+    urls = [output(name) for name in ("RetryQueueUrl", "ChoreQueueUrl", "DeadLetterQueueUrl")]
+    # A topic that was given to the stack is not its own.
+    topic = None if stack.parameters.get("FallbackTopicArn") else stack.outputs.get("FallbackTopicArn")
+    secrets = ["secretsmanager", "list-secrets", "--include-planned-deletion", "--filters"]
+    lines = [
+        ["sam", "delete", "--stack-name", stack.name, *options],
+        ["aws", "dynamodb", "update-table", "--no-deletion-protection-enabled", *table],
+        ["aws", "dynamodb", "delete-table", *table],
+        *(["aws", "sqs", "delete-queue", "--queue-url", url, *options] for url in urls),
+        *([["aws", "sns", "delete-topic", "--topic-arn", topic, *options]] if topic else []),
+        ["aws", *secrets, f"Key=name,Values={output('SecretPrefix')}/", *options],
+    ]
+    return list(map(shlex.join, lines))
 
 
 def _document(
-    account: Account, present: set[str], reasons: list[str], file: str | None, names: StackNames
+    stack: Stack, account: Account, present: set[str], reasons: list[str], file: str | None
 ) -> dict[str, Any]:
+    found = {name: account.channels.get(name, OwedStates()) for name in sorted({*account.channels, *present})}
     channels = [
         {
             "channel": name or None,
@@ -233,63 +183,41 @@ def _document(
             "owed": each.owed if account.has_ledger else None,
             "dead_lettered": each.dead_lettered,
         }
-        for name, each in _remainders(account, present)
+        for name, each in found.items()
+        if name in present or any(each)
     ]
     return {
-        "stack": names.stack,
+        "stack": stack.name,
         "can_be_deleted": not reasons,
         "reasons": reasons,
         "channels": channels,
         "waiting": account.undelivered.waiting,
         "dead_lettered": account.undelivered.dead_lettered,
         "file": file,
-        "stays": names.stays(),
-        "commands": [] if reasons else [line for lines in names.commands().values() for line in lines],
+        "commands": [] if reasons else commands(stack),
     }
 
 
-def _remainders(account: Account, present: set[str]) -> list[tuple[str, OwedStates]]:
-    """Return each channel that exists, has owed states, or has dead-lettered jobs."""
-    found = {name: account.channels.get(name, OwedStates()) for name in sorted({*account.channels, *present})}
-    return [(name, each) for name, each in found.items() if name in present or any(each)]
-
-
-def _show(account: Account, present: set[str], file: str | None) -> None:
-    if channels := _remainders(account, present):
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("channel")
-        for heading in ("owed", "dead-lettered"):
-            table.add_column(heading, justify="right")
-        for name, each in channels:
-            removed = "" if name in present or not name else " (removed)"
-            what = printable(name or "(no job of the relay)")
-            owed = str(each.owed) if account.has_ledger else "?"
-            table.add_row(f"{what}{removed}", owed, str(each.dead_lettered))
-        terminal.output().print(table)
-    if file:
+def _show(found: dict[str, Any], *, is_tried: bool) -> None:
+    for each in found["channels"]:
+        removed = "" if each["exists"] or not each["channel"] else " (removed)"
+        name = printable(each["channel"] or "(no job of the relay)")
+        owed = "owed ?" if each["owed"] is None else f"owed {each['owed']}"
+        terminal.show_line(f"{name}{removed}: {owed}, dead-lettered {each['dead_lettered']}")
+    if found["file"]:
         terminal.show_line(
-            f"What was dead-lettered is in {file}, which only you may read. The queue keeps it, too, for 14 days at "
-            "most."
+            f"What was dead-lettered is in {found['file']}, which only you may read. The queue keeps it, too, for 14 "
+            "days at most."
         )
-
-
-def _show_reasons(reasons: list[str], *, is_tried: bool) -> None:
-    terminal.show_line("The stack must not be deleted yet:")
-    for each in reasons:
-        terminal.show_line(f"- {printable(each)}", indent=2)
-    if not is_tried:
-        terminal.show_line("To prepare it: disable AutoShare in BigPanda, then relayctl uninstall --yes")
-
-
-def _show_commands(names: StackNames) -> None:
+    if found["reasons"]:
+        terminal.show_line("The stack must not be deleted yet:")
+        for each in found["reasons"]:
+            terminal.show_line(f"- {printable(each)}", indent=2)
+        if not is_tried:
+            terminal.show_line("To prepare it: disable AutoShare in BigPanda, then relayctl uninstall --yes")
+        return
     terminal.show_line("Nothing is owed: the stack can be deleted. Type this; relayctl deletes nothing of it.")
-    for what, lines in names.commands().items():
-        terminal.show_line("")
-        terminal.show_line(f"{what}:")
-        for line in lines:
-            # Not wrapped: a command must be copied whole.
-            click.echo(f"  {line}")
-    terminal.show_line("")
-    terminal.show_line("What stays, and what does not:")
-    for each in names.stays():
-        terminal.show_line(f"- {each}", indent=2)
+    for line in found["commands"]:
+        # Not wrapped: a command must be copied whole.
+        click.echo(f"  {line}")
+    terminal.show_line("What stays, and what goes with the stack, such as the logs: docs/install.md, Uninstall.")

@@ -127,27 +127,6 @@ class TestXMattersEndpoint:
         assert fits(token, "payments", "callback")
         assert token != secret["inbound"]["token"], "neither is valid at the other's endpoint"
 
-    @pytest.mark.parametrize(
-        ("setting", "is_there", "is_told"),
-        [
-            ("bigpanda.environment_id=e1", True, True),
-            ("bigpanda.environment_id=e1", False, False),
-            ("bigpanda.reconcile=ring", True, True),
-            ("bigpanda.reconcile_query=a", True, False),
-        ],
-    )
-    def test_set_notes_that_reconcile_runs_list_the_environment(
-        self, operator: Operator, setting: str, is_there: bool, is_told: bool
-    ) -> None:
-        if is_there:
-            operator.outputs["ReconcileFunction"] = "reconcile"
-        environment = [] if "environment" in setting else ["--set", "bigpanda.environment_id=e1"]
-        key = ["--set", "bigpanda.api_key=k", "--set", setting, *environment]
-        done = operator.run("channel", "set", "payments", "--trigger-url", URL, *key)
-        assert done.exit_code == 0, done.output
-        assert ("bigpanda.reconcile_query" in done.stderr) == is_told
-        assert ("ring here" in done.stderr) == setting.endswith("ring")
-
     def test_set_without_json_prints_both_urls_and_headers(self, operator: Operator) -> None:
         done = operator.run("channel", "set", "payments", "--trigger-url", URL, "--set", f"bigpanda.api_key={CANARY}")
         secret = operator.secret("payments")

@@ -11,7 +11,7 @@ from relay.channels.token import fits
 from relay.deadline import Deadline
 from relay.ledger.credentials import Uses
 from relay.ledger.table import Table
-from relayctl.channel.revocation import SETTLE_SECONDS
+from relayctl.channel.propagation import SETTLE_SECONDS
 from tests import samples
 from tests.integration.relayctl_cloud import Operator
 
@@ -119,11 +119,11 @@ class TestLastUses:
         shown = operator.run_json("channel", "show", "payments")
         assert shown["credentials"] == [
             {"endpoint": "inbound", "credential": "current", "kind": "token", "used_at": None},
-            {"endpoint": "inbound", "credential": "previous", "kind": "token", "used_at": "2027-01-15T08:00:00+00:00"},
+            {"endpoint": "inbound", "credential": "previous", "kind": "token", "used_at": "2027-01-15T08:00:00Z"},
             {"endpoint": "callback", "credential": "current", "kind": "token", "used_at": None},
         ]
         lines = operator.run("channel", "show", "payments").stdout.splitlines()
-        assert "last use       inbound previous token: 2027-01-15T08:00:00+00:00" in lines
+        assert "last use       inbound previous token: 2027-01-15T08:00:00Z" in lines
 
     def test_show_works_without_the_ledgers_table(self, operator: Operator) -> None:
         keep(operator)

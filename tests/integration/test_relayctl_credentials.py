@@ -12,7 +12,7 @@ from click.testing import Result
 
 from relay.jobs.queue import envelope_of
 from relayctl.channel.credential_input import MAX_BYTES
-from relayctl.dlq import jsonl
+from relayctl.dlq.file import line_of
 from tests.integration.relayctl_cloud import Operator, failing
 from tests.samples import job
 
@@ -344,7 +344,7 @@ def test_no_verb_prints_a_stored_credential(
         furnished.parameters["BigPandaHosts"] = "eu-api.bigpanda.io"
     if verb[:2] == ["dlq", "import"]:
         (tmp_path / "jobs.jsonl").write_text(
-            jsonl.line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
+            line_of("m1", job(channel="payments"), envelope_of(job(channel="payments")))
         )
     done = furnished.run(*(part.replace("DIR", str(tmp_path)) for part in verb), *as_json)
     assert done.output

@@ -78,13 +78,11 @@ class TestList:
         assert all("body" not in each for each in listed["messages"])
         assert (operator.visible(), operator.hidden()) == (12, 0)
 
-    def test_list_without_json_prints_a_table_and_the_count(self, operator: Operator) -> None:
+    def test_list_without_json_prints_a_line_each_and_the_count(self, operator: Operator) -> None:
         operator.put(*jobs(3, channel="a" * 48))
         done = operator.run("dlq", "list", "--limit", "2")
         assert done.exit_code == 0
-        heading, *rows = done.stdout.splitlines()
-        assert heading.split()[:4] == ["id", "age", "channel", "incident"]
-        assert [row.split()[2:4] for row in rows] == [["a" * 48, "i0"], ["a" * 48, "i1"]]
+        assert [row.split()[2:4] for row in done.stdout.splitlines()] == [["a" * 48, "i0:"], ["a" * 48, "i1:"]]
         assert done.stderr == "2 of about 3\n"
 
     def test_unreadable_messages_are_listed_last_and_only_without_filters(self, operator: Operator) -> None:
@@ -95,7 +93,7 @@ class TestList:
         assert listed["shown"] == 3
         assert operator.run_json("dlq", "list", "--limit", "1")["shown"] == 1
         assert operator.run_json("dlq", "list", "--channel", "noc")["shown"] == 2
-        assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[3]
+        assert "unreadable: it is not an envelope" in operator.run("dlq", "list").stdout.splitlines()[2]
 
     def test_list_of_an_empty_queue_is_exit_code_3(self, operator: Operator) -> None:
         assert nothing(operator.run("dlq", "list"), "the dead-letter queue is empty")

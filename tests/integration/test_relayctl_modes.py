@@ -123,7 +123,7 @@ def test_explain_compares_with_the_entry_of_shadow_mode(operator: Operator, tmp_
     file = tmp_path / "share.json"
     file.write_bytes(samples.body())
     found = operator.run_json("explain", str(file), "--channel", "noc")
-    assert (found["verdict"]["action"], found["transition"]["ledger_has_entry"]) == ("shadow", False)
+    assert (found["verdict"]["action"], found["transition"]["is_known"]) == ("shadow", False)
     assert "the channel is in shadow mode" in " ".join(
         operator.run("explain", str(file), "--channel", "noc").stdout.split()
     )
@@ -131,4 +131,4 @@ def test_explain_compares_with_the_entry_of_shadow_mode(operator: Operator, tmp_
     name = shadow_of(key("noc", (), "i1"))
     assert operator.ledger.write(name, Entry(), Entry().announcing(state, None, operator.clock.now))
     found = operator.run_json("explain", str(file), "--channel", "noc")
-    assert (found["verdict"]["outcome"], found["transition"]["ledger_has_entry"]) == ("duplicate", True)
+    assert (found["verdict"]["outcome"], found["transition"]["is_known"]) == ("duplicate", True)

@@ -161,7 +161,7 @@ def test_replay_shows_progress_and_counts() -> None:
         assert terminal.end() == 0
     assert "moving" in terminal.shown
     assert "following" in terminal.shown
-    assert "3/3" in terminal.shown
+    assert "3 of 3" in terminal.shown
     assert "3 delivered, 0 left" in terminal.shown
 
 

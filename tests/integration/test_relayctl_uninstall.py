@@ -29,12 +29,28 @@ class TestReport:
     def test_stack_without_channels_and_debts_can_be_deleted(self, operator: Operator, logs: Logs) -> None:
         done = operator.run("uninstall")
         assert done.exit_code == 0, done.output
-        lines = done.stdout.splitlines()
-        assert "  sam delete --stack-name bigpanda-xmatters-relay --region us-east-1" in lines
-        assert f"  aws dynamodb delete-table --table-name {operator.table} --region us-east-1" in lines
-        assert [line for line in lines if "delete-queue" in line and operator.queue_url in line]
-        assert "protected against deletion" in done.stdout
-        assert "the log groups below" in done.stdout
+        table = f"--table-name {operator.table} --region us-east-1"
+        assert [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")] == [
+            "sam delete --stack-name bigpanda-xmatters-relay --region us-east-1",
+            f"aws dynamodb update-table --no-deletion-protection-enabled {table}",
+            f"aws dynamodb delete-table {table}",
+            *(
+                f"aws sqs delete-queue --queue-url {url} --region us-east-1"
+                for url in (operator.retry_queue_url, operator.chore_queue_url, operator.queue_url)
+            ),
+            "aws secretsmanager list-secrets --include-planned-deletion --filters Key=name,Values=team/relay/ "
+            "--region us-east-1",
+        ]
+
+    @pytest.mark.parametrize("is_given", [True, False])
+    def test_topic_of_the_stacks_own_is_deleted_and_a_given_one_is_not(
+        self, operator: Operator, logs: Logs, *, is_given: bool
+    ) -> None:
+        topic = "arn:aws:sns:us-east-1:123456789012:relay-FallbackTopic-1"
+        operator.outputs["FallbackTopicArn"] = topic
+        operator.parameters |= {"FallbackTopicArn": topic} if is_given else {}
+        lines = operator.run_json("uninstall")["commands"]
+        assert (f"aws sns delete-topic --topic-arn {topic} --region us-east-1" in lines) is not is_given
 
     def test_report_counts_what_is_left_and_changes_nothing(self, operator: Operator, logs: Logs) -> None:
         operator.keep("noc", "payments")

@@ -14,8 +14,7 @@ from relay.jobs.queue import Queue
 from relay.ledger.ledger import Ledger
 from relay.ledger.table import Table
 from relayctl.dlq.drop import Drop
-from relayctl.dlq.import_ import Import
-from relayctl.dlq.jsonl import line_of
+from relayctl.dlq.file import Import, line_of
 from relayctl.dlq.queue import DeadLetters, HeldMessage
 from tests.simulation.services import SimulatedDynamoDb, SimulatedSqs
 from tests.simulation.world import World
@@ -69,7 +68,7 @@ class DeadLetterDeeds:
     def _drop(self, reader: DeadLetters, chosen: Sequence[HeldMessage]) -> None:
         client: Any = self.dynamodb
         drop = Drop(chosen)
-        for _ in drop.delete(reader, map, lambda: False):
+        for _ in drop.delete(reader, lambda: False):
             pass
         problem = drop.record(Ledger(Table(client, "ledger", lambda: self.world.now)), map)
         self.world.say(f"dropped: {drop.counts()}{f', not recorded: {problem}' if problem else ''}")
@@ -78,6 +77,6 @@ class DeadLetterDeeds:
         client: Any = self.queue
         queue = Queue(client, "https://sqs.eu-central-1.amazonaws.com/000000000000/q")
         doing = Import(1)
-        for _ in doing.run(io.BytesIO("".join(self.file).encode()), queue, lambda: False):
+        for _ in doing.send(io.BytesIO("".join(self.file).encode()), queue, lambda: False):
             pass
         self.world.say(f"imported: {doing.sent} of {len(self.file)} {doing.problem or ''}")

@@ -698,7 +698,7 @@ class Simulation:
         mover = DeadLetterMover(dead_letters, _queue(self.retries), lambda: self.world.now, self.world.wait, rate=5)
         with dead_letters.holding():
             for moved in mover.move(list(dead_letters.scan())):
-                self.world.say(f"moved: {moved.job.incident_id} {moved.move_error or ''} {moved.deletion_error or ''}")
+                self.world.say(f"moved: {moved.job.incident_id} {moved.fate.became} {moved.note or ''}")
                 self.invariants.check_answered()
 
     def _start(self, process: Process, work: Callable[[], object], at_most: float = math.inf) -> None:

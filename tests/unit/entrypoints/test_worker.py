@@ -14,7 +14,7 @@ from relay.failures import QueueError, Reason
 from relay.incidents.share import parse_share
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.queue import envelope_of, read_envelope
-from relayctl.dlq.jsonl import line_of, read_line
+from relayctl.dlq.file import line_of, read_line
 from tests import samples
 from tests.fakes import Call, Clock, FakeSecrets, HookedDynamoDb, Relay, Step, new_relay, table_down, worked
 
@@ -477,7 +477,7 @@ def exported(relay: Relay) -> list[bytes]:
 
 def import_and_replay(relay: Relay, lines: list[bytes], times: int) -> None:
     """Import the lines several times, replay everything that is dead-lettered, and let the worker wake twice."""
-    messages = [read_line(1, line).message for line in lines] * times
+    messages = [read_line(line)[1] for line in lines] * times
     relay.dead_letters.messages += [{"MessageBody": each.envelope, "DelaySeconds": 0} for each in messages]
     relay.retries.messages += relay.dead_letters.messages
     relay.dead_letters.messages = []

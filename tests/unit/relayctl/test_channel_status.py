@@ -69,9 +69,9 @@ def test_shadow_mode_alone_is_no_sickness() -> None:
 
 def test_last_share_is_the_last_use_of_the_webhooks_credentials() -> None:
     uses = (
-        Use("inbound", "previous", "token", "2027-01-15T07:00:00+00:00"),
-        Use("inbound", "current", "token", "2027-01-15T06:00:00+00:00"),
-        Use("callback", "current", "token", "2027-01-15T07:59:00+00:00"),
+        Use("inbound", "previous", "token", NOW - 3600),
+        Use("inbound", "current", "token", NOW - 7200),
+        Use("callback", "current", "token", NOW - 60),
     )
     assert ChannelStatus("noc", uses=uses).shared_at == NOW - 3600
     assert ChannelStatus("noc").shared_at is None

@@ -107,7 +107,7 @@ class TestDrop:
         dead_letters = queue.dead_letters()
         with dead_letters.holding():
             doing = Drop(list[HeldMessage](dead_letters.scan()))
-            list(doing.delete(dead_letters, map, stopping))
+            list(doing.delete(dead_letters, stopping))
         return doing
 
     def filled(self, count: int) -> FakeQueue:
@@ -129,6 +129,6 @@ class TestDrop:
         with dead_letters.holding():
             doing = Drop(list(dead_letters.scan()))
             queue.clock.now += 3600
-            list(doing.delete(dead_letters, map, never))
+            list(doing.delete(dead_letters, never))
         assert doing.counts() == {"dropped": 0, "failed": 3, "gone": 0, "left": 0}
         assert len(queue.messages) == 3

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from relay.jobs.job import Job
 from relay.jobs.queue import Message, Queue, attributes_of, envelope_of
-from relayctl.dlq.import_ import Import, check
-from relayctl.dlq.jsonl import MAX_LINE_BYTES, BadLineError, line_of, raw_lines, read_line
+from relayctl.dlq.file import MAX_LINE_BYTES, BadLineError, Import, line_of, raw_lines, read_line
 from tests.fakes import Clock
 from tests.samples import job
 from tests.unit.relayctl_fakes import FakeQueue
@@ -44,20 +43,16 @@ class TestLine:
     @given(st.text(), st.binary(max_size=200))
     def test_envelope_is_read_back_byte_for_byte(self, incident_id: str, body: bytes) -> None:
         one = job(incident_id=incident_id, body=body)
-        line = read_line(7, written(one))
-        assert (line.number, line.message.envelope, line.message.attributes) == (
-            7,
-            envelope_of(one),
-            attributes_of(one),
-        )
-        assert line.job == one.with_body(b"")
+        kept, message = read_line(written(one))
+        assert message == Message(envelope_of(one), attributes_of(one))
+        assert kept == one.with_body(b"")
 
     def test_envelope_of_another_program_is_escaped_and_stays_the_same_job(self) -> None:
         one = job(incident_id="Überlast")
         foreign = json.dumps(json.loads(envelope_of(one)) | {"newer": 1}, ensure_ascii=False, indent=1) + "\n"
-        line = read_line(1, line_of("m1", one, foreign).encode())
-        assert line.job == one.with_body(b"")
-        assert json.loads(line.message.envelope)["newer"] == 1
+        kept, message = read_line(line_of("m1", one, foreign).encode())
+        assert kept == one.with_body(b"")
+        assert json.loads(message.envelope)["newer"] == 1
 
 
 class TestInvalidLine:
@@ -79,12 +74,12 @@ class TestInvalidLine:
     )
     def test_invalid_line_is_refused_with_its_problem(self, text: bytes, problem: str) -> None:
         with pytest.raises(BadLineError, match=problem):
-            read_line(1, text)
+            read_line(text)
 
     def test_message_that_is_too_large_for_sqs_is_refused(self) -> None:
         line = with_envelope(response_excerpt="x" * 1_100_000)
         with pytest.raises(BadLineError, match="SQS takes"):
-            read_line(1, line)
+            read_line(line)
 
 
 class TestRawLines:
@@ -120,29 +115,29 @@ def queue() -> FakeQueue:
 class TestRun:
     def test_lines_are_sent_in_order_in_batches_of_ten(self, queue: FakeQueue) -> None:
         doing = Import(1)
-        assert len(list(doing.run(file_of(jobs(25)), queue.queue(), never))) == 3
+        assert len(list(doing.send(file_of(jobs(25)), queue.queue(), never))) == 3
         assert [len(batch) for batch in queue.sizes] == [10, 10, 5]
         assert [each.incident_id for each in queue.jobs()] == [f"i{n}" for n in range(25)]
         assert (doing.sent, doing.next_line, doing.problem) == (25, 26, None)
 
     def test_large_messages_are_sent_in_batches_that_sqs_takes(self, queue: FakeQueue) -> None:
-        list(Import(1).run(file_of(jobs(7, size=300_000)), queue.queue(), never))
+        list(Import(1).send(file_of(jobs(7, size=300_000)), queue.queue(), never))
         assert [len(batch) for batch in queue.sizes] == [2, 2, 2, 1]
 
     def test_import_ends_at_the_first_refused_message(self, queue: FakeQueue) -> None:
         queue.refused = {"i12"}
         doing = Import(1)
-        list(doing.run(file_of(jobs(25)), queue.queue(), never))
+        list(doing.send(file_of(jobs(25)), queue.queue(), never))
         assert (doing.sent, doing.next_line) == (12, 13)
         assert doing.problem == "SQS refused the message: InternalError"
         queue.refused = set()
         again = Import(doing.next_line)
-        list(again.run(file_of(jobs(25)), queue.queue(), never))
+        list(again.send(file_of(jobs(25)), queue.queue(), never))
         assert {each.incident_id for each in queue.jobs()} == {f"i{n}" for n in range(25)}
 
     def test_import_ends_if_the_file_was_changed_after_the_check(self, queue: FakeQueue) -> None:
         doing = Import(1)
-        list(doing.run(io.BytesIO(file_of(jobs(15)).getvalue() + b"x\n"), queue.queue(), never))
+        list(doing.send(io.BytesIO(file_of(jobs(15)).getvalue() + b"x\n"), queue.queue(), never))
         assert (doing.sent, doing.next_line) == (10, 11)
         assert doing.problem is not None
         assert "the file was changed meanwhile" in doing.problem
@@ -163,8 +158,10 @@ def test_memory_of_an_import_does_not_grow_with_the_file() -> None:
         file = file_of(jobs(count, size=2000))
         tracemalloc.start()
         try:
-            assert check(file, 1, never).chosen == count
-            list(Import(1).run(file, Discarding(), never))
+            doing = Import(1)
+            list(doing.check(file))
+            list(doing.send(file, Discarding(), never))
+            assert doing.chosen == doing.sent == count
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -1,38 +1,35 @@
-import io
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
-from relay.jobs.job import Job
 from relay.jobs.queue import envelope_of
 from relayctl import moments
 from relayctl.dlq import listing
 from relayctl.dlq.queue import Depth, HeldMessage
-from tests.samples import job
+from tests.samples import body, job
 from tests.unit.relayctl_fakes import held
 
 NOW = datetime(2027, 1, 15, 12, 0, 0, tzinfo=UTC)
 STEERING = "\x1b[2J\x1b]0;owned\x07\r\n\x08\x9b31m\u202e[red]:bomb:"
 
 
-def printed(jobs: list[Job], columns: int = 80, *, terminal: bool = True) -> str:
-    out = io.StringIO()
-    console = Console(
-        file=out, width=columns, force_terminal=terminal, color_system=None, markup=False, emoji=False, highlight=False
-    )
-    console.print(listing.table(jobs, NOW, columns))
-    return out.getvalue()
+def printed(one: HeldMessage) -> str:
+    """Return the line of a message in `dlq list`."""
+    document = listing.document(one, envelope_of(one.job) if one.job else "")
+    with CliRunner().isolation() as (out, _, _):
+        listing.show(document, NOW.timestamp())
+        return out.getvalue().decode()
 
 
 def whole(shown: HeldMessage) -> str:
     """Return the text of a message with its body."""
     envelope = envelope_of(shown.job) if shown.job else ""
-    return listing.text(listing.whole_document(shown, envelope))
+    return listing.text(listing.document(shown, envelope, with_body=True))
 
 
 class TestSince:
@@ -59,8 +56,8 @@ class TestSince:
             moments.since(text, NOW)
 
 
-class TestTable:
-    def test_table_of_a_usual_job_is_one_row(self) -> None:
+class TestLine:
+    def test_job_is_one_line_with_its_age_ids_reason_and_title(self) -> None:
         one = job(
             channel="payments",
             incident_id="65a1b2c3d4e5f60718293a4b",
@@ -68,53 +65,30 @@ class TestTable:
             http_status=503,
             attempts=6,
             received_at="2027-01-15T09:59:00.000Z",
+            body=body(description="Disk full on db-1"),
         )
-        heading, row = printed([one]).splitlines()
-        assert heading.split() == ["id", "age", "channel", "incident", "status", "reason", "(attempts)"]
-        assert row.split() == [
-            one.delivery_id[:8],
-            "2h",
-            "payments",
-            "65a1b2c3d4e5f60718293a4b",
-            "critical",
-            "upstream",
-            "503",
-            "(6)",
-        ]
+        assert printed(held(one)) == (
+            f"   2h  {one.delivery_id[:8]}  payments 65a1b2c3d4e5f60718293a4b: critical, "
+            'upstream 503 after 6 attempts, "Disk full on db-1"\n'
+        )
 
     @pytest.mark.parametrize("field", ["channel", "incident_id", "status", "reason"])
-    def test_table_prints_no_control_character_of_a_job(self, field: str) -> None:
-        text = printed([job(**{field: STEERING})], columns=200)
-        assert all(character.isprintable() for character in text.replace("\n", ""))
-        assert len(text.splitlines()) == 2
+    def test_line_has_no_control_character_of_a_job(self, field: str) -> None:
+        assert printed(held(job(**{field: STEERING}))).removesuffix("\n").isprintable()
 
-    def test_table_cuts_texts_of_a_megabyte(self) -> None:
-        text = printed([job(incident_id="i" * 1_000_000, reason="r" * 1_000_000, status="s" * 1_000_000)])
-        assert len(text) < 1000
-        assert len(listing.unreadable(held(None, "m1", "x" * 1_000_000))) < 300
-
-    def test_table_prints_long_names_on_a_line_of_their_own(self) -> None:
-        jobs = [job(channel="payments-" + "c" * 39, incident_id="65a1b2c3d4e5f60718293a4b"), job(channel="noc")]
-        lines = printed(jobs).splitlines()
-        assert len(lines) == 6
-        assert lines[0].split() == ["id", "age", "status", "reason", "(attempts)"]
-        assert [line.split() for line in lines[1::2]] == [
-            ["channel", "incident"],
-            [jobs[0].channel, jobs[0].incident_id],
-            [jobs[1].channel, jobs[1].incident_id],
-        ]
-        assert all(len(line) <= 80 for line in lines)
+    def test_line_cuts_texts_of_a_megabyte(self) -> None:
+        long = job(incident_id="i" * 1_000_000, reason="r" * 1_000_000, status="s" * 1_000_000)
+        assert len(printed(held(long))) < 1000
+        assert len(printed(held(None, "m1", "x" * 1_000_000))) < 300
 
     @given(st.text())
-    def test_table_prints_any_incident_id_as_one_printable_line(self, incident_id: str) -> None:
-        text = printed([job(incident_id=incident_id)], columns=5000)
-        assert len(text.splitlines()) == 2
-        assert all(character.isprintable() for character in text.replace("\n", ""))
+    def test_any_incident_id_is_printed_in_one_line(self, incident_id: str) -> None:
+        assert printed(held(job(incident_id=incident_id))).removesuffix("\n").isprintable()
 
 
 def test_age_of_a_job_is_in_its_largest_unit() -> None:
-    assert listing.age(job(received_at="2027-01-15T11:00:01Z"), NOW) == "59m"
-    assert listing.age(job(received_at="2027-01-14T12:00:00Z"), NOW) == "1d"
+    assert listing.age(job(received_at="2027-01-15T11:00:01Z"), NOW.timestamp()) == "59m"
+    assert listing.age(job(received_at="2027-01-14T12:00:00Z"), NOW.timestamp()) == "1d"
 
 
 class TestText:
@@ -160,31 +134,7 @@ class TestText:
     def test_unreadable_message_is_printed_with_its_problem(self) -> None:
         text = whole(held(None, "m1", "it is not\x1b an envelope"))
         assert text == "message id        m1\nunreadable        it is not\ufffd an envelope"
-        assert listing.unreadable(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON"
-
-
-class TestDocuments:
-    def test_listing_has_every_member_except_the_body(self) -> None:
-        found = listing.listing([held(job(body=b"\xffx")), held(None, "m2", "no JSON")], Depth(4, 3), {})
-        assert (found["shown"], found["about"], found["held"]) == (2, 7, 3)
-        members = listing.whole_document(held(job()), envelope_of(job(body=b"\xffx")))
-        assert members.pop("body") == "\ufffdx"
-        assert found["messages"] == [members, {"message_id": "m2", "unreadable": "no JSON"}]
-        json.dumps(found)
-
-    @pytest.mark.parametrize(
-        ("identity", "fits"),
-        [
-            ("m1", True),
-            ("m", True),
-            (job().delivery_id, True),
-            (job().delivery_id[:2], True),
-            ("1", False),
-            (job().delivery_id + "0", False),
-        ],
-    )
-    def test_message_is_found_by_the_beginning_of_its_ids(self, identity: str, fits: bool) -> None:
-        assert listing.has_id_prefix(held(job()), identity) is fits
+        assert printed(held(None, "0123456789", "no \x1b JSON")) == "01234567 unreadable: no \ufffd JSON\n"
 
 
 class TestSummary:
@@ -207,13 +157,10 @@ class TestSummary:
             "oldest": "2027-01-01T00:00:00.000Z",
             "newest": "2027-01-03T00:00:00.000Z",
         }
-        lines = listing.summary_lines(sums)
-        assert lines[0] == "3 of about 5 messages match; incidents: 2"
-        assert "  by channel  a 2, b 1" in lines
-        assert lines[1].index("a 2") == listing.SUMMARY_INDENT
 
-    def test_summary_prints_no_control_character_of_a_job(self) -> None:
+    def test_summary_prints_no_control_character_of_a_job(self, capsys: pytest.CaptureFixture[str]) -> None:
         hostile = [job(channel=STEERING, status=STEERING, reason=STEERING)]
-        lines = listing.summary_lines(listing.summary(hostile, Depth(1, 0)))
+        listing.show_summary(listing.summary(hostile, Depth(1, 0)))
+        lines = capsys.readouterr().out.splitlines()
         assert all(line.isprintable() for line in lines)
         assert len(lines) == 6

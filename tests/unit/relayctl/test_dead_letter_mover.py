@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -15,11 +14,11 @@ from hypothesis import strategies as st
 
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import envelope_of, read_envelope
-from relayctl.dlq.mover import PARALLEL_BATCHES, DeadLetterMover, Moved, in_order, waves
-from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage, Run
+from relayctl.dlq.mover import DeadLetterMover, Moved
+from relayctl.dlq.queue import POLLS_OF_NEW_ONES, DeadLetters, HeldMessage
 from tests.fakes import Clock
 from tests.samples import job
-from tests.unit.relayctl_fakes import FakeQueue, held
+from tests.unit.relayctl_fakes import FakeQueue
 
 
 def noise(size: int) -> bytes:
@@ -35,18 +34,15 @@ class Bench:
     rate: float | None = None
     # Time that each call of a queue takes.
     seconds: float = 0.0
-    run: Run = map
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock, seconds=self.seconds)
         self.retries = FakeQueue(self.clock, seconds=self.seconds)
-        self.dead_letters = self.queue.dead_letters(self.run)
+        self.dead_letters = self.queue.dead_letters()
 
     def mover(self) -> DeadLetterMover:
-        return DeadLetterMover(
-            self.dead_letters, self.retries.queue(), self.clock, self.clock.sleep, rate=self.rate, run=self.run
-        )
+        return DeadLetterMover(self.dead_letters, self.retries.queue(), self.clock, self.clock.sleep, self.rate)
 
     def move(self, stopping: Callable[[], bool] = lambda: False) -> list[Moved]:
         """Scan the dead-letter queue and move its messages to the retry queue; release those that were not moved."""
@@ -88,7 +84,7 @@ class TestMove:
         bench.queue.put(*bodies(jobs(3)))
         order: list[str] = []
         bench.retries.done = bench.queue.done = order
-        assert [each.move_error for each in bench.move()] == [None] * 3
+        assert [each.note for each in bench.move()] == [None] * 3
         assert order == ["send i0", "send i1", "send i2", "delete i0", "delete i1", "delete i2"]
         assert bench.queue.messages == {}
 
@@ -109,7 +105,7 @@ class TestMove:
         bench = Bench()
         bench.queue.put(*bodies(jobs(12)))
         bench.retries.refusing = {"send"}
-        assert {each.move_error for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
+        assert {each.note for each in bench.move()} == {"SQS refused the batch: ServiceUnavailable"}
         assert len(bench.queue.visible()) == 12
         assert bench.queue.calls.count("delete") == 0
 
@@ -117,22 +113,8 @@ class TestMove:
         bench = Bench()
         bench.queue.put(*bodies(jobs(2)))
         bench.queue.refusing = {"delete"}
-        assert all("ServiceUnavailable" in (each.deletion_error or "") for each in bench.move())
+        assert all("ServiceUnavailable" in (each.note or "") for each in bench.move())
         assert (len(bench.retries.messages), len(bench.queue.visible())) == (2, 2)
-
-    def test_states_of_one_incident_keep_their_order_although_batches_are_sent_in_threads(self) -> None:
-        some = [
-            job(incident_id=f"i{n % 3}", version=(float(n), 0.0), received_at=timestamp(1_790_000_000 + n))
-            for n in range(200)
-        ]
-        with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
-            bench = Bench(run=pool.map)
-            random.Random(7).shuffle(some)
-            bench.queue.put(*bodies(some))
-            bench.move()
-        for name in ("i0", "i1", "i2"):
-            states = [each.version for each in bench.retries.jobs() if each.incident_id == name]
-            assert states == sorted(states, key=lambda version: version or (0.0, 0.0))
 
     def test_interrupted_replay_ends_after_the_current_wave_and_shows_the_rest(self) -> None:
         bench = Bench(rate=10)
@@ -302,18 +284,6 @@ class TestUnreadable:
         assert len(bench.move()) == 1
         assert [each.body for each in bench.queue.visible()] == [body]
 
-    def test_jobs_without_versions_are_ordered_by_arrival(self) -> None:
-        first, second = (
-            job(version=None, status=status, received_at=timestamp(1_790_000_000 + n))
-            for n, status in enumerate(("critical", "resolved"))
-        )
-        assert [each for _, each in in_order([held(second), held(first)])] == [first, second]
-
-    def test_incidents_of_the_same_id_in_two_channels_are_ordered_on_their_own(self) -> None:
-        late = job(channel="a", version=(1.0, 1.0), received_at=timestamp(1_790_000_009))
-        early = job(channel="b", version=(2.0, 2.0), received_at=timestamp(1_790_000_001))
-        assert [each for _, each in in_order([held(late), held(early)])] == [early, late]
-
 
 @given(st.lists(st.sampled_from(["moved", "refused", "not deleted"]), max_size=30))
 def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[str]) -> None:
@@ -328,21 +298,6 @@ def test_every_message_is_on_a_queue_after_a_replay_whatever_fails(fates: list[s
     assert on_retries == Counter(f"i{n}" for n, each in enumerate(fates) if each != "refused")
     assert on_dead_letters == Counter(f"i{n}" for n, each in enumerate(fates) if each != "moved")
     assert len(bench.queue.visible()) == len(bench.queue.messages)
-
-
-class TestWaves:
-    def test_incident_is_in_at_most_one_batch_of_a_wave(self) -> None:
-        some = [(held(each), each) for each in (*jobs(9), job(incident_id="i0"), *jobs(12)[9:], job(incident_id="i0"))]
-        for wave in waves(some, 80):
-            where = [{each.incident_id for _, each in batch} for batch in wave]
-            assert sum(map(len, where)) == len(set().union(*where))
-
-    @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 100))
-    def test_waves_leave_nothing_out_and_keep_the_order_of_each_incident(self, names: list[int], most: int) -> None:
-        some = [(held(None), job(incident_id=f"i{n}", attempts=place)) for place, n in enumerate(names)]
-        cut = [[pair for batch in wave for pair in batch] for wave in waves(some, most)]
-        assert all(0 < len(wave) <= most for wave in cut)
-        assert [pair for wave in cut for pair in wave] == some
 
 
 # Fri, 15 Jan 2027 08:00:00 GMT

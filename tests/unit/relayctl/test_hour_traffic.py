@@ -5,7 +5,7 @@ from typing import Any
 
 from relayctl.log_lines import JOB_WORKER, WEBHOOK, LogReader
 from relayctl.stack import hour_traffic
-from relayctl.stack.hour_traffic import MAX_ANSWERS, MAX_INCIDENTS, Traffic
+from relayctl.stack.hour_traffic import MAX_ANSWERS, Traffic
 
 NOW = 1_790_000_000.0
 
@@ -62,9 +62,3 @@ def test_storm_is_read_from_the_newest_line_on_within_the_budget_and_said() -> N
     logs = FakeLogs([share(number / 5) for number in range(1, 18_000)], size=50)
     found, is_whole = count(logs)
     assert (is_whole, found.shares, found.last_share) == (False, MAX_ANSWERS * 50, NOW - 0.2)
-
-
-def test_last_incidents_are_few_and_each_is_named_once() -> None:
-    lines = [share(1000 - number, f"i{number // 2}") for number in range(2 * (MAX_INCIDENTS + 5))]
-    found, _ = count(FakeLogs(lines))
-    assert found.incidents == tuple(f"i{number}" for number in range(5, MAX_INCIDENTS + 5))

@@ -10,8 +10,7 @@ from relay.incidents.transition import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry, Lease
 from relay.ledger.ledger import Ledger, key
-from relayctl.dlq.follower import MAX_FAILED_POLLS, STILL_SECONDS, Follower, fate
-from relayctl.dlq.mover import Became, Fate, Moved
+from relayctl.dlq.mover import MAX_FAILED_POLLS, STILL_SECONDS, Became, Fate, Follower, Moved, fate
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.samples import job
@@ -27,7 +26,8 @@ DOWN = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}
 def moved_signal(of: State | None = None, *, mark: float | None = MARK, **changes: Any) -> Moved:
     """Return a signal's job that a replay moved from the dead-letter queue to the retry queue."""
     dead_lettered_at = None if mark is None else timestamp(mark)
-    return Moved(job(dead_lettered_at=dead_lettered_at, recipients=(), **changes), of or state())
+    one = job(dead_lettered_at=dead_lettered_at, recipients=(), **changes)
+    return Moved(one, of or state(), Fate(Became.WAITING))
 
 
 def dead_lettered(at: float = MARK, reason: str = "refused") -> Entry:
@@ -72,21 +72,14 @@ class TestFate:
         ],
     )
     def test_fate_of_a_replayed_signal_is_read_from_its_entry(self, entry: Entry, expected: Fate) -> None:
-        assert fate(moved_signal(), entry) == expected
+        assert fate(moved_signal().job, state(), entry) == expected
 
     def test_message_without_a_mark_is_delivered_once_its_state_is_announced(self) -> None:
-        assert fate(moved_signal(mark=None), announced(state())).became == Became.DELIVERED
+        assert fate(moved_signal(mark=None).job, state(), announced(state())).became == Became.DELIVERED
 
     def test_message_without_a_mark_that_expires_is_dead_lettered_again(self) -> None:
-        assert fate(moved_signal(mark=None), dead_lettered(reason="expired")) == Fate(Became.DEAD_LETTERED, "expired")
-
-    def test_fate_of_a_job_that_is_no_signal_is_moved_and_is_not_followed(self) -> None:
-        no_signal = Moved(job(kind="writeback"), None)
-        assert (no_signal.first_fate, no_signal.is_to_follow) == (Fate(Became.MOVED), False)
-
-    def test_fate_of_a_job_that_was_not_moved_is_failed_and_is_not_followed(self) -> None:
-        stuck = Moved(job(reason="refused"), state(), move_error="no")
-        assert (stuck.first_fate, stuck.is_to_follow) == (Fate(Became.FAILED, "refused"), False)
+        became = fate(moved_signal(mark=None).job, state(), dead_lettered(reason="expired"))
+        assert became == Fate(Became.DEAD_LETTERED, "expired")
 
 
 class Following:
@@ -114,12 +107,9 @@ class Following:
             self.hooks.pop(at)()
 
     def run(self) -> list[Fate]:
-        fates = [each.first_fate for each in self.jobs]
-        for changed in self.follower.follow(self.jobs):
+        for _ in self.follower.follow(self.jobs):
             self.polls += 1
-            for place, became in changed.items():
-                fates[place] = became
-        return fates
+        return [each.fate for each in self.jobs]
 
 
 class TestFollow:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from relayctl.channel import rotation
-from relayctl.channel.credential_uses import LastUses, Use, described, obstacle
+from relayctl.channel.credential_uses import Use, described, newest, obstacle
 from relayctl.channel.secret_document import SecretDocument
 
 NOW = 1_800_000_000.0
@@ -149,20 +149,21 @@ def test_overlap_sets_the_expiry_of_the_previous_credential() -> None:
 def test_previous_credential_may_end_two_hours_after_its_last_recorded_use_if_the_new_one_is_in_use(
     current: float | None, previous: float | None, words: str | None
 ) -> None:
-    found = obstacle(LastUses(current, previous), "inbound", NOW)
+    uses = [Use("inbound", "current", "token", current), Use("inbound", "previous", "token", previous)]
+    found = obstacle(uses, "inbound", NOW)
     assert (found is None) == (words is None)
     assert words is None or words in (found or "")
 
 
 def test_last_uses_are_the_newest_of_each_age_at_the_endpoint() -> None:
     uses = [
-        Use("inbound", "current", "token", "2027-01-15T08:00:00+00:00"),
-        Use("inbound", "current", "basic", "2027-01-15T07:00:00+00:00"),
+        Use("inbound", "current", "token", NOW),
+        Use("inbound", "current", "basic", NOW - 3600),
         Use("inbound", "previous", "token", None),
-        Use("callback", "previous", "token", "2027-01-15T08:00:00+00:00"),
+        Use("callback", "previous", "token", NOW - 60),
     ]
-    assert LastUses.of(uses, "inbound") == LastUses(NOW, None)
-    assert LastUses.of(uses, "xmatters.callback") == LastUses(None, NOW)
+    assert (newest(uses, "inbound", "current"), newest(uses, "inbound", "previous")) == (NOW, None)
+    assert newest(uses, "callback", "current", "previous") == NOW - 60
 
 
 def test_unknown_use_is_described_as_none_known() -> None:

@@ -66,11 +66,6 @@ def test_malformed_fields_count_as_missing_and_a_signal_without_the_ledger_is_ma
     assert (found["recipients"], found["transition"], found["status"], found["unguarded"]) == ([], None, "7", True)
 
 
-def test_incident_counts_its_signals_apart_from_those_for_its_end() -> None:
-    found = counted(line(), line(NOON + 60, transition="resolved"), line(NOON + 90, outcome="duplicate"))
-    assert vars(found.incidents["i1"]) == {"signals": 1, "ends": 1, "last": NOON + 90}
-
-
 def test_peak_is_the_latest_minute_with_the_most_signals() -> None:
     lines = [line(NOON + seconds) for seconds in (-1, 0, 1, 60, 61)]
     found = counted(*lines).document()

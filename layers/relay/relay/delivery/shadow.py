@@ -64,4 +64,6 @@ def _settled(task: Task, now: float, entry: Entry) -> Entry:
     else:
         # Without its digest, so that a copy of the share counts as news once the channel is live.
         entry = entry.unchanged(replace(task.state, digest=""))
-    return task.described(replace(entry, debt=replace(entry.debt, row=None), receipt=entry.receipt.ended()))
+    return task.described(
+        replace(entry, debt=replace(entry.debt, row=None), receipt=replace(entry.receipt, is_open=False))
+    )

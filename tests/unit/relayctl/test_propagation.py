@@ -1,11 +1,14 @@
+"""Tries of a new credential at the deployed endpoints."""
+
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from relay.failures import NoAnswer, Reason
 from relay.http.session import HttpAnswer
-from relayctl.channel.credential_acceptance import FIRST_SECONDS, TOTAL_SECONDS, EndpointProbe, ProbeRequest
+from relayctl.channel.propagation import SETTLE_SECONDS, TOTAL_SECONDS, ProbeRequest, unaccepted
+from relayctl.stack.deployed import Effects, Stack
 from tests.fakes import Clock
 
 INBOUND = ProbeRequest("https://api/bigpanda/noc", {"name": "Authorization", "value": "Bearer new"})
@@ -30,8 +33,11 @@ class Api:
         return HttpAnswer(said, {}, b"")
 
 
-def probed(api: Any, clock: Clock, *, first: float = FIRST_SECONDS, **requests: ProbeRequest) -> dict[str, str]:
-    return EndpointProbe(api, clock, clock.sleep, first).wait(requests or {"inbound": INBOUND})
+def probed(api: Any, clock: Clock, **requests: ProbeRequest) -> dict[str, str]:
+    effects = Effects(cast("Any", None), lambda _: api, clock, clock, clock.sleep)
+    stack = Stack("relay", cast("Any", None), None, effects)
+    vars(stack)["parameters"] = {"Profile": "aws"}
+    return unaccepted(stack, requests or {"inbound": INBOUND}, SETTLE_SECONDS)
 
 
 def test_probe_posts_an_empty_body_with_the_new_credential() -> None:
@@ -40,20 +46,13 @@ def test_probe_posts_an_empty_body_with_the_new_credential() -> None:
     assert api.asked == [(INBOUND.url, b"", {"User-Agent": "relayctl", "Authorization": "Bearer new"})]
 
 
-def test_probe_repeats_with_growing_gaps_until_the_credential_is_accepted() -> None:
+def test_probe_repeats_until_the_credential_is_accepted() -> None:
     clock = Clock()
     assert probed(Api(bigpanda=[401, 503, 404, 400]), clock) == {}
-    assert len(clock.slept) == 4
-    assert clock.slept == sorted(clock.slept)
+    assert clock.slept == [SETTLE_SECONDS] * 4
 
 
-@pytest.mark.parametrize(
-    "status",
-    [
-        401,
-        200,
-    ],
-)
+@pytest.mark.parametrize("status", [401, 200])
 def test_probe_returns_the_last_answer_after_90_seconds(status: int) -> None:
     clock = Clock()
     assert probed(Api(bigpanda=[status]), clock) == {"inbound": f"HTTP {status}"}
@@ -76,9 +75,3 @@ def test_endpoints_share_the_90_seconds_and_an_accepting_endpoint_is_not_called_
     assert probed(api, clock, inbound=INBOUND, callback=CALLBACK) == {"callback": "HTTP 401"}
     assert sum(clock.slept) == TOTAL_SECONDS
     assert [url for url, _, _ in api.asked].count(INBOUND.url) == 1
-
-
-def test_probe_of_a_local_cloud_does_not_wait() -> None:
-    clock = Clock()
-    probed(Api(bigpanda=[400]), clock, first=0.0)
-    assert clock.slept == [0.0]

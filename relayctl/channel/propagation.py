@@ -1,0 +1,139 @@
+"""Propagation of a stored change to the running functions: marks in the ledger's table, and tries of new credentials.
+
+A function that finds a mark of a channel reads the channel's secret again.
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from relay.channels.cache import MARKS_SECONDS
+from relay.failures import LedgerError, NoAnswer
+from relay.ledger import credentials
+from relayctl import moments, terminal
+from relayctl.channel.endpoints import ENDPOINTS
+from relayctl.stack.deployed import Stack
+from relayctl.stack.outputs import StackMissingError
+
+# Secrets Manager may serve the old version for seconds after a write, and a function reads the secret every 2 s.
+SETTLE_SECONDS = 5.0
+
+
+def put_in_force(
+    stack: Stack,
+    *names: str,
+    effect: str = "revoked credentials are refused",
+    revokes: bool = True,
+    advice: str = "run the command again",
+) -> str | None:
+    """Mark the secrets of channels as changed, so that each function reads them again.
+
+    Return the time (ISO 8601) from which no function uses an older copy of a secret. This time is also written to
+    stderr, with `effect`, the words for the change that is then in force. If the mark could not be written, or on
+    Ctrl-C, return None after a warning that ends with `advice`.
+
+    A function that finds the mark may fail to read the secret. Then it refuses requests if `revokes` is True. If
+    `revokes` is False, it works with its older copy.
+    """
+
+    def mark() -> None:
+        make, table = credentials.revoke if revokes else credentials.mark_changed, stack.bounded_table()
+        for name in names:
+            make(table, name, uuid.uuid4().hex[:12], stack.effects.clock())
+
+    try:
+        mark()
+        if not stack.is_local:
+            # A function may have read the old version after the first mark.
+            with terminal.status("waiting until Secrets Manager serves the new version …"):
+                stack.effects.sleep(SETTLE_SECONDS)
+            mark()
+    # The secret is stored: the caller must still print the new credential.
+    except (LedgerError, StackMissingError, KeyboardInterrupt) as error:
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        seconds = stack.parameters.get("SecretCacheSeconds", "300")
+        terminal.say(
+            f"warning: stored, but running functions may work with the settings before for {seconds} s more, and a "
+            f"function that cannot read the secret for longer ({why}); {advice}"
+        )
+        return None
+    at = stack.effects.clock() + MARKS_SECONDS
+    for name in names:
+        terminal.say(f"channel {name}: {effect} everywhere from {moments.clock_in_zones(at)} on")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+TOTAL_SECONDS = 90.0
+_LOCAL_GAP_SECONDS = 0.5
+_ANSWER_SECONDS = 10.0
+# A network that lets no request out will not change within 90 seconds.
+_MOST_UNANSWERED = 3
+# The answer to a body that is not JSON; a caller with wrong credentials gets 401.
+_ACCEPTED = "HTTP 400"
+_NO_ANSWER = "no answer"
+
+
+class ProbeRequest(NamedTuple):
+    """A request with a credential and an empty body.
+
+    Attributes:
+        url: The URL of the channel's endpoint.
+        header: `name` and `value` of the header with the credential.
+    """
+
+    url: str
+    header: Mapping[str, str]
+
+
+def unaccepted(stack: Stack, requests: Mapping[str, ProbeRequest], gap_seconds: float) -> dict[str, str]:
+    """Try credentials until each endpoint accepts its own; return those that do not within 90 seconds.
+
+    Each of these endpoints has its last answer. The body is empty, so an endpoint answers an accepted credential with
+    400, and no person is notified. The access log's alarm on 401 counts only requests with a body. `gap_seconds` is the
+    time before each try.
+    """
+    end, unanswered = stack.deadline(TOTAL_SECONDS), 0
+    closed = dict.fromkeys(requests, "not called")
+    while closed and unanswered < _MOST_UNANSWERED and end.remaining() >= gap_seconds:
+        stack.effects.sleep(gap_seconds)
+        said = {endpoint: _answer(stack, requests[endpoint]) for endpoint in closed}
+        closed = {endpoint: answer for endpoint, answer in said.items() if answer != _ACCEPTED}
+        unanswered = unanswered + 1 if all(each.startswith(_NO_ANSWER) for each in closed.values()) else 0
+    return closed
+
+
+def _answer(stack: Stack, request: ProbeRequest) -> str:
+    headers = {"User-Agent": "relayctl", request.header["name"]: request.header["value"]}
+    outward = stack.effects.outward(stack.api_host(request.url))
+    try:
+        answer = outward.ask("POST", request.url, b"", headers, stack.deadline(_ANSWER_SECONDS))
+    except NoAnswer as error:
+        return f"{_NO_ANSWER}: {error}"
+    return f"HTTP {answer.status}"
+
+
+def verify(stack: Stack, name: str, requests: Mapping[str, ProbeRequest]) -> bool:
+    """Wait until each endpoint accepts its credential, with progress on stderr.
+
+    `requests` has the request to each endpoint, by the endpoint's key in the secret. Return False, and raise
+    nothing, if an endpoint does not accept its credential in time, or on Ctrl-C: the secret is stored already.
+    """
+    if not requests:
+        return True
+    terminal.say(
+        f"channel {name}: waiting until the relay accepts the new credential, for up to {TOTAL_SECONDS:.0f} s …"
+    )
+    try:
+        with terminal.status("waiting …"):
+            # A local cloud has no second copy of a secret that could be stale.
+            closed = unaccepted(stack, requests, _LOCAL_GAP_SECONDS if stack.is_local else SETTLE_SECONDS)
+    except KeyboardInterrupt:
+        closed = dict.fromkeys(requests, "interrupted")
+    if not closed:
+        terminal.say(f"channel {name}: the relay accepts it")
+    for key, said in closed.items():
+        terminal.say(
+            f"warning: stored, not verified: {ENDPOINTS[key].vendor}'s credential is not accepted yet ({said})"
+        )
+    return not closed

@@ -1,0 +1,368 @@
+"""relayctl dlq export and import: dead-lettered jobs as a file of JSON Lines, one message a line.
+
+A line has the message's envelope as text, byte for byte as it was on the queue, its message attributes and its id. The
+envelope's body is a share, so a line may hold texts of an incident. Memory use is bounded for a file of any length: a
+batch of lines, and counts. So an import reads the file twice: to check it, and to send it.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import IO, Any, NamedTuple
+
+import click
+
+from relay.failures import QueueError
+from relay.foreign_text import printable
+from relay.jobs.job import Job
+from relay.jobs.queue import Message, Queue, UnreadableMessage, attributes_of, check_message, read_envelope
+from relayctl import audit, terminal
+from relayctl.audit import Audit
+from relayctl.dlq import listing
+from relayctl.dlq.queue import PARALLEL_BATCHES, Depth, batches
+from relayctl.dlq.reading import Filter, dead_letters, filtered, nothing_matched, say_held, scan
+from relayctl.progress import progress
+from relayctl.stack.deployed import Stack, on_stack
+
+# Only the operator may read the file.
+MODE = 0o600
+STDOUT = "-"
+
+
+def line_of(message_id: str, job: Job, envelope: str) -> str:
+    """Return the line of a message, with its line break.
+
+    The relay writes envelopes in printable ASCII. If another program wrote other characters into the envelope, the line
+    has the envelope as JSON in ASCII, with these characters escaped.
+    """
+    if not (envelope.isascii() and envelope.isprintable()):
+        envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
+    members = {"message_id": message_id, "attributes": attributes_of(job), "envelope": envelope}
+    return json.dumps(members, separators=(",", ":")) + "\n"
+
+
+class Exported(NamedTuple):
+    """Result of an export.
+
+    Attributes:
+        jobs: Number of exported jobs; without any there is no file.
+        unreadable: Number of messages that are no jobs of the relay, and were not exported; 0 with a filter.
+        depth: Numbers of messages on the queue before the export.
+    """
+
+    jobs: int
+    unreadable: int
+    depth: Depth
+
+
+def refuse_existing(place: str) -> None:
+    """Raise UsageError if the path of the new file exists; `-` stands for stdout."""
+    if place != STDOUT and os.path.lexists(place):
+        raise click.UsageError(f"{place} exists, and is not replaced")
+
+
+def write_jobs(stack: Stack, place: str, wanted: Filter) -> Exported:
+    """Write the matching jobs to a new file, or to stdout (`-`), oldest first.
+
+    After an error or a Ctrl-C there is no file. Raises ClickException if it cannot be written.
+    """
+    with ThreadPoolExecutor(PARALLEL_BATCHES) as pool:
+        queue = dead_letters(stack, pool.map)
+        depth = queue.depth()
+        with terminal.stop_on_interrupt() as stop, queue.holding():
+            found = scan(queue, depth, stop, stack.effects.clock)
+            chosen = wanted.choose(found)
+            # relayctl has copies of the envelopes now, and writing them may take long if the file is a pipe.
+            queue.let_go(found)
+            if chosen:
+                with _created(place) as file, progress("exporting", f"of {len(chosen)}", stack.effects.clock) as show:
+                    for number, held in enumerate(chosen, start=1):
+                        file.write(line_of(held.message_id, held.job, queue.envelope(held)) if held.job else "")
+                        show(number, "")
+                        if stop.is_set():
+                            raise KeyboardInterrupt
+    unreadable = sum(held.job is None for held in found) if wanted.takes_all else 0
+    return Exported(len(chosen), unreadable, depth)
+
+
+@contextmanager
+def _created(place: str) -> Iterator[IO[str]]:
+    """Create and open the file; an error or a Ctrl-C in the block removes it. Raises ClickException."""
+    if place == STDOUT:
+        yield sys.stdout
+        return
+    is_made = False
+    try:
+        # Without O_EXCL the file could be another person's, with another mode.
+        number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        is_made = True
+        with os.fdopen(number, "w", encoding="ascii") as file:
+            yield file
+            file.flush()
+            # An operator may drop the messages next.
+            os.fsync(file.fileno())
+    except BaseException as error:
+        if is_made:
+            with suppress(OSError):
+                Path(place).unlink()
+        if isinstance(error, OSError):
+            raise click.ClickException(f"{place}: cannot write: {error.strerror or 'failed'}") from error
+        raise
+
+
+@click.command()
+@click.argument("place", metavar="FILE")
+@filtered()
+@on_stack
+def export(stack: Stack, place: str, wanted: Filter, as_json: bool) -> None:
+    """Write dead-lettered jobs to a new FILE, or to stdout (-), oldest first. The queue keeps them.
+
+    The file is JSON Lines: one message a line, with its envelope and its attributes, for relayctl dlq import. The
+    bodies may hold texts of incidents, so only you may read the file (mode 0600). It has no credential of
+    the relay.
+
+    A job has to match all filters. Messages that are no jobs of the relay are not exported; without a filter, they make
+    the exit code 1. What another reader holds is not exported either, and is counted on stderr.
+
+    Exit codes: 0 every job that was read and matched is exported, 1 a message is no job of the relay, or FILE can't be
+    written, 2 usage, 3 nothing matched, 130 interrupted. After 130, and after an error, there is no file.
+
+    \b
+    Example:
+      relayctl dlq export dead.jsonl
+      relayctl dlq export - --channel payments --older-than 7d > dead.jsonl
+    """
+    if place == STDOUT and as_json:
+        raise click.UsageError("--json prints a document of its own on stdout; give a FILE")
+    refuse_existing(place)
+    done = write_jobs(stack, place, wanted)
+    if as_json:
+        counts = {"exported": done.jobs, "unreadable": done.unreadable}
+        counts |= {"about": done.depth.about, "held": done.depth.held}
+        click.echo(json.dumps({"file": place if done.jobs else None, **counts}))
+    if not done.jobs and not done.unreadable:
+        nothing_matched(done.depth)
+    if done.jobs:
+        where = f" to {place}; only you may read it" if place != STDOUT else ""
+        terminal.say(f"{done.jobs} exported{where}. The bodies may hold texts of incidents.")
+    say_held(done.depth)
+    if done.unreadable:
+        terminal.say(f"{done.unreadable} not exported: no jobs of the relay; relayctl dlq list shows them")
+        click.get_current_context().exit(1)
+
+
+# Twice SQS's limit, since each quote of an envelope is escaped, and room for the attributes.
+MAX_LINE_BYTES = 3 * 1024 * 1024
+# Invalid lines that are kept with their problems, and characters of a problem.
+MAX_PROBLEMS = 20
+MAX_PROBLEM = 200
+_MEMBERS = {"message_id", "attributes", "envelope"}
+_SUMS = ("channel", "kind", "reason")
+
+
+class BadLineError(ValueError):
+    """A line that is no exported message. The error's message says what is wrong."""
+
+
+def raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbers and texts of a file's lines from its start, each text cut to MAX_LINE_BYTES + 1 bytes."""
+    file.seek(0)
+    number = 0
+    while text := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        yield number, text
+        while len(text) > MAX_LINE_BYTES and not text.endswith(b"\n"):
+            text = file.readline(MAX_LINE_BYTES + 1)
+            if not text:
+                return
+
+
+def read_line(text: bytes) -> tuple[Job, Message]:
+    """Return the job of a line, without its body, and the message to send to the queue.
+
+    Raises BadLineError for anything that `line_of` does not write.
+    """
+    if len(text) > MAX_LINE_BYTES:
+        raise BadLineError("it is longer than any exported message")
+    try:
+        members = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadLineError("it is not JSON; the file may be cut off") from error
+    if not isinstance(members, dict) or members.keys() != _MEMBERS or not isinstance(members["envelope"], str):
+        raise BadLineError(f"it has not the members {', '.join(sorted(_MEMBERS))}")
+    try:
+        job = read_envelope(members["envelope"])
+        if members["attributes"] != attributes_of(job):
+            raise BadLineError("its attributes are not those of its envelope")
+        message = Message(members["envelope"], attributes_of(job))
+        check_message(message.envelope, message.attributes)
+    except (UnreadableMessage, QueueError) as error:
+        raise BadLineError(str(error)) from error
+    return job.with_body(b""), message
+
+
+@dataclass
+class Import:
+    """Check of a file, and progress of sending its lines in their order.
+
+    Attributes:
+        next_line: Number of the first line that is not known to be on the queue.
+        lines: Number of lines in the file.
+        chosen: Number of lines to send.
+        bad: Number of invalid lines.
+        problems: The first invalid lines, each with its number and the error.
+        sums: Numbers of jobs to send by channel, by kind and by reason.
+        sent: Number of lines that were sent and are on the queue, counted up to the first refused line.
+        problem: Error that ended the sending; None if there was none.
+    """
+
+    next_line: int
+    lines: int = 0
+    chosen: int = 0
+    bad: int = 0
+    problems: list[str] = field(default_factory=list)
+    sums: Mapping[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in _SUMS})
+    sent: int = 0
+    problem: str | None = None
+
+    def check(self, file: IO[bytes]) -> Iterator[None]:
+        """Check all lines of the file, also those before `next_line`; yield after each line."""
+        for number, text in raw_lines(file):
+            self.lines = number
+            try:
+                job, _ = read_line(text)
+            except BadLineError as error:
+                self.bad += 1
+                if len(self.problems) < MAX_PROBLEMS:
+                    self.problems.append(f"line {number}: {printable(str(error), MAX_PROBLEM)}")
+            else:
+                if number >= self.next_line:
+                    self.chosen += 1
+                    for each, name in zip(_SUMS, (job.channel, job.kind, job.stamps.reason), strict=True):
+                        self.sums[each][name] += 1
+            yield
+
+    def send(self, file: IO[bytes], queue: Queue, stopping: Callable[[], bool]) -> Iterator[None]:
+        """Send the lines from `next_line` on, until `stopping` returns True; yield after each batch.
+
+        The import ends after the first batch in which the queue refuses a message. Later lines of this batch may be on
+        the queue already. If the operator goes on with the import, they are sent again. A second copy of a job does no
+        harm: the ledger prevents a second page.
+        """
+        first = self.next_line
+        messages = (read_line(text)[1] for number, text in raw_lines(file) if number >= first)
+        try:
+            for batch in batches(messages, lambda message: message.size):
+                if stopping():
+                    return
+                problems = queue.send_batch(batch)
+                refused = next((place for place, problem in enumerate(problems) if problem), len(batch))
+                self.sent += refused
+                self.next_line += refused
+                if refused < len(batch):
+                    self.problem = problems[refused]
+                    return
+                yield
+        except BadLineError as error:
+            self.problem = f"the file was changed meanwhile: {error}"
+
+    def document(self, path: Path, changed: Audit | None) -> dict[str, Any]:
+        """Return the result as a JSON object, with the audit of the change if one began."""
+        counts = {"lines": self.lines, "sent": self.sent, "left": max(0, self.chosen - self.sent)}
+        return {
+            "file": str(path),
+            "lines": self.lines,
+            **{f"by_{name}": dict(found) for name, found in self.sums.items()},
+            "sent": self.sent,
+            "next_line": self.next_line if self.sent < self.chosen else None,
+            "problem": self.problem,
+            "audit": changed.document(counts) if changed else None,
+        }
+
+
+@click.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin with line N of the file.")
+@on_stack
+def import_(stack: Stack, path: Path, from_line: int, as_json: bool) -> None:
+    """Put the jobs of an exported FILE back on the dead-letter queue. Nothing is replayed.
+
+    All lines are checked before the first job is sent. A file may be imported twice: each job is then on the queue
+    twice, and a replay rings once for it. Ctrl-C stops after the current batch, and the command says how many lines
+    are in and with which line to go on.
+
+    An import prints an audit line on stderr: one line of JSON.
+
+    Exit codes: 0 all lines are in, 1 some are not, 2 usage or an invalid line, 3 no line, 130 interrupted.
+
+    \b
+    Example:
+      relayctl dlq import dead.jsonl
+      relayctl dlq import dead.jsonl --from-line 4001
+    """
+    doing = Import(from_line)
+    with _opened(path) as file, terminal.stop_on_interrupt() as stop:
+        _check(stack, path, file, doing, stop)
+        if not doing.chosen:
+            if as_json:
+                click.echo(json.dumps(doing.document(path, None)))
+            terminal.nothing(f"nothing to import: lines in the file: {doing.lines}")
+        queue = Queue(stack.sqs, stack.output("DeadLetterQueueUrl"))
+        changed = Audit.begin(stack, "dlq import", file=path.name, from_line=from_line)
+        try:
+            with progress("importing", f"of {doing.chosen}", stack.effects.clock) as show:
+                for _ in doing.send(file, queue, stop.is_set):
+                    show(doing.sent, "")
+        finally:
+            _print_report(doing.document(path, changed), as_json=as_json)
+    if doing.problem:
+        click.get_current_context().exit(1)
+    if doing.sent < doing.chosen:
+        click.get_current_context().exit(terminal.INTERRUPTED)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file, which is read twice. Raises UsageError."""
+    if path.exists() and not path.is_file():
+        raise click.UsageError(f"{path}: not a regular file, and it is read twice")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise click.UsageError(f"{path}: cannot read: {error.strerror or 'failed'}") from error
+    with file:
+        yield file
+
+
+def _check(stack: Stack, path: Path, file: IO[bytes], doing: Import, stop: Event) -> None:
+    """Check all lines. Raises UsageError for invalid lines, KeyboardInterrupt after Ctrl-C."""
+    with progress("checking", "lines", stack.effects.clock) as show:
+        for _ in doing.check(file):
+            show(doing.lines, "")
+            if stop.is_set():
+                terminal.say("no line is in")
+                raise KeyboardInterrupt
+    if doing.bad:
+        more = [f"and {doing.bad - MAX_PROBLEMS} more"] if doing.bad > MAX_PROBLEMS else []
+        raise click.UsageError("\n".join([f"{path}: nothing was sent", *doing.problems, *more]))
+
+
+def _print_report(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for each in _SUMS:
+        listing.show_counts(each, document[f"by_{each}"])
+    if document["problem"]:
+        terminal.say(f"line {document['next_line']}: {document['problem']}")
+    click.echo(f"{document['sent']} of {document['lines']} lines are in the dead-letter queue")
+    if document["next_line"]:
+        terminal.show_line(f"to go on: the same command with --from-line {document['next_line']}")
+    audit.say(document["audit"])
