@@ -9,6 +9,7 @@ SAM_VENV := .venv-sam
 LAMBDA_VENV := .venv-lambda
 SCANNERS_VENV := .venv-scanners
 AUDIT_VENV := .venv-audit
+INSTALLERS_VENV := .venv-installers
 CLIENT_VENV := .venv-python-xmatters
 BROWSER := .venv-browser
 PY := $(VENV)/bin/python
@@ -45,6 +46,10 @@ build: setup ## build the functions and layers with the SAM CLI
 .PHONY: deploy
 deploy: build ## build, and deploy to the stack in AWS, whose parameters keep their values (a new stack: docs/install.md)
 	@$(SAM_VENV)/bin/sam deploy
+
+.PHONY: release
+release: build ## write into dist/ what a release has: the stack as a zip, relayctl, SBOMs, checksums
+	@$(PY) -m tools.release
 
 ##@ Work on it
 .PHONY: test
@@ -110,9 +115,9 @@ schema: setup ## write anew what follows from the code: docs/channel.schema.json
 
 .PHONY: lock
 lock: setup ## pin again what pyproject.toml and the *.in files ask for
-	@for name in sam lambda scanners audit python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in sam lambda scanners audit installers python-xmatters; do $(LOCK) --universal requirements/$$name.in -o requirements/$$name.txt; done
 	@$(LOCK) --universal pyproject.toml --extra dev -o requirements/dev.txt
-	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml requirements/build.in -o requirements/relayctl.txt
+	@$(LOCK) --universal --constraint requirements/dev.txt pyproject.toml -o requirements/relayctl.txt
 	@$(LOCK) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 	@for name in browser xmtoolbox; do $(NPM) --prefix requirements/$$name install --package-lock-only; done
 LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate
@@ -120,12 +125,12 @@ LOCK = $(VENV)/bin/uv pip compile --quiet --python-version 3.13 --generate-hashe
 .PHONY: sbom
 sbom: setup ## write what runs in Lambda, and what relayctl needs, as CycloneDX JSON into sbom/
 	@$(MAKE) --silent $(AUDIT_VENV)/.done
-	@mkdir -p $(SBOM) .cache
+	@mkdir -p "$(SBOM)" .cache
 	@sed "s/^dynamic = .*/version = \"$$($(PY) -c 'from relay.version import VERSION; print(VERSION)')\"/" pyproject.toml >.cache/pyproject.toml
-	@$(CYCLONEDX) --output-file $(SBOM)/lambda.cdx.json layers/dependencies/requirements.txt
-	@$(CYCLONEDX) --output-file $(SBOM)/relayctl.cdx.json requirements/relayctl.txt
+	@$(CYCLONEDX) --output-file "$(SBOM)/lambda.cdx.json" layers/dependencies/requirements.txt
+	@$(CYCLONEDX) --output-file "$(SBOM)/relayctl.cdx.json" requirements/relayctl.txt
 SBOM ?= sbom
-# It reads no version that setuptools works out, so it gets a pyproject.toml with the version in it. It warns of the graph of dependencies, which files of pinned packages do not have.
+# It reads no version that the build works out, so it gets a pyproject.toml with the version in it. It warns of the graph of dependencies, which files of pinned packages do not have.
 CYCLONEDX = PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject .cache/pyproject.toml --output-reproducible --output-format JSON
 
 .PHONY: audit
@@ -139,7 +144,7 @@ PIP_AUDIT = $(AUDIT_VENV)/bin/pip-audit --strict --progress-spinner off --disabl
 
 .PHONY: clean
 clean: ## remove what was built, downloaded and set up
-	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist *.egg-info
+	@rm -rf $(VENV) $(SAM_VENV) $(LAMBDA_VENV) $(SCANNERS_VENV) $(AUDIT_VENV) $(INSTALLERS_VENV) $(CLIENT_VENV) $(BROWSER) .aws-sam .cache .local .hypothesis sbom build dist *.egg-info
 
 .PHONY: help
 help: ## list the commands
@@ -175,7 +180,7 @@ $(LAMBDA_VENV)/.done: requirements/lambda.txt
 # only pip is set up for.
 .PHONY: checks
 checks: setup
-	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
+	@$(MAKE) --silent -j3 $(SCANNERS_VENV)/.done $(AUDIT_VENV)/.done $(INSTALLERS_VENV)/.done $(BROWSER)/.done $(CLIENT_VENV)/.done .cache/xmtoolbox/.done
 
 $(SCANNERS_VENV)/.done: requirements/scanners.txt
 	@$(call fetched,$(SCANNERS_VENV),requirements/scanners.txt,bandit and checkov)
@@ -183,6 +188,10 @@ $(SCANNERS_VENV)/.done: requirements/scanners.txt
 
 $(AUDIT_VENV)/.done: requirements/audit.txt
 	@$(call fetched,$(AUDIT_VENV),requirements/audit.txt,pip-audit and cyclonedx-bom)
+	@touch $@
+
+$(INSTALLERS_VENV)/.done: requirements/installers.txt
+	@$(call fetched,$(INSTALLERS_VENV),requirements/installers.txt,the AWS CLI and pipx)
 	@touch $@
 
 # Clients of xMatters that others wrote, which tests/clients runs against the stand-in.

@@ -1,7 +1,6 @@
 """relayctl as the install guide has it installed: a wheel of this clone, beside the pinned packages alone."""
 
 import re
-import shutil
 import subprocess
 import sys
 import venv
@@ -10,20 +9,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"relay": ROOT / "layers/relay/relay", "relayctl": ROOT / "relayctl"}
-
-
-def wheel(folder: Path) -> Path:
-    """Build the wheel in a copy of the clone, in which an earlier version was built, too; return its path."""
-    clone = folder / "clone"
-    for path in SOURCES.values():
-        shutil.copytree(path, clone / path.relative_to(ROOT), ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, clone)
-    left_over = clone / "build/lib/relay/left_over.py"
-    left_over.parent.mkdir(parents=True)
-    left_over.touch()
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(clone))
-    return next(folder.glob("*.whl"))
 
 
 def install(built: Path, folder: Path) -> Path:

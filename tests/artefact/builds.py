@@ -1,21 +1,21 @@
-"""The output of `sam build`: its template, its artefacts and their files."""
+"""The stack of a release: its template, its artefacts and their files."""
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from sandbox.cloud import stack
 from sandbox.environment import aws_environment
-from sandbox.errors import SandboxError
 from tests.artefact import templates
-from tests.artefact.runtime_api import PYTHON, Deployed
+from tests.artefact.runtime_api import Deployed
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("functions", "layers")
+SOURCES = ("functions", "layers", "relayctl", "requirements", "tools")
+SETTINGS = ("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "samconfig.toml", "template.yaml")
 FUNCTIONS = (
     "BigPandaWebhookFunction",
     "XMattersCallbackFunction",
@@ -41,7 +41,7 @@ TASK, OPT = "/var/task", "/opt"
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build.
+    """A finished build, as `sam build` leaves it.
 
     Attributes:
         folder: folder with the built template, and a folder for each function and layer.
@@ -91,34 +91,33 @@ class Build:
         )
 
 
-def _build(root: Path, folder: Path) -> Build:
-    """Build the sources in `root`, writing only below `folder`; a failed build fails the test."""
-    if not PYTHON.exists():
-        pytest.fail(f"there is no {PYTHON}; run `make setup`", pytrace=False)
-    shop = stack.Workshop(root, folder / "build", folder / "logs")
-    try:
-        stack.build(shop)
-    except SandboxError as error:
-        pytest.fail(str(error), pytrace=False)
-    return Build(shop.template.parent)
+def unpacked(dist: Path, folder: Path) -> Build:
+    """Unpack the stack of a release into a folder: its zip, and each artefact as Lambda unpacks it."""
+    [stack] = dist.glob("*.zip")
+    shutil.unpack_archive(stack, folder)
+    for artefact in (folder / stack.stem).glob("*.zip"):
+        shutil.unpack_archive(artefact, artefact.with_suffix(""))
+    return Build(folder / stack.stem)
 
 
-def build_elsewhere(folder: Path) -> Build:
-    """Build the same sources as on another machine: other folder and file times, strict umask, stray bytecode."""
-    root = folder / "another clone"
+def release_elsewhere(root: Path) -> Path:
+    """Make the release of the same sources as on another machine; return its folder.
+
+    The new folder `root` is another clone, with other file times, a strict umask and stray bytecode.
+    """
     _copy_sources(root)
-    before = os.umask(0o077)
-    try:
-        return _build(root, folder / "another build")
-    finally:
-        os.umask(before)
+    command = ["make", "--silent", "release"]
+    done = subprocess.run(command, cwd=root, umask=0o077, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(done.stderr + done.stdout, pytrace=False)
+    return root / "dist"
 
 
 def _copy_sources(root: Path) -> None:
     root.mkdir()
     for name in SOURCES:
         shutil.copytree(ROOT / name, root / name)
-    for name in ("template.yaml", "samconfig.toml"):
+    for name in (*SETTINGS, ".gitignore"):
         shutil.copy(ROOT / name, root / name)
     for module in list(root.rglob("*.py")):
         leftovers = module.parent / "__pycache__"
@@ -128,7 +127,7 @@ def _copy_sources(root: Path) -> None:
     for path in root.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
         os.utime(path, (LONG_AGO, LONG_AGO))
-    for name in (".venv", ".venv-sam"):
+    for name in (".venv", ".venv-sam", ".venv-lambda", ".venv-audit"):
         (root / name).symlink_to(ROOT / name)
     (root / ".cache").mkdir()
     (root / ".cache" / "pip").symlink_to(ROOT / ".cache" / "pip")

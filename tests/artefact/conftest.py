@@ -1,4 +1,4 @@
-"""Fixtures of the artefact tests: the build, a build from another folder, and the loaded functions."""
+"""Fixtures of the artefact tests: the release, one from another folder, and the loaded functions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +9,10 @@ from moto.server import ThreadedMotoServer
 
 from sandbox.errors import SandboxError
 from tests.artefact import world as worlds
-from tests.artefact.builds import ROOT, Build, build_elsewhere
+from tests.artefact.builds import ROOT, Build, release_elsewhere, unpacked
 from tests.artefact.templates import Stack, of_clone
 from tests.artefact.world import Aws, World
-from tests.kept_build import kept_build
+from tests.kept_build import kept_release
 
 
 @pytest.fixture(scope="session")
@@ -25,18 +25,24 @@ def workplace() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def built() -> Build:
-    """The output of `sam build` for this clone."""
+def dist() -> Path:
+    """The release of this clone."""
     try:
-        return Build(kept_build().template.parent)
+        return kept_release()
     except SandboxError as error:
         pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")
-def built_elsewhere(workplace: Path) -> Build:
-    """The output of `sam build` for the same sources in another folder."""
-    return build_elsewhere(workplace)
+def built(dist: Path, workplace: Path) -> Build:
+    """The release's stack, unpacked."""
+    return unpacked(dist, workplace / "unpacked")
+
+
+@pytest.fixture(scope="session")
+def dist_elsewhere(workplace: Path) -> Path:
+    """The release of the same sources, made in another folder."""
+    return release_elsewhere(workplace / "another clone")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
-"""The SBOMs that `make sbom` writes, and checkov's exceptions."""
+"""A release's SBOMs, checksums and changes, and checkov's exceptions."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -18,12 +19,8 @@ type Pins = dict[tuple[str, str], set[str]]
 
 
 @pytest.fixture(scope="module")
-def sboms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("sbom")
-    subprocess.run(
-        ["make", "--silent", "sbom", f"SBOM={folder}"], cwd=ROOT, check=True, capture_output=True, timeout=300
-    )
-    return {name: json.loads((folder / f"{name}.cdx.json").read_text()) for name in SBOMS}
+def sboms(dist: Path) -> dict[str, Any]:
+    return {name: json.loads((dist / f"{name}.cdx.json").read_text()) for name in SBOMS}
 
 
 def pinned(text: str) -> Pins:
@@ -66,6 +63,19 @@ class TestSbom:
         assert {component["purl"].partition("?")[0] for component in sboms[name]["components"]} == {
             f"pkg:pypi/{package}@{version}" for package, version in listed(sboms[name])
         }
+
+
+def test_checksums_are_those_of_all_other_files(dist: Path) -> None:
+    sums = dict(line.split("  ")[::-1] for line in (dist / "SHA256SUMS").read_text().splitlines())
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dist.iterdir()}
+    assert sums == {name: each for name, each in files.items() if name != "SHA256SUMS"}
+
+
+def test_changes_are_the_changelogs_section_of_this_version(dist: Path) -> None:
+    changes = (dist / "CHANGES.md").read_text()
+    assert changes.startswith(f"## [{VERSION.partition('.dev')[0]}]")
+    assert changes.count("\n## ") == 0
+    assert changes in (ROOT / "CHANGELOG.md").read_text()
 
 
 class TestCheckov:

@@ -18,7 +18,7 @@ from tests import installed
 from tests.e2e import channels
 from tests.e2e.channels import Channel
 from tests.e2e.relayctl_operator import Operator
-from tests.kept_build import kept_build
+from tests.kept_build import kept_build, kept_release
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,10 +68,10 @@ def operators_channel(cloud: local.Local, xmatters: StandIn) -> Channel:
 
 
 @pytest.fixture(scope="package")
-def wheel(workroom: Path) -> Path:
-    """The wheel of relayctl."""
-    (workroom / "wheel").mkdir()
-    return installed.wheel(workroom / "wheel")
+def wheel() -> Path:
+    """The release's wheel of relayctl."""
+    [found] = kept_release().glob("*.whl")
+    return found
 
 
 @pytest.fixture(scope="package")

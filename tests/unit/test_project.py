@@ -48,7 +48,7 @@ def test_pre_commit_runs_each_check_of_make_lint() -> None:
 
 def test_version_is_defined_in_one_place() -> None:
     assert "version" not in PROJECT["project"]
-    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "relay.version.VERSION"}
+    assert PROJECT["tool"]["hatch"]["version"] == {"path": "layers/relay/relay/version.py"}
     assert USER_AGENT.endswith(f"/{VERSION}")
 
 
@@ -66,7 +66,7 @@ def test_makefile_keeps_to_what_the_make_of_macos_knows() -> None:
     assert re.findall(NEWER_MAKE, (ROOT / "Makefile").read_text(), re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("target", ["demo", "lint", "sbom", "audit", "build"])
+@pytest.mark.parametrize("target", ["demo", "lint", "sbom", "audit", "build", "release"])
 def test_make_target_needs_no_package_of_npm(target: str) -> None:
     planned = subprocess.run(
         ["make", "--dry-run", "--always-make", target], cwd=ROOT, capture_output=True, text=True, check=True
@@ -126,8 +126,8 @@ def pins(path: Path) -> dict[str, str]:
 
 
 def asked_for() -> list[Requirement]:
-    """Return the requirements of relayctl, to build it from this repository and to run it."""
-    return [Requirement(each) for each in (*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"])]
+    """Return the requirements of relayctl."""
+    return [Requirement(each) for each in PROJECT["project"]["dependencies"]]
 
 
 def closure(requirements: list[Requirement], seen: set[str] | None = None) -> Iterator[str]:
@@ -154,10 +154,6 @@ def test_pins_of_relayctl_include_what_its_packages_need() -> None:
     needed = set(closure(asked_for()))
     assert needed >= {"botocore", "certifi", "urllib3"}
     assert needed == set(pins(RELAYCTL))
-
-
-def test_build_pins_are_those_of_pyproject() -> None:
-    assert (ROOT / "requirements/build.in").read_text().split() == PROJECT["build-system"]["requires"]
 
 
 def test_relayctl_is_installed_with_the_versions_of_its_tests() -> None:
