@@ -77,14 +77,14 @@ ATTACK_MUTATIONS = (
     _mutation(
         "whoever acknowledges is believed",
         "bigpanda.verification:Verifier._of_page",
-        "received.is_acknowledgement or received.changes_incident",
-        "received.changes_incident",
+        "received.is_acknowledgement or received.counts",
+        "received.counts",
         seed=1,
     ),
     _mutation(
         "whoever resolves or snoozes is believed",
         "bigpanda.verification:Verifier._of_page",
-        "received.is_acknowledgement or received.changes_incident",
+        "received.is_acknowledgement or received.counts",
         "received.is_acknowledgement",
         seed=1,
     ),

@@ -900,7 +900,7 @@ MUTATIONS = (
     Mutation(
         "an answer acts in the name of anybody",
         "bigpanda.verification:Verifier._of_page",
-        "received.is_acknowledgement or received.changes_incident",
+        "received.is_acknowledgement or received.counts",
         "received.is_acknowledgement",
         seed=60000078,
     ),

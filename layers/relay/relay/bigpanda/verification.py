@@ -65,13 +65,13 @@ class ReceivedCallback(NamedTuple):
         callback: The callback.
         is_acknowledgement: True if a person acknowledged the incident.
         came: Arrival of the callback (epoch seconds).
-        changes_incident: True if the answer changes the incident in BigPanda.
+        counts: True if the answer changes the incident in BigPanda, or proves that a person knows of a critical.
     """
 
     callback: Callback
     is_acknowledgement: bool
     came: float
-    changes_incident: bool = False
+    counts: bool = False
 
     @property
     def answered_at(self) -> float:
@@ -138,7 +138,7 @@ class Verifier:
         """Verify a callback by the page that it names. Raises SendError.
 
         xMatters must have made the page of one of the signals in `raised`, the incident's accepted signals. A callback
-        that acknowledges or changes the incident must also name a recipient of that signal, or a person in xMatters.
+        that acknowledges or counts otherwise must also name a recipient of that signal, or a person in xMatters.
         """
         names = {name.lower() for name in (received.callback.page_id, received.callback.page_number) if name}
         signal = next((each for each in raised if names & self._names(each, rest, deadline)), None) if names else None
@@ -147,7 +147,7 @@ class Verifier:
         if received.answered_at < signal.at - VENDOR_CLOCKS_DIFFER_SECONDS:
             return CallbackVerdict(Verdict.UNVERIFIED, "it is older than the page that it names")
         target = received.callback.target
-        needs_person = received.is_acknowledgement or received.changes_incident
+        needs_person = received.is_acknowledgement or received.counts
         if not needs_person or (target and signal.notified(target)):
             return CallbackVerdict(Verdict.VERIFIED, signal=signal)
         if target and self.is_person(rest, target, deadline):

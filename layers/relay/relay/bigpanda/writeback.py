@@ -119,8 +119,9 @@ class Writeback:
         try:
             entries = self._entries(channel, callback.incident_id)
             action = channel.bigpanda.action_of(callback) if channel.bigpanda else None
-            changes = action is not None and action.changes_incident
-            received = ReceivedCallback(callback, channel.responses.is_acknowledgement(callback), came, changes)
+            is_proof = channel.policy.awaits_receipt and channel.is_answer(callback)
+            counts = is_proof or (action is not None and action.changes_incident)
+            received = ReceivedCallback(callback, channel.responses.is_acknowledgement(callback), came, counts)
             found = self.verifier.judge(received, [entry for _, entry in entries], channel.rest, deadline)
             if found.verdict == Verdict.EARLY:
                 now = self.clock()
