@@ -135,6 +135,11 @@ class Conditions:
                         [ring for ring in rings if ring.incident == incident],
                     )
 
+    def _is_accepted(self, ring: Ring) -> bool:
+        """Return True if the relay got the answer that a signal was accepted."""
+        posts = (post for post in self.phones.posts if (post.incident, post.share) == (ring.incident, ring.share))
+        return any(post.is_accepted for post in posts)
+
     # ---- Rings ---------------------------------------------------------------------------------------------------
 
     def _rung(self, rings: Sequence[Ring]) -> Iterator[str]:
@@ -244,8 +249,9 @@ class Conditions:
                 return
             before = [ring for ring in rings if ring.began < state.arrivals[0]]
             earlier = ordered[:place]
-            # People know of the state before this one, or there was none.
+            # The relay knows that people know of the state before this one, or there was none.
             is_settled = (before[-1].share == earlier[-1].number) if before and earlier else not (before or earlier)
+            is_settled = is_settled and (not before or self._is_accepted(before[-1]))
             told = self.states[before[-1].incident, before[-1].share] if before else None
             is_owed = changed(told, state) in wanted(dict(self.policies[state.channel]))
             rang = [ring for ring in rings if ring.share == state.number]

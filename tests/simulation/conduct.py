@@ -141,7 +141,9 @@ class Conduct:
         is_prompt = calm and not self.weather.crashes
         for channel in self.policies if is_prompt else ():
             times = [notice.at for notice in self.sns.told if notice.channel == channel]
-            if any(later - earlier < TOLD_TWICE_SECONDS for earlier, later in pairwise(times)):
+            # Each run of the sweeper may have another clock.
+            least = TOLD_TWICE_SECONDS - self.cloud.clocks_differ
+            if any(later - earlier < least for earlier, later in pairwise(times)):
                 yield f"the fallback topic was told of {channel} twice within five minutes"
         dead_lettered = {
             job["incident_id"]

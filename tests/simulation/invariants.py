@@ -31,6 +31,7 @@ from tests.simulation.services import SimulatedSns, SimulatedSqs
 from tests.simulation.settings import Timeline
 from tests.simulation.story import NOC, RANKS, Nap, Quiet, Said, SharedState
 from tests.simulation.truth import Truth
+from tests.simulation.unheard import Unheard
 from tests.simulation.weather import Weather
 from tests.simulation.world import Process, World
 
@@ -156,6 +157,7 @@ class Invariants:
     timelines: Mapping[str, Timeline]
     reports: bool
     replays: Sequence[float]
+    receipts: Mapping[str, float]
     problems: list[str] = field(default_factory=list)
     doubts: Counter[str] = field(default_factory=Counter)
     unguarded: set[str] = field(default_factory=set)
@@ -392,8 +394,12 @@ class Invariants:
             self.timelines,
             self._is_accepted,
         )
+        unheard = Unheard(
+            self.receipts, list(self.states.values()), self.world, self.weather, self.phones, self.sns, self.has_rest
+        )
         for problem in (
             *self.conditions.problems(),
+            *unheard.problems(),
             *truth.problems(),
             *(self._reported() if self.reports else ()),
             *conduct.problems(),

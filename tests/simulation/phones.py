@@ -1,10 +1,13 @@
 """The simulated xMatters: its requests, its signals and its pages."""
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
@@ -56,6 +59,9 @@ class Page:
         request_id: request id of the signal.
         found_from: time from which a search finds the page, in epoch seconds.
         ended_at: time of its termination, in epoch seconds; None while active.
+        delivered_at: time at which a device got it, in epoch seconds; infinity for never.
+        called_back_at: time at which the relay took a callback about that, in epoch seconds; infinity for never.
+        answers: times (epoch seconds) and texts of the answers, which the relay was called back with.
     """
 
     name: str
@@ -63,6 +69,9 @@ class Page:
     request_id: str
     found_from: float
     ended_at: float | None = None
+    delivered_at: float = math.inf
+    called_back_at: float = math.inf
+    answers: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def is_slow(self) -> bool:
@@ -123,6 +132,10 @@ class Phones(Session):
         pages: pages, oldest first.
         doubts: number of requests with an unknown result for the relay, by incident.
         refused_tokens: times of the requests for a token that got none, in epoch seconds.
+        deliveries: random generator for the devices that get a page; None if nobody asks for that.
+        on_delivery: called when a device got a page.
+        questions: number of requests for audits, by page.
+        answers: time (epoch seconds), incident's id and text of each answer that the relay was called back with.
         slow: random generator for the minutes that the workflow takes to make some of the pages; None if it is quick.
     """
 
@@ -138,6 +151,10 @@ class Phones(Session):
     doubts: Counter[str] = field(default_factory=Counter)
     refused_tokens: list[float] = field(default_factory=list)
     slow: Random | None = None
+    deliveries: Random | None = None
+    on_delivery: Callable[[Page], None] = lambda _: None
+    questions: Counter[str] = field(default_factory=Counter)
+    answers: list[tuple[float, str, str]] = field(default_factory=list)
 
     def call(
         self,
@@ -150,7 +167,7 @@ class Phones(Session):
     ) -> HttpAnswer:
         if url.endswith(TOKEN_PATH):
             return self._token((body or b"").decode(), seconds)
-        if "/people/" in url or "/events" in url:
+        if any(path in url for path in ("/people/", "/events", "/audits")):
             return self._of_rest(url, headers, body, seconds)
         world, began = self.edge.world, self.edge.world.now
         document = json.loads(body or b"")["incident"]
@@ -275,7 +292,11 @@ class Phones(Session):
         if self.slow and self.slow.random() < 0.4:
             found_from = world.now + self.slow.uniform(LOOKED_FOR_SECONDS, 2 * LOOKED_FOR_SECONDS)
         for place in range(world.random.choice([0, 1, 1, 1, 1, 1, 2])):
-            self.pages.append(Page(f"page-{number}-{place}", ring, f"r{number}", found_from))
+            page = Page(f"page-{number}-{place}", ring, f"r{number}", found_from)
+            self.pages.append(page)
+            if self.deliveries and self.deliveries.random() < 0.6:
+                page.delivered_at = found_from + self.deliveries.choice([5.0, 60.0, 200.0]) * self.deliveries.random()
+                world.at(page.delivered_at, partial(self.on_delivery, page))
 
     def _of_pages(self, url: str, said: Mapping[str, str], seconds: float) -> HttpAnswer:
         """Answer a search for a signal's pages, or a termination of a page."""
@@ -291,11 +312,26 @@ class Phones(Session):
             world.say(f"xmatters: {page.name} of {page.ring.incident} share {page.ring.share} ends")
             self.rest.end()
             return HttpAnswer(200 if is_active else 409, {}, b"{}")
+        if "/audits" in url:
+            return self._audits(dict(parse_qsl(urlsplit(url).query))["eventId"])
         wanted = dict(parse_qsl(urlsplit(url).query)).get("requestId")
         there = [page for page in self.pages if page.request_id == wanted and page.found_from <= world.now]
         found = [{"id": page.name, "status": "TERMINATED" if page.ended_at else "ACTIVE"} for page in there]
         self.rest.end()
         return HttpAnswer(200, {}, json.dumps({"data": found}).encode())
+
+    def _audits(self, name: str) -> HttpAnswer:
+        """Answer a request for the audits of a page."""
+        [page], now = [page for page in self.pages if page.name == name], self.rest.world.now
+        self.questions[name] += 1
+        device = {"targetName": "jdoe|Phone", "owner": {"targetName": "jdoe"}}
+        got = {"recipient": device, "deliveryStatus": "DELIVERED"}
+        audits: list[dict[str, Any]] = [{"type": "NOTIFICATION_DELIVERED", "notification": got}]
+        audits = audits if page.delivered_at <= now else []
+        answers = ({"response": text, "notification": got} for _, text in page.answers)
+        audits += [{"type": "RESPONSE_RECEIVED", "response": each} for each in answers]
+        self.rest.end()
+        return HttpAnswer(200, {}, json.dumps({"data": audits}).encode())
 
     def _of_people(self, url: str, seconds: float) -> HttpAnswer:
         """Answer a look-up of a person."""

@@ -134,6 +134,9 @@ class Simulation:
             Edge(self.world, weather, "rest", 0.05, 0.4),
             Edge(self.world, weather, "token", 0.05, 0.4),
         )
+        if story.receipts:
+            self.phones.deliveries = Random(f"deliveries in {seed}")
+            self.phones.on_delivery = self._call_back_delivery
         self.phones.slow = Random(f"slow pages in {seed}") if story.has_slow_pages else None
         if story.cloud.login != "url":
             self.phones.logins = Logins(story.cloud, self.world.began, OLD_KEY)
@@ -199,6 +202,7 @@ class Simulation:
             story.timelines,
             story.reports,
             [self.world.began + moment for moment, deed in story.operations if deed in {"replay", "redrive"}],
+            story.receipts,
         )
         self.dynamodb.on_fault = self.invariants.faulty
 
@@ -348,6 +352,7 @@ class Simulation:
             policy = policy | {"routes": [{"when": {"status": "critical"}, "recipients": self.story.routed}]}
         if line := self.story.timelines.get(NOC):
             policy = policy | line.now(self.world.now).policy
+        policy = {**policy, "notified_within_seconds": 0, **self.story.receipts}
         document = {"inbound": self._inbound, "xmatters": xmatters, "policy": policy}
         if self.story.answers:
             xmatters["callback"] = {"token": CALLBACK_TOKEN}
@@ -502,12 +507,33 @@ class Simulation:
         page_of = self.phones.first_page if said.is_to_the_first else self.phones.last_page
         page = self._answered.setdefault(said.number, page_of(said.incident))
         self.invariants.came_back(said, page)
+        self.phones.answers.append((self.world.now, said.incident, said.response))
+        if page:
+            page.answers.append((self.world.now, said.response))
         headers = {"authorization": f"Bearer {CALLBACK_TOKEN}"}
         body = said.body(page.name if page else "").decode()
         request = Request("noc", headers, (), body, is_base64=False, id="r")
         reply = self._any().callbacks.serve(request)
         self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
         self.invariants.called_back(said, reply.status)
+
+    def _call_back_delivery(self, page: Page) -> None:
+        """Let xMatters call back that a device got a page's notification; the callback may be lost, or come twice."""
+        for _ in range(self.world.random.choice([0, 1, 1, 1, 2])):
+            process = Process(f"callback {next(self._names)} (delivery of {page.name})")
+            process.at_its_end = partial(self._ended, process)
+            start = partial(self._start, process, partial(self._take_delivery, process, page), WEBHOOK_SECONDS)
+            self.world.at(self.world.now + self.world.random.uniform(0, 3), start)
+
+    def _take_delivery(self, process: Process, page: Page) -> None:
+        incident = page.ring.incident.partition("@")[0]
+        said = {"relay": 1, "kind": "delivery", "incident_id": incident, "event": {"number": page.name}}
+        body = json.dumps(said | {"person": {"target": "jdoe"}, "deliverystatus": "Delivered"})
+        request = Request("noc", {"authorization": f"Bearer {CALLBACK_TOKEN}"}, (), body, is_base64=False, id="r")
+        reply = self._any().callbacks.serve(request)
+        self.world.say(f"{process.name} answers {reply.status} {reply.document.get('outcome')}")
+        if reply.status == 200:
+            page.called_back_at = min(page.called_back_at, self.world.now)
 
     # ---- BigPanda's console and the reconcile runs -------------------------------------------------------------------
 

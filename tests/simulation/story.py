@@ -310,6 +310,7 @@ class Story:
         ending: incidents that end while BigPanda answers a request for their details.
         other_incidents: number of further incidents in BigPanda, whose states the ledger knows.
         has_slow_pages: True if xMatters' workflow takes minutes to make some of the pages.
+        receipts: members of the first channel's policy by which it awaits receipts of criticals; empty for none.
     """
 
     policy: dict[str, Any]
@@ -340,6 +341,7 @@ class Story:
     ending: frozenset[str] = frozenset()
     other_incidents: int = 0
     has_slow_pages: bool = False
+    receipts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def varied(self) -> Mapping[str, "Quiet"]:
@@ -373,6 +375,7 @@ class Story:
         if self.topics:
             yield f"people are told of sick channels on the topics {', '.join(self.topics)}"
         yield from self.cloud.words()
+        yield from [f"receipts of criticals are awaited: {self.receipts}"] if self.receipts else []
         if self.api_lag:
             yield f"BigPanda's API is {self.api_lag:.0f} s behind its webhook"
         if self.reports:
@@ -500,6 +503,7 @@ def _with_rarities(seed: int, story: Story) -> Story:
         ("lags", 0.284, 0.304, _with_a_lag),
         ("limits", 0.265, 0.285, _with_limits),
         ("unguarded updates", 0.77, 0.79, _with_unguarded_updates),
+        ("receipts", 0.62, 0.66, _with_receipts),
     )
     for name, low, high, change in rarities:
         random = Random(f"{name} of {seed}")
@@ -581,6 +585,42 @@ def _with_unguarded_updates(random: Random, story: Story) -> Story:
     policy = {**story.policy, "max_age_seconds": 3600, "notify_on": ["opened", "worsened", "grew", "resolved"]}
     spell = Spell("dynamodb", "refuses", begins, begins + random.uniform(500, 1200), 1.0)
     return alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=[spell])
+
+
+def _with_receipts(random: Random, story: Story) -> Story:
+    """Return a story of criticals that devices may not get, and that people may not answer, or answer late."""
+    posts: list[Post] = []
+    answers: list[Said] = []
+    for number in range(random.choice([1, 2, 3])):
+        courses = (
+            "critical|critical|warning critical|critical critical|critical warning|critical ok|critical ok critical"
+        )
+        statuses = random.choice(courses.split("|")).split()
+        at = random.uniform(0, 60)
+        for place, status in enumerate(statuses):
+            stamp, alerts = int(BEGINS_AT + at), frozenset(f"a{each}" for each in range(place + 1))
+            state = SharedState(f"u{number}", place, at, status != "ok", status, alerts, stamp, stamp)
+            posts.append(Post(at, state))
+            if random.random() < 0.4:
+                response = random.choice(["Acknowledge", "Acknowledge", "Escalate", "Not me"])
+                said = Said(at + random.uniform(15, 500), len(answers), f"u{number}", response, random.choice([1, 2]))
+                answers.append(said)
+            at += random.choice([10.0, 100.0, 400.0]) * random.uniform(0.6, 1.4)
+    policy = {**story.policy, "max_age_seconds": 3600, "max_per_minute": 60, "min_seconds_between_signals": 0}
+    policy.pop("max_per_minute_per_recipients", None)
+    # Without BigPanda's key, which a story with answers has, ends are believed at once.
+    policy["confirm_resolve"] = False
+    spells = []
+    if random.random() < 0.4:
+        service = random.choice(["rest", "rest", "dynamodb", "sqs", "sns", "lambda"])
+        begins = random.uniform(0, 400)
+        spells = [Spell(service, random.choice(FAULTS[service]), begins, begins + random.uniform(30, 400), 1.0)]
+    awaited = random.choice([(120, 0), (120, 400), (0, 300), (300, 600)])
+    receipts = dict(zip(("notified_within_seconds", "answered_within_seconds"), awaited, strict=True))
+    story = alone(story, sorted(posts, key=lambda post: post.at), policy=policy, spells=spells)
+    # The callback's token is part of a story with answers.
+    answers = answers or [Said(1000.0, 0, "u0", "Not me", 1)]
+    return replace(story, answers=answers, has_rest=random.random() < 0.6, receipts=receipts, cloud=USUAL)
 
 
 def _with_limits(random: Random, story: Story) -> Story:
@@ -681,7 +721,7 @@ def alone(story: Story, posts: list[Post], **members: Any) -> Story:
     fair: dict[str, Any] = {"spells": [], "crashes": 0.0, "operations": [], "naps": [], "answers": [], "ceiling": None}
     fair |= {"rotates_at": None, "token_changes_at": None, "widens_at": None, "reconcile_interval": None}
     fair |= {"vanishing": 0.0, "others": {}, "quiet": {}, "timelines": {}, "snooze_minutes": None}
-    fair |= {"other_incidents": 0, "reports": False, "ending": frozenset(), "api_key_changes_at": None}
+    fair |= {"other_incidents": 0, "reports": False, "receipts": {}, "ending": frozenset(), "api_key_changes_at": None}
     return replace(story, posts=posts, **fair | members)
 
 

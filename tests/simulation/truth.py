@@ -21,7 +21,7 @@ IN_FLIGHT_SECONDS = 16.0
 # From a dead letter to its record in the ledger. A dead worker's message is hidden for three minutes.
 RECORDED_SECONDS, HIDDEN_SECONDS = 60.0, 400.0
 # An incident's lines in a message to the fallback topic.
-_INCIDENT = re.compile(r"^- Incident (\w+).*\n  (.*)$", re.MULTILINE)
+INCIDENT = re.compile(r"^- Incident (\w+).*\n  (.*)$", re.MULTILINE)
 _REQUEST = re.compile(r"\br\d+\b")
 
 
@@ -63,7 +63,7 @@ class Truth:
                 elif "a critical is owed" in why and not self._may_owe(channel, None, message.at, known_by):
                     yield f"untrue: {channel} is called sick at {self._moment(message.at)}, and no critical is owed"
         for notice in self.sns.told:
-            for name, line in _INCIDENT.findall(notice.text):
+            for name, line in INCIDENT.findall(notice.text):
                 yield from self._notice(notice, name, line)
 
     def _all_clear(self, channel: str, message: HealthMessage) -> Iterator[str]:
@@ -120,6 +120,8 @@ class Truth:
                 "rest", "sqs", "lambda", "dynamodb", "secrets"
             ):
                 yield f"untrue: {name} is said to have no page at {moment}"
+        elif "no device is known" in line or "nobody answered" in line:
+            return  # `unheard` judges it.
         elif not self._may_owe(notice.channel, name, notice.at, self._known_by(notice)):
             yield f"untrue: {name} of {notice.channel} is called owed at {moment}, and xMatters had accepted it"
 

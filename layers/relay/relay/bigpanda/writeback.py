@@ -18,7 +18,7 @@ from relay.bigpanda.client import Incident
 from relay.bigpanda.comment import comment_of, tag_of
 from relay.bigpanda.incident_writer import MINUTE_SECONDS, CallbackToWrite, IncidentWriter
 from relay.bigpanda.verification import EARLY_CALLBACK_SECONDS, CallbackVerdict, ReceivedCallback, Verdict, Verifier
-from relay.channels.channel import BigPandaAccess, Channel, Rest
+from relay.channels.channel import BigPandaAccess, Channel
 from relay.deadline import Deadline
 from relay.failures import LedgerError, Reason, SendError
 from relay.incidents.callback import Callback, parse_callback
@@ -27,7 +27,7 @@ from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger, key
-from relay.ledger.receipt import Heard
+from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.sources import Sources
 from relay.ledger.table import Table
 
@@ -94,7 +94,7 @@ class Writeback:
         table: The ledger's table, which has the progress of callbacks.
         ledger: The entries of incidents.
         verifier: Verifies callbacks against the ledger and xMatters.
-        heard_of: Returns whom xMatters notified with some pages, and who answered. Raises SendError.
+        prover: Asks xMatters if people were notified of a critical.
         clock: The time in epoch seconds.
     """
 
@@ -103,7 +103,7 @@ class Writeback:
     table: Table
     ledger: Ledger
     verifier: Verifier
-    heard_of: Callable[[Rest, Sequence[str], Deadline], Heard]
+    prover: ReceiptProver
     clock: Callable[[], float]
 
     def write(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
@@ -228,7 +228,7 @@ class Writeback:
         open_ones = [
             (name, entry)
             for name, entry in entries
-            if entry.receipt.is_open and (signal is None or signal in entry.accepted_signals)
+            if entry.receipt.is_open and (signal is None or entry.awaits_proof_by(signal))
         ]
         if len(open_ones) != 1:
             return
@@ -240,8 +240,7 @@ class Writeback:
             self.ledger.change(name, lambda each: each.heard_delivery(received.came, policy), entry)
         elif callback.is_delivered() and rest and entry.receipt.may_be_confirmed:
             with suppress(SendError):
-                heard = self.heard_of(rest, entry.pages_to_ask_about(), deadline)
-                self.ledger.change(name, lambda each: each.heard(heard, channel, self.clock(), is_early=True), entry)
+                self.prover.ask(name, entry, channel, entry.pages_to_ask_about(), deadline, is_early=True)
 
     def _entries(self, channel: Channel, incident_id: str) -> list[tuple[str, Entry]]:
         """Return an incident's ledger entries with their keys.

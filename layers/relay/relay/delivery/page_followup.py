@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from relay.channels.channel import Channel, Rest
 from relay.channels.policy import Policy
@@ -23,10 +22,8 @@ from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
 from relay.ledger.ledger import Ledger
+from relay.ledger.receipt_prover import ReceiptProver
 from relay.xmatters.rest import Pages
-
-if TYPE_CHECKING:
-    from relay.ledger.receipt import Heard
 
 
 def terminate_pages(
@@ -89,11 +86,13 @@ class Followup:
     Attributes:
         pages: Client for xMatters' pages.
         ledger: The entries of incidents.
+        prover: Asks if people were notified of a critical.
         clock: The time in epoch seconds.
     """
 
     pages: Pages
     ledger: Ledger
+    prover: ReceiptProver
     clock: Callable[[], float]
 
     def follow(self, job: Job, channel: Channel, deadline: Deadline) -> Result:
@@ -107,15 +106,14 @@ class Followup:
             return _result(job, Outcome.DUPLICATE)
         try:
             entry = self.ledger.read(entry_key_of(job))
+            return self._pages_followed(job, entry, channel, channel.rest, deadline)
         except LedgerError as error:
             return replace(_result(job, Outcome.UNSAFE), reason=Reason.INTERNAL, detail=str(error))
-        return self._pages_followed(job, entry, channel, channel.rest, deadline)
 
     def _pages_followed(self, job: Job, entry: Entry, channel: Channel, rest: Rest, deadline: Deadline) -> Result:
         """Find the pages of an incident's signals, and terminate those of past states."""
         checked: dict[str, AcceptedSignal] = {}
         failure: SendError | None = None
-        heard: Heard | None = None
         policy = channel.policy
         try:
             for signal in self._without_known_page(entry):
@@ -125,15 +123,10 @@ class Followup:
                 checked[signal.request_id] = signal
             question_at, pages = after.receipt.question_at(policy), after.pages_to_ask_about()
             if pages and question_at is not None and self.clock() >= question_at:
-                heard = self.pages.heard_of(rest, pages, deadline)
+                entry = self.prover.ask(entry_key_of(job), entry, channel, pages, deadline, is_early=False)
         except SendError as error:
             failure = error
-
-        def follow(current: Entry) -> Entry:
-            followed = current.followed(checked)
-            return followed if heard is None else followed.heard(heard, channel, self.clock())
-
-        return self._noted(job, entry, channel, checked, follow, failure)
+        return self._noted(job, entry, channel, checked, failure)
 
     def _noted(
         self,
@@ -141,11 +134,9 @@ class Followup:
         entry: Entry,
         channel: Channel,
         checked: dict[str, AcceptedSignal],
-        follow: Callable[[Entry], Entry],
         failure: SendError | None,
     ) -> Result:
-        """Record what was found out, and return the result. `follow` changes the incident's entry accordingly."""
-        after = follow(entry)
+        after = entry.followed(checked)
         # Only of open incidents: a workflow may make no page of a resolve.
         without_page = tuple(
             signal.request_id for signal in checked.values() if signal.is_page_missing and signal.is_open
@@ -157,7 +148,7 @@ class Followup:
                 self.ledger.store(entry_key_of(job), FALLBACK_DESCRIPTION, described, lasts=OLD_SIGNAL_SECONDS)
 
         def change(current: Entry) -> Entry:
-            followed = follow(current)
+            followed = current.followed(checked)
             return followed.page_missing(min(lost)) if lost else followed
 
         is_noted = after == entry or _try_change(self.ledger, job, entry, change)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from relay.entrypoints.authenticated_endpoint import Endpoint, Take
     from relay.entrypoints.worker import Worker
     from relay.ledger.credentials import Uses
+    from relay.ledger.receipt_prover import ReceiptProver
     from relay.ledger.sources import Sources
     from relay.reconcile.reconciler import Reconciler
     from relay.sweeper.credential_probe import CredentialProbe
@@ -308,11 +309,18 @@ class Wiring:
         return Directory(self._rest)
 
     @cached_property
+    def prover(self) -> "ReceiptProver":
+        """The object that asks xMatters if people were notified of a critical."""
+        from relay.ledger.receipt_prover import ReceiptProver
+
+        return ReceiptProver(self.pages.heard_of, self.ledger, self._clock)
+
+    @cached_property
     def followup(self) -> "Followup":
         """The follow-up of accepted signals: finds their pages, and terminates past ones."""
         from relay.delivery.page_followup import Followup
 
-        return Followup(self.pages, self.ledger, self._clock)
+        return Followup(self.pages, self.ledger, self.prover, self._clock)
 
     # ---- BigPanda --------------------------------------------------------------------------------------------------
 
@@ -357,7 +365,7 @@ class Wiring:
             table=self._resources.table,
             ledger=self._unhurried_ledger,
             verifier=Verifier(self.pages.names_of_request, self.directory.is_person, self._clock),
-            heard_of=self.pages.heard_of,
+            prover=self.prover,
             clock=self._clock,
         )
 

@@ -521,20 +521,25 @@ class Entry(NamedTuple):
             return self
         if came < max([announced.came, *(signal.at for signal in self.accepted_signals)]):
             return self
-        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0)).answered(target, came)
+        return replace(self, acknowledgement=Acknowledgement(target, announced.rank or 0))
 
     def answered(self, by: str, came: float) -> "Entry":
         """Return the entry after the person `by` answered a page of the critical; `came` is in epoch seconds."""
         return replace(self, receipt=self.receipt.answered(by, came))
 
+    def awaits_proof_by(self, signal: AcceptedSignal) -> bool:
+        """True if a signal is one of the critical whose receipt is open: a page from before it proves nothing."""
+        return signal.at >= self.receipt.since and signal.request_id in {
+            each.request_id for each in self.accepted_signals
+        }
+
     def heard_delivery(self, came: float, policy: Policy) -> "Entry":
         """Return the entry after a device got the critical's notification; `came` is in epoch seconds."""
         return replace(self, receipt=self.receipt.notified(came, policy))
 
-    def heard(self, heard: Heard, channel: "Channel", now: float, *, is_early: bool = False) -> "Entry":
-        """Return the entry after xMatters' REST API was asked at `now` about the critical's pages (`Receipt.heard`)."""
-        receipt = self.receipt.heard(heard, channel.policy, channel.responses, now, is_early=is_early)
-        return replace(self, receipt=receipt)
+    def heard(self, heard: Heard, channel: "Channel", now: float) -> "Entry":
+        """Return the entry after xMatters' REST API answered at `now` about the critical's pages (`Receipt.heard`)."""
+        return replace(self, receipt=self.receipt.heard(heard, channel.policy, channel.responses, now))
 
     def pages_to_ask_about(self) -> list[str]:
         """Return the pages of the receipt's critical about which xMatters is asked: the first, and the newest."""

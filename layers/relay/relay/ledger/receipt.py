@@ -104,11 +104,12 @@ class Receipt(NamedTuple):
     def missing(self, step: Missed, since: float) -> "Receipt":
         """Return the receipt after a step failed: the fallback topic has to be notified of that, once.
 
-        `since` is the time of the signal (epoch seconds), for a critical that had no receipt.
+        `since` is the time of the signal (epoch seconds). Nothing is to be told if an answer or a message came later.
         """
-        if self.answered_at or (self.told_at and self.missed == step):
+        if since <= max(self.answered_at, self.told_at):
             return self
-        return replace(self, since=self.since or since, is_open=True, missed=step)
+        receipt = Receipt(since, recipients=self.recipients) if self.told_at or not self.since else self
+        return replace(receipt, is_open=True, missed=step)
 
     def told(self, step: str, at: float) -> "Receipt":
         """Return the receipt after the fallback topic was notified of the missed `step` at `at` (epoch seconds)."""
@@ -132,27 +133,28 @@ class Receipt(NamedTuple):
         """
         if not self.is_open or self.missed:
             return None
-        is_first = not self.notified_at and policy.notified_within_seconds > 0
-        seconds, most = (
-            (policy.notified_within_seconds, 1 + EARLY_QUESTIONS)
-            if is_first
-            else (policy.answered_within_seconds, 2 + EARLY_QUESTIONS)
-        )
+        awaits_device = self._awaits_device(policy)
+        seconds = policy.notified_within_seconds if awaits_device else policy.answered_within_seconds
+        most = EARLY_QUESTIONS + (1 if awaits_device else 2)
         return self.since + seconds - ASKED_BEFORE_SECONDS if seconds and self.questions < most else None
 
-    def heard(
-        self, heard: Heard, policy: Policy, responses: ResponseMeanings, now: float, *, is_early: bool = False
-    ) -> "Receipt":
-        """Return the receipt after xMatters' REST API was asked at `now` (epoch seconds).
+    def _awaits_device(self, policy: Policy) -> bool:
+        return not self.notified_at and policy.notified_within_seconds > 0
 
-        An escalation, by `responses`, is no answer. `is_early` is True if a callback was the occasion to ask.
+    def asking(self, policy: Policy, *, is_early: bool = False) -> "Receipt":
+        """Return the receipt before xMatters' REST API is asked; `is_early` is True if a callback is the occasion."""
+        most = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (1 if self._awaits_device(policy) else 2)
+        return replace(self, questions=max(self.questions, most))
+
+    def heard(self, heard: Heard, policy: Policy, responses: ResponseMeanings, now: float) -> "Receipt":
+        """Return the receipt after xMatters' REST API answered at `now` (epoch seconds).
+
+        An escalation, by `responses`, is no answer.
         """
-        asked = EARLY_QUESTIONS if is_early else EARLY_QUESTIONS + (2 if self.notified_at else 1)
-        receipt = replace(self, questions=max(self.questions, asked))
         for name, text in heard.answers:
             if text.strip().lower() not in responses.escalate:
-                return receipt.answered(name, now)
-        return receipt.notified(now, policy) if heard.is_notified or heard.answers else receipt
+                return self.answered(name, now)
+        return self.notified(now, policy) if heard.is_notified or heard.answers else self
 
     @property
     def may_be_confirmed(self) -> bool:

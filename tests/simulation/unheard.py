@@ -1,0 +1,174 @@
+"""Judge of receipts: the fallback topic is told of each critical that nobody hears, once, in time, and of no other."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.simulation.phones import Page, Phones, Ring
+from tests.simulation.services import Notice, SimulatedSns
+from tests.simulation.story import NOC, SharedState
+from tests.simulation.truth import INCIDENT
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
+
+# Words of a message to the fallback topic about a step of a receipt.
+NO_PAGE, NO_DEVICE, NO_ANSWER = "made no page of it", "no device is known to have got it", "and nobody answered"
+# From a deadline to the message about it: a run of the sweeper that is late by a minute, and its work.
+TOLD_SECONDS = 150.0
+# Between two messages about a channel.
+AGAIN_SECONDS = 300.0
+# Runs that are left out, and messages that wait until the topic of a channel may be told again.
+UNSTEADY_SECONDS = 700.0
+# From a callback's answer, or a delivery, to its record.
+RECORDED_SECONDS = 90.0
+# xMatters is asked so long before the deadline.
+ASKED_SECONDS = 45.0
+MOST_QUESTIONS = 3
+
+
+class Span(NamedTuple):
+    """A time in which an incident is announced as critical, and people have to hear of it. Times are epoch seconds.
+
+    Attributes:
+        began: start of the first signal.
+        ends: arrival of a state that is better; infinity for none.
+        pages: pages of the signals in this time.
+        answered_at: time of the first answer that is no escalation; infinity for none.
+    """
+
+    began: float
+    ends: float
+    pages: Sequence[Page] = ()
+    answered_at: float = math.inf
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """Judge of the receipts of the first channel's criticals, in a finished schedule.
+
+    Attributes:
+        receipts: members of the policy by which receipts are awaited.
+        states: all states that BigPanda shared.
+        world: clock and processes.
+        weather: faults of the schedule.
+        phones: the simulated xMatters.
+        sns: the topics.
+        has_rest: True if the channel has access to xMatters' REST API.
+    """
+
+    receipts: Mapping[str, float]
+    states: Sequence[SharedState]
+    world: World
+    weather: Weather
+    phones: Phones
+    sns: SimulatedSns
+    has_rest: bool
+
+    def problems(self) -> Iterator[str]:
+        """Yield a problem for each critical that was not told, or told wrongly, and for too many questions."""
+        if not self.receipts:
+            return
+        for incident in sorted({state.incident for state in self.states if state.channel == NOC}):
+            spans = list(self._spans(incident))
+            told = [
+                (notice, line)
+                for notice in self.sns.told
+                for name, line in INCIDENT.findall(notice.text)
+                if name == incident and any(words in line for words in (NO_PAGE, NO_DEVICE, NO_ANSWER))
+            ]
+            # A message that the critical is owed again tells people, too.
+            named = (
+                notice for notice in self.sns.told for name, _ in INCIDENT.findall(notice.text) if name == incident
+            )
+            times = [notice.at for notice in named]
+            for span in spans:
+                yield from self._untold(incident, span, times)
+            for notice, line in told:
+                yield from self._wrong(incident, spans, notice, line)
+            if not self._is_troubled():
+                yield from self._repeated(incident, spans, [notice.at for notice, _ in told])
+        if most := [page for page, count in self.phones.questions.items() if count > MOST_QUESTIONS]:
+            yield f"xMatters was asked more than {MOST_QUESTIONS} times about {most}"
+
+    def _spans(self, incident: str) -> Iterator[Span]:
+        states = {state.number: state for state in self.states if state.incident == incident}
+        rings = [ring for ring in self.phones.rings_of[incident] if ring.share in states]
+        better = [at for state in states.values() if state.status != "critical" for at in state.arrivals]
+        ends = -math.inf
+        for ring in rings:
+            if states[ring.share].status == "critical" and ring.began > ends:
+                ends = min((at for at in better if at > ring.began), default=math.inf)
+                pages = self._pages(rings, ring.began, ends)
+                yield Span(ring.began, ends, pages, self._answered_at(incident, ring.began, pages))
+
+    def _pages(self, rings: Sequence[Ring], since: float, ends: float) -> list[Page]:
+        return [page for page in self.phones.pages if page.ring in rings and since <= page.ring.began <= ends]
+
+    def _answered_at(self, incident: str, since: float, pages: Sequence[Page]) -> float:
+        """Return the time of the first answer; with access to the REST API it must be to one of these pages."""
+        of_pages = (answer for page in pages for answer in page.answers)
+        of_incident = ((at, text) for at, said, text in self.phones.answers if said == incident)
+        answers = of_pages if self.has_rest else of_incident
+        return min((at for at, text in answers if text != "Escalate" and at > since), default=math.inf)
+
+    def _is_troubled(self) -> bool:
+        return bool(self.weather.spells or self.weather.skips_runs)
+
+    def _steps(self) -> Iterator[tuple[str, float]]:
+        for words, key in ((NO_DEVICE, "notified_within_seconds"), (NO_ANSWER, "answered_within_seconds")):
+            if self.receipts.get(key):
+                yield words, self.receipts[key]
+
+    def _untold(self, incident: str, span: Span, told: Sequence[float]) -> Iterator[str]:
+        for words, within in self._steps():
+            deadline = span.began + within
+            spells = [self.world.began + spell.ends for spell in self.weather.spells]
+            by = max([deadline, *spells]) + (UNSTEADY_SECONDS if self._is_troubled() else TOLD_SECONDS)
+            proven = self._first_proof(span) if words == NO_DEVICE else span.answered_at
+            # One message in five minutes tells of all criticals of a channel.
+            earlier = [notice.at for notice in self.sns.told if deadline - AGAIN_SECONDS < notice.at <= by]
+            by += AGAIN_SECONDS if earlier else 0.0
+            is_unheard = min(proven, span.answered_at) > by and span.ends > by
+            if is_unheard and not any(span.began < at <= by for at in told):
+                yield f"unheard: {incident} since {self._moment(span.began)}, and nobody was told by {self._moment(by)}"
+
+    def _first_proof(self, span: Span) -> float:
+        """Return the earliest time at which the relay may know of a delivery (epoch seconds)."""
+        known = (page.delivered_at if self.has_rest else page.called_back_at for page in span.pages)
+        return min(known, default=math.inf)
+
+    def _wrong(self, incident: str, spans: Sequence[Span], notice: Notice, line: str) -> Iterator[str]:
+        at, moment = notice.at, self._moment(notice.at)
+        span = next((span for span in reversed(spans) if span.began < at), None)
+        if span is None:
+            yield f"unheard: {incident} is told of at {moment}, and xMatters had accepted nothing"
+            return
+        is_better = at > span.ends + RECORDED_SECONDS and NO_PAGE not in line
+        is_answered = at > span.answered_at + RECORDED_SECONDS and not self.has_rest
+        if not self._is_troubled() and (is_better or is_answered):
+            yield f"unheard: {incident} is told of at {moment}, and it was {'better' if is_better else 'answered'}"
+        for words, within in self._steps():
+            if words in line and at < span.began + within - 1:
+                yield f"unheard: {incident} is told of at {moment}, before its time"
+            if words in line and words == NO_DEVICE and self._is_surely_proven(span, span.began + within):
+                yield f"unheard: {incident} is told of at {moment}, and a device had got it"
+
+    def _is_surely_proven(self, span: Span, deadline: float) -> bool:
+        if self._is_troubled():
+            return False
+        if not self.has_rest:
+            return any(page.called_back_at < deadline - RECORDED_SECONDS for page in span.pages)
+        # The first and the newest page are asked about.
+        asked = [page for page in span.pages if page.found_from < deadline - 2 * ASKED_SECONDS]
+        return bool(asked) and all(page.delivered_at < deadline - 2 * ASKED_SECONDS for page in asked)
+
+    def _repeated(self, incident: str, spans: Sequence[Span], told: Sequence[float]) -> Iterator[str]:
+        for span, later in pairwise([*spans, Span(math.inf, math.inf)]):
+            times = [at for at in told if span.began < at < later.began]
+            if len(times) > 1:
+                yield f"unheard: {incident} is told of {len(times)} times since {self._moment(span.began)}"
+
+    def _moment(self, at: float) -> str:
+        return f"{at - self.world.began:.0f} s"
