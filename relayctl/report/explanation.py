@@ -69,7 +69,7 @@ class Case(NamedTuple):
     def task(self) -> Task:
         """The share as a Task object, from which `step` decides. It has no facts from the ledger yet."""
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
-        return Task.of_share(self.channel, self.share, job, _OWNER, _NO_DEADLINE)
+        return Task.of(self.channel, self.share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True)
 
 
 class Knowledge(NamedTuple):

@@ -383,7 +383,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a route is chosen and not taken",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "(*channel.recipients, *job.url_recipients)",
     ),
@@ -574,14 +574,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the recipients in a webhook's URL are not rung",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "(*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "job.url_recipients or (*own, *(route.recipients if route else ()))",
         seed=6,
@@ -971,7 +971,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that waits rings the recipients that its channel had before",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))",
         """
             job.stamps.recipients or channel.fitting(
@@ -1102,8 +1102,8 @@ MUTATIONS = (
     Mutation(
         "facts that a share has no more stay in the ledger's entry",
         "delivery.task:Task.described",
-        "entry.about.facts if self.facts is None else self.facts",
-        "entry.about.facts if self.facts is None else {**entry.about.facts, **self.facts}",
+        "known.facts if Flag.FOUND in self.job.flags else own.facts",
+        "known.facts if Flag.FOUND in self.job.flags else {**known.facts, **own.facts}",
         seed=46,
     ),
 )

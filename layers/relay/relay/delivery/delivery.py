@@ -88,11 +88,12 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     """
     now = services.clock()
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    after = entry.claimed(lease, send.max_attempts, queued=task.is_on_queue)
-    after = planned(task, entry, after) if task.is_on_queue else after
-    debt = after.debt.resumed(task.pause_end(now))
-    after = replace(task.described(after), debt=debt)
-    if entry.debt.row and task.is_on_queue and debts.try_store(services, task, entry):
+    is_queued = task.is_on_queue
+    after = entry.claimed(lease, send.max_attempts, queued=is_queued)
+    after = task.described(planned(task, entry, after) if is_queued else after)
+    if after.debt.paused_until:
+        after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
+    if entry.debt.row and is_queued and debts.try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
         row = debts.row_of(task, lease.until, services.clock())
         # The claim does not reset the number of begun bells: the worker may die before it has a result.
@@ -222,7 +223,7 @@ class Delivery:
         queued.
         """
         job = new_job(channel, share, body, recipients, correlation_id, self.services.clock())
-        task = Task.of_share(channel, share, job, self.services.owner(), deadline)
+        task = Task.of(channel, share, job, self.services.owner(), deadline, is_from_webhook=True)
         if channel.policy.mode is Mode.SHADOW:
             # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
             from relay.delivery import shadow  # noqa: PLC0415
@@ -240,7 +241,7 @@ class Delivery:
         its next message is queued. If the result is `unsafe`, nothing has the state but the job's own message, which
         has to stay on the queue.
         """
-        task = Task.of_job(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
+        task = Task.of(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
         if Flag.ACCEPTED in job.flags:
             return degraded.catch_up(self.services, task)
         return self._attend(task)

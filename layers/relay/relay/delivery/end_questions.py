@@ -199,7 +199,7 @@ class EndQuestions:
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
-        task = Task.of_job(channel, share, signal, "", deadline)
+        task = Task.of(channel, share, signal, "", deadline)
         if channel.policy.mode is Mode.SHADOW:
             self.ledger.change(
                 question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry

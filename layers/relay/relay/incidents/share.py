@@ -17,6 +17,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from relay.failures import BadRequest
+from relay.foreign_text import one_line
 
 # Longer than any known id of BigPanda.
 MAX_ID_LENGTH = 512
@@ -84,6 +85,15 @@ def _folded(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
+def incident_of(outside: Fields) -> Fields:
+    """Return the members of a body's incident, which is wrapped in `incident` or bare."""
+    wrapped = outside.first("incident")
+    return Fields(wrapped) if isinstance(wrapped, dict) else outside
+
+
+# Characters of a title, which each ledger entry has, and alerts that are searched for one.
+MAX_TITLE = 80
+MAX_TITLE_ALERTS = 50
 MAX_WORD_LENGTH = 100
 # Largest difference between BigPanda's clock and the relay's. A timestamp further ahead comes from a wrong clock
 # (docs/decisions.md, D-timestamps).
@@ -201,6 +211,21 @@ def parse_share(body: bytes) -> Share:
         environment_id=named_environment,
         document=document,
     )
+
+
+def title_of(share: Share) -> str:
+    """Return the incident's title on one line: the description of an alert with the incident's status, if there is one.
+
+    Else it is that of any alert, or the incident's own; empty if none has a description.
+    """
+    incident, found = incident_of(Fields(share.document)), ""
+    alerts = incident.first("alerts")
+    for each in alerts[:MAX_TITLE_ALERTS] if isinstance(alerts, list) else ():
+        text = scalar(nested(each, "description"))
+        if text and (scalar(nested(each, "status")) or "").strip().lower() == share.status:
+            return one_line(text, MAX_TITLE)
+        found = found or text or ""
+    return one_line(found or scalar(incident.first("description")) or "", MAX_TITLE)
 
 
 def _decode(body: bytes) -> dict[str, Any]:
