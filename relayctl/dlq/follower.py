@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from relay.delivery.task import entry_key_of
 from relay.failures import LedgerError, Reason
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from relayctl.dlq.mover import LONGEST_SLEEP_SECONDS, Became, Fate, Moved
 
 # Time between two reads of the entries.

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from relay.delivery.task import recorded_state
 from relay.failures import BadRequest
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import MAX_BATCH, MAX_MESSAGE_BYTES, Message, Queue, attributes_of, read_envelope
 from relayctl.dlq.queue import DeadLetters, HeldMessage, Run

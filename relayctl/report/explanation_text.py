@@ -1,6 +1,6 @@
 """Text of `relayctl explain` for a terminal of 80 columns: pairs of a label and a line.
 
-Its explanations come from the module `explanation`, and for a transition from `relay.incidents.transition.compare`.
+Its explanations come from the module `explanation`, and for a transition from `relay.incidents.share.compare`.
 """
 
 from collections.abc import Iterable, Iterator

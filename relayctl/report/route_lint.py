@@ -13,8 +13,7 @@ from typing import NamedTuple
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel
 from relay.channels.routes import TAG, Route, chosen
-from relay.incidents.share import Share, parse_share
-from relay.incidents.transition import RANKS, is_open
+from relay.incidents.share import RANKS, Share, is_open, parse_share
 
 # Stars of a pattern at most, for which all combinations of an empty and a long text are tried.
 _MAX_STARS = 6

@@ -14,8 +14,7 @@ from urllib.parse import urlencode
 from relay.channels.channel import Rest
 from relay.deadline import Deadline
 from relay.http.client import HttpClient, json_object
-from relay.incidents.share import Fields, scalar
-from relay.incidents.transition import Transition
+from relay.incidents.share import Fields, Transition, scalar
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
 from relay.xmatters.rest import EVENTS_PATH, RestApi, listed

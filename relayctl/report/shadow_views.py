@@ -9,8 +9,7 @@ from rich.text import Text
 
 from relay.channels.channel import Channel
 from relay.foreign_text import identifier, printable
-from relay.incidents.share import MAX_ID_LENGTH
-from relay.incidents.transition import Transition
+from relay.incidents.share import MAX_ID_LENGTH, Transition
 from relay.jobs.outcome import Outcome
 from relayctl import moments, terminal
 from relayctl.channel import modes

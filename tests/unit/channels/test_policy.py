@@ -13,8 +13,7 @@ from relay.channels.policy import FlapRule, Policy
 from relay.channels.routes import Route, Work, chosen, values_of
 from relay.failures import InvalidChannel
 from relay.incidents.own_body import BodyRule
-from relay.incidents.share import Share, parse_share
-from relay.incidents.transition import PRESETS, Transition
+from relay.incidents.share import PRESETS, Share, Transition, parse_share
 from tests import samples
 from tests.fakes import HOSTS
 

@@ -26,8 +26,7 @@ from relay.http.session import HttpAnswer
 from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
 from relay.incidents.details import details_of
 from relay.incidents.own_body import BodyRule, build_body
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
 from relay.xmatters.rest import Pages

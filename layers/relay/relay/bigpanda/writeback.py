@@ -24,9 +24,8 @@ from relay.incidents.callback import Callback, parse_callback
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, key
 from relay.ledger.sources import Sources
-from relay.ledger.table import Table
+from relay.ledger.table import Ledger, Table, key
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from relay.incidents.transition import PRESETS, Transition
+from relay.incidents.share import PRESETS, Transition
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause

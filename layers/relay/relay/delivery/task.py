@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.share import TEST_PREFIX, Share, parse_share, title_of
-from relay.incidents.transition import Change, State, is_open
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open, parse_share, title_of
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.ledger import key, page_key
+from relay.ledger.table import key, page_key
 from relay.xmatters.trigger import Decision, Signal
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from relay.deadline import Deadline
     from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
-    from relay.ledger.ledger import Ledger
+    from relay.ledger.table import Ledger
     from relay.xmatters.trigger import XMatters
 
 
