@@ -14,7 +14,7 @@ from relay.failures import LedgerError, Reason
 from relay.foreign_text import identifier, printable, quoted
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job, JobKind
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.dlq import listing

@@ -10,8 +10,7 @@ from rich.text import Text
 from relay.delivery.channel_health import age as duration
 from relay.failures import BadRequest
 from relay.foreign_text import identifier, printable, quoted
-from relay.incidents.details import title_of
-from relay.incidents.share import MAX_ID_LENGTH, parse_share
+from relay.incidents.share import MAX_ID_LENGTH, parse_share, title_of
 from relay.jobs.job import Flag, Job, seconds_of
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relayctl import terminal

@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.failures import BadRequest, LedgerError, Reason
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, JobKind, seconds_of
 from relay.jobs.queue import Message, Queue, attributes_of, read_envelope
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from relayctl.dlq.queue import MAX_ROUND, DeadLetters, HeldMessage
 
 

@@ -17,7 +17,7 @@ from relay.foreign_text import identifier, printable
 from relay.incidents.share import MAX_ID_LENGTH
 from relay.jobs.job import Job
 from relay.jobs.queue import Queue
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from relayctl import audit, terminal
 from relayctl.audit import Audit
 from relayctl.dlq import listing

@@ -7,7 +7,7 @@ from typing import Any
 from relay.delivery.channel_health import age, next_attempt
 from relay.failures import Reason
 from relay.foreign_text import identifier
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
 from relay.ledger.receipt import Receipt

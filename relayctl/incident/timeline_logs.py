@@ -6,7 +6,7 @@ from typing import Any
 from relay.channels.channel import is_channel_name
 from relay.failures import Reason
 from relay.foreign_text import identifier, quoted
-from relay.incidents.transition import Transition
+from relay.incidents.share import Transition
 from relayctl.channel import modes
 from relayctl.incident.timeline import LOG, Event
 from relayctl.log_lines import Line

@@ -10,8 +10,8 @@ from relay.bigpanda.client import BigPanda
 from relay.channels.channel import Channel, Rest
 from relay.jobs.job import Job, seconds_of
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, key
 from relay.ledger.sources import Sources
+from relay.ledger.table import Ledger, key
 from relay.xmatters.rest import Pages, RestApi
 from relayctl import log_lines
 from relayctl.channel.store import ChannelStore

@@ -15,7 +15,7 @@ from relay.failures import BadRequest, LedgerError
 from relay.foreign_text import printable
 from relay.incidents.share import Share, parse_share
 from relay.ledger.channel_rate_limiter import Gate, rules_of
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from relayctl import channel_names, terminal
 from relayctl.aws_errors import aws_failure
 from relayctl.channel.store import ChannelStore

@@ -16,14 +16,13 @@ from relay.delivery.step import Action, Send, Settle, step
 from relay.delivery.task import Task, content, decision_of, new_job
 from relay.failures import Reason
 from relay.incidents.details import AlertDetails, details_of
-from relay.incidents.share import Share
-from relay.incidents.transition import State, Transition, is_open
+from relay.incidents.share import Share, State, Transition, is_open
 from relay.jobs.job import timestamp
 from relay.jobs.outcome import Outcome
 from relay.ledger.channel_rate_limiter import Gate, Rule, rules_of
 from relay.ledger.debt import Wait
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import shadow_of
+from relay.ledger.table import shadow_of
 from relay.xmatters.trigger import recipients_of
 from relayctl import moments
 from relayctl.channel import modes
@@ -69,7 +68,7 @@ class Case(NamedTuple):
     def task(self) -> Task:
         """The share as a Task object, from which `step` decides. It has no facts from the ledger yet."""
         job = new_job(self.channel, self.share, self.body, self.permitted, _OWNER, self.now)
-        return Task.of_share(self.channel, self.share, job, _OWNER, _NO_DEADLINE)
+        return Task.of(self.channel, self.share, job, _OWNER, _NO_DEADLINE, is_from_webhook=True)
 
 
 class Knowledge(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from relay.channels import misconfiguration
 from relay.channels.channel import Channel
 from relay.channels.routes import TAG, Route
-from relay.incidents.transition import RANKS
+from relay.incidents.share import RANKS
 
 # Stars of a pattern at most, for which all combinations of an empty and a long text are tried.
 _MAX_STARS = 6

@@ -9,7 +9,7 @@ from relay.foreign_text import identifier
 from relay.jobs.job import Job
 from relay.ledger.debt import CRITICAL, OTHER, shards
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, channel_of, incident_of
+from relay.ledger.table import Ledger, channel_of, incident_of
 from relayctl.dlq import reading
 from relayctl.readings import Readings
 from relayctl.stack.deployed import Stack

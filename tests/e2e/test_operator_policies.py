@@ -12,11 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.delivery.task import entry_key_of
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import seconds_of
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from relayctl.__main__ import main
 from relayctl.stack.policy import template
 from sandbox import local

@@ -14,13 +14,12 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.jobs.job import Job
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, key
-from relay.ledger.table import Table
+from relay.ledger.table import Ledger, Table, key
 from tests import samples
 from tests.ledger_table import LEDGER_TABLE
 

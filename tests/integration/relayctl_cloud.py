@@ -24,15 +24,13 @@ from relay.deadline import Deadline
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.http.client import HttpClient
 from relay.http.session import AllowList, HttpAnswer, Session
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import Queue, read_envelope
 from relay.ledger.credentials import read_marks
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, key
-from relay.ledger.table import Table
+from relay.ledger.table import Ledger, Table, key
 from relayctl.__main__ import main
 from relayctl.stack.deployed import Effects
 from tests import samples

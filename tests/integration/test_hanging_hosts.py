@@ -21,8 +21,7 @@ from relay.entrypoints.watchdog import Watchdog
 from relay.failures import LedgerError, NoAnswer, Reason
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer, Session, never_sent
-from relay.ledger.ledger import Ledger
-from relay.ledger.table import Table
+from relay.ledger.table import Ledger, Table
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.fakes import Clock

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.delivery.task import entry_key_of
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.jobs.job import Job, timestamp
 from relay.jobs.queue import attributes_of, envelope_of, read_envelope
 from relay.ledger.entry import Entry

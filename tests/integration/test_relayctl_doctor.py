@@ -10,9 +10,9 @@ from botocore.parsers import ResponseParserError
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import key
+from relay.ledger.table import key
 from tests import samples
 from tests.integration.relayctl_cloud import REGION, STACK, Operator, new_session
 from tests.samples import job

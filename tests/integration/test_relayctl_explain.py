@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import key
+from relay.ledger.table import key
 from tests.integration.relayctl_cloud import Operator
 from tests.samples import API_KEY, TOKEN, body, secret
 

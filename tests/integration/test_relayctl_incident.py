@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import About, Acknowledgement, Entry
-from relay.ledger.ledger import key
+from relay.ledger.table import key
 from sandbox.server.in_process import Box
 from tests import samples
 from tests.integration.live import site

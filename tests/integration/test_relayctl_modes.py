@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import key, shadow_of
+from relay.ledger.table import key, shadow_of
 from relayctl import moments
 from tests import samples
 from tests.integration.relayctl_cloud import Operator

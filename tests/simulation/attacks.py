@@ -15,7 +15,7 @@ from typing import Any
 
 from relay.incidents.callback import Kind
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import key
+from relay.ledger.table import key
 from relay.reconcile.history import ChannelHistory, History
 from relay.reconcile.plan import listing_name
 from tests import samples

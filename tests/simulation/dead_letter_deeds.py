@@ -11,8 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.failures import QueueError
 from relay.jobs.queue import Queue
-from relay.ledger.ledger import Ledger
-from relay.ledger.table import Table
+from relay.ledger.table import Ledger, Table
 from relayctl.dlq.drop import Drop
 from relayctl.dlq.file import Import, line_of
 from relayctl.dlq.queue import DeadLetters, HeldMessage

@@ -63,8 +63,8 @@ MUTATIONS = (
     Mutation(
         "a share is sent without being kept first",
         "delivery.delivery:attempt",
-        "debts.keep(services, task, until, plan=next_plan(task, entry))",
-        "replace(task, wakes_at=until)",
+        "keep(services, task, wait, plan=next_plan(task, entry))",
+        "replace(task, wakes_at=wait.until)",
         seed=5,
     ),
     Mutation(
@@ -187,7 +187,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what passes by itself is dead-lettered at once",
-        "delivery.debts:retry_later",
+        "delivery.delivery:retry_later",
         "HANDLING[reason].is_final",
         "HANDLING[reason].is_final or reason == Reason.UPSTREAM",
         seed=34,
@@ -328,7 +328,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the order of shares does not matter",
-        "incidents.transition:State.precedes",
+        "incidents.share:State.precedes",
         "came_before or not self.has_borrowed_version",
         "False",
     ),
@@ -383,7 +383,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a route is chosen and not taken",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "(*channel.recipients, *job.url_recipients)",
     ),
@@ -403,17 +403,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a comment is news",
-        "incidents.transition:",
+        "incidents.share:",
         "{Transition.GREW, Transition.TOUCHED}",
         "{Transition.GREW}",
         seed=1,
     ),
     Mutation(
         "a fast fail of the circuit counts as a try",
-        "delivery.debts:keep",
-        "job = task.job.with_reason(reason).planned(plan)",
+        "delivery.delivery:keep",
+        "job = task.job.planned(task.job.plan if plan is None else plan)",
         """
-            job = replace(task.job, attempts=task.job.attempts + 1).with_reason(reason).planned(plan)
+            job = replace(task.job, attempts=task.job.attempts + 1).planned(task.job.plan if plan is None else plan)
         """,
         seed=3,
     ),
@@ -426,7 +426,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what xMatters refuses is thrown away",
-        "delivery.debts:dead_letter",
+        "delivery.delivery:dead_letter",
         "dead_lettered = services.outbox.dead_letter(job)",
         """
             dead_lettered = replace(job.waiting(job.stamps.reason, 0.0), dead_lettered_at=job.received_at)
@@ -510,7 +510,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a kept job sleeps for a quarter of an hour",
-        "delivery.debts:",
+        "delivery.delivery:",
         "FIRST_WAKE_SECONDS = 36.0",
         "FIRST_WAKE_SECONDS = 900.0",
         seed=95,
@@ -574,21 +574,21 @@ MUTATIONS = (
     ),
     Mutation(
         "the recipients in a webhook's URL are not rung",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "(*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(
         "the recipients in a webhook's URL are rung alone",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "(*own, *(route.recipients if route else ()), *job.url_recipients)",
         "job.url_recipients or (*own, *(route.recipients if route else ()))",
         seed=6,
     ),
     Mutation(
         "channels share an entry",
-        "ledger.ledger:key",
+        "ledger.table:key",
         'f"incident/{channel}/{named(recipients)}/{legal(incident_id)}"',
         'f"incident/{named(recipients)}/{legal(incident_id)}"',
         seed=1,
@@ -718,14 +718,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that waits has no row",
-        "delivery.debts:_held",
+        "delivery.delivery:_held",
         "entry.waiting(task.state, row)",
         "entry.owing(task.state)",
         seed=18,
     ),
     Mutation(
         "the job of a debt is not stored",
-        "ledger.ledger:Ledger.store",
+        "ledger.table:Ledger.store",
         "self.table.store(stored_key(name, stored_name), envelope, lasts=lasts)",
         "return",
         seed=1,
@@ -816,7 +816,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a share in a pause is sent if the ledger fails",
-        "delivery.degraded:without_ledger",
+        "delivery.delivery:without_ledger",
         "(pause := task.pause(now))",
         "(pause := task.pause(now)) and not task.is_from_webhook",
         seed=2921,
@@ -971,7 +971,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a state that waits rings the recipients that its channel had before",
-        "delivery.task:Task._of",
+        "delivery.task:Task.of",
         "channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))",
         """
             job.stamps.recipients or channel.fitting(
@@ -1003,7 +1003,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause that could not be recorded is slept through although it ends early",
-        "delivery.debts:hold",
+        "delivery.delivery:hold",
         "min(wait.until, now + UNRECORDED_WAIT_SECONDS)",
         "wait.until",
         seed=92016474,
@@ -1031,14 +1031,14 @@ MUTATIONS = (
     ),
     Mutation(
         "members that this version does not know are dropped",
-        "ledger.ledger:encoded",
+        "ledger.table:encoded",
         "{**entry.others, **members}",
         "members",
         seed=6,
     ),
     Mutation(
         "a stored job expires with its state",
-        "delivery.debts:store_job",
+        "delivery.delivery:store_job",
         "max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS",
         "max(task.expires_at - now, task.channel.policy.max_age_seconds)",
         seed=67,
@@ -1080,7 +1080,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a critical that was held back is sent without the ledger",
-        "delivery.degraded:_may_wait",
+        "delivery.delivery:_may_wait",
         "task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question",
         "task.job.is_revived or task.needs_question",
         seed=88,
@@ -1102,8 +1102,8 @@ MUTATIONS = (
     Mutation(
         "facts that a share has no more stay in the ledger's entry",
         "delivery.task:Task.described",
-        "entry.about.facts if self.facts is None else self.facts",
-        "entry.about.facts if self.facts is None else {**entry.about.facts, **self.facts}",
+        "known.facts if Flag.FOUND in self.job.flags else own.facts",
+        "known.facts if Flag.FOUND in self.job.flags else {**known.facts, **own.facts}",
         seed=46,
     ),
 )

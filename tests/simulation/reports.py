@@ -7,10 +7,9 @@ from functools import cache
 from typing import Any
 
 from relay.bigpanda.client import as_webhook
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import encoded, key
+from relay.ledger.table import encoded, key
 from tests.simulation.phones import Phones
 from tests.simulation.services import Notice, SimulatedSns
 from tests.simulation.story import NOC, Nap, SharedState

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from relay.delivery.debts import STORED_SECONDS
+from relay.delivery.delivery import STORED_SECONDS
 from relay.failures import ChannelUnreadable, UnknownChannel
 from relay.jobs.queue import read_envelope
 from relay.ledger.credentials import MARKS_KEY
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import decoded
 from relay.ledger.phase import fault_of
-from relay.ledger.table import Text
+from relay.ledger.table import Text, decoded
 from tests.fake_dynamodb import FakeDynamoDb, condition_failed, size
 from tests.simulation.cloud import USUAL, Cloud, as_read_by_newer, newer_document, newer_envelope
 from tests.simulation.weather import Weather

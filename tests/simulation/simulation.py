@@ -26,8 +26,7 @@ from relay.jobs.job import timestamp
 from relay.jobs.queue import Queue
 from relay.ledger.credentials import MARKS_KEY, Uses
 from relay.ledger.debt import BEHIND_SECONDS
-from relay.ledger.ledger import key
-from relay.ledger.table import Table
+from relay.ledger.table import Table, key
 from relay.reconcile.plan import listing_name
 from relay.reconcile.reconciler import Reconciler
 from relay.sweeper.sweeper import Sweeper

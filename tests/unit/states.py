@@ -3,7 +3,7 @@
 from copy import replace
 from typing import Any
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.ledger.entry import Entry, Lease
 from tests import samples
 

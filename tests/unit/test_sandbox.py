@@ -19,8 +19,7 @@ from rich.console import Console
 
 from relay.failures import Reason
 from relay.incidents.own_body import BodyRule, build_body
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import JobKind
 from relay.jobs.outcome import Outcome
 from sandbox.clock import MOST_AHEAD_SECONDS, Clock

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from relay.failures import BadRequest
-from relay.incidents.share import Share, parse_share
-from relay.incidents.transition import is_open
-from relay.ledger.ledger import key, page_key
+from relay.incidents.share import Share, is_open, parse_share
+from relay.ledger.table import key, page_key
 from tests import samples
 from tests.fakes import Call, new_relay, secrets_of
 from tests.workflow_scripts.node import Case, run

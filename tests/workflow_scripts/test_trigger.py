@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from tests.workflow_scripts.node import ROOT, TRIGGER, Case, run
 
 ID = "66b0f1c2a94d3e0012ab34cd"

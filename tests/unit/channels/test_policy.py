@@ -9,12 +9,11 @@ from relay.channels.channel import Channel
 from relay.channels.kept_facts import facts_to_keep, with_facts
 from relay.channels.parsing import parse_channel
 from relay.channels.pause import Pause, active_pause, age_start, pauses_for
-from relay.channels.policy import PRIORITIES, FlapRule, Policy
+from relay.channels.policy import FlapRule, Policy
 from relay.channels.routes import Route, Work, chosen, values_of
 from relay.failures import InvalidChannel
 from relay.incidents.own_body import BodyRule
-from relay.incidents.share import Share, parse_share
-from relay.incidents.transition import PRESETS, State, Transition
+from relay.incidents.share import PRESETS, Share, Transition, parse_share
 from tests import samples
 from tests.fakes import HOSTS
 
@@ -72,22 +71,6 @@ def test_own_body_has_its_rules_from_the_policy() -> None:
     changed = {"max_property_length": 300, "properties": {"team": "payments"}}
     assert Policy.of({"body": "xmatters", **changed}).own_body == BodyRule(300, (("team", "payments"),))
     assert Policy.of(changed).own_body is None
-
-
-@pytest.mark.parametrize(
-    ("members", "priority"),
-    [
-        ({"status": "critical"}, "HIGH"),
-        ({"status": "warning"}, "LOW"),
-        ({"status": None}, "MEDIUM"),
-        ({"status": "strange"}, "MEDIUM"),
-        ({"status": "critical", "active": False}, "LOW"),
-    ],
-)
-def test_priority_follows_the_status_as_the_policy_says(members: dict[str, Any], priority: str) -> None:
-    policy = Policy.of({"priorities": {"warning": "LOW"}})
-    assert policy.priorities == {**PRIORITIES, "warning": "LOW"}
-    assert policy.priority_of(State.of(samples.share(**members), 0.0)) == priority
 
 
 NOON, ONE, TWO = "2027-01-15T12:00:00Z", "2027-01-15T13:00:00Z", "2027-01-15T14:00:00Z"

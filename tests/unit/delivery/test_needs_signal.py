@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.delivery.step import Judgement, judge_job, judge_share, was_shared, with_superseded_ease
-from relay.incidents.transition import PRESETS, State, Transition
+from relay.incidents.share import PRESETS, State, Transition
 from relay.ledger.entry import Entry
 from tests.unit.states import NOW, announced, lease, over, state, unstamped
 

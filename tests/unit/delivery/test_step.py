@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.delivery.step import earliest_send_time, room_for_signals
 from relay.http.session import HttpAnswer
-from relay.incidents.transition import Transition
+from relay.incidents.share import Transition
 from relay.ledger.entry import Entry
 from tests import samples
 from tests.fakes import Step, new_relay

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.deadline import Deadline
-from relay.delivery.task import Task, new_job
+from relay.delivery.task import Task, decision_of, new_job
 from relay.incidents.share import Share
 from relay.jobs.queue import envelope_of, read_envelope
 from tests import samples
@@ -35,7 +35,7 @@ def test_share_beyond_the_work_for_routes_goes_to_the_channel_and_every_possible
     routes = [{"when": {"tag.team": ["*x" + "y" * 190] * 40}, "recipients": [f"r{n}"]} for n in range(30)]
     channel = replace(samples.parsed(samples.secret(policy={"routes": routes})), recipients=("own",))
     job = new_job(channel, share, b"{}", ("url",), "c1", CAME)
-    task = Task.of_share(channel, share, job, "owner", Deadline(8, Clock()))
+    task = Task.of(channel, share, job, "owner", Deadline(8, Clock()))
     assert (task.routes_undecided, task.recipients[0], task.recipients[-2:]) == (True, "own", ("r29", "url"))
     assert task.job.stamps.recipients == task.recipients
 
@@ -69,4 +69,20 @@ def test_delivery_id_of_a_repeated_share_is_the_same() -> None:
 @pytest.mark.parametrize(("is_found", "alerts"), [(True, 0), (False, 1)])
 def test_state_that_bigpandas_api_showed_has_no_alerts_since_their_ids_may_differ(is_found: bool, alerts: int) -> None:
     share, job = samples.share(alerts=[{"id": "a1"}]), samples.job(found=is_found)
-    assert len(Task.of_job(samples.parsed(), share, job, "owner", Deadline(8, Clock())).state.alerts) == alerts
+    assert len(Task.of(samples.parsed(), share, job, "owner", Deadline(8, Clock())).state.alerts) == alerts
+
+
+@pytest.mark.parametrize(
+    ("members", "priority"),
+    [
+        ({"status": "critical"}, "HIGH"),
+        ({"status": "warning"}, "LOW"),
+        ({"status": None}, "MEDIUM"),
+        ({"status": "strange"}, "MEDIUM"),
+        ({"status": "critical", "active": False}, "LOW"),
+    ],
+)
+def test_priority_follows_the_status_as_the_policy_says(members: dict[str, Any], priority: str) -> None:
+    channel, share = samples.parsed(samples.secret(policy={"priorities": {"warning": "LOW"}})), samples.share(**members)
+    task = Task.of(channel, share, new_job(channel, share, b"{}", (), "c1", CAME), "owner", Deadline(8, Clock()))
+    assert decision_of(task).priority == priority

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from relay.incidents import details
-from relay.incidents.details import Details, details_of, title_of
-from relay.incidents.share import parse_share
+from relay.incidents.details import Details, details_of
+from relay.incidents.share import parse_share, title_of
 
 CONSOLE = "https://a.bigpanda.io/#/app/overview/all/active/incidents/"
 ALERT = {

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from relay.bigpanda import comment
 from relay.bigpanda.client import BigPanda, Incident
 from relay.channels.channel import BigPandaAccess, OutboundCredentials, Rest
-from relay.channels.policy import Policy
 from relay.channels.routes import Route, Work, chosen
 from relay.deadline import Deadline
 from relay.failures import BadRequest, SendError
@@ -27,8 +26,7 @@ from relay.http.session import HttpAnswer
 from relay.incidents.callback import Callback, ResponseMeanings, parse_callback
 from relay.incidents.details import details_of
 from relay.incidents.own_body import BodyRule, build_body
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.xmatters.directory import Directory, Kind
 from relay.xmatters.logins import Login, Logins
 from relay.xmatters.rest import Pages
@@ -170,7 +168,7 @@ def check_share(content: bytes, rule: BodyRule, routes: list[Route]) -> None:
     assert found.link.startswith("https://")
     route = chosen(routes, share, is_open=state.is_open)
     assert route is None or route.is_undecided or route in routes
-    built = json.loads(build_body(share, state, ("a", "\ud800"), Policy().priority_of(state), rule))
+    built = json.loads(build_body(share, state, ("a", "\ud800"), "HIGH", rule))
     for value in built["properties"].values():
         assert isinstance(value, str)
         assert len(value) <= rule.max_length

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from relay.incidents.own_body import BodyRule, build_body
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 
 ALERTS = [
     {"id": "a1", "status": "warning", "source_system": "zabbix", "tags": {"host": "web-1"}, "description": "slow"},

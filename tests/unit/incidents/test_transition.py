@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.incidents.transition import PRESETS, State, Transition, compare
+from relay.incidents.share import PRESETS, State, Transition, compare
 from tests import samples
 from tests.unit.states import NOW, over, state, unstamped
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.channels.policy import FlapRule
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal, Audience, with_signal
 from relay.ledger.debt import Debt, Row, Slot, shard
 from relay.ledger.entry import End, Entry, Flap, Lease
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock
 from tests.unit.states import NOW, announced, bare, lease, over, state

@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.channels.schema import MOST_AGE_SECONDS
-from relay.delivery.debts import STORED_SECONDS
+from relay.delivery.delivery import STORED_SECONDS
 from relay.delivery.step import Standing, judge_share
-from relay.incidents.transition import PRESETS, State
+from relay.incidents.share import PRESETS, State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import ATTRIBUTES, CRITICAL, OTHER, Debt, Row, Slot, shard, shards, stored_key
 from relay.ledger.entry import About, Acknowledgement, End, Entry, Flap, Lease
-from relay.ledger.ledger import Ledger, key
 from relay.ledger.receipt import Receipt
-from relay.ledger.table import KEPT_SECONDS
+from relay.ledger.table import KEPT_SECONDS, Ledger, key
 from relayctl.channel.pauses_in_secret import LONGEST_SECONDS
 from tests.fake_dynamodb import MAX_ITEM_BYTES, MAX_KEY_BYTES, FakeDynamoDb, size
 from tests.fakes import Clock

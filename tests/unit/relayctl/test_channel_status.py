@@ -6,7 +6,7 @@ import pytest
 
 from relay.channels.policy import Mode, Policy
 from relay.delivery.channel_health import Debts
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry, Flap
 from relayctl import moments

@@ -6,8 +6,7 @@ import pytest
 
 from relay.delivery.task import entry_key_of, recorded_state
 from relay.failures import LedgerError
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.jobs.job import Job, seconds_of
 from relay.jobs.queue import envelope_of
 from relay.ledger.entry import Entry

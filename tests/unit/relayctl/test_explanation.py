@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from relay.channels.channel import Channel
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State
+from relay.incidents.share import State, parse_share
 from relay.ledger.channel_rate_limiter import Circuit, Gate, gate_of
 from relay.ledger.entry import Acknowledgement, Entry, Flap
 from relayctl.channel import modes

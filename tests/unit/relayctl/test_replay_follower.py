@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.jobs.job import timestamp
 from relay.ledger.entry import Entry, Lease
-from relay.ledger.ledger import Ledger, key
+from relay.ledger.table import Ledger, key
 from relayctl.dlq.mover import MAX_FAILED_POLLS, STILL_SECONDS, Became, Fate, Follower, Moved, fate
 from tests.fake_dynamodb import FakeDynamoDb
 from tests.fakes import Clock

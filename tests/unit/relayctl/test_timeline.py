@@ -8,7 +8,7 @@ from relay.deadline import Deadline
 from relay.failures import BadAnswer
 from relay.http.client import HttpClient
 from relay.http.session import HttpAnswer
-from relay.incidents.transition import State
+from relay.incidents.share import State
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import Debt, Row
 from relay.ledger.entry import Entry

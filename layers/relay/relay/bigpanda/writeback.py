@@ -26,10 +26,9 @@ from relay.jobs.job import Job, seconds_of
 from relay.jobs.outcome import Exchange, Outcome, Result, Subject
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, key
 from relay.ledger.receipt_prover import ReceiptProver
 from relay.ledger.sources import Sources
-from relay.ledger.table import Table
+from relay.ledger.table import Ledger, Table, key
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from relay.channels.policy import CHANNEL_NAME, Mode, Policy
 from relay.channels.token import EndpointName
 from relay.http.client import basic
 from relay.incidents.callback import Callback, Kind, ResponseAction, ResponseMeanings
-from relay.incidents.transition import Transition
+from relay.incidents.share import Transition
 
 BIGPANDA_URL = "https://api.bigpanda.io"
 # The names of a signal stand in the trigger's URL and in a header, and many servers accept 8 KiB of both together.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from relay.incidents.transition import PRESETS, State, Transition
+from relay.incidents.share import PRESETS, Transition
 
 if TYPE_CHECKING:
     from relay.channels.pause import Pause
@@ -113,10 +113,6 @@ class Policy(NamedTuple):
     def stops_all(self, now: float) -> bool:
         """True if the channel sends nothing at `now` (epoch seconds): it is in shadow mode, or wholly paused."""
         return self.mode is Mode.SHADOW or any(not each.when and each.is_active(now) for each in self.pauses)
-
-    def priority_of(self, state: State) -> str:
-        """Return the xMatters priority of a signal about a state, unless a route has another one."""
-        return self.priorities[(state.status or "unknown") if state.is_open else "ok"]
 
     @classmethod
     def of(cls, members: Mapping[str, Any], *, has_rest: bool = False) -> Self:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from relay.channels.channel import ApiKind
-from relay.delivery.debts import OVERDUE_SECONDS
+from relay.delivery.delivery import OVERDUE_SECONDS
 from relay.failures import Reason
 from relay.ledger.channel_rate_limiter import Circuit
 from relay.ledger.entry import Entry

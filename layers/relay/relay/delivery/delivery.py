@@ -1,36 +1,249 @@
 """Delivery of a state to xMatters, for a new share and for a job from the queue.
 
 A loop reads the entry, decides on the next action and performs it, until there is a result. A write that conflicts with
-another sender's starts the next pass of the loop (optimistic locking). If the ledger fails, the degraded paths take
-over.
+another sender's starts the next pass of the loop (optimistic locking).
 
 One attempt at a signal: queue its message, claim the incident, send, and record the result. The message is on the retry
 queue before the signal is sent, so a crash at any point loses nothing: the message wakes in any case, and the worker
 sends the state if the entry says that it is still owed. The claim is a conditional write that takes a lease, so one
 sender at a time announces an incident.
+
+A debt is an owed state that waits. It has a message on the retry queue, a row in the ledger's `due` index, or both. The
+ledger's entry decides what is done; a message only wakes a worker. Each message has a number, its *plan*. A wait or a
+failure queues a message with the next plan, and then records the plan in the entry. A message of the same state with a
+lower plan is dropped when it wakes. So of many messages of one state, the last one counts. The row is written when the
+first attempts failed, or when the state has to wait before them. The sweeper uses the row to wake a state whose message
+vanished.
+
+While the ledger fails, a state on the retry queue waits for it for some time. A state that is not on the queue, and a
+critical that just arrived, is sent without the ledger ("unguarded"). A page out of order is better than a lost page.
+The signal is recorded in the ledger afterwards.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from copy import replace
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.channels.policy import Mode
-from relay.delivery import debts, degraded
-from relay.delivery.step import Action, DeadLetter, Send, Settle, step
+from relay.delivery.step import Action, DeadLetter, Send, Settle, final_reason, step
 from relay.delivery.task import Services, Task, announce, entry_key_of, new_job, next_plan, planned
-from relay.failures import LedgerError, Reason
-from relay.jobs.job import Flag, Job, seconds_of
-from relay.jobs.outcome import Outcome, Result, SendResult
-from relay.jobs.queue import RECOVERY_SECONDS, UnreadableMessage, last_copy, read_envelope, recovery_job
+from relay.failures import HANDLING, LONGEST_WAIT_SECONDS, MAX_ATTEMPTS, LedgerError, Reason, wait_seconds
+from relay.jobs.job import Flag, Job, seconds_of, timestamp
+from relay.jobs.outcome import Outcome, Result, SendResult, after_failure
+from relay.jobs.queue import (
+    RECOVERY_SECONDS,
+    UnreadableMessage,
+    envelope_of,
+    last_copy,
+    read_envelope,
+    recovery_job,
+    storable,
+)
 from relay.ledger.channel_rate_limiter import Ticket, rules_of
-from relay.ledger.debt import Wait
+from relay.ledger.debt import FALLBACK_DESCRIPTION, Debt, Row, Wait
 from relay.ledger.entry import LEASE_SECONDS, Entry, Lease
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel
+    from relay.channels.pause import Pause
     from relay.deadline import Deadline
     from relay.incidents.share import Share
+    from relay.ledger.table import Ledger
+
+
+# Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
+MAX_READS = 6
+# Delay of the message that is queued before the first attempt. It is longer than the sender's lease. After an inline
+# time-out it leaves 30 s at least, since that attempt may have paged.
+FIRST_WAKE_SECONDS = 36.0
+# The sweeper wakes a debt whose message is late by this much (docs/decisions.md, D-row-due).
+OVERDUE_SECONDS = 180.0
+# The sweeper acts on a debt this long after its age limit. By then the worker has dead-lettered it, if
+# the debt's own message arrived.
+OVERAGE_SECONDS = 15.0
+# Stored jobs outlive the debt by this time, so that an operator can find them.
+STORED_SECONDS = 2 * 24 * 3600.0
+# Waits whose end can change: the ledger alone has the state, and the sweeper wakes it.
+WAITS_WITHOUT_MESSAGE = frozenset({Reason.PAUSED, Reason.FLAPPING, Reason.CIRCUIT_OPEN})
+# Wait before a job is offered again to a dead-letter queue that did not accept it.
+DEAD_LETTER_AGAIN_SECONDS = 60.0
+# Time that a queued job waits for a failing ledger before it is sent without it, and the time between two reads
+# (docs/decisions.md, D-ledger-down).
+UNGUARDED_AFTER_SECONDS = 120.0
+UNGUARDED_WAIT_SECONDS = 30.0
+# A wait without a message, while the ledger fails: the state has no row, so the sweeper does not wake it when its wait
+# ends early.
+UNRECORDED_WAIT_SECONDS = 120.0
+# Wait before an unguarded signal is recorded again. It is short: a resolve is owed only if the signal is recorded.
+CATCH_UP_SECONDS = 5.0
+MAX_CATCH_UP_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Announces states to xMatters, from new shares and from jobs.
+
+    Attributes:
+        services: The adapters that the steps call.
+    """
+
+    services: Services
+
+    def relay(
+        self,
+        channel: "Channel",
+        share: "Share",
+        body: bytes,
+        *,
+        recipients: tuple[str, ...],
+        correlation_id: str,
+        deadline: "Deadline",
+    ) -> Result:
+        """Announce a share's state if it is owed, or queue it until it can be sent.
+
+        `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
+        `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
+        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state. It is also
+        `unsafe` if the state needs a further job, and no queue accepts that job. In shadow mode nothing is sent or
+        queued.
+        """
+        job = new_job(channel, share, body, recipients, correlation_id, self.services.clock())
+        task = Task.of(channel, share, job, self.services.owner(), deadline, is_from_webhook=True)
+        if channel.policy.mode is Mode.SHADOW:
+            # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
+            from relay.delivery import shadow  # noqa: PLC0415
+
+            return shadow.observe(self.services, task)
+        return self._attend(task)
+
+    def resume(
+        self, job: Job, share: "Share", channel: "Channel", deadline: "Deadline", *, given_up: Reason | None = None
+    ) -> Result:
+        """Announce the state of a job from the queue, if it is still owed.
+
+        `share` is parsed from the job's body. `given_up` is a reason for which an owed state is dead-lettered: its
+        channel was removed, or it expired while its channel can't be read; None otherwise. If the state has to wait,
+        its next message is queued. If the result is `unsafe`, nothing has the state but the job's own message, which
+        has to stay on the queue.
+        """
+        task = Task.of(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
+        if Flag.ACCEPTED in job.flags:
+            return catch_up(self.services, task)
+        return self._attend(task)
+
+    def record_begun_bell(self, job: Job) -> None:
+        """Record in the entry that a worker began to work a message of the sweeper."""
+        self._change_debt(job, Debt.bell_begun)
+
+    def postpone(self, job: Job, until: float) -> None:
+        """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
+
+        Then the sweeper does not wake the state before that. `until` is the end of the wait (epoch seconds).
+        """
+        self._change_debt(job, lambda debt: debt.postponed(until + OVERDUE_SECONDS))
+
+    def _change_debt(self, job: Job, change: Callable[[Debt], Debt]) -> None:
+        """Replace the debt of a job's state by `change(debt)`. Errors of the ledger are ignored.
+
+        Nothing is done if the debt belongs to another job by now, or if a later message wakes it.
+        """
+
+        def changed(entry: Entry) -> Entry:
+            is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
+            return replace(entry, debt=change(entry.debt)) if is_current else entry
+
+        with suppress(LedgerError):
+            self.services.ledger.change(entry_key_of(job), changed)
+
+    def _attend(self, task: Task) -> Result:
+        """Read the task's entry, decide on the next action and perform it, until there is a result.
+
+        These steps are repeated, at most MAX_READS times, if another sender changed the entry meanwhile. If the ledger
+        fails, the state is sent or queued without it.
+        """
+        services = self.services
+        try:
+            for _ in range(MAX_READS):
+                entry = services.ledger.read(task.entry_key)
+                task, entry, action = step(task, entry, services.clock())
+                task, result = _act(services, task, entry, action)
+                if result and entry.is_unreadable:
+                    return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
+                if result:
+                    return result
+        except LedgerError as error:
+            return without_ledger(services, task, str(error))
+        # Other senders keep changing the entry, so they are announcing this incident.
+        later = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
+        return put_off(services, task, later, "the entry was changed each time it was read")
+
+
+def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
+    """Perform an action for the task's state. Raises LedgerError.
+
+    Returns the task and its result. The result is None if the caller has to read the incident's ledger entry again:
+    another writer changed the entry.
+    """
+    match action:
+        case Settle():
+            return task, _settle(services, task, entry, action)
+        case DeadLetter():
+            return task, dead_letter_and_record(services, task, entry, action.reason)
+        case Send():
+            task, gate = _entered(services, task, entry)
+            if isinstance(gate, Ticket):
+                return attempt(services, task, entry, action, gate)
+            wait = gate
+        case Wait():
+            wait = action
+    wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
+    return hold(services, task, entry, wait)
+
+
+def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
+    """Ask the rate limiter for a ticket (the permission to send now) or a wait.
+
+    The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
+    Other states wait for some time first. The ledger's lease still applies.
+    """
+    rules, is_critical = rules_of(task.channel, task.recipients), task.state.is_critical
+    try:
+        gate = services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)
+    except LedgerError:
+        now = services.clock()
+        task = task.without_ledger(now)
+        if (task.is_from_webhook and is_critical) or not can_wait(task, now):
+            return task, Ticket({}, is_failed_open=True)
+        return task, wait_for_ledger(now)
+    return task, gate
+
+
+def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
+    """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
+    result = replace(task.result(action.outcome), queue=action.queue)
+    # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
+    not_before = action.job.not_before if action.job else None
+    until = seconds_of(not_before) if not_before else services.clock()
+    is_enqueued = action.job is None or services.outbox.enqueue(action.job, until=until)
+    if not is_enqueued:
+        why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
+        failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
+        return failed.with_last_copy(last_copy(task.job))
+    if action.queue == "ledger":
+        result = replace(result, reason=Reason.CLAIMED)
+    if action.note is None:
+        return result
+    try:
+        # A claimed resolve may be forged, so nothing that it says of the incident is kept.
+        note = action.note if action.queue == "ledger" else task.described(action.note)
+        return result if services.ledger.write(task.entry_key, entry, note) else None
+    except LedgerError as error:
+        return note_later(services, task, str(error))
+
+
+# ---- One attempt -----------------------------------------------------------------------------------------------------
 
 
 def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ticket) -> tuple[Task, Result | None]:
@@ -42,13 +255,13 @@ def attempt(services: Services, task: Task, entry: Entry, send: Send, ticket: Ti
     was read: then no signal was sent. A ticket with which no signal is sent is given back to the rate limiter.
     """
     if task.is_from_webhook:
-        until = services.clock() + debts.FIRST_WAKE_SECONDS
-        task = debts.keep(services, task, until, plan=next_plan(task, entry))
+        wait = Wait(Reason.IN_FLIGHT, services.clock() + FIRST_WAKE_SECONDS)
+        task = keep(services, task, wait, plan=next_plan(task, entry))
     claim, lease = _claim(services, task, entry, send)
     try:
         claimed = services.ledger.write(task.entry_key, entry, claim) or _own_claim(services, task)
     except LedgerError as error:
-        result = degraded.without_ledger(services, task, str(error))
+        result = without_ledger(services, task, str(error))
         if not result.exchange.attempts:
             _give_back(services, ticket)
         return task, result
@@ -87,13 +300,14 @@ def _claim(services: Services, task: Task, entry: Entry, send: Send) -> tuple[En
     """
     now = services.clock()
     lease = Lease(task.owner, now + LEASE_SECONDS, entry.next_claim(now), task.state)
-    after = entry.claimed(lease, send.max_attempts, queued=task.is_on_queue)
-    after = planned(task, entry, after) if task.is_on_queue else after
-    debt = after.debt.resumed(task.pause_end(now))
-    after = replace(task.described(after), debt=debt)
-    if entry.debt.row and task.is_on_queue and debts.try_store(services, task, entry):
+    is_queued = task.is_on_queue
+    after = entry.claimed(lease, send.max_attempts, queued=is_queued)
+    after = task.described(planned(task, entry, after) if is_queued else after)
+    if after.debt.paused_until:
+        after = replace(after, debt=after.debt.resumed(task.pause_end(now)))
+    if entry.debt.row and is_queued and try_store(services, task, entry):
         # An older state is owed already. The row must name this state, in case its sender dies.
-        row = debts.row_of(task, lease.until, services.clock())
+        row = row_of(task, lease.until, services.clock())
         # The claim does not reset the number of begun bells: the worker may die before it has a result.
         begun = entry.debt.row.begun if entry.debt.row.job == row.job else 0
         after = replace(after, debt=replace(after.debt, row=replace(row, rung=begun, begun=begun)))
@@ -121,7 +335,7 @@ def _record_acceptance(
     try:
         recorded = services.ledger.change(task.entry_key, change, claimed)
     except LedgerError:
-        return degraded.record_or_queue(services, task, result, change, "the sent signal could not be recorded")
+        return record_or_queue(services, task, result, change, "the sent signal could not be recorded")
     _wake_next(services, task, recorded)
     return result
 
@@ -150,11 +364,11 @@ def _record_failure(
     Afterwards the state is on a queue, in the ledger's `due` index, or both. If both fail, it is dead-lettered.
     """
     before = task
-    task, result = debts.retry_later(services, task, task.failed(sent), claimed)
-    row, at = None, debts.dead_lettered_at(result)
-    if at is None and debts.try_store(services, task, claimed):
+    task, result = retry_later(services, task, task.failed(sent), claimed)
+    row, at = None, dead_lettered_at(result)
+    if at is None and try_store(services, task, claimed):
         wakes, now = result.until or until, services.clock()
-        row = debts.row_of(task, wakes, now, has_message=result.queue == "retry")
+        row = row_of(task, wakes, now, has_message=result.queue == "retry")
 
     def change(now: Entry) -> Entry:
         # The row first: `failed` records attempts and reason only for the newest state.
@@ -185,174 +399,372 @@ def _record_failure(
         # The message that woke the state stays on its queue.
         return task, result
     # `before`, since `retry_later` added the failure to the job: it counts once.
-    return task, debts.dead_letter(services, before, result, None)
+    return task, dead_letter(services, before, result, None)
 
 
-# Reads of the entry for one state. More conflicts than this mean that other senders are busy with the incident.
-MAX_READS = 6
+# ---- Debts -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """Announces states to xMatters, from new shares and from jobs.
+def keep(services: Services, task: Task, wait: Wait, *, plan: int | None = None) -> Task:
+    """Put a message on the retry queue that wakes the state at the end of `wait`, with the number `plan`.
 
-    Attributes:
-        services: The adapters that the steps call.
+    Nothing is done if this function put a message there that wakes no later, or if the queue refused one. Returns the
+    task, which records if the queue accepted the message. The wait's reason is shown to operators. Without the ledger
+    no plan can be drawn: the message keeps its own if `plan` is None.
     """
-
-    services: Services
-
-    def relay(
-        self,
-        channel: "Channel",
-        share: "Share",
-        body: bytes,
-        *,
-        recipients: tuple[str, ...],
-        correlation_id: str,
-        deadline: "Deadline",
-    ) -> Result:
-        """Announce a share's state if it is owed, or queue it until it can be sent.
-
-        `body` holds BigPanda's bytes, which xMatters gets unchanged unless the channel has a body of its own.
-        `recipients` are those of the webhook's URL; they are added to the channel's own. `correlation_id` is for log
-        searches. The result is `unsafe` if neither xMatters nor the ledger nor a queue has the state. It is also
-        `unsafe` if the state needs a further job, and no queue accepts that job. In shadow mode nothing is sent or
-        queued.
-        """
-        job = new_job(channel, share, body, recipients, correlation_id, self.services.clock())
-        task = Task.of_share(channel, share, job, self.services.owner(), deadline)
-        if channel.policy.mode is Mode.SHADOW:
-            # Imported here, since most channels are never in this mode: this keeps the import out of cold starts.
-            from relay.delivery import shadow  # noqa: PLC0415
-
-            return shadow.observe(self.services, task)
-        return self._attend(task)
-
-    def resume(
-        self, job: Job, share: "Share", channel: "Channel", deadline: "Deadline", *, given_up: Reason | None = None
-    ) -> Result:
-        """Announce the state of a job from the queue, if it is still owed.
-
-        `share` is parsed from the job's body. `given_up` is a reason for which an owed state is dead-lettered: its
-        channel was removed, or it expired while its channel can't be read; None otherwise. If the state has to wait,
-        its next message is queued. If the result is `unsafe`, nothing has the state but the job's own message, which
-        has to stay on the queue.
-        """
-        task = Task.of_job(channel, share, job, self.services.owner(), deadline)._replace(given_up=given_up)
-        if Flag.ACCEPTED in job.flags:
-            return degraded.catch_up(self.services, task)
-        return self._attend(task)
-
-    def record_begun_bell(self, job: Job) -> None:
-        """Record in the entry that a worker began to work a message of the sweeper. Errors of the ledger are ignored.
-
-        Nothing is recorded if the entry's debt belongs to another job by now, or if a later message wakes it.
-        """
-
-        def change(entry: Entry) -> Entry:
-            is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
-            return replace(entry, debt=entry.debt.bell_begun()) if is_current else entry
-
-        with suppress(LedgerError):
-            self.services.ledger.change(entry_key_of(job), change)
-
-    def postpone(self, job: Job, until: float) -> None:
-        """Make the job's row in the ledger's `due` index due only some time after the end of the job's wait.
-
-        Then the sweeper does not wake the state before that. `until` is the end of the wait (epoch seconds). Nothing is
-        done if the entry's debt belongs to another job by now, or if a later message wakes it. Errors of the ledger
-        are ignored.
-        """
-
-        def change(entry: Entry) -> Entry:
-            is_current = entry.debt.job == job.stored_name and job.plan >= entry.debt.plan
-            return replace(entry, debt=entry.debt.postponed(until + debts.OVERDUE_SECONDS)) if is_current else entry
-
-        with suppress(LedgerError):
-            self.services.ledger.change(entry_key_of(job), change)
-
-    def _attend(self, task: Task) -> Result:
-        """Read the task's entry, decide on the next action and perform it, until there is a result.
-
-        These steps are repeated, at most MAX_READS times, if another sender changed the entry meanwhile. If the ledger
-        fails, the state is sent or queued without it.
-        """
-        services = self.services
-        try:
-            for _ in range(MAX_READS):
-                entry = services.ledger.read(task.entry_key)
-                task, entry, action = step(task, entry, services.clock())
-                task, result = _act(services, task, entry, action)
-                if result and entry.is_unreadable:
-                    return result.with_unguarded("the entry was unreadable, and was replaced by a new one")
-                if result:
-                    return result
-        except LedgerError as error:
-            return degraded.without_ledger(services, task, str(error))
-        # Other senders keep changing the entry, so they are announcing this incident.
-        later = Wait(Reason.IN_FLIGHT, services.clock() + debts.FIRST_WAKE_SECONDS)
-        return degraded.put_off(services, task, later, "the entry was changed each time it was read")
+    if task.queue_refused_it or task.wakes_at <= wait.until + 1:
+        return task
+    job = task.job.planned(task.job.plan if plan is None else plan)
+    if not services.outbox.enqueue(job.with_reason(wait.reason), until=wait.until):
+        return replace(task, queue_refused_it=True)
+    return replace(task, job=job, wakes_at=wait.until)
 
 
-def _act(services: Services, task: Task, entry: Entry, action: Action) -> tuple[Task, Result | None]:
-    """Perform an action for the task's state. Raises LedgerError.
+def hold(services: Services, task: Task, entry: Entry, wait: Wait) -> tuple[Task, Result | None]:
+    """Let the state wait: queue its next message, and record that it is owed.
 
-    Returns the task and its result. The result is None if the caller has to read the incident's ledger entry again:
-    another writer changed the entry.
+    Returns the task and the result. The result is None if another writer changed the entry since it was read. A wait
+    that is longer than SQS's largest delay needs no message: the sweeper wakes the state at its end. The same holds for
+    a pause, which can end early, for a flap, whose end moves with each change, and for an open circuit, unless the
+    state is to probe it. Raises LedgerError if the state is neither recorded nor on the retry queue.
     """
-    match action:
-        case Settle():
-            return task, _settle(services, task, entry, action)
-        case DeadLetter():
-            return task, debts.dead_letter_and_record(services, task, entry, action.reason)
-        case Send():
-            task, gate = _entered(services, task, entry)
-            if isinstance(gate, Ticket):
-                return attempt(services, task, entry, action, gate)
-            wait = gate
-        case Wait():
-            wait = action
-    wait = replace(wait, until=task.wake_at(wait.until, services.clock()))
-    return debts.hold(services, task, entry, wait)
-
-
-def _entered(services: Services, task: Task, entry: Entry) -> tuple[Task, Ticket | Wait]:
-    """Ask the rate limiter for a ticket (the permission to send now) or a wait.
-
-    The rate limiter fails open: if its table can't be read, a critical of a share that just came gets a ticket at once.
-    Other states wait for some time first. The ledger's lease still applies.
-    """
-    rules, is_critical = rules_of(task.channel, task.recipients), task.state.is_critical
+    now, plan = services.clock(), next_plan(task, entry)
+    # A task that waits for the rate limiter's table keeps `ledger_down_since`, which ends that wait.
+    task = task if wait.reason == Reason.INTERNAL else task.with_ledger()
+    is_short = wait.until - now <= LONGEST_WAIT_SECONDS
+    needs_message = is_short and (wait.is_probe or wait.reason not in WAITS_WITHOUT_MESSAGE)
+    if needs_message:
+        task = keep(services, task, wait, plan=plan)
+    elif not task.is_kept:
+        task = replace(task, job=task.job.planned(plan))
+    has_message = needs_message and task.is_kept
     try:
-        gate = services.rate_limiter.enter(rules, is_critical=is_critical, slot=entry.debt.slot)
-    except LedgerError:
-        now = services.clock()
-        task = task.without_ledger(now)
-        if (task.is_from_webhook and is_critical) or not degraded.can_wait(task, now):
-            return task, Ticket({}, is_failed_open=True)
-        return task, degraded.wait_for_ledger(now)
-    return task, gate
-
-
-def _settle(services: Services, task: Task, entry: Entry, action: Settle) -> Result | None:
-    """Record a state that is not signalled. Return None if another writer changed the entry since it was read."""
-    result = replace(task.result(action.outcome), queue=action.queue)
-    # The job is queued before the entry is written: after a crash in between, the worker writes it and ends the pages.
-    not_before = action.job.not_before if action.job else None
-    until = seconds_of(not_before) if not_before else services.clock()
-    is_enqueued = action.job is None or services.outbox.enqueue(action.job, until=until)
-    if not is_enqueued:
-        why = "no queue accepted the job that asks BigPanda about the end, or terminates pages"
-        failed = replace(result, outcome=Outcome.UNSAFE, reason=Reason.INTERNAL, detail=why)
-        return failed.with_last_copy(last_copy(task.job))
-    if action.queue == "ledger":
-        result = replace(result, reason=Reason.CLAIMED)
-    if action.note is None:
-        return result
-    try:
-        # A claimed resolve may be forged, so nothing that it says of the incident is kept.
-        note = action.note if action.queue == "ledger" else task.described(action.note)
-        return result if services.ledger.write(task.entry_key, entry, note) else None
+        owed = _held(services, task, entry, wait, has_message=has_message)
+        if services.ledger.write(task.entry_key, entry, owed) is None:
+            return task, None
     except LedgerError as error:
-        return degraded.note_later(services, task, str(error))
+        # The state has a reason to wait, so the failed record is no reason to send it now.
+        until = wait.until if needs_message else min(wait.until, now + UNRECORDED_WAIT_SECONDS)
+        task, result = _queued(services, task.without_ledger(now), replace(wait, until=until), str(error), plan=plan)
+        if result is None:
+            raise
+        return task, result
+    return task, task.waiting(wait, "retry" if has_message else "ledger")
+
+
+def _held(services: Services, task: Task, entry: Entry, wait: Wait, *, has_message: bool) -> Entry:
+    """Return the entry with the task's state owed until the end of `wait`. Its job is stored. Raises LedgerError."""
+    now, is_paused = services.clock(), wait.reason == Reason.PAUSED
+    # The stored job has to outlive the pause, which may have been prolonged since the job was stored.
+    if is_paused or entry.debt.job != task.job.stored_name:
+        store_job(services.ledger, task.job.stored_name, task, now)
+    row = row_of(task, wait.until, now, has_message=has_message)
+    owed = task.described(planned(task, entry, entry.waiting(task.state, row)))
+    # relayctl shows the reason for the wait of a replayed job. The reason `paused` is replaced after a pause.
+    is_shown = entry.debt.revived_at or owed.debt.reason == Reason.PAUSED
+    reason = wait.reason if is_shown else owed.debt.reason
+    debt = replace(owed.debt, slot=wait.slot or entry.debt.slot, reason=reason)
+    if wait.reason == Reason.CLAIMED:
+        debt = replace(debt, claim_hold_until=wait.until)
+    debt = debt.paused(wait.until, wait.paused_by) if is_paused else debt.resumed(task.pause_end(now))
+    return replace(owed, debt=debt)
+
+
+def row_of(task: Task, until: float, now: float, *, has_message: bool = True) -> Row:
+    """Return the row of the `due` index for a state that waits until `until` (epoch seconds).
+
+    The sweeper acts on a row that is due. `has_message` is True if a message on the retry queue wakes at the end of the
+    wait. Then the row is due some minutes later, but at the latest shortly after the state expires.
+    """
+    due = until + OVERDUE_SECONDS if has_message else until
+    return Row(
+        min(due, task.wake_at(due, now) + OVERAGE_SECONDS), task.job.stored_name, is_critical=task.state.is_critical
+    )
+
+
+def store_job(ledger: "Ledger", name: str, task: Task, now: float) -> None:
+    """Store the job of a task under `name` in the ledger, until some time after the state expires.
+
+    `name` tells the stored jobs of one entry apart. `now` is in epoch seconds. Raises LedgerError.
+    """
+    # A pause delays the end of the state's age.
+    lasts = max(task.expires_at - now, task.channel.policy.max_age_seconds) + STORED_SECONDS
+    ledger.store(task.entry_key, name, envelope_of(storable(task.job.fresh())), lasts=lasts)
+
+
+def try_store(services: Services, task: Task, entry: Entry) -> bool:
+    """Store the job of an owed state for the sweeper, unless it is stored already; return False if the ledger fails."""
+    try:
+        if entry.debt.job != task.job.stored_name:
+            store_job(services.ledger, task.job.stored_name, task, services.clock())
+    except LedgerError:
+        return False
+    return True
+
+
+def retry_later(services: Services, task: Task, result: Result, entry: Entry | None) -> tuple[Task, Result]:
+    """Leave a failed signal to a message on the retry queue, or dead-letter it if its failure is final.
+
+    `entry` is the incident's entry; None if the ledger fails. A state that a message woke gets its next backoff. The
+    message of a share that BigPanda just sent is on the queue already, or is queued now. If the queue does not accept
+    it, the result has no queue and stays `unsafe`. The message of a new share wakes after FIRST_WAKE_SECONDS, whatever
+    Retry-After says: the delay of a queued message can't be changed. After a 429, the channel's open circuit makes the
+    state wait.
+    """
+    now, reason = services.clock(), result.reason or Reason.INTERNAL
+    if HANDLING[reason].is_final:
+        return task, dead_letter(services, task, result, entry)
+    if task.is_from_webhook:
+        until = now + FIRST_WAKE_SECONDS
+    else:
+        wait = wait_seconds(
+            reason,
+            now - task.age_counts_from,
+            result.exchange.retry_after,
+            services.random(),
+            may_have_acted=result.exchange.may_have_acted,
+            is_critical=task.state.is_critical,
+        )
+        until = task.wake_at(now + wait, now)
+    task = replace(task, job=after_failure(task.job, result, now))
+    # A copy of the message that met the lease may have drawn the next plan: the one after it is higher. Without the
+    # ledger no plan can be drawn, so the message keeps its own.
+    plan = next_plan(task, entry) + 1 if entry else task.job.plan
+    if not (task.is_from_webhook and task.is_kept):
+        # The queue may have refused the message before the attempts, and take it now.
+        task = keep(services, replace(task, queue_refused_it=False), Wait(reason, until), plan=plan)
+    return task, replace(result.queued("retry") if task.is_kept else result, until=until, job=task.job)
+
+
+def dead_letter_and_record(services: Services, task: Task, entry: Entry, reason: Reason) -> Result:
+    """Dead-letter a state that is owed, and record that in the ledger.
+
+    `reason` is `expired`, `channel_removed` or `shadowed`.
+    """
+    result = dead_letter(services, task, replace(task.result(Outcome.UNSAFE), reason=reason), entry)
+    at, until = dead_lettered_at(result), services.clock() + DEAD_LETTER_AGAIN_SECONDS + OVERDUE_SECONDS
+
+    def change(now: Entry) -> Entry:
+        if at is None:
+            return replace(now, debt=now.debt.postponed(until))
+        return now.dead_lettering(task.state, at, reason, plan=next_plan(task, entry))
+
+    # If the ledger fails, a remaining message of the debt records it later.
+    with suppress(LedgerError):
+        services.ledger.change(task.entry_key, change, entry)
+    return result
+
+
+def dead_letter(services: Services, task: Task, result: Result, entry: Entry | None) -> Result:
+    """Put the job of a state on the dead-letter queue, and return `result` with that recorded.
+
+    `entry` is the incident's entry; None if the ledger fails. If that queue fails, a job from the retry queue stays
+    there for another attempt. A new share is then answered `unsafe`.
+    """
+    job = after_failure(task.job, result, services.clock())
+    job = job.planned(next_plan(task, entry)) if entry else job
+    dead_lettered = services.outbox.dead_letter(job)
+    if dead_lettered:
+        if task.state.is_critical:
+            with suppress(LedgerError):
+                store_job(services.ledger, FALLBACK_DESCRIPTION, task, services.clock())
+        return replace(result.queued("dead_letter"), job=dead_lettered)
+    if not task.is_from_webhook:
+        again = Wait(result.reason or Reason.INTERNAL, services.clock() + DEAD_LETTER_AGAIN_SECONDS)
+        task = keep(services, replace(task, job=job), again, plan=task.job.plan)
+    if task.is_kept:
+        return replace(result.queued("retry"), until=task.wakes_at, job=job)
+    failed = replace(result, detail=f"{result.detail}; no queue took it")
+    return failed.with_last_copy(last_copy(job)) if task.is_from_webhook else failed
+
+
+def dead_lettered_at(result: Result) -> float | None:
+    """Return the time at which this result's job was dead-lettered (epoch seconds); None if it was not."""
+    return result.job.dead_lettered_seconds if result.queue == "dead_letter" and result.job else None
+
+
+# ---- While the ledger fails ------------------------------------------------------------------------------------------
+
+
+def without_ledger(services: Services, task: Task, why: str) -> Result:
+    """Send the state without the ledger, or let it wait for the ledger if it is on the retry queue.
+
+    A critical of a share that just came is sent at once, which may repeat a page, but at most once for an incident in
+    UNGUARDED_AGAIN_SECONDS. All other states wait for UNGUARDED_AFTER_SECONDS, and are then sent; they are sent at once
+    if the queue refuses them. Some wait as long as the ledger fails: a revived job, one that is too old or whose
+    channel is gone, a critical that was held back, and a resolve that BigPanda has to be asked about. `why` is the
+    ledger's error.
+    """
+    now = services.clock()
+    if pause := task.pause(now):
+        return _paused(services, task, pause, why)
+    task = task.without_ledger(now)
+    if task.is_from_webhook and not task.state.is_critical:
+        # The incident is no longer critical, so its next critical state is sent at once again.
+        services.unguarded.forget(task.entry_key)
+    elif task.is_from_webhook and services.unguarded.was_sent(task.entry_key, now):
+        task = task.waiting_for_ledger()
+    if _may_wait(task, now):
+        task, result = _queued(services, task, wait_for_ledger(now), why)
+        if result:
+            return result
+    if task.needs_question or (_may_wait(task, now) and not task.is_from_webhook):
+        # A claim needs the ledger: without BigPanda's answer a resolve may be forged.
+        return _not_taken(task, Reason.INTERNAL, why)
+    return _sent(services, task, why)
+
+
+def _sent(services: Services, task: Task, why: str) -> Result:
+    """Send the state without the ledger, and return the result. `why` is the ledger's error."""
+    max_attempts = MAX_ATTEMPTS if task.is_from_webhook else 1
+    # Another function may have sent this signal before without recording it.
+    sent = announce(services, task, Entry(), max_attempts=max_attempts, may_repeat=not task.is_from_webhook)
+    if sent.maybe_accepted:
+        services.unguarded.record(task.entry_key, services.clock())
+    if sent.failure is None:
+        sent_at, audience = services.clock(), task.audience(is_for_one=False)
+
+        def change(entry: Entry) -> Entry:
+            return entry.announcing(task.state, sent.request_id, sent_at, audience)
+
+        return record_or_queue(services, task, task.delivered(sent), change, why)
+    return _retried_later(services, task, sent).with_unguarded(why)
+
+
+def _retried_later(services: Services, task: Task, sent: SendResult) -> Result:
+    """Queue a state that was not accepted without the ledger, or dead-letter it, and return the result.
+
+    It is queued after the attempt, so that the job holds the result of the attempt.
+    """
+    later, result = retry_later(services, task, task.failed(sent), None)
+    if result.queue or not later.is_from_webhook:
+        return result
+    # With the task as it was before: `dead_letter` adds the failure to its job, too.
+    return dead_letter(services, task, result, None)
+
+
+def _may_wait(task: Task, now: float) -> bool:
+    """True if the state has to wait for the ledger, as long as a queue has it. `now` is in epoch seconds."""
+    has_to = task.job.is_revived or Flag.WAITS_FOR_LEDGER in task.job.flags or task.needs_question
+    is_urgent = task.is_from_webhook and task.state.is_critical
+    return has_to or final_reason(task, now) is not None or (not is_urgent and can_wait(task, now))
+
+
+def can_wait(task: Task, now: float) -> bool:
+    """True if the state may wait longer for the ledger or the rate limiter; `now` is in epoch seconds.
+
+    The limit is UNGUARDED_AFTER_SECONDS, from the first failure of the ledger or the rate limiter for this job.
+    """
+    since = seconds_of(task.job.ledger_down_since or timestamp(now))
+    return now - since < UNGUARDED_AFTER_SECONDS
+
+
+def wait_for_ledger(now: float) -> Wait:
+    """Return the next wait of a state on the retry queue while the ledger fails. `now` is in epoch seconds."""
+    return Wait(Reason.INTERNAL, now + UNGUARDED_WAIT_SECONDS)
+
+
+def _queued(
+    services: Services, task: Task, wait: Wait, why: str, *, plan: int | None = None
+) -> tuple[Task, Result | None]:
+    """Leave a state to its message on the retry queue, which wakes at the end of `wait`, while the ledger fails.
+
+    `why` is the ledger's error, and `plan` the message's number (see `keep`). Returns the task and the result. The
+    result is None if no message is on the queue.
+    """
+    task = keep(services, task, wait, plan=plan)
+    return task, task.waiting(wait, "retry").with_unguarded(why) if task.is_kept else None
+
+
+def _paused(services: Services, task: Task, pause: "Pause", why: str) -> Result:
+    """Leave a state to its job on the retry queue, while the channel is paused and the ledger fails.
+
+    `why` is the ledger's error. The job is needed even if the pause drops the state: it records the state once the
+    ledger works. Without that record, an older state would still be sent after the pause. A resolve that the pause
+    drops would not end the incident's pages.
+    """
+    seconds = UNRECORDED_WAIT_SECONDS if pause.postpones(task.state.came) else UNGUARDED_WAIT_SECONDS
+    wait = Wait(Reason.PAUSED, min(pause.until, services.clock() + seconds))
+    task, result = _queued(services, task, wait, why)
+    return result or _not_taken(task, Reason.PAUSED, why)
+
+
+def _not_taken(task: Task, reason: Reason, why: str) -> Result:
+    """Return the result of a state that must not be sent now, and that no queue took.
+
+    A message that woke the state stays on its queue then.
+    """
+    failed = replace(task.result(Outcome.UNSAFE), reason=reason, detail=f"{why}; no queue took it")
+    return failed.with_last_copy(last_copy(task.job)) if task.is_from_webhook else failed
+
+
+def record_or_queue(
+    services: Services, task: Task, result: Result, change: Callable[[Entry], Entry], why: str
+) -> Result:
+    """Record an accepted signal in an incident's ledger entry, which lacks it. Queue a job if the ledger fails.
+
+    Without the record, the incident's resolve would not become owed. `change` returns the entry with the signal. A
+    queued job records the signal later. `why` says why the entry lacks the signal. The result contains `why` in both
+    cases.
+    """
+    try:
+        services.ledger.change(task.entry_key, change)
+    except LedgerError:
+        sent = replace(task.job, attempts=task.job.attempts + result.exchange.attempts)
+        note = sent.with_reason(Reason.INTERNAL).with_flags(Flag.ACCEPTED)
+        services.outbox.enqueue(note, until=services.clock() + CATCH_UP_SECONDS)
+    return result.with_unguarded(why)
+
+
+def catch_up(services: Services, task: Task) -> Result:
+    """Write the missing ledger record of a state that was announced while the ledger failed.
+
+    The state's job is marked as `accepted`: it sends nothing, and only writes this record. Returns `duplicate` if the
+    record is written. If the ledger still fails, the job waits, or is dead-lettered if it is too old.
+    """
+    try:
+        services.ledger.change(task.entry_key, lambda entry: entry.announcing(task.state, None, 0.0))
+    except LedgerError:
+        why = "the sent signal could not be recorded"
+    else:
+        return task.result(Outcome.DUPLICATE)
+    now = services.clock()
+    if now > task.expires_at:
+        result = replace(task.result(Outcome.UNSAFE), reason=Reason.EXPIRED)
+        return dead_letter(services, task, result, None).with_unguarded(why)
+    return put_off(services, task, _soon(task, now), why)
+
+
+def note_later(services: Services, task: Task, why: str) -> Result:
+    """Let a queued job record a state that needs no signal, since the ledger fails now.
+
+    `why` is the ledger's error. The job writes the record once the ledger works. Without the record, an older state,
+    which this state superseded, could still be sent.
+    """
+    now = services.clock()
+    if final_reason(task, now):
+        return task.result(Outcome.UNCHANGED)
+    return put_off(services, task, _soon(task, now), why)
+
+
+def put_off(services: Services, task: Task, wait: Wait, why: str) -> Result:
+    """Leave the state to its job on the retry queue, which wakes at the end of `wait`.
+
+    If the queue does not accept the job, send the state without the ledger. `why` is the reason for which the ledger
+    could not be used. The result names it.
+    """
+    task, result = _queued(services, task, wait, why)
+    if result:
+        return result
+    if not task.is_from_webhook:
+        return _not_taken(task, Reason.INTERNAL, why)
+    return without_ledger(services, task, why)
+
+
+def _soon(task: Task, now: float) -> Wait:
+    """Return the wait before a job wakes again to record its state in the ledger, which fails now.
+
+    The wait is a tenth of the state's age, at least CATCH_UP_SECONDS and at most MAX_CATCH_UP_SECONDS.
+    """
+    seconds = min(max(CATCH_UP_SECONDS, (now - task.state.came) / 10), MAX_CATCH_UP_SECONDS)
+    return Wait(Reason.INTERNAL, now + seconds)

@@ -25,16 +25,15 @@ from relay.channels.channel import BigPandaAccess, Channel
 from relay.channels.kept_facts import with_facts
 from relay.channels.policy import Mode
 from relay.deadline import Deadline
-from relay.delivery.debts import row_of, store_job
+from relay.delivery.delivery import row_of, store_job
 from relay.delivery.task import Task, entry_key_of, new_job, planned
 from relay.failures import LedgerError, Reason, SendError
-from relay.incidents.share import Share, parse_share
-from relay.incidents.transition import is_open
+from relay.incidents.share import Share, is_open, parse_share
 from relay.jobs.job import Flag, Job, timestamp
 from relay.jobs.outcome import Notices, Outcome, Result, Subject
 from relay.jobs.queue import FIRST_QUESTION_SECONDS, Outbox
 from relay.ledger.entry import CLAIM_SECONDS, End, Entry
-from relay.ledger.ledger import Ledger
+from relay.ledger.table import Ledger
 
 if TYPE_CHECKING:
     from relay.bigpanda.listing import Lister
@@ -199,7 +198,7 @@ class EndQuestions:
         """
         job, entry, channel, deadline, _ = question
         now, signal = self.clock(), _signal_job(question, share).planned(entry.debt.plan + 1)
-        task = Task.of_job(channel, share, signal, "", deadline)
+        task = Task.of(channel, share, signal, "", deadline)
         if channel.policy.mode is Mode.SHADOW:
             self.ledger.change(
                 question.key, lambda each: each.unchanged(task.state) if each.newest == entry.newest else each, entry

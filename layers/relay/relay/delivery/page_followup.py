@@ -21,8 +21,8 @@ from relay.jobs.queue import envelope_of, storable
 from relay.ledger.accepted_signal import AcceptedSignal
 from relay.ledger.debt import FALLBACK_DESCRIPTION
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger
 from relay.ledger.receipt_prover import ReceiptProver
+from relay.ledger.table import Ledger
 from relay.xmatters.rest import Pages
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.channels.policy import Mode
 from relay.delivery.task import Task
 from relay.failures import AMBIGUOUS_WAIT_SECONDS, MAX_ATTEMPTS, Reason
-from relay.incidents.transition import Change, State, Transition, compare
+from relay.incidents.share import Change, State, Transition, compare
 from relay.jobs.job import Flag, Job, seconds_of, timestamp
 from relay.jobs.outcome import Outcome
 from relay.jobs.queue import question_job

@@ -6,17 +6,14 @@ from copy import replace
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from relay.channels.kept_facts import Facts, facts_to_keep
 from relay.failures import Reason
-from relay.incidents.details import title_of
-from relay.incidents.share import TEST_PREFIX, Share, parse_share
-from relay.incidents.transition import Change, State, is_open
+from relay.incidents.share import TEST_PREFIX, Change, Share, State, is_open, parse_share, title_of
 from relay.jobs.job import Flag, Job, JobKind, Stamps, seconds_of, timestamp
 from relay.jobs.outcome import Exchange, Notices, Outcome, Result, SendResult, Subject
 from relay.ledger.accepted_signal import Audience
 from relay.ledger.debt import Wait
 from relay.ledger.entry import About, Entry
-from relay.ledger.ledger import key, page_key
+from relay.ledger.table import key, page_key
 from relay.xmatters.trigger import Decision, Signal
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from relay.deadline import Deadline
     from relay.jobs.queue import Outbox
     from relay.ledger.channel_rate_limiter import RateLimiter
-    from relay.ledger.ledger import Ledger
+    from relay.ledger.table import Ledger
     from relay.xmatters.trigger import XMatters
 
 
@@ -122,9 +119,7 @@ class Task(NamedTuple):
         given_up: Why the caller knows that the state must not be sent any more, such as a removed channel; None if it
             knows no such reason.
         change: Transition of the state and its explanation; None if the state was not compared.
-        environment_id: Id of the incident's environment in BigPanda; None if unknown.
-        title: Title of the incident; empty if the share has none.
-        facts: Facts of the share that the entry keeps (`channels.kept_facts`); None for a state from BigPanda's API.
+        about: What the entry keeps of the share besides its state.
         is_first: True if the ledger had no entry of the incident before.
         pauses: The channel's pauses that apply to the incident: past, present and future ones.
         is_flagged: True if BigPanda says that the incident flaps.
@@ -147,9 +142,7 @@ class Task(NamedTuple):
     queue_refused_it: bool = False
     given_up: Reason | None = None
     change: Change | None = None
-    environment_id: str | None = None
-    title: str = ""
-    facts: Facts | None = None
+    about: About = About()
     is_first: bool = False
     pauses: tuple["Pause", ...] = ()
     is_flagged: bool = False
@@ -157,31 +150,26 @@ class Task(NamedTuple):
     quiet_until: float = 0.0
 
     @classmethod
-    def of_share(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline") -> Self:
-        """Return the task of a share that BigPanda just sent.
+    def of(
+        cls,
+        channel: "Channel",
+        share: Share,
+        job: Job,
+        owner: str,
+        deadline: "Deadline",
+        *,
+        is_from_webhook: bool = False,
+    ) -> Self:
+        """Return the task of a job's state. The channel's routes are evaluated anew at each wake.
 
-        `job` was made for it, and `owner` names the sender's lease.
+        `share` is parsed from the job's body, and `owner` names the sender's lease. `is_from_webhook` is True for the
+        job of a share that BigPanda just sent.
         """
-        state = State.of(share, seconds_of(job.received_at))
-        task = cls._of(channel, share, job, owner, deadline, state)
-        return task._replace(is_from_webhook=True)
-
-    @classmethod
-    def of_job(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline") -> Self:
-        """Return the task of a job from the queue.
-
-        `share` is parsed from the job's body, and `owner` names the sender's lease.
-        """
-        return cls._of(channel, share, job, owner, deadline, state_of(job, share))
-
-    @classmethod
-    def _of(cls, channel: "Channel", share: Share, job: Job, owner: str, deadline: "Deadline", state: State) -> Self:
-        """Return the task of a job's state. The channel's routes are evaluated anew at each wake."""
-        route = _route(channel, share)
+        state, route = state_of(job, share), _route(channel, share)
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
-        task = cls(
-            job.stamped(recipients=recipients),
+        return cls(
+            job._replace(stamps=job.stamps._replace(recipients=recipients)),
             entry_key_of(job),
             state,
             channel,
@@ -190,19 +178,11 @@ class Task(NamedTuple):
             recipients,
             priority=route.priority if route else None,
             routes_undecided=bool(route and route.is_undecided),
-            environment_id=_environment_id(channel, share),
-            title=title_of(share),
-            facts=None if Flag.FOUND in job.flags else facts_to_keep(channel, share),
+            is_from_webhook=is_from_webhook,
+            about=_about(channel, share),
+            pauses=_pauses(channel, share, is_open=state.is_open) if channel.policy.pauses else (),
             is_flagged=share.flapping is True,
         )
-        return task.with_pauses(share) if channel.policy.pauses else task
-
-    def with_pauses(self, share: Share) -> Self:
-        """Return the task with the channel's pauses that apply to its share, and its age counted from their end."""
-        from relay.channels.pause import pauses_for  # noqa: PLC0415 - most channels have no pause
-
-        found = pauses_for(share, self.channel.policy.pauses, is_open=self.state.is_open)
-        return self._replace(pauses=found)
 
     @property
     def is_on_queue(self) -> bool:
@@ -228,15 +208,16 @@ class Task(NamedTuple):
 
         A share without a title or an environment keeps the known one, and a state from BigPanda's API keeps the facts.
         """
-        title, environment_id = self.title or entry.about.title, self.environment_id or entry.about.environment_id
-        facts = entry.about.facts if self.facts is None else self.facts
-        return replace(entry, about=About(title, environment_id, facts))
+        known, own = entry.about, self.about
+        facts = known.facts if Flag.FOUND in self.job.flags else own.facts
+        about = About(own.title or known.title, own.environment_id or known.environment_id, facts)
+        return replace(entry, about=about)
 
     def pause(self, now: float) -> "Pause | None":
         """Return the channel's pause that applies to the incident at `now` (epoch seconds); None if there is none."""
         if not self.pauses:
             return None
-        from relay.channels.pause import active_pause  # noqa: PLC0415 - see `with_pauses`
+        from relay.channels.pause import active_pause  # noqa: PLC0415 - most channels have no pause
 
         return active_pause(self.pauses, now)
 
@@ -256,7 +237,7 @@ class Task(NamedTuple):
         start = max(self.job.age_counts_from, self.quiet_until)
         if not self.pauses:
             return start
-        from relay.channels.pause import age_start  # noqa: PLC0415 - see `with_pauses`
+        from relay.channels.pause import age_start  # noqa: PLC0415 - most channels have no pause
 
         return age_start(self.pauses, start, self.channel.policy.max_age_seconds)
 
@@ -361,8 +342,22 @@ def entry_key_of(job: Job) -> str:
     return key(job.channel, job.url_recipients, job.incident_id)
 
 
-def _environment_id(channel: "Channel", share: Share) -> str | None:
-    return channel.bigpanda.allowed_environment(share.environment_id) if channel.bigpanda else share.environment_id
+def _about(channel: "Channel", share: Share) -> About:
+    """Return what the ledger keeps of a share besides its state. Facts are kept for states from BigPanda's API."""
+    access = channel.bigpanda
+    if access is None:
+        return About(title_of(share), share.environment_id or "")
+    from relay.channels.kept_facts import facts_to_keep  # noqa: PLC0415 - without access, all states are a webhook's
+
+    environment_id = access.allowed_environment(share.environment_id)
+    return About(title_of(share), environment_id or "", facts_to_keep(channel, share))
+
+
+def _pauses(channel: "Channel", share: Share, *, is_open: bool) -> tuple["Pause", ...]:
+    """Return the channel's pauses that apply to a share's incident."""
+    from relay.channels.pause import pauses_for  # noqa: PLC0415 - most channels have no pause
+
+    return pauses_for(share, channel.policy.pauses, is_open=is_open)
 
 
 def new_job(
@@ -443,14 +438,15 @@ def announce(
 def decision_of(task: Task) -> Decision:
     """Return the decision for xMatters' workflow about the state of a task."""
     state, policy = task.state, task.channel.policy
+    status = state.status
     return Decision(
         channel=task.channel.name,
         incident_id=task.job.incident_id,
-        environment_id=task.environment_id or "",
+        environment_id=task.about.environment_id,
         page_key=page_key(task.entry_key),
         is_over=not state.is_open,
-        status=state.status,
-        priority=task.priority or policy.priority_of(state),
+        status=status,
+        priority=task.priority or policy.priorities[(status or "unknown") if state.is_open else "ok"],
         body="xmatters" if policy.own_body else "bigpanda",
     )
 

@@ -15,7 +15,7 @@ from relay.entrypoints.adapters import Adapters
 from relay.http.client import HttpClient
 from relay.jobs.queue import QUEUE_SECONDS, Outbox
 from relay.ledger.channel_rate_limiter import LIMITER_SECONDS, RateLimiter
-from relay.ledger.ledger import LEDGER_SECONDS, Ledger
+from relay.ledger.table import LEDGER_SECONDS, Ledger
 from relay.xmatters.trigger import XMatters
 
 if TYPE_CHECKING:

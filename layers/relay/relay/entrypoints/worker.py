@@ -19,13 +19,11 @@ from relay.channels.channel import removed
 from relay.channels.policy import Mode, Policy
 from relay.channels.schema import MOST_AGE_SECONDS
 from relay.deadline import Deadline, times_collected
-from relay.delivery.debts import DEAD_LETTER_AGAIN_SECONDS
-from relay.delivery.delivery import Delivery
+from relay.delivery.delivery import DEAD_LETTER_AGAIN_SECONDS, Delivery
 from relay.delivery.fallback import Fallback, OverdueDebt
 from relay.entrypoints.chores import Chores
 from relay.failures import HANDLING, BadRequest, ChannelError, Reason, wait_seconds
-from relay.incidents.share import parse_share
-from relay.incidents.transition import State, is_open
+from relay.incidents.share import State, is_open, parse_share
 from relay.jobs.job import Flag, Job, JobKind, seconds_of
 from relay.jobs.outcome import Outcome, Result, after_failure
 from relay.jobs.queue import MAX_RECEIVES, Outbox, UnreadableMessage, followup_job, read_envelope

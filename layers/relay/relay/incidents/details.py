@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from relay.foreign_text import is_bigpanda_link, one_line
-from relay.incidents.share import MAX_ID_LENGTH, Fields, Share, fields_of, nested, scalar
+from relay.foreign_text import is_bigpanda_link
+from relay.incidents.share import MAX_ID_LENGTH, Fields, Share, fields_of, incident_of, nested, scalar
 
 # BigPanda's own order of "worst" (docs/vendors.md, "What BigPanda sends").
 _WORST_FIRST = ("critical", "warning", "unknown", "ok")
@@ -16,9 +16,6 @@ _WORST_FIRST = ("critical", "warning", "unknown", "ok")
 MAX_ALERTS = 1000
 MAX_TAGS = 200
 MAX_VALUES = 100
-# Characters of a title, which each ledger entry has, and alerts that are searched for one.
-MAX_TITLE = 80
-MAX_TITLE_ALERTS = 50
 # Member of a body's metadata with facts that the ledger kept of an incident's last share (`channels.kept_facts`).
 KEPT_FACTS = "facts_of_last_share"
 
@@ -73,7 +70,7 @@ class Details(NamedTuple):
 
 def details_of(share: Share) -> Details:
     """Read the details of a share's incident from the body."""
-    incident = _incident(Fields(share.document))
+    incident = incident_of(Fields(share.document))
     found = incident.first("alerts")
     alerts = [_alert(Fields(each)) for each in _some(found, MAX_ALERTS) if isinstance(each, dict)]
     return Details(
@@ -92,7 +89,7 @@ def environments_of(share: Share) -> tuple[str, ...]:
         share.environment_id,
         nested(outside.first("metadata"), "environment", "environmentname"),
         outside.first("environment"),
-        *_listed(_incident(outside).first("environments"))[:MAX_VALUES],
+        *_listed(incident_of(outside).first("environments"))[:MAX_VALUES],
     )
     return tuple(dict.fromkeys(text for each in environments if (text := scalar(each) or _name(each))))
 
@@ -106,25 +103,6 @@ def kept_values(share: Share, fact: str) -> list[str]:
     kept = metadata.get(KEPT_FACTS.replace("_", ""))
     values = kept.get(fact) if isinstance(kept, dict) else None
     return [text for each in _some(values, MAX_VALUES) if (text := scalar(each)) is not None]
-
-
-def title_of(share: Share) -> str:
-    """Return the incident's title on one line: the description of an alert with the incident's status, if there is one.
-
-    Else it is that of any alert, or the incident's own; empty if none has a description.
-    """
-    incident, found = _incident(Fields(share.document)), ""
-    for each in _some(incident.first("alerts"), MAX_TITLE_ALERTS):
-        text = scalar(nested(each, "description"))
-        if text and (scalar(nested(each, "status")) or "").strip().lower() == share.status:
-            return one_line(text, MAX_TITLE)
-        found = found or text or ""
-    return one_line(found or scalar(incident.first("description")) or "", MAX_TITLE)
-
-
-def _incident(outside: Fields) -> Fields:
-    wrapped = outside.first("incident")
-    return Fields(wrapped) if isinstance(wrapped, dict) else outside
 
 
 def _alert(fields: Fields) -> AlertDetails:

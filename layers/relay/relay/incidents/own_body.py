@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from relay.foreign_text import cut
 from relay.incidents.details import AlertDetails, Details, details_of
-from relay.incidents.share import Share
-from relay.incidents.transition import State
+from relay.incidents.share import Share, State
 
 MAX_LENGTH = 2000
 _MAX_ALERT = 400

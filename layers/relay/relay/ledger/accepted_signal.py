@@ -4,7 +4,7 @@ import hashlib
 from copy import replace
 from typing import NamedTuple, Self
 
-from relay.incidents.transition import State
+from relay.incidents.share import State
 
 # Signals that an entry remembers; the oldest is dropped first.
 MAX_ACCEPTED_SIGNALS = 16

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.failures import HANDLING, LedgerError, Reason
 from relay.ledger.debt import Slot, Wait
-from relay.ledger.ledger import named
-from relay.ledger.table import Table
+from relay.ledger.table import Table, named
 
 if TYPE_CHECKING:
     from relay.channels.channel import Channel

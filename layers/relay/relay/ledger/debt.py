@@ -10,7 +10,7 @@ from copy import replace
 from typing import Any, NamedTuple, Self
 
 from relay.failures import Reason
-from relay.incidents.transition import State
+from relay.incidents.share import State
 
 
 class Slot(NamedTuple):

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.channels.policy import FlapRule, Policy
-from relay.incidents.share import Version
-from relay.incidents.transition import State, Transition, compare
+from relay.incidents.share import State, Transition, Version, compare
 from relay.ledger.accepted_signal import NOBODY_NAMED, AcceptedSignal, Audience, with_signal
 from relay.ledger.debt import Debt, Row, Slot
 from relay.ledger.receipt import Heard, Missed, Receipt

@@ -8,8 +8,8 @@ from relay.channels.channel import Channel, Rest
 from relay.deadline import Deadline
 from relay.failures import SendError
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger
 from relay.ledger.receipt import Heard
+from relay.ledger.table import Ledger
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import NamedTuple, Self
 
 from relay.deadline import Deadline
 from relay.failures import LedgerError, QueueError, SendError
-from relay.incidents.share import Share
-from relay.incidents.transition import State
+from relay.incidents.share import Share, State
 from relay.ledger.entry import Entry
 from relay.ledger.sources import Recipients
 from relay.ledger.table import Table

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from relay.channels.channel import BigPandaAccess
 from relay.failures import LedgerError
-from relay.incidents.transition import RANKS
+from relay.incidents.share import RANKS
 from relay.ledger.table import Table, Text
 from relay.reconcile.plan import listing_name
 

@@ -15,7 +15,7 @@ from itertools import batched
 
 from relay.channels.policy import Mode
 from relay.deadline import Deadline
-from relay.delivery.debts import OVERAGE_SECONDS, STORED_SECONDS
+from relay.delivery.delivery import OVERAGE_SECONDS, STORED_SECONDS
 from relay.delivery.task import recorded_state
 from relay.failures import LedgerError, Reason
 from relay.jobs.job import Flag, Job

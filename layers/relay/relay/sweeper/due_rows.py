@@ -14,8 +14,7 @@ from relay.jobs.job import Job
 from relay.jobs.queue import UnreadableMessage, read_envelope
 from relay.ledger.debt import shards
 from relay.ledger.entry import Entry
-from relay.ledger.ledger import Ledger, channel_of, incident_of
-from relay.ledger.table import MAX_BATCH
+from relay.ledger.table import MAX_BATCH, Ledger, channel_of, incident_of
 from relay.telemetry.telemetry import Telemetry
 
 # Rows that a run reads of a shard. Even a large storm should not fill 16 shards of this size.

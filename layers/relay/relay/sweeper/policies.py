@@ -12,8 +12,7 @@ from relay.channels.cache import ChannelCache
 from relay.channels.policy import Policy
 from relay.deadline import Deadline
 from relay.failures import ChannelError, UnknownChannel
-from relay.incidents.share import parse_share
-from relay.incidents.transition import is_open
+from relay.incidents.share import is_open, parse_share
 from relay.jobs.job import Job
 from relay.sweeper.due_rows import DueRow
 from relay.sweeper.run import AtOnce
