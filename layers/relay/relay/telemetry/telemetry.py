@@ -148,7 +148,7 @@ MAX_LOGGED_TEXT = 4096
 # Logged without a change, since they may be the only copy of a share. JSON escapes their control characters.
 _VERBATIM = {"last_copy", "raw_body"}
 # Channels that one log line names at most; a reconcile run can compare hundreds.
-MAX_CHANNELS = 3
+MAX_LISTED_CHANNELS = 3
 
 
 def log_line(fields: Mapping[str, Any]) -> str:
@@ -173,8 +173,8 @@ def _shown(value: Any) -> Any:
 
 def channel_list(names: Sequence[str]) -> str:
     """Return channel names for a log line: at most three, and the number of the others."""
-    more = len(names) - MAX_CHANNELS
-    return ", ".join(names[:MAX_CHANNELS]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED_CHANNELS
+    return ", ".join(names[:MAX_LISTED_CHANNELS]) + (f" and {more} more" if more > 0 else "")
 
 
 def result_fields(result: Result, spent: Mapping[str, float], correlation_id: str) -> dict[str, Any]:
