@@ -167,7 +167,7 @@ class Task(NamedTuple):
         own = () if route and not route.is_undecided else channel.recipients
         recipients = channel.fitting((*own, *(route.recipients if route else ()), *job.url_recipients))
         return cls(
-            job._replace(stamps=job.stamps._replace(recipients=recipients)),
+            job._replace(digest=state.digest, stamps=job.stamps._replace(recipients=recipients)),
             entry_key_of(job),
             state,
             channel,
